@@ -1,0 +1,42 @@
+"""Every error that hffkit raises on purpose: what is wrong, where, and what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class HffkitError(Exception):
+    """Something the user can mend; the command line prints it as one line and exits with 1."""
+
+
+class CorpusError(HffkitError):
+    """A source tree, list or corpus folder is not what the command needs."""
+
+
+class ImageError(HffkitError):
+    """Bytes that are no picture, or one too large to decode."""
+
+
+class VideoError(HffkitError):
+    """A file or folder of frames that no frame can be read from."""
+
+
+class ManifestError(HffkitError):
+    """A manifest, class table or split that contradicts itself."""
+
+
+class StorageError(HffkitError):
+    """A record, database or folder that cannot be read or written."""
+
+
+class UnknownNameError(HffkitError):
+    """A name that is not in a table."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self._named = (kind, name, list(known))
+        known = self._named[2]
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."
+        super().__init__(f"No {kind} named {name!r}. {hint}")
+
+    def __reduce__(self) -> tuple[type["UnknownNameError"], tuple[str, str, list[str]]]:
+        return UnknownNameError, self._named  # else it cannot come back from a worker

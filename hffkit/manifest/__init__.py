@@ -1,0 +1,1 @@
+"""What is known about the samples of a corpus; no pixels."""

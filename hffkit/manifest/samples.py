@@ -1,0 +1,149 @@
+"""Samples and the manifest of a corpus: one JSON object a line."""
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from hffkit.errors import ManifestError, UnknownNameError
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+Box = tuple[int, int, int]
+"""A square crop: x and y of its top left corner and its size, in pixels."""
+
+
+def split_named(name: str) -> Split:
+    """Return the split called `name`."""
+    for split in SPLITS:
+        if split == name:
+            return split
+    raise UnknownNameError("split", name, SPLITS)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One face image and what is known about it; holds no pixels.
+
+    `index` numbers the record in its corpus and is None until the corpus is written.
+    """
+
+    key: str  # unique in the corpus: "ff++/c23/Deepfakes/000_003/0042"
+    cls: str  # a name of the corpus's class table
+    split: Split
+    group: str  # never crosses a split; FF++: the official pair, both videos and their forgeries
+    source: str  # path of the file the pixels are from, relative to the source's root
+    source_sha256: str  # of that file
+    frame: int | None  # counted from 0; None for a picture
+    box: Box | None  # the crop taken from the picture or frame; None if it is whole
+    detector: str | None  # what found the box: settings, and the file it looked at
+    sha256: str  # of the bytes in the Datum's data field; equals source_sha256 if untouched
+    pixels_sha256: str  # of the decoded pixels: see hffkit.imaging.pixels_sha256
+    index: int | None = None
+
+    @property
+    def lmdb_key(self) -> bytes:
+        """The key of the record: eight digits, an underscore, the sample key."""
+        if self.index is None:
+            raise ValueError(f"sample {self.key!r} has no index yet")
+        return f"{self.index:08d}_{self.key}".encode()
+
+    def to_line(self) -> str:
+        """Return the sample as one line of JSON: sorted keys, UTF-8, LF at the end."""
+        return json_line(asdict(self))
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> "Sample":
+        """Return the sample of one parsed line; unknown and missing fields are errors."""
+        if set(row) != _FIELDS:
+            wrong = sorted(set(row) ^ _FIELDS)
+            raise ManifestError(f"a sample has missing or unknown fields: {', '.join(wrong)}.")
+        box = row["box"]
+        return cls(**{**row, "box": None if box is None else (box[0], box[1], box[2])})
+
+
+_FIELDS = {field.name for field in dataclasses.fields(Sample)}
+
+
+def json_line(row: dict[str, Any]) -> str:
+    """Return `row` as one line of JSON in the only form that hffkit writes."""
+    return json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSON Lines file.
+
+    Raises
+    ------
+    ManifestError
+        If the file is not there or a line is no JSON object.
+    """
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    row = json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise ManifestError(f"{path}:{number}: no JSON: {error}.") from error
+                if not isinstance(row, dict):
+                    raise ManifestError(f"{path}:{number}: must be a JSON object, got {row!r}.")
+                yield row
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def read_manifest(path: Path) -> Iterator[Sample]:
+    """Yield the samples of a manifest in order, without holding them in memory."""
+    for number, row in enumerate(read_json_lines(path), 1):
+        try:
+            yield Sample.from_json(row)
+        except ManifestError as error:
+            raise ManifestError(f"{path}:{number}: {error}") from error
+
+
+def leak(group: str, one: tuple[str, Split], other: tuple[str, Split]) -> ManifestError:
+    """Return the error for a group that is in two splits, with a member of each."""
+    return ManifestError(
+        f"Group {group!r} leaks across splits: {one[0]!r} is {one[1]}, {other[0]!r} is "
+        f"{other[1]}. Split by group, not by frame."
+    )
+
+
+class GroupGuard:
+    """Checks samples one by one: no key twice, no group in two splits."""
+
+    def __init__(self) -> None:
+        self._split_of: dict[str, tuple[Split, str]] = {}
+        self._keys: set[int] = set()
+
+    def check(self, sample: Sample) -> None:
+        """Raise ManifestError if `sample` does not fit those seen before."""
+        digest = hash(sample.key)  # 8 bytes instead of the key: millions of samples fit
+        if digest in self._keys:
+            raise ManifestError(f"Sample key {sample.key!r} occurs twice.")
+        self._keys.add(digest)
+        split, key = self._split_of.setdefault(sample.group, (sample.split, sample.key))
+        if split != sample.split:
+            raise leak(sample.group, (key, split), (sample.key, sample.split))
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Samples and groups for each (class, split)."""
+
+    samples: dict[tuple[str, Split], int]
+    groups: dict[tuple[str, Split], int]
+
+
+def count(samples: Iterable[Sample]) -> Counts:
+    """Return how many samples and groups each class has in each split."""
+    n_samples: Counter[tuple[str, Split]] = Counter()
+    groups: dict[tuple[str, Split], set[str]] = {}
+    for sample in samples:
+        cell = (sample.cls, sample.split)
+        n_samples[cell] += 1
+        groups.setdefault(cell, set()).add(sample.group)
+    return Counts(dict(n_samples), {cell: len(names) for cell, names in groups.items()})

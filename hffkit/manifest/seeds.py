@@ -1,0 +1,17 @@
+"""Random generators that depend on names alone."""
+
+import hashlib
+
+import numpy as np
+
+
+def rng_for(seed: int, *names: str) -> np.random.Generator:
+    """Return a generator fixed by (seed, names), not by worker, order or batch."""
+    digest = hashlib.blake2b("\0".join(names).encode(), digest_size=16).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest, "big")])
+
+
+def rank(seed: int, *names: str) -> bytes:
+    """Return a sort key that shuffles names the same way whatever their order was."""
+    text = "\0".join((str(seed), *names))
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).digest()
