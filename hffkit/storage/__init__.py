@@ -1,0 +1,1 @@
+"""Records on disk: the Datum codec, LMDB, finished parts, and the corpus folder."""

@@ -1,0 +1,153 @@
+"""A corpus folder, format 1: data.mdb with Datums alone, and beside it what is known of them."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from hffkit.errors import StorageError
+from hffkit.imaging import Image
+from hffkit.manifest.classes import ClassTable, Labels
+from hffkit.manifest.samples import Sample, read_manifest
+from hffkit.storage.datum import Datum, decode_datum
+from hffkit.storage.lmdb_file import LmdbReader
+
+FORMAT = 1
+Layout = Literal["native", "packed"]
+
+CORPUS_FILE = "corpus.json"
+MANIFEST_FILE = "manifest.jsonl"
+FAILURES_FILE = "failures.jsonl"
+BOXES_FILE = "boxes.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a corpus is and what command made it: the part of corpus.json known beforehand."""
+
+    classes: ClassTable
+    layout: Layout
+    size: int | None  # px of a packed corpus's pictures
+    labels: Labels
+    verb: str
+    options: dict[str, Any]  # every argument that decides a byte, seed included
+    versions: dict[str, str]  # of the libraries that touch pixels or bytes
+    shard: tuple[int, int] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the recipe as JSON values."""
+        return {
+            "classes": self.classes.to_json(),
+            "layout": self.layout,
+            "size": self.size,
+            "labels": self.labels,
+            "verb": self.verb,
+            "options": self.options,
+            "versions": self.versions,
+            "shard": self.shard,
+        }
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> "Recipe":
+        """Return the recipe that `to_json` wrote."""
+        shard = row["shard"]
+        return cls(
+            classes=ClassTable.from_json(row["classes"]),
+            layout=row["layout"],
+            size=row["size"],
+            labels=row["labels"],
+            verb=row["verb"],
+            options=row["options"],
+            versions=row["versions"],
+            shard=None if shard is None else (shard[0], shard[1]),
+        )
+
+
+@dataclass(slots=True)
+class Digests:
+    """The three digests of a corpus, each over its records in key order.
+
+    - content: length of the key (4 bytes, big-endian), key, length of the value (8 bytes), value;
+    - pixels: length of the key, key, the 32 bytes of the sample's own pixels_sha256;
+    - sources: the sample's source path in UTF-8, a zero byte, the 32 bytes of source_sha256.
+    """
+
+    content: Any = field(default_factory=hashlib.sha256)
+    pixels: Any = field(default_factory=hashlib.sha256)
+    sources: Any = field(default_factory=hashlib.sha256)
+
+    def add(self, sample: Sample, key: bytes, value: bytes) -> None:
+        """Take in the next record."""
+        head = len(key).to_bytes(4, "big") + key
+        self.content.update(head + len(value).to_bytes(8, "big"))
+        self.content.update(value)
+        self.pixels.update(head + bytes.fromhex(sample.pixels_sha256))
+        self.sources.update(sample.source.encode() + b"\0" + bytes.fromhex(sample.source_sha256))
+
+    def to_json(self) -> dict[str, str]:
+        """Return the digests as hexadecimal text under their names in corpus.json."""
+        return {
+            "content_sha256": self.content.hexdigest(),
+            "pixels_sha256": self.pixels.hexdigest(),
+            "sources_sha256": self.sources.hexdigest(),
+        }
+
+
+class Corpus:
+    """A finished corpus, read-only."""
+
+    def __init__(self, path: Path) -> None:
+        """Read corpus.json; the database is opened when it is read from."""
+        self.path = path
+        try:
+            self.json: dict[str, Any] = json.loads((path / CORPUS_FILE).read_text("utf-8"))
+        except FileNotFoundError:
+            raise StorageError(
+                f"{path}: no hffkit corpus: it holds no {CORPUS_FILE}.{_hint(path)}"
+            ) from None
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise StorageError(f"{path / CORPUS_FILE}: cannot be read: {error}") from None
+        if self.json.get("format") != FORMAT:
+            raise StorageError(
+                f"{path}: corpus format must be {FORMAT}, got {self.json.get('format')!r}. "
+                "Another version of hffkit made it; use that one or build it again."
+            )
+        self.recipe = Recipe.from_json(self.json)
+        self.records = LmdbReader(path)
+
+    @property
+    def n_samples(self) -> int:
+        """How many samples the corpus holds."""
+        return int(self.json["n_samples"])
+
+    @property
+    def content_sha256(self) -> str:
+        """Digest over keys and values; see Digests."""
+        return str(self.json["content_sha256"])
+
+    def label(self, sample: Sample) -> int:
+        """Return the label that the sample's Datum must have."""
+        return self.recipe.classes.label(sample.cls, self.recipe.labels)
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield the samples in manifest order, which is key order."""
+        return read_manifest(self.path / MANIFEST_FILE)
+
+    def datum(self, sample: Sample) -> Datum:
+        """Return the record of a sample."""
+        return decode_datum(self.records.get(sample.lmdb_key))
+
+    def image(self, sample: Sample) -> Image:
+        """Return the pixels of a sample: (H, W, 3) uint8 RGB."""
+        return self.datum(sample).image()
+
+
+def _hint(path: Path) -> str:
+    partial = path.with_name(path.name + ".partial")
+    if partial.is_dir():
+        return f" {partial} is unfinished work: run the command that began it again."
+    if (path / "data.mdb").is_file():
+        return " It is a bare LMDB; read it with hffkit.storage.lmdb_file.LmdbReader."
+    return ""

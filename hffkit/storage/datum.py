@@ -1,0 +1,149 @@
+"""Caffe's Datum message, encoded and decoded by hand.
+
+Fields of the proto2 message: 1 channels, 2 height, 3 width, 4 data, 5 label, 6 float_data,
+7 encoded. Raw data is C, H, W with the channels in the order blue, green, red.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from hffkit.errors import StorageError
+from hffkit.imaging import Image, decode
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Datum:
+    """One record. `encoded` data is a picture file; otherwise C*H*W bytes of pixels."""
+
+    data: bytes | memoryview
+    label: int
+    encoded: bool
+    channels: int = 0
+    height: int = 0
+    width: int = 0
+
+    def image(self) -> Image:
+        """Return the pixels, (H, W, 3) uint8 RGB; grey is repeated.
+
+        Raises
+        ------
+        ImageError
+            If encoded data cannot be decoded.
+        StorageError
+            If raw data has another length than its shape says.
+        """
+        if self.encoded:
+            return decode(bytes(self.data))
+        shape = (self.channels, self.height, self.width)
+        if self.channels not in (1, 3) or len(self.data) != np.prod(shape):
+            raise StorageError(f"a raw Datum of shape {shape} holds {len(self.data)} bytes")
+        planes = np.frombuffer(self.data, np.uint8).reshape(shape)
+        bgr = np.repeat(planes, 3, axis=0) if self.channels == 1 else planes
+        return np.ascontiguousarray(bgr[::-1].transpose(1, 2, 0))
+
+
+def raw_datum(image: Image, label: int) -> Datum:
+    """Return an (H, W, 3) RGB image as raw C, H, W blue-green-red pixels."""
+    height, width, channels = image.shape
+    data = np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)).tobytes()
+    return Datum(data, label, encoded=False, channels=channels, height=height, width=width)
+
+
+def encode_datum(datum: Datum) -> bytes:
+    """Return the message byte for byte as Caffe's convert_imageset writes it.
+
+    Raw: shape, data, label, encoded = 0. Encoded: data, label, encoded = 1, no shape.
+    """
+    shape = b""
+    if not datum.encoded:
+        shape = b"".join(
+            bytes([field << 3 | _VARINT]) + _varint(value)
+            for field, value in ((1, datum.channels), (2, datum.height), (3, datum.width))
+        )
+    return b"".join(
+        (
+            shape,
+            b"\x22",
+            _varint(len(datum.data)),
+            datum.data,
+            b"\x28",
+            _varint(datum.label & (1 << 64) - 1),  # int32 goes out sign-extended to 64 bits
+            b"\x38\x01" if datum.encoded else b"\x38\x00",
+        )
+    )
+
+
+def decode_datum(message: bytes | memoryview) -> Datum:
+    """Return the Datum of a message; fields in any order, unknown ones skipped.
+
+    Raises
+    ------
+    StorageError
+        If the bytes are no Datum, or one whose pixels are floats.
+    """
+    view = memoryview(message)
+    numbers = {1: 0, 2: 0, 3: 0, 5: 0, 7: 0}
+    data: memoryview = view[:0]
+    for field, kind, value in _fields(view):
+        if field == 4 and isinstance(value, memoryview):
+            data = value
+        elif field == 6:
+            raise StorageError("a Datum with float_data holds features, not pixels")
+        elif field in numbers and kind == _VARINT and isinstance(value, int):
+            numbers[field] = value
+    label = numbers[5] & (1 << 32) - 1
+    return Datum(
+        data,
+        label - (1 << 32) if label >> 31 else label,
+        bool(numbers[7]),
+        numbers[1],
+        numbers[2],
+        numbers[3],
+    )
+
+
+def _fields(view: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
+    at = 0
+    while at < len(view):
+        tag, at = _read_varint(view, at)
+        field, kind = tag >> 3, tag & 7
+        if kind == _VARINT:
+            value, at = _read_varint(view, at)
+            yield field, kind, value
+            continue
+        if kind == _BYTES:
+            length, at = _read_varint(view, at)
+        elif kind in (_FIXED32, _FIXED64):
+            length = 4 if kind == _FIXED32 else 8
+        else:
+            raise StorageError(f"no Datum: wire type {kind} at byte {at}")
+        if at + length > len(view):
+            raise StorageError(f"no Datum: field {field} runs past the end of the record")
+        yield field, kind, view[at : at + length]
+        at += length
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _read_varint(view: memoryview, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(view):
+            break
+        byte = view[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise StorageError(f"no Datum: broken number at byte {at}")

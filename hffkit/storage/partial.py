@@ -1,0 +1,109 @@
+"""Work in progress: NAME.partial, which the same command goes on with and no other may touch."""
+
+import fcntl
+import json
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from hffkit.errors import StorageError
+from hffkit.storage.writer import JOURNAL_FILE
+
+_COMMAND = "command.json"
+
+
+class Partial:
+    """The folder NAME.partial beside an output that is not there yet.
+
+    Parameters
+    ----------
+    out : Path
+        The output's final name; it must not exist.
+    command : dict
+        What is run: JSON values. A partial folder begun by another command is refused.
+    """
+
+    def __init__(self, out: Path, command: dict[str, Any]) -> None:
+        """Create the folder or take it up again, and lock it."""
+        if out.exists():
+            raise StorageError(f"{out} already exists. Delete it or choose another --out.")
+        self.out = out
+        self.path = out.with_name(out.name + ".partial")
+        self.parts = self.path / "parts"
+        self.corpus = self.path / "corpus"
+        try:
+            self.parts.mkdir(parents=True, exist_ok=True)
+            self._lock: IO[str] = (self.path / "lock").open("w")
+        except OSError as error:
+            raise StorageError(f"{self.path}: cannot be written: {error.strerror}.") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._check(json.loads(json.dumps(command)))
+        except BlockingIOError:
+            self._lock.close()
+            raise StorageError(
+                f"{self.path}: another hffkit is at work there. Wait, or choose another --out."
+            ) from None
+        except StorageError:
+            self._lock.close()
+            raise
+
+    def _check(self, command: dict[str, Any]) -> None:
+        path = self.path / _COMMAND
+        if not path.exists():
+            temporary = path.with_suffix(".tmp")
+            try:
+                temporary.write_text(json.dumps(command, indent=1, sort_keys=True), "utf-8")
+                temporary.replace(path)
+            except OSError as error:
+                raise StorageError(f"{path}: cannot be written: {error.strerror}.") from None
+            return
+        begun = json.loads(path.read_text("utf-8"))
+        differences = _differences(begun, command)
+        if differences:
+            raise StorageError(
+                f"{self.path} was begun by another command: {'; '.join(differences)}. Run the "
+                "command that began it, delete it, or choose another --out."
+            )
+
+    def __enter__(self) -> "Partial":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._lock.close()
+
+    def part(self, unit: str) -> Path:
+        """Return the path of a unit's part; it exists when the unit is finished."""
+        return self.parts / f"{unit}.part"
+
+    def clear_temporaries(self) -> None:
+        """Remove what workers that were killed left half-written."""
+        for path in self.parts.glob("*.tmp"):
+            path.unlink(missing_ok=True)
+
+    def publish(self) -> None:
+        """Give the finished corpus its final name and remove the rest."""
+        try:
+            self.corpus.rename(self.out)
+        except OSError as error:
+            raise StorageError(f"{self.out}: cannot be written: {error.strerror}.") from None
+        # Only now: without its journal an unpublished corpus would be begun anew.
+        for name in (JOURNAL_FILE, "lock.mdb"):
+            (self.out / name).unlink(missing_ok=True)
+        shutil.rmtree(self.path)
+
+
+def _differences(old: Any, new: Any, name: str = "") -> list[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            text
+            for key in sorted(old.keys() | new.keys())
+            for text in _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+        ]
+    return [] if old == new else [f"{name} was {old!r}, is now {new!r}"]

@@ -1,0 +1,177 @@
+"""The single writer of a corpus: takes finished units in order, and survives being killed."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from hffkit.errors import StorageError
+from hffkit.manifest.failures import Failure, read_failures
+from hffkit.manifest.samples import (
+    GroupGuard,
+    Sample,
+    json_line,
+    read_manifest,
+)
+from hffkit.storage.corpus import (
+    BOXES_FILE,
+    CORPUS_FILE,
+    FAILURES_FILE,
+    FORMAT,
+    MANIFEST_FILE,
+    Digests,
+    Recipe,
+)
+from hffkit.storage.lmdb_file import LmdbWriter
+from hffkit.storage.parts import Event, Record, VideoBoxes
+
+_TEXTS = (MANIFEST_FILE, FAILURES_FILE, BOXES_FILE)
+JOURNAL_FILE = "journal.jsonl"
+_MAX_INDEX = 10**8 - 1  # eight digits: keys sort as numbers up to here
+
+
+class CorpusWriter:
+    """Writes a corpus folder unit by unit.
+
+    After each unit a journal line says how far every file is good; a writer that opens the same
+    folder again cuts the files back to that line and goes on behind it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Begin the corpus in `folder`, or go on with it."""
+        self._folder = folder
+        self._lmdb = LmdbWriter(folder)
+        self._journal = folder / JOURNAL_FILE
+        self.units: list[str] = []  # what is durable, in order
+        self._sizes = dict.fromkeys(_TEXTS, 0)
+        self._last_key = b""
+        self._next_index = 0
+        self._guard = GroupGuard()
+        self._digests = Digests()
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._resume()
+        self._files: dict[str, IO[bytes]] = {name: (folder / name).open("ab") for name in _TEXTS}
+
+    def __enter__(self) -> "CorpusWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for file in self._files.values():
+            file.close()
+        self._lmdb.__exit__(kind, error, trace)
+
+    def _resume(self) -> None:
+        lines = (
+            self._journal.read_bytes().splitlines(keepends=True) if self._journal.exists() else []
+        )
+        whole = [json.loads(line) for line in lines if line.endswith(b"\n")]
+        if whole:
+            self.units = [row["unit"] for row in whole]
+            self._sizes = whole[-1]["sizes"]
+            self._last_key = whole[-1]["last_key"].encode()
+        self._journal.write_text("".join(map(json_line, whole)), "utf-8")
+        for name, size in self._sizes.items():
+            with (self._folder / name).open("ab") as file:
+                file.truncate(size)
+        self._lmdb.drop_after(self._last_key)
+        samples = read_manifest(self._folder / MANIFEST_FILE)
+        for sample, (key, value) in zip(samples, self._lmdb.items(), strict=True):
+            self._count(sample, key, value)
+
+    def append(
+        self, unit: str, events: Iterable[Event], keep: Callable[[Sample], bool] | None = None
+    ) -> None:
+        """Take in one unit: number its samples, write its records, make all of it durable."""
+        try:
+            for event in events:
+                if isinstance(event, Record):
+                    if keep is None or keep(event.sample):
+                        self._put(event)
+                elif isinstance(event, Failure):
+                    self._write(FAILURES_FILE, event.to_line())
+                else:
+                    self._write_boxes(event)
+            self._lmdb.flush()
+            for file in self._files.values():
+                file.flush()
+                os.fsync(file.fileno())
+            self._sizes = {name: file.tell() for name, file in self._files.items()}
+            row = {"unit": unit, "sizes": self._sizes, "last_key": self._last_key.decode()}
+            with self._journal.open("a", encoding="utf-8") as journal:
+                journal.write(json_line(row))
+                journal.flush()
+                os.fsync(journal.fileno())
+        except OSError as error:
+            raise StorageError(
+                f"{self._folder}: cannot be written: {error.strerror}. Free some space and run the "
+                "same command again; what is finished is kept."
+            ) from None
+        self.units.append(unit)
+
+    def _put(self, record: Record) -> None:
+        sample = record.sample
+        if sample.index is None:
+            sample = _with_index(sample, self._next_index)
+        if sample.index is None or sample.index > _MAX_INDEX or record.value is None:
+            raise StorageError(f"{self._folder}: a corpus holds at most {_MAX_INDEX + 1} records.")
+        self._last_key = sample.lmdb_key
+        self._lmdb.put(self._last_key, record.value)
+        self._write(MANIFEST_FILE, sample.to_line())
+        self._count(sample, self._last_key, record.value)
+
+    def _count(self, sample: Sample, key: bytes, value: bytes) -> None:
+        self._guard.check(sample)
+        self._digests.add(sample, key, value)
+        self._counts[sample.cls, sample.split] += 1
+        self._next_index = (sample.index or 0) + 1
+
+    def _write(self, name: str, text: str) -> None:
+        self._files[name].write(text.encode())
+
+    def _write_boxes(self, event: VideoBoxes) -> None:
+        at_start = self._files[BOXES_FILE].tell() == 0
+        text = json_line({event.video: event.boxes}).strip()[1:-1]
+        self._write(BOXES_FILE, ("{\n" if at_start else ",\n") + text)
+
+    def finish(self, recipe: Recipe, extra: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Write corpus.json and return it; the folder is then a corpus but for its name."""
+        at_start = self._files[BOXES_FILE].tell() == 0
+        self._write(BOXES_FILE, "{}\n" if at_start else "\n}\n")
+        for file in self._files.values():
+            file.flush()
+        failures = Counter(row.kind for row in read_failures(self._folder / FAILURES_FILE))
+        about = {
+            "format": FORMAT,
+            **recipe.to_json(),
+            "n_samples": sum(self._counts.values()),
+            "counts": _nested(self._counts),
+            "failures": dict(sorted(failures.items())),
+            **self._digests.to_json(),
+            **(extra or {}),
+        }
+        text = json.dumps(about, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+        with (self._folder / CORPUS_FILE).open("wb") as about_file:
+            about_file.write(text.encode())
+            about_file.flush()
+            os.fsync(about_file.fileno())
+        return about
+
+
+def _with_index(sample: Sample, index: int) -> Sample:
+    row = {name: getattr(sample, name) for name in sample.__slots__}
+    return Sample(**{**row, "index": index})
+
+
+def _nested(counts: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    nested: dict[str, dict[str, int]] = {}
+    for (name, split), n in sorted(counts.items()):
+        nested.setdefault(name, {})[split] = n
+    return nested
