@@ -1,0 +1,65 @@
+"""Which frames of a video family become samples."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from hffkit.errors import CorpusError
+
+# 70 frames of each of the 140 real test videos would give 9,800 of the paper's 10,000 faces.
+PAPER_REAL, PAPER_FAKE = 75, 20
+
+
+@dataclass(frozen=True, slots=True)
+class FramePlan:
+    """A way to choose frames: evenly spaced ones, all, or every k-th; never the first N.
+
+    The frames of the fakes are a subset of the real video's, over the numbers all of them have.
+    """
+
+    way: Literal["even", "every"]
+    real: int  # how many frames for "even", k for "every"
+    fake: int
+
+    @classmethod
+    def parse(cls, text: str) -> "FramePlan":
+        """Return the plan written as N, REAL/FAKE, all, every:K or paper (75/20)."""
+        if text == "paper":
+            return cls("even", PAPER_REAL, PAPER_FAKE)
+        if text == "all":
+            return cls("every", 1, 1)
+        match = re.fullmatch(r"every:(\d+)|(\d+)(?:/(\d+))?", text)
+        numbers = [int(part) for part in match.groups() if part] if match else []
+        if not match or 0 in numbers:
+            raise CorpusError(
+                f"--frames must be N, REAL/FAKE, all, every:K or paper, got {text!r}."
+            )
+        way: Literal["even", "every"] = "every" if match.group(1) else "even"
+        if numbers[-1] > numbers[0]:
+            raise CorpusError(
+                f"--frames {text}: fakes take a subset of the real video's frames, so FAKE must be "
+                "at most REAL."
+            )
+        return cls(way, numbers[0], numbers[-1])
+
+    def choose(self, numbers: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Return the frames of the real videos and those of the fakes.
+
+        Parameters
+        ----------
+        numbers : sequence of int
+            Frame numbers that every video of the family has, ascending.
+        """
+        if self.way == "every":
+            real = list(numbers[:: self.real])
+            return real, real
+        real = evenly(numbers, self.real)
+        return real, evenly(real, self.fake)
+
+
+def evenly(numbers: Sequence[int], n: int) -> list[int]:
+    """Return `n` of `numbers` from the middles of n equal stretches, or all if there are fewer."""
+    if n >= len(numbers):
+        return list(numbers)
+    return [numbers[int((i + 0.5) * len(numbers) / n)] for i in range(n)]

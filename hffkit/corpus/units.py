@@ -1,0 +1,152 @@
+"""Units of build work: a video family, or a block of pictures."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from hffkit.corpus.faces import FaceRule
+from hffkit.corpus.frames import FramePlan
+from hffkit.errors import CorpusError
+from hffkit.imaging import Image, encode_png, pixels_sha256, resize
+from hffkit.manifest.classes import ClassTable
+from hffkit.manifest.samples import Split
+from hffkit.storage.datum import Datum, encode_datum, raw_datum
+
+PICTURES_PER_UNIT = 256
+Crop = Literal["face", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture file that becomes one sample."""
+
+    path: str  # relative to the root
+    key: str
+    cls: str
+    split: Split
+    group: str
+    index: int | None = None  # of its record; a list keeps its own numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A video, or a folder of frames, that becomes many samples."""
+
+    path: str  # relative to the root
+    key: str  # of its samples, without the frame number
+    cls: str
+    split: Split
+    group: str
+    is_fake: bool
+    name: str  # in a boxes file
+    target_name: str | None = None  # of the video it derives from, in a boxes file
+    is_cropped: bool = False  # the frames are face crops already
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """A block of pictures."""
+
+    items: tuple[Picture, ...]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files the unit reads."""
+        return tuple(item.path for item in self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A target video and what derives from it; the order decides who is looked at for faces."""
+
+    videos: tuple[Video, ...]
+    detect_on: str | None = None  # a video that only lends its boxes
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files the unit reads."""
+        lender = () if self.detect_on is None else (self.detect_on,)
+        return (*lender, *(video.path for video in self.videos))
+
+
+Unit = Pictures | Family
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How units are worked on; the same for all of one build."""
+
+    root: Path
+    classes: ClassTable
+    plan: FramePlan
+    rule: FaceRule
+    crop_pictures: Crop
+    crop_videos: Crop
+    size: int | None = None  # px of packed samples; None keeps native pixels
+    boxes_file: Path | None = None
+    detect_each: bool = False  # every video by its own detection
+
+
+def blocks(pictures: Iterable[Picture]) -> Iterator[Pictures]:
+    """Yield the pictures in blocks of one unit each."""
+    items = list(pictures)
+    for start in range(0, len(items), PICTURES_PER_UNIT):
+        yield Pictures(tuple(items[start : start + PICTURES_PER_UNIT]))
+
+
+def identity(unit: Unit, root: Path) -> str:
+    """Return a name for a unit's part: a digest of the unit and of its files' size and time.
+
+    A file that was replaced gives its unit another name, so only that unit is done again.
+    """
+    digest = hashlib.blake2b(json.dumps(asdict(unit), sort_keys=True).encode(), digest_size=16)
+    for path in unit.paths:
+        try:
+            stat = (root / path).stat()
+            digest.update(f"{stat.st_size} {stat.st_mtime_ns}\n".encode())
+        except OSError:
+            digest.update(b"missing\n")
+    return digest.hexdigest()
+
+
+def weight(unit: Unit, root: Path) -> int:
+    """Return the bytes that a unit reads, to begin with the longest work."""
+    total = 0
+    for path in unit.paths:
+        try:
+            total += (root / path).stat().st_size
+        except OSError:
+            continue  # the worker will report it
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A sample's record and its digests."""
+
+    value: bytes
+    sha256: str
+    pixels_sha256: str
+
+
+def store(image: Image, original: bytes | None, label: int, size: int | None) -> Stored:
+    """Return the record of one sample.
+
+    Native (`size` None): the original file's bytes where it is whole, else a PNG of `image`.
+    Packed: raw pixels, resized to `size` as convert_imageset does.
+    """
+    if size is not None:
+        image = resize(image, size)
+        datum = raw_datum(image, label)
+    else:
+        datum = Datum(encode_png(image) if original is None else original, label, encoded=True)
+    return Stored(encode_datum(datum), hashlib.sha256(datum.data).hexdigest(), pixels_sha256(image))
+
+
+def check_size(size: int | None) -> None:
+    """Raise CorpusError unless `size` is a sensible side in pixels."""
+    if size is not None and not 1 <= size <= 4096:
+        raise CorpusError(f"--size must be native or 1 to 4096 px, got {size}.")
