@@ -1,0 +1,38 @@
+"""The `hffkit` command."""
+
+from typing import Any
+
+import click
+
+from hffkit.cli.build import build
+from hffkit.cli.corpora import inspect, merge, pack, verify
+from hffkit.cli.demo import demo
+from hffkit.errors import HffkitError
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+
+class _Group(click.Group):
+    """A group that prints our errors as one line and exits with 1; bugs keep their traceback."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except HffkitError as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo(
+                "\nInterrupted. What is finished is kept: the same command goes on with it.",
+                err=True,
+            )
+            context.exit(_INTERRUPTED)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="hffkit")
+def main() -> None:
+    """Build, post-process and judge corpora of real and fake faces."""
+
+
+for _command in (build, pack, inspect, verify, merge, demo):
+    main.add_command(_command)

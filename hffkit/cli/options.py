@@ -1,0 +1,114 @@
+"""Options that mean the same in every command."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Shard(click.ParamType[tuple[int, int]]):
+    """I/N with 0 <= I < N."""
+
+    name = "I/N"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Return (I, N)."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d+)/(\d+)", value)
+        if not match or int(match[1]) >= int(match[2]):
+            self.fail(f"{value!r} must be I/N with I from 0 to N-1, such as 0/2.", param, ctx)
+        return int(match[1]), int(match[2])
+
+
+class Size(click.ParamType[int | None]):
+    """`native`, or a side in pixels."""
+
+    name = "native|PIXELS"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        """Return the side, or None for native."""
+        if value == "native" or value is None:
+            return None
+        if not str(value).isdigit():
+            self.fail(f"{value!r} must be native or a number of pixels.", param, ctx)
+        return int(value)
+
+
+class Pair(click.ParamType[tuple[str, str]]):
+    """NAME=VALUE."""
+
+    name = "NAME=FOLDER"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Return (NAME, VALUE)."""
+        if isinstance(value, tuple):
+            return value
+        name, equals, folder = value.partition("=")
+        if not (name and equals and folder):
+            self.fail(f"{value!r} must be NAME=FOLDER.", param, ctx)
+        return name, folder
+
+
+def names(values: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of a repeatable option that also takes commas."""
+    return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+
+
+def default_workers() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def workers(command: F) -> F:
+    """Add --workers."""
+    return click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        default=default_workers,
+        show_default="one for each core",
+        help="Worker processes. The result is the same for any number.",
+    )(command)
+
+
+def out(default: str | None = None) -> Callable[[F], F]:
+    """Add --out."""
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        default=default,
+        required=default is None,
+        show_default=default is not None,
+        help="The corpus to write; it must not exist. Unfinished work lies in OUT.partial.",
+    )
+
+
+def as_json(command: F) -> F:
+    """Add --json."""
+    return click.option(
+        "--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."
+    )(command)
+
+
+def seed(command: F) -> F:
+    """Add --seed."""
+    return click.option(
+        "--seed", type=int, default=0, show_default=True, help="Another seed, another draw."
+    )(command)
+
+
+def json_text(value: Any) -> str:
+    """Return a value as readable JSON."""
+    return json.dumps(value, indent=1, ensure_ascii=False)

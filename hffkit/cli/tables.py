@@ -1,0 +1,93 @@
+"""Results as text for people."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hffkit.workflows.build import Estimate
+    from hffkit.workflows.inspect import Inspection
+
+_SPLITS = ("train", "val", "test")
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return rows as aligned columns: the first column to the left, the others to the right."""
+    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    )
+
+
+def corpus_text(path: Path, about: dict[str, Any]) -> str:
+    """Return what a corpus that was just written holds."""
+    counts: dict[str, dict[str, int]] = about["counts"]
+    rows = [
+        (
+            row["name"],
+            "fake" if row["is_fake"] else "real",
+            *(counts.get(row["name"], {}).get(split, 0) for split in _SPLITS),
+        )
+        for row in about["classes"]
+    ]
+    size = "native pixels" if about["size"] is None else f"{about['size']}x{about['size']} pixels"
+    lines = [
+        table(("class", "is", *_SPLITS), rows),
+        "",
+        f"{path}: {about['n_samples']} samples, {size}",
+    ]
+    if about.get("n_left_out"):
+        lines.append(f"left out to meet the paper's totals: {about['n_left_out']}")
+    lines += _failures(about["failures"], f"{path}/failures.jsonl")
+    lines.append(f"content_sha256 {about['content_sha256']}")
+    return "\n".join(lines)
+
+
+def estimate_text(found: "Estimate") -> str:
+    """Return what a build would cost."""
+    return (
+        f"{found.n_files} files in {found.n_units} units\n"
+        f"about {found.n_samples} samples, {found.n_bytes / 1e9:.2f} GB (as much again while "
+        f"building), {found.hours:.2f} hours\n"
+        f"scaled by input bytes from {found.measured_on}"
+    )
+
+
+def inspection_text(found: "Inspection") -> str:
+    """Return what `inspect` found."""
+    rows = [
+        (
+            f"{row.id} {row.name}",
+            "fake" if row.is_fake else "real",
+            *(f"{row.samples[split]}/{row.groups[split]}" for split in _SPLITS),
+            row.n_sources,
+            row.sizes,
+        )
+        for row in found.classes
+    ]
+    lines = [
+        table(("class", "is", *_SPLITS, "sources", "pixels"), rows),
+        "(samples/groups in each split)",
+        "",
+        f"{found.n_samples} samples in {found.n_groups} groups, {found.layout}, "
+        f"{found.labels} labels",
+        *_failures(found.failures, "failures.jsonl"),
+        *(
+            f"  {row.path}{'' if row.frame is None else f' frame {row.frame}'}: {row.reason}"
+            for row in found.first_failures
+        ),
+        *(f"content_sha256 {digest}" for digest in found.content_sha256),
+    ]
+    return "\n".join(lines)
+
+
+def _failures(failures: dict[str, int], where: str) -> list[str]:
+    if not failures:
+        return []
+    counted = ", ".join(f"{n} {kind}" for kind, n in failures.items())
+    return [f"gave nothing or not all: {counted} (see {where})"]

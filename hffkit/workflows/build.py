@@ -1,0 +1,253 @@
+"""`hffkit build`: a source's pictures and videos to a corpus."""
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hffkit.corpus.faces import FaceRule, read_boxes
+from hffkit.corpus.family import build_family
+from hffkit.corpus.frames import FramePlan
+from hffkit.corpus.pictures import build_pictures
+from hffkit.corpus.sources.ffpp import FfppOptions, read_dfd, read_ffpp
+from hffkit.corpus.sources.folders import read_celeba, read_faces_hq, read_folder, read_hff
+from hffkit.corpus.sources.listing import Listing, SourceOptions, check_groups
+from hffkit.corpus.sources.lists import read_celeb_df, read_dfdc, read_list
+from hffkit.corpus.trim import surplus
+from hffkit.corpus.units import Crop, Pictures, Settings, Unit, check_size, identity, weight
+from hffkit.errors import CorpusError
+from hffkit.manifest.samples import SPLITS, split_named
+from hffkit.manifest.splits import SplitRatio
+from hffkit.storage.corpus import Recipe
+from hffkit.storage.parts import PartWriter, Record, read_part
+from hffkit.workflows.assemble import Plan, Surplus, assemble
+from hffkit.workflows.versions import versions
+
+
+@dataclass(frozen=True, slots=True)
+class BuildWork:
+    """Builds one unit; what workers are sent."""
+
+    settings: Settings
+
+    def __call__(self, unit: Unit, part: PartWriter) -> None:
+        """Write the unit's samples, failures and boxes to `part`."""
+        if isinstance(unit, Pictures):
+            build_pictures(unit, self.settings, part)
+        else:
+            build_family(unit, self.settings, part)
+
+    def paths(self, unit: Unit) -> Sequence[str]:
+        """Return the files the unit reads."""
+        return unit.paths
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """The arguments of `hffkit build SOURCE`; those that decide bytes go into corpus.json."""
+
+    source: str  # a name of SOURCES
+    src: Path
+    real: tuple[str, ...] = ()
+    fake: tuple[str, ...] = ()
+    folders: tuple[tuple[str, str], ...] = ()  # (class, folder) where they differ
+    group_by: str | None = None
+    split_ratio: str = "75/5/20"
+    split: str = "all"
+    paper_split: bool = False
+    qualities: tuple[str, ...] = ("c23",)
+    methods: tuple[str, ...] = ()  # classes of FaceForensics++ to build
+    detect_on: str | None = None  # a quality, or "each" for every video by itself
+    list_file: Path | None = None
+    frames: str = "32"
+    crop: Crop | None = None  # None: faces from videos, pictures whole
+    size: int | None = None
+    upsample: int = 1
+    ffpp_compat: bool = False
+    boxes: Path | None = None
+    seed: int = 0
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments as JSON values."""
+        row = asdict(self)
+        for name in ("list_file", "boxes"):
+            path: Path | None = row[name]
+            row[name] = None if path is None else hashlib.sha256(_bytes(path)).hexdigest()
+        return {**row, "src": str(self.src)}
+
+
+SOURCES: Mapping[str, Callable[[BuildRequest, SourceOptions], Listing]] = {
+    "ff++": lambda request, options: read_ffpp(options, _ffpp(request)),
+    "dfd": lambda request, options: read_dfd(options, _ffpp(request)),
+    "hff": lambda _, options: read_hff(options),
+    "folder": lambda _, options: read_folder(options),
+    "list": lambda request, options: read_list(options, _list_file(request)),
+    "faces-hq": lambda _, options: read_faces_hq(options),
+    "celeba": lambda _, options: read_celeba(options),
+    "celeb-df": lambda _, options: read_celeb_df(options),
+    "dfdc": lambda _, options: read_dfdc(options),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BuildJob:
+    """A request that was found sound: what there is to build, and how."""
+
+    request: BuildRequest
+    listing: Listing
+    settings: Settings
+
+
+def prepare(request: BuildRequest) -> BuildJob:
+    """Look at the source and check every argument; write nothing.
+
+    Raises
+    ------
+    CorpusError, ManifestError, UnknownNameError
+        If the source is not what the request says, or an argument is wrong.
+    """
+    options = SourceOptions(
+        root=request.src,
+        real=request.real,
+        fake=request.fake,
+        folders=dict(request.folders),
+        group_by=request.group_by,
+        ratio=SplitRatio.parse(request.split_ratio),
+        splits=SPLITS if request.split == "all" else (split_named(request.split),),
+        seed=request.seed,
+        paper_split=request.paper_split,
+    )
+    plan = FramePlan.parse(request.frames)
+    check_size(request.size)
+    if request.boxes is not None:
+        read_boxes(request.boxes)
+    listing = SOURCES[request.source](request, options)
+    check_groups(listing)
+    settings = Settings(
+        root=request.src,
+        classes=listing.classes,
+        plan=plan,
+        rule=FaceRule(request.upsample, first=request.ffpp_compat),
+        crop_pictures=request.crop or "none",
+        crop_videos=request.crop or "face",
+        size=request.size,
+        boxes_file=request.boxes,
+        detect_each=request.detect_on == "each",
+    )
+    return BuildJob(request, listing, settings)
+
+
+def build(
+    job: BuildJob, out: Path, *, n_workers: int, shard: tuple[int, int] | None = None
+) -> dict[str, Any]:
+    """Build the corpus `out` and return its corpus.json.
+
+    Parameters
+    ----------
+    job : BuildJob
+        From `prepare`.
+    out : Path
+        The corpus folder; it must not exist. Work goes on in `out`.partial, and running the same
+        command again goes on with it.
+    n_workers : int
+        Processes.
+    shard : (I, N), optional
+        Build only the I-th of N shares; `merge` joins them. The paper's totals then wait for it.
+    """
+    settings, listing = job.settings, job.listing
+    recipe = Recipe(
+        classes=listing.classes,
+        layout="native" if settings.size is None else "packed",
+        size=settings.size,
+        labels="multi",
+        verb="build",
+        options=job.request.options(),
+        versions=versions(),
+        shard=shard,
+    )
+    plan = Plan(
+        units=listing.units if shard is None else share(listing.units, shard),
+        name=lambda unit: identity(unit, settings.root),
+        weight=lambda unit: weight(unit, settings.root),
+        size=lambda unit: len(unit.paths),
+        work=BuildWork(settings),
+        label="build",
+        counted="files",
+        failures=listing.failures if shard is None or shard[0] == 0 else (),
+        surplus=paper_surplus(recipe) if shard is None else None,
+    )
+    return assemble(out, recipe, plan, n_workers=n_workers)
+
+
+def paper_surplus(recipe: Recipe) -> Surplus | None:
+    """Return what decides which samples are over the paper's totals, if `recipe` asks for them."""
+    if recipe.options.get("frames") != "paper":
+        return None
+    seed = int(recipe.options["seed"])
+    return lambda samples: surplus(((s.key, s.split) for s in samples), seed=seed)
+
+
+def share(units: Sequence[Unit], shard: tuple[int, int]) -> Sequence[Unit]:
+    """Return the consecutive share I of N of the units; the shares in order are all of them."""
+    number, total = shard
+    return units[number * len(units) // total : (number + 1) * len(units) // total]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a build would cost, measured on one of its units."""
+
+    n_units: int
+    n_files: int
+    n_samples: int
+    n_bytes: int
+    hours: float
+    measured_on: str
+
+
+def estimate(job: BuildJob, *, n_workers: int) -> Estimate:
+    """Return what a build would cost, by building the unit of median weight for the clock."""
+    units, root = job.listing.units, job.settings.root
+    if not units:
+        raise CorpusError(f"{root}: nothing to build.")
+    weights = sorted((weight(unit, root), number) for number, unit in enumerate(units))
+    bytes_in, number = weights[len(weights) // 2]
+    unit = units[number]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "unit.part")
+        begin = time.perf_counter()
+        with PartWriter(path) as part:
+            BuildWork(job.settings)(unit, part)
+        seconds = time.perf_counter() - begin
+        n_samples = sum(isinstance(e, Record) for e in read_part(path, with_values=False))
+        n_bytes = path.stat().st_size
+    scale = sum(row[0] for row in weights) / max(bytes_in, 1)
+    return Estimate(
+        n_units=len(units),
+        n_files=sum(len(unit.paths) for unit in units),
+        n_samples=round(n_samples * scale),
+        n_bytes=round(n_bytes * scale),
+        hours=seconds * scale / n_workers / 3600,
+        measured_on=f"{unit.paths[0]} and {len(unit.paths) - 1} more files in {seconds:.1f} s",
+    )
+
+
+def _ffpp(request: BuildRequest) -> FfppOptions:
+    lender = None if request.detect_on == "each" else request.detect_on
+    return FfppOptions(request.qualities, request.methods, lender)
+
+
+def _list_file(request: BuildRequest) -> Path:
+    if request.list_file is None:
+        raise CorpusError("build list needs --list FILE: `path label` lines, or a CSV.")
+    return request.list_file
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read: {error.strerror}.") from None

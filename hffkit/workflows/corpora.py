@@ -1,0 +1,55 @@
+"""Several corpora, or a folder or glob of them, taken as one."""
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+
+from hffkit.errors import StorageError
+from hffkit.manifest.classes import ClassTable
+from hffkit.storage.corpus import CORPUS_FILE, Corpus
+
+
+def open_corpora(names: Sequence[str]) -> list[Corpus]:
+    """Return the corpora behind paths, folders of corpora and globs, in the order given.
+
+    Raises
+    ------
+    StorageError
+        If a name leads to no corpus, or two of them differ in layout, size or labels.
+    """
+    corpora = [Corpus(path) for name in names for path in _paths(name)]
+    first = corpora[0].recipe
+    for corpus in corpora[1:]:
+        recipe = corpus.recipe
+        for what in ("layout", "size", "labels"):
+            if getattr(recipe, what) != getattr(first, what):
+                raise StorageError(
+                    f"{corpus.path} and {corpora[0].path} cannot be taken as one: {what} is "
+                    f"{getattr(recipe, what)!r} and {getattr(first, what)!r}."
+                )
+    joint_classes(corpora)
+    return corpora
+
+
+def _paths(name: str) -> list[Path]:
+    if (Path(name) / CORPUS_FILE).is_file() or not (glob.has_magic(name) or Path(name).is_dir()):
+        return [Path(name)]
+    pattern = name if glob.has_magic(name) else f"{glob.escape(name)}/*"
+    found = [Path(path) for path in sorted(glob.glob(pattern))]  # noqa: PTH207  (absolute or not)
+    corpora = [path for path in found if (path / CORPUS_FILE).is_file()]
+    return corpora or [Path(name)]  # which then says that it is no corpus
+
+
+def joint_classes(corpora: Sequence[Corpus]) -> ClassTable:
+    """Return one class table for all; the same name must have the same id and polarity."""
+    rows = {row.name: row for row in corpora[0].recipe.classes}
+    for corpus in corpora[1:]:
+        for row in corpus.recipe.classes:
+            known = rows.setdefault(row.name, row)
+            twin = next((other for other in rows.values() if other.id == row.id), row)
+            if known != row or twin != row:
+                raise StorageError(
+                    f"{corpus.path} and {corpora[0].path} cannot be taken as one: class "
+                    f"{row.name!r} is {row}, in the other {known if known != row else twin}."
+                )
+    return ClassTable(tuple(sorted(rows.values(), key=lambda row: row.id)))

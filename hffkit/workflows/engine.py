@@ -1,0 +1,137 @@
+"""Spreading units over processes, and outliving the processes that die.
+
+A unit is finished when its part has its final name. Whatever happens, a rerun does only what has
+no part yet. When a worker dies all of them are restarted; units that were under way then are
+suspects and run alone, and one that twice takes its worker down while alone is given up.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from joblib.externals.loky import ProcessPoolExecutor, as_completed
+from joblib.externals.loky.process_executor import BrokenProcessPool
+
+from hffkit.manifest.failures import Failure
+from hffkit.storage.parts import PartWriter
+
+_TRIES_ALONE = 2
+_AHEAD = 2  # units queued for each worker: enough to keep it busy, few enough to stop soon
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+
+class Work(Protocol[T_contra]):
+    """What is done with a unit: a picklable object, so that workers can have it."""
+
+    def __call__(self, unit: T_contra, part: PartWriter) -> None:
+        """Write the unit's events to `part`."""
+
+    def paths(self, unit: T_contra) -> Sequence[str]:
+        """Return the inputs of a unit, to name them if it is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[T]):
+    """A unit, where its part goes, and how much it is on the progress bar."""
+
+    unit: T
+    part: Path
+    size: int
+
+    @property
+    def started(self) -> Path:
+        """The mark of a worker that has begun: what was under way when a worker died."""
+        return self.part.with_suffix(".started")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A finished job: its size on the progress bar and its unreadable inputs."""
+
+    size: int
+    failures: int
+
+
+def run(jobs: Sequence[Job[T]], work: Work[T], *, n_workers: int) -> Iterator[Done]:
+    """Do the jobs that have no part yet, in the given order, and yield as each finishes."""
+    pending = {job.part: job for job in jobs if not job.part.exists()}
+    while pending:
+        for job in pending.values():
+            job.started.unlink(missing_ok=True)
+        try:
+            yield from _run_pool(list(pending.values()), work, n_workers)
+        except BrokenProcessPool:
+            suspects = [job for job in pending.values() if job.started.exists()]
+            for job in suspects:
+                if not job.part.exists():
+                    yield _run_alone(job, work)
+        pending = {part: job for part, job in pending.items() if not part.exists()}
+
+
+def _run_pool(jobs: Sequence[Job[T]], work: Work[T], n_workers: int) -> Iterator[Done]:
+    waiting = iter(jobs)
+    n_workers = min(n_workers, len(jobs))
+    executor = _executor(n_workers)
+    try:
+        running = {
+            executor.submit(_do, job, work): job
+            for job, _ in zip(waiting, range(n_workers * _AHEAD), strict=False)
+        }
+        while running:
+            future = next(iter(as_completed(list(running))))
+            job = running.pop(future)
+            yield Done(job.size, future.result())
+            for job in waiting:
+                running[executor.submit(_do, job, work)] = job
+                break
+    finally:
+        executor.shutdown(wait=True, kill_workers=True)
+
+
+def _run_alone(job: Job[T], work: Work[T]) -> Done:
+    for _ in range(_TRIES_ALONE):
+        executor = _executor(1)
+        try:
+            return Done(job.size, executor.submit(_do, job, work).result())
+        except BrokenProcessPool:
+            continue
+        finally:
+            executor.shutdown(wait=True, kill_workers=True)
+    paths = work.paths(job.unit)
+    with PartWriter(job.part) as part:
+        for path in paths:
+            part.add(Failure("unreadable", path, None, "its unit twice killed its worker"))
+    return Done(job.size, len(paths))
+
+
+def _executor(n_workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(n_workers, initializer=_follow, initargs=(os.getpid(),))
+
+
+def _do(job: Job[T], work: Work[T]) -> int:
+    job.started.touch()
+    with PartWriter(job.part) as part:
+        work(job.unit, part)
+    job.started.unlink(missing_ok=True)
+    return part.n_unreadable
+
+
+def _follow(parent: int) -> None:
+    """End this worker soon after its parent ended, however that came about."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def longest_first(jobs: Sequence[Job[T]], weights: Mapping[Path, int]) -> list[Job[T]]:
+    """Return the heaviest jobs first, so that no worker is left with one at the end."""
+    return sorted(jobs, key=lambda job: -weights[job.part])

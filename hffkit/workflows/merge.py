@@ -1,0 +1,100 @@
+"""`hffkit merge`: the shards of one build, or several corpora, to one corpus."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hffkit.errors import StorageError
+from hffkit.manifest.failures import read_failures
+from hffkit.storage.corpus import BOXES_FILE, FAILURES_FILE, Corpus, Recipe
+from hffkit.storage.partial import Partial
+from hffkit.storage.parts import Event, Record, VideoBoxes
+from hffkit.storage.writer import CorpusWriter
+from hffkit.workflows.build import paper_surplus
+from hffkit.workflows.corpora import joint_classes, open_corpora
+from hffkit.workflows.progress import Progress
+
+
+def merge(names: Sequence[str], out: Path) -> dict[str, Any]:
+    """Join corpora to the corpus `out` and return its corpus.json.
+
+    The shards of one build, in whatever order they are named, give what the unsharded build
+    gives, digests included. Other corpora follow one another as named.
+
+    Raises
+    ------
+    StorageError
+        If shards are missing, or the corpora do not go together.
+    """
+    corpora = open_corpora(names)
+    recipe = _joint_recipe(corpora)
+    if recipe.verb == "build":
+        corpora = sorted(corpora, key=lambda corpus: corpus.recipe.shard or (0, 1))
+    choose = paper_surplus(recipe) if recipe.verb == "build" else None
+    left_out = choose(s for c in corpora for s in c.samples()) if choose else set()
+    with Partial(out, recipe.to_json()) as partial:
+        with CorpusWriter(partial.corpus) as writer:
+            total = sum(corpus.n_samples for corpus in corpora)
+            with Progress(total, unit="samples", label="merge") as progress:
+                for corpus in corpora:
+                    unit = f"{corpus.path} {corpus.content_sha256}"
+                    if unit not in writer.units:
+                        events = _events(corpus, keeps_index=recipe.verb == "build")
+                        writer.append(unit, events, lambda sample: sample.key not in left_out)
+                    progress.step(corpus.n_samples)
+            about = writer.finish(recipe, {"n_left_out": len(left_out)} if left_out else None)
+        partial.publish()
+    return about
+
+
+def _joint_recipe(corpora: Sequence[Corpus]) -> Recipe:
+    first = corpora[0].recipe
+    for corpus in corpora[1:]:
+        if corpus.recipe.versions != first.versions:
+            raise StorageError(
+                f"{corpus.path} and {corpora[0].path} were made by different versions: "
+                f"{corpus.recipe.versions} and {first.versions}. The same pixels cannot be "
+                "promised; build them with the same ones."
+            )
+    if first.shard is not None:
+        _check_shards(corpora)
+        return replace(first, shard=None)
+    parts = [corpus.content_sha256 for corpus in corpora]
+    return replace(
+        first, classes=joint_classes(corpora), verb="merge", options={"content_sha256": parts}
+    )
+
+
+def _check_shards(corpora: Sequence[Corpus]) -> None:
+    first = corpora[0].recipe
+    total = first.shard[1] if first.shard else 1
+    for corpus in corpora:
+        recipe = corpus.recipe
+        here, there = ({**r.options, "src": None} for r in (recipe, first))
+        differing = sorted(name for name in here if here[name] != there.get(name))
+        if recipe.shard is None or recipe.shard[1] != total or differing:
+            raise StorageError(
+                f"{corpus.path} is no shard of the same build as {corpora[0].path}: "
+                f"{', '.join(differing) or 'the number of shards'} differ."
+            )
+    numbers = [corpus.recipe.shard[0] for corpus in corpora if corpus.recipe.shard]
+    missing = sorted(set(range(total)) - set(numbers))
+    if missing or len(numbers) != total:
+        raise StorageError(
+            f"Shards of a build must be all there, once each: got {sorted(numbers)} of {total}."
+        )
+
+
+def _events(corpus: Corpus, *, keeps_index: bool) -> Iterator[Event]:
+    """Yield a finished corpus as it would come from parts."""
+    is_list = keeps_index and corpus.recipe.options.get("source") == "list"
+    yield from read_failures(corpus.path / FAILURES_FILE)
+    boxes = json.loads((corpus.path / BOXES_FILE).read_text("utf-8"))
+    for video, frames in boxes.items():
+        rows = {int(number): (x, y, size) for number, (x, y, size) in frames.items()}
+        yield VideoBoxes(video, rows)
+    for sample in corpus.samples():
+        value = corpus.records.get(sample.lmdb_key)
+        yield Record(sample if is_list else replace(sample, index=None), value)

@@ -1,0 +1,40 @@
+"""Progress of long work on stderr."""
+
+import sys
+from types import TracebackType
+
+from tqdm import tqdm
+
+
+class Progress:
+    """A bar with rate, time left and failures so far; silent where stderr is no terminal."""
+
+    def __init__(self, total: int, *, unit: str, label: str) -> None:
+        """Begin a bar of `total` units."""
+        self._bar = tqdm(
+            total=total,
+            unit=f" {unit}",
+            desc=label,
+            disable=not sys.stderr.isatty(),
+            dynamic_ncols=True,
+            smoothing=0.05,
+        )
+        self._failures = 0
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+
+    def step(self, n: int, failures: int = 0) -> None:
+        """Advance by `n` units, `failures` of whose inputs could not be read."""
+        self._failures += failures
+        if self._failures:
+            self._bar.set_postfix(unreadable=self._failures, refresh=False)
+        self._bar.update(n)
