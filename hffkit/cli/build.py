@@ -91,6 +91,11 @@ _COMMON = (
         show_default=True,
         help="Exit with 3 if more inputs than this could not be read.",
     ),
+    click.option(
+        "--retry-failed",
+        is_flag=True,
+        help="OUT is there with unreadable inputs: try these again, keep the rest.",
+    ),
     click.option("--dry-run", is_flag=True, help="Tell counts, disk and hours; build nothing."),
     options.as_json,
 )
@@ -140,7 +145,7 @@ _FFPP = (
 )
 
 
-_NOT_IN_REQUEST = ("out", "workers", "shard", "max_failures", "dry_run", "as_json")
+_NOT_IN_REQUEST = ("out", "workers", "shard", "max_failures", "retry_failed", "dry_run", "as_json")
 
 
 def _source(
@@ -177,7 +182,13 @@ def _build(source: str, **arguments: Any) -> None:
         found = estimate(job, n_workers=run["workers"])
         click.echo(options.json_text(asdict(found)) if run["as_json"] else estimate_text(found))
         return
-    about = build_corpus(job, run["out"], n_workers=run["workers"], shard=run["shard"])
+    about = build_corpus(
+        job,
+        run["out"],
+        n_workers=run["workers"],
+        shard=run["shard"],
+        retry_failed=run["retry_failed"],
+    )
     click.echo(options.json_text(about) if run["as_json"] else corpus_text(run["out"], about))
     if about["failures"].get("unreadable", 0) > run["max_failures"]:
         sys.exit(_UNREADABLE)

@@ -22,11 +22,13 @@ class Partial:
         The output's final name; it must not exist.
     command : dict
         What is run: JSON values. A partial folder begun by another command is refused.
+    replaces : bool
+        Whether `out` is there and is to be replaced once its successor is whole.
     """
 
-    def __init__(self, out: Path, command: dict[str, Any]) -> None:
+    def __init__(self, out: Path, command: dict[str, Any], *, replaces: bool = False) -> None:
         """Create the folder or take it up again, and lock it."""
-        if out.exists():
+        if out.exists() and not replaces:
             raise StorageError(f"{out} already exists. Delete it or choose another --out.")
         self.out = out
         self.path = out.with_name(out.name + ".partial")
@@ -60,10 +62,10 @@ class Partial:
                 raise StorageError(f"{path}: cannot be written: {error.strerror}.") from None
             return
         begun = json.loads(path.read_text("utf-8"))
-        differences = _differences(begun, command)
-        if differences:
+        wrong = differences(begun, command)
+        if wrong:
             raise StorageError(
-                f"{self.path} was begun by another command: {'; '.join(differences)}. Run the "
+                f"{self.path} was begun by another command: {'; '.join(wrong)}. Run the "
                 "command that began it, delete it, or choose another --out."
             )
 
@@ -90,6 +92,8 @@ class Partial:
     def publish(self) -> None:
         """Give the finished corpus its final name and remove the rest."""
         try:
+            if self.out.exists():
+                self.out.rename(self.path / "replaced")
             self.corpus.rename(self.out)
         except OSError as error:
             raise StorageError(f"{self.out}: cannot be written: {error.strerror}.") from None
@@ -99,11 +103,12 @@ class Partial:
         shutil.rmtree(self.path)
 
 
-def _differences(old: Any, new: Any, name: str = "") -> list[str]:
+def differences(old: Any, new: Any, name: str = "") -> list[str]:
+    """Return what differs between two JSON values, in words."""
     if isinstance(old, dict) and isinstance(new, dict):
         return [
             text
             for key in sorted(old.keys() | new.keys())
-            for text in _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+            for text in differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
         ]
     return [] if old == new else [f"{name} was {old!r}, is now {new!r}"]

@@ -36,6 +36,7 @@ class Plan(Generic[T]):
     counted: str  # what the progress bar counts
     failures: Sequence[Failure] = ()
     surplus: Surplus | None = None
+    seed: Callable[[Sequence[Job[T]]], None] | None = None  # writes parts that are known already
 
 
 def assemble(out: Path, recipe: Recipe, plan: Plan[T], *, n_workers: int) -> dict[str, Any]:
@@ -43,9 +44,11 @@ def assemble(out: Path, recipe: Recipe, plan: Plan[T], *, n_workers: int) -> dic
 
     Everything happens in `out`.partial. Run again after any interruption it goes on where it was.
     """
-    with Partial(out, recipe.to_json()) as partial:
+    with Partial(out, recipe.to_json(), replaces=plan.seed is not None) as partial:
         partial.clear_temporaries()
         jobs = [Job(unit, partial.part(plan.name(unit)), plan.size(unit)) for unit in plan.units]
+        if plan.seed is not None:
+            plan.seed(jobs)
         with CorpusWriter(partial.corpus) as writer:
             names = [_FIRST, *(job.part.stem for job in jobs)]
             if writer.units != names[: len(writer.units)]:

@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,10 @@ from hffkit.corpus.units import Crop, Pictures, Settings, Unit, check_size, iden
 from hffkit.errors import CorpusError
 from hffkit.manifest.samples import SPLITS, split_named
 from hffkit.manifest.splits import SplitRatio
-from hffkit.storage.corpus import Recipe
+from hffkit.storage.corpus import Corpus, Recipe
 from hffkit.storage.parts import PartWriter, Record, read_part
 from hffkit.workflows.assemble import Plan, Surplus, assemble
+from hffkit.workflows.retry import check_retry, seed_parts
 from hffkit.workflows.versions import versions
 
 
@@ -141,7 +143,12 @@ def prepare(request: BuildRequest) -> BuildJob:
 
 
 def build(
-    job: BuildJob, out: Path, *, n_workers: int, shard: tuple[int, int] | None = None
+    job: BuildJob,
+    out: Path,
+    *,
+    n_workers: int,
+    shard: tuple[int, int] | None = None,
+    retry_failed: bool = False,
 ) -> dict[str, Any]:
     """Build the corpus `out` and return its corpus.json.
 
@@ -156,6 +163,9 @@ def build(
         Processes.
     shard : (I, N), optional
         Build only the I-th of N shares; `merge` joins them. The paper's totals then wait for it.
+    retry_failed : bool
+        `out` is a corpus that this very request built: do again what could not be read, keep the
+        rest, and put the new corpus in its place.
     """
     settings, listing = job.settings, job.listing
     recipe = Recipe(
@@ -168,6 +178,11 @@ def build(
         versions=versions(),
         shard=shard,
     )
+    seed = None
+    if retry_failed:
+        old = Corpus(out)
+        check_retry(old, recipe)
+        seed = partial(seed_parts, old)
     plan = Plan(
         units=listing.units if shard is None else share(listing.units, shard),
         name=lambda unit: identity(unit, settings.root),
@@ -178,6 +193,7 @@ def build(
         counted="files",
         failures=listing.failures if shard is None or shard[0] == 0 else (),
         surplus=paper_surplus(recipe) if shard is None else None,
+        seed=seed,
     )
     return assemble(out, recipe, plan, n_workers=n_workers)
 
