@@ -84,11 +84,6 @@ class Partial:
         """Return the path of a unit's part; it exists when the unit is finished."""
         return self.parts / f"{unit}.part"
 
-    def clear_temporaries(self) -> None:
-        """Remove what workers that were killed left half-written."""
-        for path in self.parts.glob("*.tmp"):
-            path.unlink(missing_ok=True)
-
     def publish(self) -> None:
         """Give the finished corpus its final name and remove the rest."""
         try:

@@ -45,7 +45,6 @@ def assemble(out: Path, recipe: Recipe, plan: Plan[T], *, n_workers: int) -> dic
     Everything happens in `out`.partial. Run again after any interruption it goes on where it was.
     """
     with Partial(out, recipe.to_json(), replaces=plan.seed is not None) as partial:
-        partial.clear_temporaries()
         jobs = [Job(unit, partial.part(plan.name(unit)), plan.size(unit)) for unit in plan.units]
         if plan.seed is not None:
             plan.seed(jobs)

@@ -26,8 +26,8 @@ _FACE = (223, 118)  # centre of the portrait's face, px
 _RADII = (44, 58)  # of the ellipse that forgeries change, px
 
 
-def fabricate(root: Path) -> int:
-    """Write the tree under `root`, two qualities of six originals and their forgeries.
+def fabricate(root: Path, pairs: Sequence[tuple[str, str]] = PAIRS) -> int:
+    """Write the tree under `root`: two qualities of each original and its four forgeries.
 
     Returns
     -------
@@ -41,7 +41,7 @@ def fabricate(root: Path) -> int:
     """
     portrait = _portrait()
     n_clips = 0
-    for pair in PAIRS:
+    for pair in pairs:
         for target, source in (pair, pair[::-1]):
             face, other = _guise(portrait, target), _guise(portrait, source)
             clips = {f"original_sequences/youtube:{target}": face}

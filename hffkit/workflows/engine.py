@@ -8,7 +8,7 @@ suspects and run alone, and one that twice takes its worker down while alone is 
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -60,9 +60,9 @@ class Done:
 def run(jobs: Sequence[Job[T]], work: Work[T], *, n_workers: int) -> Iterator[Done]:
     """Do the jobs that have no part yet, in the given order, and yield as each finishes."""
     pending = {job.part: job for job in jobs if not job.part.exists()}
+    folders = {part.parent for part in pending}
+    _clear(folders)
     while pending:
-        for job in pending.values():
-            job.started.unlink(missing_ok=True)
         try:
             yield from _run_pool(list(pending.values()), work, n_workers)
         except BrokenProcessPool:
@@ -70,6 +70,7 @@ def run(jobs: Sequence[Job[T]], work: Work[T], *, n_workers: int) -> Iterator[Do
             for job in suspects:
                 if not job.part.exists():
                     yield _run_alone(job, work)
+            _clear(folders)
         pending = {part: job for part, job in pending.items() if not part.exists()}
 
 
@@ -107,6 +108,14 @@ def _run_alone(job: Job[T], work: Work[T]) -> Done:
         for path in paths:
             part.add(Failure("unreadable", path, None, "its unit twice killed its worker"))
     return Done(job.size, len(paths))
+
+
+def _clear(folders: Iterable[Path]) -> None:
+    """Remove what killed workers left: marks of a beginning, and half-written parts."""
+    for folder in folders:
+        for pattern in ("*.started", "*.tmp"):
+            for path in folder.glob(pattern):
+                path.unlink(missing_ok=True)
 
 
 def _executor(n_workers: int) -> ProcessPoolExecutor:

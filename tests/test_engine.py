@@ -1,0 +1,231 @@
+"""Work survives the processes that do it."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from hffkit.manifest.failures import Failure
+from hffkit.storage.corpus import Corpus
+from hffkit.storage.parts import PartWriter, read_part
+from hffkit.workflows.demo import fabricate
+from hffkit.workflows.engine import Job
+from hffkit.workflows.engine import run as run_jobs
+
+
+@dataclass(frozen=True)
+class Suicidal:
+    """Writes one failure a unit; some units kill the worker that has them."""
+
+    deadly: tuple[str, ...] = ()
+    deadly_once: tuple[str, ...] = ()
+    marks: Path = Path()
+
+    def __call__(self, unit: str, part: PartWriter) -> None:
+        part.add(Failure("no-face", unit, None, "looked at"))
+        mark = self.marks / f"{unit}.died"
+        once = unit in self.deadly_once and not mark.exists()
+        if once:
+            mark.touch()
+        if once or unit in self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.02)
+
+    def paths(self, unit: str) -> Sequence[str]:
+        return [unit]
+
+
+def jobs_in(folder: Path) -> list[Job[str]]:
+    return [Job(f"u{i}", folder / f"u{i}.part", 1) for i in range(12)]
+
+
+def reasons(folder: Path) -> dict[str, str]:
+    return {
+        event.path: event.reason
+        for path in sorted(folder.glob("*.part"))
+        for event in read_part(path)
+        if isinstance(event, Failure)
+    }
+
+
+def test_a_unit_that_always_kills_its_worker_is_given_up_and_the_rest_is_done(
+    tmp_path: Path,
+) -> None:
+    done = list(run_jobs(jobs_in(tmp_path), Suicidal(deadly=("u3", "u7")), n_workers=2))
+    found = reasons(tmp_path)
+    assert len(found) == 12
+    assert {unit for unit, reason in found.items() if "killed its worker" in reason} == {"u3", "u7"}
+    assert sum(row.failures for row in done) == 2
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".part"] * 12
+
+
+def test_a_worker_killed_once_costs_no_unit(tmp_path: Path) -> None:
+    work = Suicidal(deadly_once=("u0", "u5", "u11"), marks=tmp_path)
+    list(run_jobs(jobs_in(tmp_path), work, n_workers=2))
+    assert set(reasons(tmp_path).values()) == {"looked at"}
+    assert len(reasons(tmp_path)) == 12
+
+
+def test_finished_parts_are_not_done_again(tmp_path: Path) -> None:
+    jobs = jobs_in(tmp_path)
+    list(run_jobs(jobs[:5], Suicidal(), n_workers=1))
+    before = {job.part: job.part.stat().st_mtime_ns for job in jobs[:5]}
+    assert len(list(run_jobs(jobs, Suicidal(), n_workers=2))) == 7
+    assert before == {job.part: job.part.stat().st_mtime_ns for job in jobs[:5]}
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny fabricated FaceForensics++ tree: two families of ten clips."""
+    pytest.importorskip("skimage", reason="the portrait comes with scikit-image")
+    root = tmp_path_factory.mktemp("tree") / "ff++"
+    fabricate(root, [("054", "071")])
+    return root
+
+
+def command(tree: Path, out: Path, *more: str) -> list[str]:
+    start = [sys.executable, "-c", "from hffkit.cli.main import main; main()"]
+    arguments = ["build", "ff++", "--src", str(tree), "--quality", "c23,c40", "--frames", "8/4"]
+    return [*start, *arguments, "--out", str(out), "--workers", "2", *more]
+
+
+@pytest.fixture(scope="module")
+def whole(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Corpus, float]:
+    """The corpus of an undisturbed build, and how long that took."""
+    out = tmp_path_factory.mktemp("whole") / "data.lmdb"
+    begin = time.perf_counter()
+    subprocess.run(command(tree, out), check=True, capture_output=True)
+    return Corpus(out), time.perf_counter() - begin
+
+
+def same(out: Path, whole: Corpus) -> None:
+    built = Corpus(out)
+    for name in ("content_sha256", "pixels_sha256", "sources_sha256", "counts", "failures"):
+        assert built.json[name] == whole.json[name]
+    for name in ("manifest.jsonl", "failures.jsonl", "boxes.json"):
+        assert (out / name).read_bytes() == (whole.path / name).read_bytes()
+    assert not out.with_name(out.name + ".partial").exists()
+
+
+def killed_parent(tree: Path, out: Path, whole: tuple[Corpus, float], moment: float) -> None:
+    with subprocess.Popen(
+        command(tree, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        time.sleep(moment * whole[1])
+        process.kill()
+    if not out.exists():
+        subprocess.run(command(tree, out), check=True, capture_output=True)
+    same(out, whole[0])
+
+
+def killed_worker(tree: Path, out: Path, whole: tuple[Corpus, float], moment: float) -> None:
+    with subprocess.Popen(
+        command(tree, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        time.sleep(moment * whole[1])
+        for child in workers_of(process.pid)[:1]:
+            os.kill(child, signal.SIGKILL)
+        _, errors = process.communicate()
+    assert process.returncode == 0, errors.decode()
+    same(out, whole[0])
+
+
+def workers_of(parent: int) -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent_of = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent_of == parent and b"popen_loky" in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            continue  # it ended meanwhile
+    return sorted(found)
+
+
+MOMENTS = [random.Random(7).uniform(0.05, 1.0) for _ in range(10)]
+
+
+@pytest.mark.parametrize("kill", [killed_parent, killed_worker])
+def test_a_build_killed_half_way_gives_the_same_corpus(
+    tree: Path,
+    tmp_path: Path,
+    whole: tuple[Corpus, float],
+    kill: Callable[[Path, Path, tuple[Corpus, float], float], None],
+) -> None:
+    kill(tree, tmp_path / "data.lmdb", whole, 0.6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", [killed_parent, killed_worker])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_build_killed_at_a_random_moment_gives_the_same_corpus(
+    tree: Path,
+    tmp_path: Path,
+    whole: tuple[Corpus, float],
+    kill: Callable[[Path, Path, tuple[Corpus, float], float], None],
+    moment: float,
+) -> None:
+    kill(tree, tmp_path / "data.lmdb", whole, moment)
+
+
+def test_an_interrupted_build_says_how_to_go_on(
+    tree: Path, tmp_path: Path, whole: tuple[Corpus, float]
+) -> None:
+    out = tmp_path / "data.lmdb"
+    with subprocess.Popen(command(tree, out), stderr=subprocess.PIPE) as process:
+        time.sleep(0.6 * whole[1])
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert process.returncode == 130
+    assert b"Interrupted. What is finished is kept" in errors
+    assert b"Traceback" not in errors
+    assert not out.exists()
+    subprocess.run(command(tree, out), check=True, capture_output=True)
+    same(out, whole[0])
+
+
+def test_one_worker_and_two_shards_give_the_same_corpus(
+    tree: Path, tmp_path: Path, whole: tuple[Corpus, float], run: Callable[..., Result]
+) -> None:
+    arguments = command(tree, tmp_path / "one.lmdb", "--workers", "1")[3:]
+    assert run(*arguments).exit_code == 0
+    same(tmp_path / "one.lmdb", whole[0])
+    for shard in ("1/2", "0/2"):
+        out = tmp_path / f"shard{shard[0]}.lmdb"
+        assert run(*command(tree, out, "--shard", shard)[3:]).exit_code == 0
+    merged = run(
+        "merge", tmp_path / "shard1.lmdb", tmp_path / "shard0.lmdb", "--out", tmp_path / "m"
+    )
+    assert merged.exit_code == 0, merged.output
+    same(tmp_path / "m", whole[0])
+
+
+def test_a_repaired_video_costs_only_its_own_family(
+    tree: Path, tmp_path: Path, whole: tuple[Corpus, float], run: Callable[..., Result]
+) -> None:
+    broken = tmp_path / "ff++"
+    shutil.copytree(tree, broken)
+    clip = broken / "manipulated_sequences/FaceSwap/c40/videos/071_054.mp4"
+    good = clip.read_bytes()
+    clip.write_bytes(b"")
+    out = tmp_path / "data.lmdb"
+    arguments = command(broken, out)[3:]
+    result = run(*arguments)
+    assert result.exit_code == 3
+    assert "1 unreadable" in result.output
+    (failure,) = map(json.loads, (out / "failures.jsonl").read_text().splitlines())
+    assert failure["reason"] == "empty file"
+    clip.write_bytes(good)
+    assert run(*arguments, "--retry-failed").exit_code == 0
+    same(out, whole[0])
+    assert run(*arguments, "--retry-failed", "--frames", "7/3").exit_code == 1

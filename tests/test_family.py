@@ -1,0 +1,314 @@
+"""One plan, one detection, shared boxes: on real clips of FaceForensics++."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from hffkit.corpus.faces import FaceRule, crop, overlap, read_boxes
+from hffkit.corpus.family import build_family
+from hffkit.corpus.frames import FramePlan
+from hffkit.corpus.units import Family, Settings, Video
+from hffkit.imaging import Image, decode, grey, pixels_sha256
+from hffkit.manifest.classes import FFPP
+from hffkit.manifest.failures import Failure
+from hffkit.manifest.samples import Sample
+from hffkit.storage.datum import decode_datum
+from hffkit.storage.parts import Event, Record, VideoBoxes
+from hffkit.workflows.demo import write_video
+
+N_FRAMES = 60
+Change = Callable[[Image], Image]
+PAIRS = {
+    "519": "Deepfakes/c23/videos/519_515.mp4",
+    "634": "FaceSwap/c23/videos/634_660.mp4",
+    "004": "NeuralTextures/c23/videos/004_982.mp4",
+}
+
+
+class Sink:
+    """Keeps events in memory."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def add(self, event: Event) -> None:
+        self.events.append(event)
+
+    def mark(self) -> int:
+        return len(self.events)
+
+    def rewind(self, mark: int) -> None:
+        del self.events[mark:]
+
+    def samples(self, name: str) -> list[Sample]:
+        return [
+            event.sample
+            for event in self.events
+            if isinstance(event, Record) and f"/{name}/" in event.sample.key
+        ]
+
+    def failures(self, kind: str) -> list[Failure]:
+        return [e for e in self.events if isinstance(e, Failure) and e.kind == kind]
+
+
+def frames_of(path: Path, start: int, stop: int) -> Iterator[Image]:
+    capture = cv2.VideoCapture(str(path))
+    for number in range(stop):
+        ok, bgr = capture.read()
+        if not ok:
+            return
+        if number >= start:
+            yield np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def video(name: str, cls: str, target: str | None = None) -> Video:
+    return Video(
+        path=f"{name}.mp4",
+        key=f"ff++/c23/{cls}/{name}",
+        cls=cls,
+        split="train",
+        group="515+519",
+        is_fake=cls != "Real",
+        name=name,
+        target_name=target,
+    )
+
+
+def build(root: Path, *videos: Video, frames: str = "8/4", boxes: Path | None = None) -> Sink:
+    settings = Settings(
+        root=root,
+        classes=FFPP,
+        plan=FramePlan.parse(frames),
+        rule=FaceRule(),
+        crop_pictures="none",
+        crop_videos="face",
+        boxes_file=boxes,
+    )
+    sink = Sink()
+    build_family(Family(videos), settings, sink)
+    return sink
+
+
+@pytest.fixture(scope="module")
+def clips(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the first frames of a real target, 519.mp4."""
+    root = tmp_path_factory.mktemp("clips")
+    source = data / "data/ffpp/original_sequences/youtube/c23/videos/519.mp4"
+    write_video(root / "519.mp4", frames_of(source, 0, N_FRAMES), crf=18)
+    return root
+
+
+@pytest.fixture(scope="module")
+def forgery(data: Path) -> Path:
+    return data / "data/ffpp/manipulated_sequences" / PAIRS["519"]
+
+
+def derive(clips: Path, forgery: Path, name: str, crf: int, start: int, change: Change) -> Sink:
+    frames = (change(frame) for frame in frames_of(forgery, start, start + N_FRAMES))
+    write_video(clips / f"{name}.mp4", frames, crf=crf)
+    return build(clips, video("519", "Real"), video(name, "Deepfakes", "519"))
+
+
+def zoomed_out(image: Image) -> Image:
+    small = cv2.resize(image, (576, 432), interpolation=cv2.INTER_AREA)
+    framed = cv2.copyMakeBorder(small, 24, 24, 32, 32, cv2.BORDER_REPLICATE)
+    return np.asarray(framed, np.uint8)
+
+
+def unchanged(image: Image) -> Image:
+    return image
+
+
+def test_boxes_of_the_target_are_used_for_a_forgery_at_low_quality(
+    clips: Path, forgery: Path
+) -> None:
+    sink = derive(clips, forgery, "low", 42, 0, unchanged)
+    assert sink.failures("own-boxes") == []
+    real = {sample.frame: sample for sample in sink.samples("519")}
+    fake = sink.samples("low")
+    assert len(real) == 8
+    assert len(fake) == 4
+    for sample in fake:
+        assert sample.box == real[sample.frame].box
+        assert sample.detector == real[sample.frame].detector
+        assert sample.detector is not None
+        assert sample.detector.endswith("on 519.mp4")
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "change", "why"),
+    [
+        ("late", 5, unchanged, r"matches the target's frames \+\d better"),
+        (
+            "small",
+            0,
+            lambda image: np.ascontiguousarray(image[::2, ::2]),
+            "frames are 320x240, the target's 640x480",
+        ),
+        (
+            "zoomed",
+            0,
+            zoomed_out,
+            "part of the frame matches best",
+        ),
+        ("moved", 0, lambda image: np.roll(image, 16, axis=1), "part of the frame matches best"),
+    ],
+)
+def test_a_derived_video_that_does_not_line_up_gets_boxes_of_its_own(
+    clips: Path, forgery: Path, name: str, start: int, change: Change, why: str
+) -> None:
+    sink = derive(clips, forgery, name, 23, start, change)
+    (failure,) = sink.failures("own-boxes")
+    assert failure.path == f"{name}.mp4"
+
+    assert re.search(why, failure.reason)
+    samples = sink.samples(name)
+    assert len(samples) == 4
+    rule = FaceRule()
+    images = dict(enumerate(frames_of(clips / f"{name}.mp4", 0, N_FRAMES)))
+    for sample in samples:
+        assert sample.frame is not None
+        assert sample.box == rule.find(grey(images[sample.frame]))
+        assert sample.detector == f"{rule} on {name}.mp4"
+    assert len(sink.samples("519")) == 8  # the target keeps its samples
+
+
+def test_a_forgery_darker_than_its_target_still_lines_up(clips: Path, forgery: Path) -> None:
+    sink = derive(clips, forgery, "dark", 23, 0, lambda image: (image * 0.6).astype(np.uint8))
+    assert sink.failures("own-boxes") == []
+
+
+def test_a_truncated_forgery_shortens_the_plan_of_its_family(clips: Path, forgery: Path) -> None:
+    whole = clips / "cut.mp4"
+    write_video(whole, frames_of(forgery, 0, N_FRAMES), crf=23)
+    n_decoded = cut_short(whole)
+    sink = build(clips, video("519", "Real"), video("cut", "Deepfakes", "519"))
+    real = [sample.frame for sample in sink.samples("519")]
+    fake = [sample.frame for sample in sink.samples("cut")]
+    assert real == [int((i + 0.5) * n_decoded / 8) for i in range(8)]
+    assert set(fake) < set(real)
+    assert len(fake) == 4
+    (failure,) = sink.failures("short-read")
+    assert failure.path == "cut.mp4"
+    assert failure.reason == f"claims {N_FRAMES} frames, {n_decoded} can be decoded"
+    assert sink.failures("own-boxes") == []
+    assert sink.failures("unreadable") == []
+
+
+def cut_short(path: Path) -> int:
+    """Cut a video's tail off, its index kept in front; return how many frames are left."""
+
+    front = path.with_suffix(".front.mp4")
+    with (
+        av.open(str(path)) as source,
+        av.open(str(front), "w", options={"movflags": "faststart"}) as target,
+    ):
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    whole = front.read_bytes()
+    path.write_bytes(whole[: len(whole) * 6 // 10])
+    n_decoded = sum(1 for _ in frames_of(path, 0, 10**6))
+    assert 8 < n_decoded < N_FRAMES
+    return n_decoded
+
+
+def test_a_forgery_without_its_target_is_looked_at_itself(clips: Path, forgery: Path) -> None:
+    write_video(clips / "alone.mp4", frames_of(forgery, 0, N_FRAMES), crf=23)
+    write_video(clips / "alone40.mp4", frames_of(forgery, 0, N_FRAMES), crf=40)
+    sink = build(
+        clips, video("alone", "Deepfakes", "519"), video("alone40", "Deepfakes", "519"), frames="3"
+    )
+    high, low = sink.samples("alone"), sink.samples("alone40")
+    assert [sample.box for sample in high] == [sample.box for sample in low]
+    assert {sample.detector for sample in low} == {f"{FaceRule()} on alone.mp4"}
+
+
+def test_crops_are_the_pixels_of_the_frame(clips: Path) -> None:
+    sink = build(clips, video("519", "Real"), frames="3")
+    images = dict(enumerate(frames_of(clips / "519.mp4", 0, N_FRAMES)))
+    records = [event for event in sink.events if isinstance(event, Record)]
+    assert len(records) == 3
+    for record in records:
+        sample = record.sample
+        assert sample.frame is not None
+        assert sample.box is not None
+        assert record.value is not None
+        expected = crop(images[sample.frame], sample.box)
+        np.testing.assert_array_equal(decode(bytes(decode_datum(record.value).data)), expected)
+        assert sample.pixels_sha256 == pixels_sha256(expected)
+
+
+def test_boxes_that_a_build_wrote_are_read_back_to_the_same_samples(
+    clips: Path, forgery: Path, tmp_path: Path
+) -> None:
+
+    write_video(clips / "519_515.mp4", frames_of(forgery, 0, N_FRAMES), crf=23)
+    family = video("519", "Real"), video("519_515", "Deepfakes", "519")
+    first = build(clips, *family)
+    boxes = {e.video: e.boxes for e in first.events if isinstance(e, VideoBoxes)}
+    assert set(boxes) == {"519", "519_515"}
+    path = tmp_path / "boxes.json"
+    path.write_text(json.dumps(boxes))
+    assert read_boxes(path) == boxes
+    again = build(clips, *family, boxes=path)
+    for name in ("519", "519_515"):
+        assert [sample.sha256 for sample in again.samples(name)] == [
+            sample.sha256 for sample in first.samples(name)
+        ]
+    # Boxes of the target alone serve its forgeries as well.
+    path = tmp_path / "target.json"
+    path.write_text(json.dumps({"519": boxes["519"]}))
+    target_only = build(clips, *family, boxes=path)
+    assert [s.box for s in target_only.samples("519_515")] == [
+        s.box for s in first.samples("519_515")
+    ]
+
+
+def test_frames_without_a_face_are_recorded(data: Path) -> None:
+    root = data / "data/videos/real-web"
+    sink = build(root, video("short_hamilton_clip", "Real"), frames="6")
+    missing = sink.failures("no-face")
+    found = sink.samples("short_hamilton_clip")
+    assert len(missing) + len(found) == 6
+    assert missing
+    assert found
+    assert {failure.frame for failure in missing}.isdisjoint(s.frame for s in found)
+
+
+def test_reused_boxes_are_what_each_real_forgery_would_have_got(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = data / "data/ffpp"
+    rule = FaceRule()
+    medians = {}
+    for target, derived in PAIRS.items():
+        real = root / f"original_sequences/youtube/c23/videos/{target}.mp4"
+        fake = root / "manipulated_sequences" / derived
+        numbers = (20, 120, 220)
+        target_images = {
+            n: i for n, i in enumerate(frames_of(real, 0, numbers[-1] + 1)) if n in numbers
+        }
+        fake_images = {
+            n: i for n, i in enumerate(frames_of(fake, 0, numbers[-1] + 1)) if n in numbers
+        }
+        overlaps = []
+        for number in numbers:
+            reused = rule.find(grey(target_images[number]))
+            own = rule.find(grey(fake_images[number]))
+            assert reused is not None
+            assert own is not None
+            overlaps.append(overlap(reused, own))
+        medians[Path(derived).stem] = float(np.median(overlaps))
+    with capsys.disabled():
+        for name, median in medians.items():
+            print(f"\n{name}: median IoU of reused boxes with its own detection {median:.2f}")  # noqa: T201
+    assert list(medians.values()) == [1.0, 1.0, 1.0]
