@@ -68,7 +68,8 @@ def inspect(
     """Count classes, splits, groups and failures; draw a contact sheet to judge the crops by."""
     from hffkit.workflows.inspect import inspect as inspect_corpora
 
-    sheet = None if no_sheet else out or Path(f"{Path(corpora[0]).name.split('.')[0]}-sheet.png")
+    name = Path(corpora[0]).resolve().stem if Path(corpora[0]).exists() else "corpora"
+    sheet = None if no_sheet else out or Path(f"{name}-sheet.png")
     found = inspect_corpora(corpora, sheet, columns=columns)
     click.echo(options.json_text(asdict(found)) if as_json else inspection_text(found))
     if sheet is not None:

@@ -6,7 +6,7 @@ FaceForensics++: mean squared difference 0.4 to 4 grey levels when aligned; 14 t
 where something moves; hundreds one thumbnail pixel off; thousands under a zoom of 0.9.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -52,9 +52,10 @@ def choose_probes(planned: Sequence[int]) -> list[int]:
     return [planned[int((i + 0.5) * len(planned) / n)] for i in range(n)]
 
 
-def with_neighbours(probes: Sequence[int]) -> set[int]:
-    """Return the probes and the frames next to them."""
-    return {probe + step for probe in probes for step in (0, *_NEIGHBOURS)}
+def worth_keeping(planned: Iterable[int], probes: Sequence[int]) -> set[int]:
+    """Return the frames whose thumbnails a target keeps: planned ones near a probe, neighbours."""
+    near = {n for n in planned if any(abs(n - probe) <= _WINDOW for probe in probes)}
+    return near | {probe + step for probe in probes for step in (0, *_NEIGHBOURS)}
 
 
 def compare(

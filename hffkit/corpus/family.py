@@ -12,7 +12,7 @@ from hffkit.corpus.alignment import (
     Verdict,
     choose_probes,
     compare,
-    with_neighbours,
+    worth_keeping,
 )
 from hffkit.corpus.faces import Boxes, crop, fits, overlap, read_boxes
 from hffkit.corpus.pictures import Sink
@@ -121,7 +121,7 @@ class _Builder:
 
     def _build_video(self, video: Video, frames: Sequence[int]) -> None:
         if video.is_cropped or self._settings.crop_videos == "none":
-            self._pass(video, frames, None, find=False)
+            self._pass_whole(video, frames)
             return
         reference = self._known(video)
         mark = self._sink.mark()
@@ -156,54 +156,53 @@ class _Builder:
     def _look(self, path: str, frames: Sequence[int]) -> _Pass:
         """Detect faces in a clip without storing samples of it."""
         done = _Pass()
-        wanted = set(frames)
-        for frame in self._frames(path, wanted | with_neighbours(self._probes)):
+        wanted, thumbs = set(frames), worth_keeping(frames, self._probes)
+        for frame in self._frames(path, wanted, thumbs):
             grey_image = grey(frame.image)
-            done.surroundings.add(frame.number, grey_image)
+            if frame.number in thumbs:
+                done.surroundings.add(frame.number, grey_image)
             if frame.number in wanted:
                 done.boxes[frame.number] = self._find(path, frame.number, grey_image)
         return done
 
-    def _pass(
-        self,
-        video: Video,
-        frames: Sequence[int],
-        reference: _Reference | None,
-        *,
-        find: bool = True,
-    ) -> _Pass:
-        """Read a clip once and send a sample or a failure for each wanted frame."""
+    def _pass(self, video: Video, frames: Sequence[int], reference: _Reference | None) -> _Pass:
+        """Read a clip once and send a sample or a failure for each wanted frame.
+
+        Without a reference faces are looked for, and what the clip needs to be one is kept.
+        """
         done = _Pass()
         wanted = set(frames)
-        thumbs = set(self._probes)
-        if reference is None:
-            thumbs = wanted | with_neighbours(self._probes)
-        for frame in self._frames(video.path, wanted | thumbs if find else wanted):
+        thumbs = set(self._probes) if reference else worth_keeping(frames, self._probes)
+        detector = reference.detector if reference else f"{self._settings.rule} on {video.path}"
+        for frame in self._frames(video.path, wanted, thumbs):
             number = frame.number
-            if find and number in thumbs:
-                grey_image = grey(frame.image)
+            grey_image = grey(frame.image) if number in thumbs or not reference else None
+            if grey_image is not None and number in thumbs:
                 done.surroundings.add(number, grey_image)
-                if number in self._probes:
-                    done.greys[number] = grey_image
-            if number not in wanted:
-                continue
-            if not find:
-                self._send(video, frame, None, None)
-            elif reference is None:
-                done.boxes[number] = self._find(video.path, number, grey_image)
-                detector = f"{self._settings.rule} on {video.path}"
+            if grey_image is not None and number in self._probes:
+                done.greys[number] = grey_image
+            if number in wanted:
+                if reference is not None:
+                    done.boxes[number] = reference.boxes.get(number)
+                elif grey_image is not None:
+                    done.boxes[number] = self._find(video.path, number, grey_image)
                 self._send_face(video, frame, done.boxes[number], detector)
-            else:
-                done.boxes[number] = reference.boxes.get(number)
-                self._send_face(video, frame, done.boxes[number], reference.detector)
         return done
 
-    def _frames(self, path: str, wanted: Collection[int]) -> Iterator[Frame]:
-        def unreadable(name: str, number: int, reason: str) -> None:
-            where = f"{path}/{name}" if name else path
-            self._sink.add(Failure("unreadable", where, number, reason))
+    def _pass_whole(self, video: Video, frames: Sequence[int]) -> None:
+        """Read a clip once and send its wanted frames whole."""
+        for frame in self._frames(video.path, set(frames), ()):
+            self._send(video, frame, None, None)
 
-        return self.clips[path].frames(wanted, unreadable)
+    def _frames(self, path: str, planned: set[int], beside: Collection[int]) -> Iterator[Frame]:
+        """Yield the planned frames and those `beside` them; only planned ones can be failures."""
+
+        def unreadable(name: str, number: int, reason: str) -> None:
+            if number in planned:
+                where = f"{path}/{name}" if name else path
+                self._sink.add(Failure("unreadable", where, number, reason))
+
+        return self.clips[path].frames(planned.union(beside), unreadable)
 
     def _find(self, path: str, number: int, grey_image: Image) -> Box | None:
         if (path, number) not in self._found:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+import cv2
 from joblib.externals.loky import ProcessPoolExecutor, as_completed
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
@@ -119,7 +120,7 @@ def _clear(folders: Iterable[Path]) -> None:
 
 
 def _executor(n_workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(n_workers, initializer=_follow, initargs=(os.getpid(),))
+    return ProcessPoolExecutor(n_workers, initializer=_begin, initargs=(os.getpid(),))
 
 
 def _do(job: Job[T], work: Work[T]) -> int:
@@ -130,8 +131,9 @@ def _do(job: Job[T], work: Work[T]) -> int:
     return part.n_unreadable
 
 
-def _follow(parent: int) -> None:
-    """End this worker soon after its parent ended, however that came about."""
+def _begin(parent: int) -> None:
+    """Set up a worker: one OpenCV thread, and an end soon after its parent ended in any way."""
+    cv2.setNumThreads(1)
 
     def watch() -> None:
         while os.getppid() == parent:

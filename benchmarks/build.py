@@ -1,0 +1,280 @@
+"""How fast `hffkit build ff++` is beside the straightforward way and beside the bare minimum.
+
+    python benchmarks/build.py --data ../shared/data/ffpp
+
+The tree has FaceForensics++'s true shape: for each target one real and four derived videos at two
+qualities. The clips at hand hold one forgery of each target; where a method is missing its place
+is taken by a re-encoded copy, and the second quality is made by re-encoding. Every way runs in
+processes of its own, started and timed from outside, in turn, round after round:
+
+- ours: `hffkit build ff++ --frames 75/20`, two workers;
+- naive: decode each video, detect on each sampled frame, crop, write a PNG; two processes, and
+  one, which is how such scripts are usually run;
+- bare: each file decoded once, one detection for each frame of the target, the alignment guard,
+  PNG encoding, one write of the same bytes; two processes, no manifest, digests or LMDB.
+
+With --memory it prints the peak memory of building 7 and 70 clips instead.
+"""
+
+import argparse
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import cv2
+
+from hffkit.corpus.alignment import Surroundings, choose_probes, compare, worth_keeping
+from hffkit.corpus.faces import FaceRule, crop
+from hffkit.corpus.frames import FramePlan
+from hffkit.corpus.sources.ffpp import FfppOptions, official_pairs, read_ffpp
+from hffkit.corpus.sources.listing import SourceOptions
+from hffkit.corpus.units import Family
+from hffkit.imaging import Image, encode_png, from_bgr, grey
+from hffkit.manifest.samples import Box
+from hffkit.video import VideoFile
+from hffkit.workflows.demo import write_video
+
+METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
+TARGETS = {"519": "Deepfakes/519_515", "634": "FaceSwap/634_660", "004": "NeuralTextures/004_982"}
+QUALITIES = ("c23", "c40")
+FRAMES = "75/20"
+WORKERS = 2
+
+
+def lay_out(data: Path, root: Path, n_frames: int) -> None:
+    """Write the tree, `n_frames` of each clip; what is there already is kept."""
+    for target, forgery in TARGETS.items():
+        method, name = forgery.split("/")
+        real = data / f"original_sequences/youtube/c23/videos/{target}.mp4"
+        fake = data / f"manipulated_sequences/{method}/c23/videos/{name}.mp4"
+        for quality, crf in zip(QUALITIES, (23, 40), strict=True):
+            place = f"{quality}/videos"
+            copy(real, root / f"original_sequences/youtube/{place}/{target}.mp4", crf, n_frames)
+            for other in METHODS:
+                clip = root / f"manipulated_sequences/{other}/{place}/{name}.mp4"
+                copy(fake, clip, crf, n_frames)
+
+
+def copy(source: Path, clip: Path, crf: int, n_frames: int) -> None:
+    """Re-encode the first frames of a clip."""
+    if clip.exists():
+        return
+    clip.parent.mkdir(parents=True, exist_ok=True)
+    temporary = clip.with_suffix(".tmp.mp4")
+    write_video(temporary, islice(pictures(source), n_frames), crf=crf)
+    temporary.rename(clip)
+
+
+def pictures(path: Path) -> Iterator[Image]:
+    """Yield the frames of a video."""
+    capture = cv2.VideoCapture(str(path))
+    while True:
+        ok, bgr = capture.read()
+        if not ok:
+            return
+        yield from_bgr(bgr)
+
+
+def families(root: Path) -> list[Family]:
+    """Return the families of the tree, the heaviest first."""
+    listing = read_ffpp(SourceOptions(root), FfppOptions(QUALITIES))
+    found = [unit for unit in listing.units if isinstance(unit, Family)]
+    return sorted(found, key=lambda f: -sum((root / p).stat().st_size for p in f.paths))
+
+
+def ours(root: Path, out: Path) -> None:
+    """Build by the command line."""
+    command = ["hffkit", "build", "ff++", "--src", root, "--quality", ",".join(QUALITIES)]
+    command += ["--frames", FRAMES, "--workers", WORKERS, "--out", out / "data.lmdb"]
+    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
+
+
+def naive(root: Path, out: Path, n_processes: int = WORKERS) -> None:
+    """Do each video by itself, as a script would."""
+    videos = sorted(root.rglob("*.mp4"))
+    with multiprocessing.Pool(n_processes) as pool:
+        pool.starmap(naive_video, [(video, out) for video in videos], chunksize=1)
+
+
+def naive_alone(root: Path, out: Path) -> None:
+    """Do each video by itself in one process."""
+    naive(root, out, 1)
+
+
+def naive_video(path: Path, out: Path) -> None:
+    """Decode, detect on each sampled frame, crop, write a PNG."""
+    capture = cv2.VideoCapture(str(path))
+    n = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    wanted = 75 if "_" not in path.stem else 20
+    chosen = {int((i + 0.5) * n / wanted) for i in range(wanted)}
+    folder = out / "-".join(path.parts[-4:-2]) / path.stem
+    folder.mkdir(parents=True)
+    rule = FaceRule()
+    number = 0
+    while True:
+        ok, bgr = capture.read()
+        if not ok:
+            return
+        if number in chosen:
+            box = rule.find(grey(from_bgr(bgr)))
+            if box is not None:
+                x, y, size = box
+                cv2.imwrite(str(folder / f"{number:04d}.png"), bgr[y : y + size, x : x + size])
+        number += 1
+
+
+def bare(root: Path, out: Path) -> None:
+    """Do the least that gives the same bytes."""
+    with multiprocessing.Pool(WORKERS) as pool:
+        pool.starmap(bare_family, [(f, root, out) for f in families(root)], chunksize=1)
+
+
+def bare_family(family: Family, root: Path, out: Path) -> None:
+    """Decode once, detect on the target, guard, encode, write."""
+    rule = FaceRule()
+    clips = {video.path: VideoFile(root / video.path) for video in family.videos}
+    numbers = range(min(len(clip.numbers) for clip in clips.values()))
+    real, fake = FramePlan.parse(FRAMES).choose(numbers)
+    probes = choose_probes(fake)
+    boxes: dict[int, Box] = {}
+    target = Surroundings()
+    with (out / f"{family.videos[0].name}.bin").open("wb") as file:
+        for i, video in enumerate(family.videos):
+            wanted = set(fake if video.is_fake else real)
+            around = Surroundings() if i else target
+            thumbs = set(probes) if i else worth_keeping(wanted, probes)
+            for frame in clips[video.path].frames(wanted | thumbs, lambda *_: None):
+                if frame.number in thumbs or not i:
+                    grey_image = grey(frame.image)
+                    if frame.number in thumbs:
+                        around.add(frame.number, grey_image)
+                    if not i and frame.number in wanted and (box := rule.find(grey_image)):
+                        boxes[frame.number] = box
+                if frame.number in wanted and frame.number in boxes:
+                    file.write(encode_png(crop(frame.image, boxes[frame.number])))
+            if i:
+                compare(target, around, boxes, probes)
+
+
+WAYS: dict[str, Callable[[Path, Path], None]] = {
+    "ours": ours,
+    "naive": naive,
+    "naive_alone": naive_alone,
+    "bare": bare,
+}
+
+
+def timed(way: str, root: Path) -> float:
+    """Return the seconds that a way takes in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, __file__, "--way", way, "--tree", str(root), "--out", folder]
+        begin = time.perf_counter()
+        subprocess.run(command, check=True)
+        return time.perf_counter() - begin
+
+
+def speed(root: Path, rounds: int, ways: Sequence[str]) -> None:
+    """Print seconds and ratios, medians over the rounds."""
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for number in range(rounds):
+        for way in ways:
+            seconds[way].append(timed(way, root))
+            print(f"round {number + 1}: {way:12} {seconds[way][-1]:7.1f} s", flush=True)
+    print()
+    for way in ways[1:]:
+        ratios = [theirs / mine for theirs, mine in zip(seconds[way], seconds["ours"], strict=True)]
+        median = statistics.median(ratios)
+        if way == "bare":
+            print(f"ours takes {1 / median:.2f} times the bare minimum")
+        else:
+            print(f"ours is {median:.2f} times as fast as {way}")
+
+
+def memory(data: Path, root: Path) -> None:
+    """Print the peak memory of 7 clips and of ten copies of them."""
+    peaks = []
+    for copies in (1, 10):
+        tree = root / f"times{copies}"
+        repeat(data, tree, copies)
+        with tempfile.TemporaryDirectory() as out:
+            peaks.append(peak_of(tree, Path(out)))
+        print(f"{7 * copies:3} clips: {peaks[-1] / 1024:.0f} MB in parent and workers", flush=True)
+    print(f"{100 * (peaks[1] / peaks[0] - 1):+.1f} %")
+
+
+def repeat(data: Path, tree: Path, copies: int) -> None:
+    """Link the 7 clips under the names of other official pairs."""
+    pairs = [tuple(pair.split("+")) for pair in sorted({p for p, _ in official_pairs().values()})]
+    clips = sorted(data.rglob("*.mp4"))
+    names = sorted({clip.stem.split("_")[0] for clip in clips})
+    for n in range(copies):
+        for clip in clips:
+            target, source = pairs[n * len(names) + names.index(clip.stem.split("_")[0])]
+            name = f"{target}_{source}.mp4" if "_" in clip.stem else f"{target}.mp4"
+            link = tree / clip.relative_to(data).with_name(name)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            if not link.exists():
+                link.symlink_to(clip.resolve())
+
+
+def peak_of(tree: Path, out: Path) -> float:
+    """Return the summed peak memory of a build's parent and workers, in kB."""
+    command = ["hffkit", "build", "ff++", "--src", tree, "--frames", "8", "--workers", WORKERS]
+    words = [str(word) for word in [*command, "--out", out / "data.lmdb"]]
+    peaks: dict[int, int] = {}
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            for pid in [process.pid, *children_of(process.pid)]:
+                peaks[pid] = max(peaks.get(pid, 0), high_water(pid))
+            time.sleep(0.1)
+    return float(sum(sorted(peaks.values())[-WORKERS - 1 :]))
+
+
+def children_of(parent: int) -> list[int]:
+    """Return the direct children of a process."""
+    path = Path(f"/proc/{parent}/task/{parent}/children")
+    return [int(word) for word in path.read_text().split()] if path.exists() else []
+
+
+def high_water(pid: int) -> int:
+    """Return VmHWM of a process in kB, 0 if it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
+
+
+def main() -> None:
+    """Run what the arguments ask for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--data", type=Path, help="an official FaceForensics++ tree")
+    parser.add_argument("--tree", type=Path, default=Path(tempfile.gettempdir(), "hffkit-bench"))
+    parser.add_argument("--n-frames", type=int, default=300, help="of each clip")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ways", default="ours,naive,naive_alone,bare")
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.way:
+        WAYS[arguments.way](arguments.tree, arguments.out)
+        return
+    print(f"{os.cpu_count()} cores, OpenCV {cv2.__version__}, {WORKERS} workers", flush=True)
+    if arguments.memory:
+        memory(arguments.data, arguments.tree)
+        return
+    tree = arguments.tree / f"ff++{arguments.n_frames}"
+    lay_out(arguments.data, tree, arguments.n_frames)
+    speed(tree, arguments.rounds, arguments.ways.split(","))
+
+
+if __name__ == "__main__":
+    main()
