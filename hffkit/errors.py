@@ -8,6 +8,10 @@ class HffkitError(Exception):
     """Something the user can mend; the command line prints it as one line and exits with 1."""
 
 
+class ArgumentError(HffkitError):
+    """An argument that no run could use; the command line exits with 2."""
+
+
 class CorpusError(HffkitError):
     """A source tree, list or corpus folder is not what the command needs."""
 
@@ -35,7 +39,9 @@ class UnknownNameError(HffkitError):
         self._named = (kind, name, list(known))
         known = self._named[2]
         close = difflib.get_close_matches(name, known, n=1)
-        hint = f"Did you mean {close[0]!r}?" if close else f"Known: {', '.join(known)}."
+        hint = f"Known: {', '.join(known) or 'none'}."
+        if close:
+            hint = f"Did you mean {close[0]!r}?"
         super().__init__(f"No {kind} named {name!r}. {hint}")
 
     def __reduce__(self) -> tuple[type["UnknownNameError"], tuple[str, str, list[str]]]:

@@ -57,7 +57,7 @@ def read_header(encoded: bytes) -> Header:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
+            warnings.simplefilter("ignore")
             with PillowImage.open(io.BytesIO(encoded)) as picture:
                 header = Header(str(picture.format), *picture.size)
     except UnidentifiedImageError:
@@ -76,6 +76,8 @@ def read_header(encoded: bytes) -> Header:
 def _no_picture(encoded: bytes) -> str:
     if not encoded:
         return "empty file"
+    if encoded.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF")):
+        return f"cut short or damaged: {len(encoded)} bytes that begin as a picture"
     return f"no picture: starts with {encoded[:8]!r}"
 
 

@@ -95,11 +95,11 @@ class FrameFolder:
             ]
         except OSError as error:
             raise VideoError(f"cannot be read: {error.strerror}") from None
-        self._names = {
-            int(match.group(1)): name
-            for name in sorted(names)
-            if (match := re.search(r"(\d+)\.\w+$", name))
-        }
+        self._names: dict[int, str] = {}
+        for name in sorted(names):
+            match = re.search(r"(\d+)\.\w+$", name)
+            if match and self._names.setdefault(int(match[1]), name) != name:
+                raise VideoError(f"{self._names[int(match[1])]} and {name} are the same frame")
         if not self._names:
             raise VideoError("holds no numbered frame picture such as 0000.png")
         self.numbers: Sequence[int] = sorted(self._names)
@@ -112,8 +112,12 @@ class FrameFolder:
             if number in wanted:
                 name = self._names[number]
                 try:
+                    name.encode()
                     encoded = read_bytes(self._path / name)
                     image = decode(encoded)
+                except UnicodeEncodeError:
+                    unreadable(name, number, "the file's name is not UTF-8")
+                    continue
                 except ImageError as error:
                     unreadable(name, number, str(error))
                     continue

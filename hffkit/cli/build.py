@@ -11,7 +11,6 @@ import click
 from hffkit.cli import options
 from hffkit.cli.tables import corpus_text, estimate_text
 
-_UNREADABLE = 3
 Command = Callable[..., Any]
 Options = tuple[Callable[[Command], Command], ...]
 
@@ -37,13 +36,6 @@ _COMMON = (
     options.out("data.lmdb"),
     click.option("--real", multiple=True, metavar="CLASS,...", help="Classes that are real."),
     click.option("--fake", multiple=True, metavar="CLASS,...", help="Classes that are fake."),
-    click.option(
-        "--class",
-        "folders",
-        multiple=True,
-        type=options.Pair(),
-        help="Where a class lies if its folder has another name. Repeatable.",
-    ),
     click.option(
         "--group-by",
         metavar="REGEX",
@@ -98,6 +90,16 @@ _COMMON = (
     ),
     click.option("--dry-run", is_flag=True, help="Tell counts, disk and hours; build nothing."),
     options.as_json,
+)
+
+_NAMES = (
+    click.option(
+        "--class",
+        "folders",
+        multiple=True,
+        type=options.Pair(),
+        help="Where a class lies if its folder has another name. Repeatable.",
+    ),
 )
 
 _VIDEO = (
@@ -179,7 +181,7 @@ def _build(source: str, **arguments: Any) -> None:
     for note in job.listing.notes:
         click.echo(f"note: {note}", err=True)
     if run["dry_run"]:
-        found = estimate(job, n_workers=run["workers"])
+        found = estimate(job, n_workers=run["workers"], shard=run["shard"])
         click.echo(options.json_text(asdict(found)) if run["as_json"] else estimate_text(found))
         return
     about = build_corpus(
@@ -191,7 +193,7 @@ def _build(source: str, **arguments: Any) -> None:
     )
     click.echo(options.json_text(about) if run["as_json"] else corpus_text(run["out"], about))
     if about["failures"].get("unreadable", 0) > run["max_failures"]:
-        sys.exit(_UNREADABLE)
+        sys.exit(options.UNREADABLE)
 
 
 @_source("ff++", _FFPP, _VIDEO)
@@ -213,6 +215,7 @@ def _dfd() -> None:
 
 @_source(
     "hff",
+    _NAMES,
     (
         click.option(
             "--paper-split",
@@ -228,7 +231,7 @@ def _hff() -> None:
     """
 
 
-@_source("folder", _VIDEO)
+@_source("folder", _NAMES, _VIDEO)
 def _folder() -> None:
     """Class folders of pictures or videos, or split folders that hold such.
 
@@ -238,6 +241,7 @@ def _folder() -> None:
 
 @_source(
     "list",
+    _NAMES,
     _VIDEO,
     (
         click.option(
@@ -256,7 +260,7 @@ def _list() -> None:
     """
 
 
-@_source("faces-hq")
+@_source("faces-hq", _NAMES)
 def _faces_hq() -> None:
     """Faces-HQ (Durall et al.): two folders of real and two of generated faces."""
 

@@ -1,5 +1,6 @@
 """`hffkit pack`, `inspect`, `verify` and `merge`: commands on finished corpora."""
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ def pack(
         if as_json
         else "\n\n".join(corpus_text(path, about) for path, about in done)
     )
+    if any(about["failures"] for _, about in done):
+        sys.exit(options.UNREADABLE)
 
 
 @click.command()

@@ -7,7 +7,8 @@ import click
 from hffkit.cli.build import build
 from hffkit.cli.corpora import inspect, merge, pack, verify
 from hffkit.cli.demo import demo
-from hffkit.errors import HffkitError
+from hffkit.errors import ArgumentError, HffkitError
+from hffkit.manifest.samples import printable
 
 _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
@@ -18,8 +19,10 @@ class _Group(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
+        except ArgumentError as error:
+            raise click.UsageError(printable(str(error))) from error
         except HffkitError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(str(error))) from error
         except KeyboardInterrupt:
             click.echo(
                 "\nInterrupted. What is finished is kept: the same command goes on with it.",

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+UNREADABLE = 3  # exit code: done, but some inputs could not be read
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -85,12 +87,13 @@ def workers(command: F) -> F:
 
 def out(default: str | None = None) -> Callable[[F], F]:
     """Add --out."""
+    known: dict[str, Any] = {"required": True}
+    if default is not None:
+        known = {"default": default, "show_default": True}
     return click.option(
         "--out",
         type=click.Path(path_type=Path),
-        default=default,
-        required=default is None,
-        show_default=default is not None,
+        **known,
         help="The corpus to write; it must not exist. Unfinished work lies in OUT.partial.",
     )
 

@@ -50,11 +50,16 @@ def corpus_text(path: Path, about: dict[str, Any]) -> str:
 
 def estimate_text(found: "Estimate") -> str:
     """Return what a build would cost."""
+    more = len(found.measured_on) - 1
+    size = (
+        f"{found.n_bytes / 1e9:.1f} GB" if found.n_bytes >= 1e9 else f"{found.n_bytes / 1e6:.1f} MB"
+    )
     return (
-        f"{found.n_files} files in {found.n_units} units\n"
-        f"about {found.n_samples} samples, {found.n_bytes / 1e9:.2f} GB (as much again while "
-        f"building), {found.hours:.2f} hours\n"
-        f"scaled by input bytes from {found.measured_on}"
+        f"{found.n_files} files, {found.n_units} families or blocks of pictures\n"
+        f"about {found.n_samples} samples, {size} (as much again while building), "
+        f"{found.hours:.2f} hours\n"
+        f"scaled by input bytes from {found.measured_on[0]}{f' and {more} more' if more else ''}, "
+        f"built in {found.seconds:.1f} s"
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hffkit.errors import CorpusError
+from hffkit.errors import ArgumentError
 
 # 70 frames of each of the 140 real test videos would give 9,800 of the paper's 10,000 faces.
 PAPER_REAL, PAPER_FAKE = 75, 20
@@ -32,12 +32,12 @@ class FramePlan:
         match = re.fullmatch(r"every:(\d+)|(\d+)(?:/(\d+))?", text)
         numbers = [int(part) for part in match.groups() if part] if match else []
         if not match or 0 in numbers:
-            raise CorpusError(
+            raise ArgumentError(
                 f"--frames must be N, REAL/FAKE, all, every:K or paper, got {text!r}."
             )
         way: Literal["even", "every"] = "every" if match.group(1) else "even"
         if numbers[-1] > numbers[0]:
-            raise CorpusError(
+            raise ArgumentError(
                 f"--frames {text}: fakes take a subset of the real video's frames, so FAKE must be "
                 "at most REAL."
             )

@@ -9,7 +9,7 @@ from typing import Literal
 
 from hffkit.corpus.faces import FaceRule
 from hffkit.corpus.frames import FramePlan
-from hffkit.errors import CorpusError
+from hffkit.errors import ArgumentError
 from hffkit.imaging import Image, encode_png, pixels_sha256, resize
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.samples import Split
@@ -147,6 +147,6 @@ def store(image: Image, original: bytes | None, label: int, size: int | None) ->
 
 
 def check_size(size: int | None) -> None:
-    """Raise CorpusError unless `size` is a sensible side in pixels."""
+    """Raise ArgumentError unless `size` is a sensible side in pixels."""
     if size is not None and not 1 <= size <= 4096:
-        raise CorpusError(f"--size must be native or 1 to 4096 px, got {size}.")
+        raise ArgumentError(f"--size must be native or 1 to 4096 px, got {size}.")

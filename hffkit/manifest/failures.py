@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from hffkit.manifest.samples import json_line, read_json_lines
+from hffkit.manifest.samples import json_line, printable, read_json_lines
 
 Kind = Literal["unreadable", "no-face", "short-read", "own-boxes"]
 
@@ -26,7 +26,7 @@ class Failure:
 
     def to_line(self) -> str:
         """Return the failure as one line of JSON."""
-        return json_line(asdict(self))
+        return json_line({**asdict(self), "path": printable(self.path)})
 
 
 def read_failures(path: Path) -> Iterator[Failure]:

@@ -61,16 +61,37 @@ class Sample:
         if set(row) != _FIELDS:
             wrong = sorted(set(row) ^ _FIELDS)
             raise ManifestError(f"a sample has missing or unknown fields: {', '.join(wrong)}.")
-        box = row["box"]
-        return cls(**{**row, "box": None if box is None else (box[0], box[1], box[2])})
+        if row["split"] not in SPLITS:
+            raise ManifestError(f"split must be one of {', '.join(SPLITS)}, got {row['split']!r}.")
+        try:
+            for name in ("source_sha256", "sha256", "pixels_sha256"):
+                if len(bytes.fromhex(row[name])) != _SHA256_BYTES:
+                    raise ValueError(f"{name} is no SHA-256")
+            box = row["box"]
+            if box is not None:
+                x, y, size = map(int, box)
+                box = (x, y, size)
+        except (TypeError, ValueError) as error:
+            raise ManifestError(f"a sample is damaged: {error}.") from None
+        return cls(**{**row, "box": box})
 
 
+_SHA256_BYTES = 32
 _FIELDS = {field.name for field in dataclasses.fields(Sample)}
 
 
 def json_line(row: dict[str, Any]) -> str:
-    """Return `row` as one line of JSON in the only form that hffkit writes."""
-    return json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")) + "\n"
+    """Return `row` as one line of JSON in the only form that hffkit writes.
+
+    Bytes of a path that are no UTF-8 come out as JSON's escapes of lone surrogates.
+    """
+    text = json.dumps(row, sort_keys=True, ensure_ascii=False, separators=(",", ":")) + "\n"
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """Return `text` with bytes of a path that are no UTF-8 written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -99,9 +120,12 @@ def read_manifest(path: Path) -> Iterator[Sample]:
     """Yield the samples of a manifest in order, without holding them in memory."""
     for number, row in enumerate(read_json_lines(path), 1):
         try:
-            yield Sample.from_json(row)
+            sample = Sample.from_json(row)
         except ManifestError as error:
             raise ManifestError(f"{path}:{number}: {error}") from error
+        if sample.index is None:
+            raise ManifestError(f"{path}:{number}: the sample has no index.")
+        yield sample
 
 
 def leak(group: str, one: tuple[str, Split], other: tuple[str, Split]) -> ManifestError:

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from hffkit.errors import ManifestError
+from hffkit.errors import ArgumentError
 from hffkit.manifest.samples import SPLITS, Split
 from hffkit.manifest.seeds import rank
 
@@ -28,7 +28,7 @@ class SplitRatio:
             shares = []
         total = sum(shares)
         if not total:
-            raise ManifestError(
+            raise ArgumentError(
                 f"A split ratio must be train/val/test such as 75/5/20, got {text!r}."
             )
         return cls(*(share / total for share in shares))

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -84,7 +84,8 @@ class Digests:
         self.content.update(head + len(value).to_bytes(8, "big"))
         self.content.update(value)
         self.pixels.update(head + bytes.fromhex(sample.pixels_sha256))
-        self.sources.update(sample.source.encode() + b"\0" + bytes.fromhex(sample.source_sha256))
+        source = sample.source.encode("utf-8", "surrogateescape")  # a path's own bytes
+        self.sources.update(source + b"\0" + bytes.fromhex(sample.source_sha256))
 
     def to_json(self) -> dict[str, str]:
         """Return the digests as hexadecimal text under their names in corpus.json."""
@@ -93,6 +94,14 @@ class Digests:
             "pixels_sha256": self.pixels.hexdigest(),
             "sources_sha256": self.sources.hexdigest(),
         }
+
+
+def nested(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
+    """Return counts by (class, split) as corpus.json has them."""
+    rows: dict[str, dict[str, int]] = {}
+    for (name, split), n in sorted(counts.items()):
+        rows.setdefault(name, {})[split] = n
+    return rows
 
 
 class Corpus:
@@ -109,23 +118,19 @@ class Corpus:
             ) from None
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise StorageError(f"{path / CORPUS_FILE}: cannot be read: {error}") from None
-        if self.json.get("format") != FORMAT:
+        found = self.json.get("format") if isinstance(self.json, dict) else None
+        if found != FORMAT:
             raise StorageError(
-                f"{path}: corpus format must be {FORMAT}, got {self.json.get('format')!r}. "
+                f"{path}: corpus format must be {FORMAT}, got {found!r}. "
                 "Another version of hffkit made it; use that one or build it again."
             )
-        self.recipe = Recipe.from_json(self.json)
+        try:
+            self.recipe = Recipe.from_json(self.json)
+            self.n_samples = int(self.json["n_samples"])
+            self.content_sha256 = str(self.json["content_sha256"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise StorageError(f"{path / CORPUS_FILE}: damaged: {error!r}.") from None
         self.records = LmdbReader(path)
-
-    @property
-    def n_samples(self) -> int:
-        """How many samples the corpus holds."""
-        return int(self.json["n_samples"])
-
-    @property
-    def content_sha256(self) -> str:
-        """Digest over keys and values; see Digests."""
-        return str(self.json["content_sha256"])
 
     def label(self, sample: Sample) -> int:
         """Return the label that the sample's Datum must have."""

@@ -53,7 +53,13 @@ class LmdbReader:
             try:
                 env = lmdb.open(str(self._path), readonly=True, lock=False, create=False)
             except lmdb.Error as error:
-                raise StorageError(f"{self._path}: no readable LMDB: {error}") from None
+                raise StorageError(f"{self._path}: no readable LMDB: {error}.") from None
+            # Reading a page that is not there is a bus error, which no Python code outlives.
+            needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+            if (self._path / "data.mdb").stat().st_size < needed:
+                env.close()
+                path = self._path / "data.mdb"
+                raise StorageError(f"{path}: cut short: it needs {needed} bytes. Copy it again.")
             self._opened = (os.getpid(), env)
         return self._opened[1]
 
@@ -68,16 +74,22 @@ class LmdbReader:
 
     def get(self, key: bytes) -> bytes:
         """Return the value under `key`; an absent key is a StorageError."""
-        with self._env().begin() as transaction:
-            value = transaction.get(key)
+        try:
+            with self._env().begin() as transaction:
+                value = transaction.get(key)
+        except lmdb.Error as error:
+            raise StorageError(f"{self._path}: cannot be read: {error}.") from None
         if value is None:
             raise StorageError(f"{self._path}: no record {key.decode('utf-8', 'replace')!r}.")
         return bytes(value)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield (key, value) in key order."""
-        with self._env().begin() as transaction:
-            yield from transaction.cursor()
+        try:
+            with self._env().begin() as transaction:
+                yield from transaction.cursor()
+        except lmdb.Error as error:
+            raise StorageError(f"{self._path}: cannot be read: {error}.") from None
 
     def datums(self) -> Iterator[tuple[bytes, Datum]]:
         """Yield (key, Datum) in key order."""
@@ -93,7 +105,8 @@ class LmdbWriter:
         refuse_lmdb_1()
         try:
             path.mkdir(exist_ok=True)
-            self._env = lmdb.open(str(path), map_size=_FIRST_MAP_BYTES, mode=0o664)
+            # The caller sees to it that there is one writer; lock.mdb would only be in the way.
+            self._env = lmdb.open(str(path), map_size=_FIRST_MAP_BYTES, mode=0o664, lock=False)
         except (lmdb.Error, OSError) as error:
             raise StorageError(f"{path}: cannot be written: {error}") from None
         self._path = path

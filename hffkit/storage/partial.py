@@ -28,7 +28,7 @@ class Partial:
 
     def __init__(self, out: Path, command: dict[str, Any], *, replaces: bool = False) -> None:
         """Create the folder or take it up again, and lock it."""
-        if out.exists() and not replaces:
+        if _exists(out) and not replaces:
             raise StorageError(f"{out} already exists. Delete it or choose another --out.")
         self.out = out
         self.path = out.with_name(out.name + ".partial")
@@ -93,9 +93,15 @@ class Partial:
         except OSError as error:
             raise StorageError(f"{self.out}: cannot be written: {error.strerror}.") from None
         # Only now: without its journal an unpublished corpus would be begun anew.
-        for name in (JOURNAL_FILE, "lock.mdb"):
-            (self.out / name).unlink(missing_ok=True)
+        (self.out / JOURNAL_FILE).unlink(missing_ok=True)
         shutil.rmtree(self.path)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # a name too long, a folder that may not be looked into
+        raise StorageError(f"{path}: cannot be written: {error.strerror}.") from None
 
 
 def differences(old: Any, new: Any, name: str = "") -> list[str]:

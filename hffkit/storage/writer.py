@@ -4,6 +4,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -24,6 +25,7 @@ from hffkit.storage.corpus import (
     MANIFEST_FILE,
     Digests,
     Recipe,
+    nested,
 )
 from hffkit.storage.lmdb_file import LmdbWriter
 from hffkit.storage.parts import Event, Record, VideoBoxes
@@ -65,7 +67,9 @@ class CorpusWriter:
         trace: TracebackType | None,
     ) -> None:
         for file in self._files.values():
-            file.close()
+            # What could not be written has been reported; closing tries it once more.
+            with suppress(OSError) if kind else nullcontext():
+                file.close()
         self._lmdb.__exit__(kind, error, trace)
 
     def _resume(self) -> None:
@@ -77,7 +81,10 @@ class CorpusWriter:
             self.units = [row["unit"] for row in whole]
             self._sizes = whole[-1]["sizes"]
             self._last_key = whole[-1]["last_key"].encode()
-        self._journal.write_text("".join(map(json_line, whole)), "utf-8")
+        if len(whole) < len(lines):  # the last line was cut off by a crash
+            temporary = self._journal.with_suffix(".tmp")
+            temporary.write_text("".join(map(json_line, whole)), "utf-8")
+            temporary.replace(self._journal)
         for name, size in self._sizes.items():
             with (self._folder / name).open("ab") as file:
                 file.truncate(size)
@@ -110,11 +117,14 @@ class CorpusWriter:
                 journal.flush()
                 os.fsync(journal.fileno())
         except OSError as error:
-            raise StorageError(
-                f"{self._folder}: cannot be written: {error.strerror}. Free some space and run the "
-                "same command again; what is finished is kept."
-            ) from None
+            raise self._cannot_write(error) from None
         self.units.append(unit)
+
+    def _cannot_write(self, error: OSError) -> StorageError:
+        return StorageError(
+            f"{self._folder}: cannot be written: {error.strerror}. Free some space and run the "
+            "same command again; what is finished is kept."
+        )
 
     def _put(self, record: Record) -> None:
         sample = record.sample
@@ -143,35 +153,34 @@ class CorpusWriter:
 
     def finish(self, recipe: Recipe, extra: dict[str, Any] | None = None) -> dict[str, Any]:
         """Write corpus.json and return it; the folder is then a corpus but for its name."""
-        at_start = self._files[BOXES_FILE].tell() == 0
-        self._write(BOXES_FILE, "{}\n" if at_start else "\n}\n")
-        for file in self._files.values():
-            file.flush()
+        try:
+            at_start = self._files[BOXES_FILE].tell() == 0
+            self._write(BOXES_FILE, "{}\n" if at_start else "\n}\n")
+            for file in self._files.values():
+                file.flush()
+            about = self._about(recipe, extra or {})
+            text = json.dumps(about, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+            with (self._folder / CORPUS_FILE).open("wb") as about_file:
+                about_file.write(text.encode("utf-8", "backslashreplace"))
+                about_file.flush()
+                os.fsync(about_file.fileno())
+        except OSError as error:
+            raise self._cannot_write(error) from None
+        return about
+
+    def _about(self, recipe: Recipe, extra: dict[str, Any]) -> dict[str, Any]:
         failures = Counter(row.kind for row in read_failures(self._folder / FAILURES_FILE))
-        about = {
+        return {
             "format": FORMAT,
             **recipe.to_json(),
             "n_samples": sum(self._counts.values()),
-            "counts": _nested(self._counts),
+            "counts": nested(self._counts),
             "failures": dict(sorted(failures.items())),
             **self._digests.to_json(),
-            **(extra or {}),
+            **extra,
         }
-        text = json.dumps(about, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-        with (self._folder / CORPUS_FILE).open("wb") as about_file:
-            about_file.write(text.encode())
-            about_file.flush()
-            os.fsync(about_file.fileno())
-        return about
 
 
 def _with_index(sample: Sample, index: int) -> Sample:
     row = {name: getattr(sample, name) for name in sample.__slots__}
     return Sample(**{**row, "index": index})
-
-
-def _nested(counts: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
-    nested: dict[str, dict[str, int]] = {}
-    for (name, split), n in sorted(counts.items()):
-        nested.setdefault(name, {})[split] = n
-    return nested

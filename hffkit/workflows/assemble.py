@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from hffkit.errors import StorageError
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample
-from hffkit.storage.corpus import Recipe
+from hffkit.storage.corpus import FAILURES_FILE, Recipe
 from hffkit.storage.partial import Partial
 from hffkit.storage.parts import Event, Record, read_part
 from hffkit.storage.writer import CorpusWriter
@@ -60,6 +60,11 @@ def assemble(out: Path, recipe: Recipe, plan: Plan[T], *, n_workers: int) -> dic
             left_out = _left_out(partial, plan.surplus, jobs)
             _write(writer, plan, jobs, left_out)
             about = writer.finish(recipe, {"n_left_out": len(left_out)} if left_out else None)
+            if not about["n_samples"] and recipe.shard is None:
+                raise StorageError(
+                    f"{out}: not one sample came of it ({about['failures']}); "
+                    f"{partial.corpus / FAILURES_FILE} says why for each input."
+                )
         partial.publish()
     return about
 

@@ -28,6 +28,8 @@ from hffkit.workflows.assemble import Plan, Surplus, assemble
 from hffkit.workflows.retry import check_retry, seed_parts
 from hffkit.workflows.versions import versions
 
+_TRIED_FOR_ESTIMATE = 5  # units, until one gives a sample
+
 
 @dataclass(frozen=True, slots=True)
 class BuildWork:
@@ -174,7 +176,7 @@ def build(
         size=settings.size,
         labels="multi",
         verb="build",
-        options=job.request.options(),
+        options={**job.request.options(), "keeps_index": keeps_index(listing)},
         versions=versions(),
         shard=shard,
     )
@@ -196,6 +198,13 @@ def build(
         seed=seed,
     )
     return assemble(out, recipe, plan, n_workers=n_workers)
+
+
+def keeps_index(listing: Listing) -> bool:
+    """Tell whether the records keep the numbers of a list's lines."""
+    return any(
+        isinstance(unit, Pictures) and unit.items[0].index is not None for unit in listing.units
+    )
 
 
 def paper_surplus(recipe: Recipe) -> Surplus | None:
@@ -221,39 +230,49 @@ class Estimate:
     n_samples: int
     n_bytes: int
     hours: float
-    measured_on: str
+    measured_on: tuple[str, ...]  # the files of the unit that was built for the clock
+    seconds: float  # which that took
 
 
-def estimate(job: BuildJob, *, n_workers: int) -> Estimate:
-    """Return what a build would cost, by building the unit of median weight for the clock."""
-    units, root = job.listing.units, job.settings.root
-    if not units:
-        raise CorpusError(f"{root}: nothing to build.")
+def estimate(job: BuildJob, *, n_workers: int, shard: tuple[int, int] | None = None) -> Estimate:
+    """Return what a build would cost, by building a unit of about median weight for the clock."""
+    root = job.settings.root
+    units = job.listing.units if shard is None else share(job.listing.units, shard)
     weights = sorted((weight(unit, root), number) for number, unit in enumerate(units))
-    bytes_in, number = weights[len(weights) // 2]
-    unit = units[number]
+    total = sum(row[0] for row in weights)
+    from_the_middle = sorted(weights, key=lambda row: abs(row[0] - weights[len(weights) // 2][0]))
+    for bytes_in, number in from_the_middle[:_TRIED_FOR_ESTIMATE]:
+        n_samples, n_bytes, seconds = _measure(units[number], job.settings)
+        if n_samples:
+            scale = total / max(bytes_in, 1)
+            return Estimate(
+                n_units=len(units),
+                n_files=sum(len(unit.paths) for unit in units),
+                n_samples=round(n_samples * scale),
+                n_bytes=round(n_bytes * scale),
+                hours=seconds * scale / n_workers / 3600,
+                measured_on=units[number].paths,
+                seconds=seconds,
+            )
+    raise CorpusError(f"{root}: none of the inputs that were tried gave a sample.")
+
+
+def _measure(unit: Unit, settings: Settings) -> tuple[int, int, float]:
+    """Return samples, bytes and seconds of one unit."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "unit.part")
         begin = time.perf_counter()
         with PartWriter(path) as part:
-            BuildWork(job.settings)(unit, part)
+            BuildWork(settings)(unit, part)
         seconds = time.perf_counter() - begin
         n_samples = sum(isinstance(e, Record) for e in read_part(path, with_values=False))
-        n_bytes = path.stat().st_size
-    scale = sum(row[0] for row in weights) / max(bytes_in, 1)
-    return Estimate(
-        n_units=len(units),
-        n_files=sum(len(unit.paths) for unit in units),
-        n_samples=round(n_samples * scale),
-        n_bytes=round(n_bytes * scale),
-        hours=seconds * scale / n_workers / 3600,
-        measured_on=f"{unit.paths[0]} and {len(unit.paths) - 1} more files in {seconds:.1f} s",
-    )
+        return n_samples, path.stat().st_size, seconds
 
 
 def _ffpp(request: BuildRequest) -> FfppOptions:
     lender = None if request.detect_on == "each" else request.detect_on
-    return FfppOptions(request.qualities, request.methods, lender)
+    qualities = tuple("raw" if name == "c0" else name for name in request.qualities)
+    return FfppOptions(qualities, request.methods, lender)
 
 
 def _list_file(request: BuildRequest) -> Path:

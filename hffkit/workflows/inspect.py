@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hffkit.errors import HffkitError, StorageError
+from hffkit.errors import ImageError, StorageError
 from hffkit.imaging import Image, encode_png
 from hffkit.manifest.failures import Failure, read_failures
 from hffkit.manifest.samples import SPLITS, Sample
@@ -109,7 +109,7 @@ def inspect(names: Sequence[str], sheet: Path | None, *, columns: int = 12) -> I
 def _image(corpus: Corpus, sample: Sample) -> Image | None:
     try:
         return corpus.image(sample)
-    except HffkitError:
+    except ImageError:
         return None  # `verify` names bad records; here the others are still worth seeing
 
 

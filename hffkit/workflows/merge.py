@@ -8,6 +8,7 @@ from typing import Any
 
 from hffkit.errors import StorageError
 from hffkit.manifest.failures import read_failures
+from hffkit.manifest.samples import GroupGuard
 from hffkit.storage.corpus import BOXES_FILE, FAILURES_FILE, Corpus, Recipe
 from hffkit.storage.partial import Partial
 from hffkit.storage.parts import Event, Record, VideoBoxes
@@ -34,14 +35,19 @@ def merge(names: Sequence[str], out: Path) -> dict[str, Any]:
         corpora = sorted(corpora, key=lambda corpus: corpus.recipe.shard or (0, 1))
     choose = paper_surplus(recipe) if recipe.verb == "build" else None
     left_out = choose(s for c in corpora for s in c.samples()) if choose else set()
+    guard = GroupGuard()  # before anything is written
+    for corpus in corpora:
+        for sample in corpus.samples():
+            guard.check(sample)
+    keeps_index = recipe.verb == "build" and bool(recipe.options.get("keeps_index"))
     with Partial(out, recipe.to_json()) as partial:
         with CorpusWriter(partial.corpus) as writer:
             total = sum(corpus.n_samples for corpus in corpora)
             with Progress(total, unit="samples", label="merge") as progress:
-                for corpus in corpora:
-                    unit = f"{corpus.path} {corpus.content_sha256}"
-                    if unit not in writer.units:
-                        events = _events(corpus, keeps_index=recipe.verb == "build")
+                for number, corpus in enumerate(corpora):
+                    if number >= len(writer.units):
+                        events = _events(corpus, keeps_index=keeps_index)
+                        unit = f"{number} {corpus.content_sha256}"
                         writer.append(unit, events, lambda sample: sample.key not in left_out)
                     progress.step(corpus.n_samples)
             about = writer.finish(recipe, {"n_left_out": len(left_out)} if left_out else None)
@@ -51,6 +57,10 @@ def merge(names: Sequence[str], out: Path) -> dict[str, Any]:
 
 def _joint_recipe(corpora: Sequence[Corpus]) -> Recipe:
     first = corpora[0].recipe
+    paths = [corpus.path.resolve() for corpus in corpora]
+    twice = [path for path in paths if paths.count(path) > 1]
+    if twice:
+        raise StorageError(f"{twice[0]} is named twice. Name each corpus once.")
     for corpus in corpora[1:]:
         if corpus.recipe.versions != first.versions:
             raise StorageError(
@@ -58,7 +68,7 @@ def _joint_recipe(corpora: Sequence[Corpus]) -> Recipe:
                 f"{corpus.recipe.versions} and {first.versions}. The same pixels cannot be "
                 "promised; build them with the same ones."
             )
-    if first.shard is not None:
+    if any(corpus.recipe.shard for corpus in corpora):
         _check_shards(corpora)
         return replace(first, shard=None)
     parts = [corpus.content_sha256 for corpus in corpora]
@@ -89,7 +99,6 @@ def _check_shards(corpora: Sequence[Corpus]) -> None:
 
 def _events(corpus: Corpus, *, keeps_index: bool) -> Iterator[Event]:
     """Yield a finished corpus as it would come from parts."""
-    is_list = keeps_index and corpus.recipe.options.get("source") == "list"
     yield from read_failures(corpus.path / FAILURES_FILE)
     boxes = json.loads((corpus.path / BOXES_FILE).read_text("utf-8"))
     for video, frames in boxes.items():
@@ -97,4 +106,4 @@ def _events(corpus: Corpus, *, keeps_index: bool) -> Iterator[Event]:
         yield VideoBoxes(video, rows)
     for sample in corpus.samples():
         value = corpus.records.get(sample.lmdb_key)
-        yield Record(sample if is_list else replace(sample, index=None), value)
+        yield Record(sample if keeps_index else replace(sample, index=None), value)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hffkit.corpus.units import check_size, store
+from hffkit.errors import HffkitError, StorageError
 from hffkit.manifest.classes import Labels
 from hffkit.manifest.samples import SPLITS, Sample
 from hffkit.manifest.seeds import rank
@@ -48,7 +49,13 @@ class _PackWork:
     def __call__(self, unit: _Block, part: PartWriter) -> None:
         opened = [Corpus(path) for path in self.corpora]
         for number, sample in unit.rows:
-            image = opened[number].image(sample)
+            try:
+                image = opened[number].image(sample)
+            except HffkitError as error:
+                raise StorageError(
+                    f"{opened[number].path}: record {sample.key!r}: {error}. `hffkit verify` names "
+                    "all that are damaged."
+                ) from None
             label = self.recipe.classes.label(sample.cls, self.recipe.labels)
             stored = store(image, None, label, self.recipe.size)
             packed = replace(

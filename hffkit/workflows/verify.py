@@ -1,15 +1,16 @@
 """`hffkit verify`: every record of a corpus against its manifest."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice, zip_longest
+from itertools import islice
 
 from hffkit.errors import HffkitError, ManifestError
 from hffkit.imaging import pixels_sha256
 from hffkit.manifest.samples import GroupGuard, Sample
-from hffkit.storage.corpus import Corpus, Digests
+from hffkit.storage.corpus import CORPUS_FILE, Corpus, Digests, nested
 from hffkit.storage.datum import decode_datum
 from hffkit.workflows.corpora import open_corpora
 from hffkit.workflows.progress import Progress
@@ -42,51 +43,62 @@ def _verify_one(
     corpus: Corpus, guard: GroupGuard, n_workers: int, progress: Progress
 ) -> Iterator[tuple[str, str]]:
     digests = Digests()
-    rows: Iterator[Row] = iter(zip_longest(corpus.samples(), corpus.records.items()))
-    n_samples = 0
+    counts: Counter[tuple[str, str]] = Counter()
+    rows = _joined(corpus.samples(), corpus.records.items())
     with ThreadPoolExecutor(n_workers) as pool:  # decoding and hashing release the lock
         while chunk := list(islice(rows, _CHUNK)):
-            n_samples += sum(sample is not None for sample, _ in chunk)
-            for row in chunk:
-                yield from _take_in(row, guard, digests)
+            for sample, item in chunk:
+                if sample is not None:
+                    counts[sample.cls, sample.split] += 1
+                    yield from _group_problem(sample, guard)
+                if sample is not None and item is not None:
+                    digests.add(sample, *item)
             for found in pool.map(lambda row: _check(corpus, row), chunk):
                 yield from found
             progress.step(len(chunk))
-    if n_samples != corpus.n_samples:
-        yield "manifest.jsonl", f"holds {n_samples} samples, corpus.json says {corpus.n_samples}"
-    for name, digest in digests.to_json().items():
-        if corpus.json[name] != digest:
-            yield "corpus.json", f"{name} is {digest}, it says {corpus.json[name]}"
+    for name, value in (("counts", nested(counts)), *digests.to_json().items()):
+        if corpus.json.get(name) != value:
+            yield CORPUS_FILE, f"{name} should be {value}, it says {corpus.json.get(name)}"
 
 
-def _take_in(row: Row, guard: GroupGuard, digests: Digests) -> Iterator[tuple[str, str]]:
-    sample, item = row
-    if sample is None:
-        return
+def _joined(samples: Iterator[Sample], items: Iterator[tuple[bytes, bytes]]) -> Iterator[Row]:
+    """Yield samples with the record under their key; both come in key order."""
+    sample, item = next(samples, None), next(items, None)
+    while sample is not None or item is not None:
+        if item is None or (sample is not None and sample.lmdb_key < item[0]):
+            yield sample, None
+            sample = next(samples, None)
+        elif sample is None or item[0] < sample.lmdb_key:
+            yield None, item
+            item = next(items, None)
+        else:
+            yield sample, item
+            sample, item = next(samples, None), next(items, None)
+
+
+def _group_problem(sample: Sample, guard: GroupGuard) -> Iterator[tuple[str, str]]:
     try:
         guard.check(sample)
     except ManifestError as error:
         yield sample.key, str(error)
-    if item is not None:
-        digests.add(sample, *item)
 
 
 def _check(corpus: Corpus, row: Row) -> list[tuple[str, str]]:
     sample, item = row
-    if item is None:
-        return [(sample.key if sample else "", "no record under its key in data.mdb")]
-    key = item[0].decode("utf-8", "replace")
     if sample is None:
+        key = item[0].decode("utf-8", "replace") if item else ""
         return [(key, "a record that the manifest does not know")]
-    if item[0] != sample.lmdb_key:
-        return [(sample.key, f"the manifest's key is {sample.lmdb_key!r}, data.mdb has {key!r}")]
+    if item is None:
+        return [(sample.key, "no record under its key in data.mdb")]
     return [(sample.key, reason) for reason in _reasons(corpus, sample, item[1])]
 
 
 def _reasons(corpus: Corpus, sample: Sample, value: bytes) -> Iterator[str]:
     try:
         datum = decode_datum(value)
-        if datum.label != corpus.label(sample):
+        if sample.cls not in corpus.recipe.classes.names:
+            yield f"class {sample.cls!r} is not in the class table"
+        elif datum.label != corpus.label(sample):
             yield f"label is {datum.label}, class {sample.cls} has {corpus.label(sample)}"
         if hashlib.sha256(datum.data).hexdigest() != sample.sha256:
             yield "sha256 of the stored bytes differs"

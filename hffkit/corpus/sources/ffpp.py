@@ -31,10 +31,11 @@ from hffkit.manifest.splits import assign_splits
 QUALITIES = ("raw", "c23", "c40")  # best first; raw is called c0 in the authors' scripts
 PAPER_CLASSES = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "Real")
 DFD_CLASSES = ("DeepFakeDetection", "Real-actors")
+METHODS = tuple(row.name for row in FFPP if row.is_fake)
 _FOLDERS = {
     "Real": "original_sequences/youtube",
     "Real-actors": "original_sequences/actors",
-} | {row.name: f"manipulated_sequences/{row.name}" for row in FFPP if row.is_fake}
+} | {name: f"manipulated_sequences/{name}" for name in METHODS}
 _CROPPED_FOLDERS = {"Real": "real"} | {name: name for name in PAPER_CLASSES if name != "Real"}
 
 
@@ -65,6 +66,19 @@ class _Found:
     quality: str
     stem: str
     is_cropped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where a tree keeps its classes."""
+
+    start: str
+    folders: Mapping[str, str]
+    is_cropped: bool = False
+
+    def folder(self, name: str) -> str:
+        """Return the folder of a class, relative to the root."""
+        return self.start + self.folders.get(name, name)
 
 
 @dataclass(slots=True)
@@ -109,11 +123,7 @@ def _read(options: SourceOptions, ffpp: FfppOptions, default: Sequence[str]) -> 
     if ffpp.methods or not named:
         classes = classes.only(ffpp.methods or default)
     tree = _look(options.root, classes, ffpp, must_exist=named)
-    if not tree.videos:
-        raise CorpusError(
-            f"{options.root}: no video of {', '.join(classes.names)} in "
-            f"{', '.join(ffpp.qualities)}. {' '.join(tree.notes)}".rstrip()
-        )
+    _refuse_twins(tree)
     table = FFPP.only({video.cls for video in tree.videos} | set(classes.names))
     names, failures = _names(tree.videos, options)
     families: dict[str, list[Video]] = defaultdict(list)
@@ -130,6 +140,15 @@ def _read(options: SourceOptions, ffpp: FfppOptions, default: Sequence[str]) -> 
     return Listing(table, tuple(units), tuple(failures), tuple(notes))
 
 
+def _refuse_twins(tree: _Tree) -> None:
+    """Raise CorpusError if two files are the same video."""
+    paths: dict[tuple[str, str, str], str] = {}
+    for video in tree.videos:
+        path = paths.setdefault((video.quality, video.cls, video.stem), video.path)
+        if path != video.path:
+            raise CorpusError(f"{path} and {video.path} are the same video. Keep one of them.")
+
+
 def _unofficial(tree: _Tree) -> Iterator[str]:
     if any(video.cls in DFD_CLASSES for video in tree.videos):
         yield (
@@ -142,59 +161,67 @@ def _look(root: Path, classes: ClassTable, ffpp: FfppOptions, *, must_exist: boo
     """Return the videos of the layout that `root` has."""
     present = subfolders(root)
     if {"original_sequences", "manipulated_sequences"} & set(present):
-        return _look_in(root, "", classes, _FOLDERS, ffpp, must_exist=must_exist)
+        return _look_in(root, _Layout("", _FOLDERS), classes, ffpp, must_exist=must_exist)
     start = "face/" if "face" in present else ""
-    inside = subfolders(root / start)
-    if set(_CROPPED_FOLDERS.values()) & set(inside):
-        return _look_in(root, start, classes, _CROPPED_FOLDERS, ffpp, must_exist=must_exist)
+    if start or _holds_crops(root):
+        layout = _Layout(start, _CROPPED_FOLDERS, is_cropped=True)
+        return _look_in(root, layout, classes, ffpp, must_exist=must_exist)
+    is_inside = {"youtube", "actors", *METHODS} & set(present)
     raise CorpusError(
         f"{root}: no FaceForensics++ tree. Looked for original_sequences/, "
         "manipulated_sequences/ or face/ in it; found "
         f"{', '.join(present) or 'no folder'}."
+        + (" Pass the folder above as --src." if is_inside else "")
+    )
+
+
+def _holds_crops(root: Path) -> bool:
+    """Tell whether class folders hold QUALITY/VIDEO right away, without videos/ or images/."""
+    return any(
+        path.name not in ("videos", "images")
+        for folder in _CROPPED_FOLDERS.values()
+        for quality in QUALITIES
+        for path in sorted((root / folder / quality).glob("*/"))
     )
 
 
 def _look_in(
-    root: Path,
-    start: str,
-    classes: ClassTable,
-    folders: Mapping[str, str],
-    ffpp: FfppOptions,
-    *,
-    must_exist: bool,
+    root: Path, layout: _Layout, classes: ClassTable, ffpp: FfppOptions, *, must_exist: bool
 ) -> _Tree:
     tree = _Tree()
-    is_cropped = folders is _CROPPED_FOLDERS
+    missing: dict[str, list[str]] = defaultdict(list)
     for name in classes.names:
-        folder = start + folders.get(name, name)
         for quality in ffpp.qualities:
-            found = list(_videos_in(root, folder, quality, is_cropped=is_cropped))
-            tree.videos += [_Found(path, name, quality, stem, is_cropped) for path, stem in found]
+            found = list(_videos_in(root, layout, name, quality))
+            tree.videos += [
+                _Found(path, name, quality, stem, layout.is_cropped) for path, stem in found
+            ]
+            if not found and must_exist:
+                raise CorpusError(_missing(root, layout, name, quality))
             if not found:
-                text = _missing(root, folder, quality, is_cropped=is_cropped)
-                if must_exist:
-                    raise CorpusError(text)
-                tree.notes.append(text)
+                missing[quality].append(name)
+    if not tree.videos:
+        raise CorpusError(_missing(root, layout, classes.names[0], ffpp.qualities[0]))
+    tree.notes += [f"no {quality} of {', '.join(names)}." for quality, names in missing.items()]
     return tree
 
 
-def _missing(root: Path, folder: str, quality: str, *, is_cropped: bool) -> str:
-    here = root / folder
-    there = [name for name in subfolders(here) if name != "masks"] if here.is_dir() else []
-    wanted = here / quality if is_cropped else here / quality / "videos"
+def _missing(root: Path, layout: _Layout, name: str, quality: str) -> str:
+    """Say which folder was looked for, and which quality is there."""
+    here = root / layout.folder(name)
+    there = [folder for folder in subfolders(here) if folder != "masks"] if here.is_dir() else []
+    wanted = here / quality if layout.is_cropped else here / quality / "videos"
     cure = f"Download {quality}"
     if there:
-        cure += f" or pass --quality {there[0]}"
+        cure += f" or pass --quality {'raw' if there[0] == 'c0' else there[0]}"
     return f"{wanted}: no video there. {cure}."
 
 
-def _videos_in(
-    root: Path, folder: str, quality: str, *, is_cropped: bool
-) -> Iterator[tuple[str, str]]:
+def _videos_in(root: Path, layout: _Layout, name: str, quality: str) -> Iterator[tuple[str, str]]:
     """Yield (path, stem) of the videos or frame folders of one class and quality."""
     for spelling in ("raw", "c0") if quality == "raw" else (quality,):
-        here = root / folder / spelling
-        places = [here] if is_cropped else [here / "videos", here / "images"]
+        here = root / layout.folder(name) / spelling
+        places = [here] if layout.is_cropped else [here / "videos", here / "images"]
         for place in (place for place in places if place.is_dir()):
             found = [
                 (path.relative_to(root).as_posix(), path.stem if path.is_file() else path.name)
@@ -286,11 +313,15 @@ def _lenders(root: Path, ffpp: FfppOptions) -> dict[tuple[str, str], str]:
     """Return the real videos of the --detect-on quality by (class, name)."""
     if ffpp.detect_on is None:
         return {}
-    return {
+    layout = _Layout("", _FOLDERS)
+    lenders = {
         (name, stem): path
         for name in ("Real", "Real-actors")
-        for path, stem in _videos_in(root, _FOLDERS[name], ffpp.detect_on, is_cropped=False)
+        for path, stem in _videos_in(root, layout, name, ffpp.detect_on)
     }
+    if not lenders:
+        raise CorpusError(_missing(root, layout, "Real", ffpp.detect_on))
+    return lenders
 
 
 def _family(videos: Sequence[Video], lenders: Mapping[tuple[str, str], str]) -> Family:

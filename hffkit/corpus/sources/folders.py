@@ -9,6 +9,7 @@ from hffkit.corpus.sources.listing import (
     Listing,
     SourceOptions,
     as_listing,
+    read_text,
     subfolders,
     walk,
 )
@@ -58,36 +59,36 @@ def read_hff(options: SourceOptions) -> Listing:
     if not options.folders and _has_split_layout(options.root, present, _BINARY.names):
         return _class_folders(_BINARY, options, {})
     classes = selected(HFF_8, options)
-    folders = {
-        name: folder
-        for name in classes.names
-        if (folder := _same_folder(name, present)) is not None
-    }
-    folders.update(_folder_of(options))
-    return _class_folders(_only_present(classes, folders, options), options, folders)
+    folders = _matched(options, {_plain(name): name for name in classes.names}, present)
+    there = _only_present(classes, folders, options)
+    missing = [name for name in classes.names if name not in there.names]
+    notes = [f"no folder for {', '.join(missing)}: not built."] if missing else []
+    return _class_folders(there, options, folders, notes)
 
 
 def read_faces_hq(options: SourceOptions) -> Listing:
     """List Faces-HQ (Durall et al.): two sources of real and two of generated faces."""
-    folders = {
-        name: folder
-        for folder in subfolders(options.root)
+    present = subfolders(options.root)
+    aliases = {
+        _plain(folder): name
+        for folder in present
         for start, name in _FACES_HQ_FOLDERS.items()
         if _plain(folder).startswith(start)
     }
-    folders.update(_folder_of(options))
+    folders = _matched(options, aliases, present)
     classes = _only_present(selected(FACES_HQ, options), folders, options)
     return _class_folders(classes, options, folders)
 
 
 def read_celeba(options: SourceOptions) -> Listing:
     """List CelebA by its own partition file; identities are groups where their file is there."""
-    subfolders(options.root)
+    present = subfolders(options.root)
     partition = _table_file(options.root, "list_eval_partition.txt", "list_eval_partition.csv")
     if partition is None:
         raise CorpusError(
-            f"{options.root}: list_eval_partition.txt not found in it. It comes with CelebA; "
-            "without it use `hffkit build folder`."
+            f"{options.root}: list_eval_partition.txt not found there or one folder below; found "
+            f"{', '.join(present) or 'no folder'}. It comes with CelebA; without it use `hffkit "
+            "build folder`."
         )
     identity = _table_file(options.root, "identity_CelebA.txt") or {}
     entries = [
@@ -153,7 +154,10 @@ def _only_present(
 
 
 def _class_folders(
-    classes: ClassTable, options: SourceOptions, folders: Mapping[str, str]
+    classes: ClassTable,
+    options: SourceOptions,
+    folders: Mapping[str, str],
+    notes: Sequence[str] = (),
 ) -> Listing:
     """List every class's folder, under the root or under train, val and test folders."""
     present = subfolders(options.root)
@@ -166,20 +170,28 @@ def _class_folders(
         if not any((options.root / start / folder).is_dir() for start, _ in splits):
             raise UnknownNameError(f"class folder in {options.root}", folder, present)
         for start, split in splits:
-            entries += _entries(options.root, start + folder, name, split)
+            if (options.root / start / folder).is_dir():
+                entries += _entries(options.root, start + folder, name, split)
     rest = set(present) - {folders.get(name, name) for name in classes.names}
-    notes = []
+    notes = list(notes)
     if rest and splits == [("", None)]:
         notes.append(f"{len(rest)} other folders are not read: {', '.join(sorted(rest))}.")
     return as_listing(entries, classes, options, notes)
 
 
 def _entries(root: Path, folder: str, name: str, split: Split | None) -> list[Entry]:
-    """Return one class's files; a subfolder (frames of one video, one person) is a group."""
+    """Return one class's files; a subfolder (frames of one video, one person) is a group.
+
+    One subfolder that holds the whole class is none: CelebA's img_align_celeba.
+    """
+    inside = {
+        path: PurePosixPath(path).relative_to(folder).parent.as_posix()
+        for path in walk(root, folder)
+    }
+    is_flat = len(set(inside.values())) == 1
     entries = []
-    for path in walk(root, folder):
-        inside = PurePosixPath(path).relative_to(folder).parent.as_posix()
-        group = None if inside == "." else f"{split}/{inside}" if split else inside
+    for path, below in inside.items():
+        group = None if below == "." or is_flat else f"{split}/{below}" if split else below
         entries.append(Entry(path, name, key=path, split=split, group=group))
     return entries
 
@@ -197,8 +209,23 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _same_folder(name: str, present: Sequence[str]) -> str | None:
-    return next((folder for folder in present if _plain(folder) == _plain(name)), None)
+def _matched(
+    options: SourceOptions, aliases: Mapping[str, str], present: Sequence[str]
+) -> dict[str, str]:
+    """Return the folder of each class; `aliases` leads from plain folder names to classes."""
+    named = _folder_of(options)
+    folders: dict[str, str] = {}
+    for folder in present:
+        name = aliases.get(_plain(folder))
+        if name is None or name in named:
+            continue
+        if name in folders:
+            raise CorpusError(
+                f"{options.root}: {folders[name]} and {folder} both look like class {name!r}. Say "
+                f"which with --class {name}=FOLDER."
+            )
+        folders[name] = folder
+    return {**folders, **named}
 
 
 def _table_file(root: Path, *names: str) -> dict[str, str] | None:
@@ -206,6 +233,6 @@ def _table_file(root: Path, *names: str) -> dict[str, str] | None:
     for name in names:
         for path in (root / name, *sorted(root.glob(f"*/{name}"))):
             if path.is_file():
-                rows = (re.split(r"[\s,]+", line.strip()) for line in path.open(encoding="utf-8"))
+                rows = (re.split(r"[\s,]+", line.strip()) for line in read_text(path).split("\n"))
                 return {row[0]: row[1] for row in rows if len(row) >= 2}
     return None

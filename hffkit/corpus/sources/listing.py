@@ -2,13 +2,13 @@
 
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from hffkit.corpus.units import Family, Picture, Pictures, Unit, Video, blocks
-from hffkit.errors import CorpusError
+from hffkit.errors import ArgumentError, CorpusError
 from hffkit.imaging import PICTURE_SUFFIXES
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.failures import Failure
@@ -62,16 +62,37 @@ def walk(root: Path, folder: str = "") -> Iterator[str]:
     """Yield the pictures and videos under root/folder, sorted, as paths relative to `root`."""
     found = []
     seen = set()
-    for here, subfolders, names in os.walk(root / folder, followlinks=True):
+    for here, folders, names in os.walk(root / folder, onerror=_refuse, followlinks=True):
+        folders.sort()  # else chance decides under which of two links a folder is found
         stat = Path(here).stat()
         if (stat.st_dev, stat.st_ino) in seen:  # a link back up the tree
-            subfolders.clear()
+            folders.clear()
             continue
         seen.add((stat.st_dev, stat.st_ino))
         for name in names:
             if Path(name).suffix.lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES:
                 found.append(Path(here, name).relative_to(root).as_posix())
     return iter(sorted(found))
+
+
+def _refuse(error: OSError) -> None:
+    raise CorpusError(f"{error.filename}: cannot be read: {error.strerror}.")
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a list or table.
+
+    Raises
+    ------
+    CorpusError
+        If it cannot be read or is no UTF-8.
+    """
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path}: must be UTF-8 text: {error}.") from None
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read: {error.strerror}.") from None
 
 
 def is_video(path: str) -> bool:
@@ -123,7 +144,27 @@ def as_listing(
     wanted = [entry for entry in settled if entry.split in options.splits]
     if entries and not wanted:
         raise CorpusError(f"{options.root}: nothing in split {', '.join(options.splits)}.")
+    notes += _missing_splits(settled, options)
     return Listing(classes, tuple(_units(wanted, classes)), tuple(failures), tuple(notes))
+
+
+def _missing_splits(entries: Sequence[Entry], options: SourceOptions) -> Iterator[str]:
+    """Say which classes have no sample in a split that they should have some in."""
+    groups: dict[str, set[str | None]] = defaultdict(set)
+    filled: dict[str, set[Split | None]] = defaultdict(set)
+    n_files = Counter(entry.cls for entry in entries)
+    for entry in entries:
+        groups[entry.cls].add(entry.group)
+        filled[entry.cls].add(entry.split)
+    for name, splits in filled.items():
+        missing = [
+            s for s in SPLITS if options.ratio.of(s) * n_files[name] >= 1 and s not in splits
+        ]
+        if missing:
+            yield (
+                f"class {name} has nothing in {', '.join(missing)}: its {n_files[name]} files are "
+                f"{len(groups[name])} groups, which stay whole (--group-by, --split-ratio)."
+            )
 
 
 def _with_good_keys(entries: Iterable[Entry]) -> tuple[list[Entry], list[Failure]]:
@@ -160,7 +201,7 @@ def group_of(path: str, pattern: str | None) -> str | None:
     try:
         match = re.search(pattern, path)
     except re.error as error:
-        raise CorpusError(f"--group-by {pattern!r} is no regular expression: {error}.") from None
+        raise ArgumentError(f"--group-by {pattern!r} is no regular expression: {error}.") from None
     return None if match is None else match.group(1 if match.re.groups else 0)
 
 

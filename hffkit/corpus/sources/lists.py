@@ -13,6 +13,7 @@ from hffkit.corpus.sources.listing import (
     SourceOptions,
     as_listing,
     is_video,
+    read_text,
     subfolders,
     walk,
 )
@@ -32,11 +33,14 @@ def read_list(options: SourceOptions, list_file: Path) -> Listing:
     as record numbers, so unreadable ones leave gaps, as there.
     """
     subfolders(options.root)
-    lines = _read_text(list_file).splitlines()
-    header = [cell.strip() for cell in lines[0].split(",")] if lines else []
+    lines = [line.rstrip("\r") for line in read_text(list_file).rstrip("\r\n").split("\n")]
+    if lines == [""]:
+        raise CorpusError(f"{list_file}: lists nothing.")
+    header = [cell.strip() for cell in lines[0].split(",")]
     if {"path", "real"} <= set(header):
         classes = _FAKE_OR_REAL
-        rows = [(row["path"], _real_or_fake(row, list_file)) for row in csv.DictReader(lines)]
+        table = csv.DictReader(lines[1:], fieldnames=header)
+        rows = [(row["path"].strip(), _real_or_fake(row, list_file)) for row in table]
     else:
         rows = [_split_line(line, number, list_file) for number, line in enumerate(lines, 1)]
         classes = _labelled(sorted({label for _, label in rows}, key=int), options)
@@ -50,18 +54,9 @@ def read_list(options: SourceOptions, list_file: Path) -> Listing:
     return as_listing(entries, classes, options)
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}: must be UTF-8 text: {error}.") from None
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read: {error.strerror}.") from None
-
-
 def _split_line(line: str, number: int, list_file: Path) -> tuple[str, str]:
     path, _, label = line.rstrip().rpartition(" ")  # the last space: paths may hold some
-    if not path or not label.isdigit():
+    if not path or not (label.isascii() and label.isdigit()):
         raise CorpusError(
             f"{list_file}:{number}: must be `path label` with a whole number, got {line!r}. "
             "A CSV needs the columns path and real in its first line."
@@ -70,9 +65,10 @@ def _split_line(line: str, number: int, list_file: Path) -> tuple[str, str]:
 
 
 def _real_or_fake(row: Mapping[str, str], list_file: Path) -> str:
-    if row["real"] not in ("0", "1"):
-        raise CorpusError(f"{list_file}: real must be 0 or 1, got {row['real']!r}.")
-    return "real" if row["real"] == "1" else "fake"
+    value = (row["real"] or "").strip()
+    if value not in ("0", "1"):
+        raise CorpusError(f"{list_file}: real must be 0 or 1, got {value!r} for {row['path']!r}.")
+    return "real" if value == "1" else "fake"
 
 
 def _labelled(labels: Iterable[str], options: SourceOptions) -> ClassTable:
@@ -87,6 +83,8 @@ def _labelled(labels: Iterable[str], options: SourceOptions) -> ClassTable:
                 "--real or --fake (0 for fake and 1 for real is a habit, not a rule)."
             )
         is_fake = bool(known & set(options.fake))
+        if is_fake and known & set(options.real):
+            raise CorpusError(f"Label {label} of the list is named in --real and in --fake.")
         rows.append(FaceClass(int(label), names.get(label, label), is_fake))
     return ClassTable(tuple(rows))
 
@@ -98,8 +96,19 @@ def read_celeb_df(options: SourceOptions) -> Listing:
     """
     present = subfolders(options.root)
     test_file = options.root / "List_of_testing_videos.txt"
-    test = {line.split()[-1] for line in _read_text(test_file).splitlines() if line.strip()}
+    if not test_file.is_file():
+        raise CorpusError(
+            f"{test_file}: not there; found {', '.join(present) or 'no folder'}. It comes with "
+            "Celeb-DF and names the test split; without it use `hffkit build folder`."
+        )
+    test = {line.split()[-1] for line in read_text(test_file).splitlines() if line.strip()}
     classes = selected(CELEB_DF, options)
+    missing = [name for name in classes.names if name not in present]
+    if len(missing) == len(classes.names) or (missing and (options.real or options.fake)):
+        raise CorpusError(
+            f"{options.root}: no folder {' or '.join(missing)}; found "
+            f"{', '.join(present) or 'no folder'}."
+        )
     classes = classes.only(name for name in classes.names if name in present)
     entries = [
         Entry(path, name, key=path, split="test" if path in test else None, group=path)
@@ -113,30 +122,34 @@ def read_celeb_df(options: SourceOptions) -> Listing:
 
 def read_dfdc(options: SourceOptions) -> Listing:
     """List DFDC parts by their metadata.json; a group is an original with its forgeries."""
-    subfolders(options.root)
+    present = subfolders(options.root)
     files = sorted(options.root.rglob("metadata.json"))
     if not files:
-        raise CorpusError(f"{options.root}: no metadata.json in it or below it.")
+        raise CorpusError(
+            f"{options.root}: no metadata.json in it or below it; found "
+            f"{', '.join(present) or 'no folder'}. Each part of DFDC comes with one."
+        )
     classes = selected(DFDC, options)
     entries, failures = [], []
     for file in files:
         folder = file.parent.relative_to(options.root).as_posix()
         for name, row in sorted(_metadata(file).items()):
             path = name if folder == "." else f"{folder}/{name}"
-            if not (options.root / path).is_file():
-                failures.append(Failure("unreadable", path, None, "in metadata.json, not there"))
-                continue
             cls = "DFDC-fake" if row["label"] == "FAKE" else "DFDC-real"
             group = row.get("original") or name
-            if cls in classes.names:
+            if cls not in classes.names:
+                continue
+            if (options.root / path).is_file():
                 entries.append(Entry(path, cls, key=path, group=group))
+            else:
+                failures.append(Failure("unreadable", path, None, "in metadata.json, not there"))
     listing = as_listing(entries, classes, options)
     return replace(listing, failures=(*failures, *listing.failures))
 
 
 def _metadata(path: Path) -> dict[str, dict[str, str]]:
     try:
-        rows: dict[str, dict[str, str]] = json.loads(_read_text(path))
+        rows: dict[str, dict[str, str]] = json.loads(read_text(path))
         if all(row["label"] in ("FAKE", "REAL") for row in rows.values()):
             return rows
     except (ValueError, TypeError, KeyError, AttributeError):

@@ -1,0 +1,202 @@
+"""Small source trees for tests, and corpora read without hffkit's own readers."""
+
+import functools
+import json
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from skimage.data import astronaut
+
+from hffkit.corpus.sources.listing import Listing
+from hffkit.corpus.units import Picture, Pictures, Video
+from hffkit.workflows.build import BuildRequest, build, prepare
+from hffkit.workflows.demo import write_video
+
+Pixels = npt.NDArray[np.uint8]
+
+FFPP_FAKES = (
+    "Deepfakes",
+    "DeepFakeDetection",
+    "Face2Face",
+    "FaceSwap",
+    "NeuralTextures",
+    "FaceShifter",
+)
+
+
+@functools.cache
+def portrait() -> Pixels:
+    """Return the public-domain portrait that scikit-image ships: (512, 512, 3) RGB."""
+    return np.asarray(astronaut(), np.uint8)  # type: ignore[no-untyped-call]
+
+
+def face(number: int = 0) -> Pixels:
+    """Return a (160, 160, 3) cut of the portrait with the face in it, another for each number."""
+    x, y = 144 + 2 * (number % 8), 40 + 2 * (number // 8 % 8)
+    return portrait()[y : y + 160, x : x + 160]
+
+
+def touch(root: Path, *paths: str) -> Path:
+    """Make empty files: enough for what only lists."""
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).touch()
+    return root
+
+
+def write_picture(
+    path: Path, number: int = 0, *, size: tuple[int, int] = (40, 32), **how: Any
+) -> Path:
+    """Write a cut of the portrait of (width, height), another for each number, by Pillow."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    x, y = 7 * number % 400, 3 * number % 300
+    Image.fromarray(portrait()[y : y + size[1], x : x + size[0]]).save(path, **how)
+    return path
+
+
+def write_clip(path: Path, *, n_frames: int = 6, first: int = 0, crf: int = 18) -> Path:
+    """Write a clip of 160x160 that shows the portrait's face, a little elsewhere each frame."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_video(path, [face(first + i) for i in range(n_frames)], crf=crf)
+    return path
+
+
+def png_that_claims(width: int, height: int) -> bytes:
+    """Return a PNG whose header says so much and whose pixels are nearly none."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+        + chunk(b"IEND", b"")
+    )
+
+
+def ffpp_paths(real: str, fake: str, *, quality: str = "c23", ending: str = ".mp4") -> list[str]:
+    """Return where the official layout has one video of youtube and of each manipulation of it."""
+    return [
+        f"original_sequences/youtube/{quality}/videos/{real}{ending}",
+        *(
+            f"manipulated_sequences/{name}/{quality}/videos/{fake}{ending}"
+            for name in FFPP_FAKES
+            if name != "DeepFakeDetection"
+        ),
+    ]
+
+
+def listing(source: str, root: Path, **arguments: Any) -> Listing:
+    """Return what `hffkit build SOURCE --src ROOT` would work on."""
+    return prepare(BuildRequest(source, root, **arguments)).listing
+
+
+def items(found: Listing) -> list[Picture | Video]:
+    """Return the pictures and videos of a listing in order."""
+    return [
+        item
+        for unit in found.units
+        for item in (unit.items if isinstance(unit, Pictures) else unit.videos)
+    ]
+
+
+def build_corpus(
+    source: str, root: Path, out: Path, *, shard: tuple[int, int] | None = None, **arguments: Any
+) -> Path:
+    """Build a corpus with one worker and return its path."""
+    build(prepare(BuildRequest(source, root, **arguments)), out, n_workers=1, shard=shard)
+    return out
+
+
+def records(path: Path) -> list[tuple[bytes, bytes]]:
+    """Return the records of an LMDB in key order, read by lmdb itself."""
+    with lmdb.open(str(path), readonly=True, lock=False) as env, env.begin() as transaction:
+        return [(bytes(key), bytes(value)) for key, value in transaction.cursor()]
+
+
+def change_records(path: Path, change: Callable[[Any], None]) -> None:
+    """Let `change` work on a write transaction of an LMDB."""
+    with (
+        lmdb.open(str(path), lock=False, map_size=1 << 26) as env,
+        env.begin(write=True) as transaction,
+    ):
+        change(transaction)
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """Return the objects of a JSON Lines file."""
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def change_manifest(path: Path, change: Callable[[list[dict[str, Any]]], None]) -> None:
+    """Let `change` work on the lines of a corpus's manifest."""
+    found = rows(path / "manifest.jsonl")
+    change(found)
+    lines = [json.dumps(row, sort_keys=True, separators=(",", ":")) + "\n" for row in found]
+    (path / "manifest.jsonl").write_text("".join(lines), "utf-8")
+
+
+def about(path: Path) -> dict[str, Any]:
+    """Return the corpus.json of a corpus."""
+    found: dict[str, Any] = json.loads((path / "corpus.json").read_text("utf-8"))
+    return found
+
+
+def encoded_data(value: bytes) -> tuple[bytes, int]:
+    """Return (data, label) of an encoded Datum, taken apart by its known field order."""
+    n_bytes, at = _varint(value, 1)
+    if value[:1] != b"\x22" or value[at + n_bytes : at + n_bytes + 1] != b"\x28":
+        raise ValueError(f"no encoded Datum: {value[:16]!r}")
+    label, end = _varint(value, at + n_bytes + 1)
+    if value[end:] != b"\x38\x01":
+        raise ValueError(f"encoded is not set: {value[end:]!r}")
+    return value[at : at + n_bytes], label
+
+
+def raw_pixels(value: bytes, size: int) -> tuple[Pixels, int]:
+    """Return (RGB pixels, label) of a raw Datum, whose bytes around the pixels are known.
+
+    For 128x128x3: 08 03 10 80 01 18 80 01 22 80 80 03, the pixels, 28 LABEL 38 00.
+    """
+    side, n_bytes = _as_varint(size), 3 * size * size
+    head = b"\x08\x03\x10" + side + b"\x18" + side + b"\x22" + _as_varint(n_bytes)
+    tail = value[len(head) + n_bytes :]
+    if not value.startswith(head) or tail[:1] != b"\x28" or tail[2:] != b"\x38\x00":
+        raise ValueError(f"no raw Datum of {size}x{size}: {value[:16]!r} ... {tail!r}")
+    planes = np.frombuffer(value[len(head) : len(head) + n_bytes], np.uint8)
+    bgr = planes.reshape(3, size, size)
+    return np.ascontiguousarray(bgr[::-1].transpose(1, 2, 0)), tail[1]
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while data[at] & 0x80:
+        value |= (data[at] & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+    return value | data[at] << shift, at + 1
+
+
+def _as_varint(value: int) -> bytes:
+    if value < 0x80:
+        return bytes([value])
+    return bytes([value & 0x7F | 0x80]) + _as_varint(value >> 7)
+
+
+def all_files(root: Path) -> dict[str, bytes]:
+    """Return every file below `root` with its bytes."""
+    return {str(path.relative_to(root)): path.read_bytes() for path in _files(root)}
+
+
+def _files(root: Path) -> Iterator[Path]:
+    return (path for path in sorted(root.rglob("*")) if path.is_file())
