@@ -54,7 +54,11 @@ class VideoFile:
         if not ok:
             raise VideoError("no frame of it can be decoded")
         self.size: tuple[int, int] = (first.shape[1], first.shape[0])
-        self.numbers: Sequence[int] = range(max(claimed, 1))
+        if claimed < 1:  # a stream that does not say its length
+            claimed = 1
+            while capture.grab():
+                claimed += 1
+        self.numbers: Sequence[int] = range(claimed)
         self.n_decoded: int | None = None  # known after a pass
 
     def _open(self) -> cv2.VideoCapture:

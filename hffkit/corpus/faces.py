@@ -138,7 +138,7 @@ def read_boxes(path: Path) -> Boxes:
         }
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read: {error.strerror}.") from None
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise CorpusError(
             f'{path}: must be {{"video": {{"frame": [x, y, size]}}}}: {error}.'
         ) from None

@@ -64,7 +64,8 @@ def surplus(samples: Iterable[tuple[str, Split]], *, seed: int) -> set[str]:
         if total is None:
             continue
         quotas = level({video: len(n) for video, n in videos.items()}, total, seed=seed)
-        for video, numbers in videos.items():
+        for video, unsorted in videos.items():
+            numbers = sorted(unsorted)
             kept_last = used[video] if name == "Real" else set()
             free = [n for n in numbers if n not in kept_last]
             n_out = len(numbers) - quotas[video]

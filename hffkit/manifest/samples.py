@@ -112,6 +112,8 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
                 if not isinstance(row, dict):
                     raise ManifestError(f"{path}:{number}: must be a JSON object, got {row!r}.")
                 yield row
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path}: must be UTF-8: {error}.") from error
     except OSError as error:
         raise ManifestError(f"{path}: cannot be read ({error.strerror}).") from error
 

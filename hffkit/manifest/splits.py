@@ -85,7 +85,7 @@ def assign_splits(
         for name, n in classes_of[group].items():
             lacking[split][name] -= n
 
-    for group, split in (taken or {}).items():
+    for group, split in sorted((taken or {}).items()):
         put(group, split)
     for group in sorted(classes_of, key=lambda name: rank(seed, "split", name)):
         if group not in splits:
@@ -98,4 +98,7 @@ def _need(
     lacking: Mapping[str, float], held: Mapping[str, int], totals: Mapping[str, int], share: float
 ) -> tuple[bool, float]:
     # A split of share 0 takes nothing, whatever rounding says.
-    return share > 0, sum(n * lacking[name] / totals[name] for name, n in held.items())
+    return share > 0, sum(
+        held[name] * lacking[name] / totals[name]
+        for name in sorted(held)  # sums of floats depend on the order
+    )

@@ -4,6 +4,7 @@ Fields of the proto2 message: 1 channels, 2 height, 3 width, 4 data, 5 label, 6 
 7 encoded. Raw data is C, H, W with the channels in the order blue, green, red.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -39,7 +40,7 @@ class Datum:
         if self.encoded:
             return decode(bytes(self.data))
         shape = (self.channels, self.height, self.width)
-        if self.channels not in (1, 3) or len(self.data) != np.prod(shape):
+        if self.channels not in (1, 3) or len(self.data) != math.prod(shape):
             raise StorageError(f"a raw Datum of shape {shape} holds {len(self.data)} bytes")
         planes = np.frombuffer(self.data, np.uint8).reshape(shape)
         bgr = np.repeat(planes, 3, axis=0) if self.channels == 1 else planes
@@ -89,7 +90,7 @@ def decode_datum(message: bytes | memoryview) -> Datum:
     numbers = {1: 0, 2: 0, 3: 0, 5: 0, 7: 0}
     data: memoryview = view[:0]
     for field, kind, value in _fields(view):
-        if field == 4 and isinstance(value, memoryview):
+        if field == 4 and kind == _BYTES and isinstance(value, memoryview):
             data = value
         elif field == 6:
             raise StorageError("a Datum with float_data holds features, not pixels")

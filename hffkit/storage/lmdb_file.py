@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from weakref import WeakValueDictionary
 
 import lmdb
 
@@ -27,6 +29,42 @@ def refuse_lmdb_1() -> None:
         )
 
 
+@dataclass(slots=True, weakref_slot=True)
+class _Opened:
+    """An environment, and whose it is: py-lmdb opens a path only once in a process."""
+
+    env: Any
+    pid: int
+    inode: int
+
+
+_opened: WeakValueDictionary[Path, _Opened] = WeakValueDictionary()
+
+
+def _open(path: Path) -> _Opened:
+    """Return the environment of `path` in this process; readers of one database share it."""
+    inode = (path / "data.mdb").stat().st_ino
+    known = _opened.get(path)
+    if known is not None and (known.pid, known.inode) == (os.getpid(), inode):
+        return known
+    if known is not None:  # a parent's, come along in a fork, or a database since replaced
+        known.env.close()
+    try:
+        env = lmdb.open(str(path), readonly=True, lock=False, create=False)
+    except lmdb.Error as error:
+        raise StorageError(f"{path}: no readable LMDB: {error}.") from None
+    # Reading a page that is not there is a bus error, which no Python code outlives.
+    needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    if (path / "data.mdb").stat().st_size < needed:
+        env.close()
+        raise StorageError(
+            f"{path / 'data.mdb'}: cut short: it needs {needed} bytes. Copy it again."
+        )
+    opened = _Opened(env, os.getpid(), inode)
+    _opened[path] = opened
+    return opened
+
+
 class LmdbReader:
     """Reads the records of an LMDB, ours or Caffe's.
 
@@ -38,36 +76,24 @@ class LmdbReader:
         """Check that `path` holds a database; open nothing yet."""
         if not (path / "data.mdb").is_file():
             raise StorageError(f"{path}: no LMDB: it holds no data.mdb.")
-        self._path = path
-        self._opened: tuple[int, Any] | None = None
+        self._path = path.resolve()
+        self._mine: _Opened | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_path": self._path, "_opened": None}
+        return {"_path": self._path, "_mine": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._path = state["_path"]
-        self._opened = None
+        self._mine = None
 
     def _env(self) -> Any:
-        if self._opened is None or self._opened[0] != os.getpid():
-            try:
-                env = lmdb.open(str(self._path), readonly=True, lock=False, create=False)
-            except lmdb.Error as error:
-                raise StorageError(f"{self._path}: no readable LMDB: {error}.") from None
-            # Reading a page that is not there is a bus error, which no Python code outlives.
-            needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
-            if (self._path / "data.mdb").stat().st_size < needed:
-                env.close()
-                path = self._path / "data.mdb"
-                raise StorageError(f"{path}: cut short: it needs {needed} bytes. Copy it again.")
-            self._opened = (os.getpid(), env)
-        return self._opened[1]
+        if self._mine is None or self._mine.pid != os.getpid():
+            self._mine = _open(self._path)
+        return self._mine.env
 
     def close(self) -> None:
-        """Close the environment; the next read opens it again."""
-        if self._opened is not None and self._opened[0] == os.getpid():
-            self._opened[1].close()
-        self._opened = None
+        """Let go of the environment, which closes when no reader has it; reading opens it again."""
+        self._mine = None
 
     def __len__(self) -> int:
         return int(self._env().stat()["entries"])
@@ -146,7 +172,7 @@ class LmdbWriter:
                             raise StorageError(f"{self._path}: key {key!r} is out of order.")
                 self._batch, self._batch_bytes = [], 0
             except lmdb.MapFullError:
-                self._env.set_mapsize(self._env.info()["map_size"] * 2)
+                self._grow()
             except lmdb.Error as error:
                 raise StorageError(
                     f"{self._path}: cannot be written: {error}. Free some space and run the same "
@@ -155,7 +181,15 @@ class LmdbWriter:
 
     def drop_after(self, last_key: bytes) -> None:
         """Remove the records behind `last_key` (all of them if it is empty)."""
-        with self._env.begin(write=True) as transaction:
-            cursor = transaction.cursor()
-            while cursor.last() and cursor.key() > last_key:
-                cursor.delete()
+        while True:
+            try:
+                with self._env.begin(write=True) as transaction:
+                    cursor = transaction.cursor()
+                    while cursor.last() and cursor.key() > last_key:
+                        cursor.delete()
+                return
+            except lmdb.MapFullError:  # deleting copies pages first
+                self._grow()
+
+    def _grow(self) -> None:
+        self._env.set_mapsize(self._env.info()["map_size"] * 2)

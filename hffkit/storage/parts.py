@@ -45,6 +45,7 @@ class PartWriter:
         self._temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         self._file: IO[bytes]
         self.n_unreadable = 0
+        self._marked: dict[int, int] = {}  # how many were unreadable at each mark
 
     def __enter__(self) -> "PartWriter":
         try:
@@ -88,12 +89,15 @@ class PartWriter:
 
     def mark(self) -> int:
         """Return a place that `rewind` can go back to."""
-        return self._file.tell()
+        place = self._file.tell()
+        self._marked[place] = self.n_unreadable
+        return place
 
     def rewind(self, mark: int) -> None:
         """Forget everything added since `mark`."""
         self._file.seek(mark)
         self._file.truncate()
+        self.n_unreadable = self._marked[mark]
 
     def _write(self, data: bytes) -> None:
         try:
@@ -110,13 +114,19 @@ def read_part(path: Path, *, with_values: bool = True) -> Iterator[Event]:
     StorageError
         If the part is damaged.
     """
+    cut_short = StorageError(f"{path}: cut short. Delete it and run the same command again.")
     with path.open("rb") as file:
         for line in file:
+            if not line.endswith(b"\n"):
+                raise cut_short
             row = json.loads(line)
             if "sample" in row:
-                yield Record(
-                    Sample.from_json(row["sample"]), _value(file, row["bytes"], with_values)
-                )
+                value = file.read(row["bytes"]) if with_values else None
+                if value is None:
+                    file.seek(row["bytes"], os.SEEK_CUR)
+                elif len(value) < row["bytes"]:
+                    raise cut_short
+                yield Record(Sample.from_json(row["sample"]), value)
             elif "failure" in row:
                 yield Failure(**row["failure"])
             elif "video" in row:
@@ -124,14 +134,7 @@ def read_part(path: Path, *, with_values: bool = True) -> Iterator[Event]:
                 yield VideoBoxes(row["video"], boxes)
             else:
                 return
-    raise StorageError(f"{path}: cut short. Delete it and run the same command again.")
-
-
-def _value(file: IO[bytes], n_bytes: int, wanted: bool) -> bytes | None:  # noqa: FBT001
-    if wanted:
-        return file.read(n_bytes)
-    file.seek(n_bytes, os.SEEK_CUR)
-    return None
+    raise cut_short
 
 
 def _cannot_write(path: Path, error: OSError) -> StorageError:

@@ -1,0 +1,334 @@
+import hashlib
+import io
+import struct
+import subprocess
+import sys
+import time
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image as PillowImage
+from PIL import ImageOps
+
+from hffkit.errors import ImageError
+from hffkit.imaging import (
+    MAX_PIXELS,
+    Header,
+    Image,
+    decode,
+    encode_png,
+    from_bgr,
+    grey,
+    pixels_sha256,
+    read_bytes,
+    read_header,
+    resize,
+    thumbnail,
+)
+
+IMAGES = arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3)))
+
+
+def smooth(channels: int = 3, height: int = 48, width: int = 64) -> npt.NDArray[np.uint8]:
+    """A picture that JPEG can follow: waves of another length in each channel."""
+    y, x = np.mgrid[:height, :width]
+    waves = [np.sin(x / (5 + c)) * np.cos(y / (7 - c)) for c in range(channels)]
+    return (127.5 + 127 * np.stack(waves, axis=-1)).astype(np.uint8)
+
+
+def saved(picture: PillowImage.Image, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def by_pillow(encoded: bytes) -> npt.NDArray[np.uint8]:
+    with PillowImage.open(io.BytesIO(encoded)) as picture:
+        return np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+
+
+def chunk(kind: bytes, data: bytes, *, length: int | None = None) -> bytes:
+    head = struct.pack(">I", len(data) if length is None else length)
+    return head + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_of(width: int, height: int, *, idat_length: int | None = None) -> bytes:
+    """A PNG of 8-bit RGB that says it is this large, and holds next to nothing."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(bytes(100)), length=idat_length)
+    return b"\x89PNG\r\n\x1a\n" + header + body + chunk(b"IEND", b"")
+
+
+RGB = PillowImage.fromarray(smooth())
+RGBA = PillowImage.fromarray(smooth(4))
+CMYK = PillowImage.frombytes("CMYK", (64, 48), smooth(4).tobytes())
+
+
+@pytest.mark.parametrize(
+    ("encoded", "tolerance"),
+    [
+        pytest.param(saved(RGB, "JPEG", quality=90), 1, id="jpeg"),
+        pytest.param(saved(RGB, "JPEG", progressive=True), 1, id="progressive-jpeg"),
+        pytest.param(saved(RGB, "JPEG", subsampling=0), 1, id="jpeg-444"),
+        pytest.param(saved(RGB.convert("L"), "JPEG"), 0, id="grey-jpeg"),
+        # Two integer formulas for ink to light.
+        pytest.param(saved(CMYK, "JPEG", quality=95), 2, id="cmyk-jpeg"),
+        pytest.param(saved(RGB, "PNG"), 0, id="png"),
+        pytest.param(saved(RGB.convert("L"), "PNG"), 0, id="grey-png"),
+        pytest.param(saved(RGB.convert("1"), "PNG"), 0, id="one-bit-png"),
+        pytest.param(saved(RGB.quantize(100), "PNG"), 0, id="palette-png"),
+        pytest.param(saved(RGB, "BMP"), 0, id="bmp"),
+        pytest.param(saved(RGB, "PPM"), 0, id="ppm"),
+        pytest.param(saved(RGB, "TIFF", compression="tiff_lzw"), 0, id="tiff"),
+        pytest.param(saved(RGB, "WEBP", lossless=True), 0, id="webp"),
+    ],
+)
+def test_decoding_agrees_with_pillow(encoded: bytes, tolerance: int) -> None:
+    expected = by_pillow(encoded).astype(int)
+    image = decode(encoded)
+    assert image.dtype == np.uint8
+    assert image.shape == (48, 64, 3)
+    assert np.abs(image - expected).max() <= tolerance
+
+
+def test_alpha_is_dropped_not_blended() -> None:
+    pixels = smooth(4)
+    assert np.array_equal(decode(saved(RGBA, "PNG")), pixels[:, :, :3])
+    see_through = saved(RGB.quantize(100), "PNG", transparency=3)
+    assert np.array_equal(decode(see_through), by_pillow(saved(RGB.quantize(100), "PNG")))
+
+
+def test_16_bit_grey_keeps_the_high_byte() -> None:
+    values = np.random.default_rng(0).integers(0, 1 << 16, (20, 30), np.uint16)
+    image = decode(saved(PillowImage.fromarray(values), "PNG"))
+    assert np.array_equal(image, np.repeat((values >> 8)[:, :, None], 3, axis=2))
+
+
+def test_16_bit_colour_keeps_the_high_byte() -> None:
+    values = np.random.default_rng(0).integers(0, 1 << 16, (20, 30, 3), np.uint16)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    encoded = b"\x89PNG\r\n\x1a\n" + b"".join(
+        (
+            chunk(b"IHDR", struct.pack(">IIBBBBB", 30, 20, 16, 2, 0, 0, 0)),
+            chunk(b"IDAT", zlib.compress(rows)),
+            chunk(b"IEND", b""),
+        )
+    )
+    assert np.array_equal(decode(encoded), values >> 8)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_exif_rotation_is_applied(kind: str, orientation: int) -> None:
+    exif = PillowImage.Exif()
+    exif[0x0112] = orientation
+    encoded = saved(RGB, kind, exif=exif)
+    image = decode(encoded)
+    assert image.shape == ((48, 64, 3) if orientation < 5 else (64, 48, 3))
+    assert np.abs(image - by_pillow(encoded).astype(int)).max() <= 1
+
+
+def test_damaged_exif_is_no_matter(recwarn: pytest.WarningsRecorder) -> None:
+    warnings.simplefilter("always")
+    exif = PillowImage.Exif()
+    exif[0x010E] = "a picture of a face, described at length"
+    encoded = saved(RGB, "JPEG", exif=exif)
+    at = encoded.index(b"Exif\0\0") + 14
+    damaged = encoded[:at] + b"\xff\x7f" + encoded[at + 2 :]  # 32767 entries
+    assert np.array_equal(decode(damaged), decode(saved(RGB, "JPEG")))
+    assert [str(warning.message) for warning in recwarn] == []
+
+
+def test_bytes_behind_the_end_of_a_jpeg_are_no_matter() -> None:
+    encoded = saved(RGB, "JPEG")
+    for trailer in (b"\0" * 100, b"a phone's own \xff\xda data"):
+        assert np.array_equal(decode(encoded + trailer), decode(encoded))
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+def test_jpeg_that_was_cut_short_is_refused_wherever_it_was_cut(options: dict[str, Any]) -> None:
+    encoded = saved(RGB, "JPEG", **options)
+    for end in range(1, len(encoded), 7):
+        with pytest.raises(ImageError, match=r"cut short|no picture|damaged"):
+            decode(encoded[:end])
+    with pytest.raises(ImageError, match="cut short: the JPEG's end is missing"):
+        decode(encoded[:-1])
+
+
+def test_jpeg_with_a_thumbnail_that_was_cut_short_is_refused() -> None:
+    thumb = saved(RGB.resize((16, 12)), "JPEG")
+    whole = saved(RGB, "JPEG")
+    segment = b"Exif\0\0" + thumb  # its own end marker stands before the picture's start
+    encoded = whole[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + whole[2:]
+    assert np.array_equal(decode(encoded), decode(whole))
+    with pytest.raises(ImageError, match="cut short"):
+        decode(encoded[:-100])
+
+
+def test_png_that_was_cut_short_is_refused_wherever_it_was_cut() -> None:
+    encoded = encode_png(smooth())
+    for end in [*range(1, len(encoded), 97), *range(len(encoded) - 20, len(encoded))]:
+        with pytest.raises(ImageError, match=r"no picture|damaged|cut short"):
+            decode(encoded[:end])
+
+
+@pytest.mark.parametrize(
+    ("encoded", "message"),
+    [
+        (b"", "^empty file$"),
+        (b"This is no picture.", "^no picture: starts with b'This is '$"),
+        (b"<!DOCTYPE html>", "no picture"),
+        (bytes(1000), "no picture"),
+        (b"\xff\xd8\xff\xe0", "^cut short or damaged: 4 bytes that begin as a picture$"),
+    ],
+)
+def test_bytes_that_are_no_picture_are_refused(encoded: bytes, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        decode(encoded)
+
+
+@given(st.binary(max_size=200), st.integers(0, 600), st.sampled_from(["JPEG", "BMP", "PPM"]))
+def test_damage_gives_pixels_or_our_error(damage: bytes, at: int, kind: str) -> None:
+    encoded = bytearray(saved(RGB.resize((16, 12)), kind))
+    encoded[at : at + len(damage)] = damage
+    try:
+        assert decode(bytes(encoded)).dtype == np.uint8
+    except ImageError:
+        return
+
+
+def peak_memory_of_decoding(path: Path) -> int:
+    """Return by how many MiB a fresh process grows that must refuse the picture `path`."""
+    program = (
+        "import re, sys, pathlib\n"
+        "from hffkit.imaging import ImageError, decode\n"
+        "def peak():\n"
+        "    text = pathlib.Path('/proc/self/status').read_text()\n"
+        "    return int(re.search(r'VmHWM:\\s+(\\d+)', text).group(1))\n"
+        "before = peak()\n"
+        "try:\n"
+        "    decode(pathlib.Path(sys.argv[1]).read_bytes())\n"
+        "except ImageError:\n"
+        "    print((peak() - before) >> 10)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        pytest.param(png_of(60_000, 60_000), id="60000x60000"),
+        pytest.param(png_of(64, 48, idat_length=0x7FFFFFFF), id="chunk-of-2-GiB"),
+    ],
+)
+def test_few_bytes_that_claim_to_be_many_are_refused_in_little_memory(
+    tmp_path: Path, encoded: bytes
+) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(encoded)
+    assert peak_memory_of_decoding(path) < 64
+
+
+def test_huge_picture_is_refused_at_once() -> None:
+    begin = time.perf_counter()
+    with pytest.raises(ImageError, match="too large"):
+        decode(png_of(60_000, 60_000))
+    assert time.perf_counter() - begin < 0.5
+
+
+def test_limit_is_the_number_of_pixels_that_it_says() -> None:
+    assert read_header(png_of(MAX_PIXELS, 1)) == Header("PNG", MAX_PIXELS, 1)
+    for width, height in ((MAX_PIXELS + 1, 1), (1 << 14, (MAX_PIXELS >> 14) + 1)):
+        with pytest.raises(ImageError, match="too large"):
+            read_header(png_of(width, height))
+
+
+def test_header_says_format_and_size() -> None:
+    assert read_header(saved(RGB, "JPEG")) == Header("JPEG", 64, 48)
+    assert read_header(saved(RGB, "WEBP")) == Header("WEBP", 64, 48)
+    assert read_header(saved(RGB, "JPEG")[:-20]) == Header("JPEG", 64, 48)
+
+
+@given(IMAGES)
+@example(np.zeros((1, 1, 3), np.uint8))
+@example(smooth(3, 1, 300))
+def test_png_keeps_every_pixel(image: Image) -> None:
+    encoded = encode_png(image)
+    assert np.array_equal(decode(encoded), image)
+    assert np.array_equal(by_pillow(encoded), image)
+
+
+@given(IMAGES)
+def test_png_depends_on_pixels_alone(image: Image) -> None:
+    mirrored = np.asfortranarray(image)[:, ::-1]
+    assert encode_png(mirrored) == encode_png(mirrored.copy())
+
+
+def test_from_bgr_reverses_the_channels() -> None:
+    assert np.array_equal(from_bgr(smooth()), smooth()[:, :, ::-1])
+
+
+def test_resizing_to_128_gives_caffes_pixels(data: Path) -> None:
+    golden = data / "golden" / "caffe-convert_imageset"
+    path = golden / "raw128_lmdb"
+    with lmdb.open(str(path), readonly=True, lock=False) as env, env.begin() as transaction:
+        rows = {bytes(key)[9:].decode(): bytes(value) for key, value in transaction.cursor()}
+    assert len(rows) == 35
+    for name, value in rows.items():
+        blue_green_red = np.frombuffer(value[12 : 12 + 3 * 128 * 128], np.uint8)
+        expected = blue_green_red.reshape(3, 128, 128)[::-1].transpose(1, 2, 0)
+        image = resize(decode(read_bytes(golden / "images" / name)), 128)
+        assert np.array_equal(image, expected), name
+
+
+def test_picture_of_the_right_size_is_left_alone() -> None:
+    image = smooth(3, 128, 128)
+    assert resize(image, 128) is image
+    assert resize(smooth(3, 128, 64), 128).shape == (128, 128, 3)
+
+
+def test_file_that_cannot_be_read_is_named_by_its_reason(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="cannot be read: No such file or directory"):
+        read_bytes(tmp_path / "gone.jpg")
+    with pytest.raises(ImageError, match="cannot be read: Is a directory"):
+        read_bytes(tmp_path)
+
+
+@given(IMAGES)
+def test_pixels_sha256_is_that_of_size_and_bytes(image: Image) -> None:
+    text = f"{image.shape[0]} {image.shape[1]} ".encode()
+    expected = hashlib.sha256(text + bytes(image.flatten().tolist())).hexdigest()
+    assert pixels_sha256(image) == expected
+    assert pixels_sha256(np.asfortranarray(image)) == expected
+
+
+def test_pixels_sha256_of_a_128_pixel_picture_begins_with_its_size() -> None:
+    image = np.zeros((128, 128, 3), np.uint8)
+    assert pixels_sha256(image) == hashlib.sha256(b"128 128 " + bytes(49152)).hexdigest()
+
+
+def test_pixels_sha256_tells_shapes_apart() -> None:
+    assert pixels_sha256(smooth(3, 4, 6)) != pixels_sha256(smooth(3, 4, 6).reshape(6, 4, 3))
+
+
+def test_grey_is_the_weighted_sum_of_the_channels() -> None:
+    expected = np.rint(smooth() @ np.array([0.299, 0.587, 0.114]))
+    assert np.abs(grey(smooth()) - expected).max() <= 1  # fixed-point weights
+
+
+def test_thumbnail_is_the_mean_of_each_area() -> None:
+    image = grey(smooth(3, 60, 80))
+    expected = image.reshape(15, 4, 20, 4).mean(axis=(1, 3))
+    assert np.abs(thumbnail(image, 20) - expected).max() <= 0.5
+    assert thumbnail(image[:1], 20).shape == (1, 20)

@@ -1,0 +1,317 @@
+import dataclasses
+import json
+import pickle
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hffkit.errors import ManifestError, UnknownNameError
+from hffkit.manifest.classes import FFPP, HFF_8, ClassTable, FaceClass, numbered
+from hffkit.manifest.failures import Failure, Kind, read_failures
+from hffkit.manifest.samples import (
+    SPLITS,
+    Counts,
+    GroupGuard,
+    Sample,
+    Split,
+    count,
+    json_line,
+    read_json_lines,
+    read_manifest,
+    split_named,
+)
+from hffkit.manifest.seeds import rank, rng_for
+
+SAMPLE = Sample(
+    key="ff++/c23/Deepfakes/000_003/0042",
+    cls="Deepfakes",
+    split="train",
+    group="000+003",
+    source="manipulated_sequences/Deepfakes/c23/videos/000_003.mp4",
+    source_sha256="ab" * 32,
+    frame=42,
+    box=(10, 20, 130),
+    detector="dlib-frontal grey upsample=1 largest margin=1.3 on ä.mp4",
+    sha256="cd" * 32,
+    pixels_sha256="ef" * 32,
+    index=7,
+)
+LINE = (
+    '{"box":[10,20,130],"cls":"Deepfakes",'
+    '"detector":"dlib-frontal grey upsample=1 largest margin=1.3 on ä.mp4",'
+    '"frame":42,"group":"000+003","index":7,"key":"ff++/c23/Deepfakes/000_003/0042",'
+    f'"pixels_sha256":"{"ef" * 32}","sha256":"{"cd" * 32}",'
+    '"source":"manipulated_sequences/Deepfakes/c23/videos/000_003.mp4",'
+    f'"source_sha256":"{"ab" * 32}","split":"train"}}\n'
+)
+TEXT = st.text(max_size=6)
+SHA256 = st.binary(min_size=32, max_size=32).map(bytes.hex)
+SAMPLES = st.builds(
+    Sample,
+    key=TEXT,
+    cls=TEXT,
+    split=st.sampled_from(SPLITS),
+    group=TEXT,
+    source=TEXT,
+    source_sha256=SHA256,
+    frame=st.none() | st.integers(0),
+    box=st.none() | st.tuples(st.integers(), st.integers(), st.integers()),
+    detector=st.none() | TEXT,
+    sha256=SHA256,
+    pixels_sha256=SHA256,
+    index=st.integers(0, 10**8 - 1),
+)
+
+
+def test_manifest_line_is_exactly_these_bytes() -> None:
+    assert SAMPLE.to_line().encode() == LINE.encode()
+
+
+@given(st.lists(SAMPLES, max_size=2))
+def test_samples_come_back_as_they_were_saved(
+    tmp_path_factory: pytest.TempPathFactory, samples: list[Sample]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "manifest.jsonl"
+    path.write_bytes("".join(sample.to_line() for sample in samples).encode())
+    assert list(read_manifest(path)) == samples
+
+
+@given(st.builds(Failure, st.sampled_from(get_args(Kind)), TEXT, st.none() | st.integers(0), TEXT))
+def test_failures_come_back_as_they_were_saved(
+    tmp_path_factory: pytest.TempPathFactory, failure: Failure
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "failures.jsonl"
+    path.write_bytes(failure.to_line().encode() * 2)
+    assert list(read_failures(path)) == [failure, failure]
+
+
+def test_path_that_is_no_utf_8_comes_back_from_valid_utf_8(tmp_path: Path) -> None:
+    sample = dataclasses.replace(SAMPLE, source="videos/\udcff\udc80.mp4")
+    path = tmp_path / "manifest.jsonl"
+    path.write_text(sample.to_line(), "utf-8")
+    assert list(read_manifest(path)) == [sample]
+
+
+def test_sample_without_an_index_comes_back_too() -> None:
+    sample = dataclasses.replace(SAMPLE, index=None, box=None, frame=None, detector=None)
+    assert Sample.from_json(json.loads(sample.to_line())) == sample
+
+
+def test_record_key_is_eight_digits_and_the_sample_key() -> None:
+    assert SAMPLE.lmdb_key == b"00000007_ff++/c23/Deepfakes/000_003/0042"
+    assert dataclasses.replace(SAMPLE, key="Gesicht ä").lmdb_key == b"00000007_Gesicht \xc3\xa4"
+    with pytest.raises(ValueError, match=r"sample 'ff\+\+/c23.*' has no index yet"):
+        assert dataclasses.replace(SAMPLE, index=None).lmdb_key
+
+
+@pytest.mark.parametrize("name", json.loads(LINE))
+def test_missing_field_is_named(name: str) -> None:
+    row = json.loads(LINE)
+    del row[name]
+    with pytest.raises(ManifestError, match=f"missing or unknown fields: {name}\\."):
+        Sample.from_json(row)
+
+
+def test_unknown_field_is_named() -> None:
+    with pytest.raises(ManifestError, match=r"missing or unknown fields: colour\."):
+        Sample.from_json({**json.loads(LINE), "colour": "red"})
+
+
+def test_damaged_line_is_named_by_file_and_number(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    for damaged, what in (
+        (LINE.encode()[:50], "no JSON"),
+        (b"\n", "no JSON"),
+        (b"[1, 2]\n", r"must be a JSON object, got \[1, 2\]"),
+        (b'{"key":"a"}\n', "missing or unknown fields: box, cls"),
+        (LINE.replace('"train"', '"dev"').encode(), "split must be one of train, val, test, got"),
+        (LINE.replace("abab", "ab", 1).encode(), "a sample is damaged: source_sha256 is no SHA"),
+        (LINE.replace("cdcd", "xyxy", 1).encode(), "a sample is damaged: "),
+        (LINE.replace("[10,20,130]", "[10,20]").encode(), "a sample is damaged: "),
+        (LINE.replace("[10,20,130]", "7").encode(), "a sample is damaged: "),
+        (LINE.replace('"index":7', '"index":null').encode(), "the sample has no index"),
+    ):
+        path.write_bytes(LINE.encode() + damaged)
+        with pytest.raises(ManifestError, match=re.escape(f"{path}:2: ") + ".*" + what):
+            list(read_manifest(path))
+
+
+def test_manifest_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    path.write_bytes(LINE.encode("latin-1"))
+    with pytest.raises(ManifestError, match=re.escape(str(path))):
+        list(read_manifest(path))
+
+
+def test_missing_manifest_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    message = re.escape(f"{path}: cannot be read (No such file or directory)")
+    with pytest.raises(ManifestError, match=message):
+        list(read_manifest(path))
+
+
+def test_manifest_is_read_line_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "manifest.jsonl"
+    path.write_text(LINE + "damaged", "utf-8")
+    assert next(read_manifest(path)) == SAMPLE
+
+
+def test_json_lines_separate_objects_by_lf_alone(tmp_path: Path) -> None:
+    row = {"b": "line\u2028 \x85 \r\n \x0b end", "a": None}
+    line = json_line(row)
+    assert line == '{"a":null,"b":"line\u2028 \x85 \\r\\n \\u000b end"}\n'
+    (tmp_path / "rows").write_bytes(line.encode() * 2)
+    assert list(read_json_lines(tmp_path / "rows")) == [row, row]
+
+
+def test_equal_samples_in_one_group_and_split_are_let_through() -> None:
+    guard = GroupGuard()
+    for key in ("a", "b"):
+        guard.check(dataclasses.replace(SAMPLE, key=key))
+
+
+def test_group_across_splits_is_refused_with_a_member_of_each() -> None:
+    guard = GroupGuard()
+    guard.check(dataclasses.replace(SAMPLE, key="one"))
+    guard.check(dataclasses.replace(SAMPLE, key="two"))
+    message = (
+        r"Group '000\+003' leaks across splits: 'one' is train, 'three' is val\. "
+        r"Split by group, not by frame\."
+    )
+    with pytest.raises(ManifestError, match=message):
+        guard.check(dataclasses.replace(SAMPLE, key="three", split="val"))
+
+
+def test_key_that_occurs_twice_is_refused() -> None:
+    guard = GroupGuard()
+    guard.check(SAMPLE)
+    with pytest.raises(ManifestError, match=r"Sample key 'ff\+\+/.*' occurs twice"):
+        guard.check(dataclasses.replace(SAMPLE, group="001+870"))
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("ab"), st.sampled_from(SPLITS), st.sampled_from("ghi")),
+        max_size=30,
+    )
+)
+def test_counts_are_those_of_a_plain_loop(rows: list[tuple[str, Split, str]]) -> None:
+    samples = [
+        dataclasses.replace(SAMPLE, cls=cls, split=split, group=group) for cls, split, group in rows
+    ]
+    cells = {(cls, split) for cls, split, _ in rows}
+    groups = {cell: len({row[2] for row in rows if row[:2] == cell}) for cell in cells}
+    assert count(samples) == Counts(dict(Counter((c, s) for c, s, _ in rows)), groups)
+
+
+def test_splits_are_train_val_test() -> None:
+    assert SPLITS == ("train", "val", "test")
+    assert [split_named(name) for name in SPLITS] == list(SPLITS)
+    with pytest.raises(UnknownNameError, match=r"No split named 'tests'. Did you mean 'test'\?"):
+        split_named("tests")
+
+
+def test_random_stream_is_that_of_its_names() -> None:
+    # numpy 2.4.6; another stream would silently make another corpus.
+    assert rng_for(7, "jpeg", "a").integers(0, 1000, 3).tolist() == [901, 33, 333]
+
+
+def test_random_stream_depends_on_seed_and_every_name() -> None:
+    draws = [
+        tuple(rng_for(*names).integers(0, 1 << 40, 4))
+        for names in ((7, "jpeg", "a"), (8, "jpeg", "a"), (7, "jpeg", "b"), (7, "blur", "a"))
+    ]
+    assert len(set(draws)) == 4
+    assert draws[0] == tuple(rng_for(7, "jpeg", "a").integers(0, 1 << 40, 4))
+
+
+def test_rank_depends_on_seed_and_every_name() -> None:
+    ranks = [rank(0, "split", "a"), rank(1, "split", "a"), rank(0, "trim", "a"), rank(0, "b")]
+    assert len(set(ranks)) == 4
+    assert rank(0, "split", "a") == ranks[0]
+    assert isinstance(rank(0, "name \udcff of a file that is no UTF-8"), bytes)
+
+
+HFF_ROWS = [
+    (0, "CelebA", False),
+    (1, "CelebA-HQ", False),
+    (2, "YouTube-Frame", False),
+    (3, "Glow", True),
+    (4, "StarGAN", True),
+    (5, "PGGAN", True),
+    (6, "StyleGAN", True),
+    (7, "Face2Face", True),
+]
+FFPP_ROWS = [
+    (0, "Deepfakes", True),
+    (1, "Face2Face", True),
+    (2, "FaceSwap", True),
+    (3, "NeuralTextures", True),
+    (4, "Real", False),
+    (5, "FaceShifter", True),
+    (6, "DeepFakeDetection", True),
+    (7, "Real-actors", False),
+]
+
+
+@pytest.mark.parametrize(("table", "rows"), [(HFF_8, HFF_ROWS), (FFPP, FFPP_ROWS)])
+def test_class_table_has_the_ids_and_polarity_of_the_design(
+    table: ClassTable, rows: list[tuple[int, str, bool]]
+) -> None:
+    assert [(row.id, row.name, row.is_fake) for row in table] == rows
+    assert table.names == tuple(name for _, name, _ in rows)
+    for number, name, is_fake in rows:
+        assert table[name] == FaceClass(number, name, is_fake)
+        assert table.label(name, "multi") == number
+        assert table.label(name, "binary") == (0 if is_fake else 1)
+
+
+def test_one_fake_and_one_real_class_are_numbered_as_the_authors_do() -> None:
+    assert numbered(["StarGAN"], ["CelebA"]).to_json() == [
+        {"id": 0, "name": "StarGAN", "is_fake": True},
+        {"id": 1, "name": "CelebA", "is_fake": False},
+    ]
+    assert numbered(["b", "a"], ["z", "y"]).names == ("b", "a", "z", "y")
+
+
+def test_class_table_comes_back_from_json() -> None:
+    assert ClassTable.from_json(json.loads(json.dumps(FFPP.to_json()))) == FFPP
+
+
+def test_class_table_cut_to_some_classes_keeps_their_ids() -> None:
+    few = FFPP.only(["Real", "FaceSwap"])
+    assert [(row.id, row.name) for row in few] == [(2, "FaceSwap"), (4, "Real")]
+    with pytest.raises(UnknownNameError, match="No class named 'Reel'"):
+        FFPP.only(["Reel"])
+
+
+def test_id_or_name_of_two_classes_is_refused() -> None:
+    with pytest.raises(ManifestError, match="Class id 1 occurs twice in one class table"):
+        ClassTable((FaceClass(1, "a", is_fake=True), FaceClass(1, "b", is_fake=False)))
+    with pytest.raises(ManifestError, match="Class name a occurs twice in one class table"):
+        numbered(["a"], ["a"])
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("Deepfake", r"Did you mean 'Deepfakes'\?"),
+        ("NeuralTexture", r"Did you mean 'NeuralTextures'\?"),
+        ("qqq", "Known: Deepfakes, Face2Face, FaceSwap, NeuralTextures, Real, FaceShifter"),
+    ],
+)
+def test_unknown_class_is_answered_with_the_nearest(name: str, hint: str) -> None:
+    with pytest.raises(UnknownNameError, match=f"No class named '{name}'. {hint}"):
+        FFPP[name]
+
+
+def test_unknown_name_error_survives_pickling() -> None:
+    error = UnknownNameError("class", "Glov", iter(HFF_8.names))
+    again: Any = pickle.loads(pickle.dumps(error))
+    assert isinstance(again, UnknownNameError)
+    assert str(again) == str(error) == "No class named 'Glov'. Did you mean 'Glow'?"

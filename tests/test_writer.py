@@ -1,0 +1,483 @@
+import contextlib
+import dataclasses
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import lmdb
+import pytest
+
+from hffkit.errors import ManifestError, StorageError
+from hffkit.manifest.classes import numbered
+from hffkit.manifest.failures import Failure
+from hffkit.manifest.samples import Sample, Split
+from hffkit.storage.corpus import Corpus, Recipe
+from hffkit.storage.datum import Datum, encode_datum
+from hffkit.storage.parts import Event, PartWriter, Record, VideoBoxes, read_part
+from hffkit.storage.writer import CorpusWriter
+
+Unit = tuple[str, list[Event]]
+TEXTS = ("manifest.jsonl", "failures.jsonl", "boxes.json", "corpus.json")
+RECIPE = Recipe(
+    classes=numbered(["Forged"], ["Real"]),
+    layout="native",
+    size=None,
+    labels="multi",
+    verb="build",
+    options={"seed": 0},
+    versions={"opencv": "5"},
+)
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def record(
+    key: str, group: str, split: Split = "train", cls: str = "Real", index: int | None = None
+) -> Record:
+    """A record whose digests are plausible, but of no picture."""
+    sample = Sample(
+        key=key,
+        cls=cls,
+        split=split,
+        group=group,
+        source=f"videos/ä {group}.mp4",
+        source_sha256=sha256(group),
+        frame=7,
+        box=(1, 2, 3),
+        detector="dlib",
+        sha256=sha256(key),
+        pixels_sha256=sha256("pixels " + key),
+        index=index,
+    )
+    label = RECIPE.classes[cls].id
+    return Record(sample, encode_datum(Datum(key.encode() * 40, label, encoded=True)))
+
+
+def units() -> list[Unit]:
+    return [
+        ("inputs", [Failure("unreadable", "gone.jpg", None, "empty file")]),
+        (
+            "one",
+            [
+                record("real/000/0001", "000+003"),
+                Failure("no-face", "videos/000.mp4", 2, "no face — größer"),
+                record("forged/000_003/0001", "000+003", cls="Forged"),
+                VideoBoxes("000", {1: (1, 2, 3), 10: (4, 5, 6)}),
+            ],
+        ),
+        ("nothing", []),
+        ("two", [record("real/001/0001", "001+870", "val"), VideoBoxes("001", {1: (7, 8, 9)})]),
+        (
+            "three",
+            [
+                record("forged/002_006/0001", "002+006", "test", "Forged"),
+                VideoBoxes('Forged/002_006 "ä"', {3: (0, 0, 30)}),
+                Failure("unreadable", "videos/006.mp4", None, "no video"),
+            ],
+        ),
+    ]
+
+
+def records(folder: Path) -> dict[bytes, bytes]:
+    with lmdb.open(str(folder), readonly=True, lock=False) as env, env.begin() as transaction:
+        return {bytes(key): bytes(value) for key, value in transaction.cursor()}
+
+
+def write(folder: Path, parts: Sequence[Unit]) -> dict[str, Any]:
+    """Write the units that the folder does not hold yet, finish, and return corpus.json."""
+    with CorpusWriter(folder) as writer:
+        for name, events in parts[len(writer.units) :]:
+            writer.append(name, events)
+        return writer.finish(RECIPE)
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    return {name: (folder / name).read_bytes() for name in TEXTS} | {"records": records(folder)}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "corpus"
+
+
+@pytest.fixture
+def uninterrupted(tmp_path: Path) -> dict[str, Any]:
+    write(tmp_path / "uninterrupted", units())
+    return contents(tmp_path / "uninterrupted")
+
+
+def test_digests_are_those_of_their_definition(folder: Path) -> None:
+    about = write(folder, units())
+    samples = [json.loads(line) for line in (folder / "manifest.jsonl").read_bytes().splitlines()]
+    content, pixels, sources = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
+    for (key, value), sample in zip(records(folder).items(), samples, strict=True):
+        content.update(struct.pack(">I", len(key)) + key + struct.pack(">Q", len(value)) + value)
+        pixels.update(struct.pack(">I", len(key)) + key + bytes.fromhex(sample["pixels_sha256"]))
+        sources.update(sample["source"].encode() + b"\0" + bytes.fromhex(sample["source_sha256"]))
+    assert about["content_sha256"] == content.hexdigest()
+    assert about["pixels_sha256"] == pixels.hexdigest()
+    assert about["sources_sha256"] == sources.hexdigest()
+
+
+def test_records_are_numbered_in_the_order_they_came(folder: Path) -> None:
+    write(folder, units())
+    expected = {
+        f"{number:08d}_{key}".encode(): record(key, "", cls=cls).value
+        for number, (key, cls) in enumerate(
+            [
+                ("real/000/0001", "Real"),
+                ("forged/000_003/0001", "Forged"),
+                ("real/001/0001", "Real"),
+                ("forged/002_006/0001", "Forged"),
+            ]
+        )
+    }
+    assert records(folder) == expected
+
+
+def test_corpus_json_counts_what_is_there(folder: Path) -> None:
+    about = write(folder, units())
+    assert json.loads((folder / "corpus.json").read_bytes()) == about
+    assert about["format"] == 1
+    assert about["n_samples"] == 4
+    assert about["counts"] == {
+        "Forged": {"test": 1, "train": 1},
+        "Real": {"train": 1, "val": 1},
+    }
+    assert about["failures"] == {"no-face": 1, "unreadable": 2}
+
+
+def test_boxes_are_one_json_object(folder: Path) -> None:
+    write(folder, units())
+    assert json.loads((folder / "boxes.json").read_bytes()) == {
+        "000": {"1": [1, 2, 3], "10": [4, 5, 6]},
+        "001": {"1": [7, 8, 9]},
+        'Forged/002_006 "ä"': {"3": [0, 0, 30]},
+    }
+
+
+def test_corpus_without_boxes_has_an_empty_object(folder: Path) -> None:
+    write(folder, [("one", [record("a", "a")])])
+    assert json.loads((folder / "boxes.json").read_bytes()) == {}
+
+
+def test_corpus_reads_back_what_was_written(folder: Path) -> None:
+    write(folder, units())
+    corpus = Corpus(folder)
+    assert corpus.recipe == RECIPE
+    samples = list(corpus.samples())
+    written = [event for _, events in units() for event in events if isinstance(event, Record)]
+    assert [dataclasses.replace(sample, index=None) for sample in samples] == [
+        event.sample for event in written
+    ]
+    assert [corpus.label(sample) for sample in samples] == [1, 0, 1, 0]
+    for sample, event in zip(samples, written, strict=True):
+        assert encode_datum(corpus.datum(sample)) == event.value
+    corpus.records.close()
+
+
+def test_samples_keep_the_numbers_they_bring(folder: Path) -> None:
+    numbers = (0, 4, 5, 70)
+    events = [record(f"k{n}", f"g{n}", index=n) for n in numbers]
+    write(folder, [("one", list(events[:2])), ("two", list(events[2:]))])
+    assert list(records(folder)) == [f"{n:08d}_k{n}".encode() for n in numbers]
+
+
+def test_samples_that_are_not_kept_leave_no_gap(folder: Path) -> None:
+    with CorpusWriter(folder) as writer:
+        events = [record(key, key) for key in "abc"]
+        writer.append("one", events, lambda sample: sample.key != "b")
+        assert writer.finish(RECIPE)["n_samples"] == 2
+    assert list(records(folder)) == [b"00000000_a", b"00000001_c"]
+
+
+def append(folder: Path, parts: Sequence[Unit]) -> None:
+    """Make units durable, then stop as a process stops that is killed between two units."""
+    with CorpusWriter(folder) as writer:
+        for name, events in parts:
+            writer.append(name, events)
+
+
+def spoil_texts(folder: Path) -> None:
+    for name, rest in (
+        ("manifest.jsonl", b'{"key":"half a li'),
+        ("failures.jsonl", b'{"kind":"no-face","path":"x","frame":null,"reason":"y"}\n'),
+        ("boxes.json", b',\n"999":{"0":[1,2'),
+    ):
+        with (folder / name).open("ab") as file:
+            file.write(rest)
+
+
+def spoil_records(folder: Path) -> None:
+    with lmdb.open(str(folder), map_size=1 << 26) as env, env.begin(write=True) as transaction:
+        transaction.put(b"00000077_real/777/0001", b"not journaled")
+        transaction.put(b"99999999_z", bytes(20_000))
+
+
+def spoil_journal(folder: Path) -> None:
+    with (folder / "journal.jsonl").open("ab") as journal:
+        journal.write(b'{"last_key":"00000077_real/777/0001","sizes":{"boxes.json"')
+
+
+def spoil_everything(folder: Path) -> None:
+    for spoil in (spoil_texts, spoil_records, spoil_journal):
+        spoil(folder)
+
+
+@pytest.mark.parametrize("n_done", range(6))
+@pytest.mark.parametrize(
+    "spoil", [spoil_texts, spoil_records, spoil_journal, spoil_everything, lambda _: None]
+)
+def test_corpus_that_was_interrupted_comes_out_the_same(
+    folder: Path, uninterrupted: dict[str, Any], n_done: int, spoil: Callable[[Path], None]
+) -> None:
+    append(folder, units()[:n_done])
+    spoil(folder)
+    with CorpusWriter(folder) as writer:
+        assert writer.units == [name for name, _ in units()[:n_done]]
+    write(folder, units())
+    assert contents(folder) == uninterrupted
+
+
+@pytest.mark.parametrize("n_done", range(1, 6))
+def test_unit_whose_journal_line_was_cut_is_written_again(
+    folder: Path, uninterrupted: dict[str, Any], n_done: int
+) -> None:
+    append(folder, units()[:n_done])
+    journal = folder / "journal.jsonl"
+    journal.write_bytes(journal.read_bytes()[:-1])
+    with CorpusWriter(folder) as writer:
+        assert writer.units == [name for name, _ in units()[: n_done - 1]]
+    write(folder, units())
+    assert contents(folder) == uninterrupted
+
+
+def test_corpus_interrupted_after_its_end_comes_out_the_same(
+    folder: Path, uninterrupted: dict[str, Any]
+) -> None:
+    for _ in range(3):
+        write(folder, units())
+        assert contents(folder) == uninterrupted
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("n_done", range(1, 5))
+def test_corpus_whose_writer_was_killed_within_a_unit_comes_out_the_same(
+    folder: Path, uninterrupted: dict[str, Any], n_done: int
+) -> None:
+    def dying() -> Iterator[Event]:
+        yield from units()[n_done][1][:-1]
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def child() -> None:
+        with CorpusWriter(folder) as writer:
+            for name, events in units()[:n_done]:
+                writer.append(name, events)
+            writer.append(units()[n_done][0], dying())
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(30)
+    assert process.exitcode == -signal.SIGKILL
+    write(folder, units())
+    assert contents(folder) == uninterrupted
+
+
+def test_unit_that_failed_leaves_nothing_behind(
+    folder: Path, uninterrupted: dict[str, Any]
+) -> None:
+    def failing() -> Iterator[Event]:
+        yield from units()[1][1]
+        raise StorageError("the part is cut short")
+
+    with CorpusWriter(folder) as writer:
+        writer.append(*units()[0])
+        with pytest.raises(StorageError, match="the part is cut short"):
+            writer.append("one", failing())
+    write(folder, units())
+    assert contents(folder) == uninterrupted
+
+
+def test_digests_depend_on_every_record(folder: Path, uninterrupted: dict[str, Any]) -> None:
+    others = units()
+    others[-1][1][0] = record("forged/002_006/0002", "002+006", "test", "Forged")
+    about = write(folder, others)
+    before = json.loads(uninterrupted["corpus.json"])
+    assert about["content_sha256"] != before["content_sha256"]
+    assert about["pixels_sha256"] != before["pixels_sha256"]
+    assert about["sources_sha256"] == before["sources_sha256"]
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_group_in_two_splits_is_refused(folder: Path, reopened: bool) -> None:  # noqa: FBT001
+    if reopened:
+        append(folder, [("one", [record("a", "054+071", "train")])])
+        events: list[Event] = []
+    else:
+        events = [record("a", "054+071", "train")]
+    message = (
+        r"Group '054\+071' leaks across splits: 'a' is train, 'b' is test. "
+        "Split by group, not by frame."
+    )
+    with CorpusWriter(folder) as writer, pytest.raises(ManifestError, match=message):
+        writer.append("two", [*events, record("b", "054+071", "test")])
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_key_twice_is_refused(folder: Path, reopened: bool) -> None:  # noqa: FBT001
+    first: list[Event] = [record("a", "g")]
+    if reopened:
+        append(folder, [("one", first)])
+        first = []
+    with (
+        CorpusWriter(folder) as writer,
+        pytest.raises(ManifestError, match="Sample key 'a' occurs twice"),
+    ):
+        writer.append("two", [*first, record("a", "g")])
+
+
+def test_numbers_out_of_order_are_refused(folder: Path) -> None:
+    with CorpusWriter(folder) as writer, pytest.raises(StorageError, match="is out of order"):
+        writer.append("one", [record("a", "a", index=5), record("b", "b", index=4)])
+
+
+@pytest.mark.parametrize("index", [10**8, None])
+def test_more_records_than_keys_can_number_are_refused(folder: Path, index: int | None) -> None:
+    events = [record("a", "a", index=10**8 - 1), record("b", "b", index=index)]
+    with (
+        CorpusWriter(folder) as writer,
+        pytest.raises(StorageError, match="a corpus holds at most 100000000 records"),
+    ):
+        writer.append("one", events)
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> Path:
+    return tmp_path / "unit.part"
+
+
+def all_events() -> list[Event]:
+    return [event for _, events in units() for event in events]
+
+
+def write_part(path: Path) -> None:
+    with PartWriter(path) as writer:
+        for event in all_events():
+            writer.add(event)
+
+
+def test_part_reads_back_what_was_written(part: Path) -> None:
+    write_part(part)
+    assert list(read_part(part)) == all_events()
+    assert [path.name for path in part.parent.iterdir()] == ["unit.part"]
+
+
+def test_part_without_values_gives_its_samples(part: Path) -> None:
+    write_part(part)
+    assert list(read_part(part, with_values=False)) == [
+        Record(event.sample, None) if isinstance(event, Record) else event for event in all_events()
+    ]
+
+
+def test_value_may_hold_any_bytes(part: Path) -> None:
+    value = b'\n{"end":true}\n' + bytes(range(256)) + b"\r\n"
+    record_of_it = Record(record("a", "a").sample, value)
+    with PartWriter(part) as writer:
+        writer.add(record_of_it)
+        writer.add(record("b", "b"))
+    assert list(read_part(part)) == [record_of_it, record("b", "b")]
+
+
+def test_part_has_no_name_before_it_is_whole(part: Path) -> None:
+    with PartWriter(part) as writer:
+        writer.add(record("a", "a"))
+        assert not part.exists()
+    assert part.exists()
+
+
+@pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt])
+def test_part_leaves_nothing_behind_after_an_error(part: Path, error: type[BaseException]) -> None:
+    with contextlib.suppress(error), PartWriter(part) as writer:
+        writer.add(record("a", "a"))
+        raise error
+    assert list(part.parent.iterdir()) == []
+
+
+def test_failed_part_leaves_the_finished_one_alone(part: Path) -> None:
+    write_part(part)
+    before = part.read_bytes()
+    with contextlib.suppress(KeyError), PartWriter(part) as writer:
+        writer.add(record("a", "a"))
+        raise KeyError
+    assert part.read_bytes() == before
+
+
+def test_rewinding_forgets_what_came_after_the_mark(part: Path) -> None:
+    with PartWriter(part) as writer:
+        writer.add(record("a", "a"))
+    expected = part.read_bytes()
+    with PartWriter(part) as writer:
+        writer.add(record("a", "a"))
+        mark = writer.mark()
+        for event in all_events():
+            writer.add(event)
+        writer.rewind(mark)
+    assert part.read_bytes() == expected
+    assert list(read_part(part)) == [record("a", "a")]
+
+
+def test_part_goes_on_after_rewinding(part: Path) -> None:
+    with PartWriter(part) as writer:
+        mark = writer.mark()
+        writer.add(record("a", "a"))
+        writer.rewind(mark)
+        writer.add(record("b", "b"))
+    assert list(read_part(part)) == [record("b", "b")]
+
+
+def test_rewinding_forgets_unreadable_inputs_too(part: Path) -> None:
+    unreadable = Failure("unreadable", "a.mp4", 3, "frame cannot be converted")
+    with PartWriter(part) as writer:
+        writer.add(unreadable)
+        mark = writer.mark()
+        writer.add(unreadable)
+        writer.rewind(mark)
+        assert writer.n_unreadable == 1
+
+
+def test_only_unreadable_inputs_are_counted(part: Path) -> None:
+    with PartWriter(part) as writer:
+        for event in all_events():
+            writer.add(event)
+        assert writer.n_unreadable == 2
+
+
+@pytest.mark.parametrize("with_values", [True, False])
+def test_part_that_was_cut_short_is_refused(part: Path, with_values: bool) -> None:  # noqa: FBT001
+    write_part(part)
+    whole = part.read_bytes()
+    for end in range(0, len(whole) - 1, 5):
+        part.write_bytes(whole[:end])
+        with pytest.raises(StorageError, match=r"unit\.part: cut short\. Delete it and run"):
+            list(read_part(part, with_values=with_values))
+
+
+def test_record_without_a_value_cannot_be_stored(part: Path) -> None:
+    with PartWriter(part) as writer, pytest.raises(ValueError, match="without a value"):
+        writer.add(Record(record("a", "a").sample, None))
+
+
+def test_part_in_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StorageError, match="cannot be written: No such file or directory"),
+        PartWriter(tmp_path / "nowhere" / "unit.part"),
+    ):
+        pass
