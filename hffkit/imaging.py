@@ -7,18 +7,24 @@ keep their high byte, grey is repeated, alpha is dropped, EXIF rotation is appli
 import hashlib
 import io
 import logging
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
 from hffkit.errors import ImageError
+
+# OpenCV and the FFmpeg in it write to stderr for each damaged file; we report those ourselves.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+import cv2
 
 Image = npt.NDArray[np.uint8]
 
@@ -34,7 +40,6 @@ _PNG_SETTINGS = [
     *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),
 ]
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # we report what fails ourselves
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 

@@ -1,19 +1,15 @@
 """Frames of a video, or of a folder of numbered frame pictures, by one forward pass."""
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
+
 from hffkit.errors import ImageError, VideoError
 from hffkit.imaging import PICTURE_SUFFIXES, Image, decode, from_bgr, read_bytes
-
-# FFmpeg inside OpenCV writes to stderr for each damaged file; we report those ourselves.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-
-import cv2
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg"})
 

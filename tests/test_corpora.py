@@ -517,7 +517,7 @@ def test_a_truncated_picture_is_found_even_where_its_digest_was_made_to_fit(copy
     change_manifest(copy, fit)
     found = _of_records(_problems(copy))
     assert list(found) == [_sample_key(key)]
-    assert found[_sample_key(key)].startswith(" cannot be decoded: damaged PNG")
+    assert found[_sample_key(key)].startswith(" cannot be decoded: cut short")
 
 
 def test_another_picture_in_the_place_of_one_is_found_by_the_digests(copy: Path) -> None:

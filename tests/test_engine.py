@@ -183,7 +183,7 @@ def test_an_interrupted_build_says_how_to_go_on(
 ) -> None:
     out = tmp_path / "data.lmdb"
     with subprocess.Popen(command(tree, out), stderr=subprocess.PIPE) as process:
-        time.sleep(0.6 * whole[1])
+        time.sleep(0.3 * whole[1])
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate()
     assert process.returncode == 130

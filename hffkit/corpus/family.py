@@ -105,7 +105,7 @@ class _Builder:
     def report(self) -> None:
         """Record the videos that hold fewer frames than they claim."""
         for path, clip in self.clips.items():
-            if isinstance(clip, VideoFile) and clip.n_decoded not in (None, len(clip.numbers)):
+            if self._is_short(path, clip.numbers):
                 self._sink.add(
                     Failure(
                         "short-read",
@@ -117,7 +117,8 @@ class _Builder:
 
     def _is_short(self, path: str, numbers: Sequence[int]) -> bool:
         clip = self.clips[path]
-        return isinstance(clip, VideoFile) and (clip.n_decoded or 0) < len(numbers)
+        n_decoded = len(numbers) if clip.n_decoded is None else clip.n_decoded
+        return isinstance(clip, VideoFile) and n_decoded < len(numbers)
 
     def _build_video(self, video: Video, frames: Sequence[int]) -> None:
         if video.is_cropped or self._settings.crop_videos == "none":

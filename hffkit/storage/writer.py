@@ -158,6 +158,7 @@ class CorpusWriter:
             self._write(BOXES_FILE, "{}\n" if at_start else "\n}\n")
             for file in self._files.values():
                 file.flush()
+                os.fsync(file.fileno())
             about = self._about(recipe, extra or {})
             text = json.dumps(about, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
             with (self._folder / CORPUS_FILE).open("wb") as about_file:

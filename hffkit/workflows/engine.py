@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-import cv2
 from joblib.externals.loky import ProcessPoolExecutor, as_completed
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
@@ -133,6 +132,8 @@ def _do(job: Job[T], work: Work[T]) -> int:
 
 def _begin(parent: int) -> None:
     """Set up a worker: one OpenCV thread, and an end soon after its parent ended in any way."""
+    import cv2  # after hffkit.imaging, which tells it to be silent
+
     cv2.setNumThreads(1)
 
     def watch() -> None:
