@@ -647,3 +647,9 @@ def test_an_interrupt_says_that_work_is_kept() -> None:
     assert done.returncode == 130
     assert "Interrupted. What is finished is kept" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_totals_of_the_paper_are_for_its_own_dataset(tmp_path: Path, run: Run) -> None:
+    result = run("build", "dfdc", "--src", tmp_path, "--frames", "paper", "--out", tmp_path / "x")
+    assert result.exit_code == 2
+    assert "only ff++ has them" in result.stderr

@@ -45,7 +45,7 @@ LINE = (
     '{"box":[10,20,130],"cls":"Deepfakes",'
     '"detector":"dlib-frontal grey upsample=1 largest margin=1.3 on ä.mp4",'
     '"frame":42,"group":"000+003","index":7,"key":"ff++/c23/Deepfakes/000_003/0042",'
-    f'"pixels_sha256":"{"ef" * 32}","sha256":"{"cd" * 32}",'
+    f'"operations":[],"pixels_sha256":"{"ef" * 32}","sha256":"{"cd" * 32}",'
     '"source":"manipulated_sequences/Deepfakes/c23/videos/000_003.mp4",'
     f'"source_sha256":"{"ab" * 32}","split":"train"}}\n'
 )

@@ -695,8 +695,15 @@ def test_an_empty_line_at_the_end_of_a_list_is_no_entry(tmp_path: Path) -> None:
     ],
 )
 def test_a_list_that_makes_no_sense_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    says_itself = text.startswith("path,")
+    polarity = {} if says_itself else {"fake": ("0",), "real": ("1",)}
     with pytest.raises(CorpusError, match=message):
-        _list(tmp_path, text, fake=("0",), real=("1",))
+        _list(tmp_path, text, **polarity)
+
+
+def test_a_csv_says_itself_what_is_real(tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="no --real, --fake or --class"):
+        _list(tmp_path, "path,real\na.jpg,1\n", real=("real",))
 
 
 def test_a_list_must_be_text(tmp_path: Path) -> None:

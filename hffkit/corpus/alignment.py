@@ -80,7 +80,12 @@ def compare(
         ]
         return Verdict.SHIFTED, f"frames are {sizes[0]}, the target's {sizes[1]}"
     probes = [
-        n for n in probes if n in target.thumbnails and n in derived.thumbnails and n in faces
+        n
+        for n in probes
+        if n in faces
+        and n in target.thumbnails
+        and n in derived.thumbnails
+        and derived.thumbnails[n].shape == next(iter(target.thumbnails.values())).shape
     ]
     if not probes:
         return Verdict.UNCLEAR, "no frame to compare"

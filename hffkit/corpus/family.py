@@ -85,6 +85,11 @@ class _Builder:
     def build(self) -> bool:
         """Send all samples; return False as soon as a clip is shorter than the plan assumed."""
         numbers = common_numbers(list(self.clips.values()))
+        if not numbers:
+            for video in self._videos:
+                reason = "shares no frame number with the rest of its family"
+                self._sink.add(Failure("unreadable", video.path, None, reason))
+            return True
         real, fake = self._settings.plan.choose(numbers)
         self._probes = choose_probes(fake)
         self._references: dict[str, _Reference] = {}
@@ -117,14 +122,18 @@ class _Builder:
 
     def _is_short(self, path: str, numbers: Sequence[int]) -> bool:
         clip = self.clips[path]
-        n_decoded = len(numbers) if clip.n_decoded is None else clip.n_decoded
-        return isinstance(clip, VideoFile) and n_decoded < len(numbers)
+        n_decoded = numbers[-1] + 1 if clip.n_decoded is None else clip.n_decoded
+        return isinstance(clip, VideoFile) and n_decoded <= numbers[-1]
 
     def _build_video(self, video: Video, frames: Sequence[int]) -> None:
         if video.is_cropped or self._settings.crop_videos == "none":
             self._pass_whole(video, frames)
             return
         reference = self._known(video)
+        if reference is not None and not reference.boxes and reference.surroundings is None:
+            reason = f"no box for it: {reference.detector} names neither it nor its target"
+            self._sink.add(Failure("unreadable", video.path, None, reason))
+            return
         mark = self._sink.mark()
         if reference is not None:
             done = self._pass(video, frames, reference)
@@ -136,8 +145,10 @@ class _Builder:
             self._sink.add(Failure("own-boxes", video.path, None, why))
         done = self._pass(video, frames, None)
         self._keep_boxes(video, done.boxes)
-        name = video.cls if video.is_fake or _TARGET in self._references else _TARGET
-        self._references[name] = self._reference(video.path, done)
+        is_target = not video.is_fake and _TARGET not in self._references
+        self._references[_TARGET if is_target else _method(video)] = self._reference(
+            video.path, done
+        )
 
     def _reference(self, path: str, done: _Pass) -> _Reference:
         return _Reference(done.boxes, f"{self._settings.rule} on {path}", done.surroundings)
@@ -152,7 +163,7 @@ class _Builder:
             return _Reference(boxes, f"boxes {path.name}")
         if self._settings.detect_each:
             return None
-        return self._references.get(video.cls, self._references.get(_TARGET))
+        return self._references.get(_method(video), self._references.get(_TARGET))
 
     def _look(self, path: str, frames: Sequence[int]) -> _Pass:
         """Detect faces in a clip without storing samples of it."""
@@ -203,7 +214,10 @@ class _Builder:
                 where = f"{path}/{name}" if name else path
                 self._sink.add(Failure("unreadable", where, number, reason))
 
-        return self.clips[path].frames(planned.union(beside), unreadable)
+        try:
+            yield from self.clips[path].frames(planned.union(beside), unreadable)
+        except VideoError as error:  # it was there a moment ago
+            raise VideoError(f"{self._settings.root / path}: {error}.") from None
 
     def _find(self, path: str, number: int, grey_image: Image) -> Box | None:
         if (path, number) not in self._found:
@@ -268,6 +282,11 @@ class _Builder:
             if all(kept.get(number, box) == box for number, box in found.items()):
                 kept.update(found)
                 return
+
+
+def _method(video: Video) -> str:
+    """Return what a forgery has in common with its other qualities alone."""
+    return f"{video.cls}/{video.name}"
 
 
 def _source(video: Video, frame: Frame) -> str:

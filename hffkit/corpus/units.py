@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -104,23 +105,23 @@ def identity(unit: Unit, root: Path) -> str:
     """
     digest = hashlib.blake2b(json.dumps(asdict(unit), sort_keys=True).encode(), digest_size=16)
     for path in unit.paths:
-        try:
-            stat = (root / path).stat()
-            digest.update(f"{stat.st_size} {stat.st_mtime_ns}\n".encode())
-        except OSError:
-            digest.update(b"missing\n")
+        digest.update(f"{_size_and_time(root / path)}\n".encode())
     return digest.hexdigest()
 
 
 def weight(unit: Unit, root: Path) -> int:
     """Return the bytes that a unit reads, to begin with the longest work."""
-    total = 0
-    for path in unit.paths:
-        try:
-            total += (root / path).stat().st_size
-        except OSError:
-            continue  # the worker will report it
-    return total
+    return sum(_size_and_time(root / path)[0] for path in unit.paths)
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    """Return bytes and last change of a file, or of all files of a folder of frames."""
+    try:
+        files = os.scandir(path) if path.is_dir() else [path]
+        stats = [file.stat() for file in files]
+    except OSError:
+        return 0, 0  # the worker will report it
+    return sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)
 
 
 @dataclass(frozen=True, slots=True)

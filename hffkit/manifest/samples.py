@@ -42,6 +42,7 @@ class Sample:
     detector: str | None  # what found the box: settings, and the file it looked at
     sha256: str  # of the bytes in the Datum's data field; equals source_sha256 if untouched
     pixels_sha256: str  # of the decoded pixels: see hffkit.imaging.pixels_sha256
+    operations: tuple[dict[str, Any], ...] = ()  # post-processing, with its drawn parameters
     index: int | None = None
 
     @property
@@ -73,7 +74,7 @@ class Sample:
                 box = (x, y, size)
         except (TypeError, ValueError) as error:
             raise ManifestError(f"a sample is damaged: {error}.") from None
-        return cls(**{**row, "box": box})
+        return cls(**{**row, "box": box, "operations": tuple(row["operations"])})
 
 
 _SHA256_BYTES = 32

@@ -2,15 +2,43 @@
 
 import fcntl
 import json
+import os
 import shutil
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 from hffkit.errors import StorageError
 from hffkit.storage.writer import JOURNAL_FILE
 
 _COMMAND = "command.json"
+_REPLACED = "replaced"
+
+
+def partial_path(out: Path) -> Path:
+    """Return where the work for `out` lies until it is whole."""
+    return out.with_name(out.name + ".partial")
+
+
+def restore(out: Path) -> None:
+    """Undo a replacement that was interrupted: the old corpus has its name again."""
+    replaced = partial_path(out) / _REPLACED
+    if replaced.exists() and out.exists():
+        shutil.rmtree(replaced)
+    elif replaced.exists():
+        replaced.rename(out)
+
+
+def write_durably(path: Path, text: str) -> None:
+    """Write a small file that is whole or not there, whatever happens."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror}.") from None
 
 
 class Partial:
@@ -31,7 +59,8 @@ class Partial:
         if _exists(out) and not replaces:
             raise StorageError(f"{out} already exists. Delete it or choose another --out.")
         self.out = out
-        self.path = out.with_name(out.name + ".partial")
+        self.path = partial_path(out)
+        self._replaces = replaces
         self.parts = self.path / "parts"
         self.corpus = self.path / "corpus"
         try:
@@ -47,6 +76,12 @@ class Partial:
             raise StorageError(
                 f"{self.path}: another hffkit is at work there. Wait, or choose another --out."
             ) from None
+        except OSError as error:
+            self._lock.close()
+            raise StorageError(
+                f"{self.path}: this file system gives no locks ({error.strerror}). Choose an --out "
+                "on another one."
+            ) from None
         except StorageError:
             self._lock.close()
             raise
@@ -54,12 +89,7 @@ class Partial:
     def _check(self, command: dict[str, Any]) -> None:
         path = self.path / _COMMAND
         if not path.exists():
-            temporary = path.with_suffix(".tmp")
-            try:
-                temporary.write_text(json.dumps(command, indent=1, sort_keys=True), "utf-8")
-                temporary.replace(path)
-            except OSError as error:
-                raise StorageError(f"{path}: cannot be written: {error.strerror}.") from None
+            write_durably(path, json.dumps(command, indent=1, sort_keys=True))
             return
         begun = json.loads(path.read_text("utf-8"))
         wrong = differences(begun, command)
@@ -72,12 +102,7 @@ class Partial:
     def __enter__(self) -> "Partial":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._lock.close()
 
     def part(self, unit: str) -> Path:
@@ -88,13 +113,18 @@ class Partial:
         """Give the finished corpus its final name and remove the rest."""
         try:
             if self.out.exists():
-                self.out.rename(self.path / "replaced")
+                if not self._replaces:
+                    raise StorageError(
+                        f"{self.out} appeared meanwhile. Move it away and run the command again."
+                    )
+                self.out.rename(self.path / _REPLACED)
             self.corpus.rename(self.out)
         except OSError as error:
             raise StorageError(f"{self.out}: cannot be written: {error.strerror}.") from None
         # Only now: without its journal an unpublished corpus would be begun anew.
         (self.out / JOURNAL_FILE).unlink(missing_ok=True)
-        shutil.rmtree(self.path)
+        self._lock.close()  # on NFS an open file keeps its folder from going
+        shutil.rmtree(self.path, ignore_errors=True)
 
 
 def _exists(path: Path) -> bool:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 from hffkit.errors import StorageError
@@ -60,17 +59,12 @@ class CorpusWriter:
     def __enter__(self) -> "CorpusWriter":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
         for file in self._files.values():
             # What could not be written has been reported; closing tries it once more.
             with suppress(OSError) if kind else nullcontext():
                 file.close()
-        self._lmdb.__exit__(kind, error, trace)
+        self._lmdb.__exit__(kind, *raised)
 
     def _resume(self) -> None:
         lines = (

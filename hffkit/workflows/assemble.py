@@ -10,7 +10,7 @@ from hffkit.errors import StorageError
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample
 from hffkit.storage.corpus import FAILURES_FILE, Recipe
-from hffkit.storage.partial import Partial
+from hffkit.storage.partial import Partial, write_durably
 from hffkit.storage.parts import Event, Record, read_part
 from hffkit.storage.writer import CorpusWriter
 from hffkit.workflows.engine import Job, Work, longest_first, run
@@ -81,15 +81,17 @@ def _work(plan: Plan[T], jobs: Sequence[Job[T]], n_workers: int) -> None:
 
 def _left_out(partial: Partial, surplus: Surplus | None, jobs: Sequence[Job[T]]) -> set[str]:
     """Return the keys to leave out; kept on disk, for the parts are deleted as they are written."""
-    path = partial.path / "left_out.json"
     if surplus is None:
         return set()
-    if not path.exists():
-        keys = sorted(surplus(_samples(job.part for job in jobs)))
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(keys), "utf-8")
-        temporary.replace(path)
-    return set(json.loads(path.read_text("utf-8")))
+    path = partial.path / "left_out.json"
+    units = [job.part.stem for job in jobs]
+    if path.exists():
+        known = json.loads(path.read_text("utf-8"))
+        if known["units"] == units:
+            return set(known["keys"])
+    keys = surplus(_samples(job.part for job in jobs))
+    write_durably(path, json.dumps({"units": units, "keys": sorted(keys)}))
+    return keys
 
 
 def _samples(parts: Iterable[Path]) -> Iterator[Sample]:

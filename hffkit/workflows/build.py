@@ -1,6 +1,7 @@
 """`hffkit build`: a source's pictures and videos to a corpus."""
 
 import hashlib
+import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,10 +20,11 @@ from hffkit.corpus.sources.listing import Listing, SourceOptions, check_groups
 from hffkit.corpus.sources.lists import read_celeb_df, read_dfdc, read_list
 from hffkit.corpus.trim import surplus
 from hffkit.corpus.units import Crop, Pictures, Settings, Unit, check_size, identity, weight
-from hffkit.errors import CorpusError
+from hffkit.errors import ArgumentError, CorpusError
 from hffkit.manifest.samples import SPLITS, split_named
 from hffkit.manifest.splits import SplitRatio
 from hffkit.storage.corpus import Corpus, Recipe
+from hffkit.storage.partial import restore
 from hffkit.storage.parts import PartWriter, Record, read_part
 from hffkit.workflows.assemble import Plan, Surplus, assemble
 from hffkit.workflows.retry import check_retry, seed_parts
@@ -125,6 +127,8 @@ def prepare(request: BuildRequest) -> BuildJob:
         paper_split=request.paper_split,
     )
     plan = FramePlan.parse(request.frames)
+    if request.frames == "paper" and request.source != "ff++":
+        raise ArgumentError("--frames paper names FaceForensics++'s totals: only ff++ has them.")
     check_size(request.size)
     if request.boxes is not None:
         read_boxes(request.boxes)
@@ -141,6 +145,10 @@ def prepare(request: BuildRequest) -> BuildJob:
         boxes_file=request.boxes,
         detect_each=request.detect_on == "each",
     )
+    if request.boxes is not None:
+        has_faces = any(isinstance(unit, Pictures) for unit in listing.units)
+        if request.crop == "none" or (has_faces and request.crop == "face"):
+            raise ArgumentError("--boxes gives crops of videos: not for --crop none or pictures.")
     return BuildJob(request, listing, settings)
 
 
@@ -176,12 +184,17 @@ def build(
         size=settings.size,
         labels="multi",
         verb="build",
-        options={**job.request.options(), "keeps_index": keeps_index(listing)},
+        options={
+            **job.request.options(),
+            "keeps_index": keeps_index(listing),
+            "listing": None if shard is None else listing_digest(listing),
+        },
         versions=versions(),
         shard=shard,
     )
     seed = None
     if retry_failed:
+        restore(out)
         old = Corpus(out)
         check_retry(old, recipe)
         seed = partial(seed_parts, old)
@@ -198,6 +211,12 @@ def build(
         seed=seed,
     )
     return assemble(out, recipe, plan, n_workers=n_workers)
+
+
+def listing_digest(listing: Listing) -> str:
+    """Return a digest of all units: shards of different trees would leave gaps between them."""
+    text = json.dumps([asdict(unit) for unit in listing.units], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def keeps_index(listing: Listing) -> bool:
@@ -271,7 +290,10 @@ def _measure(unit: Unit, settings: Settings) -> tuple[int, int, float]:
 
 def _ffpp(request: BuildRequest) -> FfppOptions:
     lender = None if request.detect_on == "each" else request.detect_on
-    qualities = tuple("raw" if name == "c0" else name for name in request.qualities)
+    named = ("raw" if name == "c0" else name for name in request.qualities)
+    qualities = tuple(dict.fromkeys(named))
+    if not qualities:
+        raise ArgumentError("--quality names no quality.")
     return FfppOptions(qualities, request.methods, lender)
 
 

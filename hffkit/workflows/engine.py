@@ -16,10 +16,12 @@ from typing import Generic, Protocol, TypeVar
 from joblib.externals.loky import ProcessPoolExecutor, as_completed
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
+from hffkit.errors import HffkitError
 from hffkit.manifest.failures import Failure
 from hffkit.storage.parts import PartWriter
 
 _TRIES_ALONE = 2
+_BARREN = 3  # deaths in a row, of pools none of whose workers had begun a unit
 _AHEAD = 2  # units queued for each worker: enough to keep it busy, few enough to stop soon
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -62,11 +64,18 @@ def run(jobs: Sequence[Job[T]], work: Work[T], *, n_workers: int) -> Iterator[Do
     pending = {job.part: job for job in jobs if not job.part.exists()}
     folders = {part.parent for part in pending}
     _clear(folders)
+    n_barren = 0
     while pending:
         try:
             yield from _run_pool(list(pending.values()), work, n_workers)
         except BrokenProcessPool:
             suspects = [job for job in pending.values() if job.started.exists()]
+            n_barren = 0 if suspects else n_barren + 1
+            if n_barren == _BARREN:
+                raise HffkitError(
+                    "Workers die before they begin: too little memory for so many, or a package "
+                    "that cannot be imported. Try fewer --workers."
+                ) from None
             for job in suspects:
                 if not job.part.exists():
                     yield _run_alone(job, work)

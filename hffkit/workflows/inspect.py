@@ -54,8 +54,8 @@ class Inspection:
 def inspect(names: Sequence[str], sheet: Path | None, *, columns: int = 12) -> Inspection:
     """Count what corpora taken as one hold; draw a contact sheet if `sheet` names a PNG.
 
-    The sheet has a row of `columns` faces for each class, drawn evenly over its groups, so that
-    wrong crops and mixed-up classes show.
+    The sheet has a row of `columns` faces for each class, drawn at random but the same each time,
+    so that wrong crops and mixed-up classes show.
     """
     corpora = open_corpora(names)
     n_samples: Counter[tuple[str, str]] = Counter()
@@ -124,6 +124,8 @@ def _sizes(images: Sequence[Image]) -> str:
 
 
 def _write(path: Path, image: Image) -> None:
+    if path.is_dir():
+        raise StorageError(f"{path}: a folder. Name a PNG file as --out.")
     temporary = path.with_name(f"{path.name}.tmp")
     try:
         temporary.write_bytes(encode_png(image))

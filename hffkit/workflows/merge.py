@@ -1,14 +1,14 @@
 """`hffkit merge`: the shards of one build, or several corpora, to one corpus."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hffkit.corpus.faces import read_boxes
 from hffkit.errors import StorageError
 from hffkit.manifest.failures import read_failures
-from hffkit.manifest.samples import GroupGuard
+from hffkit.manifest.samples import Box, GroupGuard
 from hffkit.storage.corpus import BOXES_FILE, FAILURES_FILE, Corpus, Recipe
 from hffkit.storage.partial import Partial
 from hffkit.storage.parts import Event, Record, VideoBoxes
@@ -40,15 +40,21 @@ def merge(names: Sequence[str], out: Path) -> dict[str, Any]:
         for sample in corpus.samples():
             guard.check(sample)
     keeps_index = recipe.verb == "build" and bool(recipe.options.get("keeps_index"))
+    units = [f"{number} {corpus.content_sha256}" for number, corpus in enumerate(corpora)]
     with Partial(out, recipe.to_json()) as partial:
         with CorpusWriter(partial.corpus) as writer:
+            if writer.units != units[: len(writer.units)]:
+                raise StorageError(
+                    f"{partial.path}: the corpora changed since. Delete it and merge again."
+                )
             total = sum(corpus.n_samples for corpus in corpora)
             with Progress(total, unit="samples", label="merge") as progress:
                 for number, corpus in enumerate(corpora):
                     if number >= len(writer.units):
                         events = _events(corpus, keeps_index=keeps_index)
-                        unit = f"{number} {corpus.content_sha256}"
-                        writer.append(unit, events, lambda sample: sample.key not in left_out)
+                        writer.append(
+                            units[number], events, lambda sample: sample.key not in left_out
+                        )
                     progress.step(corpus.n_samples)
             about = writer.finish(recipe, {"n_left_out": len(left_out)} if left_out else None)
         partial.publish()
@@ -70,7 +76,7 @@ def _joint_recipe(corpora: Sequence[Corpus]) -> Recipe:
             )
     if any(corpus.recipe.shard for corpus in corpora):
         _check_shards(corpora)
-        return replace(first, shard=None)
+        return replace(first, shard=None, options={**first.options, "listing": None})
     parts = [corpus.content_sha256 for corpus in corpora]
     return replace(
         first, classes=joint_classes(corpora), verb="merge", options={"content_sha256": parts}
@@ -100,10 +106,21 @@ def _check_shards(corpora: Sequence[Corpus]) -> None:
 def _events(corpus: Corpus, *, keeps_index: bool) -> Iterator[Event]:
     """Yield a finished corpus as it would come from parts."""
     yield from read_failures(corpus.path / FAILURES_FILE)
-    boxes = json.loads((corpus.path / BOXES_FILE).read_text("utf-8"))
-    for video, frames in boxes.items():
-        rows = {int(number): (x, y, size) for number, (x, y, size) in frames.items()}
-        yield VideoBoxes(video, rows)
+    yield from _boxes(corpus)
     for sample in corpus.samples():
         value = corpus.records.get(sample.lmdb_key)
         yield Record(sample if keeps_index else replace(sample, index=None), value)
+
+
+def _boxes(corpus: Corpus) -> Iterator[VideoBoxes]:
+    """Yield a shard's boxes as they are, another corpus's under keys that no other corpus has."""
+    if corpus.recipe.shard is not None:
+        for video, frames in read_boxes(corpus.path / BOXES_FILE).items():
+            yield VideoBoxes(video, frames)
+        return
+    of_key: dict[str, dict[int, Box]] = {}
+    for sample in corpus.samples():
+        if sample.box is not None and sample.frame is not None:
+            of_key.setdefault(sample.key.rpartition("/")[0], {})[sample.frame] = sample.box
+    for key, frames in of_key.items():
+        yield VideoBoxes(key, frames)

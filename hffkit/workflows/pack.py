@@ -9,7 +9,7 @@ from typing import Any
 from hffkit.corpus.units import check_size, store
 from hffkit.errors import HffkitError, StorageError
 from hffkit.manifest.classes import Labels
-from hffkit.manifest.samples import SPLITS, Sample
+from hffkit.manifest.samples import SPLITS, GroupGuard, Sample
 from hffkit.manifest.seeds import rank
 from hffkit.storage.corpus import Corpus, Recipe
 from hffkit.storage.partial import Partial
@@ -78,6 +78,9 @@ def pack(
     check_size(request.size)
     corpora = open_corpora(names)
     rows = [(i, sample) for i, corpus in enumerate(corpora) for sample in corpus.samples()]
+    guard = GroupGuard()  # over all of them, before the work
+    for _, sample in rows:
+        guard.check(sample)
     if request.shuffle:
         rows.sort(key=lambda row: rank(request.seed, "shuffle", row[1].key))
     recipe = Recipe(

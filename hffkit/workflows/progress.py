@@ -1,7 +1,6 @@
 """Progress of long work on stderr."""
 
 import sys
-from types import TracebackType
 
 from tqdm import tqdm
 
@@ -24,12 +23,7 @@ class Progress:
     def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         self._bar.close()
 
     def step(self, n: int, failures: int = 0) -> None:

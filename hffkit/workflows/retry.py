@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-from hffkit.corpus.units import Picture, Pictures, Unit, Video
+from hffkit.corpus.units import Family, Picture, Pictures, Unit, Video
 from hffkit.errors import StorageError
 from hffkit.manifest.failures import Failure, read_failures
 from hffkit.manifest.samples import Sample
@@ -28,8 +28,8 @@ class _Past:
 
     @property
     def is_sound(self) -> bool:
-        """Whether nothing of the unit was unreadable."""
-        return all(failure.kind != "unreadable" for failure in self.failures)
+        """Whether every file of the unit gave all it has."""
+        return all(failure.kind not in ("unreadable", "short-read") for failure in self.failures)
 
 
 def check_retry(corpus: Corpus, recipe: Recipe) -> None:
@@ -57,9 +57,12 @@ def seed_parts(corpus: Corpus, jobs: Sequence[Job[Unit]]) -> None:
             past = pasts[found[0].part.stem]
             past.samples.append(sample)
             past.seen.add(found[1].path)
+    lenders = {j.unit.detect_on: j for j in jobs if isinstance(j.unit, Family)}
     for failure in read_failures(corpus.path / FAILURES_FILE):
         found = _owner(failure.path, items)
-        if found is not None:
+        if failure.path in lenders:
+            pasts[lenders[failure.path].part.stem].failures.append(failure)
+        elif found is not None:
             past = pasts[found[0].part.stem]
             past.failures.append(failure)
             past.seen.add(found[1].path)

@@ -124,20 +124,18 @@ def _read(options: SourceOptions, ffpp: FfppOptions, default: Sequence[str]) -> 
         classes = classes.only(ffpp.methods or default)
     tree = _look(options.root, classes, ffpp, must_exist=named)
     _refuse_twins(tree)
-    table = FFPP.only({video.cls for video in tree.videos} | set(classes.names))
     names, failures = _names(tree.videos, options)
     families: dict[str, list[Video]] = defaultdict(list)
-    for video in sorted(tree.videos, key=lambda found: _order(found, table)):
+    for video in sorted(tree.videos, key=lambda found: _order(found, classes)):
         name = names.get(video.path)
         if name is not None and name.split in options.splits:
-            group = group_of(video.path, options.group_by) or name.group
-            families[name.target].append(_video(video, replace(name, group=group), table))
+            families[name.target].append(_video(video, name, classes))
     lenders = _lenders(options.root, ffpp)
     units = [_family(videos, lenders) for _, videos in sorted(families.items())]
     if not units and not failures:
         raise CorpusError(f"{options.root}: no video in split {', '.join(options.splits)}.")
     notes = [*tree.notes, *_unofficial(tree)]
-    return Listing(table, tuple(units), tuple(failures), tuple(notes))
+    return Listing(classes, tuple(units), tuple(failures), tuple(notes))
 
 
 def _refuse_twins(tree: _Tree) -> None:
@@ -247,7 +245,8 @@ def _names(
             reason = f"{video.stem!r} is no name of a {video.cls} video in the official lists"
             failures.append(Failure("unreadable", video.path, None, reason))
         else:
-            names[video.path] = name
+            group = group_of(video.path, options.group_by) or name.group
+            names[video.path] = replace(name, group=group)
     return _with_open_splits(names, videos, options), failures
 
 

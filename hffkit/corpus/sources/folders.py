@@ -13,7 +13,7 @@ from hffkit.corpus.sources.listing import (
     subfolders,
     walk,
 )
-from hffkit.errors import CorpusError, UnknownNameError
+from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
 from hffkit.manifest.classes import HFF_8, ClassTable, numbered
 from hffkit.manifest.samples import Split
 
@@ -57,6 +57,11 @@ def read_hff(options: SourceOptions) -> Listing:
     """List the Hybrid Fake Face dataset: eight class folders, or train|val|test/{fake,real}."""
     present = subfolders(options.root)
     if not options.folders and _has_split_layout(options.root, present, _BINARY.names):
+        if options.real or options.fake or options.paper_split:
+            raise ArgumentError(
+                "train|val|test/{fake,real} says itself what is what: no --real, --fake or "
+                "--paper-split."
+            )
         return _class_folders(_BINARY, options, {})
     classes = selected(HFF_8, options)
     folders = _matched(options, {_plain(name): name for name in classes.names}, present)
@@ -90,6 +95,7 @@ def read_celeba(options: SourceOptions) -> Listing:
             f"{', '.join(present) or 'no folder'}. It comes with CelebA; without it use `hffkit "
             "build folder`."
         )
+    classes = selected(CELEBA, options)
     identity = _table_file(options.root, "identity_CelebA.txt") or {}
     entries = [
         Entry(
@@ -102,7 +108,9 @@ def read_celeba(options: SourceOptions) -> Listing:
         for path in walk(options.root)
         if (name := PurePosixPath(path).name) in partition
     ]
-    return as_listing(entries, CELEBA, options)
+    n_others = sum(1 for _ in walk(options.root)) - len(entries)
+    notes = [f"{n_others} files are not in the partition and not built."] if n_others else []
+    return as_listing(entries, classes, options, notes)
 
 
 def selected(table: ClassTable, options: SourceOptions) -> ClassTable:

@@ -17,7 +17,7 @@ from hffkit.corpus.sources.listing import (
     subfolders,
     walk,
 )
-from hffkit.errors import CorpusError
+from hffkit.errors import ArgumentError, CorpusError
 from hffkit.manifest.classes import ClassTable, FaceClass, numbered
 from hffkit.manifest.failures import Failure
 
@@ -38,9 +38,11 @@ def read_list(options: SourceOptions, list_file: Path) -> Listing:
         raise CorpusError(f"{list_file}: lists nothing.")
     header = [cell.strip() for cell in lines[0].split(",")]
     if {"path", "real"} <= set(header):
+        if options.real or options.fake or options.folders:
+            raise ArgumentError("A CSV says itself what is real: no --real, --fake or --class.")
         classes = _FAKE_OR_REAL
         table = csv.DictReader(lines[1:], fieldnames=header)
-        rows = [(row["path"].strip(), _real_or_fake(row, list_file)) for row in table]
+        rows = [((row["path"] or "").strip(), _real_or_fake(row, list_file)) for row in table]
     else:
         rows = [_split_line(line, number, list_file) for number, line in enumerate(lines, 1)]
         classes = _labelled(sorted({label for _, label in rows}, key=int), options)
@@ -68,6 +70,8 @@ def _real_or_fake(row: Mapping[str, str], list_file: Path) -> str:
     value = (row["real"] or "").strip()
     if value not in ("0", "1"):
         raise CorpusError(f"{list_file}: real must be 0 or 1, got {value!r} for {row['path']!r}.")
+    if not row["path"]:
+        raise CorpusError(f"{list_file}: a line has no path.")
     return "real" if value == "1" else "fake"
 
 
@@ -116,8 +120,14 @@ def read_celeb_df(options: SourceOptions) -> Listing:
         for path in walk(options.root, name)
     ]
     options = replace(options, ratio=options.ratio.without_test())
-    note = "Celeb-DF's test list shares people with the rest: see docs/sources.md."
-    return as_listing(entries, classes, options, [note])
+    notes = ["Celeb-DF's test list shares people with the rest: see docs/sources.md."]
+    wanted = {path for path in test if path.split("/")[0] in classes.names}
+    absent = sorted(wanted - {entry.path for entry in entries})
+    if absent and len(absent) == len(wanted):
+        raise CorpusError(f"{test_file}: none of its videos is there, such as {absent[0]}.")
+    if absent:
+        notes.append(f"{len(absent)} videos of the test list are not there, such as {absent[0]}.")
+    return as_listing(entries, classes, options, notes)
 
 
 def read_dfdc(options: SourceOptions) -> Listing:

@@ -1,0 +1,58 @@
+"""The rules of the house that no linter knows."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from hffkit.cli.main import main
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted((ROOT / "hffkit").rglob("*.py"))
+
+
+def commands(group: click.Group, prefix: str = "hffkit") -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        yield f"{prefix} {name}", command
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{prefix} {name}")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_are_short_and_named_after_their_noun(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400
+    assert path.stem not in {"utils", "util", "helpers", "common", "base", "core", "misc"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "hffkit").rglob("__init__.py")), ids=str)
+def test_packages_export_nothing(path: Path) -> None:
+    body = ast.parse(path.read_text()).body
+    assert len(body) == 1
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands(main)))
+def test_every_command_and_option_has_help(name: str, command: click.Command) -> None:
+    assert command.help, name
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{name} {parameter.opts}"
+
+
+def test_every_command_is_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for name, command in commands(main):
+        source = name.removeprefix("hffkit build ")
+        shown = f"`{source}`" if source != name else name
+        assert shown in readme or isinstance(command, click.Group), name
+
+
+def test_the_readme_names_no_option_that_does_not_exist() -> None:
+    known = {option for _, command in commands(main) for p in command.params for option in p.opts}
+    text = " ".join((ROOT / path).read_text("utf-8") for path in ("README.md", "docs/sources.md"))
+    words = {word.strip("`.,():;'\"") for word in text.replace("=", " ").split()}
+    named = {word for word in words if word.startswith("--") and len(word) > 2}
+    foreign = {"--resize_width", "--resize_height", "--no-deps", "--help", "--no-data"}
+    assert named - known - foreign == set()
