@@ -172,6 +172,15 @@ def test_wrong_usage_ends_with_2(run: Run, arguments: list[str], message: str) -
     assert message in result.output
 
 
+def test_native_is_the_size_that_pictures_have_by_default(
+    pictures: Path, tmp_path: Path, run: Run
+) -> None:
+    _told(_build(run, pictures, tmp_path / "default"), 0)
+    _told(_build(run, pictures, tmp_path / "native", "--size", "native"), 0)
+    assert about(tmp_path / "native")["size"] is None
+    assert all_files(tmp_path / "native") == all_files(tmp_path / "default")
+
+
 # names ------------------------------------------------------------------------------------------
 
 
@@ -607,7 +616,8 @@ def test_every_command_and_option_has_help(run: Run, name: str) -> None:
 
 def test_the_commands_are_those_of_the_design() -> None:
     assert set(COMMANDS) >= {
-        f"hffkit {verb}" for verb in ("pack", "inspect", "verify", "merge", "demo")
+        f"hffkit {verb}"
+        for verb in ("pack", "degrade", "mix", "inspect", "verify", "merge", "demo")
     }
     assert {name.split()[2] for name in COMMANDS if name.startswith("hffkit build ")} == set(
         SOURCES
@@ -615,7 +625,15 @@ def test_the_commands_are_those_of_the_design() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["build", "--help"], ["build", "ff++", "--help"], ["--version"]]
+    "arguments",
+    [
+        ["--help"],
+        ["build", "--help"],
+        ["build", "ff++", "--help"],
+        ["degrade", "--help"],
+        ["mix", "--help"],
+        ["--version"],
+    ],
 )
 def test_help_is_fast_for_it_imports_nothing_heavy(arguments: list[str]) -> None:
     program = (

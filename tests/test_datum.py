@@ -113,6 +113,13 @@ def test_record_in_a_memoryview_is_not_copied() -> None:
     assert data.obj is message
 
 
+def test_record_can_be_made_of_a_view_again() -> None:
+    message = encode_datum(raw_datum(portrait(), 1))
+    again = decode_datum(memoryview(b"before" + message + b"behind")[6:-6])
+    assert encode_datum(again) == message
+    assert np.array_equal(again.image(), portrait())
+
+
 PIECES = [
     StrangeDatum(**{name: value}).SerializeToString()
     for name, value in (

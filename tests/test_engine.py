@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,84 @@ def test_finished_parts_are_not_done_again(tmp_path: Path) -> None:
     before = {job.part: job.part.stat().st_mtime_ns for job in jobs[:5]}
     assert len(list(run_jobs(jobs, Suicidal(), n_workers=2))) == 7
     assert before == {job.part: job.part.stat().st_mtime_ns for job in jobs[:5]}
+
+
+@dataclass(frozen=True)
+class Logging:
+    """Notes in a file which process does which unit; one unit kills its worker the first time."""
+
+    log: Path
+    deadly_once: str = ""
+
+    def __call__(self, unit: str, part: PartWriter) -> None:
+        is_first = f" {unit}\n" not in self._lines()
+        with self.log.open("a") as log:  # one short write: lines of two workers do not mix
+            log.write(f"{os.getpid()} {unit}\n")
+        part.add(Failure("unreadable", unit, None, "looked at"))
+        if unit == self.deadly_once and is_first:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(0.02)
+
+    def paths(self, unit: str) -> Sequence[str]:
+        return [unit]
+
+    def _lines(self) -> str:
+        return self.log.read_text() if self.log.exists() else ""
+
+    def units(self) -> list[str]:
+        """Return the units in the order in which they were begun."""
+        return [line.split()[1] for line in self._lines().splitlines()]
+
+    def pids(self) -> set[str]:
+        """Return the processes that began units."""
+        return {line.split()[0] for line in self._lines().splitlines()}
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+@pytest.mark.parametrize("is_durable", [True, False])
+def test_a_job_is_done_once_though_its_part_is_used_up_at_once(
+    tmp_path: Path,
+    n_workers: int,
+    is_durable: bool,  # noqa: FBT001
+) -> None:
+    work = Logging(tmp_path / "log")
+    jobs = [Job(f"u{i}", tmp_path / f"u{i}.part", i, is_durable) for i in range(20)]
+    done = []
+    for row in islice(run_jobs(jobs, work, n_workers=n_workers), 100):
+        assert [event.path for event in read_part(row.part) if isinstance(event, Failure)] == [
+            row.part.stem
+        ]
+        row.part.unlink()
+        done.append(row)
+    assert sorted(work.units()) == sorted(job.unit for job in jobs)
+    assert sorted((row.part, row.size, row.failures) for row in done) == sorted(
+        (job.part, job.size, 1) for job in jobs
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+def test_a_part_that_is_used_up_is_not_made_again_when_a_worker_dies(tmp_path: Path) -> None:
+    work = Logging(tmp_path / "log", deadly_once="u9")
+    jobs = [Job(f"u{i}", tmp_path / f"u{i}.part", 1) for i in range(20)]
+    used = []
+    for row in islice(run_jobs(jobs, work, n_workers=1), 100):
+        row.part.unlink()
+        used.append(row.part.stem)
+    left = [path.stem for path in tmp_path.glob("*.part")]  # finished as the worker died
+    assert sorted(used + left) == sorted(job.unit for job in jobs)
+    assert sorted(work.units()) == sorted([*(job.unit for job in jobs), "u9"])
+
+
+@pytest.mark.parametrize("n_workers", [1, 2, 3])
+def test_the_first_workers_do_all_the_jobs(tmp_path: Path, n_workers: int) -> None:
+    work = Logging(tmp_path / "log")
+    n_jobs = 4 * n_workers + 3  # more than wait in a pool's queue at once
+    jobs = [Job(f"u{i:02d}", tmp_path / f"u{i:02d}.part", 1) for i in range(n_jobs)]
+    assert len(list(run_jobs(jobs, work, n_workers=n_workers))) == n_jobs
+    assert len(work.pids()) <= n_workers
+    assert sorted(work.units()) == [job.unit for job in jobs]
+    if n_workers == 1:
+        assert work.units() == [job.unit for job in jobs]
 
 
 @pytest.fixture(scope="module")

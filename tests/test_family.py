@@ -21,7 +21,7 @@ from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample
 from hffkit.storage.datum import decode_datum
 from hffkit.storage.parts import Event, Record, VideoBoxes
-from hffkit.workflows.demo import write_video
+from hffkit.video.h264 import write_video
 
 N_FRAMES = 60
 Change = Callable[[Image], Image]

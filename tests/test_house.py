@@ -1,13 +1,16 @@
 """The rules of the house that no linter knows."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 
 from hffkit.cli.main import main
+from hffkit.workflows.operations import operations_table, read_chain
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "hffkit").rglob("*.py"))
@@ -51,8 +54,30 @@ def test_every_command_is_in_the_readme() -> None:
 
 def test_the_readme_names_no_option_that_does_not_exist() -> None:
     known = {option for _, command in commands(main) for p in command.params for option in p.opts}
-    text = " ".join((ROOT / path).read_text("utf-8") for path in ("README.md", "docs/sources.md"))
-    words = {word.strip("`.,():;'\"") for word in text.replace("=", " ").split()}
-    named = {word for word in words if word.startswith("--") and len(word) > 2}
+    text = " ".join(
+        (ROOT / path).read_text("utf-8")
+        for path in ("README.md", "docs/sources.md", "docs/operations.md")
+    )
+    named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", text))
     foreign = {"--resize_width", "--resize_height", "--no-deps", "--help", "--no-data"}
     assert named - known - foreign == set()
+
+
+def test_the_table_of_operations_in_the_readme_is_the_one_of_the_program() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    table = readme.partition("<!-- operations")[2].partition("-->")[2].partition("<!--")[0]
+    assert table.strip() == operations_table()
+
+
+def test_the_documented_operation_of_ones_own_works(tmp_path: Path) -> None:
+    text = (ROOT / "docs/operations.md").read_text("utf-8")
+    example = text.partition("```python\n")[2].partition("```")[0]
+    assert len([line for line in example.splitlines() if line.strip()]) <= 12
+    path = tmp_path / "vignette.py"
+    path.write_text(example, "utf-8")
+    image = np.full((9, 11, 3), 200, np.uint8)
+    done = read_chain(["vig:0.5"], path)(image, seed=0, key="a")
+    y, x = np.linspace(-1, 1, 9)[:, None] ** 2, np.linspace(-1, 1, 11) ** 2
+    expected = np.rint(200 * (1 - 0.5 * (y + x) / 2))
+    assert np.array_equal(done.image, np.repeat(expected[..., None], 3, 2).astype(np.uint8))
+    assert done.operations == ({"op": "vig:0.5", "strength": 0.5, "in_table_ix": False},)

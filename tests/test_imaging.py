@@ -24,7 +24,9 @@ from hffkit.imaging import (
     MAX_PIXELS,
     Header,
     Image,
+    bgr_planes,
     decode,
+    digests,
     encode_png,
     from_bgr,
     grey,
@@ -66,6 +68,19 @@ def png_of(width: int, height: int, *, idat_length: int | None = None) -> bytes:
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     body = chunk(b"IDAT", zlib.compress(bytes(100)), length=idat_length)
     return b"\x89PNG\r\n\x1a\n" + header + body + chunk(b"IEND", b"")
+
+
+def jpeg_of(width: int, height: int, **options: Any) -> bytes:
+    """A JPEG of 64x48 that says it is this large."""
+    encoded = saved(RGB, "JPEG", **options)
+    at = encoded.index(b"\xff\xc2" if options.get("progressive") else b"\xff\xc0")
+    return encoded[: at + 5] + struct.pack(">HH", height, width) + encoded[at + 9 :]
+
+
+def with_segment(jpeg: bytes, content: bytes) -> bytes:
+    """The same JPEG with an Exif segment of this content before all others."""
+    segment = b"Exif\0\0" + content
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + jpeg[2:]
 
 
 RGB = PillowImage.fromarray(smooth())
@@ -167,8 +182,7 @@ def test_jpeg_that_was_cut_short_is_refused_wherever_it_was_cut(options: dict[st
 def test_jpeg_with_a_thumbnail_that_was_cut_short_is_refused() -> None:
     thumb = saved(RGB.resize((16, 12)), "JPEG")
     whole = saved(RGB, "JPEG")
-    segment = b"Exif\0\0" + thumb  # its own end marker stands before the picture's start
-    encoded = whole[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + whole[2:]
+    encoded = with_segment(whole, thumb)  # whose end marker stands before the picture's start
     assert np.array_equal(decode(encoded), decode(whole))
     with pytest.raises(ImageError, match="cut short"):
         decode(encoded[:-100])
@@ -230,12 +244,18 @@ def peak_memory_of_decoding(path: Path) -> int:
     [
         pytest.param(png_of(60_000, 60_000), id="60000x60000"),
         pytest.param(png_of(64, 48, idat_length=0x7FFFFFFF), id="chunk-of-2-GiB"),
+        pytest.param(jpeg_of(20_000, 20_000), id="jpeg"),
+        pytest.param(jpeg_of(20_000, 20_000, progressive=True), id="progressive-jpeg"),
+        pytest.param(
+            with_segment(jpeg_of(20_000, 20_000), saved(RGB.resize((16, 12)), "JPEG")),
+            id="jpeg-with-a-small-thumbnail",
+        ),
     ],
 )
 def test_few_bytes_that_claim_to_be_many_are_refused_in_little_memory(
     tmp_path: Path, encoded: bytes
 ) -> None:
-    path = tmp_path / "bomb.png"
+    path = tmp_path / "bomb"
     path.write_bytes(encoded)
     assert peak_memory_of_decoding(path) < 64
 
@@ -250,8 +270,11 @@ def test_huge_picture_is_refused_at_once() -> None:
 def test_limit_is_the_number_of_pixels_that_it_says() -> None:
     assert read_header(png_of(MAX_PIXELS, 1)) == Header("PNG", MAX_PIXELS, 1)
     for width, height in ((MAX_PIXELS + 1, 1), (1 << 14, (MAX_PIXELS >> 14) + 1)):
-        with pytest.raises(ImageError, match="too large"):
-            read_header(png_of(width, height))
+        for read in (read_header, decode):
+            with pytest.raises(ImageError, match="too large"):
+                read(png_of(width, height))
+    with pytest.raises(ImageError, match=r"too large: 13378x13378; at most 178956970 pixels"):
+        decode(jpeg_of(13_378, 13_378))  # 13377 squared is still allowed
 
 
 def test_header_says_format_and_size() -> None:
@@ -305,21 +328,46 @@ def test_file_that_cannot_be_read_is_named_by_its_reason(tmp_path: Path) -> None
         read_bytes(tmp_path)
 
 
+def blue_green_red(image: Image) -> bytes:
+    """The planes of an image, pixel by pixel."""
+    rows = image.tolist()
+    return bytes(pixel[channel] for channel in (2, 1, 0) for row in rows for pixel in row)
+
+
 @given(IMAGES)
-def test_pixels_sha256_is_that_of_size_and_bytes(image: Image) -> None:
-    text = f"{image.shape[0]} {image.shape[1]} ".encode()
-    expected = hashlib.sha256(text + bytes(image.flatten().tolist())).hexdigest()
+def test_planes_are_blue_green_red(image: Image) -> None:
+    assert bgr_planes(image) == blue_green_red(image)
+    assert bgr_planes(np.asfortranarray(image)) == blue_green_red(image)
+    assert bgr_planes(image[::-1, ::2]) == blue_green_red(image[::-1, ::2])
+
+
+@given(IMAGES)
+def test_pixels_sha256_is_that_of_planes_and_size(image: Image) -> None:
+    text = f"{image.shape[0]} {image.shape[1]}".encode()
+    expected = hashlib.sha256(blue_green_red(image) + text).hexdigest()
     assert pixels_sha256(image) == expected
     assert pixels_sha256(np.asfortranarray(image)) == expected
 
 
-def test_pixels_sha256_of_a_128_pixel_picture_begins_with_its_size() -> None:
-    image = np.zeros((128, 128, 3), np.uint8)
-    assert pixels_sha256(image) == hashlib.sha256(b"128 128 " + bytes(49152)).hexdigest()
+@given(IMAGES)
+def test_digests_are_of_the_planes_without_and_with_their_size(image: Image) -> None:
+    planes = blue_green_red(image)
+    alone = hashlib.sha256(planes).hexdigest()
+    for given_as in (planes, memoryview(planes)):
+        assert digests(given_as, *image.shape[:2]) == (alone, pixels_sha256(image))
+
+
+def test_pixels_sha256_of_a_128_pixel_picture_ends_with_its_size() -> None:
+    red = np.zeros((128, 128, 3), np.uint8)
+    red[..., 0] = 255
+    expected = hashlib.sha256(bytes(32768) + b"\xff" * 16384 + b"128 128").hexdigest()
+    assert pixels_sha256(red) == expected
 
 
 def test_pixels_sha256_tells_shapes_apart() -> None:
-    assert pixels_sha256(smooth(3, 4, 6)) != pixels_sha256(smooth(3, 4, 6).reshape(6, 4, 3))
+    flat = np.full((4, 6, 3), 7, np.uint8)
+    digests_ = {pixels_sha256(flat.reshape(shape)) for shape in ((4, 6, 3), (6, 4, 3), (24, 1, 3))}
+    assert len(digests_) == 3
 
 
 def test_grey_is_the_weighted_sum_of_the_channels() -> None:

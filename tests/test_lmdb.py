@@ -197,6 +197,17 @@ def test_writer_writes_what_raw_lmdb_reads(tmp_path: Path) -> None:
     assert raw_items(tmp_path / "new") == records
 
 
+def test_writer_takes_views_of_larger_memory(tmp_path: Path) -> None:
+    memory = memoryview(bytes(range(256)))
+    with LmdbWriter(tmp_path / "new") as writer:
+        for start in (0, 100, 200):
+            writer.put(key(start), memory[start : start + 50])
+        writer.flush()
+    assert raw_items(tmp_path / "new") == {
+        key(start): bytes(range(start, start + 50)) for start in (0, 100, 200)
+    }
+
+
 def test_records_that_were_not_flushed_are_not_there(tmp_path: Path) -> None:
     with LmdbWriter(tmp_path / "new") as writer:
         writer.put(b"a", b"1")

@@ -105,6 +105,31 @@ def test_c0_is_understood_as_a_quality_too(tmp_path: Path) -> None:
     assert len(items(listing("ff++", tmp_path, qualities=("c0",)))) == 5
 
 
+def test_a_quality_may_be_any_rate_factor(tmp_path: Path) -> None:
+    for quality in ("c40", "c30", "raw", "c5"):
+        touch(tmp_path, *ffpp_paths("000", "000_003", quality=quality))
+    qualities = ("c40", "c5", "c30", "raw")
+    found = listing("ff++", tmp_path, qualities=qualities, methods=("Deepfakes", "Real"))
+    assert [item.key for item in items(found)] == [
+        f"ff++/{quality}/{name}"  # the best one first, by number and not by name
+        for name in ("Real/000", "Deepfakes/000_003")
+        for quality in ("raw", "c5", "c30", "c40")
+    ]
+    assert [item.key for item in items(listing("ff++", tmp_path, qualities=("c30",)))] == [
+        "ff++/c30/Real/000",
+        *(f"ff++/c30/{name}/000_003" for name in FFPP_FAKES[:1] + FFPP_FAKES[2:5]),
+    ]
+
+
+def test_faces_may_be_looked_for_in_another_rate_factor(tmp_path: Path) -> None:
+    for quality in ("c23", "c30"):
+        touch(tmp_path, *ffpp_paths("000", "000_003", quality=quality))
+    found = listing("ff++", tmp_path, qualities=("c30",), detect_on="c23")
+    (family,) = _families(found)
+    assert family.detect_on == "original_sequences/youtube/c23/videos/000.mp4"
+    assert {video.key.split("/")[1] for video in family.videos} == {"c30"}
+
+
 def test_ffpp_reads_folders_of_frames_instead_of_videos(tmp_path: Path) -> None:
     for place in ("original_sequences/youtube", "manipulated_sequences/Deepfakes"):
         name = "000" if "youtube" in place else "000_003"
@@ -187,7 +212,9 @@ def test_the_real_clips_are_in_their_official_splits(data: Path) -> None:
     assert found.failures == ()
 
 
-@pytest.mark.parametrize(("wanted", "held"), [("c40", "c23"), ("raw", "c40")])
+@pytest.mark.parametrize(
+    ("wanted", "held"), [("c40", "c23"), ("raw", "c40"), ("c30", "c23"), ("c23", "c30")]
+)
 def test_a_missing_quality_is_named_with_one_that_is_there(
     tmp_path: Path, wanted: str, held: str
 ) -> None:
@@ -221,6 +248,9 @@ def test_a_missing_method_is_a_note_unless_it_was_asked_for(tmp_path: Path) -> N
     ("arguments", "message"),
     [
         ({"qualities": ("c-23",)}, "No quality named 'c-23'. Did you mean 'c23'"),
+        ({"qualities": ("c230",)}, "No quality named 'c230'. Did you mean 'c23'"),
+        ({"qualities": ("23",)}, "No quality named '23'. Did you mean 'c23'"),
+        ({"qualities": ("c",)}, "No quality named 'c'"),
         ({"methods": ("Deepfake",)}, "No class named 'Deepfake'. Did you mean 'Deepfakes'"),
         ({"fake": ("StarGAN",)}, "No class named 'StarGAN'"),
     ],

@@ -1,5 +1,6 @@
 import hashlib
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -10,7 +11,8 @@ import pytest
 
 from hffkit.errors import VideoError
 from hffkit.imaging import Image, encode_png
-from hffkit.video import FrameFolder, VideoFile, common_numbers, open_clip
+from hffkit.video import h264
+from hffkit.video.clips import FrameFolder, VideoFile, common_numbers, open_clip
 
 
 def never(name: str, number: int, reason: str) -> None:
@@ -38,6 +40,55 @@ def write_video(path: Path, n_frames: int = 60, **options: str) -> Path:
             file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         file.mux(stream.encode(None))
     return path
+
+
+def waves(height: int, width: int, number: int) -> Image:
+    """A coloured picture, another for each number."""
+    y, x = np.mgrid[:height, :width]
+    colours = [np.sin((x + number) / (3 + c)) * np.cos(y / (4 + c)) for c in range(3)]
+    return (127.5 + 127 * np.stack(colours, axis=-1)).astype(np.uint8)
+
+
+def test_frames_written_at_rate_factor_0_come_back_unchanged(tmp_path: Path) -> None:
+    frames = [waves(48, 64, number) for number in range(8)]
+    h264.write_video(tmp_path / "a.mp4", frames, crf=0)
+    assert np.array_equal(list(sequential(tmp_path / "a.mp4")), frames)
+
+
+def test_odd_sides_get_their_last_row_and_column_again(tmp_path: Path) -> None:
+    frames = [waves(47, 63, number) for number in range(3)]
+    h264.write_video(tmp_path / "a.mp4", iter(frames), crf=0)
+    written = list(sequential(tmp_path / "a.mp4"))
+    assert np.array_equal([frame[:47, :63] for frame in written], frames)
+    for frame in written:
+        assert frame.shape == (48, 64, 3)
+        assert np.array_equal(frame[47], frame[46])
+        assert np.array_equal(frame[:, 63], frame[:, 62])
+
+
+@pytest.mark.parametrize("crf", [0, 23, 40])
+def test_the_same_frames_give_the_same_bytes_at_25_a_second(tmp_path: Path, crf: int) -> None:
+    frames = [waves(48, 64, number) for number in range(30)]
+    for name in ("a.mp4", "b.mp4"):
+        h264.write_video(tmp_path / name, frames, crf=crf)
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+    with av.open(str(tmp_path / "a.mp4")) as file:
+        (stream,) = file.streams
+        assert (stream.codec_context.name, stream.average_rate) == ("h264", Fraction(25))
+        assert len(list(file.decode(video=0))) == 30
+
+
+def test_a_higher_rate_factor_loses_more_in_fewer_bytes(tmp_path: Path) -> None:
+    frames = [waves(48, 64, number) for number in range(30)]
+    sizes, losses = [], []
+    for crf in (0, 10, 23, 40):
+        h264.write_video(tmp_path / f"{crf}.mp4", frames, crf=crf)
+        sizes.append((tmp_path / f"{crf}.mp4").stat().st_size)
+        got = np.array(list(sequential(tmp_path / f"{crf}.mp4")), int)
+        losses.append(float(np.abs(got - frames).mean()))
+    assert sizes == sorted(sizes, reverse=True)
+    assert losses == sorted(losses)
+    assert losses[0] == 0
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample, Split
 from hffkit.storage.corpus import Corpus, Recipe
 from hffkit.storage.datum import Datum, encode_datum
-from hffkit.storage.parts import Event, PartWriter, Record, VideoBoxes, read_part
+from hffkit.storage.parts import Event, FileMade, PartWriter, Record, VideoBoxes, read_part
 from hffkit.storage.writer import CorpusWriter
 
 Unit = tuple[str, list[Event]]
@@ -118,13 +118,34 @@ def test_digests_are_those_of_their_definition(folder: Path) -> None:
     about = write(folder, units())
     samples = [json.loads(line) for line in (folder / "manifest.jsonl").read_bytes().splitlines()]
     content, pixels, sources = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
-    for (key, value), sample in zip(records(folder).items(), samples, strict=True):
-        content.update(struct.pack(">I", len(key)) + key + struct.pack(">Q", len(value)) + value)
-        pixels.update(struct.pack(">I", len(key)) + key + bytes.fromhex(sample["pixels_sha256"]))
+    for key, sample in zip(records(folder), samples, strict=True):
+        head = struct.pack(">I", len(key)) + key
+        datum = {"Forged": b"0 0 0 0 1", "Real": b"0 0 0 1 1"}[sample["cls"]]
+        content.update(head + datum + bytes.fromhex(sample["sha256"]))
+        pixels.update(head + bytes.fromhex(sample["pixels_sha256"]))
         sources.update(sample["source"].encode() + b"\0" + bytes.fromhex(sample["source_sha256"]))
     assert about["content_sha256"] == content.hexdigest()
     assert about["pixels_sha256"] == pixels.hexdigest()
     assert about["sources_sha256"] == sources.hexdigest()
+
+
+def test_content_digest_has_the_shape_of_raw_pixels(folder: Path) -> None:
+    sample = record("a", "a").sample
+    datum = Datum(bytes(18), 300, encoded=False, channels=3, height=2, width=3)
+    about = write(folder, [("one", [Record(sample, encode_datum(datum))])])
+    expected = b"\0\0\0\x0a00000000_a" + b"3 2 3 300 0" + bytes.fromhex(sample.sha256)
+    assert about["content_sha256"] == hashlib.sha256(expected).hexdigest()
+
+
+@pytest.mark.parametrize("value", [b"no datum", b"\x22\x05abcd"])
+def test_value_that_is_no_datum_is_refused(folder: Path, value: bytes) -> None:
+    with CorpusWriter(folder) as writer, pytest.raises(StorageError, match="no Datum"):
+        writer.append("one", [Record(record("a", "a").sample, value)])
+
+
+def test_event_that_a_corpus_has_no_place_for_is_refused(folder: Path) -> None:
+    with CorpusWriter(folder) as writer, pytest.raises(TypeError, match="holds no FileMade"):
+        writer.append("one", [FileMade({"path": "a.mp4"})])
 
 
 def test_records_are_numbered_in_the_order_they_came(folder: Path) -> None:
@@ -199,11 +220,20 @@ def test_samples_that_are_not_kept_leave_no_gap(folder: Path) -> None:
     assert list(records(folder)) == [b"00000000_a", b"00000001_c"]
 
 
-def append(folder: Path, parts: Sequence[Unit]) -> None:
-    """Make units durable, then stop as a process stops that is killed between two units."""
+def append(folder: Path, parts: Sequence[Unit], n_together: int = 1) -> None:
+    """Make units durable, some at a time, then stop as a process that is killed between two."""
     with CorpusWriter(folder) as writer:
-        for name, events in parts:
+        for number, (name, events) in enumerate(parts, 1):
             writer.append(name, events)
+            if number % n_together == 0:
+                writer.commit()
+        writer.commit()
+
+
+def journal(folder: Path) -> list[list[str]]:
+    """Return the units of each commit."""
+    text = (folder / "journal.jsonl").read_text("utf-8")
+    return [json.loads(line)["units"] for line in text.splitlines()]
 
 
 def spoil_texts(folder: Path) -> None:
@@ -232,14 +262,22 @@ def spoil_everything(folder: Path) -> None:
         spoil(folder)
 
 
+TOGETHER = pytest.mark.parametrize("n_together", [1, 2, 5])
+
+
+@TOGETHER
 @pytest.mark.parametrize("n_done", range(6))
 @pytest.mark.parametrize(
     "spoil", [spoil_texts, spoil_records, spoil_journal, spoil_everything, lambda _: None]
 )
 def test_corpus_that_was_interrupted_comes_out_the_same(
-    folder: Path, uninterrupted: dict[str, Any], n_done: int, spoil: Callable[[Path], None]
+    folder: Path,
+    uninterrupted: dict[str, Any],
+    n_done: int,
+    n_together: int,
+    spoil: Callable[[Path], None],
 ) -> None:
-    append(folder, units()[:n_done])
+    append(folder, units()[:n_done], n_together)
     spoil(folder)
     with CorpusWriter(folder) as writer:
         assert writer.units == [name for name, _ in units()[:n_done]]
@@ -247,17 +285,77 @@ def test_corpus_that_was_interrupted_comes_out_the_same(
     assert contents(folder) == uninterrupted
 
 
+@TOGETHER
 @pytest.mark.parametrize("n_done", range(1, 6))
-def test_unit_whose_journal_line_was_cut_is_written_again(
-    folder: Path, uninterrupted: dict[str, Any], n_done: int
+def test_units_whose_journal_line_was_cut_are_written_again(
+    folder: Path, uninterrupted: dict[str, Any], n_done: int, n_together: int
 ) -> None:
-    append(folder, units()[:n_done])
-    journal = folder / "journal.jsonl"
-    journal.write_bytes(journal.read_bytes()[:-1])
+    append(folder, units()[:n_done], n_together)
+    *before, _ = journal(folder)
+    path = folder / "journal.jsonl"
+    path.write_bytes(path.read_bytes()[:-1])
     with CorpusWriter(folder) as writer:
-        assert writer.units == [name for name, _ in units()[: n_done - 1]]
+        assert writer.units == [name for names in before for name in names]
     write(folder, units())
     assert contents(folder) == uninterrupted
+
+
+def test_a_commit_is_one_journal_line(folder: Path) -> None:
+    append(folder, units(), n_together=2)
+    assert journal(folder) == [["inputs", "one"], ["nothing", "two"], ["three"]]
+    with CorpusWriter(folder) as writer:
+        writer.commit()  # nothing new, no line
+    assert len(journal(folder)) == 3
+
+
+@pytest.mark.parametrize("n_committed", range(5))
+def test_units_that_were_not_committed_are_not_there_and_are_done_again(
+    folder: Path, uninterrupted: dict[str, Any], n_committed: int
+) -> None:
+    committed = [name for name, _ in units()[:n_committed]]
+    with CorpusWriter(folder) as writer:
+        for name, events in units():
+            if len(committed) == n_committed and name == units()[n_committed][0]:
+                writer.commit()
+            writer.append(name, events)
+        assert writer.units == committed
+    with CorpusWriter(folder) as writer:
+        assert writer.units == committed
+    write(folder, units())
+    assert contents(folder) == uninterrupted
+
+
+def test_records_that_reached_the_database_before_their_commit_are_taken_back(
+    folder: Path, tmp_path: Path
+) -> None:
+    many: list[Event] = [record(f"{number:04d}", "g") for number in range(1500)]
+    parts: list[Unit] = [("first", [record("a", "a")]), ("many", many)]
+    append(folder, parts[:1])
+    with CorpusWriter(folder) as writer:
+        writer.append(*parts[1])
+    assert len(records(folder)) > 1  # what is queued is bounded
+    with CorpusWriter(folder) as writer:
+        assert writer.units == ["first"]
+    assert list(records(folder)) == [b"00000000_a"]
+    write(folder, parts)
+    write(tmp_path / "uninterrupted", parts)
+    assert contents(folder) == contents(tmp_path / "uninterrupted")
+
+
+def test_64_megabytes_are_committed_unasked(folder: Path) -> None:
+    half = encode_datum(Datum(bytes(1 << 25), 1, encoded=True))
+    with CorpusWriter(folder) as writer:
+        for key, expected in (("a", []), ("b", ["a", "b"]), ("c", ["a", "b"])):
+            writer.append(key, [Record(record(key, key).sample, half)])
+            assert writer.units == expected
+    with CorpusWriter(folder) as writer:
+        assert writer.units == ["a", "b"]
+    assert list(records(folder)) == [b"00000000_a", b"00000001_b"]
+
+
+def test_finishing_commits(folder: Path) -> None:
+    write(folder, units())
+    assert journal(folder) == [["inputs", "one", "nothing", "two", "three"]]
 
 
 def test_corpus_interrupted_after_its_end_comes_out_the_same(
@@ -269,9 +367,13 @@ def test_corpus_interrupted_after_its_end_comes_out_the_same(
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("commits", [True, False])
 @pytest.mark.parametrize("n_done", range(1, 5))
 def test_corpus_whose_writer_was_killed_within_a_unit_comes_out_the_same(
-    folder: Path, uninterrupted: dict[str, Any], n_done: int
+    folder: Path,
+    uninterrupted: dict[str, Any],
+    n_done: int,
+    commits: bool,  # noqa: FBT001
 ) -> None:
     def dying() -> Iterator[Event]:
         yield from units()[n_done][1][:-1]
@@ -281,12 +383,16 @@ def test_corpus_whose_writer_was_killed_within_a_unit_comes_out_the_same(
         with CorpusWriter(folder) as writer:
             for name, events in units()[:n_done]:
                 writer.append(name, events)
+            if commits:
+                writer.commit()
             writer.append(units()[n_done][0], dying())
 
     process = multiprocessing.get_context("fork").Process(target=child)
     process.start()
     process.join(30)
     assert process.exitcode == -signal.SIGKILL
+    with CorpusWriter(folder) as writer:
+        assert writer.units == [name for name, _ in units()[: n_done if commits else 0]]
     write(folder, units())
     assert contents(folder) == uninterrupted
 
@@ -300,8 +406,11 @@ def test_unit_that_failed_leaves_nothing_behind(
 
     with CorpusWriter(folder) as writer:
         writer.append(*units()[0])
+        writer.commit()
         with pytest.raises(StorageError, match="the part is cut short"):
             writer.append("one", failing())
+    with CorpusWriter(folder) as writer:
+        assert writer.units == ["inputs"]
     write(folder, units())
     assert contents(folder) == uninterrupted
 
@@ -345,8 +454,12 @@ def test_key_twice_is_refused(folder: Path, reopened: bool) -> None:  # noqa: FB
 
 
 def test_numbers_out_of_order_are_refused(folder: Path) -> None:
-    with CorpusWriter(folder) as writer, pytest.raises(StorageError, match="is out of order"):
+    with CorpusWriter(folder) as writer:
         writer.append("one", [record("a", "a", index=5), record("b", "b", index=4)])
+        with pytest.raises(StorageError, match="is out of order"):
+            writer.commit()
+    with CorpusWriter(folder) as writer:
+        assert writer.units == []
 
 
 @pytest.mark.parametrize("index", [10**8, None])
@@ -365,19 +478,21 @@ def part(tmp_path: Path) -> Path:
 
 
 def all_events() -> list[Event]:
-    return [event for _, events in units() for event in events]
+    made = FileMade({"path": "ä/a.mp4", "sha256": sha256("a"), "operations": [{"crf": 30}]})
+    return [*(event for _, events in units() for event in events), made]
 
 
-def write_part(path: Path) -> None:
-    with PartWriter(path) as writer:
+def write_part(path: Path, *, is_durable: bool = True) -> None:
+    with PartWriter(path, is_durable=is_durable) as writer:
         for event in all_events():
             writer.add(event)
 
 
-def test_part_reads_back_what_was_written(part: Path) -> None:
-    write_part(part)
+@pytest.mark.parametrize("is_durable", [True, False])
+def test_part_reads_back_what_was_written(part: Path, is_durable: bool) -> None:  # noqa: FBT001
+    write_part(part, is_durable=is_durable)
     assert list(read_part(part)) == all_events()
-    assert [path.name for path in part.parent.iterdir()] == ["unit.part"]
+    assert [path.name for path in part.parent.iterdir()] == [part.name]
 
 
 def test_part_without_values_gives_its_samples(part: Path) -> None:
@@ -394,6 +509,21 @@ def test_value_may_hold_any_bytes(part: Path) -> None:
         writer.add(record_of_it)
         writer.add(record("b", "b"))
     assert list(read_part(part)) == [record_of_it, record("b", "b")]
+
+
+def test_values_of_a_part_outlive_its_file(part: Path) -> None:
+    write_part(part)
+    events = list(read_part(part))
+    part.unlink()
+    assert events == all_events()
+
+
+def test_value_read_from_one_part_goes_into_another(part: Path) -> None:
+    write_part(part)
+    with PartWriter(part.with_name("again.part")) as writer:
+        for event in read_part(part):
+            writer.add(event)
+    assert part.with_name("again.part").read_bytes() == part.read_bytes()
 
 
 def test_part_has_no_name_before_it_is_whole(part: Path) -> None:

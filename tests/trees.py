@@ -16,8 +16,8 @@ from skimage.data import astronaut
 
 from hffkit.corpus.sources.listing import Listing
 from hffkit.corpus.units import Picture, Pictures, Video
+from hffkit.video.h264 import write_video
 from hffkit.workflows.build import BuildRequest, build, prepare
-from hffkit.workflows.demo import write_video
 
 Pixels = npt.NDArray[np.uint8]
 

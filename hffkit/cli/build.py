@@ -76,13 +76,7 @@ _COMMON = (
     options.seed,
     options.workers,
     click.option("--shard", type=options.Shard(), help="Build share I of N; then merge them."),
-    click.option(
-        "--max-failures",
-        type=click.IntRange(min=0),
-        default=0,
-        show_default=True,
-        help="Exit with 3 if more inputs than this could not be read.",
-    ),
+    options.max_failures,
     click.option(
         "--retry-failed",
         is_flag=True,
@@ -174,6 +168,8 @@ def _build(source: str, **arguments: Any) -> None:
 
     run = {name: arguments.pop(name) for name in _NOT_IN_REQUEST}
     methods = options.names(arguments.pop("methods", ()))
+    if arguments["size"] == "native":
+        arguments["size"] = None
     for name in ("real", "fake", "qualities"):
         if name in arguments:
             arguments[name] = options.names(arguments[name])

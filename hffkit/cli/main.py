@@ -6,6 +6,7 @@ import click
 
 from hffkit.cli.build import build
 from hffkit.cli.corpora import inspect, merge, pack, verify
+from hffkit.cli.degrade import degrade, mix
 from hffkit.cli.demo import demo
 from hffkit.errors import ArgumentError, HffkitError
 from hffkit.manifest.samples import printable
@@ -37,5 +38,5 @@ def main() -> None:
     """Build, post-process and judge corpora of real and fake faces."""
 
 
-for _command in (build, pack, inspect, verify, merge, demo):
+for _command in (build, pack, degrade, mix, inspect, verify, merge, demo):
     main.add_command(_command)

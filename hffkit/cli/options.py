@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
@@ -31,17 +31,17 @@ class Shard(click.ParamType[tuple[int, int]]):
         return int(match[1]), int(match[2])
 
 
-class Size(click.ParamType[int | None]):
+class Size(click.ParamType[int | Literal["native"]]):
     """`native`, or a side in pixels."""
 
     name = "native|PIXELS"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | None:
-        """Return the side, or None for native."""
-        if value == "native" or value is None:
-            return None
+    ) -> int | Literal["native"]:
+        """Return the side, or "native"."""
+        if value == "native":
+            return "native"
         if not str(value).isdigit():
             self.fail(f"{value!r} must be native or a number of pixels.", param, ctx)
         return int(value)
@@ -96,6 +96,17 @@ def out(default: str | None = None) -> Callable[[F], F]:
         **known,
         help="The corpus to write; it must not exist. Unfinished work lies in OUT.partial.",
     )
+
+
+def max_failures(command: F) -> F:
+    """Add --max-failures."""
+    return click.option(
+        "--max-failures",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Exit with 3 if more inputs than this could not be read.",
+    )(command)
 
 
 def as_json(command: F) -> F:

@@ -41,11 +41,20 @@ def corpus_text(path: Path, about: dict[str, Any]) -> str:
         "",
         f"{path}: {about['n_samples']} samples, {size}",
     ]
+    if about["verb"] == "degrade":
+        options = about["options"]
+        lines.append(f"operations on {options['stage']} pixels: {', '.join(options['ops'])}")
     if about.get("n_left_out"):
         lines.append(f"left out to meet the paper's totals: {about['n_left_out']}")
     lines += _failures(about["failures"], f"{path}/failures.jsonl")
     lines.append(f"content_sha256 {about['content_sha256']}")
     return "\n".join(lines)
+
+
+def folder_text(path: Path, about: dict[str, Any]) -> str:
+    """Return what a folder of files that was just written holds."""
+    lines = [f"{path}: {about['n_files']} files after {', '.join(about['ops'])}"]
+    return "\n".join(lines + _failures(about["failures"], f"{path}/failures.jsonl"))
 
 
 def estimate_text(found: "Estimate") -> str:

@@ -16,13 +16,14 @@ from hffkit.corpus.alignment import (
 )
 from hffkit.corpus.faces import Boxes, crop, fits, overlap, read_boxes
 from hffkit.corpus.pictures import Sink
-from hffkit.corpus.units import Family, Settings, Video, store
+from hffkit.corpus.units import Family, Settings, Video
 from hffkit.errors import VideoError
 from hffkit.imaging import Image, grey
 from hffkit.manifest.failures import Failure, Kind
 from hffkit.manifest.samples import Box, Sample
 from hffkit.storage.parts import Record, VideoBoxes
-from hffkit.video import Clip, Frame, VideoFile, common_numbers, open_clip
+from hffkit.storage.record import store
+from hffkit.video.clips import Clip, Frame, VideoFile, common_numbers, open_clip
 
 _TARGET = ""  # name of the target's reference, beside those of the methods
 _MIN_OVERLAP = 0.5  # median IoU under which boxes of the target do not fit a derived video

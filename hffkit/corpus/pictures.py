@@ -4,12 +4,13 @@ import hashlib
 from typing import Protocol
 
 from hffkit.corpus.faces import crop, find_in_picture
-from hffkit.corpus.units import Pictures, Settings, store
+from hffkit.corpus.units import Pictures, Settings
 from hffkit.errors import ImageError
 from hffkit.imaging import decode, read_bytes
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample
 from hffkit.storage.parts import Event, Record
+from hffkit.storage.record import store
 
 
 class Sink(Protocol):

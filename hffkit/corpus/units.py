@@ -10,11 +10,8 @@ from typing import Literal
 
 from hffkit.corpus.faces import FaceRule
 from hffkit.corpus.frames import FramePlan
-from hffkit.errors import ArgumentError
-from hffkit.imaging import Image, encode_png, pixels_sha256, resize
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.samples import Split
-from hffkit.storage.datum import Datum, encode_datum, raw_datum
 
 PICTURES_PER_UNIT = 256
 Crop = Literal["face", "none"]
@@ -105,16 +102,16 @@ def identity(unit: Unit, root: Path) -> str:
     """
     digest = hashlib.blake2b(json.dumps(asdict(unit), sort_keys=True).encode(), digest_size=16)
     for path in unit.paths:
-        digest.update(f"{_size_and_time(root / path)}\n".encode())
+        digest.update(f"{size_and_time(root / path)}\n".encode())
     return digest.hexdigest()
 
 
 def weight(unit: Unit, root: Path) -> int:
     """Return the bytes that a unit reads, to begin with the longest work."""
-    return sum(_size_and_time(root / path)[0] for path in unit.paths)
+    return sum(size_and_time(root / path)[0] for path in unit.paths)
 
 
-def _size_and_time(path: Path) -> tuple[int, int]:
+def size_and_time(path: Path) -> tuple[int, int]:
     """Return bytes and last change of a file, or of all files of a folder of frames."""
     try:
         files = os.scandir(path) if path.is_dir() else [path]
@@ -122,32 +119,3 @@ def _size_and_time(path: Path) -> tuple[int, int]:
     except OSError:
         return 0, 0  # the worker will report it
     return sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A sample's record and its digests."""
-
-    value: bytes
-    sha256: str
-    pixels_sha256: str
-
-
-def store(image: Image, original: bytes | None, label: int, size: int | None) -> Stored:
-    """Return the record of one sample.
-
-    Native (`size` None): the original file's bytes where it is whole, else a PNG of `image`.
-    Packed: raw pixels, resized to `size` as convert_imageset does.
-    """
-    if size is not None:
-        image = resize(image, size)
-        datum = raw_datum(image, label)
-    else:
-        datum = Datum(encode_png(image) if original is None else original, label, encoded=True)
-    return Stored(encode_datum(datum), hashlib.sha256(datum.data).hexdigest(), pixels_sha256(image))
-
-
-def check_size(size: int | None) -> None:
-    """Raise ArgumentError unless `size` is a sensible side in pixels."""
-    if size is not None and not 1 <= size <= 4096:
-        raise ArgumentError(f"--size must be native or 1 to 4096 px, got {size}.")

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -54,13 +54,17 @@ class Sample:
 
     def to_line(self) -> str:
         """Return the sample as one line of JSON: sorted keys, UTF-8, LF at the end."""
-        return json_line(asdict(self))
+        return json_line(self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values; `from_json` reads them back."""
+        return {name: getattr(self, name) for name in _FIELDS}
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "Sample":
         """Return the sample of one parsed line; unknown and missing fields are errors."""
-        if set(row) != _FIELDS:
-            wrong = sorted(set(row) ^ _FIELDS)
+        if row.keys() != _FIELDS:
+            wrong = sorted(row.keys() ^ _FIELDS)
             raise ManifestError(f"a sample has missing or unknown fields: {', '.join(wrong)}.")
         if row["split"] not in SPLITS:
             raise ManifestError(f"split must be one of {', '.join(SPLITS)}, got {row['split']!r}.")
@@ -78,7 +82,7 @@ class Sample:
 
 
 _SHA256_BYTES = 32
-_FIELDS = {field.name for field in dataclasses.fields(Sample)}
+_FIELDS = frozenset(field.name for field in dataclasses.fields(Sample))
 
 
 def json_line(row: dict[str, Any]) -> str:
@@ -104,31 +108,45 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
         If the file is not there or a line is no JSON object.
     """
     try:
-        with path.open(encoding="utf-8") as lines:
+        with path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
-                try:
-                    row = json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise ManifestError(f"{path}:{number}: no JSON: {error}.") from error
-                if not isinstance(row, dict):
-                    raise ManifestError(f"{path}:{number}: must be a JSON object, got {row!r}.")
-                yield row
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{path}: must be UTF-8: {error}.") from error
+                yield _json_of_line(line, f"{path}:{number}")
     except OSError as error:
         raise ManifestError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
+def _json_of_line(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{where}: must be UTF-8: {error}.") from error
+    except json.JSONDecodeError as error:
+        raise ManifestError(f"{where}: no JSON: {error}.") from error
+    if not isinstance(row, dict):
+        raise ManifestError(f"{where}: must be a JSON object, got {row!r}.")
+    return row
+
+
+def sample_of_line(line: bytes, where: str) -> Sample:
+    """Return the sample of one line of a manifest; `where` that is goes into a ManifestError."""
+    row = _json_of_line(line, where)
+    try:
+        sample = Sample.from_json(row)
+    except ManifestError as error:
+        raise ManifestError(f"{where}: {error}") from error
+    if sample.index is None:
+        raise ManifestError(f"{where}: the sample has no index.")
+    return sample
+
+
 def read_manifest(path: Path) -> Iterator[Sample]:
     """Yield the samples of a manifest in order, without holding them in memory."""
-    for number, row in enumerate(read_json_lines(path), 1):
-        try:
-            sample = Sample.from_json(row)
-        except ManifestError as error:
-            raise ManifestError(f"{path}:{number}: {error}") from error
-        if sample.index is None:
-            raise ManifestError(f"{path}:{number}: the sample has no index.")
-        yield sample
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                yield sample_of_line(line, f"{path}:{number}")
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
 def leak(group: str, one: tuple[str, Split], other: tuple[str, Split]) -> ManifestError:

@@ -1,49 +1,78 @@
 """Contact sheets: rows of pictures under titles."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
-from hffkit.imaging import Image
+from hffkit.errors import StorageError
+from hffkit.imaging import Image, encode_png
 
-_TILE = 112  # px
-_GAP = 4
+_GAP = 4  # px
 _TITLE = 26
+_CAPTION = 17
 _INK, _FRAME = (20, 20, 20), 225
 
 
-def contact_sheet(rows: Sequence[tuple[str, Sequence[Image]]], *, columns: int) -> Image:
-    """Return an (H, W, 3) RGB sheet: for each row a title and up to `columns` pictures.
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A picture with a line of text under it."""
+
+    caption: str
+    image: Image
+
+
+def contact_sheet(
+    rows: Sequence[tuple[str, Sequence[Tile]]], *, columns: int, tile: int = 112
+) -> Image:
+    """Return an (H, W, 3) RGB sheet: for each row a title and up to `columns` tiles of `tile` px.
 
     Pictures keep their aspect; smaller ones are enlarged without smoothing, so pixels stay visible.
+    Captions take room only where there are some.
     """
-    width = _GAP + columns * (_TILE + _GAP)
-    height = _GAP + len(rows) * (_TITLE + _TILE + _GAP)
-    canvas = np.full((height, width, 3), 255, np.uint8)
-    for number, (_, images) in enumerate(rows):
-        top = _GAP + number * (_TITLE + _TILE + _GAP) + _TITLE
-        for column, image in enumerate(images[:columns]):
-            left = _GAP + column * (_TILE + _GAP)
-            canvas[top : top + _TILE, left : left + _TILE] = _tile(image)
+    foot = _CAPTION if any(item.caption for _, items in rows for item in items) else 0
+    pitch = _TITLE + tile + foot + _GAP
+    canvas = np.full((_GAP + len(rows) * pitch, _GAP + columns * (tile + _GAP), 3), 255, np.uint8)
+    for number, (_, items) in enumerate(rows):
+        top = _GAP + number * pitch + _TITLE
+        for column, item in enumerate(items[:columns]):
+            left = _GAP + column * (tile + _GAP)
+            canvas[top : top + tile, left : left + tile] = _square(item.image, tile)
     page = PillowImage.fromarray(canvas)
     draw = ImageDraw.Draw(page)
-    font = ImageFont.load_default(15)
-    for number, (title, _) in enumerate(rows):
-        at = (_GAP + 2, _GAP + number * (_TITLE + _TILE + _GAP) + 4)
-        draw.text(at, title, fill=_INK, font=font)
+    large, small = ImageFont.load_default(15), ImageFont.load_default(12)
+    for number, (title, items) in enumerate(rows):
+        top = _GAP + number * pitch
+        draw.text((_GAP + 2, top + 4), title, fill=_INK, font=large)
+        for column, item in enumerate(items[:columns]):
+            at = (_GAP + column * (tile + _GAP) + 2, top + _TITLE + tile + 1)
+            draw.text(at, item.caption, fill=_INK, font=small)
     return np.asarray(page)
 
 
-def _tile(image: Image) -> Image:
+def write_sheet(path: Path, sheet: Image) -> None:
+    """Write a contact sheet as PNG; an older one is replaced once the new one is whole."""
+    if path.is_dir():
+        raise StorageError(f"{path}: a folder. Name a PNG file as --out.")
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        temporary.write_bytes(encode_png(sheet))
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror}.") from None
+
+
+def _square(image: Image, side: int) -> Image:
     height, width = image.shape[:2]
-    scale = _TILE / max(height, width)
+    scale = side / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
     small = cv2.resize(image, size, interpolation=way)
-    tile = np.full((_TILE, _TILE, 3), _FRAME, np.uint8)
-    top, left = (_TILE - size[1]) // 2, (_TILE - size[0]) // 2
+    tile = np.full((side, side, 3), _FRAME, np.uint8)
+    top, left = (side - size[1]) // 2, (side - size[0]) // 2
     tile[top : top + size[1], left : left + size[0]] = small
     return tile

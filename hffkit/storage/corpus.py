@@ -69,7 +69,9 @@ class Recipe:
 class Digests:
     """The three digests of a corpus, each over its records in key order.
 
-    - content: length of the key (4 bytes, big-endian), key, length of the value (8 bytes), value;
+    - content: length of the key (4 bytes, big-endian), key, the Datum's channels, height, width,
+      label and encoded flag in ASCII ("3 128 128 4 0"), the 32 bytes of the sample's own sha256,
+      which is that of the Datum's data;
     - pixels: length of the key, key, the 32 bytes of the sample's own pixels_sha256;
     - sources: the sample's source path in UTF-8, a zero byte, the 32 bytes of source_sha256.
     """
@@ -78,11 +80,12 @@ class Digests:
     pixels: Any = field(default_factory=hashlib.sha256)
     sources: Any = field(default_factory=hashlib.sha256)
 
-    def add(self, sample: Sample, key: bytes, value: bytes) -> None:
-        """Take in the next record."""
+    def add(self, sample: Sample, key: bytes, value: bytes | memoryview) -> None:
+        """Take in the next record; a value that is no Datum is a StorageError."""
         head = len(key).to_bytes(4, "big") + key
-        self.content.update(head + len(value).to_bytes(8, "big"))
-        self.content.update(value)
+        datum = decode_datum(value)
+        shape = f"{datum.channels} {datum.height} {datum.width} {datum.label} {datum.encoded:d}"
+        self.content.update(head + shape.encode() + bytes.fromhex(sample.sha256))
         self.pixels.update(head + bytes.fromhex(sample.pixels_sha256))
         source = sample.source.encode("utf-8", "surrogateescape")  # a path's own bytes
         self.sources.update(source + b"\0" + bytes.fromhex(sample.source_sha256))
@@ -139,6 +142,14 @@ class Corpus:
     def samples(self) -> Iterator[Sample]:
         """Yield the samples in manifest order, which is key order."""
         return read_manifest(self.path / MANIFEST_FILE)
+
+    def line_starts(self) -> Iterator[int]:
+        """Yield the byte at which each line of the manifest begins."""
+        start = 0
+        with (self.path / MANIFEST_FILE).open("rb") as lines:
+            for line in lines:
+                yield start
+                start += len(line)
 
     def datum(self, sample: Sample) -> Datum:
         """Return the record of a sample."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hffkit.errors import StorageError
-from hffkit.imaging import Image, decode
+from hffkit.imaging import Image, bgr_planes, decode
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -49,9 +49,8 @@ class Datum:
 
 def raw_datum(image: Image, label: int) -> Datum:
     """Return an (H, W, 3) RGB image as raw C, H, W blue-green-red pixels."""
-    height, width, channels = image.shape
-    data = np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1)).tobytes()
-    return Datum(data, label, encoded=False, channels=channels, height=height, width=width)
+    height, width = image.shape[:2]
+    return Datum(bgr_planes(image), label, encoded=False, channels=3, height=height, width=width)
 
 
 def encode_datum(datum: Datum) -> bytes:
@@ -138,6 +137,8 @@ def _varint(value: int) -> bytes:
 
 
 def _read_varint(view: memoryview, at: int) -> tuple[int, int]:
+    if at < len(view) and view[at] < 0x80:  # nearly always
+        return view[at], at + 1
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(view):

@@ -135,7 +135,7 @@ class LmdbWriter:
         except (lmdb.Error, OSError) as error:
             raise StorageError(f"{path}: cannot be written: {error}") from None
         self._path = path
-        self._batch: list[tuple[bytes, bytes]] = []
+        self._batch: list[tuple[bytes, bytes | memoryview]] = []
         self._batch_bytes = 0
 
     def __enter__(self) -> "LmdbWriter":
@@ -149,7 +149,7 @@ class LmdbWriter:
         with self._env.begin() as transaction:
             yield from transaction.cursor()
 
-    def put(self, key: bytes, value: bytes) -> None:
+    def put(self, key: bytes, value: bytes | memoryview) -> None:
         """Queue one record; keys must ascend."""
         self._batch.append((key, value))
         self._batch_bytes += len(value)

@@ -5,15 +5,18 @@ Datum, as many as the line says. The last line is {"end": true}.
 """
 
 import json
+import mmap
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from hffkit.errors import StorageError
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Box, Sample, json_line
+
+_BUFFER_BYTES = 1 << 20  # a few records in one write
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class Record:
     """A sample and the Datum message stored for it; None where only samples were asked for."""
 
     sample: Sample
-    value: bytes | None
+    value: bytes | memoryview | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +35,26 @@ class VideoBoxes:
     boxes: dict[int, Box]
 
 
-Event = Record | Failure | VideoBoxes
+@dataclass(frozen=True, slots=True)
+class FileMade:
+    """A file that was written beside the part, and what is known of it."""
+
+    about: dict[str, Any]
+
+
+Event = Record | Failure | VideoBoxes | FileMade
 
 
 class PartWriter:
-    """Writes one part; leaving the block after an error leaves nothing behind."""
+    """Writes one part; leaving the block after an error leaves nothing behind.
 
-    def __init__(self, path: Path) -> None:
+    A part outlives its process, and if it `is_durable` also a loss of power.
+    """
+
+    def __init__(self, path: Path, *, is_durable: bool = True) -> None:
         """Begin the part that will be called `path`."""
         self._path = path
+        self._is_durable = is_durable
         self._temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         self._file: IO[bytes]
         self.n_unreadable = 0
@@ -48,7 +62,7 @@ class PartWriter:
 
     def __enter__(self) -> "PartWriter":
         try:
-            self._file = self._temporary.open("wb")
+            self._file = self._temporary.open("wb", buffering=_BUFFER_BYTES)
         except OSError as error:
             raise _cannot_write(self._temporary, error) from None
         return self
@@ -58,7 +72,8 @@ class PartWriter:
             if kind is None:
                 self._write(b'{"end":true}\n')
                 self._file.flush()
-                os.fsync(self._file.fileno())
+                if self._is_durable:
+                    os.fsync(self._file.fileno())
             self._file.close()
             if kind is None:
                 self._temporary.replace(self._path)
@@ -68,18 +83,20 @@ class PartWriter:
             self._temporary.unlink(missing_ok=True)
 
     def add(self, event: Event) -> None:
-        """Append a record, a failure or a video's boxes."""
+        """Append what was made of an input, or why nothing was."""
         if isinstance(event, Record):
             if event.value is None:
                 raise ValueError("a record without a value cannot be stored")
-            row = {"sample": asdict(event.sample), "bytes": len(event.value)}
+            row = {"sample": event.sample.to_json(), "bytes": len(event.value)}
             self._write(json_line(row).encode())
             self._write(event.value)
         elif isinstance(event, Failure):
             self.n_unreadable += event.kind == "unreadable"
             self._write(json_line({"failure": asdict(event)}).encode())
-        else:
+        elif isinstance(event, VideoBoxes):
             self._write(json_line({"video": event.video, "boxes": event.boxes}).encode())
+        else:
+            self._write(json_line({"file": event.about}).encode())
 
     def mark(self) -> int:
         """Return a place that `rewind` can go back to."""
@@ -93,7 +110,7 @@ class PartWriter:
         self._file.truncate()
         self.n_unreadable = self._marked[mark]
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes | memoryview) -> None:
         try:
             self._file.write(data)
         except OSError as error:
@@ -110,24 +127,28 @@ def read_part(path: Path, *, with_values: bool = True) -> Iterator[Event]:
     """
     cut_short = StorageError(f"{path}: cut short. Delete it and run the same command again.")
     with path.open("rb") as file:
-        for line in file:
-            if not line.endswith(b"\n"):
+        if not file.seek(0, os.SEEK_END):
+            raise cut_short
+        view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # closed by its last reader
+    at = 0
+    while end := view.find(b"\n", at) + 1:
+        row = json.loads(view[at:end])
+        at = end
+        if "sample" in row:
+            at += row["bytes"]
+            if at > len(view):
                 raise cut_short
-            row = json.loads(line)
-            if "sample" in row:
-                value = file.read(row["bytes"]) if with_values else None
-                if value is None:
-                    file.seek(row["bytes"], os.SEEK_CUR)
-                elif len(value) < row["bytes"]:
-                    raise cut_short
-                yield Record(Sample.from_json(row["sample"]), value)
-            elif "failure" in row:
-                yield Failure(**row["failure"])
-            elif "video" in row:
-                boxes = {int(frame): (x, y, s) for frame, (x, y, s) in row["boxes"].items()}
-                yield VideoBoxes(row["video"], boxes)
-            else:
-                return
+            value = memoryview(view)[end:at] if with_values else None
+            yield Record(Sample.from_json(row["sample"]), value)
+        elif "failure" in row:
+            yield Failure(**row["failure"])
+        elif "video" in row:
+            boxes = {int(frame): (x, y, s) for frame, (x, y, s) in row["boxes"].items()}
+            yield VideoBoxes(row["video"], boxes)
+        elif "file" in row:
+            yield FileMade(row["file"])
+        else:
+            return
     raise cut_short
 
 

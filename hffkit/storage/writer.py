@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,13 +32,14 @@ from hffkit.storage.parts import Event, Record, VideoBoxes
 
 _TEXTS = (MANIFEST_FILE, FAILURES_FILE, BOXES_FILE)
 JOURNAL_FILE = "journal.jsonl"
+_COMMIT_BYTES = 1 << 26  # of records: seldom enough that syncing costs little
 _MAX_INDEX = 10**8 - 1  # eight digits: keys sort as numbers up to here
 
 
 class CorpusWriter:
     """Writes a corpus folder unit by unit.
 
-    After each unit a journal line says how far every file is good; a writer that opens the same
+    After some units a journal line says how far every file is good; a writer that opens the same
     folder again cuts the files back to that line and goes on behind it.
     """
 
@@ -47,6 +49,8 @@ class CorpusWriter:
         self._lmdb = LmdbWriter(folder)
         self._journal = folder / JOURNAL_FILE
         self.units: list[str] = []  # what is durable, in order
+        self._waiting: list[str] = []  # units taken in since
+        self._waiting_bytes = 0
         self._sizes = dict.fromkeys(_TEXTS, 0)
         self._last_key = b""
         self._next_index = 0
@@ -72,7 +76,7 @@ class CorpusWriter:
         )
         whole = [json.loads(line) for line in lines if line.endswith(b"\n")]
         if whole:
-            self.units = [row["unit"] for row in whole]
+            self.units = [unit for row in whole for unit in row["units"]]
             self._sizes = whole[-1]["sizes"]
             self._last_key = whole[-1]["last_key"].encode()
         if len(whole) < len(lines):  # the last line was cut off by a crash
@@ -90,7 +94,10 @@ class CorpusWriter:
     def append(
         self, unit: str, events: Iterable[Event], keep: Callable[[Sample], bool] | None = None
     ) -> None:
-        """Take in one unit: number its samples, write its records, make all of it durable."""
+        """Take in one unit: number its samples, write its records.
+
+        It is durable once `units` has it: after `commit`, or when enough has come together.
+        """
         try:
             for event in events:
                 if isinstance(event, Record):
@@ -98,21 +105,39 @@ class CorpusWriter:
                         self._put(event)
                 elif isinstance(event, Failure):
                     self._write(FAILURES_FILE, event.to_line())
-                else:
+                elif isinstance(event, VideoBoxes):
                     self._write_boxes(event)
+                else:
+                    raise TypeError(f"a corpus holds no {type(event).__name__}")
+        except OSError as error:
+            raise self._cannot_write(error) from None
+        self._waiting.append(unit)
+        if self._waiting_bytes >= _COMMIT_BYTES:
+            self.commit()
+
+    def commit(self) -> None:
+        """Make durable what was taken in."""
+        if not self._waiting:
+            return
+        try:
             self._lmdb.flush()
             for file in self._files.values():
                 file.flush()
                 os.fsync(file.fileno())
             self._sizes = {name: file.tell() for name, file in self._files.items()}
-            row = {"unit": unit, "sizes": self._sizes, "last_key": self._last_key.decode()}
+            row = {
+                "units": self._waiting,
+                "sizes": self._sizes,
+                "last_key": self._last_key.decode(),
+            }
             with self._journal.open("a", encoding="utf-8") as journal:
                 journal.write(json_line(row))
                 journal.flush()
                 os.fsync(journal.fileno())
         except OSError as error:
             raise self._cannot_write(error) from None
-        self.units.append(unit)
+        self.units += self._waiting
+        self._waiting, self._waiting_bytes = [], 0
 
     def _cannot_write(self, error: OSError) -> StorageError:
         return StorageError(
@@ -123,15 +148,16 @@ class CorpusWriter:
     def _put(self, record: Record) -> None:
         sample = record.sample
         if sample.index is None:
-            sample = _with_index(sample, self._next_index)
+            sample = replace(sample, index=self._next_index)
         if sample.index is None or sample.index > _MAX_INDEX or record.value is None:
             raise StorageError(f"{self._folder}: a corpus holds at most {_MAX_INDEX + 1} records.")
         self._last_key = sample.lmdb_key
         self._lmdb.put(self._last_key, record.value)
+        self._waiting_bytes += len(record.value)
         self._write(MANIFEST_FILE, sample.to_line())
         self._count(sample, self._last_key, record.value)
 
-    def _count(self, sample: Sample, key: bytes, value: bytes) -> None:
+    def _count(self, sample: Sample, key: bytes, value: bytes | memoryview) -> None:
         self._guard.check(sample)
         self._digests.add(sample, key, value)
         self._counts[sample.cls, sample.split] += 1
@@ -147,6 +173,7 @@ class CorpusWriter:
 
     def finish(self, recipe: Recipe, extra: dict[str, Any] | None = None) -> dict[str, Any]:
         """Write corpus.json and return it; the folder is then a corpus but for its name."""
+        self.commit()
         try:
             at_start = self._files[BOXES_FILE].tell() == 0
             self._write(BOXES_FILE, "{}\n" if at_start else "\n}\n")
@@ -174,8 +201,3 @@ class CorpusWriter:
             **self._digests.to_json(),
             **extra,
         }
-
-
-def _with_index(sample: Sample, index: int) -> Sample:
-    row = {name: getattr(sample, name) for name in sample.__slots__}
-    return Sample(**{**row, "index": index})

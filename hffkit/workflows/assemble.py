@@ -1,7 +1,8 @@
 """From units to one corpus: spread the work, then let a single writer put it together in order."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -11,7 +12,7 @@ from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample
 from hffkit.storage.corpus import FAILURES_FILE, Recipe
 from hffkit.storage.partial import Partial, write_durably
-from hffkit.storage.parts import Event, Record, read_part
+from hffkit.storage.parts import Record, read_part
 from hffkit.storage.writer import CorpusWriter
 from hffkit.workflows.engine import Job, Work, longest_first, run
 from hffkit.workflows.progress import Progress
@@ -36,6 +37,7 @@ class Plan(Generic[T]):
     counted: str  # what the progress bar counts
     failures: Sequence[Failure] = ()
     surplus: Surplus | None = None
+    streams: bool = False  # parts are written at once, and short-lived: no input can change
     seed: Callable[[Sequence[Job[T]]], None] | None = None  # writes parts that are known already
 
 
@@ -45,7 +47,10 @@ def assemble(out: Path, recipe: Recipe, plan: Plan[T], *, n_workers: int) -> dic
     Everything happens in `out`.partial. Run again after any interruption it goes on where it was.
     """
     with Partial(out, recipe.to_json(), replaces=plan.seed is not None) as partial:
-        jobs = [Job(unit, partial.part(plan.name(unit)), plan.size(unit)) for unit in plan.units]
+        jobs = [
+            Job(unit, partial.part(plan.name(unit)), plan.size(unit), not plan.streams)
+            for unit in plan.units
+        ]
         if plan.seed is not None:
             plan.seed(jobs)
         with CorpusWriter(partial.corpus) as writer:
@@ -55,28 +60,79 @@ def assemble(out: Path, recipe: Recipe, plan: Plan[T], *, n_workers: int) -> dic
                     f"{partial.path}: the inputs changed while they were put together. Delete it "
                     "and run the command again."
                 )
-            written = set(writer.units)
-            _work(plan, [job for job in jobs if job.part.stem not in written], n_workers)
-            left_out = _left_out(partial, plan.surplus, jobs)
-            _write(writer, plan, jobs, left_out)
+            left_out = _work(partial, plan, writer, jobs, n_workers)
             about = writer.finish(recipe, {"n_left_out": len(left_out)} if left_out else None)
             if not about["n_samples"] and recipe.shard is None:
                 raise StorageError(
                     f"{out}: not one sample came of it ({about['failures']}); "
-                    f"{partial.corpus / FAILURES_FILE} says why for each input."
+                    f"{partial.corpus / FAILURES_FILE} says why for each input. Mend that, delete "
+                    f"{partial.path} and run the command again."
                 )
         partial.publish()
     return about
 
 
-def _work(plan: Plan[T], jobs: Sequence[Job[T]], n_workers: int) -> None:
+def _work(
+    partial: Partial, plan: Plan[T], writer: CorpusWriter, jobs: Sequence[Job[T]], n_workers: int
+) -> set[str]:
+    """Do what is to be done, write all of it, and return the keys that were left out.
+
+    What is written cannot be taken back, so parts wait for the last one where an input may still
+    be replaced, or where all of them decide what is left out.
+    """
+    merged = _Merge(writer, plan, jobs)
     weights = {job.part: plan.weight(job.unit) for job in jobs}
-    n_done = sum(job.size for job in jobs if job.part.exists())
-    total = sum(job.size for job in jobs)
-    with Progress(total, unit=plan.counted, label=plan.label) as progress:
-        progress.step(n_done)
-        for done in run(longest_first(jobs, weights), plan.work, n_workers=n_workers):
+    with Progress(sum(job.size for job in jobs), unit=plan.counted, label=plan.label) as progress:
+        progress.step(sum(job.size for job in jobs if merged.has(job) or job.part.exists()))
+        rest = [job for job in jobs if not merged.has(job)]
+        for done in run(longest_first(rest, weights), plan.work, n_workers=n_workers):
             progress.step(done.size, done.failures)
+            if plan.streams:
+                merged.write_finished()
+    left_out = _left_out(partial, plan.surplus, jobs)
+    with Progress(len(merged.queue), unit="parts", label="write") as progress:
+        merged.write_finished(left_out, progress)
+    if merged.queue:
+        raise StorageError(f"{merged.queue[0]}: was removed meanwhile. Run the same command again.")
+    return left_out
+
+
+class _Merge:
+    """Finished parts on their way into the corpus, in order; a part goes when it is durable."""
+
+    def __init__(self, writer: CorpusWriter, plan: Plan[T], jobs: Sequence[Job[T]]) -> None:
+        self._writer = writer
+        self._durable = set(writer.units)
+        self._parts = {job.part.stem: job.part for job in jobs}
+        self.queue = deque(job.part for job in jobs if job.part.stem not in self._durable)
+        for name, part in self._parts.items():
+            if plan.streams or name in self._durable:  # not durable, or a crash came between
+                part.unlink(missing_ok=True)
+        if _FIRST not in self._durable:
+            writer.append(_FIRST, plan.failures)
+
+    def has(self, job: Job[T]) -> bool:
+        return job.part.stem in self._durable
+
+    def write_finished(
+        self, left_out: Collection[str] = (), progress: Progress | None = None
+    ) -> None:
+        """Write the parts that are there, up to the first that is not."""
+        while self.queue and self.queue[0].exists():
+            part = self.queue.popleft()
+            self._writer.append(part.stem, read_part(part), lambda s: s.key not in left_out)
+            self._delete_durable()
+            if progress is not None:
+                progress.step(1)
+        if not self.queue:
+            self._writer.commit()
+            self._delete_durable()
+
+    def _delete_durable(self) -> None:
+        for name in self._writer.units[len(self._durable) :]:
+            if name in self._parts:
+                self._parts[name].unlink(missing_ok=True)
+            self._durable.add(name)
 
 
 def _left_out(partial: Partial, surplus: Surplus | None, jobs: Sequence[Job[T]]) -> set[str]:
@@ -99,19 +155,3 @@ def _samples(parts: Iterable[Path]) -> Iterator[Sample]:
         for event in read_part(part, with_values=False):
             if isinstance(event, Record):
                 yield event.sample
-
-
-def _write(writer: CorpusWriter, plan: Plan[T], jobs: Sequence[Job[T]], left_out: set[str]) -> None:
-    def keep(sample: Sample) -> bool:
-        return sample.key not in left_out
-
-    written = set(writer.units)
-    if _FIRST not in written:
-        first: Sequence[Event] = list(plan.failures)
-        writer.append(_FIRST, first)
-    with Progress(len(jobs), unit="parts", label="write") as progress:
-        for job in jobs:
-            if job.part.stem not in written:
-                writer.append(job.part.stem, read_part(job.part), keep)
-            job.part.unlink(missing_ok=True)
-            progress.step(1)

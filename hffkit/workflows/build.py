@@ -19,13 +19,14 @@ from hffkit.corpus.sources.folders import read_celeba, read_faces_hq, read_folde
 from hffkit.corpus.sources.listing import Listing, SourceOptions, check_groups
 from hffkit.corpus.sources.lists import read_celeb_df, read_dfdc, read_list
 from hffkit.corpus.trim import surplus
-from hffkit.corpus.units import Crop, Pictures, Settings, Unit, check_size, identity, weight
+from hffkit.corpus.units import Crop, Pictures, Settings, Unit, identity, weight
 from hffkit.errors import ArgumentError, CorpusError
 from hffkit.manifest.samples import SPLITS, split_named
 from hffkit.manifest.splits import SplitRatio
 from hffkit.storage.corpus import Corpus, Recipe
 from hffkit.storage.partial import restore
 from hffkit.storage.parts import PartWriter, Record, read_part
+from hffkit.storage.record import check_size
 from hffkit.workflows.assemble import Plan, Surplus, assemble
 from hffkit.workflows.retry import check_retry, seed_parts
 from hffkit.workflows.versions import versions
@@ -189,7 +190,7 @@ def build(
             "keeps_index": keeps_index(listing),
             "listing": None if shard is None else listing_digest(listing),
         },
-        versions=versions(),
+        versions=versions("dlib"),
         shard=shard,
     )
     seed = None

@@ -18,6 +18,14 @@ def open_corpora(names: Sequence[str]) -> list[Corpus]:
         If a name leads to no corpus, or two of them differ in layout, size or labels.
     """
     corpora = [Corpus(path) for name in names for path in _paths(name)]
+    check_alike(corpora)
+    for corpus in corpora:
+        len(corpus.records)  # opens it: one that was cut short fails now, not record by record
+    return corpora
+
+
+def check_alike(corpora: Sequence[Corpus]) -> None:
+    """Raise StorageError if corpora differ in layout, size or labels, or their classes clash."""
     first = corpora[0].recipe
     for corpus in corpora[1:]:
         recipe = corpus.recipe
@@ -28,7 +36,6 @@ def open_corpora(names: Sequence[str]) -> list[Corpus]:
                     f"{getattr(recipe, what)!r} and {getattr(first, what)!r}."
                 )
     joint_classes(corpora)
-    return corpora
 
 
 def _paths(name: str) -> list[Path]:

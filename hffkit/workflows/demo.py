@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from hffkit.errors import CorpusError
 from hffkit.imaging import Image
 from hffkit.manifest.seeds import rng_for
+from hffkit.video.h264 import write_video
 
 # Two videos of an official pair in each split.
 PAIRS = (("054", "071"), ("672", "720"), ("953", "974"))
@@ -55,24 +55,6 @@ def fabricate(root: Path, pairs: Sequence[tuple[str, str]] = PAIRS) -> int:
                     write_video(path, _moving(picture, target), crf=crf)
                     n_clips += 1
     return n_clips
-
-
-def write_video(path: Path, frames: Iterator[Image] | Sequence[Image], *, crf: int) -> None:
-    """Write (H, W, 3) RGB frames of even size as H.264 at a constant rate factor, 25 a second.
-
-    libx264 runs in one thread, so that the same frames give the same bytes.
-    """
-    with av.open(str(path), "w") as container:
-        stream: Any = None
-        for image in frames:
-            if stream is None:
-                stream = container.add_stream("libx264", rate=25)
-                stream.width, stream.height = image.shape[1], image.shape[0]
-                stream.pix_fmt = "yuv420p"
-                stream.options = {"crf": str(crf), "threads": "1", "preset": "medium"}
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        if stream is not None:
-            container.mux(stream.encode())
 
 
 def _portrait() -> Image:

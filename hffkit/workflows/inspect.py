@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hffkit.errors import ImageError, StorageError
-from hffkit.imaging import Image, encode_png
+from hffkit.errors import ImageError
+from hffkit.imaging import Image
 from hffkit.manifest.failures import Failure, read_failures
 from hffkit.manifest.samples import SPLITS, Sample
 from hffkit.manifest.seeds import rank
-from hffkit.reports.sheet import contact_sheet
+from hffkit.reports.sheet import Tile, contact_sheet, write_sheet
 from hffkit.storage.corpus import FAILURES_FILE, Corpus
 from hffkit.workflows.corpora import joint_classes, open_corpora
 
@@ -89,9 +89,10 @@ def inspect(names: Sequence[str], sheet: Path | None, *, columns: int = 12) -> I
         )
         total = sum(rows[-1].samples.values())
         polarity = "fake" if face_class.is_fake else "real"
-        pictures.append((f"{face_class.id}  {name}  ({polarity}, {total:,} samples)", images))
+        title = f"{face_class.id}  {name}  ({polarity}, {total:,} samples)"
+        pictures.append((title, [Tile("", image) for image in images]))
     if sheet is not None:
-        _write(sheet, contact_sheet(pictures, columns=columns))
+        write_sheet(sheet, contact_sheet(pictures, columns=columns))
     failures = [f for corpus in corpora for f in read_failures(corpus.path / FAILURES_FILE)]
     return Inspection(
         corpora=[str(corpus.path) for corpus in corpora],
@@ -121,14 +122,3 @@ def _sizes(images: Sequence[Image]) -> str:
     if len(shapes) == 1:
         return f"{width}x{height}"
     return f"{width}x{height} to {widest}x{tallest}"
-
-
-def _write(path: Path, image: Image) -> None:
-    if path.is_dir():
-        raise StorageError(f"{path}: a folder. Name a PNG file as --out.")
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        temporary.write_bytes(encode_png(image))
-        temporary.replace(path)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror}.") from None

@@ -1,4 +1,4 @@
-"""`hffkit merge`: the shards of one build, or several corpora, to one corpus."""
+"""`hffkit merge`: the shards of one command, or several corpora, to one corpus."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -21,8 +21,8 @@ from hffkit.workflows.progress import Progress
 def merge(names: Sequence[str], out: Path) -> dict[str, Any]:
     """Join corpora to the corpus `out` and return its corpus.json.
 
-    The shards of one build, in whatever order they are named, give what the unsharded build
-    gives, digests included. Other corpora follow one another as named.
+    The shards of one build or degrade, in whatever order they are named, give what the unsharded
+    command gives, digests included. Other corpora follow one another as named.
 
     Raises
     ------
@@ -31,8 +31,7 @@ def merge(names: Sequence[str], out: Path) -> dict[str, Any]:
     """
     corpora = open_corpora(names)
     recipe = _joint_recipe(corpora)
-    if recipe.verb == "build":
-        corpora = sorted(corpora, key=lambda corpus: corpus.recipe.shard or (0, 1))
+    corpora = sorted(corpora, key=lambda corpus: corpus.recipe.shard or (0, 1))
     choose = paper_surplus(recipe) if recipe.verb == "build" else None
     left_out = choose(s for c in corpora for s in c.samples()) if choose else set()
     guard = GroupGuard()  # before anything is written
@@ -76,7 +75,8 @@ def _joint_recipe(corpora: Sequence[Corpus]) -> Recipe:
             )
     if any(corpus.recipe.shard for corpus in corpora):
         _check_shards(corpora)
-        return replace(first, shard=None, options={**first.options, "listing": None})
+        listing = {"listing": None} if first.verb == "build" else {}
+        return replace(first, shard=None, options={**first.options, **listing})
     parts = [corpus.content_sha256 for corpus in corpora]
     return replace(
         first, classes=joint_classes(corpora), verb="merge", options={"content_sha256": parts}
@@ -92,14 +92,14 @@ def _check_shards(corpora: Sequence[Corpus]) -> None:
         differing = sorted(name for name in here if here[name] != there.get(name))
         if recipe.shard is None or recipe.shard[1] != total or differing:
             raise StorageError(
-                f"{corpus.path} is no shard of the same build as {corpora[0].path}: "
+                f"{corpus.path} is no shard of the same whole as {corpora[0].path}: "
                 f"{', '.join(differing) or 'the number of shards'} differ."
             )
     numbers = [corpus.recipe.shard[0] for corpus in corpora if corpus.recipe.shard]
     missing = sorted(set(range(total)) - set(numbers))
     if missing or len(numbers) != total:
         raise StorageError(
-            f"Shards of a build must be all there, once each: got {sorted(numbers)} of {total}."
+            f"All shards must be there, once each: got {sorted(numbers)} of {total}."
         )
 
 

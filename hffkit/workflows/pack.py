@@ -1,24 +1,23 @@
 """`hffkit pack`: native corpora to raw Datums of one size, as Caffe trains on them."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hffkit.corpus.units import check_size, store
-from hffkit.errors import HffkitError, StorageError
+import numpy as np
+
 from hffkit.manifest.classes import Labels
-from hffkit.manifest.samples import SPLITS, GroupGuard, Sample
+from hffkit.manifest.samples import SPLITS, Sample
 from hffkit.manifest.seeds import rank
 from hffkit.storage.corpus import Corpus, Recipe
 from hffkit.storage.partial import Partial
-from hffkit.storage.parts import PartWriter, Record
-from hffkit.workflows.assemble import Plan, assemble
+from hffkit.storage.record import check_size
+from hffkit.workflows.assemble import assemble
 from hffkit.workflows.corpora import joint_classes, open_corpora
+from hffkit.workflows.rework import Rework, Treatment, plan_of
+from hffkit.workflows.selection import Block, Places, places_of
 from hffkit.workflows.versions import versions
-
-_PER_UNIT = 512  # samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,40 +32,6 @@ class PackRequest:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Samples of which corpora, to be packed one after the other."""
-
-    number: int
-    rows: tuple[tuple[int, Sample], ...]  # number of the corpus, sample
-
-
-@dataclass(frozen=True, slots=True)
-class _PackWork:
-    corpora: tuple[Path, ...]
-    recipe: Recipe
-
-    def __call__(self, unit: _Block, part: PartWriter) -> None:
-        opened = [Corpus(path) for path in self.corpora]
-        for number, sample in unit.rows:
-            try:
-                image = opened[number].image(sample)
-            except HffkitError as error:
-                raise StorageError(
-                    f"{opened[number].path}: record {sample.key!r}: {error}. `hffkit verify` names "
-                    "all that are damaged."
-                ) from None
-            label = self.recipe.classes.label(sample.cls, self.recipe.labels)
-            stored = store(image, None, label, self.recipe.size)
-            packed = replace(
-                sample, sha256=stored.sha256, pixels_sha256=stored.pixels_sha256, index=None
-            )
-            part.add(Record(packed, stored.value))
-
-    def paths(self, unit: _Block) -> Sequence[str]:
-        return [sample.key for _, sample in unit.rows]
-
-
 def pack(
     names: Sequence[str], out: Path, request: PackRequest, *, n_workers: int
 ) -> list[tuple[Path, dict[str, Any]]]:
@@ -77,12 +42,10 @@ def pack(
     """
     check_size(request.size)
     corpora = open_corpora(names)
-    rows = [(i, sample) for i, corpus in enumerate(corpora) for sample in corpus.samples()]
-    guard = GroupGuard()  # over all of them, before the work
-    for _, sample in rows:
-        guard.check(sample)
+    places = places_of(corpora)
     if request.shuffle:
-        rows.sort(key=lambda row: rank(request.seed, "shuffle", row[1].key))
+        ranks = [rank(request.seed, "shuffle", sample.key) for sample in _samples(corpora, places)]
+        places = places[sorted(range(len(places)), key=ranks.__getitem__)]
     recipe = Recipe(
         classes=joint_classes(corpora),
         layout="packed",
@@ -98,60 +61,41 @@ def pack(
         },
         versions=versions(),
     )
-    work = _PackWork(tuple(corpus.path for corpus in corpora), recipe)
+    treatment = Treatment((), None, "native", request.size, request.seed)
+    work = Rework(tuple(corpus.path for corpus in corpora), recipe, treatment)
     if not request.per_split and request.shard_size is None:
-        return [(out, assemble(out, recipe, _plan(work, rows, "pack"), n_workers=n_workers))]
+        return [(out, assemble(out, recipe, plan_of(work, places, "pack"), n_workers=n_workers))]
     with Partial(out, recipe.to_json()) as partial:
         partial.corpus.mkdir(exist_ok=True)
         done = []
-        for name, share in _databases(rows, request):
+        for name, share in _databases(corpora, places, request):
             path = partial.corpus / name
             if path.exists():
                 about = Corpus(path).json
             else:
-                about = assemble(path, recipe, _plan(work, share, name), n_workers=n_workers)
+                about = assemble(path, recipe, plan_of(work, share, name), n_workers=n_workers)
             done.append((out / name, about))
         partial.publish()
     return done
 
 
+def _samples(corpora: Sequence[Corpus], places: Places) -> Iterator[Sample]:
+    paths = [corpus.path for corpus in corpora]
+    return (sample for _, sample in Block(0, places).samples(paths))
+
+
 def _databases(
-    rows: list[tuple[int, Sample]], request: PackRequest
-) -> Iterator[tuple[str, list[tuple[int, Sample]]]]:
-    sets = [("shard", rows)]
+    corpora: Sequence[Corpus], places: Places, request: PackRequest
+) -> Iterator[tuple[str, Places]]:
+    sets = [("shard", places)]
     if request.per_split:
-        sets = [
-            (f"{split}_lmdb", [row for row in rows if row[1].split == split]) for split in SPLITS
-        ]
+        splits = np.array([sample.split for sample in _samples(corpora, places)])
+        sets = [(f"{split}_lmdb", places[splits == split]) for split in SPLITS]
     for name, share in sets:
         size = request.shard_size
         if size is None:
-            if share:
+            if len(share):
                 yield name, share
             continue
         for number, start in enumerate(range(0, len(share), size)):
             yield f"{name}-{number:05d}", share[start : start + size]
-
-
-def _plan(work: _PackWork, rows: Sequence[tuple[int, Sample]], label: str) -> Plan[_Block]:
-    starts = range(0, len(rows), _PER_UNIT)
-    blocks = [
-        _Block(number, tuple(rows[start : start + _PER_UNIT]))
-        for number, start in enumerate(starts)
-    ]
-    return Plan(
-        units=blocks,
-        name=_block_name,
-        weight=lambda block: len(block.rows),
-        size=lambda block: len(block.rows),
-        work=work,
-        label=label,
-        counted="samples",
-    )
-
-
-def _block_name(block: _Block) -> str:
-    digest = hashlib.blake2b(str(block.number).encode(), digest_size=16)
-    for _, sample in block.rows:
-        digest.update(f"{sample.key} {sample.sha256}\n".encode())
-    return digest.hexdigest()

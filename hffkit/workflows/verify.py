@@ -4,10 +4,11 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 
-from hffkit.errors import HffkitError, ManifestError
+from hffkit.errors import HffkitError, ManifestError, StorageError
 from hffkit.imaging import pixels_sha256
 from hffkit.manifest.samples import GroupGuard, Sample
 from hffkit.storage.corpus import CORPUS_FILE, Corpus, Digests, nested
@@ -52,7 +53,8 @@ def _verify_one(
                     counts[sample.cls, sample.split] += 1
                     yield from _group_problem(sample, guard)
                 if sample is not None and item is not None:
-                    digests.add(sample, *item)
+                    with suppress(StorageError):  # no Datum: `_check` says so
+                        digests.add(sample, *item)
             for found in pool.map(lambda row: _check(corpus, row), chunk):
                 yield from found
             progress.step(len(chunk))

@@ -1,17 +1,32 @@
 """Versions of what touches pixels or bytes: the same ones give the same corpus."""
 
-from importlib import metadata
+from collections.abc import Callable, Mapping
+from importlib import import_module, metadata
 
-import cv2
-import dlib
-import numpy as np
+from PIL import features
 
 
-def versions() -> dict[str, str]:
-    """Return the versions that a corpus records; workers that differ in them are refused."""
-    return {
-        "hffkit": metadata.version("hffkit"),
-        "opencv": cv2.__version__,
-        "dlib": dlib.__version__,
-        "numpy": np.__version__,
-    }
+def _of_module(name: str) -> Callable[[], str]:
+    return lambda: str(import_module(name).__version__)
+
+
+_VERSIONS: Mapping[str, Callable[[], str]] = {
+    "hffkit": lambda: metadata.version("hffkit"),
+    "opencv": _of_module("cv2"),
+    "numpy": _of_module("numpy"),
+    "dlib": _of_module("dlib"),
+    "pillow": _of_module("PIL"),
+    "openjpeg": lambda: str(features.version_codec("jpg_2000")),
+    "av": _of_module("av"),
+}
+
+
+LIBRARIES = ("pillow", "openjpeg", "av")  # that operations go through, besides those of all
+
+
+def versions(*libraries: str) -> dict[str, str]:
+    """Return the versions that a corpus records; workers that differ in them are refused.
+
+    hffkit, OpenCV and numpy are always among them.
+    """
+    return {name: _VERSIONS[name]() for name in ("hffkit", "opencv", "numpy", *libraries)}

@@ -28,7 +28,7 @@ from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Split
 from hffkit.manifest.splits import assign_splits
 
-QUALITIES = ("raw", "c23", "c40")  # best first; raw is called c0 in the authors' scripts
+QUALITIES = ("raw", "c23", "c40")  # as published; raw is called c0 in the authors' scripts
 PAPER_CLASSES = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "Real")
 DFD_CLASSES = ("DeepFakeDetection", "Real-actors")
 METHODS = tuple(row.name for row in FFPP if row.is_fake)
@@ -116,8 +116,7 @@ def read_dfd(options: SourceOptions, ffpp: FfppOptions) -> Listing:
 
 def _read(options: SourceOptions, ffpp: FfppOptions, default: Sequence[str]) -> Listing:
     for quality in ffpp.qualities:
-        if quality not in QUALITIES:
-            raise UnknownNameError("quality", quality, QUALITIES)
+        _crf(quality)
     named = bool(options.real or options.fake or ffpp.methods)
     classes = selected(FFPP, options)
     if ffpp.methods or not named:
@@ -286,10 +285,18 @@ def _with_open_splits(
     }
 
 
+def _crf(quality: str) -> int:
+    """Return the rate factor that a quality is named by; `hffkit degrade` makes c30 and others."""
+    match = re.fullmatch(r"raw|c(\d{1,2})", quality)
+    if match is None:
+        raise UnknownNameError("quality", quality, QUALITIES)
+    return int(match[1] or 0)
+
+
 def _order(video: _Found, table: ClassTable) -> tuple[bool, int, int, str]:
     """Real videos first, best quality first: the first one is looked at for faces."""
     row = table[video.cls]
-    return (row.is_fake, row.id, QUALITIES.index(video.quality), video.stem)
+    return (row.is_fake, row.id, _crf(video.quality), video.stem)
 
 
 def _video(video: _Found, name: _Name, table: ClassTable) -> Video:

@@ -15,7 +15,7 @@ from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import SPLITS, Split, leak
 from hffkit.manifest.splits import PAPER_RATIO, SplitRatio, assign_splits
 from hffkit.storage.lmdb_file import MAX_KEY_BYTES
-from hffkit.video import VIDEO_SUFFIXES
+from hffkit.video.clips import VIDEO_SUFFIXES
 
 _INDEX_BYTES = len("00000000_")
 _FRAME_BYTES = len("/000000")

@@ -1,0 +1,1 @@
+"""Post-processing operations: Table IX of the AMTENnet paper, and what people add to it."""

@@ -1,0 +1,157 @@
+"""Operations as they are asked for, one or several in a row, and put to a picture."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic
+
+import numpy as np
+
+from hffkit.degrade.operation import Operation
+from hffkit.degrade.parameter import V, parse
+from hffkit.degrade.table import OPERATIONS, TABLE_IX
+from hffkit.errors import ArgumentError, UnknownNameError
+from hffkit.imaging import Image
+from hffkit.manifest.seeds import rng_for
+
+_MIX = "-mix"
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Generic[V]):
+    """One operation with one value for all pictures, or with one drawn for each."""
+
+    operation: Operation[V]
+    value: V | None = None  # None: draw
+
+    @property
+    def name(self) -> str:
+        """The canonical name: "jp:60", "sc:+50", "jp-mix"."""
+        code = self.operation.code
+        if self.value is None:
+            return code + _MIX
+        # Only scaling has values below zero: there the sign is part of the name.
+        is_signed = min(self.operation.parameter.shown) < 0
+        return f"{code}:{self.value:{'+' if is_signed else ''}}"
+
+    def choose(self, seed: int, position: int, key: str) -> V:
+        """Return the value for the picture called `key`, by a generator of its own."""
+        if self.value is not None:
+            return self.value
+        rng = rng_for(seed, f"degrade {self.operation.code}", str(position), key)
+        return self.operation.parameter.draw(rng)
+
+
+@dataclass(frozen=True, slots=True)
+class Degraded:
+    """A post-processed picture and what was done to it, one entry for each operation."""
+
+    image: Image
+    operations: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Operations in the order in which they are put to a picture."""
+
+    steps: tuple[Step[Any], ...]
+
+    @property
+    def name(self) -> str:
+        """The names of the steps with a plus between: "gb:3+jp-mix"."""
+        return "+".join(step.name for step in self.steps)
+
+    def __call__(self, image: Image, *, seed: int, key: str) -> Degraded:
+        """Return `image` after all steps.
+
+        Parameters
+        ----------
+        image : (H, W, 3) uint8
+            RGB; it is not changed.
+        seed : int
+            Another seed, other drawn values.
+        key : str
+            The picture's name. The same seed and key give the same values, in any order.
+
+        Raises
+        ------
+        ImageError
+            If an operation is impossible for a picture of this size.
+        ValueError
+            If `image` is no (H, W, 3) uint8 array with pixels in it.
+        """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise ValueError(
+                f"an image must be (H, W, 3) uint8, got {image.shape} of {image.dtype}"
+            )
+        image = np.ascontiguousarray(image)
+        done = []
+        for position, step in enumerate(self.steps):
+            value = step.choose(seed, position, key)
+            applied = step.operation.apply(image, value)
+            parameter = step.operation.parameter
+            done.append(
+                {
+                    "op": step.name,
+                    parameter.name: value,
+                    **{f"achieved_{name}": fact for name, fact in applied.facts.items()},
+                    "in_table_ix": step.operation.code in TABLE_IX and parameter.lists(value),
+                }
+            )
+            image = applied.image
+        return Degraded(image, tuple(done))
+
+
+def chain(*names: str, operations: Mapping[str, Operation[Any]] = OPERATIONS) -> Chain:
+    """Return the operations called `names`, in this order.
+
+    A name is `jp-mix` (a value drawn for each picture), `jp:60` (one value), or the paper's short
+    form `JP60` where that can mean one thing only.
+
+    Raises
+    ------
+    ArgumentError
+        If a value is impossible, missing or of the wrong kind.
+    UnknownNameError
+        If there is no such operation.
+    """
+    return Chain(tuple(_step(name.strip().lower(), operations) for name in names))
+
+
+def _step(name: str, operations: Mapping[str, Operation[Any]]) -> Step[Any]:
+    code, colon, text = name.partition(":")
+    if not colon and name.endswith(_MIX):
+        return Step(_named(name.removesuffix(_MIX), operations))
+    if not colon:
+        code, text = _short_form(name, operations)
+    operation = _named(code, operations)
+    try:
+        return Step(operation, parse(operation.parameter, text))
+    except ArgumentError as error:
+        raise ArgumentError(f"{name!r}: {error}") from None
+
+
+def _named(code: str, operations: Mapping[str, Operation[Any]]) -> Operation[Any]:
+    if code not in operations:
+        raise UnknownNameError("operation", code, operations)
+    return operations[code]
+
+
+def _short_form(name: str, operations: Mapping[str, Operation[Any]]) -> tuple[str, str]:
+    """Return code and value of a name such as me5; jp2 or jp24 could mean two things."""
+    if name in operations:
+        example = operations[name].parameter.shown[0]
+        raise ArgumentError(f"{name!r} lacks a value: {name}:{example} or {name}{_MIX}.")
+    codes = [code for code in operations if re.match(rf"{re.escape(code)}[-+]?\.?\d", name)]
+    if not codes:
+        known = [*operations, *(code + _MIX for code in operations)]
+        raise UnknownNameError("operation", name, known)
+    if len(codes) > 1:
+        readings = " or ".join(f"{code}:{name.removeprefix(code)}" for code in codes)
+        raise ArgumentError(f"{name!r} can be read in two ways: write {readings}.")
+    return codes[0], name.removeprefix(codes[0])
+
+
+def every_step(operation: Operation[V]) -> Sequence[Step[V]]:
+    """Return an operation at each of its listed values."""
+    return [Step(operation, value) for value in operation.parameter.shown]

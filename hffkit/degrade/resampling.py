@@ -1,0 +1,54 @@
+"""Resampling (SC of Table IX): to a percentage more or less of both sides."""
+
+import cv2
+import numpy as np
+
+from hffkit.degrade.parameter import Choice, Rule, check, whole
+from hffkit.errors import ImageError
+from hffkit.imaging import MAX_PIXELS, Image
+
+_LEAST, _MOST = -99, 900
+_UP = (1, 3, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90)
+_DOWN = (1, 3, 5, 10, 15, 20, 25, 30, 35, 40, 45)
+
+
+def _signed(text: str) -> int:
+    """Return a whole number that says by its sign whether to enlarge: "50" could mean either."""
+    if text[:1] not in ("+", "-"):
+        raise ValueError(text)
+    return whole(text)
+
+
+def _is_percent(percent: int) -> bool:
+    return _LEAST <= percent <= _MOST
+
+
+PERCENT = Choice(
+    "percent",
+    Rule(f"a whole number from {_LEAST} to +{_MOST} with its sign", _signed, _is_percent),
+    (*(-p for p in reversed(_DOWN)), *_UP),
+)
+
+
+def scale_linear(image: Image, percent: int) -> Image:
+    """Return `image` with both sides changed by `percent`: OpenCV INTER_LINEAR, no anti-aliasing.
+
+    128 px become 70 (-45) to 243 (+90). Nothing is scaled back.
+    """
+    return _scale(image, percent, cv2.INTER_LINEAR)
+
+
+def scale_cubic(image: Image, percent: int) -> Image:
+    """Return `image` with both sides changed by `percent`: OpenCV INTER_CUBIC."""
+    return _scale(image, percent, cv2.INTER_CUBIC)
+
+
+def _scale(image: Image, percent: int, interpolation: int) -> Image:
+    factor = (100 + check(PERCENT, percent)) / 100
+    height, width = image.shape[:2]
+    if round(width * factor) < 1 or round(height * factor) < 1:
+        raise ImageError(f"{width}x{height} pixels scaled by {percent:+} % leave none")
+    if width * height * factor**2 > MAX_PIXELS:
+        raise ImageError(f"{width}x{height} pixels scaled by {percent:+} % are too many")
+    scaled = cv2.resize(image, None, fx=factor, fy=factor, interpolation=interpolation)
+    return np.asarray(scaled, np.uint8)

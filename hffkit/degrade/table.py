@@ -1,0 +1,24 @@
+"""The table of operations: Table IX of the AMTENnet paper, and below it what it lacks."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hffkit.degrade import compression, resampling, spatial
+from hffkit.degrade.operation import Codec, Filter, Operation
+from hffkit.imaging import decode
+from hffkit.video.h264 import decode_intra
+
+TABLE_IX: Mapping[str, Operation[Any]] = {
+    "me": Filter("me", "mean filtering", spatial.KERNEL, spatial.mean_filter),
+    "gb": Filter("gb", "Gaussian filtering", spatial.KERNEL, spatial.gaussian_filter),
+    "med": Filter("med", "median filtering", spatial.KERNEL, spatial.median_filter),
+    "gc": Filter("gc", "gamma correction", spatial.GAMMA, spatial.gamma_correction),
+    "jp": Codec("jp", "JPEG", compression.QUALITY, compression.jpeg_bytes, decode),
+    "jp2": Codec("jp2", "JPEG 2000", compression.RATIO, compression.jpeg2000_bytes, decode),
+    "sc": Filter("sc", "scaling, linear", resampling.PERCENT, resampling.scale_linear),
+}
+OPERATIONS: Mapping[str, Operation[Any]] = {
+    **TABLE_IX,
+    "sc-cubic": Filter("sc-cubic", "scaling, cubic", resampling.PERCENT, resampling.scale_cubic),
+    "h264": Codec("h264", "H.264", compression.CRF, compression.h264_bytes, decode_intra),
+}

@@ -1,0 +1,36 @@
+"""From pixels to the record of a sample: native or packed."""
+
+import hashlib
+from dataclasses import dataclass
+
+from hffkit.errors import ArgumentError
+from hffkit.imaging import Image, digests, encode_png, pixels_sha256, resize
+from hffkit.storage.datum import Datum, encode_datum, raw_datum
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A sample's record and its digests."""
+
+    value: bytes
+    sha256: str
+    pixels_sha256: str
+
+
+def store(image: Image, original: bytes | None, label: int, size: int | None) -> Stored:
+    """Return the record of one sample.
+
+    Native (`size` None): the original file's bytes where it is whole, else a PNG of `image`.
+    Packed: raw pixels, resized to `size` as convert_imageset does.
+    """
+    if size is not None:
+        datum = raw_datum(resize(image, size), label)
+        return Stored(encode_datum(datum), *digests(datum.data, datum.height, datum.width))
+    datum = Datum(encode_png(image) if original is None else original, label, encoded=True)
+    return Stored(encode_datum(datum), hashlib.sha256(datum.data).hexdigest(), pixels_sha256(image))
+
+
+def check_size(size: int | None) -> None:
+    """Raise ArgumentError unless `size` is a sensible side in pixels."""
+    if size is not None and not 1 <= size <= 4096:
+        raise ArgumentError(f"--size must be native or 1 to 4096 px, got {size}.")

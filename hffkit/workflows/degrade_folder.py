@@ -1,0 +1,255 @@
+"""`hffkit degrade` on folders: pictures to PNG files, whole videos to H.264."""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from hffkit.corpus.sources.listing import is_video, walk
+from hffkit.corpus.units import size_and_time
+from hffkit.errors import ArgumentError, CorpusError, HffkitError, ImageError
+from hffkit.imaging import decode, encode_png, pixels_sha256, read_bytes
+from hffkit.manifest.failures import Failure
+from hffkit.manifest.samples import json_line, printable
+from hffkit.manifest.seeds import rank
+from hffkit.storage.corpus import FAILURES_FILE, MANIFEST_FILE
+from hffkit.storage.partial import Partial, write_durably
+from hffkit.storage.parts import FileMade, PartWriter, read_part
+from hffkit.video.h264 import transcode
+from hffkit.workflows.engine import Job, longest_first, run
+from hffkit.workflows.progress import Progress
+from hffkit.workflows.rework import Treatment
+from hffkit.workflows.versions import LIBRARIES, versions
+
+ABOUT_FILE = "degrade.json"
+_PICTURES_PER_UNIT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A unit of work: pictures, or one video; paths relative to the root."""
+
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileWork:
+    """Treats files and writes them under their place in the new tree; what workers are sent."""
+
+    root: Path
+    target: Path
+    treatment: Treatment
+
+    def __call__(self, unit: Files, part: PartWriter) -> None:
+        """Write the unit's files, and to `part` what they are or why they are not."""
+        for path in unit.paths:
+            try:
+                made = self._video(path) if is_video(path) else self._picture(path)
+            except HffkitError as error:
+                part.add(Failure("unreadable", path, None, str(error)))
+                continue
+            part.add(FileMade(made))
+            n_frames, n_claimed = made.get("n_frames", 0), made.get("n_claimed", 0)
+            if n_frames < n_claimed:
+                reason = f"{n_frames} frames of the {n_claimed} that it claims"
+                part.add(Failure("short-read", path, n_frames, reason))
+
+    def paths(self, unit: Files) -> Sequence[str]:
+        """Return the files of the unit."""
+        return unit.paths
+
+    def _picture(self, path: str) -> dict[str, Any]:
+        if printable(path) != path:
+            raise ImageError("the file's name is not UTF-8")
+        encoded = read_bytes(self.root / path)
+        treated = self.treatment(self.treatment.chain(), decode(encoded), path)
+        png = encode_png(treated.image)
+        place = picture_place(path)
+        self._make_room(place).write_bytes(png)
+        return {
+            "path": place,
+            "source": path,
+            "source_sha256": hashlib.sha256(encoded).hexdigest(),
+            "sha256": hashlib.sha256(png).hexdigest(),
+            "pixels_sha256": pixels_sha256(treated.image),
+            "operations": list(treated.operations),
+        }
+
+    def _video(self, path: str) -> dict[str, Any]:
+        crf = crf_of(self.treatment)
+        place = video_place(path, crf)
+        temporary = self._make_room(place).with_suffix(".tmp")
+        try:
+            found = transcode(self.root / path, temporary, crf=crf)
+            temporary.replace(self.target / place)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return {
+            "path": place,
+            "source": path,
+            "source_sha256": _file_sha256(self.root / path),
+            "sha256": _file_sha256(self.target / place),
+            **asdict(found),
+            "operations": [{"op": f"h264:{crf}", "crf": crf, "in_table_ix": False}],
+        }
+
+    def _make_room(self, place: str) -> Path:
+        path = self.target / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def picture_place(path: str) -> str:
+    """Return where a picture goes: its own place, as PNG."""
+    return PurePosixPath(path).with_suffix(".png").as_posix()
+
+
+def video_place(path: str, crf: int) -> str:
+    """Return where a video goes: its own place, as MP4.
+
+    In FaceForensics++'s layout, .../raw/videos/000.mp4, the quality becomes that of `crf`, so that
+    `build ff++` finds what was made, and under a name that is true.
+    """
+    parts = list(PurePosixPath(path).with_suffix(".mp4").parts)
+    if parts[-2:-1] == ["videos"] and parts[-3:-2] and re.fullmatch(r"raw|c\d+", parts[-3]):
+        parts[-3] = f"c{crf}" if crf else "raw"
+    return PurePosixPath(*parts).as_posix()
+
+
+def degrade_folder(
+    root: Path, out: Path, treatment: Treatment, about: dict[str, Any], *, n_workers: int
+) -> dict[str, Any]:
+    """Treat every picture, or every video, below `root`; write the tree `out` and describe it.
+
+    Beside the files lie manifest.jsonl, failures.jsonl and degrade.json, which is returned.
+
+    Parameters
+    ----------
+    root : Path
+        A folder of pictures or of videos, not both.
+    out : Path
+        The folder to write; it must not exist. Running the same command again goes on with it.
+    treatment : Treatment
+        What to do. Videos take one h264 operation of one value and nothing else.
+    about : dict
+        What decides the result, JSON values; "limit" is heeded here.
+    n_workers : int
+        Processes.
+    """
+    if out.resolve().is_relative_to(root.resolve()):
+        raise ArgumentError(f"{out} lies inside {root}: it would be read as well. Move --out.")
+    paths = _listed(root, treatment, about)
+    units = _units(paths)
+    command = {"verb": "degrade", "src": str(root.resolve()), "size": treatment.size, **about}
+    with Partial(out, command) as partial:
+        partial.corpus.mkdir(exist_ok=True)
+        work = FileWork(root, partial.corpus, treatment)
+        jobs = [Job(unit, partial.part(_name(unit, root)), len(unit.paths)) for unit in units]
+        with Progress(len(paths), unit="files", label="degrade") as progress:
+            progress.step(sum(job.size for job in jobs if job.part.exists()))
+            weights = {job.part: _bytes_of(job.unit, root) for job in jobs}
+            for done in run(longest_first(jobs, weights), work, n_workers=n_workers):
+                progress.step(done.size, done.failures)
+        found = _describe(partial.corpus, jobs, command)
+        if not found["n_files"]:
+            raise CorpusError(
+                f"{out}: not one file came of it; {partial.corpus / FAILURES_FILE} says why for "
+                "each input."
+            )
+        partial.publish()
+    return found
+
+
+def crf_of(treatment: Treatment) -> int:
+    """Return the rate factor at which whole videos are written again.
+
+    Raises
+    ------
+    ArgumentError
+        If anything but one h264 operation of one value is asked for.
+    """
+    steps = treatment.chain().steps
+    if len(steps) != 1 or steps[0].operation.code != "h264" or steps[0].value is None:
+        raise ArgumentError(
+            "Whole videos take one --op h264:CRF, such as h264:40. Other operations are for "
+            "pictures: build a corpus first."
+        )
+    if treatment.size is not None:
+        raise ArgumentError("--size is for pictures: whole videos keep theirs.")
+    return int(steps[0].value)
+
+
+def _listed(root: Path, treatment: Treatment, about: dict[str, Any]) -> list[str]:
+    paths = list(walk(root))
+    n_videos = sum(map(is_video, paths))
+    if not paths:
+        raise CorpusError(f"{root}: no corpus, and no picture or video in it.")
+    if 0 < n_videos < len(paths):
+        raise CorpusError(
+            f"{root}: holds {n_videos} videos and {len(paths) - n_videos} pictures. Name a folder "
+            "of one kind."
+        )
+    if about["limit"] is not None:
+        chosen = sorted(paths, key=lambda path: rank(treatment.seed, "limit", path))
+        paths = sorted(chosen[: about["limit"]])
+    crf = crf_of(treatment) if n_videos else 0
+    places: dict[str, str] = {}
+    for path in paths:
+        place = video_place(path, crf) if n_videos else picture_place(path)
+        other = places.setdefault(place, path)
+        if other != path:
+            raise CorpusError(
+                f"{root}: {other} and {path} would both become {place}. Rename one, or name a "
+                "folder that holds one of them."
+            )
+    return paths
+
+
+def _units(paths: Sequence[str]) -> list[Files]:
+    if is_video(paths[0]):
+        return [Files((path,)) for path in paths]
+    starts = range(0, len(paths), _PICTURES_PER_UNIT)
+    return [Files(tuple(paths[start : start + _PICTURES_PER_UNIT])) for start in starts]
+
+
+def _name(unit: Files, root: Path) -> str:
+    """Return a name for the unit's part; a file that was replaced gives another."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in unit.paths:
+        text = f"{path} {size_and_time(root / path)}\n"
+        digest.update(text.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _bytes_of(unit: Files, root: Path) -> int:
+    return sum(size_and_time(root / path)[0] for path in unit.paths)
+
+
+def _describe(folder: Path, jobs: Sequence[Job[Files]], command: dict[str, Any]) -> dict[str, Any]:
+    """Write what is known of the files beside them."""
+    made, failures = [], []
+    for job in jobs:
+        for event in read_part(job.part):
+            if isinstance(event, FileMade):
+                made.append(event.about)
+            elif isinstance(event, Failure):
+                failures.append(event)
+    write_durably(folder / MANIFEST_FILE, "".join(map(json_line, made)))
+    write_durably(folder / FAILURES_FILE, "".join(failure.to_line() for failure in failures))
+    found = {
+        **command,
+        "versions": versions(*LIBRARIES),
+        "n_files": len(made),
+        "failures": dict(sorted(Counter(failure.kind for failure in failures).items())),
+    }
+    write_durably(folder / ABOUT_FILE, json.dumps(found, indent=1, sort_keys=True) + "\n")
+    return found
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

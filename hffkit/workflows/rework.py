@@ -1,0 +1,94 @@
+"""Corpora read, treated and stored again, record by record: what `pack` and `degrade` share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from hffkit.degrade.chain import Chain, Degraded
+from hffkit.errors import HffkitError
+from hffkit.imaging import Image, resize
+from hffkit.manifest.failures import Failure
+from hffkit.manifest.samples import Sample
+from hffkit.storage.corpus import Corpus, Recipe
+from hffkit.storage.parts import PartWriter, Record
+from hffkit.storage.record import store
+from hffkit.workflows.assemble import Plan
+from hffkit.workflows.operations import read_chain
+from hffkit.workflows.selection import Block, Places, block_name, blocks_of
+
+Stage = Literal["native", "input"]
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """What is done to each picture, from its pixels to those that are stored."""
+
+    names: tuple[str, ...]
+    operations: Path | None
+    stage: Stage
+    size: int | None  # px of what is stored; None: as the operations leave it
+    seed: int
+
+    def chain(self) -> Chain:
+        """Return the operations; workers make their own."""
+        return read_chain(self.names, self.operations)
+
+    def __call__(self, chain: Chain, image: Image, key: str) -> Degraded:
+        """Return the treated picture, and the record of it with the stage."""
+        if self.stage == "input" and self.size is not None:
+            image = resize(image, self.size)
+        done = chain(image, seed=self.seed, key=key)
+        image = done.image if self.size is None else resize(done.image, self.size)
+        return Degraded(image, tuple({**row, "stage": self.stage} for row in done.operations))
+
+
+@dataclass(frozen=True, slots=True)
+class Rework:
+    """Reads records, treats their pixels, stores them again; what workers are sent."""
+
+    corpora: tuple[Path, ...]
+    recipe: Recipe
+    treatment: Treatment
+
+    def __call__(self, unit: Block, part: PartWriter) -> None:
+        """Write the block's records to `part`, and a failure for each that cannot be read."""
+        chain = self.treatment.chain()
+        for corpus, sample in unit.samples(self.corpora):
+            try:
+                record = self._again(chain, corpus, sample)
+            except HffkitError as error:
+                part.add(Failure("unreadable", sample.key, None, str(error)))
+            else:
+                part.add(record)
+
+    def _again(self, chain: Chain, corpus: Corpus, sample: Sample) -> Record:
+        treated = self.treatment(chain, corpus.image(sample), sample.key)
+        label = self.recipe.classes.label(sample.cls, self.recipe.labels)
+        stored = store(treated.image, None, label, self.recipe.size)
+        again = replace(
+            sample,
+            sha256=stored.sha256,
+            pixels_sha256=stored.pixels_sha256,
+            operations=sample.operations + treated.operations,
+            index=None,
+        )
+        return Record(again, stored.value)
+
+    def paths(self, unit: Block) -> Sequence[str]:
+        """Return the keys of the block's samples."""
+        return [sample.key for _, sample in unit.samples(self.corpora)]
+
+
+def plan_of(work: Rework, places: Places, label: str) -> Plan[Block]:
+    """Return the plan that does `work` on all the places."""
+    return Plan(
+        units=blocks_of(places),
+        name=block_name,
+        weight=len,
+        size=len,
+        work=work,
+        label=label,
+        counted="samples",
+        streams=True,
+    )

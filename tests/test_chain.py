@@ -1,0 +1,536 @@
+"""Names, draws and chains: what is asked for, what is drawn, what is recorded."""
+
+import base64
+import csv
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from trees import face
+
+from hffkit.degrade import compression, spatial
+from hffkit.degrade.chain import Degraded, chain, every_step
+from hffkit.degrade.table import OPERATIONS, TABLE_IX
+from hffkit.errors import ArgumentError, ImageError, UnknownNameError
+from hffkit.imaging import Image, pixels_sha256
+
+MIXES = [f"{code}-mix" for code in OPERATIONS]
+DOT = np.full((1, 1, 3), 200, np.uint8)
+
+IMAGES = arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20), st.just(3)))
+KERNELS = st.integers(0, 49).map(lambda half: str(2 * half + 1))
+PERCENTS = st.integers(-99, 900).map("{:+}".format)
+VALUES: dict[str, st.SearchStrategy[str]] = {  # all that is possible, inside Table IX or not
+    "me": KERNELS,
+    "gb": KERNELS,
+    "med": KERNELS,
+    "gc": st.floats(0.01, 100).map(str),
+    "jp": st.integers(1, 100).map(str),
+    "jp2": st.floats(1, 1000).map(str),
+    "sc": PERCENTS,
+    "sc-cubic": PERCENTS,
+    "h264": st.integers(0, 51).map(str),
+}
+
+
+def names(code: str) -> st.SearchStrategy[str]:
+    return st.just(f"{code}-mix") | VALUES[code].map(lambda value: f"{code}:{value}")
+
+
+ANY_NAME = st.sampled_from(list(OPERATIONS)).flatmap(names)
+
+
+def facts(degraded: Degraded) -> tuple[str, tuple[dict[str, Any], ...]]:
+    return pixels_sha256(degraded.image), degraded.operations
+
+
+@pytest.mark.parametrize("code", OPERATIONS)
+@given(st.data())
+def test_operation_leaves_its_input_alone_whatever_its_size(code: str, draw: st.DataObject) -> None:
+    image, name = draw.draw(IMAGES), draw.draw(names(code))
+    before = image.copy()
+    image.setflags(write=False)
+    try:
+        made = chain(name)(image, seed=0, key="a").image
+    except ImageError:
+        assert code in {"sc", "sc-cubic"}
+        return
+    assert made.dtype == np.uint8
+    assert made.shape[2] == 3
+    assert made.shape == before.shape or code in {"sc", "sc-cubic"}
+    assert np.array_equal(image, before)
+    assert not np.shares_memory(made, image)
+
+
+@pytest.mark.parametrize("name", MIXES)
+@given(IMAGES, st.lists(st.text(max_size=4), min_size=2, max_size=4, unique=True))
+def test_pixels_and_record_depend_on_seed_and_key_alone(
+    name: str, image: Image, keys: list[str]
+) -> None:
+    operations = chain(name)
+    there = [facts(operations(image, seed=3, key=key)) for key in keys]
+    operations(image, seed=4, key=keys[0])
+    back = [facts(chain(name)(image, seed=3, key=key)) for key in reversed(keys)]
+    assert there == back[::-1]
+
+
+VIEWS: list[Callable[[Image], Image]] = [
+    lambda image: image[::-1],
+    lambda image: image[:, ::-1],
+    lambda image: image[::2, 1::2],
+    lambda image: image[..., ::-1],
+    lambda image: image.transpose(1, 0, 2),
+    np.asfortranarray,
+]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@given(arrays(np.uint8, (12, 14, 3)), ANY_NAME)
+def test_view_of_an_image_is_worked_on_like_its_copy(
+    view: Callable[[Image], Image], image: Image, name: str
+) -> None:
+    seen = view(image)
+    try:
+        expected = facts(chain(name)(np.array(seen, order="C"), seed=0, key="a"))
+    except ImageError:
+        assert name.startswith("sc")
+        return
+    assert facts(chain(name)(seen, seed=0, key="a")) == expected
+    step = chain(name).steps[0]
+    applied = step.operation.apply(seen, step.choose(0, 0, "a")).image
+    assert pixels_sha256(applied) == expected[0]
+
+
+@given(IMAGES, st.lists(ANY_NAME.filter(lambda name: ":" in name), min_size=2, max_size=3))
+def test_chain_is_its_steps_one_after_another(image: Image, several: list[str]) -> None:
+    alone: list[Degraded] = []
+    try:
+        for name in several:
+            given_image = alone[-1].image.copy() if alone else image
+            alone.append(chain(name)(given_image, seed=0, key="a"))
+    except ImageError:
+        with pytest.raises(ImageError, match="leave none"):
+            chain(*several)(image, seed=0, key="a")
+        return
+    made = chain(*several)(image, seed=0, key="a")
+    assert np.array_equal(made.image, alone[-1].image)
+    assert made.operations == tuple(one.operations[0] for one in alone)
+
+
+def test_named_operations_are_the_functions_of_their_modules() -> None:
+    for name, expected in (
+        ("me:5", spatial.mean_filter(face(), 5)),
+        ("gb:5", spatial.gaussian_filter(face(), 5)),
+        ("med:5", spatial.median_filter(face(), 5)),
+        ("gc:0.6", spatial.gamma_correction(face(), 0.6)),
+        ("jp:60", compression.jpeg(face(), 60)),
+        ("jp2:8", compression.jpeg2000(face(), 8.0)),
+        ("h264:40", compression.h264_intra(face(), 40)),
+    ):
+        assert np.array_equal(chain(name)(face(), seed=0, key="a").image, expected), name
+
+
+def test_operations_at_rest_change_nothing() -> None:
+    for name in ("me:1", "gb:1", "med:1", "gc:1.0", "jp2:1", "sc:+0", "sc-cubic:+0", "h264:0"):
+        assert np.array_equal(chain(name)(face(), seed=0, key="a").image, face()), name
+
+
+@pytest.mark.parametrize(
+    ("image", "found"),
+    [
+        (np.zeros((4, 4), np.uint8), r"\(4, 4\) of uint8"),
+        (np.zeros((4, 4, 1), np.uint8), r"\(4, 4, 1\) of uint8"),
+        (np.zeros((4, 4, 4), np.uint8), r"\(4, 4, 4\) of uint8"),
+        (np.zeros((1, 4, 4, 3), np.uint8), r"\(1, 4, 4, 3\) of uint8"),
+        (np.zeros((4, 4, 3), np.float32), r"\(4, 4, 3\) of float32"),
+        (np.zeros((4, 4, 3), np.uint16), r"\(4, 4, 3\) of uint16"),
+        (np.zeros((4, 4, 3), np.int8), r"\(4, 4, 3\) of int8"),
+        (np.zeros((4, 4, 3), np.bool_), r"\(4, 4, 3\) of bool"),
+        (np.zeros((0, 4, 3), np.uint8), r"\(0, 4, 3\) of uint8"),
+        (np.zeros((4, 0, 3), np.uint8), r"\(4, 0, 3\) of uint8"),
+    ],
+)
+def test_array_that_is_no_image_is_refused(image: npt.NDArray[Any], found: str) -> None:
+    with pytest.raises(ValueError, match=rf"^an image must be \(H, W, 3\) uint8, got {found}$"):
+        chain("me:3")(image, seed=0, key="a")
+
+
+def drawn(name: str, *, seed: int = 0, n_keys: int = 10_000) -> list[Any]:
+    step = chain(name).steps[0]
+    return [step.choose(seed, 0, f"faces/{i:06d}") for i in range(n_keys)]
+
+
+def grouped(name: str, values: Sequence[float]) -> npt.NDArray[np.int64]:
+    """The place of each value among those of Table IX, in at most ten groups."""
+    if name == "jp2-mix":
+        return ((np.array(values) - 2) / 6 * 10).astype(np.int64)
+    listed = OPERATIONS[name.removesuffix("-mix")].parameter.shown
+    places = np.searchsorted(sorted(listed), values)
+    return places if len(listed) <= 10 else places * 10 // len(listed)
+
+
+# Chi-square by degrees of freedom, exceeded by chance once in 1000: NIST/SEMATECH e-Handbook of
+# Statistical Methods, 1.3.6.7.4.
+CRITICAL = {2: 13.816, 4: 18.467, 7: 24.322, 9: 27.877, 22: 48.268, 30: 59.703}
+CRITICAL |= {18: 42.312, 81: 126.083}
+
+
+@pytest.mark.parametrize("name", [name for name in MIXES if name != "jp2-mix"])
+def test_every_listed_value_is_drawn_equally_often(name: str) -> None:
+    listed = OPERATIONS[name.removesuffix("-mix")].parameter.shown
+    values, counts = np.unique(drawn(name), return_counts=True)
+    assert values.tolist() == sorted(listed)
+    expected = 10_000 / len(listed)
+    assert np.sum((counts - expected) ** 2 / expected) < CRITICAL[len(listed) - 1]
+
+
+def test_jpeg2000_ratios_are_spread_evenly_from_2_to_8() -> None:
+    ratios = drawn("jp2-mix")
+    assert min(ratios) >= 2
+    assert max(ratios) <= 8
+    assert len(set(ratios)) == 10_000
+    counts = np.histogram(ratios, 10, (2, 8))[0]
+    assert np.sum((counts - 1000) ** 2 / 1000) < CRITICAL[9]
+
+
+def dependence(rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> tuple[float, int]:
+    """Chi-square of a contingency table and its degrees of freedom."""
+    table = np.zeros((rows.max() + 1, columns.max() + 1))
+    np.add.at(table, (rows, columns), 1)
+    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
+    degrees = (table.shape[0] - 1) * (table.shape[1] - 1)
+    return float(np.sum((table - expected) ** 2 / expected)), degrees
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("me-mix", "gb-mix"),
+        ("me-mix", "me-mix"),
+        ("me-mix", "jp-mix"),
+        ("jp-mix", "jp-mix"),
+        ("sc-mix", "sc-cubic-mix"),
+    ],
+)
+def test_draws_of_two_steps_are_independent(first: str, second: str) -> None:
+    both = chain(first, second)
+    done = [both(DOT, seed=0, key=f"faces/{i:06d}").operations for i in range(10_000)]
+    parameters = [OPERATIONS[name.removesuffix("-mix")].parameter.name for name in (first, second)]
+    statistic, degrees = dependence(
+        grouped(first, [one[parameters[0]] for one, _ in done]),
+        grouped(second, [other[parameters[1]] for _, other in done]),
+    )
+    assert statistic < CRITICAL[degrees]
+
+
+@pytest.mark.parametrize("name", ["jp-mix", "jp2-mix"])
+def test_another_seed_gives_independent_draws(name: str) -> None:
+    here, there = (grouped(name, drawn(name, seed=seed)) for seed in (0, 1))
+    statistic, degrees = dependence(here, there)
+    assert statistic < CRITICAL[degrees]
+    assert dependence(here, here)[0] > 100 * CRITICAL[degrees]  # what copies would give
+
+
+def test_drawn_values_of_one_seed_and_key_never_change() -> None:
+    made = chain(*MIXES)(face(), seed=7, key="ff++/c23/Deepfakes/000_003/0042")
+    values = [list(done.values())[1] for done in made.operations]
+    assert values == [5, 5, 5, 1.8, 76, 5.197376772982625, -25, 1, 40]
+    assert drawn("jp-mix", seed=7, n_keys=3) == [72, 75, 79]
+
+
+@pytest.mark.parametrize(
+    ("name", "canonical", "value"),
+    [
+        ("jp:60", "jp:60", 60),
+        ("jp60", "jp:60", 60),
+        ("JP60", "jp:60", 60),
+        (" JP60 ", "jp:60", 60),
+        ("me5", "me:5", 5),
+        ("ME5", "me:5", 5),
+        ("gb3", "gb:3", 3),
+        ("med7", "med:7", 7),
+        ("gc0.6", "gc:0.6", 0.6),
+        ("gc.6", "gc:0.6", 0.6),
+        ("gc:1", "gc:1.0", 1.0),
+        ("jp2:4.0", "jp2:4.0", 4.0),
+        ("jp2:4", "jp2:4.0", 4.0),
+        ("sc:+50", "sc:+50", 50),
+        ("sc+50", "sc:+50", 50),
+        ("sc-45", "sc:-45", -45),
+        ("sc:+0", "sc:+0", 0),
+        ("sc-cubic-45", "sc-cubic:-45", -45),
+        ("h264:40", "h264:40", 40),
+        ("h26440", "h264:40", 40),
+        ("jp-mix", "jp-mix", None),
+        ("JP2-MIX", "jp2-mix", None),
+        ("sc-cubic-mix", "sc-cubic-mix", None),
+    ],
+)
+def test_names_are_read_and_have_one_canonical_form(
+    name: str, canonical: str, value: float | None
+) -> None:
+    read = chain(name)
+    assert read.name == canonical
+    assert [step.value for step in read.steps] == [value]
+    assert chain(canonical) == read
+
+
+@given(st.lists(ANY_NAME, max_size=3))
+def test_canonical_names_say_the_whole_chain(several: list[str]) -> None:
+    read = chain(*several)
+    assert chain(*(step.name for step in read.steps)) == read
+    assert read.name == "+".join(step.name for step in read.steps)
+
+
+def test_a_chain_is_named_by_its_steps() -> None:
+    assert chain("gb3", "JP-mix").name == "gb:3+jp-mix"
+    assert chain("sc+50", "jp2:4").name == "sc:+50+jp2:4.0"
+
+
+CODES = "me, gb, med, gc, jp, jp2, sc, sc-cubic, h264"
+KNOWN = CODES + ", " + ", ".join(MIXES)
+MUST = {
+    "kernel": "kernel must be an odd whole number from 1 to 99",
+    "gamma": "gamma must be a number above 0, at most 100",
+    "quality": "quality must be a whole number from 1 to 100",
+    "ratio": "ratio must be a number from 1 to 1000",
+    "percent": "percent must be a whole number from -99 to +900 with its sign",
+    "crf": "crf must be a whole number from 0 to 51",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "got"),
+    [
+        ("me:4", "kernel", "4"),
+        ("me4", "kernel", "4"),
+        ("gb:0", "kernel", "0"),
+        ("med:-3", "kernel", "-3"),
+        ("me:101", "kernel", "101"),
+        ("me5.0", "kernel", "'5.0'"),
+        ("gc:0", "gamma", "0.0"),
+        ("gc:-1", "gamma", "-1.0"),
+        ("gc:nan", "gamma", "'nan'"),
+        ("gc:inf", "gamma", "'inf'"),
+        ("gc:-inf", "gamma", "'-inf'"),
+        ("gc:101", "gamma", "101.0"),
+        ("jp:0", "quality", "0"),
+        ("jp:101", "quality", "101"),
+        ("jp:60.5", "quality", "'60.5'"),
+        ("jp:best", "quality", "'best'"),
+        ("jp:", "quality", "''"),
+        ("jp:60:70", "quality", "'60:70'"),
+        ("jp2:0.99", "ratio", "0.99"),
+        ("jp2:1001", "ratio", "1001.0"),
+        ("jp2:nan", "ratio", "'nan'"),
+        ("jp2:inf", "ratio", "'inf'"),
+        ("jp:6_0", "quality", "'6_0'"),
+        ("jp:٦٠", "quality", "'٦٠'"),
+        ("jp2:", "ratio", "''"),
+        ("sc:50", "percent", "'50'"),
+        ("sc50", "percent", "'50'"),
+        ("sc:+-5", "percent", "'+-5'"),
+        ("sc:+1.5", "percent", "'+1.5'"),
+        ("sc:-100", "percent", "-100"),
+        ("sc:+901", "percent", "901"),
+        ("h264:52", "crf", "52"),
+        ("h264:-1", "crf", "-1"),
+        ("h264:23.5", "crf", "'23.5'"),
+    ],
+)
+def test_impossible_value_is_refused(name: str, parameter: str, got: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        chain("me3", name)
+    assert str(caught.value) == f"{name!r}: {MUST[parameter]}, got {got}."
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("jp2", "'jp2' lacks a value: jp2:2.0 or jp2-mix."),
+        ("JP", "'jp' lacks a value: jp:60 or jp-mix."),
+        ("sc", "'sc' lacks a value: sc:-45 or sc-mix."),
+        ("h264", "'h264' lacks a value: h264:0 or h264-mix."),
+        ("jp24", "'jp24' can be read in two ways: write jp:24 or jp2:4."),
+        ("JP290", "'jp290' can be read in two ways: write jp:290 or jp2:90."),
+    ],
+)
+def test_name_without_value_or_with_two_readings_is_refused(name: str, message: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        chain(name)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("jpeg:60", "No operation named 'jpeg'. Did you mean 'jp'?"),
+        ("jpeg-mix", "No operation named 'jpeg'. Did you mean 'jp'?"),
+        ("h265:23", "No operation named 'h265'. Did you mean 'h264'?"),
+        ("jp-mixed", "No operation named 'jp-mixed'. Did you mean 'jp-mix'?"),
+        ("jpmix", "No operation named 'jpmix'. Did you mean 'jp-mix'?"),
+        ("blur:3", f"No operation named 'blur'. Known: {CODES}."),
+        (":60", f"No operation named ''. Known: {CODES}."),
+        ("-mix", f"No operation named ''. Known: {CODES}."),
+        ("blur", f"No operation named 'blur'. Known: {KNOWN}."),
+        ("", f"No operation named ''. Known: {KNOWN}."),
+    ],
+)
+def test_unknown_operation_is_refused_with_the_nearest_name(name: str, message: str) -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        chain(name)
+    assert str(caught.value) == message
+
+
+@given(
+    st.text(max_size=8) | st.from_regex(r"(?i)(me|jp2?|sc|h264)[-+:.]?[-+.0-9a-z]*", fullmatch=True)
+)
+def test_any_text_is_a_chain_or_our_error(text: str) -> None:
+    try:
+        read = chain(text)
+    except (ArgumentError, UnknownNameError):
+        return
+    assert chain(read.name) == read
+
+
+def test_record_says_operation_value_achieved_ratio_and_whether_the_table_lists_it() -> None:
+    made = chain("gb3", "jp60", "jp2:1", "sc+50", "h264:40", "sc-cubic+50")(face(), seed=0, key="a")
+    blurred = spatial.gaussian_filter(face(), 3)
+    jpeg, jpeg2000 = compression.jpeg_bytes(blurred, 60), compression.jpeg(blurred, 60)
+    in_jpeg, in_jpeg2000, in_h264 = (
+        done["achieved_ratio"] for done in made.operations if "achieved_ratio" in done
+    )
+    assert made.operations == (
+        {"op": "gb:3", "kernel": 3, "in_table_ix": True},
+        {"op": "jp:60", "quality": 60, "achieved_ratio": in_jpeg, "in_table_ix": True},
+        {"op": "jp2:1.0", "ratio": 1.0, "achieved_ratio": in_jpeg2000, "in_table_ix": False},
+        {"op": "sc:+50", "percent": 50, "in_table_ix": True},
+        {"op": "h264:40", "crf": 40, "achieved_ratio": in_h264, "in_table_ix": False},
+        {"op": "sc-cubic:+50", "percent": 50, "in_table_ix": False},
+    )
+    assert in_jpeg == round(76_800 / len(jpeg), 4)
+    assert in_jpeg2000 == round(76_800 / len(compression.jpeg2000_bytes(jpeg2000, 1.0)), 4)
+    assert in_h264 > 50
+    assert made.image.shape == (360, 360, 3)
+
+
+def test_value_outside_table_ix_is_allowed_and_marked() -> None:
+    for code, listed, unlisted in (
+        ("me", [3, 7], [1, 9, 99]),
+        ("gb", [3, 5], [1, 9]),
+        ("med", [5, 7], [1, 9]),
+        ("gc", [0.6, 1, 2], [0.5, 0.7, 2.1]),
+        ("jp", [60, 77, 90], [1, 59, 91]),
+        ("jp2", [2, 3.14, 8], [1, 1.99, 8.01]),
+        ("sc", ["+1", "+90", "-45"], ["+0", "+2", "-50", "+91"]),
+        ("sc-cubic", [], ["+50", "-45"]),
+        ("h264", [], [0, 23, 40]),
+    ):
+        for value in [*listed, *unlisted]:
+            (done,) = chain(f"{code}:{value}")(face(), seed=0, key="a").operations
+            assert done["in_table_ix"] is (value in listed), (code, value)
+
+
+@pytest.mark.parametrize("name", MIXES)
+def test_record_of_a_drawn_value_tells_how_to_make_the_same_pixels(name: str) -> None:
+    code = name.removesuffix("-mix")
+    made = chain(name)(face(), seed=0, key="a")
+    (done,) = made.operations
+    value = done[OPERATIONS[code].parameter.name]
+    named = f"{code}:{value:+}" if code.startswith("sc") else f"{code}:{value}"
+    again = chain(named)(face(), seed=1, key="b")
+    assert np.array_equal(again.image, made.image)
+    assert again.operations == ({**done, "op": chain(named).name},)
+    assert done["op"] == name
+    assert done["in_table_ix"] is (code in TABLE_IX)
+
+
+def test_pickled_chain_makes_the_same_pixels_in_another_process() -> None:
+    operations = chain(*MIXES)
+    assert pickle.loads(pickle.dumps(operations)) == operations
+    program = (
+        "import base64, pickle, sys\n"
+        "operations, image = pickle.loads(base64.b64decode(sys.stdin.read()))\n"
+        "made = operations(image, seed=5, key='a')\n"
+        "print('torch' in sys.modules)\n"
+        "print(base64.b64encode(pickle.dumps(made)).decode())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input=base64.b64encode(pickle.dumps((operations, face()))),
+        capture_output=True,
+        check=True,
+    )
+    has_torch, answer = done.stdout.decode().split()
+    assert has_torch == "False"
+    made = pickle.loads(base64.b64decode(answer))
+    assert facts(made) == facts(operations(face(), seed=5, key="a"))
+
+
+def test_every_step_is_each_listed_value_in_order() -> None:
+    names_of = {code: [s.name for s in every_step(OPERATIONS[code])] for code in OPERATIONS}
+    assert names_of["me"] == ["me:3", "me:5", "me:7"]
+    assert names_of["jp"] == [f"jp:{quality}" for quality in range(60, 91)]
+    assert names_of["jp2"] == [f"jp2:{ratio}.0" for ratio in range(2, 9)]
+    assert names_of["sc"][:2] + names_of["sc"][-2:] == ["sc:-45", "sc:-40", "sc:+80", "sc:+90"]
+    assert names_of["h264"] == ["h264:0", "h264:23", "h264:40"]
+
+
+def table_rows(data: Path) -> Iterator[dict[str, str]]:
+    with (data / "spec/tables/table09_operations.csv").open(encoding="utf-8") as file:
+        yield from csv.DictReader(file)
+
+
+def test_table_ix_is_the_papers(data: Path) -> None:
+    listed: dict[str, list[float]] = {}
+    for row in table_rows(data):
+        operation = TABLE_IX[row["code"].lower()]
+        if row["parameter"] == "sigma":
+            assert (row["code"], row["values"]) == ("GB", "0")  # the taps tell, by another test
+            continue
+        assert row["parameter"].endswith(operation.parameter.name)
+        if row["operation"].startswith("scaling "):
+            assert operation.title == "scaling, linear"
+        else:
+            assert operation.title.lower() == row["operation"].lower()
+        first, dots, last = row["values"].partition("..")
+        values = [float(first), float(last)] if dots else map(float, first.split(";"))
+        sign = -1 if row["operation"] == "scaling down" else 1
+        listed.setdefault(operation.code, []).extend(sign * value for value in values)
+    assert list(listed) == list(TABLE_IX)
+    assert listed.pop("jp") == [60, 90]
+    assert TABLE_IX["jp"].parameter.shown == tuple(range(60, 91))
+    low, high = listed.pop("jp2")
+    ratio = TABLE_IX["jp2"].parameter
+    assert (low, high) == (ratio.shown[0], ratio.shown[-1])
+    assert [ratio.lists(value) for value in (1.999, low, high, 8.001)] == [False, True, True, False]
+    for code, values in listed.items():
+        assert sorted(values) == list(TABLE_IX[code].parameter.shown), code
+    assert len(listed["sc"]) == 23
+
+
+def test_domains_are_said_in_few_words() -> None:
+    assert {code: operation.parameter.domain for code, operation in TABLE_IX.items()} == {
+        "me": "3, 5, 7",
+        "gb": "3, 5, 7",
+        "med": "3, 5, 7",
+        "gc": "0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0",
+        "jp": "60 to 90",
+        "jp2": "2.0 to 8.0",
+        "sc": "-45, -40, -35, -30, -25, -20, -15, -10, -5, -3, -1, "
+        "1, 3, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90",
+    }
+
+
+def test_codes_are_the_keys_of_the_table() -> None:
+    assert [operation.code for operation in OPERATIONS.values()] == list(OPERATIONS)
+    assert set(VALUES) == set(OPERATIONS)

@@ -1,0 +1,466 @@
+"""`hffkit degrade` on folders of pictures and of videos, --preview and --list."""
+
+import hashlib
+import json
+import math
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from av.video.frame import PictureType
+from click.testing import Result
+from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
+from trees import (
+    Pixels,
+    all_files,
+    face,
+    ffpp_paths,
+    portrait,
+    records,
+    rows,
+    touch,
+    write_clip,
+    write_picture,
+)
+
+from hffkit.degrade.chain import chain
+from hffkit.degrade.table import OPERATIONS
+from hffkit.video.h264 import write_video
+from hffkit.workflows.preview import psnr_db
+from hffkit.workflows.verify import verify
+
+Run = Callable[..., Result]
+
+ODD_NAMES = ("with space.jpg", "sub/\u00fcn\u00ef.png", "sub/deep/UPPER.JPG", "x.y.z.png", "';.bmp")
+NUMBERED = tuple(f"n/{number:02}.png" for number in range(70))  # with the others, two units
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tree of pictures, and a text among them."""
+    root = tmp_path_factory.mktemp("pictures") / "in"
+    for number, name in enumerate((*ODD_NAMES, *NUMBERED)):
+        write_picture(root / name, number, size=(30 + number % 7, 25))
+    return touch(root, "sub/notes.txt")
+
+
+def error_of(result: Result, code: int) -> str:
+    """Return the one line with which a command failed."""
+    assert result.exit_code == code, result.output
+    (line,) = result.stderr.splitlines()
+    return line.removeprefix("Error: ")
+
+
+def degraded(run: Run, source: Path, out: Path, *more: object) -> Path:
+    result = run("degrade", source, "--out", out, "--workers", 1, *more)
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def opened(path: Path) -> Pixels:
+    """Return the pixels of a PNG by Pillow."""
+    with Image.open(path) as image:
+        assert (image.format, image.mode) == ("PNG", "RGB")
+        return np.asarray(image)
+
+
+def read(path: Path) -> Pixels:
+    """Return the pixels of a picture by cv2."""
+    bgr = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    assert bgr is not None
+    return np.ascontiguousarray(bgr[:, :, ::-1], np.uint8)
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def frames_of(path: Path) -> list[Pixels]:
+    """Return the frames of a video by the plainest loop that cv2 has."""
+    capture = cv2.VideoCapture(str(path))
+    frames: list[Pixels] = []
+    while True:
+        ok, bgr = capture.read()
+        if not ok:
+            return frames
+        frames.append(np.asarray(bgr[:, :, ::-1], np.uint8))
+
+
+def test_a_tree_of_pictures_gives_the_same_tree_of_what_the_chain_makes(
+    pictures: Path, tmp_path: Path, run: Run
+) -> None:
+    op = ("--op", "sc-mix", "--op", "jp-mix", "--seed", 3)
+    result = run("degrade", pictures, *op, "--out", tmp_path / "out", "--workers", 2)
+    assert result.output == f"{tmp_path}/out: 75 files after sc-mix, jp-mix\n"
+    out, ops = tmp_path / "out", chain("sc-mix", "jp-mix")
+    found = rows(out / "manifest.jsonl")
+    assert [row["source"] for row in found] == sorted((*ODD_NAMES, *NUMBERED))
+    for row in found:
+        source, made = pictures / row["source"], out / row["path"]
+        done = ops(read(source), seed=3, key=row["source"])
+        np.testing.assert_array_equal(opened(made), done.image)
+        bgr = np.ascontiguousarray(done.image[:, :, ::-1].transpose(2, 0, 1)).tobytes()
+        size = " ".join(map(str, done.image.shape[:2])).encode()
+        assert row == {
+            "path": str(Path(row["source"]).with_suffix(".png")),
+            "source": row["source"],
+            "source_sha256": sha256(source),
+            "sha256": sha256(made),
+            "pixels_sha256": hashlib.sha256(bgr + size).hexdigest(),
+            "operations": [{**step, "stage": "native"} for step in done.operations],
+        }
+    texts = {"manifest.jsonl", "failures.jsonl", "degrade.json"}
+    assert set(all_files(out)) == {row["path"] for row in found} | texts
+    about = json.loads((out / "degrade.json").read_text("utf-8"))
+    assert (about["n_files"], about["failures"], about["seed"]) == (75, {}, 3)
+    assert (about["ops"], about["stage"]) == (["sc-mix", "jp-mix"], "native")
+    assert about["versions"]["opencv"] == cv2.__version__
+    again = degraded(run, pictures, tmp_path / "again", *op)
+    assert all_files(again) == all_files(out)
+
+
+@pytest.mark.parametrize("stage", ["native", "input"])
+def test_size_makes_pictures_of_that_size(
+    pictures: Path, tmp_path: Path, run: Run, stage: str
+) -> None:
+    more = ("--size", 16, "--stage", stage, "--limit", 3)
+    out = degraded(run, pictures, tmp_path / "out", "--op", "sc:-45", *more)
+    for row in rows(out / "manifest.jsonl"):
+        image = read(pictures / row["source"])
+        if stage == "input":
+            image = np.asarray(cv2.resize(image, (16, 16)), np.uint8)
+        image = np.asarray(cv2.resize(image, None, fx=0.55, fy=0.55), np.uint8)
+        np.testing.assert_array_equal(opened(out / row["path"]), cv2.resize(image, (16, 16)))
+        assert row["operations"][0]["stage"] == stage
+
+
+def test_limit_draws_files_by_the_seed(pictures: Path, tmp_path: Path, run: Run) -> None:
+    def drawn(name: str, *more: object) -> list[str]:
+        out = degraded(run, pictures, tmp_path / name, "--op", "me3", "--limit", 9, *more)
+        return [row["source"] for row in rows(out / "manifest.jsonl")]
+
+    few = drawn("1")
+    assert len(few) == 9
+    assert few == sorted(few) == drawn("2", "--workers", 2)
+    assert few != drawn("3", "--seed", 1)
+
+
+def test_a_picture_that_cannot_be_read_is_told_and_the_others_survive(
+    tmp_path: Path, run: Run
+) -> None:
+    root, out = tmp_path / "faces", tmp_path / "faces-me3"
+    whole = write_picture(root / "a.jpg", size=(90, 90)).read_bytes()
+    (root / "sub").mkdir()
+    (root / "sub/cut.jpg").write_bytes(whole[: len(whole) // 2])
+    result = run("degrade", root, "--op", "me3", "--workers", 1, "--json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout) == json.loads((out / "degrade.json").read_text("utf-8"))
+    (failure,) = rows(out / "failures.jsonl")
+    assert failure["kind"], failure["path"] == ("unreadable", "sub/cut.jpg")
+    assert failure["reason"] == "cut short: the JPEG's end is missing"
+    assert {path.name for path in out.rglob("*") if path.suffix == ".png"} == {"a.png"}
+    allowed = ("--max-failures", 1, "--out", tmp_path / "x")
+    assert run("degrade", root, "--op", "me3", *allowed).exit_code == 0
+    (root / "a.jpg").write_bytes(b"")
+    message = error_of(run("degrade", root, "--op", "me3", "--out", tmp_path / "y"), 1)
+    assert message == (
+        f"{tmp_path}/y: not one file came of it; {tmp_path}/y.partial/corpus/failures.jsonl says "
+        "why for each input."
+    )
+
+
+FOLDERS = "--split, --class and --shard are for corpora: a folder does not say what its files are."
+VIDEOS = (
+    "Whole videos take one --op h264:CRF, such as h264:40. Other operations are for pictures: "
+    "build a corpus first."
+)
+TWICE = "Rename one, or name a folder that holds one of them."
+REFUSED = [
+    ("empty --op me3", 1, "empty: no corpus, and no picture or video in it."),
+    ("twins --op me3", 1, f"twins: a.jpg and a.png would both become a.png. {TWICE}"),
+    (
+        "c2340 --op h264:40",
+        1,
+        "c2340: c23/videos/0.mp4 and c40/videos/0.mp4 would both become c40/videos/0.mp4. " + TWICE,
+    ),
+    ("both --op h264:40", 1, "both: holds 1 videos and 1 pictures. Name a folder of one kind."),
+    ("one --op me3 --split train", 2, FOLDERS),
+    ("one --op me3 --class real", 2, FOLDERS),
+    ("one --op me3 --shard 0/2", 2, FOLDERS),
+    (
+        "one --op me3 --stage input",
+        2,
+        "--stage input resizes first: say to what, such as --size 128.",
+    ),
+    ("clips --op jp:60", 2, VIDEOS),
+    ("clips --op h264-mix", 2, VIDEOS),
+    ("clips --op h264:23 --op h264:40", 2, VIDEOS),
+    ("clips --op h264:40 --size 9", 2, "--size is for pictures: whole videos keep theirs."),
+    ("clips --op h264:52", 2, "'h264:52': crf must be a whole number from 0 to 51, got 52."),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), REFUSED)
+def test_what_cannot_be_done_with_a_folder_is_told_in_a_line_and_nothing_is_written(
+    tmp_path: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: str,
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    touch(tmp_path, "twins/a.jpg", "twins/a.png", "both/a.jpg", "both/a.mp4", "one/a.png")
+    touch(tmp_path, "clips/a.mp4", "c2340/c23/videos/0.mp4", "c2340/c40/videos/0.mp4")
+    before = set(tmp_path.rglob("*"))
+    assert error_of(run("degrade", *arguments.split()), code) == message
+    assert set(tmp_path.rglob("*")) == before
+
+
+@pytest.fixture(scope="module")
+def clips(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The middle of the first frames of two clips of FaceForensics++ in its layout, c23."""
+    root = tmp_path_factory.mktemp("clips") / "ff++"
+    for name, n_frames in (
+        ("original_sequences/youtube/c23/videos/004.mp4", 14),
+        ("manipulated_sequences/NeuralTextures/c23/videos/004_982.mp4", 9),
+    ):
+        (root / name).parent.mkdir(parents=True)
+        capture = cv2.VideoCapture(str(data / "data/ffpp" / name))
+        frames = [capture.read()[1][200:440, 480:800, ::-1] for _ in range(n_frames)]
+        write_video(root / name, [np.ascontiguousarray(f, np.uint8) for f in frames], crf=10)
+    return root
+
+
+def mean_psnr(frames: list[Pixels], others: list[Pixels]) -> float:
+    pairs = zip(frames, others, strict=True)
+    return float(np.mean([peak_signal_noise_ratio(one, other) for one, other in pairs]))  # type: ignore[no-untyped-call]
+
+
+def test_videos_of_ffpp_are_compressed_as_wholes_and_take_the_place_of_their_quality(
+    clips: Path, tmp_path: Path, run: Run
+) -> None:
+    found = {}
+    for crf in (23, 40):
+        out = degraded(run, clips, tmp_path / str(crf), "--op", f"h264:{crf}", "--workers", 2)
+        found[crf] = rows(out / "manifest.jsonl")
+        videos = {str(path.relative_to(out)) for path in out.rglob("*.mp4")}
+        assert videos == {row["path"] for row in found[crf]}
+    for mild, harsh in zip(found[23], found[40], strict=True):
+        source = clips / harsh["source"]
+        assert harsh["path"] == harsh["source"].replace("/c23/", "/c40/")
+        assert mild["path"] == mild["source"]
+        before = frames_of(source)
+        after = {crf: frames_of(tmp_path / f"{crf}/{row['path']}") for crf, row in
+                 ((23, mild), (40, harsh))}  # fmt: skip
+        assert len(before) == harsh["n_frames"] == harsh["n_claimed"] > 8
+        assert mean_psnr(before, after[40]) + 3 < mean_psnr(before, after[23])
+        assert mean_psnr(before, after[40]) > 25
+        assert harsh["source_sha256"] == sha256(source)
+        assert harsh["sha256"] == sha256(tmp_path / "40" / harsh["path"])
+        assert harsh["operations"] == [{"op": "h264:40", "crf": 40, "in_table_ix": False}]
+        with av.open(str(tmp_path / "40" / harsh["path"])) as video:
+            kinds = [PictureType(frame.pict_type).name for frame in video.decode(video=0)]
+            assert video.streams.video[0].codec_context.name == "h264"
+        assert kinds[0] == "I"
+        assert set(kinds[1:]) <= {"P", "B"}
+    again = degraded(run, clips, tmp_path / "again", "--op", "h264:40")
+    assert all_files(again) == all_files(tmp_path / "40")
+
+
+def test_what_was_made_of_a_tree_is_built_as_that_quality(tmp_path: Path, run: Run) -> None:
+    for name in ffpp_paths("000", "000_003", quality="raw"):
+        write_clip(tmp_path / "in" / name, n_frames=4, crf=0)
+    made = tmp_path / "made"
+    degraded(run, tmp_path / "in", made, "--op", "h264:40")
+    assert {str(path.relative_to(made)) for path in made.rglob("*.mp4")} == set(
+        ffpp_paths("000", "000_003", quality="c40")
+    )
+    out = tmp_path / "x.lmdb"
+    how = ("--quality", "c40", "--frames", 2, "--workers", 1)
+    result = run("build", "ff++", "--src", made, *how, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert len(records(out)) == 2 * 5  # the paper's classes: not FaceShifter
+    assert {key.decode().split("/")[1] for key, _ in records(out)} == {"c40"}
+    assert list(verify([str(out)], n_workers=1)) == []
+    again = degraded(run, tmp_path / "in", tmp_path / "mild", "--op", "h264:23")
+    assert {row["path"] for row in rows(again / "manifest.jsonl")} == set(
+        ffpp_paths("000", "000_003")
+    )
+
+
+def write(path: Path, n_frames: int, **stream: Any) -> Path:
+    """Write a video of the portrait by PyAV, its index in front."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    options = {"movflags": "faststart"} if path.suffix == ".mp4" else {}
+    with av.open(str(path), "w", options=options) as file:
+        video: Any = file.add_stream("libx264", rate=25, options={"crf": "10"})
+        video.width, video.height, video.pix_fmt = 160, 96, "yuv420p"
+        for name, value in stream.items():
+            setattr(video, name, value)
+        for number in range(n_frames):
+            image = np.ascontiguousarray(face(number)[: video.height, : video.width])
+            file.mux(video.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        file.mux(video.encode(None))
+    return path
+
+
+def packet_starts(path: Path) -> list[int]:
+    """Return the bytes at which the packets of a video begin, in the file's order."""
+    with av.open(str(path)) as video:
+        return sorted(packet.pos for packet in video.demux(video=0) if packet.pos)
+
+
+def test_sides_that_are_odd_are_padded_by_a_repeated_pixel(tmp_path: Path, run: Run) -> None:
+    source = write(tmp_path / "in/a.mkv", 5, width=87, height=65, pix_fmt="yuv444p")
+    out = degraded(run, tmp_path / "in", tmp_path / "out", "--op", "h264:0")  # lossless
+    before, after = frames_of(source), frames_of(out / "a.mp4")
+    assert (before[0].shape, after[0].shape) == ((65, 87, 3), (66, 88, 3))
+    for image, frame in zip(before, after, strict=True):
+        np.testing.assert_array_equal(frame[:65, :87], image)
+        np.testing.assert_array_equal(frame[:, 86], frame[:, 87])
+        np.testing.assert_array_equal(frame[64], frame[65])
+
+
+def test_a_video_that_says_it_is_turned_is_written_upright(tmp_path: Path, run: Run) -> None:
+    source = write(tmp_path / "in/a.mp4", 4)
+    content = source.read_bytes()
+    matrix = content.index(b"tkhd") + 44  # of the track: version, times, id, ..., then nine words
+    turned = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 96 << 16, 0, 1 << 30)
+    source.write_bytes(content[:matrix] + turned + content[matrix + 36 :])
+    out = degraded(run, tmp_path / "in", tmp_path / "out", "--op", "h264:10")
+    before, after = frames_of(source), frames_of(out / "a.mp4")
+    assert before[0].shape == after[0].shape == (160, 96, 3)
+    assert mean_psnr(before, after) > 35
+
+
+@pytest.mark.parametrize(
+    "into_packet",
+    [
+        0,
+        9,
+    ],
+)
+def test_a_video_that_was_cut_short_is_compressed_as_far_as_it_goes(
+    tmp_path: Path, run: Run, into_packet: int
+) -> None:
+    source = write(tmp_path / "in/a.mp4", 30)
+    whole, starts = source.read_bytes(), packet_starts(source)
+    source.write_bytes(whole[: starts[20] + into_packet])
+    n_left = len(frames_of(source))
+    assert 10 < n_left < 30
+    out = degraded(run, tmp_path / "in", tmp_path / "out", "--op", "h264:40")
+    n_made = len(frames_of(out / "a.mp4"))
+    assert n_left <= n_made <= 20  # OpenCV gives up the frames that the decoder still holds
+    assert rows(out / "failures.jsonl") == [
+        {"frame": n_made, "kind": "short-read", "path": "a.mp4",
+         "reason": f"{n_made} frames of the 30 that it claims"}
+    ]  # fmt: skip
+
+
+def test_damaged_videos_are_told_and_leave_no_file(tmp_path: Path, run: Run) -> None:
+    root = tmp_path / "in"
+    whole = write(root / "good.mp4", 80).read_bytes()
+    at = packet_starts(root / "good.mp4")[70]  # by then something has been written
+    (root / "damaged.mp4").write_bytes(whole[: at + 4] + b"\xff" * 60 + whole[at + 64 :])
+    (root / "empty.mp4").write_bytes(b"")
+    (root / "text.avi").write_text("404: not found\n")
+    (root / "half.mp4").write_bytes(whole[: whole.index(b"mdat") + 8])
+    out = tmp_path / "out"
+    result = run("degrade", root, "--op", "h264:40", "--out", out, "--workers", 1)
+    assert result.exit_code == 3
+    failures = {row["path"]: row for row in rows(out / "failures.jsonl")}
+    assert {row["kind"] for row in failures.values()} == {"unreadable"}
+    assert set(failures) == {"damaged.mp4", "empty.mp4", "half.mp4", "text.avi"}
+    assert failures["damaged.mp4"]["reason"].startswith("cannot be transcoded: Invalid data")
+    assert [row["path"] for row in rows(out / "manifest.jsonl")] == ["good.mp4"]
+    assert {path.name for path in out.rglob("*") if not path.name.endswith(("jsonl", "json"))} == {
+        "good.mp4"
+    }
+
+
+@pytest.mark.parametrize(
+    "how", [{"pix_fmt": "yuvj420p"}, {"colorspace": 1, "color_primaries": 1, "color_trc": 1}]
+)
+def test_colours_stay_whatever_their_coding(tmp_path: Path, run: Run, how: dict[str, Any]) -> None:
+    source = write(tmp_path / "in/a.mp4", 4, **how)
+    out = degraded(run, tmp_path / "in", tmp_path / "out", "--op", "h264:10")
+    before, after = (np.array(frames_of(path), float) for path in (source, out / "a.mp4"))
+    np.testing.assert_allclose(after.mean((0, 1, 2)), before.mean((0, 1, 2)), atol=0.7)
+
+
+def test_a_link_that_leads_nowhere_is_recorded(tmp_path: Path, run: Run) -> None:
+    write_picture(tmp_path / "in/a.png")
+    (tmp_path / "in/b.png").symlink_to("nowhere.png")
+    result = run("degrade", tmp_path / "in", "--op", "me3", "--workers", 1)
+    assert result.exit_code == 3
+    assert [row["path"] for row in rows(tmp_path / "in-me3/failures.jsonl")] == ["b.png"]
+
+
+def test_a_name_that_is_not_utf8_is_no_bug(tmp_path: Path, run: Run) -> None:
+    good = write_picture(tmp_path / "in/a.png")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/in/\xff.png")).write_bytes(good.read_bytes())
+    result = run("degrade", tmp_path / "in", "--op", "jp-mix", "--workers", 1)
+    assert result.exit_code in (0, 3)
+
+
+def test_an_output_inside_the_source_is_refused(tmp_path: Path, run: Run) -> None:
+    write_picture(tmp_path / "in/a.png")
+    out = tmp_path / "in/me3"
+    result = run("degrade", tmp_path / "in", "--op", "me3", "--out", out)
+    assert result.exit_code == 2
+    assert "it would be read as well. Move --out." in result.output
+    assert not out.exists()
+
+
+def test_list_shows_every_operation(run: Run) -> None:
+    result = run("degrade", "--list")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()[2:]
+    assert [line.split("`")[3] for line in lines] == [f"{code}-mix" for code in OPERATIONS]
+    assert all(op.title in line for op, line in zip(OPERATIONS.values(), lines, strict=True))
+    assert [("not in Table IX" in line) for line in lines] == [False] * 7 + [True] * 2
+
+
+@pytest.mark.parametrize("op", ["me:3", "jp:60", "jp2:8.0", "sc:-45", "sc:+90", "gc:2.0"])
+def test_psnr_is_that_of_scikit_image(op: str) -> None:
+    image = portrait()[40:201, 140:301]
+    other = chain(op)(image, seed=0, key="").image
+    back = other
+    if other.shape != image.shape:
+        back = np.asarray(cv2.resize(other, (161, 161), interpolation=cv2.INTER_LINEAR), np.uint8)
+    expected = peak_signal_noise_ratio(image, back)  # type: ignore[no-untyped-call]
+    assert psnr_db(image, other) == pytest.approx(expected, abs=1e-9)
+    assert math.isinf(psnr_db(image, image.copy()))
+
+
+def test_preview_shows_every_value_at_its_own_scale(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_picture(tmp_path / "me.png", 20, size=(300, 280))
+    result = run("degrade", "--preview", "me.png")
+    # Table IX: 3 kernels thrice, 8 gammas, 31 qualities, 23 scales; of ratios 7; beside it sc-cubic
+    # with as many scales, and 3 rate factors.
+    assert result.output == f"{9 + 8 + 31 + 23 + 7 + 23 + 3} results in me-preview.png\n"
+    sheet = opened(tmp_path / "me-preview.png")
+    image = read(tmp_path / "me.png")
+    for made in (image, cv2.blur(image, (7, 7)), cv2.resize(image, None, fx=1.9, fy=1.9)):
+        top, left = (made.shape[0] - 168) // 2, (made.shape[1] - 168) // 2
+        tile = np.asarray(made[top : top + 168, left : left + 168], np.uint8)
+        assert cv2.matchTemplate(sheet, tile, cv2.TM_SQDIFF).min() < 1
+
+
+def test_a_preview_of_what_is_no_picture_is_refused(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "text.jpg").write_text("404")
+    result = run("degrade", "--preview", tmp_path / "text.jpg", "--out", tmp_path / "x.png")
+    assert error_of(result, 1).endswith("no picture: starts with b'404'")
+    assert not (tmp_path / "x.png").exists()

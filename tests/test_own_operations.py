@@ -1,0 +1,215 @@
+"""`--operations`: a user's own, from a Python file."""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+from PIL import Image
+from trees import (
+    Pixels,
+    about,
+    build_corpus,
+    encoded_data,
+    records,
+    rows,
+    write_picture,
+)
+
+from hffkit.degrade.table import OPERATIONS
+from hffkit.workflows.verify import verify
+
+Run = Callable[..., Result]
+
+VIGNETTE = """
+import numpy as np
+from hffkit.degrade.operation import Filter
+from hffkit.degrade.parameter import Choice, Rule
+def darker(image, percent):
+    y, x = (np.linspace(-1, 1, n) ** 2 for n in image.shape[:2])
+    return np.rint(image * (1 - percent / 200 * (y[:, None] + x))[..., None]).astype(np.uint8)
+rule = Rule("a whole number from 0 to 100", int, lambda percent: 0 <= percent <= 100)
+OPERATIONS = {"own": Filter("own", "vignette", Choice("percent", rule, (10, 30, 60)), darker)}
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    path = tmp_path / "own.py"
+    path.write_text(VIGNETTE, "utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of 12 small pictures."""
+    folder = tmp_path_factory.mktemp("native")
+    for number in range(12):
+        write_picture(folder / f"in/{'ab'[number % 2]}/{number:02}.png", number, size=(31, 22))
+    return build_corpus("folder", folder / "in", folder / "x.lmdb", real=("a",), fake=("b",))
+
+
+def darkened(image: Pixels, percent: int) -> Pixels:
+    """Return an image less `percent` at its corners and half of it in the middle of its edges."""
+    height, width = image.shape[:2]
+    y = (np.arange(height) * 2 / (height - 1) - 1).reshape(-1, 1, 1)
+    x = (np.arange(width) * 2 / (width - 1) - 1).reshape(1, -1, 1)
+    return np.asarray(image * (1 - percent / 100 * (y * y + x * x) / 2) + 0.5, np.uint8)
+
+
+def error_of(result: Result, code: int) -> str:
+    """Return the one line with which a command failed."""
+    assert result.exit_code == code, result.output
+    (line,) = result.stderr.splitlines()
+    return line.removeprefix("Error: ")
+
+
+def pixels(value: bytes, folder: Path) -> Pixels:
+    """Return the pixels of an encoded Datum by Pillow."""
+    path = folder / "record.png"
+    path.write_bytes(encoded_data(value)[0])
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_an_operation_of_ones_own_works_like_the_others(
+    native: Path, own: Path, tmp_path: Path, run: Run
+) -> None:
+    more = ("--operations", own, "--op", "own-mix", "--op", "own60")
+    for n_workers in (1, 2):
+        out = tmp_path / f"{n_workers}.lmdb"
+        result = run("degrade", native, *more, "--out", out, "--workers", n_workers)
+        assert result.exit_code == 0, result.output
+    assert records(tmp_path / "1.lmdb") == records(out)
+    assert about(out)["options"]["operations"] == hashlib.sha256(own.read_bytes()).hexdigest()
+    assert about(out)["options"]["ops"] == ["own-mix", "own:60"]
+    drawn = set()
+    for source, record, sample in zip(
+        records(native), records(out), rows(out / "manifest.jsonl"), strict=True
+    ):
+        first, second = sample["operations"]
+        drawn.add(first["percent"])
+        known = {"in_table_ix": False, "stage": "native"}
+        assert first == {"op": "own-mix", "percent": first["percent"], **known}
+        assert second == {"op": "own:60", "percent": 60, **known}
+        expected = darkened(darkened(pixels(source[1], tmp_path), first["percent"]), 60)
+        made = pixels(record[1], tmp_path).astype(int)
+        assert np.abs(made - expected).max() <= 1  # a half may be rounded either way
+        assert np.mean(made != expected) < 0.02
+    assert drawn == {10, 30, 60}
+    assert list(verify([str(out)], n_workers=1)) == []
+
+
+def test_a_file_that_changed_cannot_go_on_with_what_it_began(
+    native: Path, own: Path, tmp_path: Path, run: Run
+) -> None:
+    arguments = ("degrade", native, "--operations", own, "--op", "own10", "--op", "sc:-99")
+    out = tmp_path / "x"
+    assert "not one sample came of it" in error_of(run(*arguments, "--out", out), 1)
+    before = hashlib.sha256(own.read_bytes()).hexdigest()
+    own.write_text(VIGNETTE.replace("np.rint", "np.floor"), "utf-8")
+    after = hashlib.sha256(own.read_bytes()).hexdigest()
+    result = run(*arguments, "--out", out)
+    assert error_of(result, 1) == (
+        f"{out}.partial was begun by another command: options.operations was '{before}', is now "
+        f"'{after}'. Run the command that began it, delete it, or choose another --out."
+    )
+
+
+def test_folders_are_treated_by_ones_own_operation(own: Path, tmp_path: Path, run: Run) -> None:
+    source = write_picture(tmp_path / "in/a.png", size=(33, 20))
+    out = tmp_path / "in-own30"
+    result = run("degrade", tmp_path / "in", "--operations", own, "--op", "own:30")
+    assert result.output == f"{out}: 1 files after own:30\n"
+    with Image.open(source) as image, Image.open(out / "a.png") as made:
+        expected = darkened(np.asarray(image), 30).astype(int)
+        assert np.abs(np.asarray(made) - expected).max() <= 1
+    described = json.loads((out / "degrade.json").read_text("utf-8"))
+    assert described["operations"] == hashlib.sha256(own.read_bytes()).hexdigest()
+
+
+def test_list_and_preview_show_it_too(own: Path, tmp_path: Path, run: Run) -> None:
+    result = run("degrade", "--list", "--operations", own)
+    cells = ("`own:10`, `own-mix`", "vignette (not in Table IX)", "percent", "10, 30, 60")
+    expected = f"| {' | '.join(cells)} | a whole number from 0 to 100 |"
+    assert result.stdout.splitlines()[-1] == expected
+    picture, sheets = write_picture(tmp_path / "a.png"), (tmp_path / "1.png", tmp_path / "2.png")
+    n_results = []
+    for sheet, more in zip(sheets, ((), ("--operations", own)), strict=True):
+        told = run("degrade", "--preview", picture, "--out", sheet, *more).output
+        n_results.append(int(told.split()[0]))
+    assert n_results[1] == n_results[0] + 3
+    with Image.open(sheets[0]) as less, Image.open(sheets[1]) as more_rows:
+        assert more_rows.height > less.height
+
+
+FILTER = '"own": Filter("own"'
+WRONG = [
+    (None, "cannot be read: No such file or directory."),
+    ("", "it must define OPERATIONS, a dict of code to operation."),
+    ("OPERATIONS = {}", "it must define OPERATIONS, a dict of code to operation."),
+    ("OPERATIONS = ['own']", "it must define OPERATIONS, a dict of code to operation."),
+    (
+        VIGNETTE.replace(FILTER, '"jp": Filter("jp"'),
+        "there is an operation 'jp' already. Rename yours.",
+    ),
+    (
+        VIGNETTE.replace(FILTER, '"other": Filter("own"'),
+        "OPERATIONS['other'] must be an operation whose code is 'other', in lower case.",
+    ),
+    (
+        VIGNETTE.replace(FILTER, '"Own": Filter("Own"'),
+        "OPERATIONS['Own'] must be an operation whose code is 'Own', in lower case.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG)
+def test_a_file_that_defines_no_operation_is_refused(
+    native: Path, tmp_path: Path, run: Run, text: str | None, message: str
+) -> None:
+    path, out = tmp_path / "wrong.py", tmp_path / "x"
+    if text is not None:
+        path.write_text(text, "utf-8")
+    for arguments in (("--list",), ("--op", "jp60", native, "--out", out)):
+        assert error_of(run("degrade", "--operations", path, *arguments), 2) == f"{path}: {message}"
+    assert not list(tmp_path.glob("x*"))
+
+
+def test_a_file_that_is_no_python_is_refused(own: Path, tmp_path: Path, run: Run) -> None:
+    path = own.rename(tmp_path / "own.txt")
+    message = error_of(run("degrade", "--operations", path, "--list"), 2)
+    assert message == f"{path}: no Python file (its name must end in .py)."
+
+
+def test_without_the_file_nobody_knows_the_operation(native: Path, own: Path, run: Run) -> None:
+    assert re.match(
+        f"No operation named 'own'. Known: {', '.join(OPERATIONS)}",
+        error_of(run("degrade", native, "--op", "own-mix"), 1),
+    )
+    message = error_of(run("degrade", native, "--op", "own:200", "--operations", own), 2)
+    assert message == "'own:200': percent must be a whole number from 0 to 100, got 200."
+
+
+def test_a_changed_file_of_the_same_time_and_size_does_what_it_says(
+    native: Path, own: Path, tmp_path: Path
+) -> None:
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    found = set()
+    for divisor in (200, 300):
+        own.write_text(VIGNETTE.replace("/ 200", f"/ {divisor}"), "utf-8")
+        os.utime(own, (10**9, 10**9))
+        out = tmp_path / f"{divisor}.lmdb"
+        program = ("-c", "from hffkit.cli.main import main; main()")
+        more = ("--operations", str(own), "--op", "own60", "--limit", "1", "--out", str(out))
+        arguments = [sys.executable, *program, "degrade", str(native), *more]
+        subprocess.run(arguments, check=True, capture_output=True, env=environment)
+        found.add(about(out)["pixels_sha256"])
+    assert len(found) == 2
