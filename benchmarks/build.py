@@ -29,6 +29,7 @@ from itertools import islice
 from pathlib import Path
 
 import cv2
+from peaks import peaks_of
 
 from hffkit.corpus.alignment import Surroundings, choose_probes, compare, worth_keeping
 from hffkit.corpus.faces import FaceRule, crop
@@ -38,8 +39,8 @@ from hffkit.corpus.sources.listing import SourceOptions
 from hffkit.corpus.units import Family
 from hffkit.imaging import Image, encode_png, from_bgr, grey
 from hffkit.manifest.samples import Box
-from hffkit.video import VideoFile
-from hffkit.workflows.demo import write_video
+from hffkit.video.clips import VideoFile
+from hffkit.video.h264 import write_video
 
 METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
 TARGETS = {"519": "Deepfakes/519_515", "634": "FaceSwap/634_660", "004": "NeuralTextures/004_982"}
@@ -231,30 +232,8 @@ def peak_of(tree: Path, out: Path) -> tuple[int, int]:
     One worker: with two, chance decides whether both meet the largest frames.
     """
     command = ["hffkit", "build", "ff++", "--src", tree, "--frames", "4", "--workers", "1"]
-    words = [str(word) for word in [*command, "--out", out / "data.lmdb"]]
-    peaks: dict[int, int] = {}
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as process:
-        while process.poll() is None:
-            for pid in [process.pid, *children_of(process.pid)]:
-                peaks[pid] = max(peaks.get(pid, 0), high_water(pid))
-            time.sleep(0.1)
-        parent = peaks.pop(process.pid)
-    return parent, max(peaks.values())
-
-
-def children_of(parent: int) -> list[int]:
-    """Return the direct children of a process."""
-    path = Path(f"/proc/{parent}/task/{parent}/children")
-    return [int(word) for word in path.read_text().split()] if path.exists() else []
-
-
-def high_water(pid: int) -> int:
-    """Return VmHWM of a process in kB, 0 if it has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
+    parent, workers = peaks_of([*command, "--out", out / "data.lmdb"])
+    return parent, workers[0]
 
 
 def main() -> None:
