@@ -158,8 +158,8 @@ WAYS: dict[str, Way] = {
 }
 # Pictures for each way: enough for the start (0.8 s) not to matter, few enough to end today.
 COUNTS = {
-    128: {"packed": 24000, "native": 24000, "work": 24000, "lmdb": 24000, "script": 3000},
-    1024: {"packed": 3000, "native": 600, "work": 1000, "lmdb": 3000, "script": 200},
+    128: {"packed": 24000, "native": 24000, "work": 24000, "lmdb": 24000, "script": 12000},
+    1024: {"packed": 3000, "native": 600, "work": 1000, "lmdb": 3000, "script": 300},
 }
 _SLOWER = 10  # times fewer for SLOW operations
 

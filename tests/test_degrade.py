@@ -250,6 +250,13 @@ def test_what_was_done_before_stays_in_the_record(native: Path, degraded: Degrad
     assert [row["op"] for row in sample["operations"]] == ["gb:3", "gc:0.6"]
 
 
+def test_two_commands_draw_as_one_with_both_operations(native: Path, degraded: Degraded) -> None:
+    once = degraded(native, "--op", "jp-mix", "--op", "jp-mix", "--op", "sc-mix")
+    twice = degraded(degraded(native, "--op", "jp-mix"), "--op", "jp-mix", "--op", "sc-mix")
+    assert records(once) == records(twice)
+    assert (once / "manifest.jsonl").read_bytes() == (twice / "manifest.jsonl").read_bytes()
+
+
 def test_workers_and_shards_make_the_same_corpus(
     many: Path, tmp_path: Path, degraded: Degraded, run: Run
 ) -> None:
@@ -379,6 +386,13 @@ def test_what_cannot_be_done_is_told_in_a_line_and_nothing_is_written(
     monkeypatch.chdir(native.parent)
     assert error_of(run("degrade", "x.lmdb", *arguments.split()), code) == message
     assert [path.name for path in native.parent.iterdir()] == ["x.lmdb"]
+
+
+def test_a_seed_below_zero_is_no_seed(native: Path, tmp_path: Path, run: Run) -> None:
+    result = run("degrade", native, "--op", "jp-mix", "--seed", -1, "--out", tmp_path / "x")
+    assert result.exit_code == 2
+    assert "-1 is not in the range x>=0" in result.output
+    assert not list(tmp_path.glob("x*"))
 
 
 def test_packed_corpora_have_no_native_pixels(

@@ -5,6 +5,8 @@ import json
 import math
 import os
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -235,7 +237,7 @@ def clips(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         (root / name).parent.mkdir(parents=True)
         capture = cv2.VideoCapture(str(data / "data/ffpp" / name))
-        frames = [capture.read()[1][200:440, 480:800, ::-1] for _ in range(n_frames)]
+        frames = [capture.read()[1][200:440, 384:896, ::-1] for _ in range(n_frames)]
         write_video(root / name, [np.ascontiguousarray(f, np.uint8) for f in frames], crf=10)
     return root
 
@@ -342,13 +344,7 @@ def test_a_video_that_says_it_is_turned_is_written_upright(tmp_path: Path, run: 
     assert mean_psnr(before, after) > 35
 
 
-@pytest.mark.parametrize(
-    "into_packet",
-    [
-        0,
-        9,
-    ],
-)
+@pytest.mark.parametrize("into_packet", [0, 9])
 def test_a_video_that_was_cut_short_is_compressed_as_far_as_it_goes(
     tmp_path: Path, run: Run, into_packet: int
 ) -> None:
@@ -387,14 +383,41 @@ def test_damaged_videos_are_told_and_leave_no_file(tmp_path: Path, run: Run) -> 
     }
 
 
+BT709 = {"colorspace": 1, "color_primaries": 1, "color_trc": 1}
+
+
 @pytest.mark.parametrize(
-    "how", [{"pix_fmt": "yuvj420p"}, {"colorspace": 1, "color_primaries": 1, "color_trc": 1}]
+    ("how", "crf"),
+    [
+        ({"pix_fmt": "yuvj420p"}, 10),
+        ({"pix_fmt": "yuvj420p"}, 0),
+        (BT709, 10),
+        (BT709, 0),
+    ],
 )
-def test_colours_stay_whatever_their_coding(tmp_path: Path, run: Run, how: dict[str, Any]) -> None:
+def test_colours_stay_whatever_their_coding(
+    tmp_path: Path, run: Run, how: dict[str, Any], crf: int
+) -> None:
     source = write(tmp_path / "in/a.mp4", 4, **how)
-    out = degraded(run, tmp_path / "in", tmp_path / "out", "--op", "h264:10")
+    out = degraded(run, tmp_path / "in", tmp_path / "out", "--op", f"h264:{crf}")
     before, after = (np.array(frames_of(path), float) for path in (source, out / "a.mp4"))
     np.testing.assert_allclose(after.mean((0, 1, 2)), before.mean((0, 1, 2)), atol=0.7)
+
+
+def test_whole_videos_do_not_depend_on_what_memory_held_before(tmp_path: Path) -> None:
+    source = write_clip(tmp_path / "a.mp4", n_frames=12)
+    program = (
+        "import sys; from pathlib import Path; from hffkit.video.h264 import transcode;"
+        "transcode(Path(sys.argv[1]), Path(sys.argv[2]), crf=40)"
+    )
+    found = set()
+    for fill in ("0", "1", "77", "200"):  # what glibc fills memory with
+        out = tmp_path / f"{fill}.mp4"
+        environment = {**os.environ, "MALLOC_PERTURB_": fill}
+        arguments = [sys.executable, "-c", program, str(source), str(out)]
+        subprocess.run(arguments, check=True, env=environment)
+        found.add(sha256(out))
+    assert len(found) == 1
 
 
 def test_a_link_that_leads_nowhere_is_recorded(tmp_path: Path, run: Run) -> None:
@@ -464,3 +487,33 @@ def test_a_preview_of_what_is_no_picture_is_refused(tmp_path: Path, run: Run) ->
     result = run("degrade", "--preview", tmp_path / "text.jpg", "--out", tmp_path / "x.png")
     assert error_of(result, 1).endswith("no picture: starts with b'404'")
     assert not (tmp_path / "x.png").exists()
+
+
+def test_a_preview_never_overwrites_its_picture(tmp_path: Path, run: Run) -> None:
+    picture = write_picture(tmp_path / "a.png")
+    before = picture.read_bytes()
+    result = run("degrade", "--preview", picture, "--out", picture)
+    assert (result.exit_code, picture.read_bytes()) == (2, before)
+    result = run("degrade", "--preview", picture, "--out", tmp_path / "sheet.txt")
+    assert result.output == (
+        f"Error: {tmp_path}/sheet.txt: a contact sheet is a PNG file. Name one as --out.\n"
+    )
+    result = run("degrade", "--preview", tmp_path / "b.png")
+    assert result.output == f"Error: {tmp_path}/b.png: cannot be read: No such file or directory\n"
+
+
+def test_a_single_picture_is_no_source(tmp_path: Path, run: Run) -> None:
+    result = run("degrade", write_picture(tmp_path / "a.png"), "--op", "me3")
+    assert result.exit_code == 2
+    assert "a.png: a file. Name a corpus or a folder, or --preview it." in result.output
+
+
+def test_what_a_vanished_source_left_is_not_published(tmp_path: Path, run: Run) -> None:
+    for name in "ab":
+        write_picture(tmp_path / f"in/{name}.png")
+    out = tmp_path / "out"
+    stale = tmp_path / "out.partial/corpus/c.png"
+    stale.parent.mkdir(parents=True)
+    stale.write_bytes(b"of a run that was killed")
+    assert run("degrade", tmp_path / "in", "--op", "me3", "--out", out).exit_code == 0
+    assert {path.name for path in out.glob("*.png")} == {"a.png", "b.png"}

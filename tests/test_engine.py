@@ -231,7 +231,7 @@ def workers_of(parent: int) -> list[int]:
     return sorted(found)
 
 
-MOMENTS = [random.Random(7).uniform(0.05, 1.0) for _ in range(10)]
+MOMENTS = (lambda rng: [rng.uniform(0.05, 1.0) for _ in range(10)])(random.Random(7))
 
 
 @pytest.mark.parametrize("kill", [killed_parent, killed_worker])

@@ -162,12 +162,19 @@ WRONG = [
     ),
     (
         VIGNETTE.replace(FILTER, '"other": Filter("own"'),
-        "OPERATIONS['other'] must be an operation whose code is 'other', in lower case.",
+        "OPERATIONS['other'] must have the code 'other'.",
     ),
     (
         VIGNETTE.replace(FILTER, '"Own": Filter("Own"'),
-        "OPERATIONS['Own'] must be an operation whose code is 'Own', in lower case.",
+        "code 'Own' must be lower-case letters, such as 'vig'.",
     ),
+    (
+        VIGNETTE.replace(FILTER, '"me3": Filter("me3"'),
+        "code 'me3' must be lower-case letters, such as 'vig'.",
+    ),
+    ("OPERATIONS = {'own': 7}", "OPERATIONS['own'] is no operation, such as a Filter."),
+    ("import nowhere", "No module named 'nowhere'"),
+    ("OPERATIONS = {", "'{' was never closed (wrong.py, line 1)"),
 ]
 
 
@@ -213,3 +220,24 @@ def test_a_changed_file_of_the_same_time_and_size_does_what_it_says(
         subprocess.run(arguments, check=True, capture_output=True, env=environment)
         found.add(about(out)["pixels_sha256"])
     assert len(found) == 2
+
+
+@pytest.mark.parametrize(
+    ("result", "got"),
+    [
+        ("image / 2", "(22, 31, 3) of float64"),
+        ("image[..., 0]", "(22, 31) of uint8"),
+        ("image[:0]", "(0, 31, 3) of uint8"),
+        ("None", "NoneType"),
+    ],
+)
+@pytest.mark.parametrize("more", [(), ("--size", 16)])
+def test_an_operation_that_returns_no_image_is_refused(
+    native: Path, tmp_path: Path, run: Run, result: str, got: str, more: tuple[object, ...]
+) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(re.sub("return np.rint.*", f"return {result}", VIGNETTE), "utf-8")
+    told = run("degrade", native, "--operations", path, "--op", "own10", "--workers", 1,
+               "--out", tmp_path / "x", *more)  # fmt: skip
+    message = f"operation own:10 must return (H, W, 3) uint8, got {got}."
+    assert error_of(told, 2) == message

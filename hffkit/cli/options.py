@@ -119,7 +119,11 @@ def as_json(command: F) -> F:
 def seed(command: F) -> F:
     """Add --seed."""
     return click.option(
-        "--seed", type=int, default=0, show_default=True, help="Another seed, another draw."
+        "--seed",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Another seed, another draw.",
     )(command)
 
 

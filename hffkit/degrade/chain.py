@@ -61,7 +61,7 @@ class Chain:
         """The names of the steps with a plus between: "gb:3+jp-mix"."""
         return "+".join(step.name for step in self.steps)
 
-    def __call__(self, image: Image, *, seed: int, key: str) -> Degraded:
+    def __call__(self, image: Image, *, seed: int, key: str, position: int = 0) -> Degraded:
         """Return `image` after all steps.
 
         Parameters
@@ -72,23 +72,30 @@ class Chain:
             Another seed, other drawn values.
         key : str
             The picture's name. The same seed and key give the same values, in any order.
+        position : int
+            How many operations the picture has behind it: a chain cut in two draws as one.
 
         Raises
         ------
         ImageError
             If an operation is impossible for a picture of this size.
+        ArgumentError
+            If an operation returns no image.
         ValueError
             If `image` is no (H, W, 3) uint8 array with pixels in it.
         """
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            raise ValueError(
-                f"an image must be (H, W, 3) uint8, got {image.shape} of {image.dtype}"
-            )
+        if not _is_image(image):
+            raise ValueError(f"an image must be (H, W, 3) uint8, got {_described(image)}")
         image = np.ascontiguousarray(image)
         done = []
-        for position, step in enumerate(self.steps):
-            value = step.choose(seed, position, key)
+        for place, step in enumerate(self.steps, position):
+            value = step.choose(seed, place, key)
             applied = step.operation.apply(image, value)
+            if not _is_image(applied.image):
+                raise ArgumentError(
+                    f"operation {step.name} must return (H, W, 3) uint8, got "
+                    f"{_described(applied.image)}."
+                )
             parameter = step.operation.parameter
             done.append(
                 {
@@ -100,6 +107,22 @@ class Chain:
             )
             image = applied.image
         return Degraded(image, tuple(done))
+
+
+def _is_image(value: Any) -> bool:
+    return (
+        isinstance(value, np.ndarray)
+        and value.dtype == np.uint8
+        and value.ndim == 3
+        and value.shape[2] == 3
+        and value.size > 0
+    )
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.shape} of {value.dtype}"
+    return type(value).__name__
 
 
 def chain(*names: str, operations: Mapping[str, Operation[Any]] = OPERATIONS) -> Chain:

@@ -56,8 +56,8 @@ def contact_sheet(
 
 def write_sheet(path: Path, sheet: Image) -> None:
     """Write a contact sheet as PNG; an older one is replaced once the new one is whole."""
-    if path.is_dir():
-        raise StorageError(f"{path}: a folder. Name a PNG file as --out.")
+    if path.is_dir() or path.suffix.lower() != ".png":
+        raise StorageError(f"{path}: a contact sheet is a PNG file. Name one as --out.")
     temporary = path.with_name(f"{path.name}.tmp")
     try:
         temporary.write_bytes(encode_png(sheet))

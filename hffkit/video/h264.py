@@ -1,5 +1,6 @@
 """H.264 by libx264, in one thread: the same frames give the same bytes."""
 
+import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,7 +24,10 @@ def _encoder(crf: int) -> tuple[str, str]:
 
 
 def _options(crf: int) -> dict[str, str]:
-    return {"crf": str(crf), "threads": "1", "preset": "medium"}
+    # With AVX-512 x264 reads memory that it never set, and the same frames give other bytes.
+    is_x86 = platform.machine() in {"x86_64", "AMD64"}
+    assembly = {"x264-params": "asm=SSE4.2"} if is_x86 else {}
+    return {"crf": str(crf), "threads": "1", "preset": "medium", **assembly}
 
 
 def _even(image: Image) -> Image:
@@ -120,8 +124,9 @@ def _transcode(video: Any, out: Any, crf: int) -> Transcoded:
             stream.pix_fmt = "yuvj420p" if is_full_range and crf else pixels
             stream.options = _options(crf)
             stream.codec_context.time_base = given.time_base
-            for what in ("colorspace", "color_range", "color_primaries", "color_trc"):
-                setattr(stream.codec_context, what, getattr(frame, what))
+            if crf:  # RGB has no matrix to tell
+                for what in ("colorspace", "color_range", "color_primaries", "color_trc"):
+                    setattr(stream.codec_context, what, getattr(frame, what))
         frame.pict_type = 0  # else the encoder repeats the decoder's choice of key frames
         out.mux(stream.encode(frame))
         n_frames += 1

@@ -63,6 +63,9 @@ def degrade(
     (Path, dict)
         The output, and its corpus.json or degrade.json.
     """
+    for source in sources:
+        if Path(source).is_file():
+            raise ArgumentError(f"{source}: a file. Name a corpus or a folder, or --preview it.")
     ops = read_chain(request.ops, request.operations).name
     if out is None:
         if len(sources) != 1 or glob.has_magic(sources[0]):

@@ -49,6 +49,8 @@ class FileWork:
         for path in unit.paths:
             try:
                 made = self._video(path) if is_video(path) else self._picture(path)
+            except ArgumentError:  # an operation that is wrong for every picture
+                raise
             except HffkitError as error:
                 part.add(Failure("unreadable", path, None, str(error)))
                 continue
@@ -230,7 +232,7 @@ def _bytes_of(unit: Files, root: Path) -> int:
 
 
 def _describe(folder: Path, jobs: Sequence[Job[Files]], command: dict[str, Any]) -> dict[str, Any]:
-    """Write what is known of the files beside them."""
+    """Write what is known of the files beside them; a file that nothing is known of goes."""
     made, failures = [], []
     for job in jobs:
         for event in read_part(job.part):
@@ -238,6 +240,10 @@ def _describe(folder: Path, jobs: Sequence[Job[Files]], command: dict[str, Any])
                 made.append(event.about)
             elif isinstance(event, Failure):
                 failures.append(event)
+    known = {folder / row["path"] for row in made}
+    for path in folder.rglob("*"):
+        if path not in known and path.is_file():  # of a source that has gone since
+            path.unlink()
     write_durably(folder / MANIFEST_FILE, "".join(map(json_line, made)))
     write_durably(folder / FAILURES_FILE, "".join(failure.to_line() for failure in failures))
     found = {

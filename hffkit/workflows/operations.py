@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,19 +38,27 @@ def _with_own(path: Path, source: bytes) -> Mapping[str, Operation[Any]]:
     # Not by import: its cache knows a file by time and size alone.
     module = ModuleType(f"hffkit_operations_{hashlib.sha256(source).hexdigest()}")
     sys.modules[module.__name__] = module
-    exec(compile(source, path, "exec"), vars(module))
+    try:
+        exec(compile(source, path, "exec"), vars(module))
+    except (SyntaxError, ImportError) as error:
+        raise ArgumentError(f"{path}: {error}") from None
     added = getattr(module, "OPERATIONS", None)
     if not isinstance(added, Mapping) or not added:
         raise ArgumentError(f"{path}: it must define OPERATIONS, a dict of code to operation.")
     for code, operation in added.items():
-        if code in OPERATIONS:
-            raise ArgumentError(f"{path}: there is an operation {code!r} already. Rename yours.")
-        if getattr(operation, "code", None) != code or code != str(code).lower():
-            raise ArgumentError(
-                f"{path}: OPERATIONS[{code!r}] must be an operation whose code is {code!r}, in "
-                "lower case."
-            )
+        _check_own(path, code, operation)
     return {**OPERATIONS, **added}
+
+
+def _check_own(path: Path, code: Any, operation: Any) -> None:
+    if code in OPERATIONS:
+        raise ArgumentError(f"{path}: there is an operation {code!r} already. Rename yours.")
+    if not isinstance(code, str) or not re.fullmatch("[a-z]+(-[a-z]+)*", code):
+        raise ArgumentError(f"{path}: code {code!r} must be lower-case letters, such as 'vig'.")
+    if any(not hasattr(operation, name) for name in ("title", "parameter", "apply")):
+        raise ArgumentError(f"{path}: OPERATIONS[{code!r}] is no operation, such as a Filter.")
+    if operation.code != code:
+        raise ArgumentError(f"{path}: OPERATIONS[{code!r}] must have the code {code!r}.")
 
 
 def _source_of(path: Path) -> bytes:

@@ -10,6 +10,7 @@ import numpy as np
 
 from hffkit.degrade.chain import Chain, Degraded, every_step
 from hffkit.degrade.operation import Operation
+from hffkit.errors import ArgumentError, ImageError
 from hffkit.imaging import Image, decode, read_bytes
 from hffkit.reports.sheet import Tile, contact_sheet, write_sheet
 from hffkit.workflows.operations import known_operations
@@ -25,7 +26,12 @@ def preview(picture: Path, sheet: Path, operations: Path | None) -> int:
     picture and, for codecs, the ratio of raw to compressed bytes. A scaled picture is scaled back
     for its PSNR.
     """
-    image = decode(read_bytes(picture))
+    if sheet.exists() and sheet.samefile(picture):
+        raise ArgumentError(f"{sheet} is the picture itself. Choose another --out.")
+    try:
+        image = decode(read_bytes(picture))
+    except ImageError as error:
+        raise ImageError(f"{picture}: {error}") from None
     rows: list[tuple[str, Sequence[Tile]]] = [
         (f"{picture.name}, {image.shape[1]}x{image.shape[0]}", [Tile("as it is", _middle(image))])
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from hffkit.degrade.chain import Chain, Degraded
-from hffkit.errors import HffkitError
+from hffkit.errors import ArgumentError, HffkitError
 from hffkit.imaging import Image, resize
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample
@@ -34,11 +34,11 @@ class Treatment:
         """Return the operations; workers make their own."""
         return read_chain(self.names, self.operations)
 
-    def __call__(self, chain: Chain, image: Image, key: str) -> Degraded:
+    def __call__(self, chain: Chain, image: Image, key: str, position: int = 0) -> Degraded:
         """Return the treated picture, and the record of it with the stage."""
         if self.stage == "input" and self.size is not None:
             image = resize(image, self.size)
-        done = chain(image, seed=self.seed, key=key)
+        done = chain(image, seed=self.seed, key=key, position=position)
         image = done.image if self.size is None else resize(done.image, self.size)
         return Degraded(image, tuple({**row, "stage": self.stage} for row in done.operations))
 
@@ -57,13 +57,16 @@ class Rework:
         for corpus, sample in unit.samples(self.corpora):
             try:
                 record = self._again(chain, corpus, sample)
+            except ArgumentError:  # an operation that is wrong for every record
+                raise
             except HffkitError as error:
                 part.add(Failure("unreadable", sample.key, None, str(error)))
             else:
                 part.add(record)
 
     def _again(self, chain: Chain, corpus: Corpus, sample: Sample) -> Record:
-        treated = self.treatment(chain, corpus.image(sample), sample.key)
+        n_done = len(sample.operations)
+        treated = self.treatment(chain, corpus.image(sample), sample.key, n_done)
         label = self.recipe.classes.label(sample.cls, self.recipe.labels)
         stored = store(treated.image, None, label, self.recipe.size)
         again = replace(

@@ -16,7 +16,9 @@ from hffkit.manifest.samples import GroupGuard, Sample, sample_of_line
 from hffkit.manifest.seeds import rank
 from hffkit.storage.corpus import MANIFEST_FILE, Corpus
 
-PER_BLOCK = 512  # records: about a second's work, and 25 MB packed at 128 px
+_MOST = 512  # records in a block: 25 MB packed at 128 px
+_LEAST = 16
+_BLOCKS = 64  # at least, where there are records enough: no worker waits long for the last one
 
 Places = npt.NDArray[np.int64]
 """(N, 2): the number of the corpus, and the byte at which the sample's line begins."""
@@ -88,9 +90,10 @@ def drawn(corpora: Sequence[Corpus], places: Places, n: int, seed: int) -> Place
 
 
 def blocks_of(places: Places) -> list[Block]:
-    """Return the places in blocks."""
-    starts = range(0, len(places), PER_BLOCK)
-    return [Block(i, places[start : start + PER_BLOCK]) for i, start in enumerate(starts)]
+    """Return the places in blocks, whose size depends on their number alone."""
+    size = min(max(len(places) // _BLOCKS, _LEAST), _MOST)
+    starts = range(0, len(places), size)
+    return [Block(i, places[start : start + size]) for i, start in enumerate(starts)]
 
 
 def block_name(block: Block) -> str:
