@@ -56,7 +56,7 @@ def lay_out(data: Path, root: Path, size: int, n: int, *, is_packed: bool = Fals
     for name in real + fake:
         files = sorted((data / name).iterdir())
         (tree / name).mkdir(parents=True, exist_ok=True)
-        for i in range(n // len(real + fake)):
+        for i in range(-(-n // len(real + fake))):
             file = files[i % len(files)]
             link = tree / name / f"{i:06d}{file.suffix}"
             if not link.is_symlink():
@@ -161,7 +161,7 @@ COUNTS = {
     128: {"packed": 24000, "native": 24000, "work": 24000, "lmdb": 24000, "script": 12000},
     1024: {"packed": 3000, "native": 600, "work": 1000, "lmdb": 3000, "script": 300},
 }
-_SLOWER = 10  # times fewer for SLOW operations
+_SLOWER = 20  # times fewer for SLOW operations
 
 
 def speed(data: Path, scratch: Path, ops: Sequence[str], rounds: int) -> None:
@@ -175,8 +175,10 @@ def speed(data: Path, scratch: Path, ops: Sequence[str], rounds: int) -> None:
             taken: dict[str, list[float]] = {way: [] for way in WAYS}
             for _ in range(rounds):
                 for way, run in WAYS.items():
-                    n = counts[way] // scale
-                    corpus = lay_out(data, scratch, size, n, is_packed=way == "lmdb")
+                    corpus = lay_out(
+                        data, scratch, size, counts[way] // scale, is_packed=way == "lmdb"
+                    )
+                    n = Corpus(corpus).n_samples
                     with tempfile.TemporaryDirectory(dir=scratch) as folder:
                         taken[way].append(1000 * run(corpus, op, Path(folder)) / n)
             print("|", " | ".join([str(size), op, *cells(taken)]), "|", flush=True)

@@ -178,6 +178,7 @@ def test_stored_pixels_are_what_the_chain_makes_of_the_source(
     assert (found["size"], found["layout"], found["verb"]) == (size, layout, "degrade")
     assert found["options"] == {
         "content_sha256": [given["content_sha256"]],
+        "manifest_sha256": [hashlib.sha256((source / "manifest.jsonl").read_bytes()).hexdigest()],
         "ops": ["sc-mix", "jp-mix"],
         "operations": None,
         "stage": stage,
@@ -393,6 +394,19 @@ def test_a_seed_below_zero_is_no_seed(native: Path, tmp_path: Path, run: Run) ->
     assert result.exit_code == 2
     assert "-1 is not in the range x>=0" in result.output
     assert not list(tmp_path.glob("x*"))
+
+
+def test_a_manifest_that_was_cut_is_told(native: Path, tmp_path: Path, run: Run) -> None:
+    copy = shutil.copytree(native, tmp_path / "copy.lmdb")
+    manifest = copy / "manifest.jsonl"
+    manifest.write_bytes(b"".join(manifest.read_bytes().splitlines(keepends=True)[:-1]))
+    for command in ("degrade", "pack"):
+        more = ("--op", "me3") if command == "degrade" else ()
+        told = error_of(run(command, copy, *more, "--out", tmp_path / "x"), 1)
+        assert told == f"{manifest}: 9 lines for 10 samples. Copy the corpus again."
+    manifest.unlink()
+    told = error_of(run("degrade", copy, "--op", "me3", "--out", tmp_path / "x"), 1)
+    assert told == f"{manifest}: cannot be read (No such file or directory)."
 
 
 def test_packed_corpora_have_no_native_pixels(

@@ -34,7 +34,8 @@ from trees import (
 
 from hffkit.degrade.chain import chain
 from hffkit.degrade.table import OPERATIONS
-from hffkit.video.h264 import write_video
+from hffkit.errors import StorageError
+from hffkit.video.h264 import transcode, write_video
 from hffkit.workflows.preview import psnr_db
 from hffkit.workflows.verify import verify
 
@@ -165,7 +166,7 @@ def test_a_picture_that_cannot_be_read_is_told_and_the_others_survive(
     assert result.exit_code == 3
     assert json.loads(result.stdout) == json.loads((out / "degrade.json").read_text("utf-8"))
     (failure,) = rows(out / "failures.jsonl")
-    assert failure["kind"], failure["path"] == ("unreadable", "sub/cut.jpg")
+    assert (failure["kind"], failure["path"]) == ("unreadable", "sub/cut.jpg")
     assert failure["reason"] == "cut short: the JPEG's end is missing"
     assert {path.name for path in out.rglob("*") if path.suffix == ".png"} == {"a.png"}
     allowed = ("--max-failures", 1, "--out", tmp_path / "x")
@@ -183,7 +184,7 @@ VIDEOS = (
     "Whole videos take one --op h264:CRF, such as h264:40. Other operations are for pictures: "
     "build a corpus first."
 )
-TWICE = "Rename one, or name a folder that holds one of them."
+TWICE = "Say which --quality of videos, rename one, or name a folder that holds one of them."
 REFUSED = [
     ("empty --op me3", 1, "empty: no corpus, and no picture or video in it."),
     ("twins --op me3", 1, f"twins: a.jpg and a.png would both become a.png. {TWICE}"),
@@ -476,10 +477,12 @@ def test_preview_shows_every_value_at_its_own_scale(
     assert result.output == f"{9 + 8 + 31 + 23 + 7 + 23 + 3} results in me-preview.png\n"
     sheet = opened(tmp_path / "me-preview.png")
     image = read(tmp_path / "me.png")
-    for made in (image, cv2.blur(image, (7, 7)), cv2.resize(image, None, fx=1.9, fy=1.9)):
-        top, left = (made.shape[0] - 168) // 2, (made.shape[1] - 168) // 2
+    scaled = [cv2.resize(image, None, fx=factor, fy=factor) for factor in (1.9, 0.55)]
+    for made in (image, cv2.blur(image, (7, 7)), *scaled):
+        top, left = (max(0, (n - 168) // 2) for n in made.shape[:2])
         tile = np.asarray(made[top : top + 168, left : left + 168], np.uint8)
-        assert cv2.matchTemplate(sheet, tile, cv2.TM_SQDIFF).min() < 1
+        x, y = cv2.minMaxLoc(cv2.matchTemplate(sheet, tile, cv2.TM_SQDIFF))[2]
+        assert np.array_equal(sheet[y : y + tile.shape[0], x : x + tile.shape[1]], tile)
 
 
 def test_a_preview_of_what_is_no_picture_is_refused(tmp_path: Path, run: Run) -> None:
@@ -517,3 +520,43 @@ def test_what_a_vanished_source_left_is_not_published(tmp_path: Path, run: Run) 
     stale.write_bytes(b"of a run that was killed")
     assert run("degrade", tmp_path / "in", "--op", "me3", "--out", out).exit_code == 0
     assert {path.name for path in out.glob("*.png")} == {"a.png", "b.png"}
+
+
+def test_a_quality_of_a_tree_with_several_is_read_and_masks_are_left_out(
+    tmp_path: Path, run: Run
+) -> None:
+    for place in ("raw/videos/0.mp4", "c23/videos/0.mp4", "masks/videos/0.mp4"):
+        write(tmp_path / "in/Deepfakes" / place, 3)
+    out = degraded(run, tmp_path / "in", tmp_path / "out", "--op", "h264:23", "--quality", "raw")
+    (row,) = rows(out / "manifest.jsonl")
+    assert row["source"] == "Deepfakes/raw/videos/0.mp4"
+    assert row["path"] == "Deepfakes/c23/videos/0.mp4"
+
+
+def test_a_frame_damaged_in_the_middle_is_told(tmp_path: Path, run: Run) -> None:
+    source = write(tmp_path / "in/a.mp4", 30)
+    starts, content = packet_starts(source), bytearray(source.read_bytes())
+    end = max(range(2, 28), key=lambda n: starts[n] - starts[n - 1])  # of a packet worth damaging
+    half = (starts[end - 1] + starts[end]) // 2
+    content[half : starts[end]] = bytes(starts[end] - half)
+    source.write_bytes(content)
+    write(tmp_path / "in/b.mp4", 3)
+    out = tmp_path / "out"
+    result = run("degrade", tmp_path / "in", "--op", "h264:40", "--out", out, "--workers", 1)
+    assert result.exit_code == 3
+    assert [row["path"] for row in rows(out / "failures.jsonl")] == ["a.mp4"]
+    assert not (out / "a.mp4").exists()
+
+
+def test_avi_keeps_its_frames_in_order(tmp_path: Path, run: Run) -> None:
+    write(tmp_path / "in/b.avi", 20)  # with B-frames
+    made = degraded(run, tmp_path / "in", tmp_path / "out", "--op", "h264:10") / "b.mp4"
+    before, after = frames_of(tmp_path / "in/b.avi"), frames_of(made)
+    assert len(before) == len(after) == 20
+    assert mean_psnr(before, after) > 35
+
+
+def test_a_full_disk_is_no_fault_of_the_source(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.mp4", 30)
+    with pytest.raises(StorageError, match=r"^/dev/full: cannot be written: No space left"):
+        transcode(source, Path("/dev/full"), crf=10)

@@ -4,13 +4,17 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import pytest
+from trees import build_corpus, write_picture
 
 from hffkit.cli.main import main
-from hffkit.workflows.operations import operations_table, read_chain
+from hffkit.storage.corpus import Corpus
+from hffkit.workflows.degrade import DegradeRequest, degrade_corpora
+from hffkit.workflows.operations import operations_table, read_chain, read_own
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "hffkit").rglob("*.py"))
@@ -76,8 +80,28 @@ def test_the_documented_operation_of_ones_own_works(tmp_path: Path) -> None:
     path = tmp_path / "vignette.py"
     path.write_text(example, "utf-8")
     image = np.full((9, 11, 3), 200, np.uint8)
-    done = read_chain(["vig:0.5"], path)(image, seed=0, key="a")
+    done = read_chain(["vig:0.5"], read_own(path))(image, seed=0, key="a")
     y, x = np.linspace(-1, 1, 9)[:, None] ** 2, np.linspace(-1, 1, 11) ** 2
     expected = np.rint(200 * (1 - 0.5 * (y + x) / 2))
     assert np.array_equal(done.image, np.repeat(expected[..., None], 3, 2).astype(np.uint8))
     assert done.operations == ({"op": "vig:0.5", "strength": 0.5, "in_table_ix": False},)
+
+
+def test_the_dataset_in_the_readme_works(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    readme = (ROOT / "README.md").read_text("utf-8")
+    blocks = [part.partition("```")[0] for part in readme.split("```python\n")[1:]]
+    names: dict[str, Any] = {}
+    exec("import torch\nfrom pathlib import Path\nfrom hffkit.storage.corpus import Corpus\n"
+         "from hffkit.degrade.chain import chain", names)  # fmt: skip
+    exec(next(block for block in blocks if "class Degraded" in block), names)
+    for number in range(4):
+        write_picture(tmp_path / f"in/{'ab'[number % 2]}/{number}.png", number)
+    source = build_corpus("folder", tmp_path / "in", tmp_path / "x", real=("a",), fake=("b",))
+    dataset = names["Degraded"](source, ["jp-mix"])
+    loader = names["torch"].utils.data.DataLoader(dataset, batch_size=2, num_workers=2)
+    images = [image.numpy() for batch, _ in loader for image in batch]
+    degrade_corpora([str(source)], tmp_path / "y", DegradeRequest(("jp-mix",)), n_workers=1)
+    stored = Corpus(tmp_path / "y")
+    for image, sample in zip(images, stored.samples(), strict=True):
+        assert np.array_equal(image, stored.image(sample))

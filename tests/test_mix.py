@@ -15,7 +15,7 @@ import pytest
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import about, all_files, build_corpus, records, rows, write_picture
+from trees import about, all_files, build_corpus, change_records, records, rows, write_picture
 
 from hffkit.errors import ArgumentError, UnknownNameError
 from hffkit.workflows.degrade import DegradeRequest, degrade
@@ -406,6 +406,23 @@ def test_a_copy_that_lacks_pictures_or_has_another_order_is_refused(
         f"{made[copy]} does not hold the pictures of {made[raw]}: at {there[n_same]!r} it has "
         f"{found}. Degrade the whole corpus, and see the failures.jsonl of both.",
     )
+
+
+def test_a_picture_that_a_copy_could_not_read_is_left_out_of_all(tmp_path: Path, run: Run) -> None:
+    for number in range(4):
+        write_picture(tmp_path / f"in/train/gan/{number}.png", number)
+    raw = build_corpus("folder", tmp_path / "in", tmp_path / "raw", fake=("gan",))
+    change_records(raw, lambda transaction: transaction.put(b"00000001_train/gan/1.png", b"x"))
+    copy = _degraded(str(raw), tmp_path, "jp:60")
+    result = run("mix", raw, copy, "--out", tmp_path / "x")
+    assert result.exit_code == 3, result.output
+    keys = [key.decode()[9:] for key, _ in records(tmp_path / "x")]
+    left = [f"train/gan/{number}.png{copied}" for number in (0, 2, 3) for copied in ("", "@jp:60")]
+    assert keys == left
+    (failure,) = rows(tmp_path / "x/failures.jsonl")
+    assert (failure["path"], failure["reason"]) == (
+        "train/gan/1.png", f"unreadable when {copy} was made"
+    )  # fmt: skip
 
 
 def test_other_pictures_under_the_same_keys_are_refused(tmp_path: Path, run: Run) -> None:

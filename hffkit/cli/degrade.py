@@ -43,6 +43,11 @@ from hffkit.cli.tables import corpus_text, folder_text
     help="Only this split. Repeatable.",
 )
 @click.option("--class", "classes", multiple=True, metavar="CLASS,...", help="Only these classes.")
+@click.option(
+    "--quality",
+    metavar="raw|c23|c40",
+    help="Of a FaceForensics++ tree of videos that holds several: read this one.",
+)
 @click.option("--limit", type=int, help="Only N samples, drawn by the seed.")
 @click.option(
     "--operations",
@@ -77,15 +82,17 @@ def degrade(
     """
     from hffkit.workflows.degrade import DegradeRequest
     from hffkit.workflows.degrade import degrade as post_process
-    from hffkit.workflows.operations import operations_table
+    from hffkit.workflows.operations import operations_table, read_own
     from hffkit.workflows.preview import preview as draw
 
+    if (lists or preview) and (sources or arguments["ops"] or as_json):
+        raise click.UsageError("--list and --preview go without SRC, --op and --json.")
     if lists:
-        click.echo(operations_table(arguments["operations"]))
+        click.echo(operations_table(read_own(arguments["operations"])))
         return
     if preview is not None:
         sheet = out or Path(f"{preview.stem}-preview.png")
-        n_tiles = draw(preview, sheet, arguments["operations"])
+        n_tiles = draw(preview, sheet, read_own(arguments["operations"]))
         click.echo(f"{n_tiles} results in {sheet}")
         return
     run = {name: arguments.pop(name) for name in ("workers", "shard", "max_failures")}
@@ -132,3 +139,5 @@ def mix(raw: str, copies: tuple[str, ...], out: Path, as_json: bool, **arguments
 
     about = mix_corpora((raw, *copies), out, MixRequest(**arguments))
     click.echo(options.json_text(about) if as_json else corpus_text(out, about))
+    if about["failures"]:
+        sys.exit(options.UNREADABLE)

@@ -42,7 +42,7 @@ class Size(click.ParamType[int | Literal["native"]]):
         """Return the side, or "native"."""
         if value == "native":
             return "native"
-        if not str(value).isdigit():
+        if not (str(value).isascii() and str(value).isdigit()):
             self.fail(f"{value!r} must be native or a number of pixels.", param, ctx)
         return int(value)
 

@@ -64,7 +64,7 @@ class Choice(Generic[V]):
     def domain(self) -> str:
         """The values, or the first and last of consecutive numbers."""
         first, last = self.values[0], self.values[-1]
-        if len(self.values) > 2 and last - first == len(self.values) - 1:
+        if len(self.values) > 2 and self.values == tuple(range(int(first), int(last) + 1)):
             return f"{first} to {last}"
         return ", ".join(map(str, self.values))
 

@@ -20,5 +20,7 @@ TABLE_IX: Mapping[str, Operation[Any]] = {
 OPERATIONS: Mapping[str, Operation[Any]] = {
     **TABLE_IX,
     "sc-cubic": Filter("sc-cubic", "scaling, cubic", resampling.PERCENT, resampling.scale_cubic),
-    "h264": Codec("h264", "H.264", compression.CRF, compression.h264_bytes, decode_intra),
+    "h264": Codec(
+        "h264", "H.264, one key frame", compression.CRF, compression.h264_bytes, decode_intra
+    ),
 }

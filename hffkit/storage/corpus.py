@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from hffkit.errors import StorageError
+from hffkit.errors import ManifestError, StorageError
 from hffkit.imaging import Image
 from hffkit.manifest.classes import ClassTable, Labels
 from hffkit.manifest.samples import Sample, read_manifest
@@ -144,12 +144,32 @@ class Corpus:
         return read_manifest(self.path / MANIFEST_FILE)
 
     def line_starts(self) -> Iterator[int]:
-        """Yield the byte at which each line of the manifest begins."""
-        start = 0
-        with (self.path / MANIFEST_FILE).open("rb") as lines:
-            for line in lines:
-                yield start
-                start += len(line)
+        """Yield the byte at which each line of the manifest begins.
+
+        Raises
+        ------
+        ManifestError
+            If it cannot be read, or has more or fewer lines than the corpus has samples.
+        """
+        path = self.path / MANIFEST_FILE
+        start = n_lines = 0
+        try:
+            with path.open("rb") as lines:
+                for line in lines:
+                    yield start
+                    start += len(line)
+                    n_lines += 1
+        except OSError as error:
+            raise ManifestError(f"{path}: cannot be read ({error.strerror}).") from error
+        if n_lines != self.n_samples:
+            raise ManifestError(
+                f"{path}: {n_lines} lines for {self.n_samples} samples. Copy the corpus again."
+            )
+
+    def manifest_sha256(self) -> str:
+        """Return the SHA-256 of the manifest: content_sha256 covers neither splits nor groups."""
+        with (self.path / MANIFEST_FILE).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def datum(self, sample: Sample) -> Datum:
         """Return the record of a sample."""

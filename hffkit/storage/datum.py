@@ -40,7 +40,7 @@ class Datum:
         if self.encoded:
             return decode(bytes(self.data))
         shape = (self.channels, self.height, self.width)
-        if self.channels not in (1, 3) or len(self.data) != math.prod(shape):
+        if self.channels not in (1, 3) or len(self.data) != math.prod(shape) or not self.data:
             raise StorageError(f"a raw Datum of shape {shape} holds {len(self.data)} bytes")
         planes = np.frombuffer(self.data, np.uint8).reshape(shape)
         bgr = np.repeat(planes, 3, axis=0) if self.channels == 1 else planes

@@ -30,10 +30,15 @@ def restore(out: Path) -> None:
 
 def write_durably(path: Path, text: str) -> None:
     """Write a small file that is whole or not there, whatever happens."""
+    write_bytes_durably(path, text.encode())
+
+
+def write_bytes_durably(path: Path, data: bytes) -> None:
+    """Write a file that is whole or not there, whatever happens."""
     temporary = path.with_name(path.name + ".tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -1,5 +1,6 @@
 """H.264 by libx264, in one thread: the same frames give the same bytes."""
 
+import errno
 import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ import av
 import numpy as np
 from av.error import FFmpegError, InvalidDataError
 
-from hffkit.errors import ImageError, VideoError
+from hffkit.errors import ImageError, StorageError, VideoError
 from hffkit.imaging import Image
 
+_OF_THE_TARGET = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 # What FaceForensics++ calls raw, c23 and c40; at 0 it is libx264rgb, lossless.
 FFPP_CRFS = (0, 23, 40)
 
@@ -100,6 +102,8 @@ def transcode(source: Path, target: Path, *, crf: int) -> Transcoded:
     ------
     VideoError
         If `source` holds no video, or one damaged in the middle.
+    StorageError
+        If `target` cannot be written.
     """
     try:
         with av.open(str(source)) as video, av.open(str(target), "w", format="mp4") as out:
@@ -107,6 +111,8 @@ def transcode(source: Path, target: Path, *, crf: int) -> Transcoded:
                 raise VideoError("no video: it has no picture stream")
             return _transcode(video, out, crf)
     except FFmpegError as error:
+        if error.errno in _OF_THE_TARGET:
+            raise StorageError(f"{target}: cannot be written: {error.strerror}.") from None
         raise VideoError(f"cannot be transcoded: {error.strerror}") from None
 
 
@@ -114,16 +120,20 @@ def _transcode(video: Any, out: Any, crf: int) -> Transcoded:
     given = video.streams.video[0]
     given.codec_context.thread_count = 1
     name, pixels = _encoder(crf)
+    rate = given.average_rate or Fraction(25)
+    has_times = video.format.name != "avi"  # AVI has none, and PyAV makes up wrong ones
     stream: Any = None
     n_frames = 0
     for frame in _frames(video, given):
+        if not has_times:
+            frame.pts, frame.time_base = n_frames, 1 / rate
         if stream is None:
-            stream = out.add_stream(name, rate=given.average_rate or 25)
+            stream = out.add_stream(name, rate=rate)
             stream.width, stream.height = frame.width, frame.height
             is_full_range = frame.format.name.startswith("yuvj")
             stream.pix_fmt = "yuvj420p" if is_full_range and crf else pixels
             stream.options = _options(crf)
-            stream.codec_context.time_base = given.time_base
+            stream.codec_context.time_base = given.time_base if has_times else 1 / rate
             if crf:  # RGB has no matrix to tell
                 for what in ("colorspace", "color_range", "color_primaries", "color_trc"):
                     setattr(stream.codec_context, what, getattr(frame, what))
@@ -150,11 +160,15 @@ def _frames(video: Any, given: Any) -> Iterator[Any]:
 
 def _decoded(video: Any, given: Any) -> Iterator[Any]:
     """Yield frames up to the end, or to the place where the file was cut short."""
-    broken: FFmpegError | None = None
+    broken: Exception | None = None
     for packet in video.demux(given):
         if broken is not None and packet.size:  # more follows: this was damage, not the end
             raise broken
         try:
-            yield from packet.decode()
+            for frame in packet.decode():
+                if frame.is_corrupt:
+                    broken = VideoError("a frame in the middle of it is damaged")
+                    break
+                yield frame
         except InvalidDataError as error:
             broken = error

@@ -47,6 +47,21 @@ def _paths(name: str) -> list[Path]:
     return corpora or [Path(name)]  # which then says that it is no corpus
 
 
+def joint_versions(corpora: Sequence[Corpus]) -> dict[str, str]:
+    """Return the versions that corpora were made with; StorageError where two of them differ."""
+    found: dict[str, tuple[str, Corpus]] = {}
+    for corpus in corpora:
+        for name, version in corpus.recipe.versions.items():
+            known, other = found.setdefault(name, (version, corpus))
+            if known != version:
+                raise StorageError(
+                    f"{other.path} and {corpus.path} were made by different versions: {name} "
+                    f"{known} and {version}. The same pixels cannot be promised; make them with "
+                    "the same ones."
+                )
+    return {name: version for name, (version, _) in found.items()}
+
+
 def joint_classes(corpora: Sequence[Corpus]) -> ClassTable:
     """Return one class table for all; the same name must have the same id and polarity."""
     rows = {row.name: row for row in corpora[0].recipe.classes}

@@ -1,6 +1,7 @@
 """`hffkit degrade`: post-processing of corpora, or of folders of pictures and videos."""
 
 import glob
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,8 @@ from hffkit.storage.corpus import CORPUS_FILE, Recipe
 from hffkit.storage.record import check_size
 from hffkit.workflows.assemble import assemble
 from hffkit.workflows.corpora import joint_classes, open_corpora
-from hffkit.workflows.degrade_folder import degrade_folder
-from hffkit.workflows.operations import operations_digest, read_chain
+from hffkit.workflows.degrade_folder import FileSelection, degrade_folder
+from hffkit.workflows.operations import read_chain, read_own
 from hffkit.workflows.rework import Rework, Stage, Treatment, plan_of
 from hffkit.workflows.selection import drawn, places_of
 from hffkit.workflows.versions import LIBRARIES, versions
@@ -31,6 +32,7 @@ class DegradeRequest:
     limit: int | None = None  # samples
     seed: int = 0
     operations: Path | None = None  # a Python file with operations of one's own
+    quality: str | None = None  # of the videos in a FaceForensics++ tree; None: there is one
 
 
 def degrade(
@@ -66,13 +68,15 @@ def degrade(
     for source in sources:
         if Path(source).is_file():
             raise ArgumentError(f"{source}: a file. Name a corpus or a folder, or --preview it.")
-    ops = read_chain(request.ops, request.operations).name
+    ops = read_chain(request.ops, read_own(request.operations)).name
     if out is None:
         if len(sources) != 1 or glob.has_magic(sources[0]):
             raise ArgumentError("Several sources: name what is written with --out.")
         first = Path(sources[0]).resolve()
         share = "" if shard is None else f"-{shard[0]}of{shard[1]}"
-        out = first.with_name(f"{first.stem}-{ops.replace(':', '')}{share}{first.suffix}")
+        # jp60, but jp2-4.0: the parser would not know which of them is which either.
+        done = re.sub("([0-9]):", r"\1-", ops).replace(":", "")
+        out = first.with_name(f"{first.stem}-{done}{share}{first.suffix}")
     if _is_folder_of_files(sources):
         if request.splits or request.classes or shard is not None:
             raise ArgumentError(
@@ -80,9 +84,11 @@ def degrade(
                 "files are."
             )
         treatment = treatment_of(request, None)
+        selection = FileSelection(Path(sources[0]), request.quality, request.limit, request.seed)
         about = options_of(request, treatment)
-        root = Path(sources[0])
-        return out, degrade_folder(root, out, treatment, about, n_workers=n_workers)
+        return out, degrade_folder(selection, out, treatment, about, n_workers=n_workers)
+    if request.quality is not None:
+        raise ArgumentError("--quality is for folders of videos: a corpus has --split and --class.")
     return out, degrade_corpora(sources, out, request, n_workers=n_workers, shard=shard)
 
 
@@ -130,6 +136,7 @@ def degrade_corpora(
         verb="degrade",
         options={
             "content_sha256": [corpus.content_sha256 for corpus in corpora],
+            "manifest_sha256": [corpus.manifest_sha256() for corpus in corpora],
             **options_of(request, treatment),
             "splits": list(splits),
             "classes": list(request.classes),
@@ -161,15 +168,16 @@ def treatment_of(request: DegradeRequest, packed: int | None) -> Treatment:
         raise ArgumentError("--stage input resizes first: say to what, such as --size 128.")
     size = None if size == "native" else size
     check_size(size)
-    names = tuple(step.name for step in read_chain(request.ops, request.operations).steps)
-    return Treatment(names, request.operations, stage, size, request.seed)
+    own = read_own(request.operations)
+    names = tuple(step.name for step in read_chain(request.ops, own).steps)
+    return Treatment(names, own, stage, size, request.seed)
 
 
 def options_of(request: DegradeRequest, treatment: Treatment) -> dict[str, Any]:
     """Return what decides the pixels, as JSON values."""
     return {
         "ops": list(treatment.names),
-        "operations": operations_digest(request.operations),
+        "operations": None if treatment.own is None else treatment.own.sha256,
         "stage": treatment.stage,
         "limit": request.limit,
         "seed": request.seed,

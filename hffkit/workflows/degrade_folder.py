@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -11,13 +12,13 @@ from typing import Any
 
 from hffkit.corpus.sources.listing import is_video, walk
 from hffkit.corpus.units import size_and_time
-from hffkit.errors import ArgumentError, CorpusError, HffkitError, ImageError
+from hffkit.errors import ArgumentError, CorpusError, HffkitError, ImageError, StorageError
 from hffkit.imaging import decode, encode_png, pixels_sha256, read_bytes
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import json_line, printable
 from hffkit.manifest.seeds import rank
 from hffkit.storage.corpus import FAILURES_FILE, MANIFEST_FILE
-from hffkit.storage.partial import Partial, write_durably
+from hffkit.storage.partial import Partial, write_bytes_durably, write_durably
 from hffkit.storage.parts import FileMade, PartWriter, read_part
 from hffkit.video.h264 import transcode
 from hffkit.workflows.engine import Job, longest_first, run
@@ -27,6 +28,16 @@ from hffkit.workflows.versions import LIBRARIES, versions
 
 ABOUT_FILE = "degrade.json"
 _PICTURES_PER_UNIT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class FileSelection:
+    """Which files of a folder are treated."""
+
+    root: Path
+    quality: str | None  # of FaceForensics++ videos
+    limit: int | None  # files, drawn by the seed
+    seed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +60,7 @@ class FileWork:
         for path in unit.paths:
             try:
                 made = self._video(path) if is_video(path) else self._picture(path)
-            except ArgumentError:  # an operation that is wrong for every picture
+            except (ArgumentError, StorageError):  # wrong for every file, or no room for it
                 raise
             except HffkitError as error:
                 part.add(Failure("unreadable", path, None, str(error)))
@@ -71,7 +82,7 @@ class FileWork:
         treated = self.treatment(self.treatment.chain(), decode(encoded), path)
         png = encode_png(treated.image)
         place = picture_place(path)
-        self._make_room(place).write_bytes(png)
+        write_bytes_durably(self._make_room(place), png)
         return {
             "path": place,
             "source": path,
@@ -87,6 +98,8 @@ class FileWork:
         temporary = self._make_room(place).with_suffix(".tmp")
         try:
             found = transcode(self.root / path, temporary, crf=crf)
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
             temporary.replace(self.target / place)
         finally:
             temporary.unlink(missing_ok=True)
@@ -101,7 +114,10 @@ class FileWork:
 
     def _make_room(self, place: str) -> Path:
         path = self.target / place
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be written: {error.strerror}.") from None
         return path
 
 
@@ -117,36 +133,60 @@ def video_place(path: str, crf: int) -> str:
     `build ff++` finds what was made, and under a name that is true.
     """
     parts = list(PurePosixPath(path).with_suffix(".mp4").parts)
-    if parts[-2:-1] == ["videos"] and parts[-3:-2] and re.fullmatch(r"raw|c\d+", parts[-3]):
+    if quality_of(path) is not None:
         parts[-3] = f"c{crf}" if crf else "raw"
     return PurePosixPath(*parts).as_posix()
 
 
+def quality_of(path: str) -> str | None:
+    """Return the quality that FaceForensics++'s layout gives a video: .../c23/videos/000.mp4."""
+    match = re.search(r"(?:^|/)(raw|c\d+)/videos/[^/]+$", path)
+    return None if match is None else match[1].replace("c0", "raw")
+
+
+def _is_mask(path: str) -> bool:
+    return "/masks/videos/" in f"/{path}"
+
+
 def degrade_folder(
-    root: Path, out: Path, treatment: Treatment, about: dict[str, Any], *, n_workers: int
+    selection: FileSelection,
+    out: Path,
+    treatment: Treatment,
+    about: dict[str, Any],
+    *,
+    n_workers: int,
 ) -> dict[str, Any]:
-    """Treat every picture, or every video, below `root`; write the tree `out` and describe it.
+    """Treat every picture, or every video, of a folder; write the tree `out` and describe it.
 
     Beside the files lie manifest.jsonl, failures.jsonl and degrade.json, which is returned.
 
     Parameters
     ----------
-    root : Path
-        A folder of pictures or of videos, not both.
+    selection : FileSelection
+        A folder of pictures or of videos, not both, and what to take of it. The masks of
+        FaceForensics++ are left out.
     out : Path
         The folder to write; it must not exist. Running the same command again goes on with it.
     treatment : Treatment
         What to do. Videos take one h264 operation of one value and nothing else.
     about : dict
-        What decides the result, JSON values; "limit" is heeded here.
+        What decides the result, JSON values.
     n_workers : int
         Processes.
     """
+    root = selection.root
     if out.resolve().is_relative_to(root.resolve()):
         raise ArgumentError(f"{out} lies inside {root}: it would be read as well. Move --out.")
-    paths = _listed(root, treatment, about)
+    paths = _listed(selection, treatment)
     units = _units(paths)
-    command = {"verb": "degrade", "src": str(root.resolve()), "size": treatment.size, **about}
+    command = {
+        "verb": "degrade",
+        "src": str(root.resolve()),
+        "quality": selection.quality,
+        "size": treatment.size,
+        "versions": versions(*LIBRARIES),
+        **about,
+    }
     with Partial(out, command) as partial:
         partial.corpus.mkdir(exist_ok=True)
         work = FileWork(root, partial.corpus, treatment)
@@ -185,8 +225,11 @@ def crf_of(treatment: Treatment) -> int:
     return int(steps[0].value)
 
 
-def _listed(root: Path, treatment: Treatment, about: dict[str, Any]) -> list[str]:
-    paths = list(walk(root))
+def _listed(selection: FileSelection, treatment: Treatment) -> list[str]:
+    root = selection.root
+    paths = [path for path in walk(root) if not _is_mask(path)]
+    if selection.quality is not None:
+        paths = [path for path in paths if quality_of(path) == selection.quality]
     n_videos = sum(map(is_video, paths))
     if not paths:
         raise CorpusError(f"{root}: no corpus, and no picture or video in it.")
@@ -195,9 +238,9 @@ def _listed(root: Path, treatment: Treatment, about: dict[str, Any]) -> list[str
             f"{root}: holds {n_videos} videos and {len(paths) - n_videos} pictures. Name a folder "
             "of one kind."
         )
-    if about["limit"] is not None:
-        chosen = sorted(paths, key=lambda path: rank(treatment.seed, "limit", path))
-        paths = sorted(chosen[: about["limit"]])
+    if selection.limit is not None:
+        chosen = sorted(paths, key=lambda path: rank(selection.seed, "limit", path))
+        paths = sorted(chosen[: selection.limit])
     crf = crf_of(treatment) if n_videos else 0
     places: dict[str, str] = {}
     for path in paths:
@@ -205,8 +248,8 @@ def _listed(root: Path, treatment: Treatment, about: dict[str, Any]) -> list[str
         other = places.setdefault(place, path)
         if other != path:
             raise CorpusError(
-                f"{root}: {other} and {path} would both become {place}. Rename one, or name a "
-                "folder that holds one of them."
+                f"{root}: {other} and {path} would both become {place}. Say which --quality of "
+                "videos, rename one, or name a folder that holds one of them."
             )
     return paths
 
@@ -233,23 +276,25 @@ def _bytes_of(unit: Files, root: Path) -> int:
 
 def _describe(folder: Path, jobs: Sequence[Job[Files]], command: dict[str, Any]) -> dict[str, Any]:
     """Write what is known of the files beside them; a file that nothing is known of goes."""
-    made, failures = [], []
-    for job in jobs:
-        for event in read_part(job.part):
-            if isinstance(event, FileMade):
-                made.append(event.about)
-            elif isinstance(event, Failure):
-                failures.append(event)
-    known = {folder / row["path"] for row in made}
+    known: set[Path] = set()
+    failures: list[Failure] = []
+    rows = folder / f"{MANIFEST_FILE}.tmp"
+    with rows.open("w", encoding="utf-8") as lines:
+        for job in jobs:
+            for event in read_part(job.part):
+                if isinstance(event, FileMade):
+                    lines.write(json_line(event.about))
+                    known.add(folder / event.about["path"])
+                elif isinstance(event, Failure):
+                    failures.append(event)
     for path in folder.rglob("*"):
-        if path not in known and path.is_file():  # of a source that has gone since
+        if path not in known and path != rows and path.is_file():  # of a source that has gone
             path.unlink()
-    write_durably(folder / MANIFEST_FILE, "".join(map(json_line, made)))
+    rows.replace(folder / MANIFEST_FILE)
     write_durably(folder / FAILURES_FILE, "".join(failure.to_line() for failure in failures))
     found = {
         **command,
-        "versions": versions(*LIBRARIES),
-        "n_files": len(made),
+        "n_files": len(known),
         "failures": dict(sorted(Counter(failure.kind for failure in failures).items())),
     }
     write_durably(folder / ABOUT_FILE, json.dumps(found, indent=1, sort_keys=True) + "\n")

@@ -12,16 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
+from hffkit.manifest.failures import Failure, read_failures
 from hffkit.manifest.samples import Sample, Split
 from hffkit.manifest.seeds import rank
-from hffkit.storage.corpus import Corpus, Recipe
+from hffkit.storage.corpus import FAILURES_FILE, Corpus, Recipe
 from hffkit.storage.lmdb_file import MAX_KEY_BYTES
 from hffkit.storage.partial import Partial
 from hffkit.storage.parts import Record
 from hffkit.storage.writer import CorpusWriter
-from hffkit.workflows.corpora import check_alike, joint_classes, open_corpora
+from hffkit.workflows.corpora import check_alike, joint_classes, joint_versions, open_corpora
 from hffkit.workflows.progress import Progress
-from hffkit.workflows.versions import versions
 
 # Table XI: the middle set of 165k takes 55,000 of each source's 124,000 pictures.
 _MIDDLE = Fraction(55, 124)
@@ -96,7 +96,8 @@ def mix(names: Sequence[str], out: Path, request: MixRequest) -> dict[str, Any]:
     keys and in the same order. Training samples come from all of them; a copy's key says what was
     done to it: KEY@jp-mix. The order of the copies decides which of them gives what. Validation
     and test samples are the first corpus's, untouched. With `paper_pool` its validation samples
-    are in the pool too and become training samples.
+    are in the pool too and become training samples. A picture that a copy could not read is left
+    out of all, and recorded.
 
     Parameters
     ----------
@@ -129,11 +130,12 @@ def mix(names: Sequence[str], out: Path, request: MixRequest) -> dict[str, Any]:
         verb="mix",
         options={
             "content_sha256": [[c.content_sha256 for c in source] for source in sources],
+            "manifest_sha256": [[c.manifest_sha256() for c in source] for source in sources],
             "proportion": request.proportion,
             "paper_pool": request.paper_pool,
             "seed": request.seed,
         },
-        versions=versions(),
+        versions=joint_versions(corpora),
     )
     with Partial(out, recipe.to_json()) as partial:
         with CorpusWriter(partial.corpus) as writer:
@@ -141,8 +143,8 @@ def mix(names: Sequence[str], out: Path, request: MixRequest) -> dict[str, Any]:
             with Progress(n_samples, unit="pictures", label="mix") as progress:
                 for number, rows in enumerate(_batched(_rows(sources, pooled), _PER_UNIT)):
                     if number >= len(writer.units):
-                        records = (r for row in rows for r in _records(row, chosen))
-                        writer.append(str(number), records)
+                        events = (event for row in rows for event in _events(row, chosen))
+                        writer.append(str(number), events)
                     progress.step(len(rows))
             about = writer.finish(recipe)
         partial.publish()
@@ -163,21 +165,30 @@ class _Row:
     """A picture of the raw corpus, and all its versions if it is in the pool."""
 
     place: int | None  # in the pool
-    versions: tuple[_Version, ...]  # the raw one first
+    versions: tuple[_Version, ...]  # the raw one first; none of a picture that a source lacks
+    failure: Failure | None = None  # why it is left out
 
 
 def _rows(sources: Sequence[Sequence[Corpus]], pooled: Sequence[Split]) -> Iterator[_Row]:
     """Yield all pictures, having checked that the sources hold different copies of the same."""
     copies = [(row for row in _samples(source) if row[1].split in pooled) for source in sources[1:]]
+    unreadable = [_unreadable(source) for source in sources[1:]]
     places = count()
     for corpus, sample in _samples(sources[0]):
         raw = _Version(corpus, sample, sample.key)
         if sample.split not in pooled:
             yield _Row(None, (raw,))
             continue
+        lost_in = zip(sources[1:], unreadable, strict=True)
+        lacking = [source for source, lost in lost_in if sample.key in lost]
         versions = [raw]
         for source, copy in zip(sources[1:], copies, strict=True):
-            versions.append(_copy_of(raw, next(copy, None), source))
+            if source not in lacking:
+                versions.append(_copy_of(raw, next(copy, None), source))
+        if lacking:
+            reason = f"unreadable when {lacking[0][0].path} was made"
+            yield _Row(None, (), Failure("unreadable", sample.key, None, reason))
+            continue
         _check_keys(versions)
         yield _Row(next(places), tuple(versions))
     for copy in copies:
@@ -191,6 +202,12 @@ def _rows(sources: Sequence[Sequence[Corpus]], pooled: Sequence[Split]) -> Itera
 
 def _samples(corpora: Sequence[Corpus]) -> Iterator[tuple[Corpus, Sample]]:
     return ((corpus, sample) for corpus in corpora for sample in corpus.samples())
+
+
+def _unreadable(source: Sequence[Corpus]) -> set[str]:
+    """Return the keys of records that were lost when a copy was made."""
+    failures = (f for corpus in source for f in read_failures(corpus.path / FAILURES_FILE))
+    return {failure.path for failure in failures if failure.kind == "unreadable"}
 
 
 def _copy_of(
@@ -262,7 +279,9 @@ def _batched(rows: Iterator[_Row], n: int) -> Iterator[list[_Row]]:
         yield batch
 
 
-def _records(row: _Row, chosen: Chosen) -> Iterator[Record]:
+def _events(row: _Row, chosen: Chosen) -> Iterator[Record | Failure]:
+    if row.failure is not None:
+        yield row.failure
     for i, version in enumerate(row.versions):
         if row.place is None:
             again = replace(version.sample, index=None)

@@ -5,6 +5,7 @@ import hashlib
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,20 +16,43 @@ from hffkit.degrade.table import OPERATIONS, TABLE_IX
 from hffkit.errors import ArgumentError
 
 
-def read_chain(names: Sequence[str], path: Path | None) -> Chain:
-    """Return the operations called `names`; `path` may define some of them."""
-    return chain(*names, operations=known_operations(path))
+@dataclass(frozen=True, slots=True)
+class OwnOperations:
+    """A user's Python file, read once: workers are sent what it said then."""
+
+    path: Path
+    source: bytes
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the file: what its operations do cannot be told by their names."""
+        return hashlib.sha256(self.source).hexdigest()
 
 
-def known_operations(path: Path | None) -> Mapping[str, Operation[Any]]:
+def read_own(path: Path | None) -> OwnOperations | None:
+    """Return a file of operations; one that cannot be read is an ArgumentError."""
+    if path is None:
+        return None
+    try:
+        return OwnOperations(path, path.read_bytes())
+    except OSError as error:
+        raise ArgumentError(f"{path}: cannot be read: {error.strerror}.") from None
+
+
+def read_chain(names: Sequence[str], own: OwnOperations | None) -> Chain:
+    """Return the operations called `names`; `own` may define some of them."""
+    return chain(*names, operations=known_operations(own))
+
+
+def known_operations(own: OwnOperations | None) -> Mapping[str, Operation[Any]]:
     """Return the table of operations with those that a Python file adds in its OPERATIONS.
 
     Raises
     ------
     ArgumentError
-        If the file cannot be read or defines no such mapping.
+        If the file defines no such mapping.
     """
-    return OPERATIONS if path is None else _with_own(path, _source_of(path))
+    return OPERATIONS if own is None else _with_own(own.path, own.source)
 
 
 @functools.cache
@@ -61,25 +85,13 @@ def _check_own(path: Path, code: Any, operation: Any) -> None:
         raise ArgumentError(f"{path}: OPERATIONS[{code!r}] must have the code {code!r}.")
 
 
-def _source_of(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ArgumentError(f"{path}: cannot be read: {error.strerror}.") from None
-
-
-def operations_digest(path: Path | None) -> str | None:
-    """Return the SHA-256 of a file of operations: what it does cannot be told by its name."""
-    return None if path is None else hashlib.sha256(_source_of(path)).hexdigest()
-
-
-def operations_table(path: Path | None = None) -> str:
+def operations_table(own: OwnOperations | None = None) -> str:
     """Return the table of operations in Markdown, as the README has it."""
     lines = [
         "| name | operation | parameter | drawn by `-mix` | possible |",
         "|---|---|---|---|---|",
     ]
-    for code, operation in known_operations(path).items():
+    for code, operation in known_operations(own).items():
         parameter = operation.parameter
         example = Chain((Step(operation, parameter.shown[0]),)).name
         source = "" if code in TABLE_IX else " (not in Table IX)"

@@ -54,6 +54,7 @@ def pack(
         verb="pack",
         options={
             "content_sha256": [corpus.content_sha256 for corpus in corpora],
+            "manifest_sha256": [corpus.manifest_sha256() for corpus in corpora],
             "per_split": request.per_split,
             "shard_size": request.shard_size,
             "shuffle": request.shuffle,

@@ -13,30 +13,30 @@ from hffkit.degrade.operation import Operation
 from hffkit.errors import ArgumentError, ImageError
 from hffkit.imaging import Image, decode, read_bytes
 from hffkit.reports.sheet import Tile, contact_sheet, write_sheet
-from hffkit.workflows.operations import known_operations
+from hffkit.workflows.operations import OwnOperations, known_operations
 
 _COLUMNS = 8
 _TILE = 168  # px: pictures are cut to it, not reduced, so that what was done to pixels shows
 
 
-def preview(picture: Path, sheet: Path, operations: Path | None) -> int:
+def preview(picture: Path, sheet: Path, own: OwnOperations | None) -> int:
     """Draw every operation at every listed value on one picture; return how many that were.
 
     A tile shows the middle of the result at its own scale, under the value, the PSNR against the
     picture and, for codecs, the ratio of raw to compressed bytes. A scaled picture is scaled back
     for its PSNR.
     """
-    if sheet.exists() and sheet.samefile(picture):
-        raise ArgumentError(f"{sheet} is the picture itself. Choose another --out.")
     try:
         image = decode(read_bytes(picture))
     except ImageError as error:
         raise ImageError(f"{picture}: {error}") from None
+    if sheet.exists() and sheet.samefile(picture):
+        raise ArgumentError(f"{sheet} is the picture itself. Choose another --out.")
     rows: list[tuple[str, Sequence[Tile]]] = [
         (f"{picture.name}, {image.shape[1]}x{image.shape[0]}", [Tile("as it is", _middle(image))])
     ]
-    for operation in known_operations(operations).values():
-        tiles = [_tile(image, operation, chain) for chain in _chains(operation)]
+    for operation in known_operations(own).values():
+        tiles = [_tile(image, chain) for chain in _chains(operation)]
         for start in range(0, len(tiles), _COLUMNS):
             more = " (continued)" if start else ""
             title = f"{operation.code}: {operation.title}, {operation.parameter.name}{more}"
@@ -49,15 +49,16 @@ def _chains(operation: Operation[Any]) -> list[Chain]:
     return [Chain((step,)) for step in every_step(operation)]
 
 
-def _tile(image: Image, operation: Operation[Any], chain: Chain) -> Tile:
+def _tile(image: Image, chain: Chain) -> Tile:
     done = chain(image, seed=0, key="preview")
-    return Tile(_caption(image, operation, done), _middle(done.image))
+    return Tile(_caption(image, done), _middle(done.image))
 
 
-def _caption(image: Image, operation: Operation[Any], done: Degraded) -> str:
+def _caption(image: Image, done: Degraded) -> str:
     row = done.operations[0]
     psnr = psnr_db(image, done.image)
-    words = [f"{row[operation.parameter.name]:g}", "same" if math.isinf(psnr) else f"{psnr:.1f} dB"]
+    value = row["op"].partition(":")[2]
+    words = [value, "same" if math.isinf(psnr) else f"{psnr:.1f} dB"]
     if "achieved_ratio" in row:
         words.append(f"{row['achieved_ratio']:.1f}:1")
     return "  ".join(words)
@@ -75,4 +76,8 @@ def psnr_db(image: Image, other: Image) -> float:
 def _middle(image: Image) -> Image:
     height, width = image.shape[:2]
     top, left = max(0, (height - _TILE) // 2), max(0, (width - _TILE) // 2)
-    return image[top : top + _TILE, left : left + _TILE]
+    part = image[top : top + _TILE, left : left + _TILE]
+    tile = np.full((_TILE, _TILE, 3), 225, np.uint8)
+    top, left = (_TILE - part.shape[0]) // 2, (_TILE - part.shape[1]) // 2
+    tile[top : top + part.shape[0], left : left + part.shape[1]] = part
+    return tile

@@ -14,7 +14,7 @@ from hffkit.storage.corpus import Corpus, Recipe
 from hffkit.storage.parts import PartWriter, Record
 from hffkit.storage.record import store
 from hffkit.workflows.assemble import Plan
-from hffkit.workflows.operations import read_chain
+from hffkit.workflows.operations import OwnOperations, read_chain
 from hffkit.workflows.selection import Block, Places, block_name, blocks_of
 
 Stage = Literal["native", "input"]
@@ -25,14 +25,14 @@ class Treatment:
     """What is done to each picture, from its pixels to those that are stored."""
 
     names: tuple[str, ...]
-    operations: Path | None
+    own: OwnOperations | None
     stage: Stage
     size: int | None  # px of what is stored; None: as the operations leave it
     seed: int
 
     def chain(self) -> Chain:
         """Return the operations; workers make their own."""
-        return read_chain(self.names, self.operations)
+        return read_chain(self.names, self.own)
 
     def __call__(self, chain: Chain, image: Image, key: str, position: int = 0) -> Degraded:
         """Return the treated picture, and the record of it with the stage."""
