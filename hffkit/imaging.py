@@ -249,13 +249,13 @@ def thumbnail(grey_image: Image, width: int) -> Image:
     return np.asarray(small, np.uint8)
 
 
-def bgr_planes(image: Image) -> bytes:
+def bgr_planes(image: Image) -> memoryview:
     """Return the pixels of an image as (3, H, W) blue, green, red bytes, as Caffe keeps them."""
     height, width = image.shape[:2]
     planes = np.empty((3, height, width), np.uint8)
     for i, plane in enumerate(planes):
         cv2.extractChannel(image, 2 - i, plane)
-    return planes.tobytes()
+    return planes.reshape(-1).data
 
 
 def pixels_sha256(image: Image) -> str:
