@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hffkit.storage.datum import Datum, decode_datum
 MAX_KEY_BYTES = 511
 _FIRST_MAP_BYTES = 1 << 26
 _BATCH_RECORDS = 1000
-_BATCH_BYTES = 1 << 26
+_BATCH_BYTES = 1 << 24  # small, so that little is left to wait for at a commit
 
 
 def refuse_lmdb_1() -> None:
@@ -26,6 +27,9 @@ def refuse_lmdb_1() -> None:
             f"This LMDB library is {'.'.join(map(str, version))}, whose file format Caffe cannot "
             "read. Install lmdb>=1.4,<4, which brings LMDB 0.9."
         )
+
+
+_Batch = list[tuple[bytes, bytes | memoryview]]
 
 
 @dataclass(slots=True, weakref_slot=True)
@@ -123,7 +127,10 @@ class LmdbReader:
 
 
 class LmdbWriter:
-    """Appends records in key order; what `flush` returned from is durable."""
+    """Appends records in key order; what `flush` returned from is durable.
+
+    A thread writes one batch while the caller fills the next.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open or create the database in the folder `path`."""
@@ -135,13 +142,16 @@ class LmdbWriter:
         except (lmdb.Error, OSError) as error:
             raise StorageError(f"{path}: cannot be written: {error}") from None
         self._path = path
-        self._batch: list[tuple[bytes, bytes | memoryview]] = []
+        self._batch: _Batch = []
         self._batch_bytes = 0
+        self._thread = ThreadPoolExecutor(1)
+        self._under_way: Future[None] | None = None
 
     def __enter__(self) -> "LmdbWriter":
         return self
 
     def __exit__(self, *raised: object) -> None:
+        self._thread.shutdown()
         self._env.close()
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
@@ -150,21 +160,38 @@ class LmdbWriter:
             yield from transaction.cursor()
 
     def put(self, key: bytes, value: bytes | memoryview) -> None:
-        """Queue one record; keys must ascend."""
+        """Queue one record; keys must ascend. It may raise what an earlier one has caused."""
         self._batch.append((key, value))
         self._batch_bytes += len(value)
         if len(self._batch) >= _BATCH_RECORDS or self._batch_bytes >= _BATCH_BYTES:
-            self.flush()
+            self._begin()
 
     def flush(self) -> None:
-        """Write what is queued in one synchronous transaction, growing the map as needed."""
-        while self._batch:
+        """Write all that is queued and wait until it is durable."""
+        self._begin()
+        self._wait()
+
+    def _begin(self) -> None:
+        """Let the thread write what is queued, once it has written what came before."""
+        self._wait()
+        if self._batch:
+            self._under_way = self._thread.submit(self._write, self._batch)
+            self._batch, self._batch_bytes = [], 0
+
+    def _wait(self) -> None:
+        if self._under_way is not None:
+            under_way, self._under_way = self._under_way, None
+            under_way.result()
+
+    def _write(self, batch: _Batch) -> None:
+        """Write a batch in one synchronous transaction, growing the map as needed."""
+        while True:
             try:
                 with self._env.begin(write=True) as transaction:
-                    for key, value in self._batch:
+                    for key, value in batch:
                         if not transaction.put(key, value, append=True):
                             raise StorageError(f"{self._path}: key {key!r} is out of order.")
-                self._batch, self._batch_bytes = [], 0
+                return
             except lmdb.MapFullError:
                 self._grow()
             except lmdb.Error as error:

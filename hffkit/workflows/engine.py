@@ -108,7 +108,16 @@ def _run_pool(jobs: Sequence[Job[T]], work: Work[T], n_workers: int) -> Iterator
                 running[executor.submit(_do, job, work)] = job
                 break
     finally:
+        _end(executor)
+
+
+def _end(executor: ProcessPoolExecutor) -> None:
+    """Kill the workers; what loky's own thread says about results that came too late is noise."""
+    hook, threading.excepthook = threading.excepthook, lambda _: None
+    try:
         executor.shutdown(wait=True, kill_workers=True)
+    finally:
+        threading.excepthook = hook
 
 
 def _run_alone(job: Job[T], work: Work[T]) -> Done:
@@ -119,7 +128,7 @@ def _run_alone(job: Job[T], work: Work[T]) -> Done:
         except BrokenProcessPool:
             continue
         finally:
-            executor.shutdown(wait=True, kill_workers=True)
+            _end(executor)
     paths = work.paths(job.unit)
     with PartWriter(job.part) as part:
         for path in paths:
