@@ -35,8 +35,8 @@ PICTURE_SUFFIXES = frozenset(
 )
 # Pillow's own limit: 537 MB once decoded. Larger headers are damaged files or attacks, not faces.
 MAX_PIXELS = 178_956_970
-# Run-length matching after the "up" filter alone: on faces of 128 and 1024 px half the time of
-# trying every filter for each row, in writing and in reading, for 4 to 14 % more bytes.
+# Run-length matching after the "up" filter alone: about half the time of trying every filter for
+# each row, in writing and in reading, for a little more bytes: see benchmarks/formats.py.
 _PNG_SETTINGS = [
     *(cv2.IMWRITE_PNG_COMPRESSION, 1),
     *(cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE),

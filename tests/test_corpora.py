@@ -795,3 +795,15 @@ def test_an_output_that_exists_is_left_alone(native: Path, tmp_path: Path, run: 
         assert result.exit_code == 1
         assert "x.lmdb already exists. Delete it or choose another --out." in result.output
     assert all_files(tmp_path) == {"x.lmdb/precious": b"kept"}
+
+
+def test_what_was_packed_while_building_merges_with_what_was_packed_after(tmp_path: Path) -> None:
+    for number, name in enumerate("ab"):
+        write_picture(tmp_path / f"{number}/real/{name}.png", number)
+    built, native = (
+        build_corpus("folder", tmp_path / str(n), tmp_path / f"{n}.lmdb", real=("real",), size=size)
+        for n, size in ((0, 16), (1, None))
+    )
+    pack([str(native)], tmp_path / "packed", PackRequest(size=16), n_workers=1)
+    merge([str(built), str(tmp_path / "packed")], tmp_path / "both")
+    assert about(tmp_path / "both")["versions"] == about(built)["versions"]

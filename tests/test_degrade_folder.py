@@ -533,6 +533,17 @@ def test_a_quality_of_a_tree_with_several_is_read_and_masks_are_left_out(
     assert row["path"] == "Deepfakes/c23/videos/0.mp4"
 
 
+def test_raw_may_be_called_c0(tmp_path: Path, run: Run) -> None:
+    for place in ("c0/videos/0.mp4", "c05/videos/1.mp4"):
+        write(tmp_path / "in/Deepfakes" / place, 3)
+    for name in ("raw", "c0"):
+        out = degraded(run, tmp_path / "in", tmp_path / name, "--op", "h264:23", "--quality", name)
+        (row,) = rows(out / "manifest.jsonl")
+        assert (row["source"], row["path"]) == (
+            "Deepfakes/c0/videos/0.mp4", "Deepfakes/c23/videos/0.mp4"
+        )  # fmt: skip
+
+
 def test_a_frame_damaged_in_the_middle_is_told(tmp_path: Path, run: Run) -> None:
     source = write(tmp_path / "in/a.mp4", 30)
     starts, content = packet_starts(source), bytearray(source.read_bytes())

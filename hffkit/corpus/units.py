@@ -4,9 +4,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import Field, asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 from hffkit.corpus.faces import FaceRule
 from hffkit.corpus.frames import FramePlan
@@ -95,23 +95,33 @@ def blocks(pictures: Iterable[Picture]) -> Iterator[Pictures]:
         yield Pictures(tuple(items[start : start + PICTURES_PER_UNIT]))
 
 
-def identity(unit: Unit, root: Path) -> str:
+class Inputs(Protocol):
+    """A unit of any work on files: a dataclass that knows its paths."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files that the unit reads, relative to the root."""
+
+
+def identity(unit: Inputs, root: Path) -> str:
     """Return a name for a unit's part: a digest of the unit and of its files' size and time.
 
     A file that was replaced gives its unit another name, so only that unit is done again.
     """
     digest = hashlib.blake2b(json.dumps(asdict(unit), sort_keys=True).encode(), digest_size=16)
     for path in unit.paths:
-        digest.update(f"{size_and_time(root / path)}\n".encode())
+        digest.update(f"{_size_and_time(root / path)}\n".encode())
     return digest.hexdigest()
 
 
-def weight(unit: Unit, root: Path) -> int:
+def weight(unit: Inputs, root: Path) -> int:
     """Return the bytes that a unit reads, to begin with the longest work."""
-    return sum(size_and_time(root / path)[0] for path in unit.paths)
+    return sum(_size_and_time(root / path)[0] for path in unit.paths)
 
 
-def size_and_time(path: Path) -> tuple[int, int]:
+def _size_and_time(path: Path) -> tuple[int, int]:
     """Return bytes and last change of a file, or of all files of a folder of frames."""
     try:
         files = os.scandir(path) if path.is_dir() else [path]

@@ -1,5 +1,6 @@
 """Contact sheets: rows of pictures under titles."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,21 +28,27 @@ class Tile:
 
 
 def contact_sheet(
-    rows: Sequence[tuple[str, Sequence[Tile]]], *, columns: int, tile: int = 112
+    rows: Sequence[tuple[str, Sequence[Tile]]],
+    *,
+    columns: int,
+    tile: int = 112,
+    enlarges: bool = True,
 ) -> Image:
     """Return an (H, W, 3) RGB sheet: for each row a title and up to `columns` tiles of `tile` px.
 
-    Pictures keep their aspect; smaller ones are enlarged without smoothing, so pixels stay visible.
+    Pictures keep their aspect; if it `enlarges`, smaller ones fill their tile, without smoothing,
+    so pixels stay visible.
     Captions take room only where there are some.
     """
     foot = _CAPTION if any(item.caption for _, items in rows for item in items) else 0
     pitch = _TITLE + tile + foot + _GAP
+    most = math.inf if enlarges else 1.0
     canvas = np.full((_GAP + len(rows) * pitch, _GAP + columns * (tile + _GAP), 3), 255, np.uint8)
     for number, (_, items) in enumerate(rows):
         top = _GAP + number * pitch + _TITLE
         for column, item in enumerate(items[:columns]):
             left = _GAP + column * (tile + _GAP)
-            canvas[top : top + tile, left : left + tile] = _square(item.image, tile)
+            canvas[top : top + tile, left : left + tile] = _square(item.image, tile, most)
     page = PillowImage.fromarray(canvas)
     draw = ImageDraw.Draw(page)
     large, small = ImageFont.load_default(15), ImageFont.load_default(12)
@@ -66,9 +73,9 @@ def write_sheet(path: Path, sheet: Image) -> None:
         raise StorageError(f"{path}: cannot be written: {error.strerror}.") from None
 
 
-def _square(image: Image, side: int) -> Image:
+def _square(image: Image, side: int, most: float) -> Image:
     height, width = image.shape[:2]
-    scale = side / max(height, width)
+    scale = min(side / max(height, width), most)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST
     small = cv2.resize(image, size, interpolation=way)

@@ -41,6 +41,12 @@ class Plan(Generic[T]):
     seed: Callable[[Sequence[Job[T]]], None] | None = None  # writes parts that are known already
 
 
+def share(n: int, shard: tuple[int, int] | None) -> slice:
+    """Return which of `n` a shard (I, N) takes: the I-th of N consecutive shares, or all."""
+    number, total = shard or (0, 1)
+    return slice(number * n // total, (number + 1) * n // total)
+
+
 def assemble(out: Path, recipe: Recipe, plan: Plan[T], *, n_workers: int) -> dict[str, Any]:
     """Do a plan's work, write the corpus `out` and return its corpus.json.
 

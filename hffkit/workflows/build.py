@@ -14,7 +14,7 @@ from hffkit.corpus.faces import FaceRule, read_boxes
 from hffkit.corpus.family import build_family
 from hffkit.corpus.frames import FramePlan
 from hffkit.corpus.pictures import build_pictures
-from hffkit.corpus.sources.ffpp import FfppOptions, read_dfd, read_ffpp
+from hffkit.corpus.sources.ffpp import FfppOptions, plain_quality, read_dfd, read_ffpp
 from hffkit.corpus.sources.folders import read_celeba, read_faces_hq, read_folder, read_hff
 from hffkit.corpus.sources.listing import Listing, SourceOptions, check_groups
 from hffkit.corpus.sources.lists import read_celeb_df, read_dfdc, read_list
@@ -27,7 +27,7 @@ from hffkit.storage.corpus import Corpus, Recipe
 from hffkit.storage.partial import restore
 from hffkit.storage.parts import PartWriter, Record, read_part
 from hffkit.storage.record import check_size
-from hffkit.workflows.assemble import Plan, Surplus, assemble
+from hffkit.workflows.assemble import Plan, Surplus, assemble, share
 from hffkit.workflows.retry import check_retry, seed_parts
 from hffkit.workflows.versions import versions
 
@@ -200,7 +200,7 @@ def build(
         check_retry(old, recipe)
         seed = partial(seed_parts, old)
     plan = Plan(
-        units=listing.units if shard is None else share(listing.units, shard),
+        units=listing.units[share(len(listing.units), shard)],
         name=lambda unit: identity(unit, settings.root),
         weight=lambda unit: weight(unit, settings.root),
         size=lambda unit: len(unit.paths),
@@ -235,12 +235,6 @@ def paper_surplus(recipe: Recipe) -> Surplus | None:
     return lambda samples: surplus(((s.key, s.split) for s in samples), seed=seed)
 
 
-def share(units: Sequence[Unit], shard: tuple[int, int]) -> Sequence[Unit]:
-    """Return the consecutive share I of N of the units; the shares in order are all of them."""
-    number, total = shard
-    return units[number * len(units) // total : (number + 1) * len(units) // total]
-
-
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """What a build would cost, measured on one of its units."""
@@ -257,7 +251,7 @@ class Estimate:
 def estimate(job: BuildJob, *, n_workers: int, shard: tuple[int, int] | None = None) -> Estimate:
     """Return what a build would cost, by building a unit of about median weight for the clock."""
     root = job.settings.root
-    units = job.listing.units if shard is None else share(job.listing.units, shard)
+    units = job.listing.units[share(len(job.listing.units), shard)]
     weights = sorted((weight(unit, root), number) for number, unit in enumerate(units))
     total = sum(row[0] for row in weights)
     from_the_middle = sorted(weights, key=lambda row: abs(row[0] - weights[len(weights) // 2][0]))
@@ -291,8 +285,7 @@ def _measure(unit: Unit, settings: Settings) -> tuple[int, int, float]:
 
 def _ffpp(request: BuildRequest) -> FfppOptions:
     lender = None if request.detect_on == "each" else request.detect_on
-    named = ("raw" if name == "c0" else name for name in request.qualities)
-    qualities = tuple(dict.fromkeys(named))
+    qualities = tuple(dict.fromkeys(map(plain_quality, request.qualities)))
     if not qualities:
         raise ArgumentError("--quality names no quality.")
     return FfppOptions(qualities, request.methods, lender)

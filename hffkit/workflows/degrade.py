@@ -11,7 +11,7 @@ from hffkit.errors import ArgumentError
 from hffkit.manifest.samples import SPLITS, Split
 from hffkit.storage.corpus import CORPUS_FILE, Recipe
 from hffkit.storage.record import check_size
-from hffkit.workflows.assemble import assemble
+from hffkit.workflows.assemble import assemble, share
 from hffkit.workflows.corpora import joint_classes, open_corpora
 from hffkit.workflows.degrade_folder import FileSelection, degrade_folder
 from hffkit.workflows.operations import read_chain, read_own
@@ -84,7 +84,7 @@ def degrade(
                 "files are."
             )
         treatment = treatment_of(request, None)
-        selection = FileSelection(Path(sources[0]), request.quality, request.limit, request.seed)
+        selection = FileSelection(Path(sources[0]), request.quality, request.limit)
         about = options_of(request, treatment)
         return out, degrade_folder(selection, out, treatment, about, n_workers=n_workers)
     if request.quality is not None:
@@ -125,9 +125,7 @@ def degrade_corpora(
         places = places_of(corpora)
     if request.limit is not None:
         places = drawn(corpora, places, request.limit, request.seed)
-    if shard is not None:
-        number, total = shard
-        places = places[number * len(places) // total : (number + 1) * len(places) // total]
+    places = places[share(len(places), shard)]
     recipe = Recipe(
         classes=classes,
         layout="native" if treatment.size is None else "packed",

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from hffkit.corpus.sources.ffpp import plain_quality
 from hffkit.corpus.sources.listing import is_video, walk
-from hffkit.corpus.units import size_and_time
+from hffkit.corpus.units import identity, weight
 from hffkit.errors import ArgumentError, CorpusError, HffkitError, ImageError, StorageError
 from hffkit.imaging import decode, encode_png, pixels_sha256, read_bytes
 from hffkit.manifest.failures import Failure
@@ -36,8 +37,7 @@ class FileSelection:
 
     root: Path
     quality: str | None  # of FaceForensics++ videos
-    limit: int | None  # files, drawn by the seed
-    seed: int
+    limit: int | None  # files, drawn by the treatment's seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def video_place(path: str, crf: int) -> str:
 def quality_of(path: str) -> str | None:
     """Return the quality that FaceForensics++'s layout gives a video: .../c23/videos/000.mp4."""
     match = re.search(r"(?:^|/)(raw|c\d+)/videos/[^/]+$", path)
-    return None if match is None else match[1].replace("c0", "raw")
+    return None if match is None else plain_quality(match[1])
 
 
 def _is_mask(path: str) -> bool:
@@ -190,10 +190,10 @@ def degrade_folder(
     with Partial(out, command) as partial:
         partial.corpus.mkdir(exist_ok=True)
         work = FileWork(root, partial.corpus, treatment)
-        jobs = [Job(unit, partial.part(_name(unit, root)), len(unit.paths)) for unit in units]
+        jobs = [Job(unit, partial.part(identity(unit, root)), len(unit.paths)) for unit in units]
         with Progress(len(paths), unit="files", label="degrade") as progress:
             progress.step(sum(job.size for job in jobs if job.part.exists()))
-            weights = {job.part: _bytes_of(job.unit, root) for job in jobs}
+            weights = {job.part: weight(job.unit, root) for job in jobs}
             for done in run(longest_first(jobs, weights), work, n_workers=n_workers):
                 progress.step(done.size, done.failures)
         found = _describe(partial.corpus, jobs, command)
@@ -229,7 +229,8 @@ def _listed(selection: FileSelection, treatment: Treatment) -> list[str]:
     root = selection.root
     paths = [path for path in walk(root) if not _is_mask(path)]
     if selection.quality is not None:
-        paths = [path for path in paths if quality_of(path) == selection.quality]
+        wanted = plain_quality(selection.quality)
+        paths = [path for path in paths if quality_of(path) == wanted]
     n_videos = sum(map(is_video, paths))
     if not paths:
         raise CorpusError(f"{root}: no corpus, and no picture or video in it.")
@@ -239,7 +240,7 @@ def _listed(selection: FileSelection, treatment: Treatment) -> list[str]:
             "of one kind."
         )
     if selection.limit is not None:
-        chosen = sorted(paths, key=lambda path: rank(selection.seed, "limit", path))
+        chosen = sorted(paths, key=lambda path: rank(treatment.seed, "limit", path))
         paths = sorted(chosen[: selection.limit])
     crf = crf_of(treatment) if n_videos else 0
     places: dict[str, str] = {}
@@ -261,32 +262,23 @@ def _units(paths: Sequence[str]) -> list[Files]:
     return [Files(tuple(paths[start : start + _PICTURES_PER_UNIT])) for start in starts]
 
 
-def _name(unit: Files, root: Path) -> str:
-    """Return a name for the unit's part; a file that was replaced gives another."""
-    digest = hashlib.blake2b(digest_size=16)
-    for path in unit.paths:
-        text = f"{path} {size_and_time(root / path)}\n"
-        digest.update(text.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def _bytes_of(unit: Files, root: Path) -> int:
-    return sum(size_and_time(root / path)[0] for path in unit.paths)
-
-
 def _describe(folder: Path, jobs: Sequence[Job[Files]], command: dict[str, Any]) -> dict[str, Any]:
     """Write what is known of the files beside them; a file that nothing is known of goes."""
     known: set[Path] = set()
     failures: list[Failure] = []
     rows = folder / f"{MANIFEST_FILE}.tmp"
-    with rows.open("w", encoding="utf-8") as lines:
-        for job in jobs:
-            for event in read_part(job.part):
+    try:
+        with rows.open("w", encoding="utf-8") as lines:
+            for event in (event for job in jobs for event in read_part(job.part)):
                 if isinstance(event, FileMade):
                     lines.write(json_line(event.about))
                     known.add(folder / event.about["path"])
                 elif isinstance(event, Failure):
                     failures.append(event)
+            lines.flush()
+            os.fsync(lines.fileno())
+    except OSError as error:
+        raise StorageError(f"{rows}: cannot be written: {error.strerror}.") from None
     for path in folder.rglob("*"):
         if path not in known and path != rows and path.is_file():  # of a source that has gone
             path.unlink()

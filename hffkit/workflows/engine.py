@@ -161,7 +161,7 @@ def _begin(parent: int) -> None:
     import cv2  # after hffkit.imaging, which tells it to be silent
 
     cv2.setNumThreads(1)
-    _keep_memory()
+    keep_memory()
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -171,10 +171,10 @@ def _begin(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Let glibc keep freed pixels: else each large picture's pages are fetched anew.
 
-    Decoding a JPEG of 1024 px takes 1.8 instead of 4.4 ms.
+    benchmarks/formats.py shows what that is worth in decoding.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

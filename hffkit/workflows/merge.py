@@ -14,7 +14,7 @@ from hffkit.storage.partial import Partial
 from hffkit.storage.parts import Event, Record, VideoBoxes
 from hffkit.storage.writer import CorpusWriter
 from hffkit.workflows.build import paper_surplus
-from hffkit.workflows.corpora import joint_classes, open_corpora
+from hffkit.workflows.corpora import joint_classes, joint_versions, open_corpora
 from hffkit.workflows.progress import Progress
 
 
@@ -66,13 +66,7 @@ def _joint_recipe(corpora: Sequence[Corpus]) -> Recipe:
     twice = [path for path in paths if paths.count(path) > 1]
     if twice:
         raise StorageError(f"{twice[0]} is named twice. Name each corpus once.")
-    for corpus in corpora[1:]:
-        if corpus.recipe.versions != first.versions:
-            raise StorageError(
-                f"{corpus.path} and {corpora[0].path} were made by different versions: "
-                f"{corpus.recipe.versions} and {first.versions}. The same pixels cannot be "
-                "promised; build them with the same ones."
-            )
+    first = replace(first, versions=joint_versions(corpora))
     if any(corpus.recipe.shard for corpus in corpora):
         _check_shards(corpora)
         listing = {"listing": None} if first.verb == "build" else {}

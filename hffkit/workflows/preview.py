@@ -41,7 +41,7 @@ def preview(picture: Path, sheet: Path, own: OwnOperations | None) -> int:
             more = " (continued)" if start else ""
             title = f"{operation.code}: {operation.title}, {operation.parameter.name}{more}"
             rows.append((title, tiles[start : start + _COLUMNS]))
-    write_sheet(sheet, contact_sheet(rows, columns=_COLUMNS, tile=_TILE))
+    write_sheet(sheet, contact_sheet(rows, columns=_COLUMNS, tile=_TILE, enlarges=False))
     return sum(len(tiles) for _, tiles in rows) - 1
 
 
@@ -76,8 +76,4 @@ def psnr_db(image: Image, other: Image) -> float:
 def _middle(image: Image) -> Image:
     height, width = image.shape[:2]
     top, left = max(0, (height - _TILE) // 2), max(0, (width - _TILE) // 2)
-    part = image[top : top + _TILE, left : left + _TILE]
-    tile = np.full((_TILE, _TILE, 3), 225, np.uint8)
-    top, left = (_TILE - part.shape[0]) // 2, (_TILE - part.shape[1]) // 2
-    tile[top : top + part.shape[0], left : left + part.shape[1]] = part
-    return tile
+    return image[top : top + _TILE, left : left + _TILE]

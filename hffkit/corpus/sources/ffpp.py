@@ -210,7 +210,7 @@ def _missing(root: Path, layout: _Layout, name: str, quality: str) -> str:
     wanted = here / quality if layout.is_cropped else here / quality / "videos"
     cure = f"Download {quality}"
     if there:
-        cure += f" or pass --quality {'raw' if there[0] == 'c0' else there[0]}"
+        cure += f" or pass --quality {plain_quality(there[0])}"
     return f"{wanted}: no video there. {cure}."
 
 
@@ -283,6 +283,11 @@ def _with_open_splits(
         path: name if name.split else replace(name, split=splits[name.group])
         for path, name in names.items()
     }
+
+
+def plain_quality(name: str) -> str:
+    """Return a quality as it is called in downloads: the authors' scripts say c0 for raw."""
+    return "raw" if name == "c0" else name
 
 
 def _crf(quality: str) -> int:
