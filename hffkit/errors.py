@@ -32,6 +32,22 @@ class StorageError(HffkitError):
     """A record, database or folder that cannot be read or written."""
 
 
+class MetricError(HffkitError):
+    """A metric that these labels or scores do not define."""
+
+
+class WeightsError(HffkitError):
+    """A file of weights that cannot be read, or that fits no network or another one."""
+
+
+class RecipeError(HffkitError):
+    """A recipe file with a missing, unknown or impossible value."""
+
+
+class TrainingError(HffkitError):
+    """A training that cannot go on."""
+
+
 class UnknownNameError(HffkitError):
     """A name that is not in a table."""
 

@@ -1,0 +1,1 @@
+"""Forensic networks: AMTENnet, its variants and the baselines of its paper."""

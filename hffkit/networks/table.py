@@ -1,0 +1,149 @@
+"""The table of networks."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+from torch import nn
+
+from hffkit.errors import ArgumentError, UnknownNameError
+from hffkit.networks import residual
+from hffkit.networks.amten import AmtenNet, ModelBase
+from hffkit.networks.caffe import average_pool
+from hffkit.networks.handcrafted import HandCraftedRes
+from hffkit.networks.meso import Meso4, MesoInception4
+from hffkit.networks.mislnet import MislNet
+from hffkit.networks.spec import BGR_255, RGB_SIGNED, RGB_UNIT, InputSpec, NetworkSpec
+from hffkit.networks.xception import Xception
+
+RGB_255 = InputSpec("RGB", 0, 255)
+
+_GUO = "Guo et al., arXiv 2005.04945"
+_MESO = "Afchar et al., arXiv 1809.00888; DariusAf/MesoNet classifiers.py"
+
+
+def _guo(build: Callable[[int, int], nn.Module], where: str) -> NetworkSpec:
+    return NetworkSpec(build, BGR_255, 128, f"{_GUO}, {where}")
+
+
+NETWORKS: Mapping[str, NetworkSpec] = {
+    "amtennet": _guo(AmtenNet, "Table I; AMTENnet.prototxt"),
+    "amtennet-freu15": _guo(partial(AmtenNet, reuse=2), "Table I with F_reu of Eq. 9"),
+    "amten-1": _guo(partial(AmtenNet, trace="image"), "Table VI: the image for F_mt, no Conv1"),
+    "amten-1b": _guo(partial(AmtenNet, trace="prediction"), "Table VI: Conv1 for F_mt"),
+    "amten-2": _guo(partial(AmtenNet, reuse=0), "Table VI: F_mt not reused"),
+    "amten-3": _guo(partial(AmtenNet, n_kernels=3), "Table VI: 3 kernels in Conv4 and Conv5"),
+    "amten-4": _guo(partial(AmtenNet, n_kernels=12), "Table VI: 12 kernels in Conv4 and Conv5"),
+    "amten-5": _guo(partial(AmtenNet, kernel=5), "Table VI: Conv1 of 5x5"),
+    "amten-6": _guo(partial(AmtenNet, is_deep=False), "Table VI: no Conv3, no Conv5"),
+    "amtennet-7": _guo(partial(AmtenNet, pool=average_pool), "Table VI: average pooling"),
+    "amtennet-8": _guo(partial(AmtenNet, last_kernel=3), "Table VI: Conv9 of 3x3"),
+    "amtennet-8-padded": _guo(
+        partial(AmtenNet, last_kernel=3, last_padding=1), "Table VI: Conv9 of 3x3, padded"
+    ),
+    "model-base": _guo(ModelBase, "Table VI: no AMTEN"),
+    "handcrafted-res-model-base": NetworkSpec(
+        residual.handcrafted_res_model_base,
+        BGR_255,
+        128,
+        f"{_GUO}, Table VI: three fixed filters for AMTEN, which ones is not told",
+        is_approximate=True,
+    ),
+    "constrained-conv-model-base": _guo(
+        residual.constrained_conv_model_base, "Table VI: MISLnet's first layer for AMTEN"
+    ),
+    "srm-model-base": _guo(
+        residual.srm_model_base, "Table VI: SRM (Zhou et al., CVPR 2018) for AMTEN"
+    ),
+    "meso4": NetworkSpec(Meso4, RGB_UNIT, 256, _MESO),
+    "mesoinception4": NetworkSpec(MesoInception4, RGB_UNIT, 256, _MESO),
+    "handcrafted-res": NetworkSpec(
+        HandCraftedRes,
+        RGB_255,
+        128,
+        "Mo et al., IH&MMSec 2018; its layer table is not public",
+        is_approximate=True,
+    ),
+    "mislnet": NetworkSpec(
+        MislNet, BGR_255, 128, "Bayar and Stamm, TIFS 2018; its Caffe scripts; 128 px BGR as Guo"
+    ),
+    "xception": NetworkSpec(
+        Xception, RGB_SIGNED, 299, "Chollet, arXiv 1610.02357; ondyari/FaceForensics network"
+    ),
+}
+
+
+def canonical_name(name: str) -> str:
+    """Return the table's name of a network, which `name` may spell as a paper does.
+
+    Capitals, hyphens, underscores and spaces make no difference: AMTEN_3 is amten-3.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such network.
+    """
+    known = {_compact(key): key for key in NETWORKS} | {
+        "xceptionnet": "xception"
+    }  # as Guo et al. call it
+    if _compact(name) not in known:
+        raise UnknownNameError("network", name, NETWORKS)
+    return known[_compact(name)]
+
+
+def network_named(name: str) -> NetworkSpec:
+    """Return a row of the table; see `canonical_name` for the spellings and the error."""
+    return NETWORKS[canonical_name(name)]
+
+
+def build(name: str, n_classes: int, size: int | None = None) -> nn.Module:
+    """Return a network with fresh weights, drawn from PyTorch's generator.
+
+    Parameters
+    ----------
+    name
+        See `canonical_name`.
+    n_classes
+        Of the logits.
+    size
+        Of the images (px); by default the original's.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such network.
+    ArgumentError
+        If its layers leave nothing of images of that size, or there are none.
+    """
+    spec = network_named(name)
+    size = spec.size if size is None else size
+    if size < 1:
+        raise ArgumentError(f"The size of images must be 1 px or more, got {size}.")
+    try:
+        return spec.build(n_classes, size)
+    except ValueError as error:
+        raise ArgumentError(
+            f"{canonical_name(name)} cannot take images of {size} px: {error}. "
+            f"Use larger ones; its own have {spec.size} px."
+        ) from error
+
+
+def networks_table() -> str:
+    """Return the table as aligned text; parameters are those for two classes."""
+    rows = [("name", "px", "colour", "range", "parameters", "source")]
+    for name, spec in NETWORKS.items():
+        with torch.device("meta"):
+            n_parameters = sum(p.numel() for p in spec.build(2, spec.size).parameters())
+        levels = f"{spec.input.low:g}..{spec.input.high:g}"
+        source = spec.source + (" (approximate)" if spec.is_approximate else "")
+        rows.append((name, str(spec.size), spec.input.colour, levels, f"{n_parameters:,}", source))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:<{widths[2]}}  "
+        f"{row[3]:<{widths[3]}}  {row[4]:>{widths[4]}}  {row[5]}"
+        for row in rows
+    )
+
+
+def _compact(name: str) -> str:
+    return name.lower().translate(str.maketrans("", "", "-_ "))
