@@ -1,0 +1,127 @@
+"""Blobs of Caffe's layers, by name, as the state dict of a network; and which network they fit."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from hffkit.errors import WeightsError
+from hffkit.interop.caffemodel import Blob
+from hffkit.networks.table import NETWORKS, build
+
+Blobs = Mapping[str, Sequence[Blob]]  # layer -> its blobs, in Caffe's order
+_Shape = tuple[int, ...]
+
+
+def to_state_dict(blobs: Blobs, net: nn.Module) -> dict[str, Tensor]:
+    """Return the blobs as the state dict of `net`, whose modules carry the names of the layers.
+
+    Convolutions, fully connected and Scale layers are taken as they are. A BatchNorm layer's
+    blobs, the sums S_mean and S_var and the factor s, become S_mean/s, S_var/s (0 if s is 0)
+    and s. Nothing of `net` is read but names and shapes, so it may live on the device "meta".
+
+    Raises
+    ------
+    WeightsError
+        If a layer is missing, unknown, of another shape, or not finite.
+    """
+    problems = list(_problems(blobs, net))
+    if problems:
+        raise WeightsError(
+            f"these weights do not fit {type(net).__name__}: {'; '.join(problems)}. "
+            "Choose the network and the number of classes that they were trained with."
+        )
+    state: dict[str, Tensor] = {}
+    for layer, wanted in _layers(net).items():
+        tensors = _tensors(blobs[layer], wanted)
+        if not all(tensor.isfinite().all() for tensor in tensors.values()):
+            raise WeightsError(
+                f"layer {layer!r} holds NaN or infinity: the training had diverged. "
+                "Take an earlier snapshot."
+            )
+        state |= {f"{layer}.{name}": tensor for name, tensor in tensors.items()}
+    return state
+
+
+def recognise(blobs: Blobs) -> tuple[str, int]:
+    """Return which network the blobs are of, and its number of classes.
+
+    The first of the table whose layers have these names and shapes, at the size of its original's
+    images. AMTENnet_7 and AMTEN_1 with Conv1 differ from AMTENnet in nothing that is
+    stored as weights: they are taken for it.
+
+    Raises
+    ------
+    WeightsError
+        If there is none.
+    """
+    tried: dict[str, list[str]] = {}
+    for name in NETWORKS:
+        n_classes = class_count(blobs, name)
+        with torch.device("meta"):
+            tried[name] = list(_problems(blobs, build(name, n_classes)))
+        if not tried[name]:
+            return name, n_classes
+    nearest = min(tried, key=lambda name: len(tried[name]))
+    raise WeightsError(
+        f"no network has these layers; nearest is {nearest}: {'; '.join(tried[nearest])}. "
+        "Only networks of hffkit's table, for images of their original's size, can be imported."
+    )
+
+
+def class_count(blobs: Blobs, network: str) -> int:
+    """Return the number of outputs of the network's last fully connected layer; 2 without one."""
+    with torch.device("meta"):
+        modules = build(network, 2).named_modules()
+    classifier = [name for name, module in modules if isinstance(module, nn.Linear)][-1]
+    return int(blobs[classifier][-1].size) if classifier in blobs else 2
+
+
+def _layers(net: nn.Module) -> dict[str, dict[str, _Shape]]:
+    """Return the shapes of the tensors of each layer, in the order of Caffe's blobs."""
+    layers: dict[str, dict[str, _Shape]] = {}
+    for key, tensor in net.state_dict().items():
+        layer, _, name = key.rpartition(".")
+        layers.setdefault(layer, {})[name] = tuple(tensor.shape)
+    return layers
+
+
+def _problems(blobs: Blobs, net: nn.Module) -> Iterator[str]:
+    layers = _layers(net)
+    if missing := layers.keys() - blobs.keys():
+        yield f"missing layers {_listed(missing)}"
+    if unknown := blobs.keys() - layers.keys():
+        yield f"unknown layers {_listed(unknown)}"
+    for layer, wanted in layers.items():
+        got = [blob.shape for blob in blobs.get(layer, ())]
+        if got and not (len(got) == len(wanted) and all(map(_is_same, got, wanted.values()))):
+            yield f"{layer} is {_shown(got)}, expected {_shown(wanted.values())}"
+
+
+def _is_same(got: _Shape, wanted: _Shape) -> bool:
+    """Compare as Caffe does: of scalars it keeps (1,), and old files have four axes."""
+    return got in (wanted or (1,), (1,) * (4 - len(wanted)) + wanted)
+
+
+def _tensors(blobs: Sequence[Blob], wanted: Mapping[str, _Shape]) -> dict[str, Tensor]:
+    tensors = {
+        name: torch.from_numpy(blob).reshape(shape)
+        for blob, (name, shape) in zip(blobs, wanted.items(), strict=True)
+    }
+    if "scale_factor" in tensors:
+        s = tensors["scale_factor"]
+        for name in ("running_mean", "running_var"):
+            tensors[name] = torch.where(s == 0, 0, tensors[name] / s)
+    return tensors
+
+
+def _shown(shapes: Iterable[_Shape]) -> str:
+    shown = ["x".join(map(str, shape)) or "1" for shape in shapes]
+    return " + ".join(shown[:4]) + (f" + {len(shown) - 4} more" if len(shown) > 4 else "")
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Return some of the names, cut where they are absurdly long."""
+    names = sorted(names)
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(f"{name!r:.40}" for name in names[:5]) + more

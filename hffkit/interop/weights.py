@@ -1,0 +1,97 @@
+"""Weights that another program has trained, as those of a network of ours."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hffkit.errors import WeightsError
+from hffkit.interop.caffe_network import class_count, recognise, to_state_dict
+from hffkit.interop.caffemodel import read_caffemodel
+from hffkit.interop.keras_meso import MESO_CLASSES, MESO_SIZE, read_keras_meso
+from hffkit.networks.table import build, canonical_name, network_named
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_PICKLE_SUFFIXES = {".pth", ".pt", ".pkl", ".pickle", ".ckpt", ".bin", ".p"}
+_FORMATS = "Caffe's .caffemodel and the .h5 of MesoNet can be imported"
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignWeights:
+    """A state dict and the network it belongs to."""
+
+    network: str  # a name of hffkit.networks.table
+    n_classes: int
+    size: int  # px of the images
+    state: dict[str, Tensor]
+    facts: dict[str, str]  # file, sha256, format: where it came from
+
+
+def foreign_weights(path: Path, network: str | None = None) -> ForeignWeights:
+    """Read a file of Caffe's or of MesoNet's; what it is shows in its first bytes and its suffix.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    network
+        What it is for; by default the network it is recognised as.
+
+    Raises
+    ------
+    WeightsError
+        If it cannot be read, is of another format, or does not fit.
+    UnknownNameError
+        If there is no such network.
+    """
+    name = None if network is None else canonical_name(network)
+    start, suffix = _first_bytes(path), path.suffix.lower()
+    if start.startswith(_HDF5):
+        return _keras(path, name)
+    if suffix in _PICKLE_SUFFIXES or start.startswith(_PICKLES):
+        raise WeightsError(
+            f"{path}: this is a pickle, which executes code as it is loaded, so it is not. "
+            f"{_FORMATS}."
+        )
+    if suffix == ".caffemodel":
+        return _caffe(path, name)
+    raise WeightsError(f"{path}: unknown format. {_FORMATS}; keep their suffixes.")
+
+
+def _caffe(path: Path, name: str | None) -> ForeignWeights:
+    blobs = read_caffemodel(path)
+    try:
+        name, n_classes = recognise(blobs) if name is None else (name, class_count(blobs, name))
+        with torch.device("meta"):
+            net = build(name, n_classes)
+        state = to_state_dict(blobs, net)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    facts = _facts(path, "caffemodel")
+    return ForeignWeights(name, n_classes, network_named(name).size, state, facts)
+
+
+def _keras(path: Path, name: str | None) -> ForeignWeights:
+    found, state = read_keras_meso(path)
+    if name not in (None, found):
+        raise WeightsError(f"{path}: these are weights of {found}, not of {name}. Leave it out.")
+    return ForeignWeights(found, MESO_CLASSES, MESO_SIZE, state, _facts(path, "keras-h5"))
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            raise WeightsError(f"{path}: no such file. Give a file of weights.")
+        with path.open("rb") as file:
+            return file.read(8)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror}.") from None
+
+
+def _facts(path: Path, kind: str) -> dict[str, str]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"file": path.name, "sha256": digest, "format": kind}

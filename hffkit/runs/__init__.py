@@ -1,0 +1,1 @@
+"""Run folders: weights, and all that must be known to use and to repeat them."""
