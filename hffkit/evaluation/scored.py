@@ -1,0 +1,127 @@
+"""What a network said of samples, and the decisions that follow from it."""
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hffkit.errors import MetricError
+from hffkit.manifest.classes import ClassTable
+
+Labels = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+# Half precision sums to 1 within this; logits and unnormalised scores do not.
+_SUM_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """What was decided of samples or videos: a class, and fake or real."""
+
+    labels: Labels  # (N,) the true class
+    predicted: Labels  # (N,) the class decided for
+    is_fake: Flags  # (N,) whether the true class is fake
+    called_fake: Flags  # (N,) the decision between fake and real
+    groups: tuple[str, ...]  # (N,) what never straddles splits
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a network said of samples, in the order of their corpus."""
+
+    classes: ClassTable  # of the outputs, ids 0..C-1 in order
+    labels: Labels  # (N,) the true class, an id of `classes`
+    probabilities: npt.NDArray[np.float32]  # (N, C) softmax
+    keys: tuple[str, ...]  # (N,) of the samples
+    groups: tuple[str, ...]  # (N,) what never straddles splits; the bootstrap's unit
+    videos: tuple[str | None, ...]  # (N,) the video that a frame is from; None for a picture
+
+    def __post_init__(self) -> None:
+        n, n_classes = len(self.labels), len(self.classes.names)
+        if [face_class.id for face_class in self.classes] != list(range(n_classes)):
+            raise ValueError(f"class ids must be 0..{n_classes - 1} in order, as the outputs are")
+        if self.labels.shape != (n,) or self.probabilities.shape != (n, n_classes):
+            raise ValueError(
+                f"labels must be (N,) and probabilities (N, {n_classes}), "
+                f"got {self.labels.shape} and {self.probabilities.shape}"
+            )
+        if not len(self.keys) == len(self.groups) == len(self.videos) == n:
+            raise ValueError(f"keys, groups and videos must be as many as labels: {n}")
+        if not n:
+            raise MetricError("No sample was scored. Choose a split that holds some.")
+        if self.labels.min() < 0 or self.labels.max() >= n_classes:
+            raise ValueError(f"labels must be in 0..{n_classes - 1}")
+        self._check_probabilities()
+
+    def _check_probabilities(self) -> None:
+        bad = np.flatnonzero(~np.isfinite(self.probabilities).all(axis=1))
+        if len(bad):
+            raise MetricError(
+                f"{self.keys[bad[0]]}: its probabilities are no numbers, as of {len(bad)} samples. "
+                "Training diverged; take earlier weights or a lower learning rate."
+            )
+        sums = self.probabilities.sum(axis=1, dtype=np.float64)
+        if self.probabilities.min() < 0 or np.abs(sums - 1).max() > _SUM_TOLERANCE:
+            raise ValueError("probabilities must be a softmax: rows of at least 0 that sum to 1")
+
+    @property
+    def is_fake(self) -> Flags:
+        """(N,) whether the true class is fake."""
+        return self._fake_ids()[self.labels]
+
+    @property
+    def scores(self) -> Floats:
+        """(N,) the probability of fake in [0, 1]: the sum over the fake classes."""
+        chosen: Floats = self.probabilities[:, self._fake_ids()].sum(axis=1, dtype=np.float64)
+        return np.minimum(chosen, 1.0)  # sums of float32 exceed 1 by their rounding
+
+    @property
+    def predicted(self) -> Labels:
+        """(N,) the most probable class, the first of equals."""
+        return np.asarray(np.argmax(self.probabilities, axis=1), np.int64)
+
+    @property
+    def decisions(self) -> Decisions:
+        """The most probable classes, and fake where the score is 0.5 or more."""
+        return Decisions(self.labels, self.predicted, self.is_fake, self.scores >= 0.5, self.groups)
+
+    def _fake_ids(self) -> Flags:
+        return np.array([face_class.is_fake for face_class in self.classes], bool)
+
+
+def worst_mistakes(scored: Scored, n: int) -> Labels:
+    """Return the places of up to `n` wrongly classified samples, the surest mistake first.
+
+    Sure is who gave the wrong class a high probability; equals keep their order.
+    """
+    wrong = np.flatnonzero(scored.predicted != scored.labels)
+    sureness = scored.probabilities[wrong].max(axis=1)
+    return wrong[np.argsort(-sureness, kind="stable")][:n].astype(np.int64)
+
+
+def csv_lines(scored: Scored) -> Iterator[str]:
+    """Yield a header, then one CSV line a sample, each with LF at its end.
+
+    Columns: key, label (id of the true class), class (its name), score (probability of fake),
+    predicted (id of the most probable class), and p_NAME, the probability of each class.
+    """
+    names = scored.classes.names
+    yield _csv_line(["key", "label", "class", "score", "predicted", *(f"p_{n}" for n in names)])
+    columns = zip(
+        scored.keys, scored.labels, scored.scores, scored.predicted, scored.probabilities,
+        strict=True,
+    )  # fmt: skip
+    for key, label, score, predicted, row in columns:
+        numbers = [f"{value:.9g}" for value in row]  # nine digits give every float32 back
+        yield _csv_line([key, str(label), names[label], f"{score:.9g}", str(predicted), *numbers])
+
+
+def _csv_line(cells: list[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()

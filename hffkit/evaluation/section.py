@@ -1,0 +1,67 @@
+"""What a page shows of one evaluation."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from hffkit.evaluation.evaluation import Evaluation
+from hffkit.evaluation.metrics import calibration, roc_curve
+from hffkit.evaluation.scored import Scored, worst_mistakes
+from hffkit.evaluation.tables import level_notes, levels_table, recall_table
+from hffkit.imaging import Image
+from hffkit.reports.page import Section
+from hffkit.reports.sheet import Tile
+
+N_MISTAKES = 24
+
+
+def page_section(
+    name: str,
+    scored: Scored,
+    evaluation: Evaluation,
+    *,
+    facts: Sequence[tuple[str, str]] = (),
+    image_of: Callable[[int], Image] | None = None,
+) -> Section:
+    """Return the section of a page on one corpus.
+
+    Parameters
+    ----------
+    name : str
+        Of the corpus.
+    scored, evaluation
+        The second must be of the first.
+    facts : sequence of (name, value)
+        What is known of the data: digests, split, operations.
+    image_of : callable
+        Returns the RGB image of a place in `scored`, for at most `N_MISTAKES` mistakes.
+    """
+    level = evaluation.frame
+    kinds = ["fake" if face_class.is_fake else "real" for face_class in scored.classes]
+    curve = roc_curve(scored.is_fake, scored.scores)
+    bins = calibration(scored.labels, scored.probabilities)
+    return Section(
+        name=name,
+        facts=tuple(facts),
+        summary=levels_table(evaluation.levels),
+        notes=level_notes(evaluation.levels),
+        class_names=scored.classes.names,
+        confusion=np.array(level.confusion, np.int64),
+        recalls=recall_table(scored.classes.names, kinds, level),
+        roc=curve.rates("ROC") if level.n_real and level.n_fake else None,
+        real_scores=scored.scores[~scored.is_fake],
+        fake_scores=scored.scores[scored.is_fake],
+        calibration=(bins.counts, bins.confidence, bins.accuracy),
+        mistakes=_mistakes(scored, image_of) if image_of else (),
+    )
+
+
+def _mistakes(scored: Scored, image_of: Callable[[int], Image]) -> tuple[Tile, ...]:
+    names, predicted = scored.classes.names, scored.predicted
+    tiles = []
+    for place in worst_mistakes(scored, N_MISTAKES).tolist():
+        true, taken_for = names[scored.labels[place]], names[predicted[place]]
+        sureness = 100 * float(scored.probabilities[place].max())
+        caption = f"{scored.keys[place]}: {true}, taken for {taken_for} ({sureness:.1f} %)"
+        tiles.append(Tile(caption, image_of(place)))
+    return tuple(tiles)

@@ -1,0 +1,146 @@
+"""Figures of a page as SVG; the same numbers give the same bytes. Importing it takes a second.
+
+Figures are drawn on white, with letters as outlines: they look alike in every browser and on
+paper. Class names are text of the user's, never mathematics.
+"""
+
+import io
+import warnings
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+
+_REAL, _FAKE = "#0072b2", "#d55e00"  # Okabe and Ito: told apart by colour-blind readers
+_QUIET = "#c8ccd2"
+_STYLE: dict[str, Any] = {
+    "svg.hashsalt": "hffkit",  # else the names of clip paths are random
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+_LONGEST_NAME = 22  # characters; the table beside it has all of them
+
+
+def confusion_plot(names: Sequence[str], counts: Counts) -> bytes:
+    """Return the confusion matrix, (C, C) with rows of true classes: per cent of rows, counts."""
+    totals = counts.sum(axis=1, keepdims=True)
+    percent = 100.0 * counts / np.maximum(totals, 1)
+    side = 1.9 + 0.62 * len(names)
+    with _style():
+        figure, axes = _figure(side + 0.5, side)
+        axes.imshow(percent, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+        for (row, column), count in np.ndenumerate(counts):
+            share = percent[row, column]
+            text = f"{share:.1f}\n{count}" if totals[row, 0] else "–"  # noqa: RUF001
+            colour = "white" if share > 55 else "#666666" if count == 0 else "black"
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+        labels = [_short(name) for name in names]
+        axes.set_xticks(
+            range(len(names)),
+            labels,
+            rotation=35,
+            ha="right",
+            rotation_mode="anchor",
+            parse_math=False,
+        )
+        axes.set_yticks(range(len(names)), labels, parse_math=False)
+        axes.set(xlabel="predicted class", ylabel="true class", title="% of true class, images")
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        return _svg(figure)
+
+
+def roc_plot(fpr: Floats, tpr: Floats) -> bytes:
+    """Return a ROC curve twice: linear, and with a logarithmic FPR from 0.01 %, in steps."""
+    left = 1e-4
+    with _style():
+        figure = Figure(figsize=(7.2, 3.4))
+        linear, logarithmic = figure.subplots(1, 2)
+        linear.plot([0, 1], [0, 1], color=_QUIET, linestyle="--", linewidth=1)
+        linear.plot(fpr, tpr, color=_FAKE, linewidth=1.6)
+        linear.set(xlim=(-0.01, 1.01), aspect="equal")
+        chance = np.geomspace(left, 1, 50)
+        logarithmic.plot(chance, chance, color=_QUIET, linestyle="--", linewidth=1)
+        logarithmic.step(np.maximum(fpr, left), tpr, where="post", color=_FAKE, linewidth=1.6)
+        logarithmic.set(xscale="log", xlim=(left, 1))
+        logarithmic.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g} %"))
+        for axes in (linear, logarithmic):
+            axes.set(ylim=(-0.01, 1.01), xlabel="FPR: real called fake")
+            axes.grid(color="#eeeeee")
+            axes.set_axisbelow(True)
+        linear.set_ylabel("TPR: fake called fake")
+        return _svg(figure)
+
+
+def score_plot(real: Floats, fake: Floats) -> bytes:
+    """Return the histograms of scores in [0, 1] of real and of fake images, each summing to 1."""
+    edges = np.linspace(0, 1, 41)
+    with _style():
+        figure, axes = _figure(4.6, 3.1)
+        for name, scores, colour in (("real", real, _REAL), ("fake", fake, _FAKE)):
+            share = np.histogram(scores, edges)[0] / max(len(scores), 1)
+            label = f"{name} ({len(scores)})"
+            axes.stairs(share, edges, fill=True, color=colour, alpha=0.25)
+            axes.stairs(share, edges, color=colour, linewidth=1.4, label=label)
+        axes.axvline(0.5, color="#888888", linestyle="--", linewidth=1)
+        axes.set(xlim=(0, 1), xlabel="score: probability of fake", ylabel="share of the images")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g} %"))
+        figure.legend(loc="outside upper center", ncols=2)
+        return _svg(figure)
+
+
+def calibration_plot(counts: Counts, confidence: Floats, accuracy: Floats) -> bytes:
+    """Return accuracy over confidence for (B,) bins of equal width, above how many they hold."""
+    edges = np.linspace(0, 1, len(counts) + 1)
+    filled = counts > 0
+    with _style():
+        figure = Figure(figsize=(3.6, 4.0))
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        upper.plot([0, 1], [0, 1], color=_QUIET, linestyle="--", linewidth=1)
+        sizes = 8 + 60 * counts[filled] / counts.max()  # a bin of few images says little
+        upper.scatter(
+            confidence[filled], accuracy[filled], sizes, color=_REAL, clip_on=False, zorder=3
+        )
+        upper.set(xlim=(0, 1), ylim=(-0.03, 1.03), ylabel="share that is right")
+        upper.grid(color="#eeeeee")
+        lower.stairs(counts, edges, fill=True, color=_QUIET)
+        lower.set(xlabel="confidence of the predicted class", ylabel="images")
+        figure.align_ylabels()
+        return _svg(figure)
+
+
+def _style() -> AbstractContextManager[None]:
+    return matplotlib.style.context(_STYLE, after_reset=True)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height))
+    return figure, figure.subplots()
+
+
+def _short(name: str) -> str:
+    printable = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    return printable if len(printable) <= _LONGEST_NAME else f"{printable[: _LONGEST_NAME - 1]}…"
+
+
+def _svg(figure: Figure) -> bytes:
+    FigureCanvasAgg(figure)
+    picture = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # drawn as boxes
+        figure.savefig(picture, format="svg", metadata={"Date": None, "Creator": "hffkit"})
+    return picture.getvalue()

@@ -1,0 +1,517 @@
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from hffkit.errors import MetricError
+from hffkit.evaluation import metrics
+from hffkit.evaluation.cross import cross_table
+from hffkit.evaluation.evaluation import evaluate
+from hffkit.evaluation.intervals import GroupMetrics, bootstrap_intervals
+from hffkit.evaluation.scored import Decisions, Scored, csv_lines, worst_mistakes
+from hffkit.evaluation.videos import mean_over_videos, vote_over_videos
+from hffkit.manifest.classes import HFF_8, ClassTable, FaceClass, numbered
+from hffkit.manifest.seeds import rng_for
+
+BINARY = numbered(["fake"], ["real"])
+THREE = numbered(["a", "b"], ["camera"])
+Array = npt.NDArray[np.float64]
+Metric = Callable[[npt.NDArray[np.bool_], Array], float]
+
+
+def scored_of(
+    rows: list[tuple[int, list[float]]],
+    *,
+    classes: ClassTable = THREE,
+    videos: list[str | None] | None = None,
+    groups: list[str] | None = None,
+) -> Scored:
+    n = len(rows)
+    return Scored(
+        classes,
+        np.array([label for label, _ in rows], np.int64),
+        np.array([row for _, row in rows], np.float32),
+        tuple(f"k{i}" for i in range(n)),
+        tuple(groups or (f"g{i}" for i in range(n))),
+        tuple(videos or [None] * n),
+    )
+
+
+def drawn(n: int, seed: int, *, n_groups: int = 7, classes: ClassTable = THREE) -> Scored:
+    """Return random samples that are right more often than not, with some ties."""
+    rng, n_classes = np.random.default_rng(seed), len(classes.names)
+    labels = rng.integers(n_classes, size=n)
+    logits = rng.normal(size=(n, n_classes)).round(1) + np.eye(n_classes)[labels]
+    softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    groups = tuple(f"g{g}" for g in rng.integers(n_groups, size=n))
+    videos = tuple(f"v{g}" if g != "g0" else None for g in groups)
+    keys = tuple(map(str, range(n)))
+    return Scored(classes, labels, softmax.astype(np.float32), keys, groups, videos)
+
+
+def flags(*values: int) -> npt.NDArray[np.bool_]:
+    return np.array(values, bool)
+
+
+def by_counting_pairs(is_fake: npt.NDArray[np.bool_], scores: Array) -> float:
+    pairs = [(f, r) for f in scores[is_fake] for r in scores[~is_fake]]
+    return float(sum((f > r) + (f == r) / 2 for f, r in pairs) / len(pairs))
+
+
+SAMPLES = st.integers(2, 40).flatmap(
+    lambda n: st.tuples(
+        hnp.arrays(np.bool_, n),
+        hnp.arrays(np.int64, n, elements=st.integers(0, 9)).map(lambda v: v / 9),
+    )
+)
+
+
+@given(SAMPLES)
+def test_auc_is_the_share_of_pairs_in_the_right_order(
+    samples: tuple[npt.NDArray[np.bool_], Array],
+) -> None:
+    is_fake, scores = samples
+    assume(is_fake.any() and not is_fake.all())
+    auc = metrics.roc_auc(is_fake, scores)
+    assert auc == pytest.approx(by_counting_pairs(is_fake, scores))
+    assert metrics.roc_auc(is_fake, -scores) == pytest.approx(1 - auc)
+    assert metrics.equal_error_rate(~is_fake, -scores) == pytest.approx(
+        metrics.equal_error_rate(is_fake, scores)
+    )
+
+
+@given(SAMPLES, st.randoms(use_true_random=False))
+def test_order_of_samples_is_irrelevant(
+    samples: tuple[npt.NDArray[np.bool_], Array], random: Random
+) -> None:
+    is_fake, scores = samples
+    assume(is_fake.any() and not is_fake.all())
+    order = list(range(len(scores)))
+    random.shuffle(order)
+    names: list[Metric] = [
+        metrics.roc_auc,
+        metrics.equal_error_rate,
+        metrics.average_precision,
+        metrics.binary_accuracy,
+        lambda fake, score: metrics.tpr_at_fpr(fake, score, 0.1),
+    ]
+    for metric in names:
+        assert metric(is_fake[order], scores[order]) == metric(is_fake, scores)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_metrics_agree_with_scikit_learn(seed: int) -> None:
+    oracle = pytest.importorskip("sklearn.metrics")
+    scored = drawn(300, seed)
+    fake, scores = scored.is_fake, scored.scores
+    labels, predicted = scored.labels, scored.predicted
+    assert metrics.roc_auc(fake, scores) == pytest.approx(oracle.roc_auc_score(fake, scores))
+    assert metrics.average_precision(fake, scores) == pytest.approx(
+        oracle.average_precision_score(fake, scores)
+    )
+    counts = metrics.confusion_counts(labels, predicted, 3)
+    assert np.array_equal(counts, oracle.confusion_matrix(labels, predicted))
+    assert metrics.accuracy(labels, predicted) == oracle.accuracy_score(labels, predicted)
+    assert metrics.class_mean_accuracy(labels, predicted) == pytest.approx(
+        oracle.balanced_accuracy_score(labels, predicted)
+    )
+    assert metrics.recalls(counts) == pytest.approx(
+        oracle.recall_score(labels, predicted, average=None)
+    )
+    fpr, tpr, _ = oracle.roc_curve(fake, scores, drop_intermediate=False)
+    assert [*map(list, metrics.roc_curve(fake, scores).rates("ROC"))] == [[*fpr], [*tpr]]
+
+
+def test_rows_of_an_unbalanced_confusion_matrix_sum_to_100() -> None:
+    counts = np.array([[90, 10, 0], [1, 3, 0], [0, 0, 0]])
+    percent = metrics.row_percent(counts)
+    assert percent.tolist() == [[90, 10, 0], [25, 75, 0], [0, 0, 0]]
+    # What the authors' test.py makes of it: column j divided by the sum of row j.
+    wrong = 100 * counts / np.maximum(counts.sum(axis=1), 1)
+    assert wrong[0, 1] == 250
+    assert metrics.recalls(counts) == (0.9, 0.75, None)
+
+
+def test_rows_are_true_classes() -> None:
+    counts = metrics.confusion_counts(np.array([0, 0, 1]), np.array([2, 2, 1]), 3)
+    assert counts.tolist() == [[0, 0, 2], [0, 1, 0], [0, 0, 0]]
+
+
+def table(data: Path, name: str) -> list[dict[str, str]]:
+    with (data / f"spec/tables/{name}.csv").open() as lines:
+        return list(csv.DictReader(lines))
+
+
+@pytest.mark.parametrize(
+    ("name", "weighted", "unweighted"),
+    [("table03_confusion_model_base", 96.16, 94.56), ("table04_confusion_amtennet", 98.52, 97.85)],
+)
+def test_the_papers_average_accuracy_weighs_images(
+    data: Path, name: str, weighted: float, unweighted: float
+) -> None:
+    sizes = {row["class"]: int(row["test_20"]) for row in table(data, "table02_hff")}
+    labels: list[int] = []
+    predicted: list[int] = []
+    for row in table(data, name):
+        true, other = (HFF_8[row[column]].id for column in ("true_class", "predicted_class"))
+        if true == other:
+            n = sizes[row["true_class"]]
+            n_right = round(n * float(row["percent"]) / 100)
+            labels += [true] * n
+            predicted += [true] * n_right + [(true + 1) % 8] * (n - n_right)
+    assert len(labels) == 31_000
+    arrays = np.array(labels), np.array(predicted)
+    assert 100 * metrics.accuracy(*arrays) == pytest.approx(weighted, abs=0.005)
+    assert 100 * metrics.class_mean_accuracy(*arrays) == pytest.approx(unweighted, abs=0.005)
+
+
+def test_rer_gives_the_papers_table_vi(data: Path) -> None:
+    rows = table(data, "table06_design_variants")
+    amtennet = float(rows[0]["average_accuracy_percent"]) / 100
+    others = [row for row in rows if row["rer_percent"]]
+    assert len(others) >= 9
+    for row in others:
+        other = float(row["average_accuracy_percent"]) / 100
+        rer = 100 * metrics.relative_error_reduction(amtennet, other)
+        assert rer == pytest.approx(float(row["rer_percent"]), abs=0.006), row["model"]
+
+
+def test_rer_against_a_network_without_errors_is_not_defined() -> None:
+    with pytest.raises(MetricError, match=r"must be below 1, got 1\. RER is not defined"):
+        metrics.relative_error_reduction(0.5, 1.0)
+
+
+def test_eer_is_interpolated_between_points() -> None:
+    # ROC points (FPR, TPR): (0,0) (0,.5) (1/3,.5) (1/3,1) (2/3,1) (1,1); 1 - TPR falls through
+    # FPR on the upright from (1/3,.5) to (1/3,1), at FPR 1/3.
+    is_fake, scores = flags(1, 0, 1, 0, 0), np.array([0.9, 0.8, 0.7, 0.6, 0.5])
+    assert metrics.equal_error_rate(is_fake, scores) == pytest.approx(1 / 3)
+    # One tie of 1 fake and 3 real after 1 fake: from (0,.5) to (1,1). FPR = 1 - TPR at t = 1/3.
+    tied = np.array([0.9, 0.5, 0.5, 0.5, 0.5])
+    assert metrics.equal_error_rate(flags(1, 1, 0, 0, 0), tied) == pytest.approx(1 / 3)
+    assert metrics.equal_error_rate(flags(1, 1, 0), np.array([0.9, 0.8, 0.1])) == 0
+    assert metrics.equal_error_rate(flags(0, 1), np.array([0.9, 0.1])) == 1
+
+
+def test_tpr_at_fpr_takes_the_best_threshold_within_the_limit() -> None:
+    # Ten reals at .05, .15, ... .95; fakes at .99, .9, .8, .7.
+    scores = np.array([*np.arange(10) / 10 + 0.05, 0.99, 0.9, 0.8, 0.7])
+    is_fake = flags(*[0] * 10, 1, 1, 1, 1)
+    found = [metrics.tpr_at_fpr(is_fake, scores, limit) for limit in (0.001, 0.099, 0.1, 0.2, 1)]
+    assert found == [0.25, 0.25, 0.5, 0.75, 1]
+    everything_tied = np.full(14, 0.5)
+    assert metrics.tpr_at_fpr(is_fake, everything_tied, 0.1) == 0
+
+
+def test_calibration_error_is_that_of_the_top_label() -> None:
+    # Bins of 1/15: .9 in (13/15, 14/15], .6 is in (8/15, 9/15].
+    probabilities = np.array([[0.9, 0.1], [0.1, 0.9], [0.9, 0.1], [0.9, 0.1], [0.4, 0.6]])
+    labels = np.array([0, 1, 0, 1, 0])
+    expected = 4 / 5 * abs(0.75 - 0.9) + 1 / 5 * abs(0 - 0.6)
+    error = metrics.calibration_error(labels, probabilities.astype(np.float32))
+    assert error == pytest.approx(expected)
+    bins = metrics.calibration(labels, probabilities.astype(np.float32), 10)
+    assert bins.counts.sum() == 5
+    sure = np.array([[1, 0], [1, 0]], np.float32)
+    assert metrics.calibration(np.array([0, 0]), sure).counts.tolist() == [0] * 14 + [2]
+    halves = np.array([[0.5, 0.5], [0.75, 0.25]], np.float32)  # bins (0, .5] and (.5, 1]
+    assert metrics.calibration(np.array([0, 0]), halves, 2).counts.tolist() == [1, 1]
+
+
+def test_calibration_tells_apart_what_one_bin_would_hide() -> None:
+    # Overconfident at .95 by .45 and underconfident at .55 by .45: one bin would see nothing.
+    probabilities = np.array([[0.95, 0.05]] * 2 + [[0.55, 0.45]] * 2, np.float32)
+    labels = np.array([0, 1, 0, 0])
+    assert metrics.calibration(labels, probabilities, 1).error() == pytest.approx(0, abs=1e-6)
+    assert metrics.calibration_error(labels, probabilities) == pytest.approx(0.45)
+
+
+@pytest.mark.parametrize(
+    ("metric", "name"),
+    [
+        (metrics.roc_auc, "AUC"),
+        (metrics.equal_error_rate, "EER"),
+        (metrics.average_precision, "AP"),
+        (lambda fake, scores: metrics.tpr_at_fpr(fake, scores, 0.1), "TPR at a fixed FPR"),
+    ],
+)
+def test_a_ranking_needs_real_and_fake(metric: Metric, name: str) -> None:
+    with pytest.raises(MetricError) as caught:
+        metric(np.ones(120, bool), np.linspace(0, 1, 120))
+    assert str(caught.value) == (
+        "labels must hold real and fake, got 120 fake and 0 real. "
+        f"{name} is not defined; evaluate on a set with both."
+    )
+    with pytest.raises(MetricError, match="got 0 fake and 2 real"):
+        metric(np.zeros(2, bool), np.array([0.1, 0.2]))
+
+
+def test_metrics_of_nothing_are_not_defined() -> None:
+    none = np.zeros(0, np.int64)
+    for metric in (metrics.accuracy, metrics.class_mean_accuracy):
+        with pytest.raises(MetricError, match="labels must hold samples, got none"):
+            metric(none, none)
+
+
+def test_score_is_the_probability_of_fake_whatever_the_ids() -> None:
+    scored = scored_of([(0, [0.2, 0.3, 0.5]), (2, [0.1, 0.2, 0.7])])
+    assert scored.scores == pytest.approx([0.5, 0.3])
+    assert scored.is_fake.tolist() == [True, False]
+    assert scored.predicted.tolist() == [2, 2]
+    assert scored.decisions.called_fake.tolist() == [True, False]
+    real_first = ClassTable((FaceClass(0, "r", is_fake=False), FaceClass(1, "f", is_fake=True)))
+    other = scored_of([(0, [0.9, 0.1]), (1, [0.2, 0.8])], classes=real_first)
+    assert other.scores == pytest.approx([0.1, 0.8])
+    binary = scored_of([(0, [0.9, 0.1])], classes=BINARY)
+    assert binary.scores == pytest.approx([0.9])
+
+
+def test_scored_refuses_what_is_no_softmax() -> None:
+    with pytest.raises(ValueError, match="must be a softmax"):
+        scored_of([(0, [3.0, -1.0, 0.5])])
+    with pytest.raises(MetricError, match="k1: its probabilities are no numbers, as of 1 samples"):
+        scored_of([(0, [0.2, 0.3, 0.5]), (0, [float("nan")] * 3)])
+    with pytest.raises(MetricError, match="No sample was scored"):
+        Scored(THREE, np.zeros(0, np.int64), np.zeros((0, 3), np.float32), (), (), ())
+    with pytest.raises(ValueError, match=r"labels must be in 0\.\.2"):
+        scored_of([(3, [0.2, 0.3, 0.5])])
+    with pytest.raises(ValueError, match="as many as labels"):
+        scored_of([(0, [0.2, 0.3, 0.5])], groups=["a", "b"])
+    with pytest.raises(ValueError, match=r"0\.\.1 in order"):
+        scored_of([(0, [0.5, 0.5])], classes=HFF_8.only(["Glow", "StarGAN"]))
+
+
+def test_frames_of_one_video_and_class_become_one_by_their_mean() -> None:
+    rows = [(0, [0.8, 0.1, 0.1]), (2, [0, 0, 1.0]), (0, [0.2, 0.3, 0.5]), (1, [0, 1.0, 0])]
+    scored = scored_of(rows, videos=["x", None, "x", "x"], groups=["g", "p", "g", "g"])
+    videos = mean_over_videos(scored)
+    assert videos is not None
+    assert videos.keys == ("x", "x")
+    assert videos.labels.tolist() == [0, 1]
+    assert videos.groups == ("g", "g")
+    assert videos.probabilities == pytest.approx(np.array([[0.5, 0.2, 0.3], [0, 1, 0]]))
+
+
+def test_equal_names_of_videos_in_two_groups_are_two_videos() -> None:
+    rows = [(0, [0.8, 0.1, 0.1]), (0, [0.2, 0.3, 0.5])]
+    videos = mean_over_videos(scored_of(rows, videos=["000", "000"], groups=["ff", "dfd"]))
+    assert videos is not None
+    assert videos.groups == ("ff", "dfd")
+
+
+def test_pictures_are_no_videos() -> None:
+    scored = scored_of([(0, [0.8, 0.1, 0.1])])
+    assert mean_over_videos(scored) is None
+    assert vote_over_videos(scored) is None
+    assert list(evaluate(scored).levels) == ["frame"]
+
+
+def test_a_vote_counts_frames_and_not_their_sureness() -> None:
+    rows = [(2, [0.99, 0.0, 0.01]), (2, [0.2, 0.2, 0.6]), (2, [0.2, 0.2, 0.6])]
+    scored = scored_of(rows, videos=["x"] * 3, groups=["g"] * 3)
+    votes, means = vote_over_videos(scored), mean_over_videos(scored)
+    assert votes is not None
+    assert means is not None
+    assert (votes.predicted.tolist(), votes.called_fake.tolist()) == ([2], [False])
+    assert (means.predicted.tolist(), means.decisions.called_fake.tolist()) == ([0], [True])
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([[0.9, 0.0, 0.1], [0.3, 0.1, 0.6]], (0, True)),  # 1 to 1; means .6, .35; score .65
+        ([[0.5, 0.1, 0.4], [0.0, 0.1, 0.9]], (2, False)),  # 1 to 1; means .25, .65; score .35
+        # Class 1 has the largest mean, but no vote: it is not among those that tie.
+        ([[0.5, 0.45, 0.05], [0.0, 0.48, 0.52]], (2, True)),
+        # 0, 1, 2, 2: class 2 leads although its mean is the least; fake and real tie 2 to 2.
+        ([[0.9, 0.1, 0], [0.1, 0.9, 0], [0.3, 0.19, 0.51], [0.3, 0.19, 0.51]], (2, True)),
+    ],
+)
+def test_ties_of_a_vote_are_broken_by_the_mean(
+    rows: list[list[float]], expected: tuple[int, bool]
+) -> None:
+    n = len(rows)
+    frames = scored_of([(0, row) for row in rows], videos=["x"] * n, groups=["g"] * n)
+    votes = vote_over_videos(frames)
+    assert votes is not None
+    assert (int(votes.predicted[0]), bool(votes.called_fake[0])) == expected
+
+
+def test_group_metrics_are_those_of_the_repeated_samples() -> None:
+    scored = drawn(120, 1)
+    resampler = GroupMetrics(scored.decisions, 3, scored.scores)
+    rng = np.random.default_rng(0)
+    names = sorted(set(scored.groups))
+    for _ in range(20):
+        counts = rng.integers(0, 4, len(names))
+        often = dict(zip(names, counts, strict=True))
+        places = np.repeat(np.arange(120), [often[group] for group in scored.groups])
+        fake, scores = scored.is_fake[places], scored.scores[places]
+        labels, predicted = scored.labels[places], scored.predicted[places]
+        assert resampler.at(counts.astype(float)) == pytest.approx(
+            {
+                "accuracy": metrics.accuracy(labels, predicted),
+                "class_mean_accuracy": metrics.class_mean_accuracy(labels, predicted),
+                "binary_accuracy": metrics.binary_accuracy(fake, scores),
+                "auc": metrics.roc_auc(fake, scores),
+                "eer": metrics.equal_error_rate(fake, scores),
+                "average_precision": metrics.average_precision(fake, scores),
+            }
+        )
+
+
+def test_intervals_are_percentiles_over_resampled_groups() -> None:
+    scored = drawn(60, 2)
+    found = evaluate(scored, seed=5, n_resamples=200).frame.estimates
+    rng = rng_for(5, "bootstrap", "frame")
+    members = [[i for i, g in enumerate(scored.groups) if g == n] for n in sorted({*scored.groups})]
+    values: dict[str, list[float]] = {"accuracy": [], "auc": []}
+    for _ in range(200):
+        places = [i for g in rng.integers(len(members), size=len(members)) for i in members[g]]
+        right = scored.labels[places] == scored.predicted[places]
+        values["accuracy"].append(float(right.mean()))
+        values["auc"].append(by_counting_pairs(scored.is_fake[places], scored.scores[places]))
+    for name, resampled in values.items():
+        interval = found[name].interval
+        assert interval is not None
+        assert interval.n_left_out == 0
+        low, high = np.quantile(resampled, [0.025, 0.975])
+        assert (interval.low, interval.high) == pytest.approx((low, high))
+
+
+def test_intervals_of_grouped_frames_are_wider_than_of_independent_ones() -> None:
+    rows = [(0, [0.9, 0.0, 0.1] if i % 3 else [0.1, 0.0, 0.9]) for i in range(12)]
+    repeated = [row for row in rows for _ in range(20)]
+    frames = scored_of(repeated, groups=[f"g{i // 20}" for i in range(240)])
+    loose = scored_of(repeated)
+    widths = []
+    for scored in (frames, loose):
+        interval = evaluate(scored).frame.estimates["accuracy"].interval
+        assert interval is not None
+        widths.append(interval.high - interval.low)
+    assert widths[0] > 3 * widths[1]
+
+
+def test_resamples_that_define_no_auc_are_left_out_and_counted() -> None:
+    decisions = Decisions(np.array([0, 2]), np.array([0, 2]), flags(1, 0), flags(1, 0), ("a", "b"))
+    resampler = GroupMetrics(decisions, 3, np.array([0.9, 0.1]))
+    assert resampler.at(np.array([2.0, 0.0])) == {
+        "accuracy": 1,
+        "class_mean_accuracy": 1,  # over the one class that occurs
+        "binary_accuracy": 1,
+    }
+    found = bootstrap_intervals(resampler, rng=rng_for(0, "x"), n_resamples=400)
+    assert found["accuracy"].n_left_out == 0
+    assert (found["auc"].low, found["auc"].high) == (1, 1)
+    assert found["auc"].n_left_out == pytest.approx(200, abs=40)  # both drawn the same: 1 in 2
+
+
+def test_one_group_has_no_interval() -> None:
+    scored = scored_of([(0, [0.9, 0.0, 0.1]), (2, [0.1, 0.1, 0.8])], groups=["g", "g"])
+    evaluation = evaluate(scored)
+    assert all(found.interval is None for found in evaluation.frame.estimates.values())
+    assert evaluation.frame.estimates["auc"].value == 1
+    assert "one group only, so no intervals" in evaluation.to_markdown()
+
+
+def test_evaluation_is_fixed_by_its_seed_and_not_by_the_order_of_samples() -> None:
+    scored = drawn(80, 3)
+    order = np.random.default_rng(0).permutation(80)
+    shuffled = Scored(
+        scored.classes,
+        scored.labels[order],
+        scored.probabilities[order],
+        tuple(scored.keys[i] for i in order),
+        tuple(scored.groups[i] for i in order),
+        tuple(scored.videos[i] for i in order),
+    )
+    first, again, other = (
+        evaluate(samples, seed=seed, n_resamples=50).to_json()
+        for samples, seed in ((scored, 0), (shuffled, 0), (scored, 1))
+    )
+    frames = [found["levels"]["frame"]["metrics"] for found in (first, again, other)]
+    for name in ("accuracy", "auc", "eer"):
+        assert frames[0][name] == pytest.approx(frames[1][name])
+    assert frames[0]["auc"]["low"] != frames[2]["auc"]["low"]
+
+
+def test_what_is_not_defined_is_null_with_its_reason_and_never_nan() -> None:
+    fakes = scored_of([(0, [0.9, 0.0, 0.1]), (1, [0.2, 0.7, 0.1])], videos=["x", "y"])
+    evaluation = evaluate(fakes, n_resamples=20)
+    text = json.dumps(evaluation.to_json(), allow_nan=False)
+    frame = json.loads(text)["levels"]["frame"]
+    assert frame["metrics"]["auc"]["value"] is None
+    assert frame["metrics"]["auc"]["low"] is None
+    assert "got 2 fake and 0 real" in frame["metrics"]["auc"]["reason"]
+    assert frame["recalls"] == {"a": 1, "b": 1, "camera": None}
+    assert frame["confusion"]["row_percent"] == [[100, 0, 0], [0, 100, 0], None]
+    assert "| AUC | – | – | – |" in evaluation.to_markdown()  # noqa: RUF001
+    assert "AUC is not defined; evaluate on a set with both" in evaluation.to_markdown()
+
+
+def test_evaluation_counts_frames_and_videos() -> None:
+    scored = drawn(90, 4)
+    levels = evaluate(scored, n_resamples=10).to_json()["levels"]
+    assert list(levels) == ["frame", "video_mean", "video_vote"]
+    assert levels["frame"]["n_samples"] == 90
+    assert levels["frame"]["n_fake"] == int(scored.is_fake.sum())
+    owners = zip(scored.videos, scored.labels, strict=True)
+    n_videos = len({(video, int(label)) for video, label in owners if video})
+    assert levels["video_mean"]["n_samples"] == levels["video_vote"]["n_samples"] == n_videos
+    assert "auc" not in levels["video_vote"]["metrics"]
+    assert np.sum(levels["frame"]["confusion"]["counts"]) == 90
+
+
+def test_cross_table_has_a_row_for_training_and_a_column_for_testing() -> None:
+    evaluations = [evaluate(drawn(50, seed), n_resamples=20) for seed in range(3)]
+    crossed = cross_table(
+        {("A", "A"): evaluations[0], ("A", "B"): evaluations[1], ("B|x", "B"): evaluations[2]}
+    )
+    head, _, first, second = crossed.to_markdown().splitlines()
+    assert head == "| Trained on / tested on | A | B |"
+    value = evaluations[1].frame.estimates["accuracy"].value
+    assert value is not None
+    assert f"{100 * value:.2f} % [" in first
+    assert "; AUC 0." in first
+    assert second.startswith(r"| B\|x | – | ")  # noqa: RUF001
+    rows = crossed.to_json()
+    assert [(row["trained_on"], row["tested_on"]) for row in rows] == [*crossed.cells]
+    assert rows[2]["accuracy"] == evaluations[2].frame.estimates["accuracy"].to_json()
+
+
+def test_csv_gives_back_every_number_and_key() -> None:
+    classes = numbered(['a,"b"'], ["real"])
+    scored = Scored(
+        classes,
+        np.array([1, 0]),
+        np.array([[1 / 3, 2 / 3], [0.9, 0.1]], np.float32),
+        ("x,\ny", 'q"'),
+        ("g", "h"),
+        (None, None),
+    )
+    lines = list(csv_lines(scored))
+    assert len(lines) == 3
+    assert lines[0] == 'key,label,class,score,predicted,"p_a,""b""",p_real\n'
+    rows = list(csv.DictReader(io.StringIO("".join(lines), newline="")))
+    assert [row["key"] for row in rows] == ["x,\ny", 'q"']
+    assert [row["class"] for row in rows] == ["real", 'a,"b"']
+    assert [row["label"] for row in rows] == ["1", "0"]
+    assert [row["predicted"] for row in rows] == ["1", "0"]
+    read = np.array([[row['p_a,"b"'], row["p_real"]] for row in rows], np.float32)
+    assert np.array_equal(read, scored.probabilities)
+    assert [float(row["score"]) for row in rows] == pytest.approx(scored.scores)
+
+
+def test_the_worst_mistake_is_the_surest() -> None:
+    rows = [(0, [0.1, 0.3, 0.6]), (0, [0.9, 0, 0.1]), (2, [0, 0.95, 0.05]), (1, [0.6, 0.4, 0])]
+    assert worst_mistakes(scored_of(rows), 9).tolist() == [2, 0, 3]
+    assert worst_mistakes(scored_of(rows), 1).tolist() == [2]
