@@ -8,6 +8,7 @@ from hffkit.cli.build import build
 from hffkit.cli.corpora import inspect, merge, pack, verify
 from hffkit.cli.degrade import degrade, mix
 from hffkit.cli.demo import demo
+from hffkit.cli.train import convert, evaluate, predict, train
 from hffkit.errors import ArgumentError, HffkitError
 from hffkit.manifest.samples import printable
 
@@ -35,8 +36,11 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="hffkit")
 def main() -> None:
-    """Build, post-process and judge corpora of real and fake faces."""
+    """Build and post-process corpora of real and fake faces; train and judge networks on them."""
 
 
-for _command in (build, pack, degrade, mix, inspect, verify, merge, demo):
+_COMMANDS = (
+    build, pack, degrade, mix, train, evaluate, predict, inspect, verify, merge, convert, demo,
+)  # fmt: skip
+for _command in _COMMANDS:
     main.add_command(_command)

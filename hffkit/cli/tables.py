@@ -105,3 +105,41 @@ def _failures(failures: dict[str, int], where: str) -> list[str]:
         return []
     counted = ", ".join(f"{n} {kind}" for kind, n in failures.items())
     return [f"gave nothing or not all: {counted} (see {where})"]
+
+
+def run_text(path: Path, run: dict[str, Any]) -> str:
+    """Return what a run folder that was just written holds."""
+    kinds = ((row["name"], "fake" if row["is_fake"] else "real") for row in run["classes"])
+    lines = [
+        f"{path}: {run['network']}, {run['size']} px",
+        f"classes: {', '.join(f'{name} ({kind})' for name, kind in kinds)}",
+    ]
+    result = run["result"] or {}
+    if "iterations" in result:
+        lines.append(f"{result['iterations']} iterations")
+    selected = result.get("selected") or {}
+    if "val_accuracy" in selected:
+        lines.append(
+            f"kept: iteration {selected['iteration']}, "
+            f"{100 * selected['val_accuracy']:.2f} % of val right, loss {selected['val_loss']:.4f}"
+        )
+    return "\n".join(lines)
+
+
+def prediction_text(found: dict[str, Any]) -> str:
+    """Return the verdicts on files; the score is the probability of fake."""
+    rows = []
+    for file in found["files"]:
+        if file["problem"]:
+            rows.append((file["path"], "-", "-", "-", file["problem"]))
+            continue
+        rows.append(
+            (
+                file["path"],
+                f"{file['score']:.4f}",
+                f"{100 * file['fake_share']:.0f} %",
+                file["n_faces"],
+                "fake" if file["score"] >= 0.5 else "real",
+            )
+        )
+    return table(("file", "score", "frames fake", "faces", "verdict"), rows)

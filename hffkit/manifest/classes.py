@@ -58,6 +58,11 @@ class ClassTable:
             return face_class.id
         return BINARY_FAKE if face_class.is_fake else BINARY_REAL
 
+    def renumbered(self) -> "ClassTable":
+        """Return the table with ids from 0 on, in its order: the outputs of a network."""
+        rows = [FaceClass(i, row.name, row.is_fake) for i, row in enumerate(self.classes)]
+        return ClassTable(tuple(rows))
+
     def to_json(self) -> list[dict[str, Any]]:
         """Return the table as JSON values; `from_json` reads them back."""
         return [asdict(face_class) for face_class in self.classes]
@@ -81,6 +86,8 @@ def numbered(fake: Iterable[str], real: Iterable[str]) -> ClassTable:
     rows = [(name, True) for name in fake] + [(name, False) for name in real]
     return ClassTable(tuple(FaceClass(i, name, is_fake) for i, (name, is_fake) in enumerate(rows)))
 
+
+BINARY = numbered(fake=["fake"], real=["real"])
 
 # Order of Tables III and IV of the AMTENnet paper: the three real classes come first.
 HFF_8 = ClassTable(

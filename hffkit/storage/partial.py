@@ -43,6 +43,7 @@ def write_bytes_durably(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
+        temporary.unlink(missing_ok=True)
         raise StorageError(f"{path}: cannot be written: {error.strerror}.") from None
 
 
@@ -57,9 +58,18 @@ class Partial:
         What is run: JSON values. A partial folder begun by another command is refused.
     replaces : bool
         Whether `out` is there and is to be replaced once its successor is whole.
+    product : str
+        What the folder that becomes `out` is called in the meantime.
     """
 
-    def __init__(self, out: Path, command: dict[str, Any], *, replaces: bool = False) -> None:
+    def __init__(
+        self,
+        out: Path,
+        command: dict[str, Any],
+        *,
+        replaces: bool = False,
+        product: str = "corpus",
+    ) -> None:
         """Create the folder or take it up again, and lock it."""
         if _exists(out) and not replaces:
             raise StorageError(f"{out} already exists. Delete it or choose another --out.")
@@ -67,7 +77,7 @@ class Partial:
         self.path = partial_path(out)
         self._replaces = replaces
         self.parts = self.path / "parts"
-        self.corpus = self.path / "corpus"
+        self.product = self.path / product
         try:
             self.parts.mkdir(parents=True, exist_ok=True)
             self._lock: IO[str] = (self.path / "lock").open("w")
@@ -115,7 +125,7 @@ class Partial:
         return self.parts / f"{unit}.part"
 
     def publish(self) -> None:
-        """Give the finished corpus its final name and remove the rest."""
+        """Give the finished product its final name and remove the rest."""
         try:
             if self.out.exists():
                 if not self._replaces:
@@ -123,7 +133,7 @@ class Partial:
                         f"{self.out} appeared meanwhile. Move it away and run the command again."
                     )
                 self.out.rename(self.path / _REPLACED)
-            self.corpus.rename(self.out)
+            self.product.rename(self.out)
         except OSError as error:
             raise StorageError(f"{self.out}: cannot be written: {error.strerror}.") from None
         # Only now: without its journal an unpublished corpus would be begun anew.

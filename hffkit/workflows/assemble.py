@@ -59,7 +59,7 @@ def assemble(out: Path, recipe: Recipe, plan: Plan[T], *, n_workers: int) -> dic
         ]
         if plan.seed is not None:
             plan.seed(jobs)
-        with CorpusWriter(partial.corpus) as writer:
+        with CorpusWriter(partial.product) as writer:
             names = [_FIRST, *(job.part.stem for job in jobs)]
             if writer.units != names[: len(writer.units)]:
                 raise StorageError(
@@ -71,7 +71,7 @@ def assemble(out: Path, recipe: Recipe, plan: Plan[T], *, n_workers: int) -> dic
             if not about["n_samples"] and recipe.shard is None:
                 raise StorageError(
                     f"{out}: not one sample came of it ({about['failures']}); "
-                    f"{partial.corpus / FAILURES_FILE} says why for each input. Mend that, delete "
+                    f"{partial.product / FAILURES_FILE} says why for each input. Mend that, delete "
                     f"{partial.path} and run the command again."
                 )
         partial.publish()

@@ -188,18 +188,18 @@ def degrade_folder(
         **about,
     }
     with Partial(out, command) as partial:
-        partial.corpus.mkdir(exist_ok=True)
-        work = FileWork(root, partial.corpus, treatment)
+        partial.product.mkdir(exist_ok=True)
+        work = FileWork(root, partial.product, treatment)
         jobs = [Job(unit, partial.part(identity(unit, root)), len(unit.paths)) for unit in units]
         with Progress(len(paths), unit="files", label="degrade") as progress:
             progress.step(sum(job.size for job in jobs if job.part.exists()))
             weights = {job.part: weight(job.unit, root) for job in jobs}
             for done in run(longest_first(jobs, weights), work, n_workers=n_workers):
                 progress.step(done.size, done.failures)
-        found = _describe(partial.corpus, jobs, command)
+        found = _describe(partial.product, jobs, command)
         if not found["n_files"]:
             raise CorpusError(
-                f"{out}: not one file came of it; {partial.corpus / FAILURES_FILE} says why for "
+                f"{out}: not one file came of it; {partial.product / FAILURES_FILE} says why for "
                 "each input."
             )
         partial.publish()

@@ -41,7 +41,7 @@ def merge(names: Sequence[str], out: Path) -> dict[str, Any]:
     keeps_index = recipe.verb == "build" and bool(recipe.options.get("keeps_index"))
     units = [f"{number} {corpus.content_sha256}" for number, corpus in enumerate(corpora)]
     with Partial(out, recipe.to_json()) as partial:
-        with CorpusWriter(partial.corpus) as writer:
+        with CorpusWriter(partial.product) as writer:
             if writer.units != units[: len(writer.units)]:
                 raise StorageError(
                     f"{partial.path}: the corpora changed since. Delete it and merge again."

@@ -138,7 +138,7 @@ def mix(names: Sequence[str], out: Path, request: MixRequest) -> dict[str, Any]:
         versions=joint_versions(corpora),
     )
     with Partial(out, recipe.to_json()) as partial:
-        with CorpusWriter(partial.corpus) as writer:
+        with CorpusWriter(partial.product) as writer:
             n_samples = sum(corpus.n_samples for corpus in sources[0])
             with Progress(n_samples, unit="pictures", label="mix") as progress:
                 for number, rows in enumerate(_batched(_rows(sources, pooled), _PER_UNIT)):

@@ -67,10 +67,10 @@ def pack(
     if not request.per_split and request.shard_size is None:
         return [(out, assemble(out, recipe, plan_of(work, places, "pack"), n_workers=n_workers))]
     with Partial(out, recipe.to_json()) as partial:
-        partial.corpus.mkdir(exist_ok=True)
+        partial.product.mkdir(exist_ok=True)
         done = []
         for name, share in _databases(corpora, places, request):
-            path = partial.corpus / name
+            path = partial.product / name
             if path.exists():
                 about = Corpus(path).json
             else:

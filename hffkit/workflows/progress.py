@@ -8,10 +8,11 @@ from tqdm import tqdm
 class Progress:
     """A bar with rate, time left and failures so far; silent where stderr is no terminal."""
 
-    def __init__(self, total: int, *, unit: str, label: str) -> None:
-        """Begin a bar of `total` units."""
+    def __init__(self, total: int, *, unit: str, label: str, done: int = 0) -> None:
+        """Begin a bar of `total` units, of which some were `done` before."""
         self._bar = tqdm(
             total=total,
+            initial=done,
             unit=f" {unit}",
             desc=label,
             disable=not sys.stderr.isatty(),
@@ -32,3 +33,7 @@ class Progress:
         if self._failures:
             self._bar.set_postfix(unreadable=self._failures, refresh=False)
         self._bar.update(n)
+
+    def note(self, **values: object) -> None:
+        """Show values behind the bar."""
+        self._bar.set_postfix(values, refresh=False)

@@ -1,0 +1,239 @@
+"""`hffkit train`, `eval`, `predict` and `convert`: networks trained, measured and used."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hffkit.cli import options
+from hffkit.cli.tables import prediction_text, run_text
+
+_device = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda|cuda:N",
+    help="Where the network runs; auto takes CUDA where there is one.",
+)
+_run = click.Path(path_type=Path)
+
+
+@click.command()
+@click.option(
+    "--data",
+    multiple=True,
+    metavar="CORPUS",
+    help="What to train on; repeatable, taken as one.  [default: data.lmdb]",
+)
+@click.option("--network", metavar="NAME", help="What to train (--list).  [default: amtennet]")
+@click.option(
+    "--recipe",
+    metavar="NAME|FILE",
+    help="How (--list), or a TOML file of yours.  [default: that of the network]",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Another value for one of the recipe; repeatable, recorded in run.json.",
+)
+@click.option("--max-iterations", type=click.IntRange(min=0), help="--set max_iterations=N.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="--set batch_size=N.")
+@click.option("--lr", type=float, help="--set base_lr=X.")
+@click.option(
+    "--precision", type=click.Choice(["fp32", "bf16"]), help="--set precision=fp32 or bf16."
+)
+@click.option(
+    "--order", type=click.Choice(["shuffled", "caffe"]), help="--set order=shuffled or caffe."
+)
+@click.option(
+    "--degrade",
+    "operations",
+    multiple=True,
+    metavar="NAME",
+    help="Operations put to training pictures, drawn anew each epoch: --set degrade=A+B.",
+)
+@click.option(
+    "--task",
+    type=click.Choice(["multi", "binary"]),
+    default="multi",
+    show_default=True,
+    help="Tell the corpus's classes apart, or fake and real.",
+)
+@click.option("--init", type=_run, help="Begin with the weights of a run or a .caffemodel.")
+@click.option("--out", type=_run, help="The run folder to write.  [default: runs/NETWORK]")
+@options.seed
+@_device
+@click.option(
+    "--keep",
+    type=click.Choice(["auto", "memory", "stream"]),
+    default="auto",
+    show_default=True,
+    help="Pictures in the device's memory, or read again each time; auto looks what fits.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Of the CPU.  [default: all cores]")
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard's events too.")
+@click.option("--list", "lists", is_flag=True, help="Print the networks and the recipes.")
+@options.as_json
+def train(
+    out: Path | None,
+    lists: bool,
+    as_json: bool,
+    data: tuple[str, ...],
+    overrides: tuple[str, ...],
+    operations: tuple[str, ...],
+    **arguments: Any,
+) -> None:
+    """Train a network on corpora; what is kept is selected on val, and test is not looked at.
+
+    Unfinished work lies in OUT.partial: the same command goes on with it, on the CPU bit for bit
+    as if nothing had happened.
+    """
+    from hffkit.training.recipe import parse_override
+    from hffkit.workflows.train import TrainRequest, known_text
+    from hffkit.workflows.train import train as train_network
+
+    if lists:
+        click.echo(known_text())
+        return
+    short = {
+        "max_iterations": arguments.pop("max_iterations"),
+        "batch_size": arguments.pop("batch_size"),
+        "base_lr": arguments.pop("lr"),
+        "precision": arguments.pop("precision"),
+        "order": arguments.pop("order"),
+        "degrade": list(operations) or None,
+    }
+    values = dict(parse_override(text) for text in overrides)
+    values |= {name: value for name, value in short.items() if value is not None}
+    request = TrainRequest(
+        data=data or ("data.lmdb",), overrides=tuple(sorted(values.items())), **arguments
+    )
+    path, run = train_network(request, out)
+    click.echo(options.json_text(run.to_json()) if as_json else run_text(path, run.to_json()))
+
+
+@click.command("eval")
+@click.argument("runs", nargs=-1, required=True, type=_run, metavar="RUN...")
+@click.option(
+    "--data",
+    multiple=True,
+    metavar="CORPUS",
+    help="What to measure on; several give a table.  [default: data.lmdb]",
+)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "val", "test", "all"]),
+    default="test",
+    show_default=True,
+    help="The samples to measure on.",
+)
+@click.option(
+    "--task",
+    type=click.Choice(["multi", "binary"]),
+    default="multi",
+    show_default=True,
+    help="The run's classes, or fake against real, whatever their names.",
+)
+@click.option("--against", type=_run, help="Another run: the relative error reduction against it.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write one self-contained page.")
+@click.option("--csv", type=click.Path(path_type=Path), help="Write one line a sample.")
+@click.option(
+    "--resamples",
+    "n_resamples",
+    type=click.IntRange(min=0),
+    default=1000,
+    show_default=True,
+    help="Of the bootstrap over groups; 0 for no intervals.",
+)
+@options.seed
+@_device
+@options.as_json
+def evaluate(
+    data: tuple[str, ...],
+    split: str,
+    html: Path | None,
+    csv: Path | None,
+    as_json: bool,
+    **arguments: Any,
+) -> None:
+    """Measure runs on corpora: accuracy, confusion, AUC, EER, AP, calibration; by frame and video.
+
+    The score is the probability of fake: the sum over the fake classes. Intervals are 95 %, from
+    a bootstrap over groups. Results are printed as Markdown.
+    """
+    from hffkit.workflows.evaluate import EvalRequest, measure
+
+    chosen: Any = None if split == "all" else split
+    request = EvalRequest(data=data or ("data.lmdb",), split=chosen, **arguments)
+    result = measure(request)
+    if csv is not None:
+        result.write_csv(csv)
+    if html is not None:
+        result.write_html(html)
+    click.echo(options.json_text(result.to_json()) if as_json else result.to_markdown())
+
+
+@click.command()
+@click.argument("run", type=_run)
+@click.argument("paths", nargs=-1, required=True, type=_run, metavar="PATH...")
+@click.option(
+    "--frames",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="Of each video, evenly over its whole length.",
+)
+@click.option("--whole", is_flag=True, help="Files are face crops: look for no face in them.")
+@click.option(
+    "--upsample",
+    type=click.IntRange(0, 4),
+    default=1,
+    show_default=True,
+    help="How often pictures are doubled to find faces: 1 finds them from 40 px, 0 from 80.",
+)
+@_device
+@options.as_json
+def predict(run: Path, paths: tuple[Path, ...], as_json: bool, **arguments: Any) -> None:
+    """Judge pictures, videos and folders of them: find faces and score each.
+
+    The score is the probability of fake. A video's is the mean over its frames, each judged by
+    its largest face.
+    """
+    from hffkit.workflows.predict import PredictRequest
+    from hffkit.workflows.predict import predict as judge
+
+    found = judge(PredictRequest(run, paths, **arguments))
+    click.echo(options.json_text(found.to_json()) if as_json else prediction_text(found.to_json()))
+    if found.n_unreadable:
+        sys.exit(options.UNREADABLE)
+
+
+@click.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=_run, help="The run folder to write.")
+@click.option("--network", metavar="NAME", help="What it is for.  [default: as recognised]")
+@click.option("--fake", multiple=True, metavar="NAME,...", help="The fake classes, in order.")
+@click.option("--real", multiple=True, metavar="NAME,...", help="The real classes behind them.")
+@options.as_json
+def convert(
+    source: Path,
+    out: Path,
+    network: str | None,
+    fake: tuple[str, ...],
+    real: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Make a run of weights that Caffe (.caffemodel) or Keras (MesoNet's .h5) trained.
+
+    Without --fake and --real two outputs are fake and real, five those of FaceForensics++, eight
+    those of Hybrid Fake Face.
+    """
+    from hffkit.workflows.convert import convert as import_weights
+
+    run = import_weights(
+        source, out, network=network, fake=options.names(fake), real=options.names(real)
+    )
+    click.echo(options.json_text(run.to_json()) if as_json else run_text(out, run.to_json()))

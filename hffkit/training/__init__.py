@@ -1,0 +1,1 @@
+"""Training: recipes, solvers, feeding and the training step."""

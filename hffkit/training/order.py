@@ -1,0 +1,39 @@
+"""Which samples make which batch: a function of the iteration alone, so nothing is to be saved."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from hffkit.manifest.seeds import rng_for
+
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class Order:
+    """An endless sequence of samples, cut into batches that may span the end of an epoch."""
+
+    n_samples: int
+    batch_size: int
+    kind: Literal["shuffled", "caffe"]
+    seed: int
+    _epoch: int = field(default=-1, init=False)
+    _permutation: Numbers = field(default_factory=lambda: np.empty(0, np.int64), init=False)
+
+    def batch(self, iteration: int) -> tuple[Numbers, Numbers]:
+        """Return the samples of a batch and the epochs in which they are met, (B,) each."""
+        places = np.arange(iteration * self.batch_size, (iteration + 1) * self.batch_size)
+        epochs, numbers = np.divmod(places, self.n_samples)
+        if self.kind == "shuffled":
+            for epoch in np.unique(epochs):
+                is_now = epochs == epoch
+                numbers[is_now] = self._permuted(int(epoch))[numbers[is_now]]
+        return numbers, epochs
+
+    def _permuted(self, epoch: int) -> Numbers:
+        if epoch != self._epoch:
+            rng = rng_for(self.seed, "order", str(epoch))
+            self._epoch, self._permutation = epoch, rng.permutation(self.n_samples)
+        return self._permutation

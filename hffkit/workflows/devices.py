@@ -1,0 +1,55 @@
+"""Where networks run, and what decides the last bits of what they compute."""
+
+import ctypes
+import platform
+
+import torch
+
+from hffkit.errors import ArgumentError
+from hffkit.workflows.versions import versions
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+_MOST = (1 << 31) - 1
+
+
+def device_named(name: str) -> torch.device:
+    """Return the device called `name`: auto, cpu, cuda or cuda:N.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such device here.
+    """
+    n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda" if n_cuda else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ArgumentError(f"--device must be auto, cpu, cuda or cuda:N, got {name!r}.") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ArgumentError(f"--device must be auto, cpu, cuda or cuda:N, got {name!r}.")
+    if device.type == "cuda" and (device.index or 0) >= n_cuda:
+        raise ArgumentError(f"--device {name}: PyTorch sees {n_cuda} CUDA devices here.")
+    return device
+
+
+def keep_memory_of_tensors() -> None:
+    """Let glibc keep the memory of freed tensors, instead of fetching their pages anew each step.
+
+    A step of AMTENnet frees and takes a gigabyte; benchmarks/train.py shows what that costs.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):  # another C library
+        return
+    mallopt(_M_MMAP_MAX, 0)  # large blocks too come from the heap, which is kept
+    mallopt(_M_TRIM_THRESHOLD, _MOST)
+
+
+def versions_of_training() -> dict[str, str]:
+    """Return the versions and the processor that decide the bits of a training."""
+    found = {**versions("pillow"), "torch": torch.__version__, "machine": platform.machine()}
+    if torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
+    return found

@@ -1,0 +1,183 @@
+"""`hffkit eval`: runs measured on corpora, as data and as one page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hffkit.errors import ArgumentError
+from hffkit.evaluation.cross import CrossTable, cross_table
+from hffkit.evaluation.evaluation import Evaluation, evaluate
+from hffkit.evaluation.metrics import relative_error_reduction
+from hffkit.evaluation.scored import Scored, csv_lines
+from hffkit.evaluation.section import page_section
+from hffkit.imaging import Image
+from hffkit.manifest.samples import Split
+from hffkit.reports.page import Page, Section, render
+from hffkit.storage.corpus import Corpus
+from hffkit.storage.partial import write_bytes_durably
+from hffkit.workflows.corpora import joint_classes, open_corpora
+from hffkit.workflows.devices import device_named
+from hffkit.workflows.outputs import Items, Task, items_of
+from hffkit.workflows.scoring import Scorer, load_scorer
+
+
+@dataclass(frozen=True, slots=True)
+class EvalRequest:
+    """What to measure on what."""
+
+    runs: tuple[Path, ...]
+    data: tuple[str, ...]
+    split: Split | None = "test"  # None: all samples
+    task: Task = "multi"
+    against: Path | None = None  # another run, for the relative error reduction
+    seed: int = 0
+    n_resamples: int = 1000
+    device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run on one corpus."""
+
+    run: Scorer
+    data: str
+    corpora: tuple[Corpus, ...]
+    items: Items
+    scored: Scored
+    evaluation: Evaluation
+    error_reduction: float | None  # against another run
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was measured and on what, as JSON values."""
+        return {
+            "run": str(self.run.path),
+            "network": self.run.run.network,
+            "data": self.data,
+            "content_sha256": [corpus.content_sha256 for corpus in self.corpora],
+            "relative_error_reduction": self.error_reduction,
+            **self.evaluation.to_json(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """All runs on all corpora."""
+
+    request: EvalRequest
+    measured: tuple[Measured, ...]
+
+    @property
+    def cross(self) -> CrossTable | None:
+        """The table of trained on against tested on, where there is more than one cell."""
+        if len(self.measured) < 2:
+            return None
+        return cross_table({(str(m.run.path), m.data): m.evaluation for m in self.measured})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "split": self.request.split or "all",
+            "task": self.request.task,
+            "measured": [one.to_json() for one in self.measured],
+        }
+
+    def to_markdown(self) -> str:
+        """Return the tables as Markdown."""
+        parts = [] if self.cross is None else [self.cross.to_markdown()]
+        for one in self.measured:
+            parts.append(f"## {one.run.path} on {one.data}\n")
+            parts.append(one.evaluation.to_markdown())
+            if one.error_reduction is not None:
+                parts.append(
+                    f"Relative error reduction against {self.request.against}: "
+                    f"{100 * one.error_reduction:.2f} %\n"
+                )
+        return "\n".join(parts)
+
+    def write_html(self, path: Path) -> None:
+        """Write one self-contained page."""
+        sections = [_section(one, self.request) for one in self.measured]
+        cross = self.cross
+        page = Page(
+            title=f"hffkit eval: {', '.join(str(run) for run in self.request.runs)}",
+            facts=tuple(_run_facts(self.measured)),
+            sections=tuple(sections),
+            cross=None if cross is None else cross.to_table(),
+        )
+        write_bytes_durably(path, render(page).encode())
+
+    def write_csv(self, path: Path) -> None:
+        """Write one line a sample; one run on one corpus only.
+
+        Raises
+        ------
+        ArgumentError
+            If there are several.
+        """
+        if len(self.measured) != 1:
+            raise ArgumentError("--csv is for one run on one corpus.")
+        text = "".join(csv_lines(self.measured[0].scored))
+        write_bytes_durably(path, text.encode("utf-8", "surrogateescape"))
+
+
+def measure(request: EvalRequest) -> Result:
+    """Score every run on every corpus, and measure.
+
+    Raises
+    ------
+    HffkitError
+        If a run or corpus cannot be read, has no sample of the split, or classes that do not fit.
+    """
+    device = device_named(request.device)
+    scorers = [load_scorer(path, device) for path in request.runs]
+    other = None if request.against is None else load_scorer(request.against, device)
+    measured = []
+    for name in request.data:
+        corpora = open_corpora([name])
+        items, table = items_of(corpora, request.split), joint_classes(corpora)
+        for scorer in scorers:
+            scored = scorer.score(items, table, request.task)
+            found = evaluate(scored, seed=request.seed, n_resamples=request.n_resamples)
+            reduction = None
+            if other is not None:
+                rival = evaluate(other.score(items, table, request.task), n_resamples=0)
+                reduction = _reduction(found, rival)
+            one = Measured(scorer, name, tuple(corpora), items, scored, found, reduction)
+            measured.append(one)
+    return Result(request, tuple(measured))
+
+
+def _reduction(one: Evaluation, other: Evaluation) -> float | None:
+    """Return the relative error reduction; None where there is no error to reduce."""
+    mine, rival = one.frame.estimates["accuracy"].value, other.frame.estimates["accuracy"].value
+    if mine is None or rival is None or rival >= 1:
+        return None
+    return relative_error_reduction(mine, rival)
+
+
+def _section(one: Measured, request: EvalRequest) -> Section:
+    def image_of(place: int) -> Image:
+        corpus, sample = one.items[place]
+        return corpus.image(sample)
+
+    facts = [("run", str(one.run.path)), ("split", request.split or "all")]
+    facts += [("content_sha256", corpus.content_sha256) for corpus in one.corpora]
+    if one.error_reduction is not None:
+        reduction = f"{100 * one.error_reduction:.2f} % against {request.against}"
+        facts.append(("relative error reduction", reduction))
+    name = one.data if len(request.runs) == 1 else f"{one.run.path} on {one.data}"
+    return page_section(name, one.scored, one.evaluation, facts=facts, image_of=image_of)
+
+
+def _run_facts(measured: Sequence[Measured]) -> list[tuple[str, str]]:
+    facts = []
+    for scorer in {m.run.path: m.run for m in measured}.values():
+        made: Mapping[str, Any] = scorer.run.made
+        facts.append(("run", str(scorer.path)))
+        facts.append(("network", f"{scorer.run.network}, {scorer.run.size} px"))
+        facts += [(name, str(made[name])) for name in ("task", "seed", "device") if name in made]
+        facts += [("trained on", row["content_sha256"]) for row in made.get("data", ())]
+        if scorer.run.result is None:
+            facts.append(("unfinished", "these are the best weights of a training under way"))
+    return facts

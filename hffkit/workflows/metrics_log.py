@@ -1,0 +1,76 @@
+"""metrics.jsonl, and TensorBoard's events where they are wanted."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from hffkit.errors import StorageError, TrainingError
+from hffkit.manifest.samples import json_line
+from hffkit.runs.run import METRICS_FILE
+
+
+class MetricsLog:
+    """Lines of metrics, each with its iteration; what lies behind a checkpoint is cut off."""
+
+    def __init__(self, folder: Path, iteration: int, *, with_events: bool) -> None:
+        """Begin the log, or go on with it behind `iteration`.
+
+        Raises
+        ------
+        TrainingError
+            If events are wanted and TensorBoard is not installed.
+        """
+        self._path = folder / METRICS_FILE
+        kept = []
+        if self._path.exists():
+            for line in self._path.read_bytes().splitlines(keepends=True):
+                if line.endswith(b"\n") and json.loads(line)["iteration"] <= iteration:
+                    kept.append(line)
+        try:
+            self._path.write_bytes(b"".join(kept))
+            self._file = self._path.open("ab")
+        except OSError as error:
+            raise self._cannot_write(error) from None
+        self._events: Any = None
+        if with_events:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise TrainingError(
+                    'TensorBoard is not installed: pip install -e ".[tensorboard]".'
+                ) from None
+            self._events = SummaryWriter(str(folder / "events"), purge_step=iteration + 1)
+
+    def __enter__(self) -> "MetricsLog":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._file.close()
+        if self._events is not None:
+            self._events.close()
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Append a line."""
+        try:
+            self._file.write(json_line(row).encode())
+            self._file.flush()
+        except OSError as error:
+            raise self._cannot_write(error) from None
+        if self._events is not None:
+            for name, value in row.items():
+                if name != "iteration":
+                    self._events.add_scalar(name, value, row["iteration"])
+
+    def sync(self) -> None:
+        """Make the lines durable."""
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._cannot_write(error) from None
+
+    def _cannot_write(self, error: OSError) -> StorageError:
+        return StorageError(
+            f"{self._path}: cannot be written: {error.strerror}. Free some space and run the same "
+            "command again; it goes on behind its last checkpoint."
+        )

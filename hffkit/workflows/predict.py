@@ -1,0 +1,158 @@
+"""`hffkit predict`: pictures, folders and videos judged by a run."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from hffkit.corpus.faces import crop, detect, square_crop
+from hffkit.corpus.frames import evenly
+from hffkit.corpus.sources.listing import is_video, walk
+from hffkit.errors import ArgumentError, ImageError, VideoError
+from hffkit.imaging import PICTURE_SUFFIXES, Image, decode, grey, read_bytes
+from hffkit.manifest.samples import Box
+from hffkit.video.clips import open_clip
+from hffkit.workflows.devices import device_named
+from hffkit.workflows.progress import Progress
+from hffkit.workflows.scoring import Scorer, load_scorer
+
+
+@dataclass(frozen=True, slots=True)
+class PredictRequest:
+    """What to judge by what."""
+
+    run: Path
+    paths: tuple[Path, ...]
+    frames: int = 32  # of each video, evenly
+    whole: bool = False  # take pictures as they are: they are crops already
+    upsample: int = 1
+    device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the network says of one face."""
+
+    path: str
+    frame: int | None  # of a video, counted from 0
+    box: Box | None  # x, y, size in px; None for a whole picture
+    score: float  # probability of fake
+    cls: str  # the most probable class
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What follows for a file: a picture or a video."""
+
+    path: str
+    n_frames: int  # looked at
+    n_faces: int
+    score: float | None  # mean over frames of the largest face's score; None without a face
+    fake_share: float | None  # of the frames with a face, those whose score is 0.5 or more
+    problem: str | None = None  # why there is no score
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """All verdicts and a summary for each file."""
+
+    verdicts: tuple[Verdict, ...]
+    summaries: tuple[Summary, ...]
+    n_unreadable: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the prediction as JSON values."""
+        return {
+            "score": "probability of fake",
+            "files": [asdict(summary) for summary in self.summaries],
+            "faces": [asdict(verdict) for verdict in self.verdicts],
+        }
+
+
+def predict(request: PredictRequest) -> Prediction:
+    """Find faces in every file and judge each; files that cannot be read are said and passed."""
+    files = [file for path in request.paths for file in _files(path)]
+    if not files:
+        raise ArgumentError("No picture or video is there. Name files or folders of them.")
+    scorer = load_scorer(request.run, device_named(request.device))
+    verdicts: list[Verdict] = []
+    summaries = []
+    n_unreadable = 0
+    with Progress(len(files), unit="files", label="predict") as progress:
+        for file in files:
+            try:
+                found, n_frames = _judge(file, request, scorer)
+            except (ImageError, VideoError) as error:
+                n_unreadable += 1
+                summaries.append(Summary(str(file), 0, 0, None, None, f"unreadable: {error}"))
+                progress.step(1, 1)
+                continue
+            verdicts += found
+            summaries.append(_summary(str(file), found, n_frames))
+            progress.step(1)
+    return Prediction(tuple(verdicts), tuple(summaries), n_unreadable)
+
+
+def _files(path: Path) -> list[Path]:
+    """Return a file, or the pictures and videos below a folder, sorted."""
+    if not path.exists():
+        raise ArgumentError(f"{path}: no such file or folder.")
+    if not path.is_dir():
+        return [path]
+    names = sorted(walk(path))
+    return [path / n for n in names if is_video(n) or Path(n).suffix.lower() in PICTURE_SUFFIXES]
+
+
+def _judge(file: Path, request: PredictRequest, scorer: Scorer) -> tuple[list[Verdict], int]:
+    places: list[tuple[int | None, Box | None]] = []
+    n_frames = 0
+
+    def crops() -> Iterator[Image]:
+        nonlocal n_frames
+        for number, image in _pictures(file, request.frames):
+            n_frames += 1
+            for box in _boxes(image, request):
+                places.append((number, box))
+                yield image if box is None else crop(image, box)
+
+    found = list(scorer.probabilities(crops()))
+    names = scorer.run.classes.names
+    verdicts = []
+    for (frame, box), values in zip(places, found, strict=True):
+        each = {name: float(value) for name, value in zip(names, values, strict=True)}
+        score = scorer.fake_score(values)
+        verdicts.append(Verdict(str(file), frame, box, score, names[int(values.argmax())], each))
+    return verdicts, n_frames
+
+
+def _pictures(file: Path, n_frames: int) -> Iterator[tuple[int | None, Image]]:
+    """Yield the picture, or evenly spaced frames of the video."""
+    if not is_video(file.name):
+        yield None, decode(read_bytes(file))
+        return
+    clip = open_clip(file)
+    wanted = frozenset(evenly(clip.numbers, n_frames))
+    for frame in clip.frames(wanted, lambda *_: None):
+        yield frame.number, frame.image
+
+
+def _boxes(image: Image, request: PredictRequest) -> list[Box | None]:
+    """Return the crops of a picture's faces, the largest first; None is the whole picture."""
+    if request.whole:
+        return [None]
+    height, width = image.shape[:2]
+    faces = sorted(detect(grey(image), upsample=request.upsample), key=lambda face: -face.side)
+    return [square_crop(face, width=width, height=height) for face in faces]
+
+
+def _summary(path: str, verdicts: Sequence[Verdict], n_frames: int) -> Summary:
+    largest: dict[int | None, float] = {}
+    for verdict in verdicts:  # a frame's first is its largest face
+        largest.setdefault(verdict.frame, verdict.score)
+    if not largest:
+        return Summary(path, n_frames, 0, None, None, "no face found")
+    scores = list(largest.values())
+    fake_share = sum(score >= 0.5 for score in scores) / len(scores)
+    mean = sum(scores) / len(scores)
+    return Summary(path, n_frames, len(verdicts), mean, fake_share)

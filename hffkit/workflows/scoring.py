@@ -1,0 +1,122 @@
+"""A run's network put to samples or pictures."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from hffkit.errors import WeightsError
+from hffkit.evaluation.scored import Scored
+from hffkit.imaging import PICTURE_SUFFIXES, Image, resize
+from hffkit.manifest.classes import BINARY, ClassTable
+from hffkit.manifest.samples import Sample
+from hffkit.networks.spec import InputSpec
+from hffkit.networks.table import build
+from hffkit.runs.run import WEIGHTS_FILE, Run, read_run, read_weights
+from hffkit.training.faces import Faces
+from hffkit.training.feed import Streaming, prepare
+from hffkit.training.trainer import probabilities
+from hffkit.workflows.outputs import Items, Task, labels_of
+
+_BATCH = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """A run's network on a device."""
+
+    path: Path
+    run: Run
+    net: nn.Module
+    spec: InputSpec
+    device: torch.device
+
+    def score(self, items: Items, table: ClassTable, task: Task) -> Scored:
+        """Return what the network says of samples; `table` has their classes.
+
+        Raises
+        ------
+        CorpusError
+            If a class is none that the network knows, and the task is not binary.
+        """
+        outputs = self.run.classes
+        is_collapsed = task == "binary" and outputs != BINARY
+        labels = labels_of(items, table, BINARY if is_collapsed else outputs)
+        faces = Faces(items, self.run.size, self.spec.colour)
+        feed = Streaming(faces, labels, self.device, torch.get_num_threads())
+        found, _ = probabilities(self.net, self._without_labels(feed), self.spec)
+        values = np.asarray(found.numpy(), np.float32)
+        scored = Scored(
+            outputs,
+            labels if not is_collapsed else np.zeros_like(labels),
+            values,
+            tuple(sample.key for _, sample in items),
+            tuple(sample.group for _, sample in items),
+            tuple(_video(sample) for _, sample in items),
+        )
+        if not is_collapsed:
+            return scored
+        fake = scored.scores.astype(np.float32)
+        both = np.stack((fake, 1 - fake), axis=1)
+        return replace(scored, classes=BINARY, labels=labels, probabilities=both)
+
+    def _without_labels(self, feed: Streaming) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield batches whose labels fit the outputs: the loss is not looked at."""
+        for pixels, labels in feed.in_order(_BATCH):
+            yield pixels, torch.zeros_like(labels)
+
+    @torch.inference_mode()
+    def probabilities(self, images: Iterable[Image]) -> Iterator[Any]:
+        """Yield the softmax (C,) of each (H, W, 3) RGB uint8 picture, resized to the network."""
+        self.net.eval()
+        waiting = iter(images)
+        while some := list(islice(waiting, _BATCH)):
+            pixels = np.stack([self._pixels(image) for image in some])
+            batch = torch.from_numpy(pixels).to(self.device)
+            yield from self.net(prepare(batch, self.spec)).float().softmax(1).cpu().numpy()
+
+    def _pixels(self, image: Image) -> Image:
+        small = resize(image, self.run.size)
+        return small if self.spec.colour == "RGB" else np.ascontiguousarray(small[..., ::-1])
+
+    def fake_score(self, values: Sequence[float]) -> float:
+        """Return the probability of fake: the sum over the fake classes."""
+        pairs = zip(self.run.classes, values, strict=True)
+        return min(float(sum(float(value) for row, value in pairs if row.is_fake)), 1.0)
+
+
+def load_scorer(path: Path, device: torch.device) -> Scorer:
+    """Return the network of a run folder.
+
+    Raises
+    ------
+    WeightsError
+        If the folder is no run, or its weights are not those of its network.
+    """
+    run = read_run(path)
+    net = build(run.network, len(run.classes.names), run.size)
+    try:
+        net.load_state_dict(read_weights(path))
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{path / WEIGHTS_FILE}: not the weights of {run.network} as {path}/run.json describes "
+            f"it: {' '.join(str(error).split())[:200]}"
+        ) from None
+    net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Scorer(path, run, net.eval(), InputSpec(**run.input), device)
+
+
+def _video(sample: Sample) -> str | None:
+    """Return the video that a sample is a frame of; a picture is of none.
+
+    A frame that was stored as a picture of its own is of the folder that stands for its video.
+    """
+    if sample.frame is None:
+        return None
+    source = PurePosixPath(sample.source)
+    return str(source.parent if source.suffix.lower() in PICTURE_SUFFIXES else source)

@@ -1,0 +1,1 @@
+"""Recipes as files: how networks are trained."""
