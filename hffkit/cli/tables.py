@@ -129,17 +129,18 @@ def run_text(path: Path, run: dict[str, Any]) -> str:
 def prediction_text(found: dict[str, Any]) -> str:
     """Return the verdicts on files; the score is the probability of fake."""
     rows = []
+    counts = {"fake": 0, "real": 0, "without verdict": 0}
     for file in found["files"]:
-        if file["problem"]:
-            rows.append((file["path"], "-", "-", "-", file["problem"]))
-            continue
-        rows.append(
-            (
-                file["path"],
-                f"{file['score']:.4f}",
-                f"{100 * file['fake_share']:.0f} %",
-                file["n_faces"],
-                "fake" if file["score"] >= 0.5 else "real",
-            )
-        )
-    return table(("file", "score", "frames fake", "faces", "verdict"), rows)
+        verdict = "without verdict"
+        cells = ["-", "-", "-", "-"]
+        if file["score"] is not None:
+            verdict = "fake" if file["score"] >= 0.5 else "real"
+            of_frames = file["n_frames"] + file["n_missing"] > 1
+            share = f"{100 * file['fake_share']:.0f} % of {file['n_frames']}" if of_frames else "-"
+            cells = [verdict, f"{file['score']:.4f}", str(file["n_faces"]), share]
+        counts[verdict] += 1
+        rows.append((file["path"], *cells))
+    lines = [table(("file", "verdict", "score", "faces", "frames fake"), rows), ""]
+    lines += [f"{file['path']}: {file['problem']}" for file in found["files"] if file["problem"]]
+    lines.append(", ".join(f"{n} {name}" for name, n in counts.items()))
+    return "\n".join(lines)

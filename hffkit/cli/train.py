@@ -8,6 +8,7 @@ import click
 
 from hffkit.cli import options
 from hffkit.cli.tables import prediction_text, run_text
+from hffkit.manifest.samples import printable
 
 _device = click.option(
     "--device",
@@ -53,7 +54,8 @@ _run = click.Path(path_type=Path)
     "operations",
     multiple=True,
     metavar="NAME",
-    help="Operations put to training pictures, drawn anew each epoch: --set degrade=A+B.",
+    help="Operations put to training pictures as the corpus holds them, drawn anew each epoch: "
+    "--set degrade=A+B.",
 )
 @click.option(
     "--task",
@@ -164,16 +166,19 @@ def evaluate(
     The score is the probability of fake: the sum over the fake classes. Intervals are 95 %, from
     a bootstrap over groups. Results are printed as Markdown.
     """
-    from hffkit.workflows.evaluate import EvalRequest, measure
+    from hffkit.workflows.evaluate import EvalRequest, check_outputs, measure
 
     chosen: Any = None if split == "all" else split
     request = EvalRequest(data=data or ("data.lmdb",), split=chosen, **arguments)
+    check_outputs(request, html, csv)
     result = measure(request)
+    click.echo(
+        printable(options.json_text(result.to_json()) if as_json else result.to_markdown()).rstrip()
+    )
     if csv is not None:
         result.write_csv(csv)
     if html is not None:
         result.write_html(html)
-    click.echo(options.json_text(result.to_json()) if as_json else result.to_markdown())
 
 
 @click.command()
@@ -206,7 +211,8 @@ def predict(run: Path, paths: tuple[Path, ...], as_json: bool, **arguments: Any)
     from hffkit.workflows.predict import predict as judge
 
     found = judge(PredictRequest(run, paths, **arguments))
-    click.echo(options.json_text(found.to_json()) if as_json else prediction_text(found.to_json()))
+    about = found.to_json()
+    click.echo(printable(options.json_text(about) if as_json else prediction_text(about)))
     if found.n_unreadable:
         sys.exit(options.UNREADABLE)
 

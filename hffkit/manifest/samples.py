@@ -170,6 +170,10 @@ class GroupGuard:
         if digest in self._keys:
             raise ManifestError(f"Sample key {sample.key!r} occurs twice.")
         self._keys.add(digest)
+        self.check_group(sample)
+
+    def check_group(self, sample: Sample) -> None:
+        """Raise ManifestError if the sample's group was in another split before."""
         split, key = self._split_of.setdefault(sample.group, (sample.split, sample.key))
         if split != sample.split:
             raise leak(sample.group, (key, split), (sample.key, sample.split))

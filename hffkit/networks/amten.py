@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from hffkit.networks.caffe import BatchNorm, Scale, max_pool, xavier_
+from hffkit.networks.caffe import BatchNorm, Scale, in_float32, max_pool, xavier_
 
 Trace = Literal["residual", "image", "prediction"]
 
@@ -144,8 +144,10 @@ class AmtenNet(ModelBase):
         """Return F_mt (B, 3, S, S): the blob `diff`, what conv1 predicts minus the image."""
         if self._trace == "image":
             return images
-        predicted: Tensor = self.conv1(images)
-        return predicted - images if self._trace == "residual" else predicted
+        # In bfloat16 levels near 255 are rounded to whole ones: as much as the traces are.
+        with in_float32(images):
+            predicted: Tensor = self.conv1(images)
+            return predicted - images if self._trace == "residual" else predicted
 
     def front(self, images: Tensor) -> Tensor:
         """Return F_reu, the blob `concat_2_diff`: (B, 12, S, S)."""
@@ -153,6 +155,7 @@ class AmtenNet(ModelBase):
         x: Tensor = self.conv2_1(traces)
         if self._is_deep:
             x = self.conv2_2(x)
+        traces = traces.to(x.dtype)
         first = torch.cat((x, traces), 1) if self._reuse else x
         x = self.conv3_1(first)
         if self._is_deep:

@@ -1,6 +1,7 @@
 """Layers of Caffe that PyTorch lacks or does otherwise."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -89,3 +90,10 @@ def max_pool() -> nn.Module:
 def average_pool() -> nn.Module:
     """Return Caffe's average pooling, 3x3, stride 2, sizes rounded up, windows cut at the edge."""
     return nn.AvgPool2d(3, 2, ceil_mode=True)
+
+
+def in_float32(x: Tensor) -> AbstractContextManager[None]:
+    """Return a context in which nothing is computed in less than float32, where `x` is."""
+    if x.device.type == "meta":  # which has no autocast
+        return nullcontext()
+    return torch.autocast(x.device.type, enabled=False)

@@ -1,6 +1,9 @@
-"""A run folder, format 1: run.json, weights.safetensors, and metrics.jsonl where it was trained."""
+"""A run folder, format 1: run.json and weights.safetensors; metrics and groups of a training."""
 
+import hashlib
 import json
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +16,11 @@ from hffkit.runs.tensors import read_tensors, write_tensors
 from hffkit.storage.partial import write_durably
 
 FORMAT = 1
+_MAX_SIZE = 4096  # px
 RUN_FILE = "run.json"
 WEIGHTS_FILE = "weights.safetensors"
 METRICS_FILE = "metrics.jsonl"
+GROUPS_FILE = "groups.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ def read_run(folder: Path) -> Run:
         row = json.loads(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise WeightsError(f"{folder}: no run: it holds no {RUN_FILE}.{_hint(folder)}") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: cannot be read: {error}") from None
     version = row.get("format") if isinstance(row, dict) else None
     if version != FORMAT:
@@ -65,10 +70,38 @@ def read_run(folder: Path) -> Run:
             "it; use that one."
         )
     try:
-        row["classes"] = ClassTable.from_json(row["classes"])
-        return Run(**{name: value for name, value in row.items() if name != "format"})
-    except (KeyError, TypeError, ValueError, HffkitError) as error:
+        classes = ClassTable.from_json(row["classes"])
+        run = Run(**{**{k: v for k, v in row.items() if k != "format"}, "classes": classes})
+    except (AttributeError, KeyError, TypeError, ValueError, HffkitError) as error:
         raise WeightsError(f"{path}: damaged: {error!r}.") from None
+    wrong = next(_damage(row), None)
+    if wrong is not None:
+        raise WeightsError(f"{path}: damaged: {wrong}.")
+    return run
+
+
+def _damage(row: dict[str, Any]) -> Iterator[str]:
+    """Yield what no run can have: the file may be anybody's."""
+    if not isinstance(row["network"], str):
+        yield f"network is {row['network']!r}"
+    if type(row["size"]) is not int or not 1 <= row["size"] <= _MAX_SIZE:
+        yield f"size is {row['size']!r}"
+    if not isinstance(row["made"], dict) or not isinstance(row["result"], dict | None):
+        yield "made or result is no object"
+    classes = row["classes"]
+    if not classes or [each["id"] for each in classes] != list(range(len(classes))):
+        yield "classes are not numbered from 0"
+    kinds = [(type(each["name"]), type(each["is_fake"])) for each in classes]
+    if any(kind != (str, bool) for kind in kinds):
+        yield "a class has no name, or is neither fake nor real"
+    fed = row["input"]
+    if not isinstance(fed, dict) or fed.keys() != {"colour", "low", "high"}:
+        yield f"input is {fed!r}"
+        return
+    levels = (fed["low"], fed["high"])
+    is_number = all(type(level) in (int, float) and math.isfinite(level) for level in levels)
+    if fed["colour"] not in ("RGB", "BGR") or not is_number:
+        yield f"input is {fed!r}"
 
 
 def write_weights(folder: Path, state: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -79,6 +112,27 @@ def write_weights(folder: Path, state: dict[str, Tensor], facts: dict[str, Any])
 def read_weights(folder: Path) -> dict[str, Tensor]:
     """Return the state dict of a run; WeightsError if there is none, or a damaged one."""
     return read_tensors(folder / WEIGHTS_FILE)[0]
+
+
+def weights_sha256(folder: Path) -> str:
+    """Return the SHA-256 of a run's file of weights, which must be there."""
+    with (folder / WEIGHTS_FILE).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_groups(folder: Path, groups: Iterable[str]) -> None:
+    """Write which groups of samples were learned from or selected on."""
+    write_durably(folder / GROUPS_FILE, json.dumps(sorted(groups), ensure_ascii=True) + "\n")
+
+
+def read_groups(folder: Path) -> frozenset[str]:
+    """Return the groups that were learned from or selected on; none where that is not known."""
+    try:
+        return frozenset(map(str, json.loads((folder / GROUPS_FILE).read_text("utf-8"))))
+    except FileNotFoundError:
+        return frozenset()
+    except (OSError, ValueError, TypeError) as error:
+        raise WeightsError(f"{folder / GROUPS_FILE}: cannot be read: {error}") from None
 
 
 def _hint(folder: Path) -> str:

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,16 +36,20 @@ def write_durably(path: Path, text: str) -> None:
 
 def write_bytes_durably(path: Path, data: bytes) -> None:
     """Write a file that is whole or not there, whatever happens."""
-    temporary = path.with_name(path.name + ".tmp")
+    temporary: Path | None = None
     try:
+        temporary = path.with_name(path.name + ".tmp")
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StorageError(f"{path}: cannot be written: {error.strerror}.") from None
+    except (OSError, ValueError) as error:  # ValueError: a name that is none
+        if temporary is not None:
+            with suppress(OSError, ValueError):
+                temporary.unlink(missing_ok=True)
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise StorageError(f"{path}: cannot be written: {reason}.") from None
 
 
 class Partial:

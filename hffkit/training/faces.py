@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hffkit.errors import CorpusError
+from hffkit.errors import CorpusError, HffkitError
 from hffkit.imaging import Image, resize
 from hffkit.manifest.samples import Sample
 from hffkit.networks.spec import Colour
@@ -56,10 +56,20 @@ class Faces:
         corpus, sample = self.items[number]
         if self.transform is None and corpus.recipe.size is not None:
             datum = corpus.datum(sample)
+            if datum.encoded or len(datum.data) != out.size:
+                raise CorpusError(
+                    f"{corpus.path}: {sample.key}: no {self.size}x{self.size} pixels. `hffkit "
+                    "verify` finds all such records."
+                )
             planes = np.frombuffer(datum.data, np.uint8).reshape(3, self.size, self.size)
             cv2.merge(list(planes if self._colour == "BGR" else planes[::-1]), dst=out)
             return
-        image = corpus.image(sample)
+        try:
+            image = corpus.image(sample)
+        except HffkitError as error:
+            raise CorpusError(
+                f"{corpus.path}: {sample.key}: {error}. `hffkit verify` finds all such records."
+            ) from None
         if self.transform is not None:
             image = self.transform(image, sample, epoch)
         image = resize(image, self.size)

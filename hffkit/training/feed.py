@@ -7,6 +7,7 @@ loaded once and gathered where the network is.
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, Protocol
@@ -54,7 +55,7 @@ class Resident:
         )
         iteration = start
         while True:
-            numbers = torch.from_numpy(order.batch(iteration)[0]).to(self._pixels.device)
+            numbers = _sent(order.batch(iteration)[0], self._pixels.device)
             torch.index_select(self._pixels, 0, numbers, out=buffer)
             yield buffer, self._labels[numbers]
             iteration += 1
@@ -116,12 +117,12 @@ class Streaming:
                     futures, buffer, pixels, numbers = under_way.popleft()
                     for future in futures:
                         future.result()
-                    labels = torch.from_numpy(self._labels[numbers])
+                    labels = _sent(self._labels[numbers], self._device)
                     if is_cuda:
                         there = pixels.to(self._device, non_blocking=True)
                         arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
                         arrived.record()
-                        yield there, labels.to(self._device)
+                        yield there, labels
                         arrived.synchronize()
                     else:
                         yield pixels, labels
@@ -168,6 +169,12 @@ def load(faces: Faces, labels: Numbers, device: torch.device, n_threads: int) ->
     return Resident(pixels, torch.from_numpy(labels).to(device))
 
 
+def _sent(numbers: Numbers, device: torch.device) -> Tensor:
+    """Return numbers on a device; nobody waits for them to arrive there."""
+    here = torch.from_numpy(numbers)
+    return here if device.type == "cpu" else here.pin_memory().to(device, non_blocking=True)
+
+
 def read(faces: Faces, numbers: Numbers, epochs: Numbers | None, out: Tensor) -> None:
     """Write the pixels of some samples to (B, S, S, 3) uint8."""
     pixels = out.numpy()
@@ -198,12 +205,15 @@ def free_bytes(device: torch.device) -> int:
     """Return how much memory of a device is free, as far as the system tells."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    meminfo = Path("/proc/meminfo")
+    known = [1 << 32]  # where the system tells nothing
+    meminfo, group = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
     if meminfo.is_file():
-        for line in meminfo.read_text("ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return 1 << 32  # where there is no such file
+        rows = (line.split() for line in meminfo.read_text("ascii").splitlines())
+        known = [int(row[1]) * 1024 for row in rows if row[0] == "MemAvailable:"] or known
+    with suppress(OSError, ValueError):  # a container's limit; "max" is none
+        limit = int((group / "memory.max").read_text("ascii"))
+        known.append(limit - int((group / "memory.current").read_text("ascii")))
+    return max(0, min(known))
 
 
 def prepare(pixels: Tensor, spec: InputSpec) -> Tensor:

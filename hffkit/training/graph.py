@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from hffkit.networks.caffe import BatchNorm
 from hffkit.training.trainer import Trainer
 
 _WARM_UPS = 3  # what PyTorch asks for before a capture
@@ -36,6 +37,10 @@ class CapturedStep:
                 value.copy_(before[name])
             else:
                 value.zero_()
+        for layer in trainer.net.modules():
+            if isinstance(layer, BatchNorm):
+                layer.batch_mean.zero_()
+                layer.batch_var.zero_()
 
     def __call__(self, pixels: Tensor, labels: Tensor) -> None:
         """Do one update, as Trainer.step does."""

@@ -10,17 +10,19 @@ from typing import Any, Literal, get_args, get_origin
 
 from hffkit.errors import ArgumentError, RecipeError
 
+_MOST = 1e30  # float32 holds it
 _BOUNDS: Sequence[tuple[Sequence[str], Callable[[float], bool], str]] = (
     (
         ("size", "batch_size", "replicas", "step_size", "val_interval", "log_interval"),
         lambda value: value >= 1,
         "at least 1",
     ),
-    (("base_lr", "epsilon"), lambda value: 0 < value < math.inf, "above 0"),
+    (("base_lr", "epsilon"), lambda value: 0 < value <= _MOST, f"above 0, at most {_MOST:g}"),
+    (("gamma",), lambda value: 0 <= value <= 1, "from 0 to 1"),
     (
-        ("gamma", "weight_decay", "max_iterations"),
-        lambda value: 0 <= value < math.inf,
-        "0 or more",
+        ("weight_decay", "max_iterations"),
+        lambda value: 0 <= value <= _MOST,
+        f"from 0 to {_MOST:g}",
     ),
     (("momentum", "beta2"), lambda value: 0 <= value < 1, "from 0 to below 1"),
 )

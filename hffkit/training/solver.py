@@ -95,7 +95,7 @@ def solver_of(recipe: TrainRecipe, net: nn.Module, rate: Tensor) -> Optimizer:
             weight_decay=recipe.weight_decay,
         )
     kind: type[Adam] = {"adam": Adam, "adamw": AdamW}[recipe.solver]
-    return kind(
+    solver = kind(
         [parameter for parameter in net.parameters() if parameter.requires_grad],
         lr=rate,
         betas=(recipe.momentum, recipe.beta2),
@@ -104,6 +104,9 @@ def solver_of(recipe: TrainRecipe, net: nn.Module, rate: Tensor) -> Optimizer:
         capturable=rate.device.type == "cuda",
         foreach=rate.device.type == "cuda",
     )
+    # It warns of steps outside of a graph; those before the capture are meant.
+    solver._warned_capturable_if_run_uncaptured = True
+    return solver
 
 
 def solver_tensors(solver: Optimizer, net: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -118,18 +121,18 @@ def load_solver(solver: Optimizer, net: nn.Module, tensors: dict[str, Tensor]) -
 
     Raises
     ------
-    KeyError
-        If something is missing.
+    KeyError, RuntimeError
+        If something is missing or of another shape.
     """
+    parts = ("history",) if isinstance(solver, CaffeSGD) else ("exp_avg", "exp_avg_sq", "step")
     for name, parameter in net.named_parameters():
-        prefix = f"{name}/"
-        for key, value in tensors.items():
-            if key.startswith(prefix):
-                what = key.removeprefix(prefix)
-                is_count = what == "step"  # Adam keeps it on the CPU unless it is capturable
-                capturable = solver.defaults.get("capturable", False)
-                device = "cpu" if is_count and not capturable else parameter.device
-                held = value.to(device, copy=True)
-                if held.dim() == 4:
-                    held = torch.empty_like(parameter).copy_(held)
-                solver.state[parameter][what] = held
+        if not parameter.requires_grad:
+            continue
+        for part in parts:
+            value = tensors[f"{name}/{part}"]
+            if part == "step":  # a number, on the CPU unless the step is captured
+                is_captured = solver.defaults["capturable"]
+                held = value.to(parameter.device if is_captured else "cpu", copy=True)
+            else:
+                held = torch.empty_like(parameter, requires_grad=False).copy_(value)
+            solver.state[parameter][part] = held

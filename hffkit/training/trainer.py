@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hffkit.errors import RecipeError
 from hffkit.networks.caffe import BatchNorm
 from hffkit.networks.constraint import project
 from hffkit.networks.spec import InputSpec
@@ -14,6 +15,7 @@ from hffkit.training.feed import prepare
 from hffkit.training.recipe import TrainRecipe
 from hffkit.training.solver import load_solver, solver_of, solver_tensors
 
+SEEDS = 1 << 64  # what PyTorch takes
 _SEED_STEP = 1_000_003  # a prime: seeds of neighbouring runs do not meet soon
 
 
@@ -29,7 +31,18 @@ class Trainer:
         *,
         seed: int,
     ) -> None:
-        """Take a network and move it to the device."""
+        """Take a network and move it to the device.
+
+        Raises
+        ------
+        RecipeError
+            If replicas are to share batches of a network whose statistics are not Caffe's.
+        """
+        if recipe.replicas > 1 and any(isinstance(m, nn.BatchNorm2d) for m in net.modules()):
+            raise RecipeError(
+                f"replicas must be 1 for {recipe.network}: they are Caffe's, and so must be the "
+                "network's batch normalisation."
+            )
         self.net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe, self.spec, self.device = recipe, spec, device
         self.iteration = 0
@@ -51,7 +64,7 @@ class Trainer:
         """Set what depends on the iteration: the rate, and the seed of dropout."""
         self._rate.fill_(self.recipe.rate(self.iteration))
         if self._is_random:  # so that a resumed run draws what an uninterrupted one does
-            torch.manual_seed(self._seed * _SEED_STEP + self.iteration)
+            torch.manual_seed((self._seed * _SEED_STEP + self.iteration) % SEEDS)
 
     def update(self, pixels: Tensor, labels: Tensor) -> Tensor:
         """Update the weights and return the loss () before that."""
@@ -115,17 +128,10 @@ def loss_of(logits: Tensor, labels: Tensor, recipe: TrainRecipe) -> Tensor:
 
 
 @torch.inference_mode()
-def probabilities(
-    net: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], spec: InputSpec
-) -> tuple[Tensor, float]:
-    """Return the softmax (N, C) float32 of all samples, on the CPU, and their mean loss.
+def logits_of(net: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], spec: InputSpec) -> Tensor:
+    """Return the logits (N, C) float32 of all pictures of some batches, on the CPU.
 
-    It is computed in float32, whatever the network was trained in.
+    They are computed in float32, whatever the network was trained in.
     """
     net.eval()
-    found, losses = [], []
-    for pixels, labels in batches:
-        logits = net(prepare(pixels, spec)).float()
-        losses.append(functional.cross_entropy(logits, labels, reduction="none"))
-        found.append(logits.softmax(1))
-    return torch.cat(found).cpu(), float(torch.cat(losses).double().mean())
+    return torch.cat([net(prepare(pixels, spec)).float() for pixels, _ in batches]).cpu()

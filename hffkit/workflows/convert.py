@@ -40,7 +40,9 @@ def convert(
 
 
 def _classes(n_classes: int, fake: tuple[str, ...], real: tuple[str, ...]) -> ClassTable:
-    if fake or real:
+    if bool(fake) != bool(real):
+        raise ArgumentError("Name the fake classes with --fake and the real ones with --real.")
+    if fake:
         table = numbered(fake=fake, real=real)
         if len(table.names) != n_classes:
             raise ArgumentError(

@@ -48,13 +48,30 @@ class Measured:
     evaluation: Evaluation
     error_reduction: float | None  # against another run
 
+    @property
+    def warning(self) -> str | None:
+        """What makes the figures doubtful: an unfinished training, or pictures it has seen."""
+        if self.run.run.result is None:
+            return "unfinished: the best weights so far of a training under way."
+        groups = {sample.group for _, sample in self.items if sample.split == "test"}
+        seen = len(groups & self.run.groups)
+        if not seen:
+            return None
+        return (
+            f"{seen} of {len(groups)} test groups have names of groups that the run was trained or "
+            "selected on: where these are the same pictures, the figures mean nothing."
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return what was measured and on what, as JSON values."""
         return {
             "run": str(self.run.path),
             "network": self.run.run.network,
+            "weights_sha256": self.run.weights_sha256,
+            "warning": self.warning,
             "data": self.data,
             "content_sha256": [corpus.content_sha256 for corpus in self.corpora],
+            "manifest_sha256": [corpus.manifest_sha256() for corpus in self.corpora],
             "relative_error_reduction": self.error_reduction,
             **self.evaluation.to_json(),
         }
@@ -79,7 +96,9 @@ class Result:
         return {
             "split": self.request.split or "all",
             "task": self.request.task,
+            "against": None if self.request.against is None else str(self.request.against),
             "measured": [one.to_json() for one in self.measured],
+            "cross": None if self.cross is None else self.cross.to_json(),
         }
 
     def to_markdown(self) -> str:
@@ -87,12 +106,11 @@ class Result:
         parts = [] if self.cross is None else [self.cross.to_markdown()]
         for one in self.measured:
             parts.append(f"## {one.run.path} on {one.data}\n")
+            if one.warning is not None:
+                parts.append(f"**Warning**: {one.warning}\n")
             parts.append(one.evaluation.to_markdown())
-            if one.error_reduction is not None:
-                parts.append(
-                    f"Relative error reduction against {self.request.against}: "
-                    f"{100 * one.error_reduction:.2f} %\n"
-                )
+            if self.request.against is not None:
+                parts.append(f"Relative error reduction {_against(one, self.request)}\n")
         return "\n".join(parts)
 
     def write_html(self, path: Path) -> None:
@@ -108,17 +126,27 @@ class Result:
         write_bytes_durably(path, render(page).encode())
 
     def write_csv(self, path: Path) -> None:
-        """Write one line a sample; one run on one corpus only.
-
-        Raises
-        ------
-        ArgumentError
-            If there are several.
-        """
-        if len(self.measured) != 1:
-            raise ArgumentError("--csv is for one run on one corpus.")
-        text = "".join(csv_lines(self.measured[0].scored))
+        """Write one line a sample, of the only run on the only corpus."""
+        (one,) = self.measured
+        text = "".join(csv_lines(one.scored))
         write_bytes_durably(path, text.encode("utf-8", "surrogateescape"))
+
+
+def check_outputs(request: EvalRequest, html: Path | None, csv: Path | None) -> None:
+    """Raise ArgumentError if what is to be written cannot be, before hours of measuring."""
+    if csv is not None and len(request.runs) * len(request.data) != 1:
+        raise ArgumentError("--csv is for one run on one corpus.")
+    if csv is not None and csv == html:
+        raise ArgumentError(f"{csv}: --csv and --html must be two files.")
+    for name, path in (("--html", html), ("--csv", csv)):
+        if path is None:
+            continue
+        try:
+            is_good = bool(path.name) and path.parent.is_dir() and not path.is_dir()
+        except (OSError, ValueError):
+            is_good = False
+        if not is_good:
+            raise ArgumentError(f"{name} must be a file in a folder that is there, got {path}.")
 
 
 def measure(request: EvalRequest) -> Result:
@@ -132,20 +160,32 @@ def measure(request: EvalRequest) -> Result:
     device = device_named(request.device)
     scorers = [load_scorer(path, device) for path in request.runs]
     other = None if request.against is None else load_scorer(request.against, device)
+    if other is not None:
+        _check_rival(scorers, other, request)
     measured = []
     for name in request.data:
         corpora = open_corpora([name])
         items, table = items_of(corpora, request.split), joint_classes(corpora)
+        rival = None
+        if other is not None:
+            rival = evaluate(other.score(items, table, request.task), n_resamples=0)
         for scorer in scorers:
             scored = scorer.score(items, table, request.task)
             found = evaluate(scored, seed=request.seed, n_resamples=request.n_resamples)
-            reduction = None
-            if other is not None:
-                rival = evaluate(other.score(items, table, request.task), n_resamples=0)
-                reduction = _reduction(found, rival)
+            reduction = None if rival is None else _reduction(found, rival)
             one = Measured(scorer, name, tuple(corpora), items, scored, found, reduction)
             measured.append(one)
     return Result(request, tuple(measured))
+
+
+def _check_rival(scorers: Sequence[Scorer], other: Scorer, request: EvalRequest) -> None:
+    """Raise ArgumentError if the runs to be compared tell other classes apart."""
+    kinds = [{(row.name, row.is_fake) for row in run.run.classes} for run in (*scorers, other)]
+    if request.task == "multi" and any(kind != kinds[-1] for kind in kinds):
+        raise ArgumentError(
+            f"{request.against} tells other classes apart, so accuracies cannot be compared. "
+            "Compare fake against real with --task binary."
+        )
 
 
 def _reduction(one: Evaluation, other: Evaluation) -> float | None:
@@ -156,16 +196,24 @@ def _reduction(one: Evaluation, other: Evaluation) -> float | None:
     return relative_error_reduction(mine, rival)
 
 
+def _against(one: Measured, request: EvalRequest) -> str:
+    if one.error_reduction is None:
+        return f"against {request.against}: not defined, since that makes no error"
+    return f"against {request.against}: {100 * one.error_reduction:.2f} %"
+
+
 def _section(one: Measured, request: EvalRequest) -> Section:
     def image_of(place: int) -> Image:
         corpus, sample = one.items[place]
         return corpus.image(sample)
 
-    facts = [("run", str(one.run.path)), ("split", request.split or "all")]
+    facts: list[tuple[str, str]] = [("split", request.split or "all")]
     facts += [("content_sha256", corpus.content_sha256) for corpus in one.corpora]
-    if one.error_reduction is not None:
-        reduction = f"{100 * one.error_reduction:.2f} % against {request.against}"
-        facts.append(("relative error reduction", reduction))
+    if one.warning is not None:
+        facts.append(("warning", one.warning))
+    facts += [("manifest_sha256", corpus.manifest_sha256()) for corpus in one.corpora]
+    if request.against is not None:
+        facts.append(("relative error reduction", _against(one, request)))
     name = one.data if len(request.runs) == 1 else f"{one.run.path} on {one.data}"
     return page_section(name, one.scored, one.evaluation, facts=facts, image_of=image_of)
 
@@ -174,10 +222,14 @@ def _run_facts(measured: Sequence[Measured]) -> list[tuple[str, str]]:
     facts = []
     for scorer in {m.run.path: m.run for m in measured}.values():
         made: Mapping[str, Any] = scorer.run.made
+        result = scorer.run.result or {}
         facts.append(("run", str(scorer.path)))
         facts.append(("network", f"{scorer.run.network}, {scorer.run.size} px"))
+        facts.append(("weights_sha256", scorer.weights_sha256))
         facts += [(name, str(made[name])) for name in ("task", "seed", "device") if name in made]
-        facts += [("trained on", row["content_sha256"]) for row in made.get("data", ())]
-        if scorer.run.result is None:
-            facts.append(("unfinished", "these are the best weights of a training under way"))
-    return facts
+        facts += [(f"trained on {r['path']}", r["content_sha256"]) for r in made.get("data", ())]
+        facts += [
+            (name, str(result[name])) for name in ("iterations", "selected") if name in result
+        ]
+        facts += [("versions", ", ".join(f"{k} {v}" for k, v in made.get("versions", {}).items()))]
+    return [fact for fact in facts if fact[1]]

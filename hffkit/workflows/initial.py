@@ -1,18 +1,19 @@
 """Weights to begin with: of a run, or of another program's file."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from hffkit.errors import WeightsError
-from hffkit.runs.run import read_run, read_weights
-from hffkit.runs.tensors import read_tensors
+from hffkit.manifest.classes import ClassTable
+from hffkit.runs.run import WEIGHTS_FILE, read_run, read_weights, weights_sha256
 
 
-def initial_weights(net: nn.Module, path: Path, network: str) -> dict[str, Any]:
-    """Give a network the weights of `path`, all but a last layer that has other outputs.
+def initial_weights(
+    net: nn.Module, path: Path, network: str, outputs: ClassTable
+) -> dict[str, Any]:
+    """Give a network the weights of `path`, all but a last layer that tells other classes apart.
 
     Returns
     -------
@@ -24,10 +25,10 @@ def initial_weights(net: nn.Module, path: Path, network: str) -> dict[str, Any]:
     WeightsError
         If they are those of another network.
     """
-    state = _read(path, network)
+    state, about, is_other = _read(path, network, outputs)
     own = net.state_dict()
     head = _head(net)
-    skipped = sorted(k for k in own if k.startswith(head) and _differs(state, own, k))
+    skipped = sorted(k for k in own if k.startswith(head) and (is_other or _differs(state, own, k)))
     wrong = [k for k in own if k not in skipped and _differs(state, own, k)]
     wrong += [k for k in state if k not in own]
     if wrong:
@@ -36,20 +37,25 @@ def initial_weights(net: nn.Module, path: Path, network: str) -> dict[str, Any]:
             "is missing, unknown or of another shape."
         )
     net.load_state_dict({**own, **{k: v for k, v in state.items() if k not in skipped}})
-    source = path / "weights.safetensors" if path.is_dir() else path
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    return {"path": str(path), "sha256": digest, "not_taken": skipped}
+    return {**about, "not_taken": skipped}
 
 
-def _read(path: Path, network: str) -> dict[str, Tensor]:
+def _read(
+    path: Path, network: str, outputs: ClassTable
+) -> tuple[dict[str, Tensor], dict[str, Any], bool]:
+    """Return the weights, what they are, and whether they tell other classes apart."""
+    if path.name == WEIGHTS_FILE:  # a run's own, by the name of its file
+        path = path.parent
     if path.is_dir():
-        read_run(path)
-        return read_weights(path)
-    if path.suffix == ".safetensors":
-        return read_tensors(path)[0]
+        run = read_run(path)
+        if run.network != network:
+            raise WeightsError(f"{path}: weights of another network than {network}: {run.network}.")
+        state = read_weights(path)
+        return state, {"path": str(path), "sha256": weights_sha256(path)}, run.classes != outputs
     from hffkit.interop.weights import foreign_weights
 
-    return dict(foreign_weights(path, network).state)
+    found = foreign_weights(path, network)
+    return dict(found.state), {"path": str(path), **found.facts}, False
 
 
 def _head(net: nn.Module) -> str:

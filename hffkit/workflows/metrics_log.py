@@ -22,14 +22,9 @@ class MetricsLog:
             If events are wanted and TensorBoard is not installed.
         """
         self._path = folder / METRICS_FILE
-        kept = []
-        if self._path.exists():
-            for line in self._path.read_bytes().splitlines(keepends=True):
-                if line.endswith(b"\n") and json.loads(line)["iteration"] <= iteration:
-                    kept.append(line)
         try:
-            self._path.write_bytes(b"".join(kept))
             self._file = self._path.open("ab")
+            os.truncate(self._path, _length_until(self._path, iteration))
         except OSError as error:
             raise self._cannot_write(error) from None
         self._events: Any = None
@@ -74,3 +69,17 @@ class MetricsLog:
             f"{self._path}: cannot be written: {error.strerror}. Free some space and run the same "
             "command again; it goes on behind its last checkpoint."
         )
+
+
+def _length_until(path: Path, iteration: int) -> int:
+    """Return how many bytes hold whole lines up to an iteration."""
+    length = 0
+    for line in path.read_bytes().splitlines(keepends=True):
+        try:
+            is_kept = line.endswith(b"\n") and json.loads(line)["iteration"] <= iteration
+        except (ValueError, KeyError, TypeError):
+            is_kept = False
+        if not is_kept:
+            break
+        length += len(line)
+    return length

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hffkit.corpus.faces import crop, detect, square_crop
+from hffkit.corpus.faces import crop, detect, fits, square_crop
 from hffkit.corpus.frames import evenly
 from hffkit.corpus.sources.listing import is_video, walk
 from hffkit.errors import ArgumentError, ImageError, VideoError
@@ -46,7 +46,8 @@ class Summary:
     """What follows for a file: a picture or a video."""
 
     path: str
-    n_frames: int  # looked at
+    n_frames: int  # looked at; a picture is one
+    n_missing: int  # frames that could not be read
     n_faces: int
     score: float | None  # mean over frames of the largest face's score; None without a face
     fake_share: float | None  # of the frames with a face, those whose score is 0.5 or more
@@ -72,31 +73,36 @@ class Prediction:
 
 def predict(request: PredictRequest) -> Prediction:
     """Find faces in every file and judge each; files that cannot be read are said and passed."""
+    scorer = load_scorer(request.run, device_named(request.device))
     files = [file for path in request.paths for file in _files(path)]
     if not files:
         raise ArgumentError("No picture or video is there. Name files or folders of them.")
-    scorer = load_scorer(request.run, device_named(request.device))
     verdicts: list[Verdict] = []
     summaries = []
     n_unreadable = 0
     with Progress(len(files), unit="files", label="predict") as progress:
         for file in files:
             try:
-                found, n_frames = _judge(file, request, scorer)
+                found, looked_at = _judge(file, request, scorer)
             except (ImageError, VideoError) as error:
                 n_unreadable += 1
-                summaries.append(Summary(str(file), 0, 0, None, None, f"unreadable: {error}"))
+                summaries.append(Summary(str(file), 0, 0, 0, None, None, f"unreadable: {error}"))
                 progress.step(1, 1)
                 continue
             verdicts += found
-            summaries.append(_summary(str(file), found, n_frames))
-            progress.step(1)
+            summaries.append(_summary(str(file), found, looked_at))
+            n_unreadable += looked_at.n_missing > 0
+            progress.step(1, looked_at.n_missing > 0)
     return Prediction(tuple(verdicts), tuple(summaries), n_unreadable)
 
 
 def _files(path: Path) -> list[Path]:
     """Return a file, or the pictures and videos below a folder, sorted."""
-    if not path.exists():
+    try:
+        is_there = path.exists()
+    except (OSError, ValueError):  # a name that none can have
+        is_there = False
+    if not is_there:
         raise ArgumentError(f"{path}: no such file or folder.")
     if not path.is_dir():
         return [path]
@@ -104,14 +110,20 @@ def _files(path: Path) -> list[Path]:
     return [path / n for n in names if is_video(n) or Path(n).suffix.lower() in PICTURE_SUFFIXES]
 
 
-def _judge(file: Path, request: PredictRequest, scorer: Scorer) -> tuple[list[Verdict], int]:
+@dataclass(slots=True)
+class _LookedAt:
+    """How many frames of a file were read, and how many could not be."""
+
+    n_frames: int = 0
+    n_missing: int = 0
+
+
+def _judge(file: Path, request: PredictRequest, scorer: Scorer) -> tuple[list[Verdict], _LookedAt]:
     places: list[tuple[int | None, Box | None]] = []
-    n_frames = 0
+    looked_at = _LookedAt()
 
     def crops() -> Iterator[Image]:
-        nonlocal n_frames
-        for number, image in _pictures(file, request.frames):
-            n_frames += 1
+        for number, image in _pictures(file, request.frames, looked_at):
             for box in _boxes(image, request):
                 places.append((number, box))
                 yield image if box is None else crop(image, box)
@@ -123,18 +135,31 @@ def _judge(file: Path, request: PredictRequest, scorer: Scorer) -> tuple[list[Ve
         each = {name: float(value) for name, value in zip(names, values, strict=True)}
         score = scorer.fake_score(values)
         verdicts.append(Verdict(str(file), frame, box, score, names[int(values.argmax())], each))
-    return verdicts, n_frames
+    return verdicts, looked_at
 
 
-def _pictures(file: Path, n_frames: int) -> Iterator[tuple[int | None, Image]]:
-    """Yield the picture, or evenly spaced frames of the video."""
+def _pictures(
+    file: Path, n_frames: int, looked_at: _LookedAt
+) -> Iterator[tuple[int | None, Image]]:
+    """Yield the picture, or evenly spaced frames of the video.
+
+    Raises
+    ------
+    ImageError, VideoError
+        If nothing of it can be read.
+    """
     if not is_video(file.name):
+        looked_at.n_frames = 1
         yield None, decode(read_bytes(file))
         return
     clip = open_clip(file)
     wanted = frozenset(evenly(clip.numbers, n_frames))
     for frame in clip.frames(wanted, lambda *_: None):
+        looked_at.n_frames += 1
         yield frame.number, frame.image
+    looked_at.n_missing = len(wanted) - looked_at.n_frames
+    if not looked_at.n_frames:
+        raise VideoError("none of the frames looked for can be read")
 
 
 def _boxes(image: Image, request: PredictRequest) -> list[Box | None]:
@@ -143,16 +168,22 @@ def _boxes(image: Image, request: PredictRequest) -> list[Box | None]:
         return [None]
     height, width = image.shape[:2]
     faces = sorted(detect(grey(image), upsample=request.upsample), key=lambda face: -face.side)
-    return [square_crop(face, width=width, height=height) for face in faces]
+    boxes = [square_crop(face, width=width, height=height) for face in faces]
+    return [box for box in boxes if fits(box, image)]
 
 
-def _summary(path: str, verdicts: Sequence[Verdict], n_frames: int) -> Summary:
+def _summary(path: str, verdicts: Sequence[Verdict], looked_at: _LookedAt) -> Summary:
     largest: dict[int | None, float] = {}
     for verdict in verdicts:  # a frame's first is its largest face
         largest.setdefault(verdict.frame, verdict.score)
+    n_frames, n_missing = looked_at.n_frames, looked_at.n_missing
+    problems = [] if largest else ["no face found"]
+    if n_missing:
+        problems.append(f"{n_missing} of {n_frames + n_missing} frames cannot be read")
+    problem = "; ".join(problems) or None
     if not largest:
-        return Summary(path, n_frames, 0, None, None, "no face found")
+        return Summary(path, n_frames, n_missing, 0, None, None, problem)
     scores = list(largest.values())
     fake_share = sum(score >= 0.5 for score in scores) / len(scores)
     mean = sum(scores) / len(scores)
-    return Summary(path, n_frames, len(verdicts), mean, fake_share)
+    return Summary(path, n_frames, n_missing, len(verdicts), mean, fake_share, problem)

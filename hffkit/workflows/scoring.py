@@ -17,10 +17,10 @@ from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.manifest.samples import Sample
 from hffkit.networks.spec import InputSpec
 from hffkit.networks.table import build
-from hffkit.runs.run import WEIGHTS_FILE, Run, read_run, read_weights
+from hffkit.runs.run import WEIGHTS_FILE, Run, read_groups, read_run, read_weights, weights_sha256
 from hffkit.training.faces import Faces
 from hffkit.training.feed import Streaming, prepare
-from hffkit.training.trainer import probabilities
+from hffkit.training.trainer import logits_of
 from hffkit.workflows.outputs import Items, Task, labels_of
 
 _BATCH = 128
@@ -35,6 +35,8 @@ class Scorer:
     net: nn.Module
     spec: InputSpec
     device: torch.device
+    weights_sha256: str
+    groups: frozenset[str]  # that it was trained or selected on, as far as known
 
     def score(self, items: Items, table: ClassTable, task: Task) -> Scored:
         """Return what the network says of samples; `table` has their classes.
@@ -49,7 +51,7 @@ class Scorer:
         labels = labels_of(items, table, BINARY if is_collapsed else outputs)
         faces = Faces(items, self.run.size, self.spec.colour)
         feed = Streaming(faces, labels, self.device, torch.get_num_threads())
-        found, _ = probabilities(self.net, self._without_labels(feed), self.spec)
+        found = logits_of(self.net, feed.in_order(_BATCH), self.spec).softmax(1)
         values = np.asarray(found.numpy(), np.float32)
         scored = Scored(
             outputs,
@@ -65,20 +67,20 @@ class Scorer:
         both = np.stack((fake, 1 - fake), axis=1)
         return replace(scored, classes=BINARY, labels=labels, probabilities=both)
 
-    def _without_labels(self, feed: Streaming) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield batches whose labels fit the outputs: the loss is not looked at."""
-        for pixels, labels in feed.in_order(_BATCH):
-            yield pixels, torch.zeros_like(labels)
-
     @torch.inference_mode()
     def probabilities(self, images: Iterable[Image]) -> Iterator[Any]:
         """Yield the softmax (C,) of each (H, W, 3) RGB uint8 picture, resized to the network."""
         self.net.eval()
-        waiting = iter(images)
+        waiting = map(self._pixels, images)
         while some := list(islice(waiting, _BATCH)):
-            pixels = np.stack([self._pixels(image) for image in some])
-            batch = torch.from_numpy(pixels).to(self.device)
-            yield from self.net(prepare(batch, self.spec)).float().softmax(1).cpu().numpy()
+            batch = torch.from_numpy(np.stack(some)).to(self.device)
+            found = self.net(prepare(batch, self.spec)).float().softmax(1)
+            if not torch.isfinite(found).all():
+                raise WeightsError(
+                    f"{self.path}: its network gives no numbers. Training diverged; take other "
+                    "weights."
+                )
+            yield from found.cpu().numpy()
 
     def _pixels(self, image: Image) -> Image:
         small = resize(image, self.run.size)
@@ -100,15 +102,22 @@ def load_scorer(path: Path, device: torch.device) -> Scorer:
     """
     run = read_run(path)
     net = build(run.network, len(run.classes.names), run.size)
-    try:
-        net.load_state_dict(read_weights(path))
-    except RuntimeError as error:
+    state, digest = read_weights(path), weights_sha256(path)
+    own = net.state_dict()
+    wrong = sorted(
+        {k for k in own.keys() & state.keys() if own[k].shape != state[k].shape}
+        | (own.keys() ^ state.keys())
+    )
+    if wrong:
         raise WeightsError(
-            f"{path / WEIGHTS_FILE}: not the weights of {run.network} as {path}/run.json describes "
-            f"it: {' '.join(str(error).split())[:200]}"
-        ) from None
+            f"{path / WEIGHTS_FILE}: not the weights of {run.network} with "
+            f"{len(run.classes.names)} outputs, which {path}/run.json names: {', '.join(wrong[:2])}"
+            f"{f' and {len(wrong) - 2} more' if len(wrong) > 2 else ''} differ in shape or are "
+            "on one side only."
+        )
+    net.load_state_dict(state)
     net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Scorer(path, run, net.eval(), InputSpec(**run.input), device)
+    return Scorer(path, run, net.eval(), InputSpec(**run.input), device, digest, read_groups(path))
 
 
 def _video(sample: Sample) -> str | None:

@@ -7,22 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from hffkit.degrade.chain import chain
-from hffkit.errors import CorpusError, RecipeError, UnknownNameError
+from hffkit.errors import ArgumentError, CorpusError, RecipeError, UnknownNameError
 from hffkit.imaging import Image
 from hffkit.manifest.classes import ClassTable
-from hffkit.manifest.samples import Sample
+from hffkit.manifest.samples import GroupGuard, Sample
 from hffkit.networks.table import build, canonical_name, network_named, networks_table
-from hffkit.runs.run import Run
+from hffkit.runs.run import Run, write_groups
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.partial import Partial
 from hffkit.training.faces import Faces, Transform
-from hffkit.training.feed import Keep, feed_of
-from hffkit.training.order import Order
+from hffkit.training.feed import Feed, Keep, feed_of
+from hffkit.training.order import Numbers, Order
 from hffkit.training.recipe import TrainRecipe, read_recipe, recipe_of
-from hffkit.training.trainer import Trainer
+from hffkit.training.trainer import SEEDS, Trainer
 from hffkit.workflows.corpora import joint_classes, open_corpora
 from hffkit.workflows.devices import device_named, keep_memory_of_tensors, versions_of_training
 from hffkit.workflows.initial import initial_weights
@@ -56,35 +55,43 @@ def train(request: TrainRequest, out: Path | None) -> tuple[Path, Run]:
     """
     recipe = chosen_recipe(request)
     out = out or Path("runs") / recipe.network
-    corpora = open_corpora(request.data)
-    table = joint_classes(corpora)
-    outputs = outputs_of(table, request.task)
-    train_items = items_of(corpora, "train")
-    _check_classes(train_items, table, outputs)
     device = device_named(request.device)
-    with Partial(out, _command(request, recipe, corpora, device), product="run") as partial:
+    if request.threads is not None:
+        torch.set_num_threads(request.threads)
+    # All that can be refused is refused before anything is written.
+    data = _data(request, recipe)
+    spec = network_named(recipe.network).input
+    torch.manual_seed(request.seed % SEEDS)
+    net = build(recipe.network, len(data.outputs.names), recipe.size)
+    start = (
+        None
+        if request.init is None
+        else initial_weights(net, request.init, recipe.network, data.outputs)
+    )
+    trainer = Trainer(net, recipe, spec, device, seed=request.seed)
+    command = _command(request, recipe, data, start, device)
+    with Partial(out, command, product="run") as partial:
         partial.product.mkdir(exist_ok=True)
         if device.type == "cpu":
             keep_memory_of_tensors()
-        if request.threads is not None:
-            torch.set_num_threads(request.threads)
-        net, start = _network(request, recipe, outputs)
-        run = Run(
-            recipe.network,
-            recipe.size,
-            asdict(network_named(recipe.network).input),
-            outputs,
-            _made(request, recipe, corpora, device, start),
-        )
-        run.write(partial.product)
-        feeds = _feeds(request, recipe, (table, outputs), train_items, corpora, device)
-        spec = network_named(recipe.network).input
-        trainer = Trainer(net, recipe, spec, device, seed=request.seed)
+        feeds = _feeds(request, recipe, data, device)
         session = Session(partial.product, trainer, feeds, tensorboard=request.tensorboard)
+        made = {
+            **command,
+            "recipe_name": recipe_name(request),
+            "overrides": dict(request.overrides),
+            "device": str(device),
+            "threads": session.n_threads,
+            "data": [{"path": str(c.path), **_identity(c)} for c in data.corpora],
+        }
+        run = Run(recipe.network, recipe.size, asdict(spec), data.outputs, made)
+        run.write(partial.product)
+        write_groups(partial.product, _groups(data))
         run = run.finished(session.run())
         run.write(partial.product)
-        (partial.product / CHECKPOINT_FILE).unlink(missing_ok=True)
         partial.publish()
+    # Only now: without it a finished but unpublished training would be begun anew.
+    (out / CHECKPOINT_FILE).unlink(missing_ok=True)
     return out, run
 
 
@@ -94,7 +101,7 @@ def chosen_recipe(request: TrainRequest) -> TrainRecipe:
     A network without a recipe of its name is trained with AMTENnet's.
     """
     network = canonical_name(request.network) if request.network is not None else None
-    name = request.recipe or (network if network in recipe_names() else DEFAULT_NETWORK)
+    name = recipe_name(request)
     path = Path(name)
     if path.suffix == ".toml":
         values = read_recipe(path)
@@ -104,6 +111,8 @@ def chosen_recipe(request: TrainRequest) -> TrainRecipe:
             raise UnknownNameError("recipe", name, known)
         with resources.as_file(_folder() / f"{name}.toml") as file:
             values = read_recipe(file)
+    if network is not None and "network" in dict(request.overrides):
+        raise ArgumentError("Name the network once: --network, or --set network=NAME.")
     values |= dict(request.overrides)
     if network is not None:
         values["network"] = network
@@ -111,6 +120,14 @@ def chosen_recipe(request: TrainRequest) -> TrainRecipe:
     if canonical_name(recipe.network) != recipe.network:
         raise RecipeError(f"{name}: write network = {canonical_name(recipe.network)!r}.")
     return recipe
+
+
+def recipe_name(request: TrainRequest) -> str:
+    """Return the name or file of the recipe that a request means."""
+    if request.recipe is not None:
+        return request.recipe
+    network = canonical_name(request.network) if request.network is not None else None
+    return network if network in recipe_names() else DEFAULT_NETWORK
 
 
 def recipe_names() -> list[str]:
@@ -131,46 +148,59 @@ def _folder() -> Any:
     return resources.files("hffkit.recipes") / "train"
 
 
-def _check_classes(items: Items, table: ClassTable, outputs: ClassTable) -> None:
-    found = sorted({outputs.names[label] for label in labels_of(items, table, outputs).tolist()})
-    if len(found) < 2:
-        raise CorpusError(
-            f"The training samples are all {found[0]!r}: training needs two classes at least. "
-            "`hffkit inspect` counts them."
-        )
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """What is learned from and selected on."""
+
+    corpora: Sequence[Corpus]
+    outputs: ClassTable
+    train: tuple[Faces, Numbers]  # pictures and their labels
+    val: tuple[Faces, Numbers] | None  # None: nothing is selected
 
 
-def _network(
-    request: TrainRequest, recipe: TrainRecipe, outputs: ClassTable
-) -> tuple[nn.Module, dict[str, Any] | None]:
-    """Return the network with its first weights, and where those are from."""
-    torch.manual_seed(request.seed)
-    net = build(recipe.network, len(outputs.names), recipe.size)
-    start = None if request.init is None else initial_weights(net, request.init, recipe.network)
-    return net, start
-
-
-def _feeds(
-    request: TrainRequest,
-    recipe: TrainRecipe,
-    tables: tuple[ClassTable, ClassTable],
-    train_items: Items,
-    corpora: Sequence[Corpus],
-    device: torch.device,
-) -> Feeds:
+def _data(request: TrainRequest, recipe: TrainRecipe) -> _Data:
+    corpora = open_corpora(request.data)
+    table = joint_classes(corpora)
+    _check_groups(corpora)
+    outputs = outputs_of(table, request.task)
     colour = network_named(recipe.network).input.colour
-    n_threads = torch.get_num_threads()
-    faces = Faces(train_items, recipe.size, colour, _transform(recipe, request.seed))
-    labels = labels_of(train_items, *tables)
-    val = None
-    if recipe.select != "last":
-        val_items = _val_items(corpora)
-        val_faces = Faces(val_items, recipe.size, colour)
-        val_labels = labels_of(val_items, *tables)
-        val = feed_of(val_faces, val_labels, device, keep=request.keep, n_threads=n_threads)
-    order = Order(len(faces), recipe.batch_size, recipe.order, request.seed)
-    feed = feed_of(faces, labels, device, keep=request.keep, n_threads=n_threads)
-    return Feeds(feed, order, val)
+    items = items_of(corpora, "train")
+    labels = labels_of(items, table, outputs)
+    if len(set(labels.tolist())) < 2:
+        raise CorpusError(
+            f"The training samples are all {outputs.names[labels[0]]!r}: training needs two "
+            "classes at least. `hffkit inspect` counts them."
+        )
+    faces = Faces(items, recipe.size, colour, _transform(recipe, request.seed))
+    if recipe.select == "last":
+        return _Data(corpora, outputs, (faces, labels), None)
+    val_items = _val_items(corpora)
+    val = (Faces(val_items, recipe.size, colour), labels_of(val_items, table, outputs))
+    return _Data(corpora, outputs, (faces, labels), val)
+
+
+def _check_groups(corpora: Sequence[Corpus]) -> None:
+    """Raise ManifestError if a group is in two splits; keys may repeat, as copies' do."""
+    guard = GroupGuard()
+    for corpus in corpora:
+        for sample in corpus.samples():
+            guard.check_group(sample)
+
+
+def _groups(data: _Data) -> set[str]:
+    """Return the groups that are learned from or selected on."""
+    faces = [data.train[0]] if data.val is None else [data.train[0], data.val[0]]
+    return {sample.group for each in faces for _, sample in each.items}
+
+
+def _feeds(request: TrainRequest, recipe: TrainRecipe, data: _Data, device: torch.device) -> Feeds:
+    def feed(labelled: tuple[Faces, Numbers]) -> Feed:
+        n_threads = torch.get_num_threads()
+        return feed_of(*labelled, device, keep=request.keep, n_threads=n_threads)
+
+    order = Order(len(data.train[0]), recipe.batch_size, recipe.order, request.seed)
+    val = None if data.val is None else feed(data.val)
+    return Feeds(feed(data.train), order, val)
 
 
 def _transform(recipe: TrainRecipe, seed: int) -> Transform | None:
@@ -196,7 +226,11 @@ def _val_items(corpora: Sequence[Corpus]) -> Items:
 
 
 def _command(
-    request: TrainRequest, recipe: TrainRecipe, corpora: Sequence[Corpus], device: torch.device
+    request: TrainRequest,
+    recipe: TrainRecipe,
+    data: _Data,
+    start: dict[str, Any] | None,
+    device: torch.device,
 ) -> dict[str, Any]:
     """Return what decides the result: an interrupted run goes on only with the same."""
     return {
@@ -204,10 +238,11 @@ def _command(
         "recipe": recipe.to_json(),
         "task": request.task,
         "seed": request.seed,
-        "init": None if request.init is None else str(request.init),
-        "device": device.type,
+        "init": start,
         "threads": request.threads,
-        "data": [_identity(corpus) for corpus in corpora],
+        "data": [_identity(corpus) for corpus in data.corpora],
+        "device": device.type,
+        "versions": versions_of_training(device),
     }
 
 
@@ -215,27 +250,4 @@ def _identity(corpus: Corpus) -> dict[str, str]:
     return {
         "content_sha256": corpus.content_sha256,
         "manifest_sha256": corpus.manifest_sha256(),
-    }
-
-
-def _made(
-    request: TrainRequest,
-    recipe: TrainRecipe,
-    corpora: Sequence[Corpus],
-    device: torch.device,
-    start: dict[str, Any] | None,
-) -> dict[str, Any]:
-    """Return how the run came about, for run.json."""
-    return {
-        "verb": "train",
-        "recipe": recipe.to_json(),
-        "recipe_name": request.recipe,
-        "overrides": dict(request.overrides),
-        "task": request.task,
-        "seed": request.seed,
-        "init": start,
-        "device": str(device),
-        "threads": torch.get_num_threads(),
-        "data": [{"path": str(corpus.path), **_identity(corpus)} for corpus in corpora],
-        "versions": versions_of_training(),
     }

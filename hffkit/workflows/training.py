@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from hffkit.errors import TrainingError, WeightsError
 from hffkit.runs.run import METRICS_FILE, write_weights
@@ -18,7 +19,7 @@ from hffkit.runs.tensors import read_tensors, write_tensors
 from hffkit.training.feed import Feed
 from hffkit.training.graph import CapturedStep
 from hffkit.training.order import Order
-from hffkit.training.trainer import Trainer, probabilities
+from hffkit.training.trainer import Trainer, logits_of
 from hffkit.workflows.metrics_log import MetricsLog
 from hffkit.workflows.progress import Progress
 
@@ -49,7 +50,7 @@ class Session:
         """
         self._folder, self._trainer, self._feeds = folder, trainer, feeds
         self._best: dict[str, Any] | None = None
-        self._threads = torch.get_num_threads()
+        self.n_threads = torch.get_num_threads()
         self._resume()
         self._log = MetricsLog(folder, trainer.iteration, with_events=tensorboard)
 
@@ -57,13 +58,14 @@ class Session:
         path = self._folder / CHECKPOINT_FILE
         if not path.exists():
             return
-        tensors, facts = read_tensors(path)
         try:
+            tensors, facts = read_tensors(path)
             self._trainer.load(tensors, facts["iteration"])
-            self._best, self._threads = facts["best"], facts["threads"]
-        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            self._best, self.n_threads = facts["best"], facts["threads"]
+        except (WeightsError, KeyError, RuntimeError, ValueError, TypeError) as error:
+            reason = " ".join(str(error).split())[:200]
             raise WeightsError(
-                f"{path}: no checkpoint of this training ({error}). Delete "
+                f"{path}: no whole checkpoint of this training: {reason}. Delete "
                 f"{self._folder.parent} to begin anew."
             ) from None
 
@@ -71,7 +73,7 @@ class Session:
         """Train to the end and return the result: what was selected, and how it scored."""
         trainer, recipe = self._trainer, self._trainer.recipe
         begin, first = time.monotonic(), trainer.iteration
-        torch.set_num_threads(self._threads)  # results differ between numbers of threads
+        torch.set_num_threads(self.n_threads)  # results differ between numbers of threads
         with (
             _interrupts() as is_interrupted,
             Progress(
@@ -81,6 +83,7 @@ class Session:
         ):
             self._loop(progress, is_interrupted)
         if recipe.select == "last" or self._best is None:
+            self._check(float(trainer.losses.sum()))
             self._keep({"iteration": trainer.iteration})
         return {
             "iterations": trainer.iteration,
@@ -112,16 +115,23 @@ class Session:
         trainer = self._trainer
         n = (trainer.iteration - 1) % trainer.recipe.log_interval + 1
         loss = float(trainer.losses[:n].double().mean())
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"The loss is {loss} within the last {n} of {trainer.iteration} iterations. Try "
-                f"--set base_lr={trainer.recipe.base_lr / 10:g}"
-                + (" or --set precision=fp32" if trainer.recipe.precision == "bf16" else "")
-                + f"; {self._folder / METRICS_FILE} shows how it came."
-            )
+        self._check(loss)
         rate = trainer.recipe.rate(trainer.iteration - 1)
         self._log.add({"iteration": trainer.iteration, "loss": loss, "rate": rate})
         progress.note(loss=f"{loss:.4f}", rate=f"{rate:.2g}")
+
+    def _check(self, loss: float) -> None:
+        """Raise TrainingError if a loss is no number, and say what to try."""
+        if math.isfinite(loss):
+            return
+        recipe = self._trainer.recipe
+        slower = f"--set base_lr={recipe.base_lr / 10:g}"
+        exact = " or --set precision=fp32" if recipe.precision == "bf16" else ""
+        raise TrainingError(
+            f"The loss is {loss} by iteration {self._trainer.iteration}; "
+            f"{self._folder / METRICS_FILE} shows how it came. Try {slower}{exact}, with another "
+            f"--out or after deleting {self._folder.parent}."
+        )
 
     def _validate(self) -> None:
         """Look at the validation split, and keep the weights if they are the best so far."""
@@ -135,8 +145,12 @@ class Session:
                 labels.append(truth.cpu())
                 yield pixels, truth
 
-        found, loss = probabilities(trainer.net, remembered(), trainer.spec)
-        accuracy = float((found.argmax(1) == torch.cat(labels)).double().mean())
+        self._check(float(trainer.losses.sum()))
+        found = logits_of(trainer.net, remembered(), trainer.spec).double()
+        truth = torch.cat(labels)
+        loss = float(functional.cross_entropy(found, truth))
+        self._check(loss)
+        accuracy = float((found.argmax(1) == truth).double().mean())
         row = {"iteration": trainer.iteration, "val_loss": loss, "val_accuracy": accuracy}
         self._log.add(row)
         if self._is_better(row):
@@ -160,13 +174,14 @@ class Session:
         self._best = row
 
     def _save(self) -> None:
-        """Write a checkpoint that continues bit for bit; losses that are not finite stop first."""
+        """Write a checkpoint that continues bit for bit, if there are numbers to go on from."""
         trainer = self._trainer
-        if not torch.isfinite(trainer.losses).all():
-            return  # the next line of metrics says so
+        state = trainer.state()
+        if not all(value.isfinite().all() for value in state.values()):
+            self._check(math.nan)
         self._log.sync()
-        facts = {"iteration": trainer.iteration, "best": self._best, "threads": self._threads}
-        write_tensors(self._folder / CHECKPOINT_FILE, trainer.state(), facts)
+        facts = {"iteration": trainer.iteration, "best": self._best, "threads": self.n_threads}
+        write_tensors(self._folder / CHECKPOINT_FILE, state, facts)
 
 
 @contextmanager

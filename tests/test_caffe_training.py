@@ -1,0 +1,333 @@
+"""Training as Caffe trains: its own runs as goldens, its update rule written out in float64."""
+
+import copy
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import Tensor, nn  # noqa: E402
+from torch.nn import functional  # noqa: E402
+from torch.optim import Optimizer  # noqa: E402
+
+from hffkit.interop.caffe_network import to_state_dict  # noqa: E402
+from hffkit.interop.caffemodel import read_caffemodel  # noqa: E402
+from hffkit.networks.amten import AmtenNet  # noqa: E402
+from hffkit.networks.spec import BGR_255  # noqa: E402
+from hffkit.networks.table import build  # noqa: E402
+from hffkit.storage.lmdb_file import LmdbReader  # noqa: E402
+from hffkit.training.order import Order  # noqa: E402
+from hffkit.training.recipe import TrainRecipe, recipe_of  # noqa: E402
+from hffkit.training.solver import CaffeSGD, caffe_groups  # noqa: E402
+from hffkit.training.trainer import Trainer  # noqa: E402
+
+CPU = torch.device("cpu")
+SIDE = 32  # px of the pictures where no golden says 128
+CALM: dict[str, Any] = {
+    "network": "amtennet", "size": 128, "loss": "cross-entropy", "solver": "caffe-sgd",
+    "base_lr": 1e-5, "policy": "step", "gamma": 0.5, "step_size": 10, "momentum": 0.95,
+    "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.005, "batch_size": 16, "replicas": 1,
+    "order": "caffe", "precision": "fp32", "max_iterations": 30, "val_interval": 1000,
+    "log_interval": 40, "select": "last", "degrade": [],
+}  # fmt: skip
+LOSS_TOLERANCE = 2e-3
+CONV_TOLERANCE, FC_TOLERANCE = 1e-4, 1e-5  # max |a - b| / max |b| of a weight tensor
+
+
+def recipe(**changes: Any) -> TrainRecipe:
+    return recipe_of(CALM | changes, "test")
+
+
+@pytest.fixture(scope="module")
+def golden(data: Path) -> Path:
+    return data / "golden/caffe-amtennet"
+
+
+@pytest.fixture(scope="module")
+def records(golden: Path) -> tuple[Tensor, Tensor]:
+    """The golden training LMDB in key order: (160, 128, 128, 3) uint8 BGR, and labels."""
+    pixels, labels = [], []
+    for _, datum in LmdbReader(golden / "train_lmdb").datums():
+        planes = np.frombuffer(datum.data, np.uint8).reshape(3, 128, 128)
+        pixels.append(torch.from_numpy(planes.transpose(1, 2, 0).copy()))
+        labels.append(datum.label)
+    return torch.stack(pixels), torch.tensor(labels)
+
+
+def net_of(path: Path) -> nn.Module:
+    net = AmtenNet(2, 128)
+    net.load_state_dict(to_state_dict(read_caffemodel(path), net))
+    return net
+
+
+def column(path: Path) -> list[float]:
+    with path.open() as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+def run_of(
+    golden: Path,
+    records: tuple[Tensor, Tensor],
+    solver_of: Callable[[nn.Module], Optimizer] | None = None,
+) -> tuple[list[float], nn.Module]:
+    """Return the losses and the network of the calm run, with our solver or another one."""
+    calm = recipe()
+    trainer = Trainer(net_of(golden / "init_iter_0.caffemodel"), calm, BGR_255, CPU, seed=0)
+    if solver_of is not None:
+        trainer._solver = solver_of(trainer.net)
+    order = Order(len(records[0]), calm.batch_size, calm.order, 0)
+    for iteration in range(calm.max_iterations):
+        for group in [] if solver_of is None else trainer._solver.param_groups:
+            group["lr"] = calm.rate(iteration) * group["lr_mult"]
+        numbers = torch.from_numpy(order.batch(iteration)[0])
+        trainer.step(records[0][numbers], records[1][numbers])
+    return trainer.losses[: calm.max_iterations].tolist(), trainer.net
+
+
+def loss_error(losses: list[float], golden: Path) -> float:
+    wanted = column(golden / "calm-loss.csv")
+    return max(abs(a - b) for a, b in zip(losses, wanted, strict=True))
+
+
+def weight_errors(net: nn.Module, golden: Path, kind: str) -> dict[str, float]:
+    """Return the relative error of each weight tensor whose name begins with `kind`."""
+    wanted = net_of(golden / "calm_iter_30.caffemodel").state_dict()
+    return {
+        name: float((value - wanted[name]).abs().max() / wanted[name].abs().max())
+        for name, value in net.state_dict().items()
+        if name.startswith(kind) and name.endswith(".weight")
+    }
+
+
+def test_a_run_of_caffe_is_followed_to_its_end(
+    golden: Path, records: tuple[Tensor, Tensor]
+) -> None:
+    losses, net = run_of(golden, records)
+    assert len(losses) == 30
+    assert loss_error(losses, golden) < LOSS_TOLERANCE
+    conv, fc = weight_errors(net, golden, "conv"), weight_errors(net, golden, "fc")
+    assert (len(conv), len(fc)) == (9, 3)
+    assert max(conv.values()) < CONV_TOLERANCE, conv
+    assert max(fc.values()) < FC_TOLERANCE, fc
+
+
+@pytest.mark.slow
+def test_the_sgd_of_pytorch_does_not_follow_it(
+    golden: Path, records: tuple[Tensor, Tensor]
+) -> None:
+    def torch_sgd(net: nn.Module) -> Optimizer:
+        groups = [
+            {**group, "weight_decay": CALM["weight_decay"] * group["decay_mult"]}
+            for group in caffe_groups(net)
+        ]
+        solver: Optimizer = torch.optim.SGD(groups, lr=CALM["base_lr"], momentum=CALM["momentum"])
+        return solver
+
+    losses, net = run_of(golden, records, torch_sgd)
+    assert loss_error(losses[:10] + column(golden / "calm-loss.csv")[10:], golden) < LOSS_TOLERANCE
+    assert loss_error(losses, golden) > 10 * LOSS_TOLERANCE
+    assert max(weight_errors(net, golden, "conv").values()) > 10 * CONV_TOLERANCE
+    assert max(weight_errors(net, golden, "fc").values()) > 10 * FC_TOLERANCE
+
+
+def test_the_first_loss_at_the_authors_rate_is_caffes(
+    golden: Path, records: tuple[Tensor, Tensor]
+) -> None:
+    net = net_of(golden / "init_iter_0.caffemodel")
+    trainer = Trainer(net, recipe(base_lr=1e-3, step_size=40), BGR_255, CPU, seed=0)
+    trainer.step(records[0][:16], records[1][:16])
+    wanted = column(golden / "train-loss.csv")[0]
+    assert float(trainer.losses[0]) == pytest.approx(wanted, rel=2e-5)
+
+
+def test_the_update_is_caffes_in_float64() -> None:
+    rng = np.random.default_rng(0)
+    multipliers = ((1.0, 1.0), (2.0, 0.0), (0.5, 3.0))
+    rows = [rng.normal(size=(3, 5)) for _ in multipliers]
+    parameters = [nn.Parameter(torch.tensor(row, dtype=torch.float32)) for row in rows]
+    rate = torch.tensor(0.0)
+    groups = [
+        {"params": [parameter], "lr_mult": lr, "decay_mult": decay}
+        for parameter, (lr, decay) in zip(parameters, multipliers, strict=True)
+    ]
+    solver = CaffeSGD(groups, rate, momentum=0.9, weight_decay=0.1)
+    wanted: list[npt.NDArray[Any]] = [row.astype(np.float32).astype(np.float64) for row in rows]
+    histories = [np.zeros_like(row) for row in wanted]
+    for iteration in range(20):
+        lr = 0.1 * 0.5 ** (iteration // 4)
+        rate.fill_(lr)
+        for number, (lr_mult, decay_mult) in enumerate(multipliers):
+            gradient = rng.normal(size=(3, 5)).astype(np.float32)
+            parameters[number].grad = torch.from_numpy(gradient.copy())
+            full = gradient + 0.1 * decay_mult * wanted[number]
+            histories[number] = 0.9 * histories[number] + lr * lr_mult * full
+            wanted[number] = wanted[number] - histories[number]
+        solver.step()
+        for parameter, row in zip(parameters, wanted, strict=True):
+            assert np.allclose(parameter.detach().numpy(), row, rtol=1e-5, atol=1e-6)
+
+
+def test_the_first_step_after_halving_is_longer_than_that_of_pytorch() -> None:
+    steps = {}
+    for name in ("caffe", "torch"):
+        weight, rate = nn.Parameter(torch.zeros(1)), torch.tensor(1e-3)
+        solver: Optimizer = CaffeSGD([{"params": [weight]}], rate, momentum=0.95, weight_decay=0.0)
+        if name == "torch":
+            solver = torch.optim.SGD([weight], lr=rate, momentum=0.95)
+        for iteration in range(4):
+            before = weight.item()
+            rate.fill_(1e-3 if iteration < 3 else 5e-4)
+            weight.grad = torch.ones(1)
+            solver.step()
+        steps[name] = before - weight.item()
+    # By hand: 0.95 * 0.001 * (1 + 0.95 + 0.9025) + 0.0005, and 3.709875 * 0.0005.
+    wanted = {"caffe": 0.003209875, "torch": 0.0018549375}
+    assert steps == pytest.approx(wanted, rel=1e-4)
+
+
+def multipliers_of(name: str) -> tuple[float, float]:
+    """Return (rate, decay) of a parameter of AMTENnet, from the authors' prototxt."""
+    if name == "conv1.bias":
+        return 0.0, 0.0
+    if name.startswith("scale"):  # no param block: both are 1, for the bias too
+        return 1.0, 1.0
+    return (2.0, 0.0) if name.endswith(".bias") else (1.0, 1.0)
+
+
+def batch_of(n: int, side: int = SIDE) -> tuple[Tensor, Tensor]:
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 256, (n, side, side, 3), np.uint8)
+    return torch.from_numpy(pixels), torch.from_numpy(rng.integers(0, 2, n))
+
+
+def gradients_of(net: nn.Module, pixels: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Return the gradients of one batch by plain autograd, and let normalisations take part."""
+    net.train()
+    net.zero_grad()
+    images = pixels.permute(0, 3, 1, 2).float()
+    functional.cross_entropy(net(images), labels).backward()  # type: ignore[no-untyped-call]
+    return {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+
+
+def fresh_net() -> nn.Module:
+    """Return a small AMTENnet no parameter of which is at a special value."""
+    torch.manual_seed(0)
+    net = build("amtennet", 2, SIDE)
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if name.endswith(".bias") or name.startswith("scale"):
+                parameter.add_(0.1 * torch.rand_like(parameter) + 0.05)
+    return net
+
+
+def test_every_layer_has_the_multipliers_of_the_prototxt() -> None:
+    net = fresh_net()
+    names = {id(parameter): name for name, parameter in net.named_parameters()}
+    found = {
+        names[id(parameter)]: (group["lr_mult"], group["decay_mult"])
+        for group in caffe_groups(net)
+        for parameter in group["params"]
+    }
+    wanted = {name: multipliers_of(name) for name in names.values()}
+    assert wanted.pop("conv1.bias") == (0, 0)
+    assert found == wanted
+    assert found["scale4.bias"] == (1, 1)
+
+
+def test_steps_of_the_trainer_decay_scales_and_no_biases() -> None:
+    net = fresh_net()
+    trainer = Trainer(
+        copy.deepcopy(net),
+        recipe(size=SIDE, base_lr=1e-4, weight_decay=0.5, step_size=2),
+        BGR_255,
+        CPU,
+        seed=0,
+    )
+    pixels, labels = batch_of(16)
+    histories: dict[str, Tensor] = {}
+    for iteration in range(4):
+        lr = 1e-4 * 0.5 ** (iteration // 2)
+        for name, gradient in gradients_of(net, pixels, labels).items():
+            lr_mult, decay_mult = multipliers_of(name)
+            parameter = net.get_parameter(name)
+            full = gradient.double() + 0.5 * decay_mult * parameter.detach().double()
+            histories[name] = 0.95 * histories.get(name, 0) + lr * lr_mult * full
+            with torch.no_grad():
+                parameter.copy_(parameter.double() - histories[name])
+        trainer.step(pixels, labels)
+    for name, parameter in net.named_parameters():
+        got = trainer.net.get_parameter(name)
+        assert torch.allclose(got, parameter, rtol=1e-3, atol=1e-5), name
+
+
+def test_the_bias_of_conv1_never_moves() -> None:
+    net = fresh_net()
+    before = net.get_parameter("conv1.bias").clone()
+    trainer = Trainer(net, recipe(size=SIDE, base_lr=1e-4), BGR_255, CPU, seed=0)
+    weight = net.get_parameter("conv1.weight").clone()
+    for _ in range(3):
+        trainer.step(*batch_of(16))
+    assert torch.equal(net.get_parameter("conv1.bias"), before)
+    assert not torch.equal(net.get_parameter("conv1.weight"), weight)
+
+
+def test_the_step_policy_has_the_rates_of_the_authors_solver() -> None:
+    steps = recipe(base_lr=0.001, step_size=1000, max_iterations=18_170)
+    shown = {0: 1e-3, 999: 1e-3, 1000: 5e-4, 1999: 5e-4, 2000: 2.5e-4, 17_999: 1e-3 / 2**17}
+    assert {iteration: steps.rate(iteration) for iteration in shown} == pytest.approx(shown)
+    assert f"{steps.rate(18_000):.1e}" == "3.8e-09"
+
+
+def test_the_other_policies_end_near_zero_or_where_they_began() -> None:
+    cosine = recipe(policy="cosine", base_lr=0.001, max_iterations=1000)
+    assert cosine.rate(0) == 0.001
+    assert cosine.rate(500) == pytest.approx(0.0005)
+    assert 0 <= cosine.rate(999) < 1e-8
+    assert all(cosine.rate(i) > cosine.rate(i + 1) for i in range(999))
+    assert recipe(policy="constant", base_lr=0.001).rate(10**6) == 0.001
+
+
+def test_replicas_average_gradients_of_every_other_record() -> None:
+    net = fresh_net()
+    pixels, labels = batch_of(16)
+    halves = [copy.deepcopy(net) for _ in range(2)]
+    parts = [
+        gradients_of(half, pixels[rank::2], labels[rank::2]) for rank, half in enumerate(halves)
+    ]
+    whole = gradients_of(copy.deepcopy(net), pixels, labels)
+    trainer = Trainer(net, recipe(size=SIDE, replicas=2), BGR_255, CPU, seed=0)
+    trainer.step(pixels, labels)
+    differs = False
+    for name, parameter in trainer.net.named_parameters():
+        if parameter.grad is not None:
+            mean = (parts[0][name] + parts[1][name]) / 2
+            scale = float(mean.abs().max())
+            assert torch.allclose(parameter.grad, mean, rtol=1e-3, atol=1e-4 * scale), name
+            differs |= not torch.allclose(whole[name], mean, rtol=1e-2, atol=1e-3 * scale)
+    assert differs  # batch statistics of 8 records are not those of 16
+
+
+def test_the_statistics_of_replicas_are_those_of_the_first() -> None:
+    net = fresh_net()
+    pixels, labels = batch_of(16)
+    seen: dict[str, Tensor] = {}
+    first = copy.deepcopy(net)
+    for name in ("conv4/bn", "conv5/bn", "conv6/bn"):
+        first.get_submodule(name).register_forward_hook(
+            lambda _, inputs, __, name=name: seen.update({name: inputs[0].detach()})
+        )
+    gradients_of(first, pixels[::2], labels[::2])
+    trainer = Trainer(net, recipe(size=SIDE, replicas=2), BGR_255, CPU, seed=0)
+    trainer.step(pixels, labels)
+    for name, x in seen.items():
+        assert float(trainer.net.get_buffer(f"{name}.scale_factor")) == 1
+        mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=True)
+        got = trainer.net.get_buffer(f"{name}.running_mean")
+        assert torch.allclose(got, mean, rtol=1e-4, atol=1e-5), name
+        assert torch.allclose(trainer.net.get_buffer(f"{name}.running_var"), var, rtol=1e-4), name

@@ -1,0 +1,382 @@
+"""`hffkit train`, `eval` and `convert` as they are called: errors, help, and being killed."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from test_training import native_corpus, packed_corpus, result_of, stop_at
+
+torch = pytest.importorskip("torch")
+
+from hffkit.networks.table import NETWORKS  # noqa: E402
+from hffkit.runs.run import read_run  # noqa: E402
+from hffkit.runs.tensors import read_tensors  # noqa: E402
+from hffkit.storage.partial import partial_path  # noqa: E402
+from hffkit.workflows.train import recipe_names  # noqa: E402
+
+Run = Callable[..., Result]
+
+HFFKIT = (sys.executable, "-c", "from hffkit.cli.main import main; main()")
+SMALL = (
+    "--device=cpu", "--threads=1", "--set=size=48", "--batch-size=8", "--set=base_lr=1e-4",
+    "--set=val_interval=20", "--set=log_interval=4",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return packed_corpus(tmp_path_factory.mktemp("cli"), {"train": 6, "val": 4, "test": 3})
+
+
+@pytest.fixture(scope="session")
+def finished(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of few iterations, made by a process of its own."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    subprocess.run(command(corpus, out, 8), check=True, capture_output=True)
+    return out
+
+
+@pytest.fixture(autouse=True)
+def _same_threads() -> Iterator[None]:
+    n = torch.get_num_threads()
+    yield
+    torch.set_num_threads(n)
+
+
+def command(data: Path, out: Path, n_iterations: int) -> list[str]:
+    limits = f"--max-iterations={n_iterations}"
+    return [*HFFKIT, "train", f"--data={data}", f"--out={out}", limits, *SMALL]
+
+
+def is_one_line(result: Result) -> bool:
+    """Whether nothing but one line of error, behind click's usage, was said."""
+    said = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
+    usage = [line for line in result.stderr.splitlines() if line.startswith(("Usage:", "Try "))]
+    blank = [line for line in result.stderr.splitlines() if not line]
+    n_lines = len(result.stderr.splitlines())
+    return len(said) == 1 and len(said) + len(usage) + len(blank) == n_lines and not result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--set", "size"], 2, "'size' must be KEY=VALUE"),
+        (["--set", "sice=3"], 2, "A recipe has no 'sice'"),
+        (["--set", "size=big"], 1, "size must be int, got 'big'"),
+        (["--set", "base_lr=-1"], 1, "base_lr must be above 0"),
+        (["--lr", "nan"], 1, "base_lr must be above 0, at most 1e+30, got nan"),
+        (["--lr", "fast"], 2, "'fast' is not a valid float"),
+        (["--batch-size", "0"], 2, "0 is not in the range"),
+        (["--max-iterations", "-1"], 2, "-1 is not in the range"),
+        (["--precision", "fp16"], 2, "'fp16' is not one of"),
+        (["--order", "random"], 2, "'random' is not one of"),
+        (["--task", "tri"], 2, "'tri' is not one of"),
+        (["--keep", "disk"], 2, "'disk' is not one of"),
+        (["--threads", "0"], 2, "0 is not in the range"),
+        (["--seed", "-1"], 2, "-1 is not in the range"),
+        (["--network", "amtenet"], 1, "Did you mean 'amtennet'"),
+        (["--recipe", "amtenet"], 1, "No recipe named 'amtenet'. Did you mean 'amtennet'"),
+        (["--recipe", "absent.toml"], 1, "absent.toml: cannot be read"),
+        (["--device", "gpu"], 2, "--device must be auto, cpu, cuda or cuda:N, got 'gpu'"),
+        (["--device", "cuda:99"], 2, "--device cuda:99"),
+        (["--set", "size=64"], 1, "packed at 48 px, and the network is fed with 64"),
+        (["--degrade", "jpp-mix"], 1, "No operation named 'jpp'"),
+        (["--degrade", "jp:200"], 2, "jp:200"),
+        (["--init", "absent"], 1, "absent: no such file"),
+        (["--lr", "1e30"], 1, "--set base_lr=1e+29"),
+        (["stray"], 2, "unexpected extra argument"),
+        (["--epochs", "3"], 2, "No such option"),
+    ],
+)
+def test_wrong_arguments_of_train_are_one_line(
+    run: Run, corpus: Path, tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    small = ["--max-iterations", "8", *SMALL]
+    result = run("train", "--data", corpus, "--out", tmp_path / "run", *small, *arguments)
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    assert is_one_line(result), result.output
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("network", "size", "message"), [("mislnet", 32, "too small"), ("amtennet", 1, "too small")]
+)
+def test_sizes_that_a_network_cannot_take_are_one_line(
+    run: Run, tmp_path: Path, network: str, size: int, message: str
+) -> None:
+    data = native_corpus(tmp_path, {"train": 1, "val": 1})
+    result = run("train", "--data", data, "--network", network, "--out", tmp_path / "run",
+                 "--set", f"size={size}")  # fmt: skip
+    assert (result.exit_code, message in result.stderr) == (2, True)
+    assert is_one_line(result), result.output
+
+
+@pytest.mark.parametrize(
+    ("network", "seed"), [("amtennet", 1 << 64), ("meso4", (1 << 64) // 1_000_003 + 1)]
+)
+def test_seeds_that_pytorch_cannot_take_are_one_line(
+    run: Run, corpus: Path, tmp_path: Path, network: str, seed: int
+) -> None:
+    small = ["--max-iterations", "8", *SMALL, "--network", network, "--seed", str(seed)]
+    result = run("train", "--data", corpus, "--out", tmp_path / "run", *small)
+    assert result.exit_code == 0 or is_one_line(result)
+
+
+def test_trees_that_are_no_corpora_are_one_line(run: Run, finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for data in ("absent", tmp_path / "empty", finished):
+        for arguments in (("train", "--out", tmp_path / "run"), ("eval", finished)):
+            result = run(*arguments, "--data", data)
+            assert result.exit_code == 1
+            assert "no hffkit corpus" in result.stderr
+            assert is_one_line(result), result.output
+
+
+def test_an_output_that_is_there_is_left_alone(run: Run, corpus: Path, finished: Path) -> None:
+    before = result_of(finished)
+    result = run("train", "--data", corpus, "--out", finished, "--max-iterations", "8", *SMALL)
+    assert result.exit_code == 1
+    assert "already exists" in result.stderr
+    assert is_one_line(result)
+    assert result_of(finished) == before
+
+
+def test_a_checkpoint_of_something_else_is_one_line(
+    run: Run, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hffkit.runs.tensors import write_tensors
+
+    arguments = ["train", "--data", corpus, "--out", tmp_path / "run", "--max-iterations", "8"]
+    stop_at(monkeypatch, 3, lambda _: signal.raise_signal(signal.SIGINT))
+    assert run(*arguments, *SMALL).exit_code == 130
+    path = tmp_path / "run.partial/run/checkpoint.safetensors"
+    write_tensors(path, {"net:conv4.weight": torch.ones(1)}, read_tensors(path)[1])
+    result = run(*arguments, *SMALL)
+    assert result.exit_code == 1
+    assert is_one_line(result), result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "Missing argument 'RUN...'"),
+        (["absent"], 1, "absent: no run: it holds no run.json"),
+        (["RUN", "--split", "dev"], 2, "'dev' is not one of"),
+        (["RUN", "--device", "tpu"], 2, "--device must be"),
+        (["RUN", "--against", "absent"], 1, "absent: no run"),
+        (["RUN", "--resamples", "-1"], 2, "-1 is not in the range"),
+        (
+            ["RUN", "--html", "absent/page.html", "--resamples", "0"],
+            2,
+            "a file in a folder that is there",
+        ),
+        (
+            ["RUN", "--csv", "absent/rows.csv", "--resamples", "0"],
+            2,
+            "a file in a folder that is there",
+        ),
+    ],
+)
+def test_wrong_arguments_of_eval_are_one_line(
+    run: Run, corpus: Path, finished: Path, arguments: list[str], code: int, message: str
+) -> None:
+    named = [str(finished) if part == "RUN" else part for part in arguments]
+    result = run("eval", "--data", corpus, *named)
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    assert is_one_line(result), result.output
+
+
+@pytest.mark.parametrize("file", ["run.json", "weights.safetensors"])
+def test_a_damaged_run_is_one_line(run: Run, corpus: Path, finished: Path, tmp_path: Path, file: str) -> None:  # fmt: skip  # noqa: E501
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in finished.iterdir():
+        data = path.read_bytes()
+        (copy / path.name).write_bytes(data[: len(data) // 2] if path.name == file else data)
+    result = run("eval", copy, "--data", corpus)
+    assert result.exit_code == 1
+    assert file in result.stderr
+    assert is_one_line(result), result.output
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "code", "message"),
+    [
+        ("absent.caffemodel", [], 1, "no such file"),
+        ("text.caffemodel", [], 1, "text.caffemodel"),
+        ("text.txt", [], 1, "unknown format"),
+        ("weights.pth", [], 1, "this is a pickle"),
+        ("text.h5", [], 1, "text.h5"),
+        ("text.caffemodel", ["--network", "amtenet"], 1, "Did you mean 'amtennet'"),
+    ],
+)
+def test_wrong_arguments_of_convert_are_one_line(
+    run: Run, tmp_path: Path, name: str, arguments: list[str], code: int, message: str
+) -> None:
+    if not name.startswith("absent"):
+        (tmp_path / name).write_bytes(b"no weights at all")
+    result = run("convert", tmp_path / name, "--out", tmp_path / "run", *arguments)
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    assert is_one_line(result), result.output
+    assert not (tmp_path / "run").exists()
+    assert run("convert", tmp_path / name).exit_code == 2
+
+
+def test_the_published_network_is_converted_and_measured(
+    run: Run, data: Path, tmp_path: Path
+) -> None:
+    source = data / "golden/caffe-amtennet/snap_iter_120.caffemodel"
+    out = tmp_path / "run"
+    wrong = run("convert", source, "--out", out, "--fake", "a,b", "--real", "c")
+    assert (wrong.exit_code, is_one_line(wrong)) == (2, True)
+    assert "has 2 outputs, and --fake and --real name 3" in wrong.stderr
+    result = run("convert", source, "--out", out, "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == read_run(out).to_json()
+    assert read_run(out).network == "amtennet"
+    faces = native_corpus(tmp_path, {"test": 2}, ("grid", "real"))
+    measured = run("eval", out, "--data", faces, "--task", "binary", "--json", "--resamples", "0")
+    assert measured.exit_code == 0, measured.output
+    assert json.loads(measured.stdout)["measured"][0]["network"] == "amtennet"
+    again = run("convert", source, "--out", out)
+    assert (again.exit_code, is_one_line(again)) == (1, True)
+
+
+def test_help_and_list_name_everything(run: Run) -> None:
+    shown = run("train", "--help")
+    assert shown.exit_code == 0
+    for option in ("--set", "--recipe", "--init", "--threads", "--degrade", "--list"):
+        assert option in shown.stdout
+    listed = run("train", "--list")
+    assert listed.exit_code == 0
+    table, _, recipes = listed.stdout.partition("\nrecipes: ")
+    lines = table.splitlines()
+    assert {line.split()[0] for line in lines[1:] if line} == set(NETWORKS)
+    assert recipes.strip().split(", ") == recipe_names()
+    folder = Path(__file__).parent.parent / "recipes/train"
+    assert recipe_names() == sorted(path.stem for path in folder.glob("*.toml"))
+
+
+@pytest.mark.parametrize("command", ["", "train", "eval", "predict", "convert", "build", "pack"])
+def test_help_loads_no_torch(command: str) -> None:
+    code = (
+        "import sys\nfrom hffkit.cli.main import main\n"
+        "main(sys.argv[1:], standalone_mode=False)\n"
+        "slow = {'torch', 'matplotlib', 'jinja2', 'safetensors'} & set(sys.modules)\n"
+        "sys.exit(','.join(slow) or 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command.split(), "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Usage:" in done.stdout
+
+
+def test_json_is_the_run(run: Run, corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    result = run("train", "--data", corpus, "--out", out, "--max-iterations", "4", *SMALL, "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == read_run(out).to_json()
+    made = read_run(out).made
+    assert made["overrides"]["max_iterations"] == 4
+    assert made["recipe"]["size"] == 48
+
+
+def test_a_first_ctrl_c_saves_and_exits_with_130(run: Run, corpus: Path, tmp_path: Path) -> None:
+    out, arguments = tmp_path / "run", ["--data", corpus, "--max-iterations", "8", *SMALL]
+    assert run("train", *arguments, "--out", tmp_path / "whole").exit_code == 0
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, 3, lambda _: signal.raise_signal(signal.SIGINT))
+        stopped = run("train", *arguments, "--out", out)
+    assert stopped.exit_code == 130
+    assert "Interrupted" in stopped.stderr
+    assert "the same command goes on" in stopped.stderr
+    assert read_tensors(partial_path(out) / "run/checkpoint.safetensors")[1]["iteration"] == 4
+    result = run("eval", out, "--data", corpus)
+    assert "was interrupted: the same command goes on" in result.stderr
+    assert run("train", *arguments, "--out", out).exit_code == 0
+    assert result_of(out) == result_of(tmp_path / "whole")
+
+
+# --- processes that are stopped from outside -------------------------------------------------
+
+N_ITERATIONS = 160
+
+
+@pytest.fixture(scope="session")
+def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[float, Any]:
+    """How long an uninterrupted run takes behind its first metrics, and what it gives."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    with subprocess.Popen(command(corpus, out, N_ITERATIONS), stdout=subprocess.DEVNULL) as process:
+        _wait_for_metrics(out, process)
+        begin = time.monotonic()
+        assert process.wait(120) == 0
+    return time.monotonic() - begin, result_of(out)
+
+
+def _wait_for_metrics(out: Path, process: "subprocess.Popen[bytes]") -> None:
+    path = partial_path(out) / "run/metrics.jsonl"
+    while process.poll() is None and not (path.exists() and path.stat().st_size):
+        time.sleep(0.005)
+
+
+@pytest.mark.slow
+def test_a_training_that_is_killed_ends_as_one_that_is_not(
+    corpus: Path, tmp_path: Path, whole: tuple[float, Any]
+) -> None:
+    seconds, wanted = whole
+    out, moments, n_killed = tmp_path / "run", random.Random(0), 0
+    for _ in range(5):
+        with subprocess.Popen(
+            command(corpus, out, N_ITERATIONS), stdout=subprocess.DEVNULL
+        ) as process:
+            _wait_for_metrics(out, process)
+            time.sleep(moments.uniform(0, seconds / 3))
+            process.kill()
+            n_killed += process.wait() == -signal.SIGKILL
+        if out.exists():
+            break
+    assert n_killed >= 2
+    if not out.exists():
+        subprocess.run(command(corpus, out, N_ITERATIONS), check=True, capture_output=True)
+    assert result_of(out) == wanted
+    assert sorted(path.name for path in out.iterdir()) == [
+        "metrics.jsonl",
+        "run.json",
+        "weights.safetensors",
+    ]
+    assert not partial_path(out).exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_terminal_saves_and_goes_on(
+    corpus: Path, tmp_path: Path, whole: tuple[float, Any]
+) -> None:
+    out = tmp_path / "run"
+    with subprocess.Popen(
+        command(corpus, out, N_ITERATIONS), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
+        _wait_for_metrics(out, process)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in said
+    assert b"Interrupted. What is finished is kept" in said
+    saved = partial_path(out) / "run/checkpoint.safetensors"
+    assert read_tensors(saved)[1]["iteration"] >= 4
+    subprocess.run(command(corpus, out, N_ITERATIONS), check=True, capture_output=True)
+    assert result_of(out) == whole[1]
