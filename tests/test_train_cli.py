@@ -177,12 +177,12 @@ def test_a_checkpoint_of_something_else_is_one_line(
         (
             ["RUN", "--html", "absent/page.html", "--resamples", "0"],
             2,
-            "a file in a folder that is there",
+            "in a folder that is there",
         ),
         (
             ["RUN", "--csv", "absent/rows.csv", "--resamples", "0"],
             2,
-            "a file in a folder that is there",
+            "in a folder that is there",
         ),
     ],
 )

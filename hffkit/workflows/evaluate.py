@@ -228,8 +228,12 @@ def _run_facts(measured: Sequence[Measured]) -> list[tuple[str, str]]:
         facts.append(("weights_sha256", scorer.weights_sha256))
         facts += [(name, str(made[name])) for name in ("task", "seed", "device") if name in made]
         facts += [(f"trained on {r['path']}", r["content_sha256"]) for r in made.get("data", ())]
-        facts += [
-            (name, str(result[name])) for name in ("iterations", "selected") if name in result
-        ]
-        facts += [("versions", ", ".join(f"{k} {v}" for k, v in made.get("versions", {}).items()))]
+        facts.append(("iterations", str(result.get("iterations", ""))))
+        facts.append(("selected", _listed(result.get("selected"))))
+        facts.append(("versions", _listed(made.get("versions"))))
     return [fact for fact in facts if fact[1]]
+
+
+def _listed(values: Any) -> str:
+    """Return the values of a run's record as text; an empty one where there are none."""
+    return ", ".join(f"{k} {v}" for k, v in values.items()) if isinstance(values, dict) else ""
