@@ -742,6 +742,7 @@ def test_a_broken_run_is_one_line(
 # What run.json may hold if somebody edits it, or another program writes it.
 WRONG: Mapping[str, dict[str, Any]] = {
     "made": {"made": None},
+    "data": {"made": {"data": [3]}},
     "no input": {"input": {}},
     "colour": {"input": {"colour": "XYZ", "low": 0, "high": 1}},
     "levels": {"input": {"colour": "RGB", "low": "a", "high": 1}},

@@ -88,13 +88,18 @@ def _damage(row: dict[str, Any]) -> Iterator[str]:
         yield f"size is {row['size']!r}"
     if not isinstance(row["made"], dict) or not isinstance(row["result"], dict | None):
         yield "made or result is no object"
+    elif not _is_data(row["made"].get("data", [])):
+        yield "made.data does not name corpora"
     classes = row["classes"]
     if not classes or [each["id"] for each in classes] != list(range(len(classes))):
         yield "classes are not numbered from 0"
     kinds = [(type(each["name"]), type(each["is_fake"])) for each in classes]
     if any(kind != (str, bool) for kind in kinds):
         yield "a class has no name, or is neither fake nor real"
-    fed = row["input"]
+    yield from _input_damage(row["input"])
+
+
+def _input_damage(fed: Any) -> Iterator[str]:
     if not isinstance(fed, dict) or fed.keys() != {"colour", "low", "high"}:
         yield f"input is {fed!r}"
         return
@@ -102,6 +107,13 @@ def _damage(row: dict[str, Any]) -> Iterator[str]:
     is_number = all(type(level) in (int, float) and math.isfinite(level) for level in levels)
     if fed["colour"] not in ("RGB", "BGR") or not is_number:
         yield f"input is {fed!r}"
+
+
+def _is_data(value: Any) -> bool:
+    """Tell whether this is a list of corpora, each with its path and digest."""
+    return isinstance(value, list) and all(
+        isinstance(each, dict) and {"path", "content_sha256"} <= each.keys() for each in value
+    )
 
 
 def write_weights(folder: Path, state: dict[str, Tensor], facts: dict[str, Any]) -> None:
