@@ -29,7 +29,7 @@ from hffkit.manifest.samples import Sample
 from hffkit.storage.corpus import Corpus
 
 REAL, FAKES = "real-celeba-stargan128", ("fake-stargan128", "fake-dcgan128")
-_MESO = ("--recipe", "meso4-native", "--set", "size=128", "--max-iterations", "600")
+_MESO = ("--recipe", "meso4-native", "--set", "size=128", "--max-iterations", "500")
 NETWORKS: dict[str, tuple[str, ...]] = {
     "amtennet": ("--recipe", "small"),
     "model-base": ("--recipe", "small"),

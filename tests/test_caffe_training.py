@@ -33,6 +33,7 @@ CALM: dict[str, Any] = {
     "network": "amtennet", "size": 128, "loss": "cross-entropy", "solver": "caffe-sgd",
     "base_lr": 1e-5, "policy": "step", "gamma": 0.5, "step_size": 10, "momentum": 0.95,
     "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.005, "batch_size": 16, "replicas": 1,
+    "statistics_fraction": 0.999,
     "order": "caffe", "precision": "fp32", "max_iterations": 30, "val_interval": 1000,
     "log_interval": 40, "select": "last", "degrade": [],
 }  # fmt: skip
@@ -311,6 +312,26 @@ def test_replicas_average_gradients_of_every_other_record() -> None:
             assert torch.allclose(parameter.grad, mean, rtol=1e-3, atol=1e-4 * scale), name
             differs |= not torch.allclose(whole[name], mean, rtol=1e-2, atol=1e-3 * scale)
     assert differs  # batch statistics of 8 records are not those of 16
+
+
+def test_the_statistics_average_as_the_recipe_says() -> None:
+    images = torch.rand(3, 8, SIDE, SIDE, 3, generator=torch.Generator().manual_seed(0))
+    pixels = (255 * images).to(torch.uint8)
+    torch.manual_seed(0)
+    trainer = Trainer(
+        build("model-base", 2, SIDE),
+        recipe(size=SIDE, base_lr=1e-12, batch_size=8, statistics_fraction=0.5),
+        BGR_255, CPU, seed=0,
+    )  # fmt: skip
+    means = []
+    trainer.net.get_submodule("relu4").register_forward_hook(
+        lambda _, __, output: means.append(output.detach().mean((0, 2, 3)))
+    )
+    for batch in pixels:
+        trainer.step(batch, torch.arange(8) % 2)
+    expected = (0.25 * means[0] + 0.5 * means[1] + means[2]) / 1.75
+    found = trainer.net.get_submodule("conv4/bn").get_buffer("running_mean")
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_statistics_of_replicas_are_those_of_the_first() -> None:

@@ -14,10 +14,11 @@ _FRACTION = 0.999
 class BatchNorm(nn.Module):
     """Caffe's BatchNorm layer: normalises (B, C, H, W), with neither weight nor bias.
 
-    Caffe stores sums and a scale s, all 0 at first; a training step does s <- 0.999 s + 1,
-    S <- 0.999 S + batch statistic, and what is used in tests is S/s: an average corrected for
-    its start. The variance among them is the unbiased one; the batch is normalised by the biased
-    one. Here the quotients are kept, which is the same: running += (batch - running) / s.
+    Caffe stores sums and a scale s, all 0 at first; a training step does s <- f s + 1 and
+    S <- f S + batch statistic, with the fraction f (0.999), and what is used in tests is S/s: an
+    average corrected for its start. The variance among them is the unbiased one; the batch is
+    normalised by the biased one. Here the quotients are kept, which is the same:
+    running += (batch - running) / s.
     """
 
     running_mean: Tensor
@@ -34,6 +35,7 @@ class BatchNorm(nn.Module):
         self.register_buffer("scale_factor", torch.zeros(()))
         self.register_buffer("batch_mean", torch.zeros(channels), persistent=False)
         self.register_buffer("batch_var", torch.zeros(channels), persistent=False)
+        self.fraction = _FRACTION
         self.keeps_statistics = True  # False on all but the first of Caffe's GPUs
 
     def forward(self, x: Tensor) -> Tensor:
@@ -46,7 +48,7 @@ class BatchNorm(nn.Module):
         )
         if self.keeps_statistics:
             with torch.no_grad():
-                self.scale_factor.mul_(_FRACTION).add_(1)
+                self.scale_factor.mul_(self.fraction).add_(1)
                 share = 1 / self.scale_factor
                 self.running_mean.lerp_(self.batch_mean, share)
                 self.running_var.lerp_(self.batch_var, share)

@@ -24,7 +24,11 @@ _BOUNDS: Sequence[tuple[Sequence[str], Callable[[float], bool], str]] = (
         lambda value: 0 <= value <= _MOST,
         f"from 0 to {_MOST:g}",
     ),
-    (("momentum", "beta2"), lambda value: 0 <= value < 1, "from 0 to below 1"),
+    (
+        ("momentum", "beta2", "statistics_fraction"),
+        lambda value: 0 <= value < 1,
+        "from 0 to below 1",
+    ),
 )
 
 
@@ -46,6 +50,7 @@ class TrainRecipe:
     weight_decay: float
     batch_size: int
     replicas: int  # that share a batch, each with batch statistics of its own, as Caffe's GPUs
+    statistics_fraction: float  # Caffe's moving_average_fraction of its batch statistics
     order: Literal["shuffled", "caffe"]  # anew each epoch; as in the corpus, wrapping at its end
     precision: Literal["fp32", "bf16"]
     max_iterations: int

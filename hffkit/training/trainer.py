@@ -52,6 +52,8 @@ class Trainer:
         self._solver = solver_of(recipe, self.net, self._rate)
         self._is_random = any(isinstance(layer, nn.Dropout) for layer in net.modules())
         self._norms = [layer for layer in net.modules() if isinstance(layer, BatchNorm)]
+        for norm in self._norms:
+            norm.fraction = recipe.statistics_fraction
         project(self.net)
 
     def step(self, pixels: Tensor, labels: Tensor) -> None:
