@@ -9,23 +9,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Optimizer
 
-torch = pytest.importorskip("torch")
-
-from torch import Tensor, nn  # noqa: E402
-from torch.nn import functional  # noqa: E402
-from torch.optim import Optimizer  # noqa: E402
-
-from hffkit.interop.caffe_network import to_state_dict  # noqa: E402
-from hffkit.interop.caffemodel import read_caffemodel  # noqa: E402
-from hffkit.networks.amten import AmtenNet  # noqa: E402
-from hffkit.networks.spec import BGR_255  # noqa: E402
-from hffkit.networks.table import build  # noqa: E402
-from hffkit.storage.lmdb_file import LmdbReader  # noqa: E402
-from hffkit.training.order import Order  # noqa: E402
-from hffkit.training.recipe import TrainRecipe, recipe_of  # noqa: E402
-from hffkit.training.solver import CaffeSGD, caffe_groups  # noqa: E402
-from hffkit.training.trainer import Trainer  # noqa: E402
+from hffkit.interop.caffe_network import to_state_dict
+from hffkit.interop.caffemodel import read_caffemodel
+from hffkit.networks.amten import AmtenNet
+from hffkit.networks.spec import BGR_255
+from hffkit.networks.table import build
+from hffkit.storage.lmdb_file import LmdbReader
+from hffkit.training.order import Order
+from hffkit.training.recipe import TrainRecipe, recipe_of
+from hffkit.training.solver import CaffeSGD, caffe_groups
+from hffkit.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 SIDE = 32  # px of the pictures where no golden says 128

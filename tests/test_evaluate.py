@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from conftest import Run as Invoke
 from PIL import Image
 from trees import build_corpus, change_manifest, raw_pixels, records, rows, write_clip
 from trees import write_picture as picture
 
-torch = pytest.importorskip("torch")
-
-from hffkit.errors import (  # noqa: E402
+from hffkit.errors import (
     ArgumentError,
     CorpusError,
     HffkitError,
@@ -28,22 +27,22 @@ from hffkit.errors import (  # noqa: E402
     StorageError,
     WeightsError,
 )
-from hffkit.evaluation.evaluation import evaluate  # noqa: E402
-from hffkit.evaluation.scored import Scored  # noqa: E402
-from hffkit.manifest.classes import BINARY, ClassTable, FaceClass, numbered  # noqa: E402
-from hffkit.networks.table import build, network_named  # noqa: E402
-from hffkit.runs.run import (  # noqa: E402
+from hffkit.evaluation.evaluation import evaluate
+from hffkit.evaluation.scored import Scored
+from hffkit.manifest.classes import BINARY, ClassTable, FaceClass, numbered
+from hffkit.networks.table import build, network_named
+from hffkit.runs.run import (
     Run,
     read_run,
     read_weights,
     weights_sha256,
     write_weights,
 )
-from hffkit.storage.corpus import Corpus  # noqa: E402
-from hffkit.storage.partial import write_bytes_durably  # noqa: E402
-from hffkit.workflows import scoring  # noqa: E402
-from hffkit.workflows.convert import convert  # noqa: E402
-from hffkit.workflows.evaluate import EvalRequest, Measured, Result, measure  # noqa: E402
+from hffkit.storage.corpus import Corpus
+from hffkit.storage.partial import write_bytes_durably
+from hffkit.workflows import scoring
+from hffkit.workflows.convert import convert
+from hffkit.workflows.evaluate import EvalRequest, Measured, Result, measure
 
 FAKES, REALS = ("GAN", "Glow"), ("camera",)
 THREE = numbered(FAKES, REALS)

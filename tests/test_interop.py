@@ -10,23 +10,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
+import torch
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
-torch = pytest.importorskip("torch")
-h5py = pytest.importorskip("h5py")
-
-from hffkit.errors import UnknownNameError, WeightsError  # noqa: E402
-from hffkit.interop.caffe_network import recognise, to_state_dict  # noqa: E402
-from hffkit.interop.caffemodel import Blob, read_caffemodel  # noqa: E402
-from hffkit.interop.keras_meso import read_keras_meso  # noqa: E402
-from hffkit.interop.weights import foreign_weights  # noqa: E402
-from hffkit.networks.table import NETWORKS, build  # noqa: E402
-from hffkit.storage.lmdb_file import LmdbReader  # noqa: E402
+from hffkit.errors import UnknownNameError, WeightsError
+from hffkit.interop.caffe_network import recognise, to_state_dict
+from hffkit.interop.caffemodel import Blob, read_caffemodel
+from hffkit.interop.keras_meso import read_keras_meso
+from hffkit.interop.weights import foreign_weights
+from hffkit.networks.table import NETWORKS, build
+from hffkit.storage.lmdb_file import LmdbReader
 
 _F = descriptor_pb2.FieldDescriptorProto
 _INT32, _INT64, _FLOAT, _DOUBLE, _STRING, _MESSAGE = (

@@ -9,20 +9,18 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from conftest import Run as Invoke
 from PIL import Image
+from test_evaluate import THREE, caffe_softmax, write_run
 from trees import Pixels, build_corpus, face, portrait, write_clip, write_picture
 
-torch = pytest.importorskip("torch")
-
-from test_evaluate import THREE, caffe_softmax, write_run  # noqa: E402
-
-from hffkit.errors import ArgumentError  # noqa: E402
-from hffkit.networks.table import build  # noqa: E402
-from hffkit.runs.run import read_run, read_weights, write_weights  # noqa: E402
-from hffkit.video.clips import open_clip  # noqa: E402
-from hffkit.workflows.convert import convert  # noqa: E402
-from hffkit.workflows.predict import PredictRequest, Summary, Verdict, predict  # noqa: E402
+from hffkit.errors import ArgumentError
+from hffkit.networks.table import build
+from hffkit.runs.run import read_run, read_weights, write_weights
+from hffkit.video.clips import open_clip
+from hffkit.workflows.convert import convert
+from hffkit.workflows.predict import PredictRequest, Summary, Verdict, predict
 
 SIZE = 64
 BOX = [162, 63, 117]  # of the portrait's face, 1.3 times what dlib finds

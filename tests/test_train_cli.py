@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from click.testing import Result
 from test_training import native_corpus, packed_corpus, result_of, stop_at
 
-torch = pytest.importorskip("torch")
-
-from hffkit.networks.table import NETWORKS  # noqa: E402
-from hffkit.runs.run import read_run  # noqa: E402
-from hffkit.runs.tensors import read_tensors  # noqa: E402
-from hffkit.storage.partial import partial_path  # noqa: E402
-from hffkit.workflows.train import recipe_names  # noqa: E402
+from hffkit.networks.table import NETWORKS
+from hffkit.runs.run import read_run
+from hffkit.runs.tensors import read_tensors
+from hffkit.storage.partial import partial_path
+from hffkit.workflows.train import recipe_names
 
 Run = Callable[..., Result]
 
@@ -380,3 +379,24 @@ def test_ctrl_c_in_a_terminal_saves_and_goes_on(
     assert read_tensors(saved)[1]["iteration"] >= 4
     subprocess.run(command(corpus, out, N_ITERATIONS), check=True, capture_output=True)
     assert result_of(out) == whole[1]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_shows_what_metrics_say(corpus: Path, tmp_path: Path, run: Run) -> None:
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator",
+        reason="TensorBoard is an extra",
+    )
+    out = tmp_path / "run"
+    words = ("--network", "meso4", "--max-iterations", 4, "--tensorboard", *SMALL)
+    done = run("train", "--data", corpus, "--out", out, *words, "--set", "val_interval=2")
+    assert done.exit_code == 0, done.output
+    events = accumulator.EventAccumulator(str(out / "events"))
+    events.Reload()
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    for name in ("loss", "val_accuracy"):
+        shown = [(event.step, event.value) for event in events.Scalars(name)]
+        expected = [(row["iteration"], row[name]) for row in rows if name in row]
+        assert [step for step, _ in shown] == [step for step, _ in expected]
+        assert [value for _, value in shown] == pytest.approx([v for _, v in expected])

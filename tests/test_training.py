@@ -14,14 +14,13 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 from trees import build_corpus, change_manifest, portrait, rows
 
-torch = pytest.importorskip("torch")
-
-from hffkit.errors import (  # noqa: E402
+from hffkit.errors import (
     ArgumentError,
     CorpusError,
     HffkitError,
@@ -31,22 +30,22 @@ from hffkit.errors import (  # noqa: E402
     UnknownNameError,
     WeightsError,
 )
-from hffkit.imaging import resize  # noqa: E402
-from hffkit.networks.spec import BGR_255, RGB_SIGNED, RGB_UNIT  # noqa: E402
-from hffkit.runs.run import read_run, read_weights  # noqa: E402
-from hffkit.runs.tensors import read_tensors, write_tensors  # noqa: E402
-from hffkit.storage.corpus import Corpus  # noqa: E402
-from hffkit.storage.partial import partial_path  # noqa: E402
-from hffkit.training.faces import Faces  # noqa: E402
-from hffkit.training.feed import Keep, Resident, Streaming, feed_of, prepare  # noqa: E402
-from hffkit.training.order import Order  # noqa: E402
-from hffkit.training.recipe import parse_override, read_recipe, recipe_of  # noqa: E402
-from hffkit.training.trainer import Trainer  # noqa: E402
-from hffkit.workflows import training  # noqa: E402
-from hffkit.workflows.devices import device_named  # noqa: E402
-from hffkit.workflows.evaluate import EvalRequest, measure  # noqa: E402
-from hffkit.workflows.pack import PackRequest, pack  # noqa: E402
-from hffkit.workflows.train import (  # noqa: E402
+from hffkit.imaging import resize
+from hffkit.networks.spec import BGR_255, RGB_SIGNED, RGB_UNIT
+from hffkit.runs.run import read_run, read_weights
+from hffkit.runs.tensors import read_tensors, write_tensors
+from hffkit.storage.corpus import Corpus
+from hffkit.storage.partial import partial_path
+from hffkit.training.faces import Faces
+from hffkit.training.feed import Keep, Resident, Streaming, feed_of, prepare
+from hffkit.training.order import Order
+from hffkit.training.recipe import parse_override, read_recipe, recipe_of
+from hffkit.training.trainer import Trainer
+from hffkit.workflows import training
+from hffkit.workflows.devices import device_named
+from hffkit.workflows.evaluate import EvalRequest, measure
+from hffkit.workflows.pack import PackRequest, pack
+from hffkit.workflows.train import (
     TrainRequest,
     _transform,
     chosen_recipe,
