@@ -156,7 +156,7 @@ def speed(tree: Path, corpus: Path, n_steps: int, rounds: int) -> None:
             done = subprocess.run(
                 [str(word) for word in [*words, "--steps", n_steps]],
                 check=True,
-                capture_output=True,
+                stdout=subprocess.PIPE,
                 text=True,
             )
             found[way].append(json.loads(done.stdout))

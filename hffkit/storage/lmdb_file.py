@@ -1,6 +1,7 @@
 """LMDB databases of Datums: opened lazily for reading, growing by themselves in writing."""
 
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ class _Opened:
 
 
 _opened: WeakValueDictionary[Path, _Opened] = WeakValueDictionary()
+_opening = threading.Lock()  # of several threads that read first, one opens
 
 
 def _open(path: Path) -> _Opened:
@@ -90,9 +92,11 @@ class LmdbReader:
         self._mine = None
 
     def _env(self) -> Any:
-        if self._mine is None or self._mine.pid != os.getpid():
-            self._mine = _open(self._path)
-        return self._mine.env
+        mine = self._mine
+        if mine is None or mine.pid != os.getpid():
+            with _opening:
+                mine = self._mine = _open(self._path)
+        return mine.env
 
     def close(self) -> None:
         """Let go of the environment, which closes when no reader has it; reading opens it again."""

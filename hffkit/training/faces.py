@@ -51,6 +51,11 @@ class Faces:
     def __len__(self) -> int:
         return len(self.items)
 
+    def release(self) -> None:
+        """Let go of the databases, whose mapped pages count as memory; reading opens them again."""
+        for corpus in {id(corpus): corpus for corpus, _ in self.items}.values():
+            corpus.records.close()
+
     def read(self, number: int, epoch: int, out: Pixels) -> None:
         """Write the pixels of one sample to `out`; `epoch` matters to a transform alone."""
         corpus, sample = self.items[number]

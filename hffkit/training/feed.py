@@ -25,6 +25,7 @@ Batch = tuple[Tensor, Tensor]
 """Pixels (B, S, S, 3) uint8 and labels (B,) int64, on the device; good until the next batch."""
 
 _CHUNK = 256  # pictures that one thread loads at a time
+_MAPPED_BYTES = 1 << 27  # of databases, read before they are let go
 _AHEAD = 2  # batches read while one is used
 _SHARE = 0.6  # of free memory that pictures may take
 
@@ -104,10 +105,15 @@ class Streaming:
             torch.empty(shape, dtype=torch.uint8, pin_memory=is_cuda) for _ in range(_AHEAD + 1)
         ]
         under_way: deque[tuple[list[Future[None]], Tensor, Tensor, Numbers]] = deque()
+        n_begun, window = 0, _MAPPED_BYTES // free[0].numel() + 1  # batches
         with ThreadPoolExecutor(self._n_threads) as pool:
             try:
                 while True:
-                    while free and (part := next(parts, None)) is not None:
+                    if n_begun >= window and not under_way:
+                        self._faces.release()
+                        n_begun = 0
+                    while free and n_begun < window and (part := next(parts, None)) is not None:
+                        n_begun += 1
                         numbers, epochs = part
                         buffer = free.pop()
                         futures = self._begin(pool, numbers, epochs, buffer)
@@ -117,20 +123,24 @@ class Streaming:
                     futures, buffer, pixels, numbers = under_way.popleft()
                     for future in futures:
                         future.result()
-                    labels = _sent(self._labels[numbers], self._device)
-                    if is_cuda:
-                        there = pixels.to(self._device, non_blocking=True)
-                        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
-                        arrived.record()
-                        yield there, labels
-                        arrived.synchronize()
-                    else:
-                        yield pixels, labels
+                    yield from self._handed(pixels, numbers)
                     free.append(buffer)
             finally:
                 for futures, *_ in under_way:
                     for future in futures:
                         future.cancel()
+
+    def _handed(self, pixels: Tensor, numbers: Numbers) -> Iterator[Batch]:
+        """Yield one batch, and end when its buffer may be filled anew."""
+        labels = _sent(self._labels[numbers], self._device)
+        if self._device.type == "cpu":
+            yield pixels, labels
+            return
+        there = pixels.to(self._device, non_blocking=True)
+        arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        arrived.record()
+        yield there, labels
+        arrived.synchronize()
 
     def _begin(
         self, pool: ThreadPoolExecutor, numbers: Numbers, epochs: Numbers | None, buffer: Tensor
@@ -163,9 +173,12 @@ def load(faces: Faces, labels: Numbers, device: torch.device, n_threads: int) ->
         if here is not there:
             there.copy_(here)
 
+    window = (_MAPPED_BYTES // (3 * faces.size**2 * _CHUNK) + 1) * _CHUNK  # pictures
     with ThreadPoolExecutor(n_threads) as pool:
-        for _ in pool.map(load_from, range(0, len(faces), _CHUNK)):
-            pass
+        for begin in range(0, len(faces), window):
+            for _ in pool.map(load_from, range(begin, min(begin + window, len(faces)), _CHUNK)):
+                pass
+            faces.release()
     return Resident(pixels, torch.from_numpy(labels).to(device))
 
 

@@ -1,0 +1,58 @@
+"""What a run would score with batch statistics taken anew for its final weights.
+
+    hffkit train --data mini-3.lmdb --recipe small --set statistics_fraction=0.999 --out run
+    python benchmarks/batch_statistics.py mini-3.lmdb run...
+
+prints for each run of the AMTENnet family accuracy on val and test, as it is and with the running
+statistics replaced by an average over 30 training batches.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from hffkit.networks.caffe import BatchNorm
+from hffkit.training.faces import Faces
+from hffkit.training.feed import load, prepare
+from hffkit.training.order import Order
+from hffkit.workflows.corpora import joint_classes, open_corpora
+from hffkit.workflows.outputs import items_of, labels_of
+from hffkit.workflows.scoring import Scorer, load_scorer
+
+N_BATCHES, BATCH = 30, 64
+
+
+def main() -> None:
+    """Print a line for each run."""
+    corpora = open_corpora([sys.argv[1]])
+    table = joint_classes(corpora)
+    items = items_of(corpora, "train")
+
+    def accuracies(scorer: Scorer) -> str:
+        found = []
+        for split in ("val", "test"):
+            scored = scorer.score(items_of(corpora, split), table, "multi")
+            found.append(f"{split} {100 * (scored.predicted == scored.labels).mean():.2f} %")
+        return ", ".join(found)
+
+    for name in sys.argv[2:]:
+        scorer = load_scorer(Path(name), torch.device("cpu"))
+        as_it_is = accuracies(scorer)
+        faces = Faces(items, scorer.run.size, scorer.spec.colour)
+        labels = labels_of(items, table, scorer.run.classes)
+        feed = load(faces, labels, scorer.device, torch.get_num_threads())
+        for layer in scorer.net.modules():
+            if isinstance(layer, BatchNorm):
+                layer.scale_factor.zero_()
+                layer.train()
+        batches = feed.batches(Order(len(items), BATCH, "shuffled", 7), 0)
+        with torch.inference_mode():
+            for _ in range(N_BATCHES):
+                scorer.net(prepare(next(batches)[0], scorer.spec))
+        scorer.net.eval()
+        print(f"{name}: {as_it_is}; anew: {accuracies(scorer)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
