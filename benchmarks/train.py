@@ -6,7 +6,8 @@ Pictures are real faces of 128 px (StarGAN's CelebA crops, StarGAN, DCGAN), pack
 files for the plain loop: DataLoader over the files with 2 workers, torch.optim.SGD, AMTENnet with
 contiguous NCHW tensors in float32. Every way runs in a process of its own, in turn, round after
 round; a few steps pass before the clock starts. hffkit's steps are those of `hffkit train`: the
-same feed, trainer and memory settings. `feeding` is the share of a step that waits for a batch.
+same feed, trainer and memory settings (but for `fp32-fresh-memory`, which does without these).
+`feeding` is the share of a step that waits for a batch.
 
 With --memory it prints the peak memory of `hffkit train`, resident and streaming, for several
 sizes of corpora. On a machine with CUDA it also runs the paper's whole schedule, 18,170 iterations
@@ -108,9 +109,12 @@ def plain(tree: Path, n_steps: int) -> dict[str, float]:
     return {"images": BATCH * n_steps / (time.perf_counter() - begin)}
 
 
-def ours(corpus_path: Path, n_steps: int, precision: str) -> dict[str, float]:
+def ours(
+    corpus_path: Path, n_steps: int, precision: str, *, keeps_memory: bool = True
+) -> dict[str, float]:
     """Train as `hffkit train` does; return images a second and feeding's share of the time."""
-    keep_memory_of_tensors()
+    if keeps_memory:
+        keep_memory_of_tensors()
     recipe = paper_recipe(precision)
     corpus = Corpus(corpus_path)
     items = [(corpus, sample) for sample in corpus.samples()]
@@ -143,6 +147,7 @@ def paper_recipe(precision: str) -> TrainRecipe:
 WAYS: dict[str, Callable[[Path, Path, int], dict[str, float]]] = {
     "plain": lambda tree, _, n: plain(tree, n),
     "fp32": lambda _, corpus, n: ours(corpus, n, "fp32"),
+    "fp32-fresh-memory": lambda _, corpus, n: ours(corpus, n, "fp32", keeps_memory=False),
     "bf16": lambda _, corpus, n: ours(corpus, n, "bf16"),
 }
 
