@@ -10,6 +10,9 @@ from hypothesis import settings
 
 from hffkit.cli.main import main
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: more threads hinder each other
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 settings.register_profile("hffkit", deadline=None)
 settings.load_profile("hffkit")
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +41,6 @@ def finished(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("finished") / "run"
     subprocess.run(command(corpus, out, 8), check=True, capture_output=True)
     return out
-
-
-@pytest.fixture(autouse=True)
-def _same_threads() -> Iterator[None]:
-    n = torch.get_num_threads()
-    yield
-    torch.set_num_threads(n)
 
 
 def command(data: Path, out: Path, n_iterations: int) -> list[str]:
@@ -354,6 +347,7 @@ def test_a_training_that_is_killed_ends_as_one_that_is_not(
         subprocess.run(command(corpus, out, N_ITERATIONS), check=True, capture_output=True)
     assert result_of(out) == wanted
     assert sorted(path.name for path in out.iterdir()) == [
+        "groups.json",
         "metrics.jsonl",
         "run.json",
         "weights.safetensors",

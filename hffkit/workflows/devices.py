@@ -2,6 +2,8 @@
 
 import ctypes
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -41,6 +43,18 @@ def _named(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= n_cuda:
         raise ArgumentError(f"--device {name}: PyTorch sees {n_cuda} CUDA devices here.")
     return device
+
+
+@contextmanager
+def threads(n: int | None) -> Iterator[None]:
+    """Compute with `n` threads, if it is given, and afterwards with as many as before."""
+    before = torch.get_num_threads()
+    if n is not None:
+        torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def keep_memory_of_tensors() -> None:

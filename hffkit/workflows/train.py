@@ -23,7 +23,12 @@ from hffkit.training.order import Numbers, Order
 from hffkit.training.recipe import TrainRecipe, read_recipe, recipe_of
 from hffkit.training.trainer import SEEDS, Trainer
 from hffkit.workflows.corpora import joint_classes, open_corpora
-from hffkit.workflows.devices import device_named, keep_memory_of_tensors, versions_of_training
+from hffkit.workflows.devices import (
+    device_named,
+    keep_memory_of_tensors,
+    threads,
+    versions_of_training,
+)
 from hffkit.workflows.initial import initial_weights
 from hffkit.workflows.outputs import Items, Task, items_of, labels_of, outputs_of
 from hffkit.workflows.training import CHECKPOINT_FILE, Feeds, Session
@@ -55,9 +60,12 @@ def train(request: TrainRequest, out: Path | None) -> tuple[Path, Run]:
     """
     recipe = chosen_recipe(request)
     out = out or Path("runs") / recipe.network
+    with threads(request.threads):
+        return out, _train(request, recipe, out)
+
+
+def _train(request: TrainRequest, recipe: TrainRecipe, out: Path) -> Run:
     device = device_named(request.device)
-    if request.threads is not None:
-        torch.set_num_threads(request.threads)
     # All that can be refused is refused before anything is written.
     data = _data(request, recipe)
     spec = network_named(recipe.network).input
@@ -92,7 +100,7 @@ def train(request: TrainRequest, out: Path | None) -> tuple[Path, Run]:
         partial.publish()
     # Only now: without it a finished but unpublished training would be begun anew.
     (out / CHECKPOINT_FILE).unlink(missing_ok=True)
-    return out, run
+    return run
 
 
 def chosen_recipe(request: TrainRequest) -> TrainRecipe:
