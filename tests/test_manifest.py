@@ -24,6 +24,7 @@ from hffkit.manifest.samples import (
     read_json_lines,
     read_manifest,
     split_named,
+    with_index,
 )
 from hffkit.manifest.seeds import rank, rng_for
 
@@ -70,6 +71,13 @@ SAMPLES = st.builds(
 
 def test_manifest_line_is_exactly_these_bytes() -> None:
     assert SAMPLE.to_line().encode() == LINE.encode()
+
+
+@given(SAMPLES, TEXT | st.just('"index":null'))
+def test_an_index_is_put_into_a_line_as_into_a_sample(sample: Sample, cls: str) -> None:
+    sample = dataclasses.replace(sample, cls=cls)
+    line = dataclasses.replace(sample, index=None).to_line()
+    assert with_index(line, sample.index or 0) == sample.to_line()
 
 
 @given(st.lists(SAMPLES, max_size=2))

@@ -85,6 +85,11 @@ _SHA256_BYTES = 32
 _FIELDS = frozenset(field.name for field in dataclasses.fields(Sample))
 
 
+def with_index(line: str, index: int) -> str:
+    """Return a line that `to_line` wrote of a sample without index as it is with one."""
+    return line.replace('"index":null', f'"index":{index}', 1)  # first of its keys, in no text
+
+
 def json_line(row: dict[str, Any]) -> str:
     """Return `row` as one line of JSON in the only form that hffkit writes.
 

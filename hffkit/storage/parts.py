@@ -8,7 +8,7 @@ import json
 import mmap
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +17,7 @@ from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Box, Sample, json_line
 
 _BUFFER_BYTES = 1 << 20  # a few records in one write
+_SAMPLE = b',"sample":'
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,9 @@ class Record:
 
     sample: Sample
     value: bytes | memoryview | None
+    line: str | None = field(
+        default=None, compare=False
+    )  # what the sample's to_line gives, where it is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +91,8 @@ class PartWriter:
         if isinstance(event, Record):
             if event.value is None:
                 raise ValueError("a record without a value cannot be stored")
-            row = {"sample": event.sample.to_json(), "bytes": len(event.value)}
-            self._write(json_line(row).encode())
+            sample = event.sample.to_line().encode()
+            self._write(b'{"bytes":%d%s%s}\n' % (len(event.value), _SAMPLE, sample[:-1]))
             self._write(event.value)
         elif isinstance(event, Failure):
             self.n_unreadable += event.kind == "unreadable"
@@ -132,14 +136,16 @@ def read_part(path: Path, *, with_values: bool = True) -> Iterator[Event]:
         view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # closed by its last reader
     at = 0
     while end := view.find(b"\n", at) + 1:
-        row = json.loads(view[at:end])
+        text = view[at:end]
+        row = json.loads(text)
         at = end
         if "sample" in row:
             at += row["bytes"]
             if at > len(view):
                 raise cut_short
             value = memoryview(view)[end:at] if with_values else None
-            yield Record(Sample.from_json(row["sample"]), value)
+            line = text[text.index(_SAMPLE) + len(_SAMPLE) : -2].decode() + "\n"
+            yield Record(Sample.from_json(row["sample"]), value, line)
         elif "failure" in row:
             yield Failure(**row["failure"])
         elif "video" in row:

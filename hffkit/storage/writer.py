@@ -16,6 +16,7 @@ from hffkit.manifest.samples import (
     Sample,
     json_line,
     read_manifest,
+    with_index,
 )
 from hffkit.storage.corpus import (
     BOXES_FILE,
@@ -147,14 +148,16 @@ class CorpusWriter:
 
     def _put(self, record: Record) -> None:
         sample = record.sample
+        line = record.line or sample.to_line()
         if sample.index is None:
             sample = replace(sample, index=self._next_index)
+            line = with_index(line, self._next_index)
         if sample.index is None or sample.index > _MAX_INDEX or record.value is None:
             raise StorageError(f"{self._folder}: a corpus holds at most {_MAX_INDEX + 1} records.")
         self._last_key = sample.lmdb_key
         self._lmdb.put(self._last_key, record.value)
         self._waiting_bytes += len(record.value)
-        self._write(MANIFEST_FILE, sample.to_line())
+        self._write(MANIFEST_FILE, line)
         self._count(sample, self._last_key, record.value)
 
     def _count(self, sample: Sample, key: bytes, value: bytes | memoryview) -> None:
