@@ -442,7 +442,7 @@ def test_csv_has_one_line_a_sample_in_the_order_of_the_corpus(
     assert b"\r" not in text
     table = read_csv(out)
     assert list(table[0]) == [
-        "key", "label", "class", "score", "predicted", "p_GAN", "p_Glow", "p_camera",
+        "key", "group", "label", "class", "score", "predicted", "p_GAN", "p_Glow", "p_camera",
     ]  # fmt: skip
     lines = rows(corpus / "manifest.jsonl")
     assert [(row["key"], row["class"]) for row in table] == [

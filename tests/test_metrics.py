@@ -500,7 +500,7 @@ def test_csv_gives_back_every_number_and_key() -> None:
     )
     lines = list(csv_lines(scored))
     assert len(lines) == 3
-    assert lines[0] == 'key,label,class,score,predicted,"p_a,""b""",p_real\n'
+    assert lines[0] == 'key,group,label,class,score,predicted,"p_a,""b""",p_real\n'
     rows = list(csv.DictReader(io.StringIO("".join(lines), newline="")))
     assert [row["key"] for row in rows] == ["x,\ny", 'q"']
     assert [row["class"] for row in rows] == ["real", 'a,"b"']

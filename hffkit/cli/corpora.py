@@ -1,4 +1,4 @@
-"""`hffkit pack`, `inspect`, `verify` and `merge`: commands on finished corpora."""
+"""`hffkit pack`, `subset`, `inspect`, `verify` and `merge`: commands on finished corpora."""
 
 import sys
 from dataclasses import asdict
@@ -96,6 +96,21 @@ def verify(context: click.Context, corpora: tuple[str, ...], workers: int, as_js
             click.echo(f"{problem.corpus}: {problem.key}: {problem.reason}")
         click.echo(f"{len(problems)} problems" if problems else "all records are as they should be")
     context.exit(1 if problems else 0)
+
+
+@click.command()
+@_corpora
+@options.out()
+@click.option("--share", type=float, required=True, help="Of each class in each split, rounded up.")
+@options.seed
+@options.as_json
+def subset(corpora: tuple[str, ...], out: Path, as_json: bool, **arguments: Any) -> None:
+    """Keep a share of a corpus to try things out on, drawn by its samples' keys."""
+    from hffkit.workflows.subset import SubsetRequest
+    from hffkit.workflows.subset import subset as keep_share
+
+    about = keep_share(corpora, out, SubsetRequest(**arguments))
+    click.echo(options.json_text(about) if as_json else corpus_text(out, about))
 
 
 @click.command()

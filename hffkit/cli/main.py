@@ -5,9 +5,10 @@ from typing import Any
 import click
 
 from hffkit.cli.build import build
-from hffkit.cli.corpora import inspect, merge, pack, verify
+from hffkit.cli.corpora import inspect, merge, pack, subset, verify
 from hffkit.cli.degrade import degrade, mix
 from hffkit.cli.demo import demo
+from hffkit.cli.run import run
 from hffkit.cli.train import convert, evaluate, predict, train
 from hffkit.errors import ArgumentError, HffkitError
 from hffkit.manifest.samples import printable
@@ -40,7 +41,8 @@ def main() -> None:
 
 
 _COMMANDS = (
-    build, pack, degrade, mix, train, evaluate, predict, inspect, verify, merge, convert, demo,
+    build, pack, subset, degrade, mix, train, evaluate, predict, run, inspect, verify, merge,
+    convert, demo,
 )  # fmt: skip
 for _command in _COMMANDS:
     main.add_command(_command)

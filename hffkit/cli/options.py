@@ -109,6 +109,26 @@ def max_failures(command: F) -> F:
     )(command)
 
 
+def device(command: F) -> F:
+    """Add --device."""
+    return click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="auto|cpu|cuda|cuda:N",
+        help="Where networks run; auto takes CUDA where there is one.",
+    )(command)
+
+
+def threads(command: F) -> F:
+    """Add --threads."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        help="Of the CPU, in training; results differ between numbers.  [default: all cores]",
+    )(command)
+
+
 def as_json(command: F) -> F:
     """Add --json."""
     return click.option(

@@ -10,13 +10,6 @@ from hffkit.cli import options
 from hffkit.cli.tables import prediction_text, run_text
 from hffkit.manifest.samples import printable
 
-_device = click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|cuda|cuda:N",
-    help="Where the network runs; auto takes CUDA where there is one.",
-)
 _run = click.Path(path_type=Path)
 
 
@@ -67,7 +60,7 @@ _run = click.Path(path_type=Path)
 @click.option("--init", type=_run, help="Begin with the weights of a run or a .caffemodel.")
 @click.option("--out", type=_run, help="The run folder to write.  [default: runs/NETWORK]")
 @options.seed
-@_device
+@options.device
 @click.option(
     "--keep",
     type=click.Choice(["auto", "memory", "stream"]),
@@ -75,7 +68,7 @@ _run = click.Path(path_type=Path)
     show_default=True,
     help="Pictures in the device's memory, or read again each time; auto looks what fits.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Of the CPU.  [default: all cores]")
+@options.threads
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard's events too.")
 @click.option("--list", "lists", is_flag=True, help="Print the networks and the recipes.")
 @options.as_json
@@ -151,7 +144,7 @@ def train(
     help="Of the bootstrap over groups; 0 for no intervals.",
 )
 @options.seed
-@_device
+@options.device
 @options.as_json
 def evaluate(
     data: tuple[str, ...],
@@ -199,7 +192,7 @@ def evaluate(
     show_default=True,
     help="How often pictures are doubled to find faces: 1 finds them from 40 px, 0 from 80.",
 )
-@_device
+@options.device
 @options.as_json
 def predict(run: Path, paths: tuple[Path, ...], as_json: bool, **arguments: Any) -> None:
     """Judge pictures, videos and folders of them: find faces and score each.

@@ -107,18 +107,20 @@ def worst_mistakes(scored: Scored, n: int) -> Labels:
 def csv_lines(scored: Scored) -> Iterator[str]:
     """Yield a header, then one CSV line a sample, each with LF at its end.
 
-    Columns: key, label (id of the true class), class (its name), score (probability of fake),
-    predicted (id of the most probable class), and p_NAME, the probability of each class.
+    Columns: key, group, label (id of the true class), class (its name), score (probability of
+    fake), predicted (id of the most probable class), and p_NAME, the probability of each class.
     """
     names = scored.classes.names
-    yield _csv_line(["key", "label", "class", "score", "predicted", *(f"p_{n}" for n in names)])
+    heads = ["key", "group", "label", "class", "score", "predicted", *(f"p_{n}" for n in names)]
+    yield _csv_line(heads)
     columns = zip(
-        scored.keys, scored.labels, scored.scores, scored.predicted, scored.probabilities,
-        strict=True,
+        scored.keys, scored.groups, scored.labels, scored.scores, scored.predicted,
+        scored.probabilities, strict=True,
     )  # fmt: skip
-    for key, label, score, predicted, row in columns:
+    for key, group, label, score, predicted, row in columns:
         numbers = [f"{value:.9g}" for value in row]  # nine digits give every float32 back
-        yield _csv_line([key, str(label), names[label], f"{score:.9g}", str(predicted), *numbers])
+        cells = [key, group, str(label), names[label], f"{score:.9g}", str(predicted), *numbers]
+        yield _csv_line(cells)
 
 
 def _csv_line(cells: list[str]) -> str:

@@ -1,15 +1,14 @@
 """One self-contained HTML page about a run: no link leads out of it, so it can be mailed."""
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from hffkit.imaging import Image, encode_png
+from hffkit.reports.html import data_uri, html_of
 from hffkit.reports.sheet import Tile
 from hffkit.reports.table import Table
 
@@ -51,12 +50,6 @@ def render(page: Page) -> str:
 
     Text is escaped. What UTF-8 cannot hold, of undecodable file names, becomes escapes.
     """
-    from jinja2 import Environment, StrictUndefined  # late: 0.1 s that no other command needs
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = files("hffkit.reports").joinpath("page.html.j2").read_text("utf-8")
     sections = [
         {
             "data": section,
@@ -66,8 +59,7 @@ def render(page: Page) -> str:
         }
         for number, section in enumerate(page.sections, 1)
     ]
-    html = environment.from_string(source).render(page=page, sections=sections)
-    return html.encode("utf-8", "backslashreplace").decode("utf-8")
+    return html_of("page.html.j2", page=page, sections=sections)
 
 
 def _figures(section: Section) -> list[Mapping[str, str]]:
@@ -100,7 +92,7 @@ def _figures(section: Section) -> list[Mapping[str, str]]:
         alt = "ROC curve, linear and with a logarithmic axis; the table has its area."
         drawn.insert(1, ("ROC curve", caption, alt, plots.roc_plot(*section.roc)))
     return [
-        {"title": title, "caption": caption, "alt": alt, "source": _data_uri("svg+xml", picture)}
+        {"title": title, "caption": caption, "alt": alt, "source": data_uri("svg+xml", picture)}
         for title, caption, alt, picture in drawn
     ]
 
@@ -110,8 +102,4 @@ def _thumbnail(image: Image) -> str:
     scale = min(_THUMBNAIL / max(height, width), 1.0)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return _data_uri("png", encode_png(np.asarray(small, np.uint8)))
-
-
-def _data_uri(kind: str, encoded: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(encoded).decode('ascii')}"
+    return data_uri("png", encode_png(np.asarray(small, np.uint8)))

@@ -64,6 +64,31 @@ def confusion_plot(names: Sequence[str], counts: Counts) -> bytes:
         return _svg(figure)
 
 
+def heat_map(rows: Sequence[str], columns: Sequence[str], percent: Floats) -> bytes:
+    """Return a table of (R, C) percentages as colours and numbers; NaN stays empty."""
+    with _style():
+        figure, axes = _figure(2.2 + 0.68 * len(columns), 1.3 + 0.36 * len(rows))
+        axes.imshow(percent, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+        for (row, column), share in np.ndenumerate(percent):
+            if np.isfinite(share):
+                colour = "white" if share > 55 else "black"
+                axes.text(
+                    column, row, f"{share:.1f}", ha="center", va="center", color=colour, fontsize=8
+                )
+        axes.set_xticks(
+            range(len(columns)),
+            [_short(name) for name in columns],
+            rotation=35,
+            ha="right",
+            rotation_mode="anchor",
+            parse_math=False,
+        )
+        axes.set_yticks(range(len(rows)), [_short(name) for name in rows], parse_math=False)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        return _svg(figure)
+
+
 def roc_plot(fpr: Floats, tpr: Floats) -> bytes:
     """Return a ROC curve twice: linear, and with a logarithmic FPR from 0.01 %, in steps."""
     left = 1e-4

@@ -1,0 +1,95 @@
+"""`hffkit run`: a recipe of steps, from one file and one command."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hffkit.cli import options
+
+
+@click.command()
+@click.argument("recipe", required=False, metavar="RECIPE")
+@click.option(
+    "--data",
+    multiple=True,
+    type=options.Pair(),
+    metavar="NAME=PATH",
+    help="Where something lies that the recipe wants. Repeatable.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The folder of everything that is made. Recipes that share one share their steps.  "
+    "[default: runs/RECIPE]",
+)
+@click.option(
+    "--scale",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="That share of each corpus and of each training's iterations: a small rehearsal.",
+)
+@click.option("--only", metavar="STEP", help="Do this step and what it needs.")
+@click.option("--dry-run", is_flag=True, help="Print the plan, what is done and an estimate.")
+@options.workers
+@options.device
+@options.threads
+@click.option("--list", "lists", is_flag=True, help="Print the recipes that come with hffkit.")
+@options.as_json
+def run(
+    recipe: str | None,
+    data: tuple[tuple[str, str], ...],
+    out: Path | None,
+    scale: float,
+    only: str | None,
+    dry_run: bool,
+    lists: bool,
+    as_json: bool,
+    **how: Any,
+) -> None:
+    """Do the steps of a recipe that are not done yet, and print its table.
+
+    RECIPE is a TOML file, or the name of one that comes with hffkit, such as mini-x. A finished
+    step is kept as long as neither it nor what it reads changes; an interrupted one goes on.
+    """
+    from hffkit.pipeline.plan import Planned, plan_of
+    from hffkit.pipeline.recipe import known_text, read_recipe
+    from hffkit.pipeline.results import write_results
+    from hffkit.pipeline.runner import forecast, forecast_text, run_plan
+    from hffkit.pipeline.table import results_of
+    from hffkit.pipeline.verbs import How
+
+    if lists:
+        click.echo(known_text())
+        return
+    if recipe is None:
+        raise click.UsageError("Name a recipe: a TOML file, or one of --list.")
+    read = read_recipe(recipe)
+    out = out or Path("runs") / read.name
+    plan = plan_of(read, {name: Path(path) for name, path in data}, out, scale=scale)
+    if only is not None:
+        plan = plan.only(only)
+    if dry_run:
+        found = forecast(plan, out)
+        rows = [each.to_json() for each in found]
+        click.echo(options.json_text(rows) if as_json else forecast_text(found))
+        return
+
+    def tell(number: int, planned: Planned) -> None:
+        click.echo(f"[{number + 1}/{len(plan.steps)}] {planned.step.name}", err=True)
+
+    spread = How(how["workers"], how["device"], how["threads"])
+    run_plan(plan, out, spread, tell)
+    if only is not None or read.table is None:
+        paths = {planned.step.name: str(planned.out) for planned in plan.steps}
+        click.echo(
+            options.json_text(paths)
+            if as_json
+            else "\n".join(f"{name}: {path}" for name, path in paths.items())
+        )
+        return
+    results = results_of(plan)
+    written = write_results(results, out)
+    click.echo(options.json_text(results.to_json()) if as_json else results.to_markdown())
+    click.echo(" ".join(map(str, written)), err=True)

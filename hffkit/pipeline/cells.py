@@ -1,0 +1,80 @@
+"""Cells of a table: shares of right answers, and how sure they are."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hffkit.manifest.seeds import rng_for
+
+_N_RESAMPLES = 1000
+_PERCENTILES = (2.5, 97.5)
+Floats = npt.NDArray[np.float64]
+Place = tuple[str, str]
+"""Row and column."""
+Answer = Mapping[str, str]
+"""A line of what an eval step wrote of its samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """A cell by group: how many samples, and how many of them right for each seed."""
+
+    totals: Mapping[str, int]
+    right: Mapping[str, Floats]  # (seeds,)
+
+
+class Grid:
+    """Cells and resamples of them, all drawn alike: differences are between the same pictures."""
+
+    def __init__(self, sums: Mapping[Place, Sums], title: str) -> None:
+        self.places = {place: number for number, place in enumerate(sums)}
+        groups = sorted({group for each in sums.values() for group in each.totals})
+        numbers = {group: number for number, group in enumerate(groups)}
+        n_seeds = {len(next(iter(each.right.values()))) for each in sums.values()}
+        self._totals = np.zeros((len(sums), len(groups)))
+        self._right = np.zeros((max(n_seeds), len(sums), len(groups)))
+        for row, each in enumerate(sums.values()):
+            for group, total in each.totals.items():
+                self._totals[row, numbers[group]] = total
+                self._right[:, row, numbers[group]] = each.right[group]
+        rng = rng_for(0, "table", title)
+        n = len(groups)
+        drawn = (np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(_N_RESAMPLES))
+        mean = self._right.mean(0)
+        with np.errstate(invalid="ignore"):
+            self.resamples: Floats = np.array(
+                [100 * (mean @ counts) / (self._totals @ counts) for counts in drawn]
+            )  # (R, cells)
+        self.by_seed: Floats = 100 * self._right.sum(2) / self._totals.sum(1)  # (seeds, cells)
+        if n < 2:
+            self.resamples[:] = np.nan
+
+    def values(self, weights: Mapping[Place, float]) -> tuple[Floats, Floats]:
+        """Return a weighted sum of cells: for each seed, and for each resample."""
+        numbers = [self.places[place] for place in weights]
+        factors = np.array(list(weights.values()))
+        return self.by_seed[:, numbers] @ factors, self.resamples[:, numbers] @ factors
+
+
+def interval(resamples: Floats) -> tuple[float, float]:
+    """Return the 95 % percentile interval; NaN where no resample has a value."""
+    known = resamples[np.isfinite(resamples)]
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.percentile(known, _PERCENTILES).tolist()
+    return low, high
+
+
+def sums_of(tables: Sequence[Sequence[Answer]], is_right: Callable[[Answer], bool]) -> Sums:
+    """Return the sums of one cell, whose tables are of the same samples with several seeds."""
+    totals: dict[str, int] = {}
+    right: dict[str, Floats] = {}
+    for row in tables[0]:
+        totals[row["group"]] = totals.get(row["group"], 0) + 1
+    for number, rows in enumerate(tables):
+        for row in rows:
+            counts = right.setdefault(row["group"], np.zeros(len(tables)))
+            counts[number] += is_right(row)
+    return Sums(totals, right)

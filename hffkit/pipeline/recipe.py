@@ -1,0 +1,237 @@
+"""Recipe files: what is given, the steps, and the table that comes of them.
+
+A step whose name holds {x} is one step for each of the values called x; in its arguments {x}
+stands for the value. A recipe that `extends` another one says only what is different.
+"""
+
+import csv
+import io
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from hffkit.errors import RecipeError, UnknownNameError
+from hffkit.pipeline.spec import (
+    Claim,
+    TableSpec,
+    Values,
+    check_claims,
+    check_keys,
+    check_table,
+    chosen_of,
+    claim_of,
+    known_places,
+    places_in,
+    put,
+    table_of,
+    table_spec,
+    text_of,
+    values_of,
+)
+from hffkit.pipeline.verbs import VERBS, Verb
+
+_KEYS = ("title", "about", "extends", "paper", "data", "values", "steps", "table", "claims")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do."""
+
+    name: str
+    verb: str  # a name of VERBS
+    arguments: Mapping[str, Any]  # as the file has them, with the values put in
+
+    @property
+    def does(self) -> Verb:
+        """What the verb means."""
+        return VERBS[self.verb]
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The names of the steps and data that it reads."""
+        found: list[str] = []
+        for argument in self.does.inputs:
+            value = self.arguments.get(argument, ())
+            found += value if isinstance(value, list | tuple) else [value]
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A recipe file, read and checked."""
+
+    name: str
+    title: str
+    about: str
+    data: Mapping[str, str]  # what must be given, and what it is
+    values: Values
+    steps: tuple[Step, ...]  # each behind those that it needs
+    table: TableSpec | None
+    claims: tuple[Claim, ...]
+    paper: Mapping[tuple[str, str], float]  # the published figures, per cent, by row and column
+
+    def step(self, name: str) -> Step:
+        """Return the step called `name`."""
+        for step in self.steps:
+            if step.name == name:
+                return step
+        raise UnknownNameError("step", name, [step.name for step in self.steps])
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that come with hffkit."""
+    return sorted(_stem(file.name) for file in _shipped().iterdir() if file.name.endswith(".toml"))
+
+
+def known_text() -> str:
+    """Return the recipes that come with hffkit, and what each makes, as aligned text."""
+    rows = [(name, read_recipe(name).title) for name in recipe_names()]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {title}" for name, title in rows)
+
+
+def read_recipe(name: str) -> Recipe:
+    """Return the recipe of a file, or the shipped one of that name.
+
+    Raises
+    ------
+    RecipeError
+        If it cannot be read, or something in it is unknown, missing, impossible or circular.
+    """
+    if Path(name).suffix == ".toml":
+        rows = _merged(Path(name), ())
+    elif name in recipe_names():
+        with resources.as_file(_shipped() / f"{name}.toml") as path:
+            rows = _merged(path, ())
+    else:
+        raise UnknownNameError("recipe", name, recipe_names())
+    return recipe_of(rows, name)
+
+
+def _shipped() -> Any:
+    return resources.files("hffkit.recipes") / "tables"
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(".toml")
+
+
+def _merged(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    try:
+        rows = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read: {error}") from None
+    base = rows.pop("extends", None)
+    if base is None:
+        return rows
+    if not isinstance(base, str):
+        raise RecipeError(f"{path}: extends must name a file beside it, got {base!r}.")
+    other = path.parent / base
+    if other.resolve() in above:
+        raise RecipeError(f"{path}: extends itself by way of {base}.")
+    return _over(_merged(other, (*above, path.resolve())), rows)
+
+
+def _over(base: dict[str, Any], rows: dict[str, Any]) -> dict[str, Any]:
+    """Return `base` with `rows` over it, table by table; `values` are taken whole."""
+    merged = dict(base)
+    for key, value in rows.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _over(base[key], value) if both else value
+    return merged
+
+
+def recipe_of(rows: Mapping[str, Any], where: str) -> Recipe:
+    """Return the recipe of a parsed file; see `read_recipe` for the errors."""
+    check_keys(rows, _KEYS, where)
+    steps_of = table_of(rows, "steps", where)
+    if not steps_of:
+        raise RecipeError(f"{where}: no [steps.NAME]: there is nothing to do.")
+    data = {
+        name: text_of(value, "about", f"{where}: data.{name}")
+        for name, value in table_of(rows, "data", where).items()
+    }
+    values = {
+        name: values_of(value, f"{where}: values.{name}")
+        for name, value in table_of(rows, "values", where).items()
+    }
+    steps: dict[str, Step] = {}
+    for template, body in steps_of.items():
+        for step in _steps(template, body, values, f"{where}: steps.{template}"):
+            if step.name in steps or step.name in data:
+                raise RecipeError(f"{where}: two things are called {step.name!r}.")
+            steps[step.name] = step
+    table = table_spec(rows.get("table"), values, f"{where}: table")
+    claims = tuple(claim_of(row, f"{where}: claims") for row in rows.get("claims", ()))
+    verbs = {name: step.verb for name, step in steps.items()}
+    if table is not None:
+        check_table(table, values, verbs, f"{where}: table")
+    check_claims(claims, table, values, f"{where}: claims")
+    read = {name for step in steps.values() for name in step.needs}
+    return Recipe(
+        name=_stem(Path(where).name),
+        title=text_of(rows, "title", where),
+        about=str(rows.get("about", "")).strip(),
+        data={name: about for name, about in data.items() if name in read},
+        values=values,
+        steps=_sorted(steps, data, where),
+        table=table,
+        claims=claims,
+        paper=_paper(rows.get("paper"), where),
+    )
+
+
+def _steps(template: str, body: Any, values: Values, where: str) -> Iterator[Step]:
+    if not isinstance(body, dict) or "do" not in body:
+        raise RecipeError(f"{where}: do is missing: one of {', '.join(VERBS)}.")
+    verb = body["do"]
+    if verb not in VERBS:
+        raise RecipeError(f"{where}: {UnknownNameError('verb', str(verb), VERBS)}")
+    arguments = {name: value for name, value in body.items() if name != "do"}
+    places = known_places(template, values, where)
+    for stray in set(places_in(repr(arguments))) - set(places):
+        raise RecipeError(f"{where}: {{{stray}}} is not in the step's name.")
+    for chosen in chosen_of(places, values):
+        yield Step(str(put(template, chosen)), verb, put(arguments, chosen))
+
+
+def _sorted(steps: Mapping[str, Step], data: Mapping[str, str], where: str) -> tuple[Step, ...]:
+    """Return the steps behind what they need, otherwise in the order of the file."""
+    for step in steps.values():
+        for name in step.needs:
+            if name not in steps and name not in data:
+                unknown = UnknownNameError("step or data", str(name), [*data, *steps])
+                raise RecipeError(f"{where}: steps.{step.name}: {unknown}")
+    graph = {name: [n for n in step.needs if n in steps] for name, step in steps.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        circle = " <- ".join(error.args[1])
+        raise RecipeError(f"{where}: steps wait for each other: {circle}.") from None
+    order: dict[str, Step] = {}
+
+    def visit(name: str) -> None:
+        for needed in graph[name]:
+            visit(needed)
+        order.setdefault(name, steps[name])
+
+    for name in steps:
+        visit(name)
+    return tuple(order.values())
+
+
+def _paper(name: Any, where: str) -> dict[tuple[str, str], float]:
+    """Return the figures of a file of manifests/paper; none where no file is named."""
+    if not name:
+        return {}
+    file = resources.files("hffkit.manifests") / "paper" / f"{name}.csv"
+    try:
+        text = file.read_text("utf-8")
+    except OSError:
+        raise RecipeError(f"{where}: paper: there is no manifests/paper/{name}.csv.") from None
+    rows = csv.DictReader(io.StringIO(text))
+    return {(row["row"], row["column"]): float(row["percent"]) for row in rows if row["percent"]}

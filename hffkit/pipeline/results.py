@@ -1,0 +1,204 @@
+"""What came of a recipe: a table, claims and facts, as text."""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hffkit.pipeline.cells import Place
+from hffkit.reports.results_page import HeatMap, ResultsPage, render_results
+from hffkit.reports.table import Table
+from hffkit.storage.partial import write_bytes_durably
+
+LEGEND = (
+    "Per cent: mean over seeds [95 % interval over groups of test pictures] (paper's figure, "
+    "difference in points)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Percentages: the mean over seeds with its 95 % interval, each seed's, and the paper's."""
+
+    value: float
+    low: float
+    high: float
+    seeds: tuple[float, ...]
+    paper: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the cell as JSON values; a bound that is not defined is null."""
+        bounds = {
+            name: None if math.isnan(bound) else bound
+            for name, bound in (("low", self.low), ("high", self.high))
+        }
+        return {"measured": self.value, **bounds, "seeds": self.seeds, "paper": self.paper}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the cells say of a claim: the mean difference, in points, with its 95 % interval."""
+
+    text: str
+    difference: float
+    low: float
+    high: float
+    differences: tuple[tuple[Place, Place, float], ...]
+
+    @property
+    def says(self) -> str:
+        """Whether the claim holds here."""
+        if self.low > 0:
+            return "holds here"
+        return "does not hold here" if self.high < 0 else "is not decided here"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the verdict as JSON values."""
+        return {
+            "claim": self.text,
+            "says": self.says,
+            "difference": self.difference,
+            "low": self.low,
+            "high": self.high,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """A recipe's table, and where it is from."""
+
+    title: str
+    about: str
+    corner: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: Mapping[Place, Cell]
+    verdicts: tuple[Verdict, ...]
+    facts: tuple[tuple[str, str], ...]
+
+    def to_table(self) -> Table:
+        """Return the table as text: measured [interval] (paper, difference)."""
+        rows = tuple(
+            (row, *(_cell_text(self.cells.get((row, column))) for column in self.columns))
+            for row in self.rows
+        )
+        return Table((self.corner, *self.columns), rows)
+
+    def claims_table(self) -> Table:
+        """Return the claims and what the cells say of them."""
+        rows = tuple(
+            (v.text, f"{v.difference:+.2f} [{v.low:+.2f}, {v.high:+.2f}]", v.says)
+            for v in self.verdicts
+        )
+        return Table(("Claim", "Mean difference, points", "Verdict"), rows)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "title": self.title,
+            "cells": [
+                {"row": row, "column": column, **cell.to_json()}
+                for (row, column), cell in self.cells.items()
+            ],
+            "claims": [verdict.to_json() for verdict in self.verdicts],
+            "facts": dict(self.facts),
+        }
+
+    def to_markdown(self) -> str:
+        """Return everything as Markdown."""
+        parts = [f"# {self.title}", self.about, self.to_table().to_markdown(), LEGEND]
+        if self.verdicts:
+            parts.append(self.claims_table().to_markdown())
+        parts.append("\n".join(f"- {name}: `{value}`" for name, value in self.facts))
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+    def to_csv(self) -> str:
+        """Return a line for each cell."""
+        text = io.StringIO()
+        lines = csv.writer(text, lineterminator="\n")
+        lines.writerow(["row", "column", "measured", "low", "high", "seeds", "paper", "difference"])
+        for row in self.rows:
+            for column in self.columns:
+                cell = self.cells.get((row, column))
+                if cell is not None:
+                    lines.writerow([row, column, *_csv_cells(cell)])
+        return text.getvalue()
+
+
+def _cell_text(cell: Cell | None) -> str:
+    if cell is None:
+        return ""
+    text = f"{cell.value:.2f}"
+    if not math.isnan(cell.low):
+        text += f" [{cell.low:.1f}, {cell.high:.1f}]"
+    if cell.paper is not None:
+        text += f" ({cell.paper:.2f}, {cell.value - cell.paper:+.2f})"
+    return text
+
+
+def _csv_cells(cell: Cell) -> Iterator[str]:
+    yield f"{cell.value:.4f}"
+    yield from ("" if math.isnan(bound) else f"{bound:.4f}" for bound in (cell.low, cell.high))
+    yield ";".join(f"{value:.4f}" for value in cell.seeds)
+    yield "" if cell.paper is None else f"{cell.paper:g}"
+    yield "" if cell.paper is None else f"{cell.value - cell.paper:+.4f}"
+
+
+def page_of(results: Results) -> ResultsPage:
+    """Return the page of a table: heat maps of what was measured and of the paper's figures."""
+    maps = [_heat_map(results, "Measured", "Per cent, mean over seeds.", lambda cell: cell.value)]
+    if any(cell.paper is not None for cell in results.cells.values()):
+        maps.append(_heat_map(results, "The paper's", "Per cent, published.", lambda c: c.paper))
+    details = tuple(
+        (
+            verdict.text,
+            Table(
+                ("Cell", "against", "difference"),
+                tuple(_compared(*row) for row in verdict.differences),
+            ),
+        )
+        for verdict in results.verdicts
+    )
+    return ResultsPage(
+        title=results.title,
+        about=tuple(text for text in results.about.split("\n\n") if text),
+        table=results.to_table(),
+        legend=LEGEND,
+        claims=results.claims_table(),
+        details=details,
+        heat_maps=tuple(maps),
+        facts=results.facts,
+    )
+
+
+def _compared(better: Place, worse: Place, difference: float) -> tuple[str, str, str]:
+    return " / ".join(better), " / ".join(worse), f"{difference:+.2f}"
+
+
+def _heat_map(
+    results: Results, title: str, caption: str, figure: Callable[[Cell], float | None]
+) -> HeatMap:
+    percent = np.full((len(results.rows), len(results.columns)), np.nan)
+    for i, row in enumerate(results.rows):
+        for j, column in enumerate(results.columns):
+            cell = results.cells.get((row, column))
+            value = None if cell is None else figure(cell)
+            percent[i, j] = np.nan if value is None else value
+    return HeatMap(title, caption, results.rows, results.columns, percent)
+
+
+def write_results(results: Results, out: Path) -> list[Path]:
+    """Write table.md, table.csv and table.html, each whole; return their paths."""
+    texts = {
+        "table.md": results.to_markdown(),
+        "table.csv": results.to_csv(),
+        "table.html": render_results(page_of(results)),
+    }
+    for name, text in texts.items():
+        write_bytes_durably(out / name, text.encode("utf-8", "backslashreplace"))
+    return [out / name for name in texts]

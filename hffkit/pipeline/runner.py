@@ -1,0 +1,186 @@
+"""Running a plan: step after step, nothing twice, and how long each took."""
+
+import fcntl
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from hffkit.errors import HffkitError, StorageError
+from hffkit.pipeline.plan import Plan, Planned
+from hffkit.pipeline.verbs import How
+from hffkit.storage.corpus import Corpus
+from hffkit.storage.partial import write_durably
+from hffkit.workflows.corpora import open_corpora
+from hffkit.workflows.train import chosen_recipe
+
+TIMES_FILE = "times.json"
+# Seconds for each picture on two cores of a server (docs/performance.md), where nothing is known.
+_SECONDS = {
+    "build": 0.02, "pack": 0.0003, "degrade": 0.0004, "mix": 0.0002, "subset": 0.0002,
+    "train": 0.01, "eval": 0.005,
+}  # fmt: skip
+
+Tell = Callable[[int, Planned], None]
+
+
+class StepError(HffkitError):
+    """A step that failed; what was finished before it is kept."""
+
+
+def run_plan(plan: Plan, out: Path, how: How, tell: Tell = lambda *_: None) -> None:
+    """Do every step that has no output yet, in order.
+
+    Run again after any interruption it goes on: finished steps are kept, the one that was under
+    way goes on as its own command would.
+
+    Parameters
+    ----------
+    plan : Plan
+    out : Path
+        The folder of the plan's outputs.
+    how : How
+        How work is spread.
+    tell : callable, optional
+        Called with the number of a step, from 0, and the step, before it begins.
+
+    Raises
+    ------
+    StepError
+        If a step fails, with its reason.
+    """
+    with _alone_in(out):
+        (out / "steps").mkdir(exist_ok=True)
+        for number, planned in enumerate(plan.steps):
+            if planned.is_done:
+                continue
+            tell(number, planned)
+            request, src = planned.bound()
+            begin = time.monotonic()
+            try:
+                planned.step.does.run(request, src, planned.out, how)
+            except HffkitError as error:
+                raise StepError(f"step {planned.step.name!r}: {error}") from error
+            _note_time(out, planned, time.monotonic() - begin)
+
+
+@contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with (out / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+    except BlockingIOError:
+        raise StorageError(f"{out}: another hffkit is at work there.") from None
+    except OSError as error:
+        raise StorageError(f"{out}: cannot be written: {error.strerror}.") from None
+
+
+def read_times(out: Path) -> dict[str, Any]:
+    """Return what is known of finished steps' times, by identity."""
+    try:
+        rows = json.loads((out / TIMES_FILE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return rows if isinstance(rows, dict) else {}
+
+
+def _note_time(out: Path, planned: Planned, seconds: float) -> None:
+    row = {
+        "step": planned.step.name,
+        "verb": planned.step.verb,
+        "seconds": round(seconds, 3),
+        "pictures": _pictures(planned, {}),
+    }
+    rows = {**read_times(out), planned.identity: row}
+    write_durably(out / TIMES_FILE, json.dumps(rows, indent=1, sort_keys=True) + "\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a step will be: done, begun or to do, and for how long."""
+
+    planned: Planned
+    state: str
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the forecast as JSON values."""
+        return {
+            "step": self.planned.step.name,
+            "verb": self.planned.step.verb,
+            "identity": self.planned.identity,
+            "out": str(self.planned.out),
+            "state": self.state,
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def forecast_text(found: Sequence[Forecast]) -> str:
+    """Return forecasts as aligned text, and their sum."""
+    width = max(len(each.planned.step.name) for each in found)
+    lines = [
+        f"{each.state:<5}  {each.planned.step.name:<{width}}  {_duration(each):>8}  "
+        f"{each.planned.out}"
+        for each in found
+    ]
+    todo = [each for each in found if each.state != "done"]
+    total = sum(each.seconds for each in todo) / 3600
+    return "\n".join(
+        [*lines, f"{len(todo)} of {len(found)} steps to do, about {total:.2g} hours; a guess."]
+    )
+
+
+def _duration(each: Forecast) -> str:
+    return "" if each.state == "done" else f"{each.seconds:,.0f} s"
+
+
+def forecast(plan: Plan, out: Path) -> list[Forecast]:
+    """Return what is done of a plan and how long the rest takes: by earlier steps, or a guess."""
+    rates: dict[str, list[float]] = {}
+    for row in read_times(out).values():
+        if row["pictures"]:
+            rates.setdefault(row["verb"], []).append(row["seconds"] / row["pictures"])
+    pictures: dict[Path, float] = {}
+    found = []
+    for planned in plan.steps:
+        n = _pictures(planned, pictures)
+        pictures[planned.out] = n
+        verb = planned.step.verb
+        rate = median(rates[verb]) if verb in rates else _SECONDS[verb]
+        state = "done" if planned.is_done else "begun" if planned.is_begun else "to do"
+        found.append(Forecast(planned, state, 0.0 if planned.is_done else rate * n))
+    return found
+
+
+def _pictures(planned: Planned, known: Mapping[Path, float]) -> float:
+    """Return how many pictures a step works on, about."""
+    step = planned.step
+    if step.verb == "build":
+        return 0.0
+    if step.verb == "train":
+        recipe = chosen_recipe(planned.bound()[0])
+        return float(recipe.max_iterations * recipe.batch_size)
+    argument = "data" if step.verb == "eval" else "src"
+    named = step.arguments[argument]
+    names = named if isinstance(named, list | tuple) else [named]
+    total = sum(_size(planned.paths[name], known) for name in names)
+    return total * float(step.arguments.get("share", 0.2 if step.verb == "eval" else 1))
+
+
+def _size(path: Path, known: Mapping[Path, float]) -> float:
+    if path in known:
+        return known[path]
+    try:
+        return float(sum(corpus.n_samples for corpus in _corpora(path)))
+    except HffkitError:
+        return 0.0
+
+
+def _corpora(path: Path) -> list[Corpus]:
+    return open_corpora([str(path)])

@@ -1,0 +1,191 @@
+"""What a recipe says of its table: its cells, averages and claims; and {x} put in for values."""
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hffkit.errors import RecipeError, UnknownNameError
+
+_TABLE_KEYS = ("cell", "rows", "columns", "kind", "reference", "averages")
+_CLAIM_KEYS = ("text", "better", "worse")
+_PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
+Values = Mapping[str, Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class TableSpec:
+    """The table that a recipe prints."""
+
+    cell: str  # the name of the eval step behind a cell, with placeholders
+    rows: str  # the values that the rows are
+    columns: str | None  # likewise; None: the columns are figures of one step
+    kind: str  # accuracy, ablation or confusion
+    reference: str | None  # the row that an ablation compares with
+    averages: Mapping[str, Mapping[str, Sequence[str]]]  # "rows" or "columns": name: of which
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """That some cells are better than others, one by one."""
+
+    text: str
+    better: tuple[tuple[str, str], ...]  # (row, column)
+    worse: tuple[tuple[str, str], ...]
+
+
+def known_places(template: str, values: Values, where: str) -> list[str]:
+    """Return the x of each {x}; RecipeError if the recipe has no values of that name."""
+    places = places_in(template)
+    for place in places:
+        if place not in values:
+            raise RecipeError(f"{where}: {UnknownNameError('value', place, values)}")
+    return places
+
+
+def places_in(text: str) -> list[str]:
+    """Return the x of each {x} in a text, once."""
+    return list(dict.fromkeys(_PLACE.findall(text)))
+
+
+def chosen_of(places: Sequence[str], values: Values) -> Iterator[dict[str, Any]]:
+    """Yield every combination of the values at some places, the last one quickest."""
+    for row in itertools.product(*(values[place] for place in places)):
+        yield dict(zip(places, row, strict=True))
+
+
+def put(value: Any, chosen: Mapping[str, Any]) -> Any:
+    """Return `value` with each {x} replaced; a text that is one {x} becomes the value itself."""
+    if isinstance(value, list):
+        return [put(each, chosen) for each in value]
+    if isinstance(value, dict):
+        return {name: put(each, chosen) for name, each in value.items()}
+    if not isinstance(value, str):
+        return value
+    whole = _PLACE.fullmatch(value)
+    if whole and whole[1] in chosen:
+        return chosen[whole[1]]
+    return _PLACE.sub(lambda match: str(chosen.get(match[1], match[0])), value)
+
+
+def table_spec(row: Any, values: Values, where: str) -> TableSpec | None:
+    """Return the table of a recipe file, if there is one; RecipeError if it makes no sense."""
+    if row is None:
+        return None
+    if not isinstance(row, dict):
+        raise RecipeError(f"{where} must be a table.")
+    check_keys(row, _TABLE_KEYS, where)
+    spec = TableSpec(
+        cell=text_of(row, "cell", where),
+        rows=str(row.get("rows", "")),
+        columns=row.get("columns"),
+        kind=row.get("kind", "accuracy"),
+        reference=row.get("reference"),
+        averages=row.get("averages", {}),
+    )
+    wanted = {
+        "accuracy": ("rows", "columns"), "ablation": ("rows", "reference"), "confusion": ()
+    }  # fmt: skip
+    if spec.kind not in wanted:
+        raise RecipeError(f"{where}: {UnknownNameError('kind', str(spec.kind), wanted)}")
+    for name in wanted[spec.kind]:
+        if not row.get(name):
+            raise RecipeError(f"{where}: {name} is missing.")
+    places = known_places(spec.cell, values, where)
+    for axis in (spec.rows, spec.columns):
+        if axis and axis not in places:
+            raise RecipeError(f"{where}: cell must hold {{{axis}}}.")
+    return spec
+
+
+def check_table(spec: TableSpec, values: Values, verbs: Mapping[str, str], where: str) -> None:
+    """Raise RecipeError unless every cell is an eval step and every average of cells.
+
+    `verbs` are those of all steps, by their names.
+    """
+    for chosen in chosen_of(places_in(spec.cell), values):
+        name = str(put(spec.cell, chosen))
+        if name not in verbs:
+            raise RecipeError(f"{where}: {UnknownNameError('step', name, verbs)}")
+        if verbs[name] != "eval":
+            raise RecipeError(f"{where}: {name!r} is no eval step.")
+    axes = {"rows": spec.rows, "columns": spec.columns}
+    for axis, averages in spec.averages.items():
+        lists = list(averages.values()) if isinstance(averages, dict) else [averages]
+        if axis not in axes or not all(isinstance(of, list) and of for of in lists):
+            raise RecipeError(
+                f"{where}: averages must be lists of rows or columns, got {averages}."
+            )
+        _check_labels([str(name) for of in lists for name in of], axes[axis], values, where)
+    if spec.kind == "ablation":
+        _check_labels([str(spec.reference)], spec.rows, values, where)
+
+
+def check_claims(
+    claims: Sequence[Claim], spec: TableSpec | None, values: Values, where: str
+) -> None:
+    """Raise RecipeError unless claims are of cells that the table has."""
+    if claims and (spec is None or spec.kind != "accuracy"):
+        raise RecipeError(f"{where} need a table of accuracies.")
+    axes = (spec.rows, spec.columns) if spec else (None, None)
+    for claim in claims:
+        cells = (*claim.better, *claim.worse)
+        for labels, axis in zip(zip(*cells, strict=True), axes, strict=True):
+            _check_labels(labels, axis, values, where)
+
+
+def _check_labels(names: Sequence[str], axis: str | None, values: Values, where: str) -> None:
+    known = [str(value) for value in values.get(axis or "", ())]
+    for name in names:
+        if name not in known:
+            raise RecipeError(f"{where}: {UnknownNameError('row or column', name, known)}")
+
+
+def claim_of(row: Any, where: str) -> Claim:
+    """Return a claim of a recipe file; RecipeError if it is not whole."""
+    if not isinstance(row, dict):
+        raise RecipeError(f"{where} must be tables.")
+    check_keys(row, _CLAIM_KEYS, where)
+    better, worse = _pairs(row, "better", where), _pairs(row, "worse", where)
+    if len(better) != len(worse) or not better:
+        raise RecipeError(f"{where}: better and worse must be as many cells, each to each.")
+    return Claim(text_of(row, "text", where), better, worse)
+
+
+def _pairs(row: Mapping[str, Any], name: str, where: str) -> tuple[tuple[str, str], ...]:
+    cells = row.get(name)
+    if not isinstance(cells, list) or not all(isinstance(c, list) and len(c) == 2 for c in cells):
+        raise RecipeError(f"{where}: {name} must be a list of [row, column], got {cells!r}.")
+    return tuple((str(cell[0]), str(cell[1])) for cell in cells)
+
+
+def check_keys(row: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    """Raise RecipeError if a table of a recipe file has an unknown key."""
+    for key in row:
+        if key not in known:
+            raise RecipeError(f"{where}: {UnknownNameError('key', key, known)}")
+
+
+def table_of(rows: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
+    """Return a table of a recipe file, by default an empty one."""
+    found = rows.get(name, {})
+    if not isinstance(found, dict):
+        raise RecipeError(f"{where}: {name} must be a table.")
+    return found
+
+
+def text_of(row: Any, name: str, where: str) -> str:
+    """Return a text of a table, which must not be empty."""
+    value = row.get(name) if isinstance(row, dict) else None
+    if not isinstance(value, str) or not value:
+        raise RecipeError(f"{where}: {name} is missing: it must be text.")
+    return value
+
+
+def values_of(value: Any, where: str) -> list[Any]:
+    """Return a list of values, all different, of which {x} is each in turn."""
+    is_good = isinstance(value, list) and value and len(set(map(str, value))) == len(value)
+    if not is_good or not all(isinstance(each, str | int | float) for each in value):
+        raise RecipeError(f"{where} must be a list of different texts or numbers, got {value!r}.")
+    return list(value)

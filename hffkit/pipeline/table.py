@@ -1,0 +1,160 @@
+"""Making the table of a recipe out of what its eval steps wrote."""
+
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hffkit.errors import RecipeError, StorageError
+from hffkit.pipeline.cells import Answer, Grid, Place, Sums, interval, sums_of
+from hffkit.pipeline.plan import Plan
+from hffkit.pipeline.results import Cell, Results, Verdict
+from hffkit.pipeline.spec import Claim, TableSpec, chosen_of, places_in, put
+from hffkit.pipeline.verbs import SAMPLES_FILE
+
+
+def results_of(plan: Plan) -> Results:
+    """Return the table of a plan all of whose steps are done.
+
+    Raises
+    ------
+    RecipeError
+        If the recipe has no table.
+    """
+    recipe = plan.recipe
+    if recipe.table is None:
+        raise RecipeError(f"{recipe.name} prints no table.")
+    maker = {"accuracy": _accuracy, "ablation": _ablation, "confusion": _confusion}
+    rows, columns, cells, grid = maker[recipe.table.kind](plan, recipe.table, recipe.paper)
+    return Results(
+        title=recipe.title,
+        about=recipe.about,
+        corner="true / called" if recipe.table.kind == "confusion" else recipe.table.rows,
+        rows=rows,
+        columns=columns,
+        cells=cells,
+        verdicts=tuple(_verdict(claim, grid) for claim in recipe.claims),
+        facts=tuple(_facts(plan)),
+    )
+
+
+def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
+    yield "recipe", plan.recipe.name
+    for name, values in plan.recipe.values.items():
+        yield f"values {name}", ", ".join(map(str, values))
+    for name, digest in plan.data.items():
+        yield f"data {name}", digest
+    for planned in plan.steps:
+        if planned.step.verb != "eval":
+            yield f"{planned.step.verb} {planned.step.name}", planned.identity
+
+
+Made = tuple[tuple[str, ...], tuple[str, ...], Mapping[Place, Cell], Grid]
+
+
+def _accuracy(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made:
+    values = plan.recipe.values
+    rows = tuple(map(str, values[spec.rows]))
+    columns = tuple(map(str, values[str(spec.columns)]))
+    sums = {
+        (str(row), str(column)): _sums(
+            plan, _evals(plan, spec, {spec.rows: row, str(spec.columns): column})
+        )
+        for row in values[spec.rows]
+        for column in values[str(spec.columns)]
+    }
+    grid = Grid(sums, plan.recipe.title)
+    weights: dict[Place, Mapping[Place, float]] = {place: {place: 1.0} for place in sums}
+    more_columns = spec.averages.get("columns", {})
+    more_rows = spec.averages.get("rows", {})
+    for name, of in more_columns.items():
+        weights |= {(row, name): {(row, str(c)): 1 / len(of) for c in of} for row in rows}
+    for name, of in more_rows.items():
+        weights |= {(name, c): {(str(row), c): 1 / len(of) for row in of} for c in columns}
+    cells = {place: _cell(grid, each, paper.get(place)) for place, each in weights.items()}
+    return (*rows, *more_rows), (*columns, *more_columns), cells, grid
+
+
+def _cell(grid: Grid, weights: Mapping[Place, float], paper: float | None) -> Cell:
+    by_seed, resamples = grid.values(weights)
+    low, high = interval(resamples)
+    return Cell(float(by_seed.mean()), low, high, tuple(by_seed.tolist()), paper)
+
+
+def _ablation(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made:
+    """Return accuracy and relative error reduction by the reference row, (E - E_ref) / E."""
+    rows = tuple(map(str, plan.recipe.values[spec.rows]))
+    accuracy, reduction = "accuracy", "relative error reduction"
+    sums = {
+        (str(row), accuracy): _sums(plan, _evals(plan, spec, {spec.rows: row}))
+        for row in plan.recipe.values[spec.rows]
+    }
+    grid = Grid(sums, plan.recipe.title)
+    reference = (str(spec.reference), accuracy)
+    cells = {place: _cell(grid, {place: 1.0}, paper.get(place)) for place in sums}
+    best_seeds, best = grid.values({reference: 1.0})
+    for row in rows:
+        if row == spec.reference:
+            continue
+        seeds, resamples = grid.values({(row, accuracy): 1.0})
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value = 100 * (best_seeds.mean() - seeds.mean()) / (100 - seeds.mean())
+            low, high = interval(100 * (best - resamples) / (100 - resamples))
+        cells[row, reduction] = Cell(float(value), low, high, (), paper.get((row, reduction)))
+    return rows, (accuracy, reduction), cells, grid
+
+
+def _confusion(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made:
+    """Return how many per cent of a true class were called what, by the mean over seeds."""
+    names = _evals(plan, spec, {})
+    tables = [_samples(plan, name) for name in names]
+    ids = {row["label"]: row["class"] for row in tables[0]}
+    classes = [ids[label] for label in sorted(ids, key=int)]
+    sums = {
+        (true, called): sums_of(
+            [[row for row in rows if row["class"] == true] for rows in tables], _calls(label)
+        )
+        for true in classes
+        for label, called in ids.items()
+    }
+    grid = Grid(sums, plan.recipe.title)
+    cells = {place: _cell(grid, {place: 1.0}, paper.get(place)) for place in sums}
+    return tuple(classes), tuple(classes), cells, grid
+
+
+def _calls(label: str) -> Callable[[Answer], bool]:
+    return lambda row: row["predicted"] == label
+
+
+def _evals(plan: Plan, spec: TableSpec, fixed: Mapping[str, Any]) -> list[str]:
+    """Return the names of the eval steps behind a cell: one for each seed, say."""
+    template = put(spec.cell, fixed)
+    return [str(put(template, each)) for each in chosen_of(places_in(template), plan.recipe.values)]
+
+
+def _sums(plan: Plan, names: Sequence[str]) -> Sums:
+    return sums_of(
+        [_samples(plan, name) for name in names], lambda row: row["label"] == row["predicted"]
+    )
+
+
+def _samples(plan: Plan, name: str) -> list[dict[str, str]]:
+    path = plan.step(name).out / SAMPLES_FILE
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror}.") from None
+
+
+def _verdict(claim: Claim, grid: Grid) -> Verdict:
+    pairs = list(zip(claim.better, claim.worse, strict=True))
+    found, resamples = [], []
+    for better, worse in pairs:
+        (a, many_a), (b, many_b) = grid.values({better: 1.0}), grid.values({worse: 1.0})
+        found.append(float(a.mean() - b.mean()))
+        resamples.append(many_a - many_b)
+    low, high = interval(np.mean(resamples, axis=0))
+    differences = tuple((a, b, d) for (a, b), d in zip(pairs, found, strict=True))
+    return Verdict(claim.text, float(np.mean(found)), low, high, differences)

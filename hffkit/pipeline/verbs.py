@@ -1,0 +1,187 @@
+"""What a step can do: the workflows of the command line, with its names and defaults."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from hffkit.errors import HffkitError, RecipeError, UnknownNameError
+from hffkit.pipeline.arguments import typed
+from hffkit.storage.partial import Partial, write_bytes_durably
+from hffkit.storage.record import check_size
+from hffkit.workflows.build import BuildRequest, build, prepare
+from hffkit.workflows.degrade import DegradeRequest, degrade, treatment_of
+from hffkit.workflows.evaluate import EvalRequest, measure
+from hffkit.workflows.mix import PROPORTIONS, MixRequest, mix
+from hffkit.workflows.pack import PackRequest, pack
+from hffkit.workflows.subset import SubsetRequest, check_share, subset
+from hffkit.workflows.train import TrainRequest, chosen_recipe, train
+
+SAMPLES_FILE = "samples.csv"
+EVALUATION_FILE = "evaluation.json"
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How work is spread: nothing that a recipe says, for results should not depend on it."""
+
+    n_workers: int
+    device: str = "auto"
+    threads: int | None = None
+
+
+Run = Callable[[Any, Sequence[str], Path, How], object]
+Check = Callable[[Any], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One thing that a step can do.
+
+    `inputs` are the arguments that name steps or data. `src` is what the command line takes
+    without an option: where the request has no such field, it is handed to `run` beside it.
+    """
+
+    request: type[Any]
+    inputs: tuple[str, ...]
+    check: Check  # refuses what the request cannot mean, with nothing but it at hand
+    run: Run
+    suffix: str = ""  # of what it writes
+    renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)  # argument to field
+    withheld: tuple[str, ...] = ()  # fields that are the runner's to fill
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the type of every argument that a recipe may give."""
+        hints = get_type_hints(self.request)
+        back = {field: name for name, field in self.renamed.items()}
+        known = {
+            back.get(field.name, field.name): hints[field.name]
+            for field in dataclasses.fields(self.request)
+            if field.name not in self.withheld
+        }
+        return {"src": tuple[str, ...], **known} if "src" in self.inputs else known
+
+    def bind(self, values: Mapping[str, Any], where: str) -> tuple[Any, tuple[str, ...]]:
+        """Return the request of some arguments, and `src` where that is no part of it.
+
+        Raises
+        ------
+        RecipeError
+            If an argument is unknown, missing or of the wrong kind; `where` is named.
+        """
+        kinds = self.arguments()
+        for name in values:
+            if name not in kinds:
+                raise RecipeError(f"{where}: {UnknownNameError('argument', name, kinds)}")
+        found = {name: typed(v, kinds[name], f"{where}.{name}") for name, v in values.items()}
+        has_src = any(field.name == "src" for field in dataclasses.fields(self.request))
+        if "src" in self.inputs and not found.get("src"):
+            raise RecipeError(f"{where}: src is missing: name what it reads.")
+        src = () if has_src else found.pop("src", ())
+        try:
+            return self.request(**{self.renamed.get(k, k): v for k, v in found.items()}), src
+        except TypeError:
+            given = {self.renamed.get(name, name) for name in found}
+            missing = [f.name for f in _required(self.request) if f.name not in given]
+            raise RecipeError(f"{where}: {', '.join(missing)} is missing.") from None
+
+
+def _required(request: type[Any]) -> list[Any]:
+    return [
+        field for field in dataclasses.fields(request)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]  # fmt: skip
+
+
+def _check_mix(request: MixRequest) -> None:
+    if request.proportion not in PROPORTIONS:
+        raise UnknownNameError("proportion", request.proportion, PROPORTIONS)
+
+
+def _check_build(request: BuildRequest) -> None:
+    if request.src.exists():  # else the data are not given yet
+        prepare(request)
+
+
+def _evaluate(request: EvalRequest, _: Sequence[str], out: Path, how: How) -> None:
+    """Write the folder `out`: evaluation.json, and a line a sample."""
+    result = measure(replace(request, device=how.device))
+    about = result.to_json()
+    with Partial(out, {"verb": "eval"}, product="evaluation") as partial:
+        partial.product.mkdir(exist_ok=True)
+        result.write_csv(partial.product / SAMPLES_FILE)
+        text = json.dumps(about, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+        data = text.encode("utf-8", "backslashreplace")
+        write_bytes_durably(partial.product / EVALUATION_FILE, data)
+        partial.publish()
+
+
+def _check_eval(request: EvalRequest) -> None:
+    if len(request.runs) != 1 or len(request.data) != 1:
+        raise HffkitError("a step measures one run on one corpus: make it one step for each.")
+
+
+VERBS: Mapping[str, Verb] = {
+    "build": Verb(
+        BuildRequest,
+        ("src",),
+        _check_build,
+        lambda request, _, out, how: build(prepare(request), out, n_workers=how.n_workers),
+        ".lmdb",
+        {
+            "class": "folders",
+            "quality": "qualities",
+            "method": "methods",
+            "list": "list_file",
+        },
+    ),
+    "pack": Verb(
+        PackRequest,
+        ("src",),
+        lambda request: check_size(request.size),
+        lambda request, src, out, how: pack(src, out, request, n_workers=how.n_workers),
+        ".lmdb",
+    ),
+    "degrade": Verb(
+        DegradeRequest,
+        ("src",),
+        lambda request: treatment_of(request, None),
+        lambda request, src, out, how: degrade(src, out, request, n_workers=how.n_workers),
+        ".lmdb",
+        {"op": "ops", "split": "splits", "class": "classes"},
+    ),
+    "mix": Verb(
+        MixRequest,
+        ("src",),
+        _check_mix,
+        lambda request, src, out, _: mix(src, out, request),
+        ".lmdb",
+    ),
+    "subset": Verb(
+        SubsetRequest,
+        ("src",),
+        lambda request: check_share(request.share),
+        lambda request, src, out, _: subset(src, out, request),
+        ".lmdb",
+    ),
+    "train": Verb(
+        TrainRequest,
+        ("data", "init"),
+        chosen_recipe,
+        lambda request, _, out, how: train(
+            replace(request, device=how.device, threads=how.threads), out
+        ),
+        renamed={"set": "overrides"},
+        withheld=("device", "threads", "keep", "tensorboard"),
+    ),
+    "eval": Verb(
+        EvalRequest,
+        ("runs", "data", "against"),
+        _check_eval,
+        _evaluate,
+        renamed={"resamples": "n_resamples"},
+        withheld=("device",),
+    ),
+}
