@@ -1,5 +1,7 @@
 """`hffkit run`: a recipe of steps, from one file and one command."""
 
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,25 +73,30 @@ def run(
     if only is not None:
         plan = plan.only(only)
     if dry_run:
-        found = forecast(plan, out)
-        rows = [each.to_json() for each in found]
-        click.echo(options.json_text(rows) if as_json else forecast_text(found))
+        ahead = forecast(plan, out)
+        rows = [each.to_json() for each in ahead]
+        click.echo(options.json_text(rows) if as_json else forecast_text(ahead))
         return
 
     def tell(number: int, planned: Planned) -> None:
         click.echo(f"[{number + 1}/{len(plan.steps)}] {planned.step.name}", err=True)
 
-    spread = How(how["workers"], how["device"], how["threads"])
-    run_plan(plan, out, spread, tell)
+    run_plan(plan, out, How(how["workers"], how["device"], how["threads"]), tell)
     if only is not None or read.table is None:
         paths = {planned.step.name: str(planned.out) for planned in plan.steps}
-        click.echo(
-            options.json_text(paths)
-            if as_json
-            else "\n".join(f"{name}: {path}" for name, path in paths.items())
-        )
-        return
-    results = results_of(plan)
-    written = write_results(results, out)
-    click.echo(options.json_text(results.to_json()) if as_json else results.to_markdown())
-    click.echo(" ".join(map(str, written)), err=True)
+        text = "\n".join(f"{name}: {path}" for name, path in paths.items())
+        found: Any = paths
+    else:
+        results = results_of(plan)
+        written = write_results(results, out)
+        click.echo(" ".join(map(str, written)), err=True)
+        found, text = results.to_json(), results.to_markdown()
+    click.echo(options.json_text(found) if as_json else text)
+    _report_unreadable(plan.unreadable)
+
+
+def _report_unreadable(counts: Mapping[str, int]) -> None:
+    for name, n in counts.items():
+        click.echo(f"{name}: {n} inputs could not be read; its failures.jsonl says why.", err=True)
+    if counts:
+        sys.exit(options.UNREADABLE)

@@ -16,7 +16,7 @@ from typing import Any
 
 from hffkit.errors import ArgumentError, CorpusError, HffkitError, RecipeError, UnknownNameError
 from hffkit.pipeline.recipe import Recipe, Step
-from hffkit.storage.corpus import CORPUS_FILE
+from hffkit.storage.corpus import CORPUS_FILE, Corpus
 from hffkit.storage.partial import partial_path
 from hffkit.workflows.corpora import open_corpora
 from hffkit.workflows.subset import smallest
@@ -49,6 +49,13 @@ class Planned:
         """Whether it was interrupted."""
         return partial_path(self.out).exists()
 
+    @property
+    def n_unreadable(self) -> int:
+        """How many inputs of a finished corpus could not be read."""
+        if not (self.out / CORPUS_FILE).exists():
+            return 0
+        return int(Corpus(self.out).json["failures"].get("unreadable", 0))
+
     def bound(self) -> tuple[Any, tuple[str, ...]]:
         """Return the request of its workflow, and `src`; see `Verb.bind`."""
         return _bound(self.step, {name: str(path) for name, path in self.paths.items()})
@@ -66,6 +73,11 @@ class Plan:
         """Return the step called `name`."""
         wanted = self.recipe.step(name)
         return next(planned for planned in self.steps if planned.step is wanted)
+
+    @property
+    def unreadable(self) -> dict[str, int]:
+        """How many inputs could not be read, by the names of the steps that said so."""
+        return {p.step.name: p.n_unreadable for p in self.steps if p.n_unreadable}
 
     def only(self, name: str) -> "Plan":
         """Return the plan that does one step, and before it what it needs."""

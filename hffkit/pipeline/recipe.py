@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from hffkit.pipeline.spec import (
 )
 from hffkit.pipeline.verbs import VERBS, Verb
 
+_DEEPEST = 20  # recipes that extend each other
 _KEYS = ("title", "about", "extends", "paper", "data", "values", "steps", "table", "claims")
 
 
@@ -102,17 +104,10 @@ def read_recipe(name: str) -> Recipe:
     RecipeError
         If it cannot be read, or something in it is unknown, missing, impossible or circular.
     """
-    if Path(name).suffix == ".toml":
-        rows = _merged(Path(name), ())
-    elif name in recipe_names():
-        with resources.as_file(_shipped() / f"{name}.toml") as path:
-            rows = _merged(path, ())
-    else:
-        raise UnknownNameError("recipe", name, recipe_names())
-    return recipe_of(rows, name)
+    return recipe_of(_merged(_file(name, Path()), ()), name)
 
 
-def _shipped() -> Any:
+def _shipped() -> Traversable:
     return resources.files("hffkit.recipes") / "tables"
 
 
@@ -120,7 +115,16 @@ def _stem(name: str) -> str:
     return name.removesuffix(".toml")
 
 
-def _merged(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+def _file(name: str, folder: Path) -> Traversable:
+    """Return the file of a recipe: one in `folder` if the name ends so, else one of ours."""
+    if Path(name).suffix == ".toml":
+        return folder / name
+    if name not in recipe_names():
+        raise UnknownNameError("recipe", name, recipe_names())
+    return _shipped() / f"{name}.toml"
+
+
+def _merged(path: Traversable, above: tuple[str, ...]) -> dict[str, Any]:
     try:
         rows = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -129,11 +133,11 @@ def _merged(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if base is None:
         return rows
     if not isinstance(base, str):
-        raise RecipeError(f"{path}: extends must name a file beside it, got {base!r}.")
-    other = path.parent / base
-    if other.resolve() in above:
-        raise RecipeError(f"{path}: extends itself by way of {base}.")
-    return _over(_merged(other, (*above, path.resolve())), rows)
+        raise RecipeError(f"{path}: extends must name a recipe, got {base!r}.")
+    if str(path) in above or len(above) > _DEEPEST:
+        raise RecipeError(f"{path}: extends itself.")
+    other = _file(base, Path(str(path)).parent)
+    return _over(_merged(other, (*above, str(path))), rows)
 
 
 def _over(base: dict[str, Any], rows: dict[str, Any]) -> dict[str, Any]:
@@ -165,6 +169,7 @@ def recipe_of(rows: Mapping[str, Any], where: str) -> Recipe:
             if step.name in steps or step.name in data:
                 raise RecipeError(f"{where}: two things are called {step.name!r}.")
             steps[step.name] = step
+    _check_needs(steps, data, where)
     table = table_spec(rows.get("table"), values, f"{where}: table")
     claims = tuple(claim_of(row, f"{where}: claims") for row in rows.get("claims", ()))
     verbs = {name: step.verb for name, step in steps.items()}
@@ -178,7 +183,7 @@ def recipe_of(rows: Mapping[str, Any], where: str) -> Recipe:
         about=str(rows.get("about", "")).strip(),
         data={name: about for name, about in data.items() if name in read},
         values=values,
-        steps=_sorted(steps, data, where),
+        steps=_sorted(steps, where),
         table=table,
         claims=claims,
         paper=_paper(rows.get("paper"), where),
@@ -199,13 +204,16 @@ def _steps(template: str, body: Any, values: Values, where: str) -> Iterator[Ste
         yield Step(str(put(template, chosen)), verb, put(arguments, chosen))
 
 
-def _sorted(steps: Mapping[str, Step], data: Mapping[str, str], where: str) -> tuple[Step, ...]:
-    """Return the steps behind what they need, otherwise in the order of the file."""
+def _check_needs(steps: Mapping[str, Step], data: Mapping[str, str], where: str) -> None:
     for step in steps.values():
         for name in step.needs:
             if name not in steps and name not in data:
                 unknown = UnknownNameError("step or data", str(name), [*data, *steps])
                 raise RecipeError(f"{where}: steps.{step.name}: {unknown}")
+
+
+def _sorted(steps: Mapping[str, Step], where: str) -> tuple[Step, ...]:
+    """Return the steps behind what they need, otherwise in the order of the file."""
     graph = {name: [n for n in step.needs if n in steps] for name, step in steps.items()}
     try:
         TopologicalSorter(graph).prepare()
@@ -215,9 +223,11 @@ def _sorted(steps: Mapping[str, Step], data: Mapping[str, str], where: str) -> t
     order: dict[str, Step] = {}
 
     def visit(name: str) -> None:
+        if name in order:
+            return
         for needed in graph[name]:
             visit(needed)
-        order.setdefault(name, steps[name])
+        order[name] = steps[name]
 
     for name in steps:
         visit(name)

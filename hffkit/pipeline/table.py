@@ -45,6 +45,8 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
         yield f"values {name}", ", ".join(map(str, values))
     for name, digest in plan.data.items():
         yield f"data {name}", digest
+    for name, n in plan.unreadable.items():
+        yield f"unreadable inputs of {name}", str(n)
     for planned in plan.steps:
         if planned.step.verb != "eval":
             yield f"{planned.step.verb} {planned.step.name}", planned.identity
