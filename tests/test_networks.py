@@ -131,6 +131,13 @@ def trained(name: str, size: int = 64) -> tuple[nn.Module, Tensor]:
         ("xception", 2, 299, 20_811_050, 0),
         ("xception", 5, 299, 20_817_197, 0),
         ("xception", 8, 128, 20_823_344, 0),
+        ("resnet18", 2, 224, 11_177_538, 0),
+        ("resnet18", 1000, 224, 11_689_512, 0),
+        ("vgg11-bn", 2, 224, 128_780_034, 0),
+        ("densenet121", 2, 224, 6_955_906, 0),
+        ("densenet121", 1000, 224, 7_978_856, 0),
+        ("efficientnet-b0", 2, 224, 4_010_110, 0),
+        ("efficientnet-b0", 1000, 224, 5_288_548, 0),
     ],
 )
 def test_networks_have_as_many_parameters_as_published(
@@ -664,7 +671,7 @@ def test_logits_depend_on_neither_memory_format_nor_the_rest_of_the_batch(name: 
 @pytest.mark.parametrize("name", list(NETWORKS))
 def test_every_activation_is_a_module_of_its_own_and_not_in_place(name: str) -> None:
     net = build(name, 2, 64)
-    kinds = (nn.ReLU, nn.LeakyReLU, nn.Tanh)
+    kinds = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.SiLU, nn.Sigmoid)
     activations = [module for module in net.modules() if isinstance(module, kinds)]
     calls = dict.fromkeys(activations, 0)
     for module in activations:
@@ -686,6 +693,10 @@ def test_every_activation_is_a_module_of_its_own_and_not_in_place(name: str) -> 
         ("constrained-conv-model-base", 32),
         ("mislnet", 35),
         ("xception", 7),
+        ("vgg11-bn", 32),
+        ("densenet121", 32),
+        ("resnet18", 1),
+        ("efficientnet-b0", 1),
         ("meso4", 1),
         ("handcrafted-res", 1),
     ],
@@ -734,6 +745,10 @@ def test_each_network_is_fed_as_its_original() -> None:
         "mesoinception4": (InputSpec("RGB", 0, 1), 256),
         "handcrafted-res": (InputSpec("RGB", 0, 255), 128),
         "xception": (InputSpec("RGB", -1, 1), 299),
+        "resnet18": (InputSpec("BGR", 0, 1), 224),
+        "vgg11-bn": (InputSpec("BGR", 0, 1), 224),
+        "densenet121": (InputSpec("BGR", 0, 1), 224),
+        "efficientnet-b0": (InputSpec("BGR", 0, 1), 224),
     }
     for name, spec in NETWORKS.items():
         assert (spec.input, spec.size) == own.get(name, (InputSpec("BGR", 0, 255), 128)), name

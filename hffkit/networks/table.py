@@ -10,15 +10,21 @@ from hffkit.errors import ArgumentError, UnknownNameError
 from hffkit.networks import residual
 from hffkit.networks.amten import AmtenNet, ModelBase
 from hffkit.networks.caffe import average_pool
+from hffkit.networks.densenet import DenseNet121
+from hffkit.networks.efficientnet import EfficientNetB0
 from hffkit.networks.handcrafted import HandCraftedRes
 from hffkit.networks.meso import Meso4, MesoInception4
 from hffkit.networks.mislnet import MislNet
-from hffkit.networks.spec import BGR_255, RGB_SIGNED, RGB_UNIT, InputSpec, NetworkSpec
+from hffkit.networks.resnet import ResNet18
+from hffkit.networks.spec import BGR_255, BGR_UNIT, RGB_SIGNED, RGB_UNIT, InputSpec, NetworkSpec
+from hffkit.networks.vgg import Vgg11Bn
 from hffkit.networks.xception import Xception
 
 RGB_255 = InputSpec("RGB", 0, 255)
 
 _GUO = "Guo et al., arXiv 2005.04945"
+# Of minsuksung's study of facial parts, which reads its pictures as BGR and scales them to 0..1.
+_PARTS = "facial parts study: BGR, not normalised"
 _MESO = "Afchar et al., arXiv 1809.00888; DariusAf/MesoNet classifiers.py"
 
 
@@ -69,6 +75,16 @@ NETWORKS: Mapping[str, NetworkSpec] = {
     ),
     "xception": NetworkSpec(
         Xception, RGB_SIGNED, 299, "Chollet, arXiv 1610.02357; ondyari/FaceForensics network"
+    ),
+    "resnet18": NetworkSpec(ResNet18, BGR_UNIT, 224, f"He et al., arXiv 1512.03385; {_PARTS}"),
+    "vgg11-bn": NetworkSpec(
+        Vgg11Bn, BGR_UNIT, 224, f"Simonyan and Zisserman, arXiv 1409.1556; {_PARTS}"
+    ),
+    "densenet121": NetworkSpec(
+        DenseNet121, BGR_UNIT, 224, f"Huang et al., arXiv 1608.06993; {_PARTS}"
+    ),
+    "efficientnet-b0": NetworkSpec(
+        EfficientNetB0, BGR_UNIT, 224, f"Tan and Le, arXiv 1905.11946; {_PARTS}"
     ),
 }
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 from hffkit.errors import RecipeError
 from hffkit.networks.caffe import BatchNorm
 from hffkit.networks.constraint import project
+from hffkit.networks.efficientnet import StochasticDepth
 from hffkit.networks.spec import InputSpec
 from hffkit.training.feed import prepare
 from hffkit.training.recipe import TrainRecipe
@@ -50,7 +51,7 @@ class Trainer:
         self._seed = seed
         self._rate = torch.tensor(recipe.rate(0), device=device)
         self._solver = solver_of(recipe, self.net, self._rate)
-        self._is_random = any(isinstance(layer, nn.Dropout) for layer in net.modules())
+        self._is_random = any(isinstance(m, nn.Dropout | StochasticDepth) for m in net.modules())
         self._norms = [layer for layer in net.modules() if isinstance(layer, BatchNorm)]
         for norm in self._norms:
             norm.fraction = recipe.statistics_fraction

@@ -1,0 +1,134 @@
+"""EfficientNet-B0 (arXiv 1905.11946), its layers named as torchvision names them."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+# Of each stage: expansion, kernel, stride, maps, blocks (Table 1 of the paper).
+_STAGES = (
+    (1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3),
+    (6, 5, 1, 112, 3), (6, 5, 2, 192, 4), (6, 3, 1, 320, 1),
+)  # fmt: skip
+_FIRST, _LAST = 32, 1280  # maps
+_DROPOUT = 0.2
+_DROP_PATH = 0.2  # of the deepest block; rising evenly towards it
+
+
+class StochasticDepth(nn.Module):
+    """In training, leaves out a block for some pictures of a batch (arXiv 1603.09382)."""
+
+    def __init__(self, p: float) -> None:
+        """Build; `p` is the chance of each picture."""
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x, in training zero for some pictures and larger for the others."""
+        if not self.training or self.p == 0:
+            return x
+        kept = torch.rand(len(x), 1, 1, 1, dtype=x.dtype, device=x.device) >= self.p
+        return x * kept / (1 - self.p)
+
+
+class SqueezeExcitation(nn.Module):
+    """Each map times what a small network makes of all maps' means (arXiv 1709.01507)."""
+
+    def __init__(self, channels: int, squeezed: int) -> None:
+        """Build for `channels` maps and `squeezed` hidden units."""
+        super().__init__()
+        self.fc1 = nn.Conv2d(channels, squeezed, 1)
+        self.activation = nn.SiLU()
+        self.fc2 = nn.Conv2d(squeezed, channels, 1)
+        self.scale_activation = nn.Sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the maps, scaled."""
+        scale = self.fc2(self.activation(self.fc1(x.mean((2, 3), keepdim=True))))
+        y: Tensor = self.scale_activation(scale) * x
+        return y
+
+
+class MBConv(nn.Module):
+    """Expand, convolve each map alone, squeeze and excite, project; beside a short way."""
+
+    def __init__(
+        self, channels: int, maps: int, *, expansion: int, kernel: int, stride: int, drop: float
+    ) -> None:
+        """Build from `channels` to `maps` maps; there is a short way where both fit."""
+        super().__init__()
+        wide = channels * expansion
+        layers: list[nn.Module] = [] if expansion == 1 else [_layer(channels, wide, 1)]
+        layers += [
+            _layer(wide, wide, kernel, stride, groups=wide),
+            SqueezeExcitation(wide, max(1, channels // 4)),
+            _layer(wide, maps, 1, is_linear=True),
+        ]
+        self.block = nn.Sequential(*layers)
+        self.stochastic_depth = StochasticDepth(drop)
+        self._has_short_way = stride == 1 and channels == maps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, maps, H, W)."""
+        y: Tensor = self.block(x)
+        return x + self.stochastic_depth(y) if self._has_short_way else y
+
+
+class EfficientNetB0(nn.Module):
+    """EfficientNet-B0 with `n_classes` outputs, for images of any size; its own have 224.
+
+    Takes images (B, 3, S, S) float32; returns logits (B, n_classes).
+    """
+
+    def __init__(self, n_classes: int, size: int) -> None:  # noqa: ARG002  (any size will do)
+        """Build; weights are drawn as torchvision draws them."""
+        super().__init__()
+        n_blocks = sum(stage[-1] for stage in _STAGES)
+        layers: list[nn.Module] = [_layer(3, _FIRST, 3, 2)]
+        channels, done = _FIRST, 0
+        for expansion, kernel, stride, maps, n in _STAGES:
+            blocks = []
+            for number in range(n):
+                drop = _DROP_PATH * (done + number) / n_blocks
+                blocks.append(
+                    MBConv(
+                        channels,
+                        maps,
+                        expansion=expansion,
+                        kernel=kernel,
+                        stride=stride if number == 0 else 1,
+                        drop=drop,
+                    )
+                )
+                channels = maps
+            layers.append(nn.Sequential(*blocks))
+            done += n
+        layers.append(_layer(channels, _LAST, 1))
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Sequential(nn.Dropout(_DROPOUT), nn.Linear(_LAST, n_classes))
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out")
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+            elif isinstance(layer, nn.Linear):
+                bound = 1 / math.sqrt(layer.out_features)
+                nn.init.uniform_(layer.weight, -bound, bound)
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits (B, n_classes) of images (B, 3, S, S)."""
+        logits: Tensor = self.classifier(self.features(images).mean((2, 3)))
+        return logits
+
+
+def _layer(
+    channels: int, maps: int, kernel: int, stride: int = 1, *, groups: int = 1,
+    is_linear: bool = False,
+) -> nn.Sequential:  # fmt: skip
+    """Return a convolution that keeps or divides the size, normalisation and, mostly, SiLU."""
+    layers: list[nn.Module] = [
+        nn.Conv2d(channels, maps, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(maps),
+    ]
+    return nn.Sequential(*layers) if is_linear else nn.Sequential(*layers, nn.SiLU())
