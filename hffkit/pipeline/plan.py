@@ -114,12 +114,12 @@ def plan_of(recipe: Recipe, data: Mapping[str, Path], out: Path, *, scale: float
             raise ArgumentError(f"{recipe.name} needs --data {name}=PATH: {about}")
     digests = {name: _digest_of(path) for name, path in data.items()}
     if scale != 1:
+        plan_of(recipe, data, out)  # what is wrong with it is wrong at any scale
         recipe = scaled(recipe, data, scale)
     known: dict[str, tuple[str, Path]] = {n: (digests[n], path) for n, path in data.items()}
     steps = []
     for step in recipe.steps:
-        planned = _planned(step, known, out)
-        _check(planned, recipe.name)
+        planned = _checked(step, known, out, recipe.where)
         known[step.name] = (planned.identity, planned.out)
         steps.append(planned)
     return Plan(recipe, digests, tuple(steps))
@@ -170,14 +170,17 @@ def _bound(step: Step, inputs: Mapping[str, str]) -> tuple[Any, tuple[str, ...]]
     return verb.bind(arguments, f"steps.{step.name}")
 
 
-def _check(planned: Planned, where: str) -> None:
+def _checked(step: Step, known: Mapping[str, tuple[str, Path]], out: Path, where: str) -> Planned:
+    """Return a step planned, whose workflow would take its arguments."""
     try:
-        request, _ = planned.bound()
-        planned.step.does.check(request)
+        planned = _planned(step, known, out)
+        step.does.check(planned.bound()[0])
     except RecipeError as error:
-        raise RecipeError(f"{where}: {error}") from None
+        about = "" if f"steps.{step.name}" in str(error) else f"steps.{step.name}: "
+        raise RecipeError(f"{where}: {about}{error}") from None
     except HffkitError as error:
-        raise RecipeError(f"{where}: steps.{planned.step.name}: {error}") from None
+        raise RecipeError(f"{where}: steps.{step.name}: {error}") from None
+    return planned
 
 
 def _digest_of(path: Path) -> str:
@@ -195,7 +198,7 @@ def _digest_of(path: Path) -> str:
 
 
 def _files(root: Path) -> Iterator[str]:
-    for folder, _, names in os.walk(root):
+    for folder, _, names in os.walk(root, followlinks=True):
         for name in names:
             path = Path(folder, name)
             about = path.stat()

@@ -67,6 +67,7 @@ class Recipe:
     """A recipe file, read and checked."""
 
     name: str
+    where: str  # the file, or the name of a shipped one
     title: str
     about: str
     data: Mapping[str, str]  # what must be given, and what it is
@@ -179,6 +180,7 @@ def recipe_of(rows: Mapping[str, Any], where: str) -> Recipe:
     read = {name for step in steps.values() for name in step.needs}
     return Recipe(
         name=_stem(Path(where).name),
+        where=where,
         title=text_of(rows, "title", where),
         about=str(rows.get("about", "")).strip(),
         data={name: about for name, about in data.items() if name in read},
