@@ -31,10 +31,11 @@ from hffkit.storage.corpus import Corpus
 REAL, FAKES = "real-celeba-stargan128", ("fake-stargan128", "fake-dcgan128")
 _MESO = ("--recipe", "meso4-native", "--set", "size=128", "--max-iterations", "500")
 NETWORKS: dict[str, tuple[str, ...]] = {
-    "amtennet": ("--recipe", "small"),
-    "model-base": ("--recipe", "small"),
-    "mislnet": ("--recipe", "small"),
-    "meso4": (*_MESO, "--set", "val_interval=50", "--set", "log_interval=25"),
+    "amtennet": ("--network", "amtennet", "--recipe", "small"),
+    "amtennet-bf16": ("--network", "amtennet", "--recipe", "small", "--precision", "bf16"),
+    "model-base": ("--network", "model-base", "--recipe", "small"),
+    "mislnet": ("--network", "mislnet", "--recipe", "small"),
+    "meso4": ("--network", "meso4", *_MESO, "--set", "val_interval=50", "--set", "log_interval=25"),
 }
 Floats = npt.NDArray[np.float64]
 
@@ -128,7 +129,7 @@ def main() -> None:
         found, kept = [], []
         for seed in range(arguments.seeds):
             run = arguments.scratch / f"{network}-{seed}"
-            words = [*NETWORKS[network], "--network", network, "--seed", seed]
+            words = [*NETWORKS[network], "--seed", seed]
             words += ["--threads", arguments.threads]
             found.append(correct(corpus, run, words))
             about = json.loads((run / "run.json").read_text("utf-8"))

@@ -69,6 +69,8 @@ def run(
         raise click.UsageError("Name a recipe: a TOML file, or one of --list.")
     read = read_recipe(recipe)
     out = out or Path("runs") / read.name
+    if len({name for name, _ in data}) < len(data):
+        raise click.UsageError("--data names something twice.")
     plan = plan_of(read, {name: Path(path) for name, path in data}, out, scale=scale)
     if only is not None:
         plan = plan.only(only)
@@ -88,7 +90,7 @@ def run(
         found: Any = paths
     else:
         results = results_of(plan)
-        written = write_results(results, out)
+        written = write_results(results, out, "table" if scale == 1 else f"table-at-{scale:g}")
         click.echo(" ".join(map(str, written)), err=True)
         found, text = results.to_json(), results.to_markdown()
     click.echo(options.json_text(found) if as_json else text)

@@ -24,7 +24,7 @@ from hffkit.pipeline.spec import (
     check_keys,
     check_table,
     chosen_of,
-    claim_of,
+    claims_of,
     known_places,
     places_in,
     put,
@@ -55,11 +55,12 @@ class Step:
     @property
     def needs(self) -> tuple[str, ...]:
         """The names of the steps and data that it reads."""
-        found: list[str] = []
-        for argument in self.does.inputs:
-            value = self.arguments.get(argument, ())
-            found += value if isinstance(value, list | tuple) else [value]
-        return tuple(found)
+        return tuple(name for argument in self.does.inputs for name in self.named(argument))
+
+    def named(self, argument: str) -> list[str]:
+        """Return the names that an argument holds."""
+        value = self.arguments.get(argument, [])
+        return list(value) if isinstance(value, list) else [value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +158,7 @@ def recipe_of(rows: Mapping[str, Any], where: str) -> Recipe:
     if not steps_of:
         raise RecipeError(f"{where}: no [steps.NAME]: there is nothing to do.")
     data = {
-        name: text_of(value, "about", f"{where}: data.{name}")
+        name: _about(value, f"{where}: data.{name}")
         for name, value in table_of(rows, "data", where).items()
     }
     values = {
@@ -172,7 +173,7 @@ def recipe_of(rows: Mapping[str, Any], where: str) -> Recipe:
             steps[step.name] = step
     _check_needs(steps, data, where)
     table = table_spec(rows.get("table"), values, f"{where}: table")
-    claims = tuple(claim_of(row, f"{where}: claims") for row in rows.get("claims", ()))
+    claims = claims_of(rows.get("claims", []), f"{where}: claims")
     verbs = {name: step.verb for name, step in steps.items()}
     if table is not None:
         check_table(table, values, verbs, f"{where}: table")
@@ -192,11 +193,17 @@ def recipe_of(rows: Mapping[str, Any], where: str) -> Recipe:
     )
 
 
+def _about(value: Any, where: str) -> str:
+    if isinstance(value, dict):
+        check_keys(value, ("about",), where)
+    return text_of(value, "about", where)
+
+
 def _steps(template: str, body: Any, values: Values, where: str) -> Iterator[Step]:
     if not isinstance(body, dict) or "do" not in body:
         raise RecipeError(f"{where}: do is missing: one of {', '.join(VERBS)}.")
     verb = body["do"]
-    if verb not in VERBS:
+    if not isinstance(verb, str) or verb not in VERBS:
         raise RecipeError(f"{where}: {UnknownNameError('verb', str(verb), VERBS)}")
     arguments = {name: value for name, value in body.items() if name != "do"}
     places = known_places(template, values, where)
@@ -208,10 +215,17 @@ def _steps(template: str, body: Any, values: Values, where: str) -> Iterator[Ste
 
 def _check_needs(steps: Mapping[str, Step], data: Mapping[str, str], where: str) -> None:
     for step in steps.values():
-        for name in step.needs:
-            if name not in steps and name not in data:
-                unknown = UnknownNameError("step or data", str(name), [*data, *steps])
-                raise RecipeError(f"{where}: steps.{step.name}: {unknown}")
+        for argument, kind in step.does.inputs.items():
+            for name in step.named(argument):
+                at = f"{where}: steps.{step.name}.{argument}"
+                if not isinstance(name, str):
+                    raise RecipeError(f"{at} must name steps or data, got {name!r}.")
+                if name not in steps and name not in data:
+                    unknown = UnknownNameError("step or data", name, [*data, *steps])
+                    raise RecipeError(f"{at}: {unknown}")
+                if name in steps and steps[name].does.makes != kind:
+                    made = steps[name].does.makes
+                    raise RecipeError(f"{at} must be a {kind}, and {name!r} makes a {made}.")
 
 
 def _sorted(steps: Mapping[str, Step], where: str) -> tuple[Step, ...]:

@@ -192,13 +192,13 @@ def _heat_map(
     return HeatMap(title, caption, results.rows, results.columns, percent)
 
 
-def write_results(results: Results, out: Path) -> list[Path]:
-    """Write table.md, table.csv and table.html, each whole; return their paths."""
+def write_results(results: Results, out: Path, name: str = "table") -> list[Path]:
+    """Write NAME.md, NAME.csv and NAME.html, each whole; return their paths."""
     texts = {
-        "table.md": results.to_markdown(),
-        "table.csv": results.to_csv(),
-        "table.html": render_results(page_of(results)),
+        out / f"{name}.md": results.to_markdown(),
+        out / f"{name}.csv": results.to_csv(),
+        out / f"{name}.html": render_results(page_of(results)),
     }
-    for name, text in texts.items():
-        write_bytes_durably(out / name, text.encode("utf-8", "backslashreplace"))
-    return [out / name for name in texts]
+    for path, text in texts.items():
+        write_bytes_durably(path, text.encode("utf-8", "backslashreplace"))
+    return list(texts)

@@ -4,14 +4,14 @@ import fcntl
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from hffkit.errors import HffkitError, StorageError
-from hffkit.pipeline.plan import Plan, Planned
+from hffkit.pipeline.plan import STEPS_FOLDER, Plan, Planned
 from hffkit.pipeline.verbs import How
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.partial import write_durably
@@ -54,7 +54,6 @@ def run_plan(plan: Plan, out: Path, how: How, tell: Tell = lambda *_: None) -> N
         If a step fails, with its reason.
     """
     with _alone_in(out):
-        (out / "steps").mkdir(exist_ok=True)
         for number, planned in enumerate(plan.steps):
             if planned.is_done:
                 continue
@@ -70,15 +69,16 @@ def run_plan(plan: Plan, out: Path, how: How, tell: Tell = lambda *_: None) -> N
 
 @contextmanager
 def _alone_in(out: Path) -> Iterator[None]:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with (out / "lock").open("w") as lock:
+    with ExitStack() as stack:
+        try:
+            (out / STEPS_FOLDER).mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context((out / "lock").open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield
-    except BlockingIOError:
-        raise StorageError(f"{out}: another hffkit is at work there.") from None
-    except OSError as error:
-        raise StorageError(f"{out}: cannot be written: {error.strerror}.") from None
+        except BlockingIOError:
+            raise StorageError(f"{out}: another hffkit is at work there.") from None
+        except OSError as error:
+            raise StorageError(f"{out}: cannot be written: {error.strerror}.") from None
+        yield
 
 
 def read_times(out: Path) -> dict[str, Any]:

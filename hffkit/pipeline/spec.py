@@ -2,13 +2,12 @@
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hffkit.errors import RecipeError, UnknownNameError
 
-_TABLE_KEYS = ("cell", "rows", "columns", "kind", "reference", "averages")
 _CLAIM_KEYS = ("text", "better", "worse")
 _PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
 Values = Mapping[str, Sequence[Any]]
@@ -75,7 +74,6 @@ def table_spec(row: Any, values: Values, where: str) -> TableSpec | None:
         return None
     if not isinstance(row, dict):
         raise RecipeError(f"{where} must be a table.")
-    check_keys(row, _TABLE_KEYS, where)
     spec = TableSpec(
         cell=text_of(row, "cell", where),
         rows=str(row.get("rows", "")),
@@ -84,14 +82,17 @@ def table_spec(row: Any, values: Values, where: str) -> TableSpec | None:
         reference=row.get("reference"),
         averages=row.get("averages", {}),
     )
-    wanted = {
+    wanted: Mapping[str, tuple[str, ...]] = {
         "accuracy": ("rows", "columns"), "ablation": ("rows", "reference"), "confusion": ()
     }  # fmt: skip
-    if spec.kind not in wanted:
+    if str(spec.kind) not in wanted:
         raise RecipeError(f"{where}: {UnknownNameError('kind', str(spec.kind), wanted)}")
+    optional = ("averages",) if spec.kind == "accuracy" else ()
     for name in wanted[spec.kind]:
-        if not row.get(name):
-            raise RecipeError(f"{where}: {name} is missing.")
+        text_of(row, name, where)
+    check_keys(row, ("cell", "kind", *wanted[spec.kind], *optional), where)
+    if spec.rows and spec.rows == spec.columns:
+        raise RecipeError(f"{where}: rows and columns must be two, got {spec.rows!r} twice.")
     places = known_places(spec.cell, values, where)
     for axis in (spec.rows, spec.columns):
         if axis and axis not in places:
@@ -110,6 +111,8 @@ def check_table(spec: TableSpec, values: Values, verbs: Mapping[str, str], where
             raise RecipeError(f"{where}: {UnknownNameError('step', name, verbs)}")
         if verbs[name] != "eval":
             raise RecipeError(f"{where}: {name!r} is no eval step.")
+    if not isinstance(spec.averages, dict):
+        raise RecipeError(f"{where}: averages must be a table, got {spec.averages!r}.")
     axes = {"rows": spec.rows, "columns": spec.columns}
     for axis, averages in spec.averages.items():
         lists = list(averages.values()) if isinstance(averages, dict) else [averages]
@@ -118,8 +121,15 @@ def check_table(spec: TableSpec, values: Values, verbs: Mapping[str, str], where
                 f"{where}: averages must be lists of rows or columns, got {averages}."
             )
         _check_labels([str(name) for of in lists for name in of], axes[axis], values, where)
+        _check_new(averages, axes[axis], values, where)
     if spec.kind == "ablation":
         _check_labels([str(spec.reference)], spec.rows, values, where)
+
+
+def _check_new(names: Iterable[str], axis: str | None, values: Values, where: str) -> None:
+    for name in names:
+        if name in map(str, values.get(axis or "", ())):
+            raise RecipeError(f"{where}: an average is called {name!r}, as a cell's place is.")
 
 
 def check_claims(
@@ -142,8 +152,14 @@ def _check_labels(names: Sequence[str], axis: str | None, values: Values, where:
             raise RecipeError(f"{where}: {UnknownNameError('row or column', name, known)}")
 
 
-def claim_of(row: Any, where: str) -> Claim:
-    """Return a claim of a recipe file; RecipeError if it is not whole."""
+def claims_of(rows: Any, where: str) -> tuple[Claim, ...]:
+    """Return the claims of a recipe file; RecipeError if one is not whole."""
+    if not isinstance(rows, list):
+        raise RecipeError(f"{where} must be a list of tables, got {rows!r}.")
+    return tuple(_claim(row, where) for row in rows)
+
+
+def _claim(row: Any, where: str) -> Claim:
     if not isinstance(row, dict):
         raise RecipeError(f"{where} must be tables.")
     check_keys(row, _CLAIM_KEYS, where)

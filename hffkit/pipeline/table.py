@@ -100,8 +100,10 @@ def _ablation(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made
         if row == spec.reference:
             continue
         seeds, resamples = grid.values({(row, accuracy): 1.0})
+        if seeds.mean() == 100:  # no error to reduce
+            continue
+        value = 100 * (best_seeds.mean() - seeds.mean()) / (100 - seeds.mean())
         with np.errstate(divide="ignore", invalid="ignore"):
-            value = 100 * (best_seeds.mean() - seeds.mean()) / (100 - seeds.mean())
             low, high = interval(100 * (best - resamples) / (100 - resamples))
         cells[row, reduction] = Cell(float(value), low, high, (), paper.get((row, reduction)))
     return rows, (accuracy, reduction), cells, grid
@@ -111,22 +113,23 @@ def _confusion(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Mad
     """Return how many per cent of a true class were called what, by the mean over seeds."""
     names = _evals(plan, spec, {})
     tables = [_samples(plan, name) for name in names]
-    ids = {row["label"]: row["class"] for row in tables[0]}
-    classes = [ids[label] for label in sorted(ids, key=int)]
+    classes = [name.removeprefix("p_") for name in tables[0][0] if name.startswith("p_")]
+    found = {row["class"] for row in tables[0]}
+    rows = tuple(name for name in classes if name in found)
     sums = {
         (true, called): sums_of(
-            [[row for row in rows if row["class"] == true] for rows in tables], _calls(label)
+            [[line for line in lines if line["class"] == true] for lines in tables], _calls(label)
         )
-        for true in classes
-        for label, called in ids.items()
+        for true in rows
+        for label, called in enumerate(classes)
     }
     grid = Grid(sums, plan.recipe.title)
     cells = {place: _cell(grid, {place: 1.0}, paper.get(place)) for place in sums}
-    return tuple(classes), tuple(classes), cells, grid
+    return rows, tuple(classes), cells, grid
 
 
-def _calls(label: str) -> Callable[[Answer], bool]:
-    return lambda row: row["predicted"] == label
+def _calls(label: int) -> Callable[[Answer], bool]:
+    return lambda row: row["predicted"] == str(label)
 
 
 def _evals(plan: Plan, spec: TableSpec, fixed: Mapping[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from hffkit.errors import HffkitError, RecipeError, UnknownNameError
 from hffkit.pipeline.arguments import typed
@@ -34,33 +34,46 @@ class How:
 
 Run = Callable[[Any, Sequence[str], Path, How], object]
 Check = Callable[[Any], object]
+Kind = Literal["folder", "corpus", "run", "evaluation"]
+# Of numbers, by the fields that hold them: as the command line bounds them.
+_MOST = 1 << 63
+_BOUNDS: Mapping[str, tuple[int, int]] = {
+    "seed": (0, _MOST),
+    "upsample": (0, 3),
+    "shard_size": (1, _MOST),
+    "n_resamples": (0, _MOST),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Verb:
     """One thing that a step can do.
 
-    `inputs` are the arguments that name steps or data. `src` is what the command line takes
-    without an option: where the request has no such field, it is handed to `run` beside it.
+    `inputs` are the arguments that name steps or data, with what these must be. `src` is what the
+    command line takes without an option: where the request has no such field, it is handed to
+    `run` beside it.
     """
 
     request: type[Any]
-    inputs: tuple[str, ...]
+    makes: Kind
+    inputs: Mapping[str, Kind]
     check: Check  # refuses what the request cannot mean, with nothing but it at hand
     run: Run
     suffix: str = ""  # of what it writes
     renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)  # argument to field
     withheld: tuple[str, ...] = ()  # fields that are the runner's to fill
+    words: Mapping[str, str] = dataclasses.field(default_factory=dict)  # that stand for None
 
     def arguments(self) -> dict[str, Any]:
         """Return the type of every argument that a recipe may give."""
         hints = get_type_hints(self.request)
         back = {field: name for name, field in self.renamed.items()}
-        known = {
+        known: dict[str, Any] = {
             back.get(field.name, field.name): hints[field.name]
             for field in dataclasses.fields(self.request)
             if field.name not in self.withheld
         }
+        known |= {name: known[name] | Literal[word] for name, word in self.words.items()}
         return {"src": tuple[str, ...], **known} if "src" in self.inputs else known
 
     def bind(self, values: Mapping[str, Any], where: str) -> tuple[Any, tuple[str, ...]]:
@@ -71,26 +84,36 @@ class Verb:
         RecipeError
             If an argument is unknown, missing or of the wrong kind; `where` is named.
         """
-        kinds = self.arguments()
-        for name in values:
-            if name not in kinds:
-                raise RecipeError(f"{where}: {UnknownNameError('argument', name, kinds)}")
-        found = {name: typed(v, kinds[name], f"{where}.{name}") for name, v in values.items()}
-        has_src = any(field.name == "src" for field in dataclasses.fields(self.request))
+        found = self._typed(values, where)
         if "src" in self.inputs and not found.get("src"):
             raise RecipeError(f"{where}: src is missing: name what it reads.")
-        src = () if has_src else found.pop("src", ())
-        try:
-            return self.request(**{self.renamed.get(k, k): v for k, v in found.items()}), src
-        except TypeError:
-            given = {self.renamed.get(name, name) for name in found}
-            missing = [f.name for f in _required(self.request) if f.name not in given]
-            raise RecipeError(f"{where}: {', '.join(missing)} is missing.") from None
+        has_src = any(field.name == "src" for field in dataclasses.fields(self.request))
+        src: tuple[str, ...] = () if has_src else found.pop("src", ())
+        known = {self.renamed.get(name, name): name for name in found}
+        for field in _required(self.request):
+            if field not in known:
+                back = {to: name for name, to in self.renamed.items()}
+                raise RecipeError(f"{where}: {back.get(field, field)} is missing.")
+        return self.request(**{field: found[name] for field, name in known.items()}), src
+
+    def _typed(self, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+        kinds = self.arguments()
+        found: dict[str, Any] = {}
+        for name, value in values.items():
+            if name not in kinds:
+                raise RecipeError(f"{where}: {UnknownNameError('argument', name, kinds)}")
+            found[name] = typed(value, kinds[name], f"{where}.{name}")
+            if self.words.get(name, ()) == value:
+                found[name] = None
+            low, high = _BOUNDS.get(self.renamed.get(name, name), (None, None))
+            if low is not None and high is not None and not low <= value <= high:
+                raise RecipeError(f"{where}.{name} must be from {low} to {high}, got {value}.")
+        return found
 
 
-def _required(request: type[Any]) -> list[Any]:
+def _required(request: type[Any]) -> list[str]:
     return [
-        field for field in dataclasses.fields(request)
+        field.name for field in dataclasses.fields(request)
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     ]  # fmt: skip
 
@@ -126,7 +149,8 @@ def _check_eval(request: EvalRequest) -> None:
 VERBS: Mapping[str, Verb] = {
     "build": Verb(
         BuildRequest,
-        ("src",),
+        "corpus",
+        {"src": "folder"},
         _check_build,
         lambda request, _, out, how: build(prepare(request), out, n_workers=how.n_workers),
         ".lmdb",
@@ -136,17 +160,20 @@ VERBS: Mapping[str, Verb] = {
             "method": "methods",
             "list": "list_file",
         },
+        words={"size": "native"},
     ),
     "pack": Verb(
         PackRequest,
-        ("src",),
+        "corpus",
+        {"src": "corpus"},
         lambda request: check_size(request.size),
         lambda request, src, out, how: pack(src, out, request, n_workers=how.n_workers),
         ".lmdb",
     ),
     "degrade": Verb(
         DegradeRequest,
-        ("src",),
+        "corpus",
+        {"src": "corpus"},
         lambda request: treatment_of(request, None),
         lambda request, src, out, how: degrade(src, out, request, n_workers=how.n_workers),
         ".lmdb",
@@ -154,21 +181,24 @@ VERBS: Mapping[str, Verb] = {
     ),
     "mix": Verb(
         MixRequest,
-        ("src",),
+        "corpus",
+        {"src": "corpus"},
         _check_mix,
         lambda request, src, out, _: mix(src, out, request),
         ".lmdb",
     ),
     "subset": Verb(
         SubsetRequest,
-        ("src",),
+        "corpus",
+        {"src": "corpus"},
         lambda request: check_share(request.share),
         lambda request, src, out, _: subset(src, out, request),
         ".lmdb",
     ),
     "train": Verb(
         TrainRequest,
-        ("data", "init"),
+        "run",
+        {"data": "corpus", "init": "run"},
         chosen_recipe,
         lambda request, _, out, how: train(
             replace(request, device=how.device, threads=how.threads), out
@@ -178,10 +208,12 @@ VERBS: Mapping[str, Verb] = {
     ),
     "eval": Verb(
         EvalRequest,
-        ("runs", "data", "against"),
+        "evaluation",
+        {"runs": "run", "data": "corpus", "against": "run"},
         _check_eval,
         _evaluate,
         renamed={"resamples": "n_resamples"},
         withheld=("device",),
+        words={"split": "all"},
     ),
 }

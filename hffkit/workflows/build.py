@@ -20,7 +20,7 @@ from hffkit.corpus.sources.listing import Listing, SourceOptions, check_groups
 from hffkit.corpus.sources.lists import read_celeb_df, read_dfdc, read_list
 from hffkit.corpus.trim import surplus
 from hffkit.corpus.units import Crop, Pictures, Settings, Unit, identity, weight
-from hffkit.errors import ArgumentError, CorpusError
+from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
 from hffkit.manifest.samples import SPLITS, split_named
 from hffkit.manifest.splits import SplitRatio
 from hffkit.storage.corpus import Corpus, Recipe
@@ -116,6 +116,8 @@ def prepare(request: BuildRequest) -> BuildJob:
     CorpusError, ManifestError, UnknownNameError
         If the source is not what the request says, or an argument is wrong.
     """
+    if request.source not in SOURCES:
+        raise UnknownNameError("source", request.source, SOURCES)
     options = SourceOptions(
         root=request.src,
         real=request.real,

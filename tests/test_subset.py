@@ -1,0 +1,305 @@
+"""`hffkit subset`: a share of each class in each split, with everything else as it was."""
+
+import gc
+import json
+import math
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from hypothesis import given
+from hypothesis import strategies as st
+from test_mix import MORTAL
+from trees import about, all_files, build_corpus, change_records, records, rows, write_picture
+
+from hffkit.errors import ArgumentError
+from hffkit.storage.corpus import Corpus
+from hffkit.workflows.pack import PackRequest, pack
+from hffkit.workflows.subset import SubsetRequest, quota, smallest, subset
+
+Run = Callable[..., Result]
+Stored = dict[str, tuple[dict[str, Any], bytes]]
+
+CLASSES: dict[str, Any] = {"fake": ("gan", "swap"), "real": ("photo",)}
+N_PICTURES = {  # of each split and class; swap has no val
+    ("train", "gan"): 10, ("train", "swap"): 7, ("train", "photo"): 13,
+    ("val", "gan"): 4, ("val", "photo"): 5,
+    ("test", "gan"): 3, ("test", "swap"): 4, ("test", "photo"): 2,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def native(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A corpus in which some pictures are frames of one video: of one group."""
+    folder, number = tmp_path_factory.mktemp("native"), 0
+    for (split, name), n in N_PICTURES.items():
+        for place in range(n):
+            number += 1
+            video = "video/" if place < 2 else ""
+            write_picture(folder / f"in/{split}/{name}/{video}{number}.png", number)
+    return str(build_corpus("folder", folder / "in", folder / "x.lmdb", **CLASSES))
+
+
+@pytest.fixture(scope="module")
+def kinds(native: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The same native, packed with binary labels and shuffled, and cut to a folder of corpora."""
+    folder = tmp_path_factory.mktemp("kinds")
+
+    def packed(name: str, **arguments: Any) -> str:
+        pack([native], folder / name, PackRequest(size=32, **arguments), n_workers=1)
+        return str(folder / name)
+
+    return {
+        "native": native,
+        "binary": packed("binary", labels="binary", shuffle=True),
+        "sharded": packed("sharded", shard_size=11),
+    }
+
+
+@pytest.fixture(scope="module")
+def bulk(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Six hundred pictures: more than one unit."""
+    folder = tmp_path_factory.mktemp("bulk")
+    for number in range(600):
+        name = ("gan", "photo")[number % 2]
+        write_picture(folder / f"in/train/{name}/{number:03}.png", number, size=(8, 8))
+    return str(build_corpus("folder", folder / "in", folder / "x", fake=("gan",), real=("photo",)))
+
+
+def _stored(name: str | Path) -> Stored:
+    """Return each sample's manifest line but for its index, and its record, by key in order."""
+    path, found = Path(name), {}
+    for corpus in [path] if (path / "data.mdb").exists() else sorted(path.iterdir()):
+        for row, (key, value) in zip(rows(corpus / "manifest.jsonl"), records(corpus), strict=True):
+            assert key == f"{row.pop('index'):08d}_{row['key']}".encode()
+            found[row["key"]] = (row, value)
+    return found
+
+
+def _counts(stored: Stored) -> Counter[tuple[str, str]]:
+    return Counter((row["split"], row["cls"]) for row, _ in stored.values())
+
+
+# what is kept -----------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 10**6), st.fractions(0, 1, max_denominator=10_000))
+def test_a_quota_is_the_share_rounded_up_whatever_binary_fractions_make_of_it(
+    n: int, share: Fraction
+) -> None:
+    # 0.07 * 100 is 7.000000000000001 in floating point; a fraction of integers is exact.
+    assert quota(n, float(share)) == math.ceil(n * share)
+
+
+@pytest.mark.parametrize("kind", ["native", "binary", "sharded"])
+@pytest.mark.parametrize("share", ["0.001", "0.3", "0.5", "0.7"])
+def test_each_class_keeps_its_share_of_each_split_rounded_up(
+    kinds: dict[str, str], kind: str, share: str, tmp_path: Path, run: Run
+) -> None:
+    out = tmp_path / "x"
+    result = run("subset", kinds[kind], "--share", share, "--out", out)
+    assert result.exit_code == 0, result.output
+    expected = {place: math.ceil(n * Fraction(share)) for place, n in N_PICTURES.items()}
+    assert _counts(_stored(out)) == expected
+    assert about(out)["counts"] == {
+        name: {split: n for (split, cls), n in expected.items() if cls == name}
+        for name in ("gan", "swap", "photo")
+    }
+    assert run("verify", out, "--workers", 1).output == "all records are as they should be\n"
+
+
+@pytest.mark.parametrize("kind", ["native", "binary", "sharded"])
+def test_what_is_kept_is_as_it_was_and_in_the_same_order(
+    kinds: dict[str, str], kind: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "x"
+    subset([kinds[kind]], out, SubsetRequest(0.5))
+    source, kept = _stored(kinds[kind]), _stored(out)
+    assert list(kept.items()) == [item for item in source.items() if item[0] in kept]
+    assert 0 < len(kept) < len(source)
+    assert [int(key[:8]) for key, _ in records(out)] == list(range(len(kept)))
+    one = Path(kinds[kind]) if kind != "sharded" else Path(kinds[kind], "shard-00000")
+    for name in ("classes", "layout", "size", "labels", "versions"):
+        assert about(out)[name] == about(one)[name]
+
+
+def test_the_whole_share_is_the_corpus_itself(native: str, tmp_path: Path) -> None:
+    made = subset([native], tmp_path / "x", SubsetRequest(1))
+    assert list(_stored(tmp_path / "x").items()) == list(_stored(native).items())
+    for name in ("content_sha256", "pixels_sha256", "counts", "n_samples"):
+        assert made[name] == about(Path(native))[name]
+
+
+def test_several_corpora_are_one(kinds: dict[str, str], tmp_path: Path, run: Run) -> None:
+    shards = sorted(map(str, Path(kinds["sharded"]).iterdir()))
+    assert len(shards) == 5
+    assert run("subset", *shards, "--share", 0.4, "--out", tmp_path / "x").exit_code == 0
+    subset([kinds["sharded"]], tmp_path / "folder", SubsetRequest(0.4))
+    subset([f"{kinds['sharded']}/shard-*"], tmp_path / "glob", SubsetRequest(0.4))
+    expected = {place: math.ceil(n * Fraction(2, 5)) for place, n in N_PICTURES.items()}
+    assert _counts(_stored(tmp_path / "x")) == expected  # of all five, not of each
+    assert all_files(tmp_path / "x") == all_files(tmp_path / "folder")
+    assert all_files(tmp_path / "x") == all_files(tmp_path / "glob")
+
+
+# draws ------------------------------------------------------------------------------------------
+
+
+def test_the_same_command_gives_the_same_bytes_in_any_process(
+    native: str, tmp_path: Path, run: Run
+) -> None:
+    command = ["subset", native, "--share", "0.5", "--seed", "3", "--out"]
+    assert run(*command, tmp_path / "here").exit_code == 0
+    program = [sys.executable, "-c", "from hffkit.cli.main import main; main()"]
+    subprocess.run([*program, *command, str(tmp_path / "there")], check=True, capture_output=True)
+    assert all_files(tmp_path / "here") == all_files(tmp_path / "there")
+
+
+def test_another_seed_draws_other_pictures(native: str, tmp_path: Path) -> None:
+    for seed in range(3):
+        subset([native], tmp_path / str(seed), SubsetRequest(0.5, seed))
+    assert len({frozenset(_stored(tmp_path / str(seed))) for seed in range(3)}) == 3
+
+
+def test_pixels_order_labels_and_shards_do_not_change_the_draw(
+    kinds: dict[str, str], tmp_path: Path
+) -> None:
+    for kind, name in kinds.items():
+        subset([name], tmp_path / kind, SubsetRequest(0.5))
+    first, second, third = (frozenset(_stored(tmp_path / kind)) for kind in kinds)
+    assert first == second == third
+
+
+def test_a_larger_share_holds_the_smaller_one(native: str, tmp_path: Path) -> None:
+    shares = (0.1, 0.4, 0.8)
+    for share in shares:
+        subset([native], tmp_path / str(share), SubsetRequest(share))
+    small, middle, large = (frozenset(_stored(tmp_path / str(share))) for share in shares)
+    assert small < middle < large
+
+
+def test_pictures_are_drawn_from_the_whole_corpus(bulk: str, tmp_path: Path) -> None:
+    subset([bulk], tmp_path / "x", SubsetRequest(0.5))
+    kept = _stored(tmp_path / "x")
+    places = [place for place, key in enumerate(_stored(bulk)) if key in kept]
+    assert len(places) == 300
+    # Of each class's 300 keys 150 are drawn; those of its first half are hypergeometric:
+    # 75 with a deviation of sqrt(150 / 4 * 150 / 299) = 4.3, for p = 1e-5 within 19 of it.
+    for first in (0, 300):
+        n = sum(first <= place < first + 150 for place in places)
+        assert abs(n - 75) < 19
+
+
+# how little is left -----------------------------------------------------------------------------
+
+
+def test_the_smallest_class_of_each_split_is_told_before_anything_is_written(
+    kinds: dict[str, str],
+) -> None:
+    corpora = [Corpus(path) for path in sorted(Path(kinds["sharded"]).iterdir())]
+    found = smallest(corpora, 0.5)
+    assert found == {"train": ("swap", 4), "val": ("gan", 2), "test": ("photo", 1)}
+
+
+# interruption -----------------------------------------------------------------------------------
+
+
+# Commits are of 64 MiB, which small pictures never come to: here each unit is one.
+OFTEN = "from hffkit.storage import writer\nwriter._COMMIT_BYTES = 1\n"
+
+
+def _mortal(name: str, n: int, command: Sequence[str]) -> int:
+    """Return the exit code of a command that dies when it opens `name` the n-th time."""
+    program = [sys.executable, "-c", OFTEN + MORTAL, name, str(n)]
+    return subprocess.run([*program, *command], capture_output=True, check=False).returncode
+
+
+@pytest.mark.parametrize(
+    ("death", "n_left"),
+    [(("journal.jsonl", 1), 2), (("journal.jsonl", 2), 1), (("corpus.json", 1), 0)],
+    ids=["before-the-first-commit", "after-the-first-commit", "after-the-last-commit"],
+)
+def test_a_subset_that_was_killed_goes_on_and_gives_the_same_corpus(
+    bulk: str, tmp_path: Path, run: Run, death: tuple[str, int], n_left: int
+) -> None:
+    out, whole = tmp_path / "x", tmp_path / "whole"
+    command = ["subset", bulk, "--share", "0.9", "--out", str(out)]  # 540: a unit and a bit
+    assert _mortal(*death, command) == -signal.SIGKILL
+    assert list(tmp_path.iterdir()) == [tmp_path / "x.partial"]
+    other = run("subset", bulk, "--share", 0.8, "--out", out).output
+    assert "begun by another command: options.share was 0.9, is now 0.8" in other
+    assert _mortal("journal.jsonl", n_left + 1, command) == 0  # it had no more to commit
+    assert list(tmp_path.iterdir()) == [out]
+    assert about(out) == subset([bulk], whole, SubsetRequest(0.9))
+    assert (out / "manifest.jsonl").read_bytes() == (whole / "manifest.jsonl").read_bytes()
+    assert records(out) == records(whole)
+
+
+# the command ------------------------------------------------------------------------------------
+
+
+def test_the_command_tells_what_it_kept(native: str, tmp_path: Path, run: Run) -> None:
+    shown = run("subset", native, "--share", 0.5, "--out", tmp_path / "x").output
+    assert "x: 26 samples, native pixels" in shown
+    assert shown.splitlines()[0].split() == ["class", "is", "train", "val", "test"]
+    told = run("subset", native, "--share", 0.5, "--out", tmp_path / "y", "--json")
+    made = json.loads(told.output)
+    assert made == about(tmp_path / "y")
+    assert made["verb"] == "subset"
+    assert {name: made["options"][name] for name in ("share", "seed")} == {"share": 0.5, "seed": 0}
+    assert made["options"]["content_sha256"] == [about(Path(native))["content_sha256"]]
+
+
+def _refused(run: Run, arguments: Sequence[object], out: Path) -> tuple[int, str]:
+    """Return exit code and last line of an error that comes before anything is written."""
+    before = all_files(out.parent)
+    result = run("subset", *map(str, arguments), "--out", out)
+    told = (result.exit_code, result.output.splitlines()[-1].removeprefix("Error: "))
+    assert all_files(out.parent) == before
+    del result
+    gc.collect()  # the traceback holds the databases, which lmdb opens only once in a process
+    return told
+
+
+@pytest.mark.parametrize("share", ["0", "1.5", "-0.1", "nan", "inf"])
+def test_a_share_that_is_none_is_refused(native: str, tmp_path: Path, run: Run, share: str) -> None:
+    told = f"--share must be above 0 and at most 1, got {share}."
+    assert _refused(run, [native, "--share", share], tmp_path / "x") == (2, told)
+    with pytest.raises(ArgumentError, match=r"--share must be above 0 and at most 1"):
+        subset([native], tmp_path / "x", SubsetRequest(float(share)))
+
+
+def test_other_mistakes_are_one_line(kinds: dict[str, str], tmp_path: Path, run: Run) -> None:
+    native, out = kinds["native"], tmp_path / "x"
+    assert _refused(run, [native], out) == (2, "Missing option '--share'.")
+    assert _refused(run, ["--share", 1], out) == (2, "Missing argument 'CORPUS...'.")
+    code, told = _refused(run, [native, "--share", "half"], out)
+    assert (code, "'half' is not a valid float" in told) == (2, True)
+    code, told = _refused(run, [native, "--share", 1, "--seed", -1], out)
+    assert (code, "-1 is not in the range" in told) == (2, True)
+    code, told = _refused(run, [native, kinds["binary"], "--share", 1], out)
+    assert (code, "cannot be taken as one: layout is" in told) == (1, True)
+    code, told = _refused(run, [tmp_path, "--share", 1], out)
+    assert (code, "no hffkit corpus" in told) == (1, True)
+    out.mkdir()
+    (out / "precious").write_text("kept")
+    told = f"{out} already exists. Delete it or choose another --out."
+    assert _refused(run, [native, "--share", 1], out) == (1, told)
+
+
+def test_a_record_that_is_missing_is_named(tmp_path: Path, run: Run) -> None:
+    for number in range(4):
+        write_picture(tmp_path / f"in/train/gan/{number}.png", number)
+    corpus = build_corpus("folder", tmp_path / "in", tmp_path / "raw", fake=("gan",))
+    change_records(corpus, lambda transaction: transaction.delete(b"00000001_train/gan/1.png"))
+    result = run("subset", corpus, "--share", 1, "--out", tmp_path / "x")
+    assert result.exit_code == 1
+    assert result.output == f"Error: {corpus}: no record '00000001_train/gan/1.png'.\n"
+    assert not (tmp_path / "x").exists()
