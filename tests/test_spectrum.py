@@ -18,6 +18,8 @@ from trees import build_corpus, write_clip, write_picture
 from hffkit.cli.spectrum import train as train_command
 from hffkit.errors import HffkitError
 from hffkit.imaging import grey
+from hffkit.pipeline.plan import plan_of
+from hffkit.pipeline.recipe import read_recipe
 from hffkit.spectrum.classifiers import CLASSIFIERS, fit, margins, scores
 from hffkit.spectrum.features import CROPS, FEATURES, FeatureSpec, features_of
 from hffkit.spectrum.models import write_model
@@ -468,3 +470,57 @@ def test_the_command_line_knows_the_tables() -> None:
         "centre": set(CENTRES),
         "classifier": set(CLASSIFIERS),
     }
+
+
+# Recipes
+
+
+@pytest.mark.parametrize("name", ["durall-faces-hq", "durall-celeba", "durall-dfd"])
+def test_the_papers_tables_can_be_planned(
+    data: Path, corpus: Path, tmp_path: Path, run: Invoke, name: str
+) -> None:
+    recipe = read_recipe(name)
+    (wanted,) = recipe.data
+    done = run("run", name, "--data", f"{wanted}={corpus}", "--out", tmp_path / "x", "--dry-run")
+    assert done.exit_code == 0, done.output
+    with (data / "spec/tables/seed003_durall_results.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["source"] == "README image"]
+    sources = {"faces-hq": "Faces-HQ", "celeba": "CelebA", "dfd": "DeepFakeDetection"}
+    published = {
+        (row["classifier"], int(row["samples"]) * 4 // 5): float(row["accuracy_percent"])
+        for row in rows
+        if row["dataset"] == sources[name.removeprefix("durall-")] and row["samples"]
+    }
+    names = {"SVM": ("svm-linear", "svm-rbf"), "LogisticRegression": ("logistic",),
+             "KMeans": ("kmeans",)}  # fmt: skip
+    for (classifier, n_train), percent in published.items():
+        column = "Raw" if name == "durall-celeba" else str(n_train)
+        own = [
+            recipe.paper[row, column] for row in names[classifier] if (row, column) in recipe.paper
+        ]
+        assert any(abs(each - percent) < 0.3 for each in own), (classifier, n_train)
+
+
+def test_a_table_of_spectra_comes_out(corpus: Path, tmp_path: Path, run: Invoke) -> None:
+    words = ["run", "durall-celeba", "--data", f"celeba={corpus}", "--out", tmp_path / "out"]
+    done = run(*words, "--workers", 1)
+    assert done.exit_code == 0, done.output
+    table = (tmp_path / "out/table.csv").read_text("utf-8")
+    rows = {(row["row"], row["column"]): row for row in csv.DictReader(table.splitlines())}
+    assert len(rows) == 5 * 3
+    assert rows["svm-rbf", "Raw"]["paper"] == "100"
+    features, is_fake = of_split(corpus, "train")
+    others, are_fake = of_split(corpus, "test")
+    right = (margins("logistic", fit("logistic", features, is_fake), others) > 0) == are_fake
+    assert float(rows["logistic", "Raw"]["measured"]) == pytest.approx(100 * right.mean(), abs=1e-3)
+
+
+def test_a_recipe_cannot_ask_for_what_the_command_refuses(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    text = '[data.c]\nabout = "x"\n[steps.s]\ndo = "spectrum"\ndata = "c"\nclassifier = "tree"\n'
+    path.write_text('title = "t"\n' + text, "utf-8")
+    recipe = read_recipe(str(path))
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c/file").touch()
+    with pytest.raises(HffkitError, match=r"steps\.s: No classifier named 'tree'"):
+        plan_of(recipe, {"c": tmp_path / "c"}, tmp_path / "out")
