@@ -2,6 +2,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from trees import build_corpus, write_clip, write_picture
 
 from hffkit.cli.spectrum import train as train_command
 from hffkit.errors import HffkitError
+from hffkit.evaluation.scored import Scored
+from hffkit.evaluation.videos import vote_over_videos
 from hffkit.imaging import grey
+from hffkit.manifest.classes import BINARY
 from hffkit.pipeline.plan import plan_of
 from hffkit.pipeline.recipe import read_recipe
 from hffkit.spectrum.classifiers import CLASSIFIERS, fit, margins, scores
@@ -308,6 +312,29 @@ def test_frames_are_judged_by_video_too(tmp_path: Path) -> None:
     assert set(one.evaluation.levels) == {"frame", "video_mean", "video_vote"}
     vote = one.evaluation.levels["video_vote"]
     assert vote.n_real + vote.n_fake == len(set(one.scored.videos))
+
+
+def test_tied_votes_go_by_the_mean_decision_value() -> None:
+    # Video a is 2 to 2: its mean score is below 0.5, its mean decision value above 0. b is the
+    # other way round, c has a majority whatever the values.
+    values = {"a": [10.0, 0.1, -2, -2], "b": [-10.0, -0.1, 2, 2], "c": [0.1, 0.1, -30]}
+    videos = tuple(name for name, some in values.items() for _ in some)
+    margin = np.array([value for some in values.values() for value in some])
+    fake = 1 / (1 + np.exp(-margin))
+    names = tuple(str(i) for i in range(len(videos)))
+    scored = Scored(
+        BINARY, np.zeros(len(videos), np.int64),
+        np.stack([fake, 1 - fake], axis=1).astype(np.float32), names, videos, videos, margin,
+    )  # fmt: skip
+    votes = vote_over_videos(scored)
+    assert votes is not None
+    assert votes.called_fake.tolist() == [True, False, True]
+    assert votes.predicted.tolist() == [0, 1, 0]
+    without = vote_over_videos(replace(scored, margins=None))
+    assert without is not None
+    assert without.called_fake.tolist() == [False, True, True]
+    with pytest.raises(ValueError, match=r"margins must be \(11,\)"):
+        replace(scored, margins=margin[:5])
 
 
 def test_predict_judges_files_by_a_run_of_spectra(

@@ -48,13 +48,15 @@ class SpectrumScorer:
     def score(self, items: Items, table: ClassTable, task: Task) -> Scored:  # noqa: ARG002
         """Return what the classifier says of samples, fake against real whatever the task."""
         profiles = profiles_of_items(items, self.spec, n_workers=self.n_workers)
+        found = self._margins(profiles)
         return Scored(
             BINARY,
             labels_of(items, table, BINARY),
-            self._judged(profiles),
+            _both(found),
             tuple(sample.key for _, sample in items),
             tuple(sample.group for _, sample in items),
             tuple(video_of(sample) for _, sample in items),
+            found,
         )
 
     def probabilities(self, images: Iterable[Image]) -> Iterator[Any]:
@@ -69,10 +71,10 @@ class SpectrumScorer:
         while some := list(islice(waiting, _BATCH)):
             named = [(f"face {i}", image) for i, image in enumerate(some, 1)]
             reads = ((name, lambda image=image: image) for name, image in named)
-            yield from self._judged(list(profiles_of(reads, self.spec)))
+            yield from _both(self._margins(list(profiles_of(reads, self.spec))))
 
-    def _judged(self, profiles: Sequence[Floats]) -> Any:
-        """Return (N, 2) float32: the scores for fake, and 1 less them."""
+    def _margins(self, profiles: Sequence[Floats]) -> Floats:
+        """Return (N,) decision values, above 0 for fake."""
         features = resampled(profiles, self.spec)
         if features.shape[1] != self.run.n_features:
             raise WeightsError(
@@ -80,8 +82,7 @@ class SpectrumScorer:
                 f"{features.shape[1]}: the pictures are of another size. Train with --points, "
                 "which makes profiles of one length of all."
             )
-        fake = scores(margins(self.run.classifier, self.model, features))
-        return np.stack((fake, 1 - fake), axis=1).astype(np.float32)
+        return margins(self.run.classifier, self.model, features)
 
     def fake_score(self, values: Sequence[float]) -> float:
         """Return the score for fake."""
@@ -90,6 +91,12 @@ class SpectrumScorer:
     def figures(self, items: Items, table: ClassTable) -> tuple[Figure, ...]:
         """Return what a page shows of the samples' profiles."""
         return (figure_of(items, table, self.spec, n_workers=self.n_workers),)
+
+
+def _both(margins_of_fake: Floats) -> Any:
+    """Return (N, 2) float32: the scores for fake, and 1 less them."""
+    fake = scores(margins_of_fake)
+    return np.stack((fake, 1 - fake), axis=1).astype(np.float32)
 
 
 Judge = Scorer | SpectrumScorer
