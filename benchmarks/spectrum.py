@@ -34,6 +34,7 @@ import numpy.typing as npt
 from learn import interval
 
 from hffkit.spectrum.features import FeatureSpec, features_of, profiles_of
+from hffkit.workflows.devices import keep_memory_of_tensors
 from hffkit.workflows.evaluate import EvalRequest, measure
 from hffkit.workflows.profiles import read_picture
 from hffkit.workflows.spectrum import SpectrumRequest, plot, train_spectrum
@@ -104,6 +105,7 @@ def read_grey(path: Path) -> Pixels:
 def speed(data: Path, rounds: int) -> None:
     """Print pictures a second, and ratios, medians over rounds."""
     cv2.setNumThreads(1)
+    keep_memory_of_tensors()  # as the commands do
     print("| px | from | notebook | bincount | hffkit, 1 worker | 2 workers | "
           "1 to notebook | 1 to bincount | 2 to 1 |")  # fmt: skip
     print("|---|---|---|---|---|---|---|---|---|")

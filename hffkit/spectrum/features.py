@@ -19,7 +19,7 @@ from hffkit.spectrum.radial import check_centre, radial_of
 
 _EPSILON = 1e-8  # added to each complex coefficient, as in the notebooks: log 0 stays finite
 _BATCH_PIXELS = 1 << 17  # of one FFT: with its result 2 MB, which a core's own cache holds
-_BLOCK = 32  # pictures that a worker takes at a time
+_BLOCK = 8  # pictures that a worker takes at a time: few, so that none waits long for the last
 _DEGREE = 3
 Floats = npt.NDArray[np.float64]
 Grey = npt.NDArray[np.uint8]

@@ -18,6 +18,7 @@ from hffkit.manifest.samples import Sample
 from hffkit.spectrum.features import FeatureSpec, Floats, Read, profiles_of
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.partial import write_bytes_durably
+from hffkit.workflows.devices import keep_memory_of_tensors
 from hffkit.workflows.outputs import Items
 from hffkit.workflows.progress import Progress
 from hffkit.workflows.versions import versions
@@ -58,6 +59,7 @@ def profiles_of_corpus(corpus: Corpus, spec: FeatureSpec, *, n_workers: int) -> 
     known = _kept(path, facts)
     if known is not None:
         return known
+    keep_memory_of_tensors()  # of spectra too: a megabyte and more for each picture
     found: list[Floats] = []
     pictures = ((f"{corpus.path}: {s.key}", partial(_read, corpus, s)) for s in corpus.samples())
     with Progress(corpus.n_samples, unit="pictures", label="spectrum") as progress:
