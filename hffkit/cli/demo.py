@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from hffkit.cli import options
-from hffkit.cli.tables import corpus_text, inspection_text, prediction_text, run_text
+from hffkit.cli.tables import corpus_text, inspection_text, prediction_text, run_text, spectrum_text
 
 _ITERATIONS = 40
 
@@ -20,7 +20,7 @@ _ITERATIONS = 40
 )
 @options.workers
 def demo(out: Path, workers: int) -> None:
-    """Fabricate a tiny FaceForensics++ tree; build, degrade, train, evaluate and predict with it.
+    """Fabricate a tiny FaceForensics++ tree; build, degrade, train, evaluate, predict with it.
 
     The clips show one public-domain portrait and forgeries of it made by warping and blending.
     Nothing measured on them means anything; what runs is the real program.
@@ -32,6 +32,7 @@ def demo(out: Path, workers: int) -> None:
     from hffkit.workflows.evaluate import EvalRequest, measure
     from hffkit.workflows.inspect import inspect
     from hffkit.workflows.predict import PredictRequest, predict
+    from hffkit.workflows.spectrum import FeatureRequest, SpectrumRequest, plot, train_spectrum
     from hffkit.workflows.train import TrainRequest, train
 
     if out.exists():
@@ -63,11 +64,20 @@ def demo(out: Path, workers: int) -> None:
     result = measure(EvalRequest((run,), (str(corpus), str(degraded))))
     result.write_html(page)
     click.echo(result.to_markdown())
+    shallow, spectra = out / "spectrum", out / "spectra.png"
+    click.echo(f"$ hffkit spectrum plot {corpus} --out {spectra}")
+    plot([str(corpus)], spectra, FeatureRequest(), n_workers=workers)
+    click.echo(f"\n$ hffkit spectrum train --data {corpus} --out {shallow}")
+    spectrum_request = SpectrumRequest(data=(str(corpus),))
+    _, fitted = train_spectrum(spectrum_request, shallow, n_workers=workers)
+    click.echo(spectrum_text(shallow, fitted.to_json()))
+    click.echo()
     clips = sorted(videos.rglob("c23/videos/953*.mp4"))
     click.echo(f"$ hffkit predict {run} {' '.join(map(str, clips))} --frames 4")
     click.echo(prediction_text(predict(PredictRequest(run, tuple(clips), frames=4)).to_json()))
     click.echo(
         f"\nThe contact sheets show the crops: {sheet}, {degraded_sheet}\n"
+        f"The mean spectrum of each class: {spectra}\n"
         f"The report of the evaluation: {page}\n"
         "Nothing measured here means anything: it is one portrait in six guises."
     )

@@ -9,6 +9,7 @@ from hffkit.cli.corpora import inspect, merge, pack, subset, verify
 from hffkit.cli.degrade import degrade, mix
 from hffkit.cli.demo import demo
 from hffkit.cli.run import run
+from hffkit.cli.spectrum import spectrum
 from hffkit.cli.train import convert, evaluate, predict, train
 from hffkit.errors import ArgumentError, HffkitError
 from hffkit.manifest.samples import printable
@@ -41,8 +42,8 @@ def main() -> None:
 
 
 _COMMANDS = (
-    build, pack, subset, degrade, mix, train, evaluate, predict, run, inspect, verify, merge,
-    convert, demo,
+    build, pack, subset, degrade, mix, train, evaluate, predict, spectrum, run, inspect, verify,
+    merge, convert, demo,
 )  # fmt: skip
 for _command in _COMMANDS:
     main.add_command(_command)

@@ -126,6 +126,32 @@ def run_text(path: Path, run: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def spectrum_text(path: Path, run: dict[str, Any]) -> str:
+    """Return what a run of `hffkit spectrum train` holds, and what was measured."""
+    result = run["result"]
+    val = result["val_accuracy"]
+    lines = [
+        f"{path}: {run['classifier']} on {run['n_features']} values, fake against real",
+        f"{result['n_train']} training pictures, "
+        f"{100 * result['train_accuracy']:.2f} % of them right"
+        + ("" if val is None else f"; {100 * val:.2f} % of val"),
+    ]
+    repeats = result["repeats"]
+    if repeats is not None:
+        kind = "groups" if repeats["protocol"] == "grouped" else "pictures, as the paper: leaks"
+        rows = [
+            (row["n_train"], f"{100 * row['mean']:.2f}", f"{100 * row['spread']:.2f}")
+            for row in repeats["rows"]
+        ]
+        lines += [
+            "",
+            f"{repeats['n_repeats']} splits of {repeats['n_samples']} pictures into 80 and 20 % "
+            f"of the {kind}",
+            table(("training pictures", "accuracy, %", "spread"), rows),
+        ]
+    return "\n".join(lines)
+
+
 def prediction_text(found: dict[str, Any]) -> str:
     """Return the verdicts on files; the score is the probability of fake."""
     rows = []

@@ -40,6 +40,8 @@ class Scored:
     keys: tuple[str, ...]  # (N,) of the samples
     groups: tuple[str, ...]  # (N,) what never straddles splits; the bootstrap's unit
     videos: tuple[str | None, ...]  # (N,) the video that a frame is from; None for a picture
+    # (N,) of a classifier without probabilities: above 0 is fake; their mean decides tied votes
+    margins: Floats | None = None
 
     def __post_init__(self) -> None:
         n, n_classes = len(self.labels), len(self.classes.names)
@@ -52,6 +54,8 @@ class Scored:
             )
         if not len(self.keys) == len(self.groups) == len(self.videos) == n:
             raise ValueError(f"keys, groups and videos must be as many as labels: {n}")
+        if self.margins is not None and self.margins.shape != (n,):
+            raise ValueError(f"margins must be ({n},), got {self.margins.shape}")
         if not n:
             raise MetricError("No sample was scored. Choose a split that holds some.")
         if self.labels.min() < 0 or self.labels.max() >= n_classes:
@@ -72,12 +76,12 @@ class Scored:
     @property
     def is_fake(self) -> Flags:
         """(N,) whether the true class is fake."""
-        return self._fake_ids()[self.labels]
+        return self.fake_ids[self.labels]
 
     @property
     def scores(self) -> Floats:
         """(N,) the probability of fake in [0, 1]: the sum over the fake classes."""
-        chosen: Floats = self.probabilities[:, self._fake_ids()].sum(axis=1, dtype=np.float64)
+        chosen: Floats = self.probabilities[:, self.fake_ids].sum(axis=1, dtype=np.float64)
         return np.minimum(chosen, 1.0)  # sums of float32 exceed 1 by their rounding
 
     @property
@@ -90,7 +94,9 @@ class Scored:
         """The most probable classes, and fake where the score is 0.5 or more."""
         return Decisions(self.labels, self.predicted, self.is_fake, self.scores >= 0.5, self.groups)
 
-    def _fake_ids(self) -> Flags:
+    @property
+    def fake_ids(self) -> Flags:
+        """(C,) whether each class is fake."""
         return np.array([face_class.is_fake for face_class in self.classes], bool)
 
 

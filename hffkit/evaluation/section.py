@@ -9,7 +9,7 @@ from hffkit.evaluation.metrics import calibration, roc_curve
 from hffkit.evaluation.scored import Scored, worst_mistakes
 from hffkit.evaluation.tables import level_notes, levels_table, recall_table
 from hffkit.imaging import Image
-from hffkit.reports.page import Section
+from hffkit.reports.page import Figure, Section
 from hffkit.reports.sheet import Tile
 
 N_MISTAKES = 24
@@ -22,6 +22,7 @@ def page_section(
     *,
     facts: Sequence[tuple[str, str]] = (),
     image_of: Callable[[int], Image] | None = None,
+    figures: Sequence[Figure] = (),
 ) -> Section:
     """Return the section of a page on one corpus.
 
@@ -35,6 +36,8 @@ def page_section(
         What is known of the data: digests, split, operations.
     image_of : callable
         Returns the RGB image of a place in `scored`, for at most `N_MISTAKES` mistakes.
+    figures : sequence of Figure
+        What is drawn besides.
     """
     level = evaluation.frame
     kinds = ["fake" if face_class.is_fake else "real" for face_class in scored.classes]
@@ -53,6 +56,7 @@ def page_section(
         fake_scores=scored.scores[scored.is_fake],
         calibration=(bins.counts, bins.confidence, bins.accuracy),
         mistakes=_mistakes(scored, image_of) if image_of else (),
+        figures=tuple(figures),
     )
 
 

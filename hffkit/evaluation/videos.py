@@ -42,7 +42,8 @@ def vote_over_videos(scored: Scored) -> Decisions | None:
 
     Each frame votes for its most probable class, and for fake if its score is 0.5 or more. Among
     classes with equally many votes the larger mean probability decides; between as many fake as
-    real, a mean score of 0.5 or more is fake. Videos and order as of `mean_over_videos`.
+    real, a mean score of 0.5 or more is fake. Where there are margins, their mean decides both:
+    0 or more is fake. Videos and order as of `mean_over_videos`.
     """
     clips = _clips(scored)
     if clips is None:
@@ -50,15 +51,22 @@ def vote_over_videos(scored: Scored) -> Decisions | None:
     n_videos = len(clips.first)
     votes = _sums(np.eye(len(scored.classes.names))[scored.predicted[clips.frames]], clips)
     leads = votes == votes.max(axis=1, keepdims=True)
-    predicted = np.argmax(np.where(leads, _mean(scored, clips), -1.0), axis=1)
-    fake_votes = np.bincount(clips.owners, scored.scores[clips.frames] >= 0.5, n_videos)
-    mean_score = np.bincount(clips.owners, scored.scores[clips.frames], n_videos) / _sizes(clips)
+    scores = scored.scores[clips.frames]
+    if scored.margins is None:
+        lean = _mean(scored, clips)
+        towards_fake = np.bincount(clips.owners, scores, n_videos) / _sizes(clips) - 0.5
+    else:
+        sums = np.bincount(clips.owners, scored.margins[clips.frames], n_videos)
+        towards_fake = np.asarray(sums, np.float64)
+        lean = np.where(scored.fake_ids, towards_fake[:, None], -towards_fake[:, None])
+    predicted = np.argmax(np.where(leads, lean, -np.inf), axis=1)
+    fake_votes = np.bincount(clips.owners, scores >= 0.5, n_videos)
     ahead = 2 * fake_votes - _sizes(clips)
     return Decisions(
         scored.labels[clips.first],
         predicted.astype(np.int64),
         scored.is_fake[clips.first],
-        np.where(ahead == 0, mean_score >= 0.5, ahead > 0),
+        np.where(ahead == 0, towards_fake >= 0, ahead > 0),
         tuple(scored.groups[place] for place in clips.first),
     )
 

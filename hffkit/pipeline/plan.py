@@ -26,6 +26,7 @@ FORMAT = 1  # of what steps write; a new one makes every step anew
 STEPS_FOLDER = "steps"
 MIN_PER_CLASS = {"train": 16, "val": 1, "test": 4}  # samples that --scale must leave
 _MIN_ITERATIONS = 5
+_MIN_LIMIT = 4  # training pictures of a spectrum step
 _SCALED = ("max_iterations", "step_size", "val_interval", "log_interval")
 _DIGITS = 12
 
@@ -247,6 +248,8 @@ def _scaled_step(step: Step, renamed: Mapping[str, str], scale: float) -> Step:
     if step.verb == "train":
         request, _ = _bound(step, {name: name for name in step.needs})
         arguments["set"] = {**dict(request.overrides), **_shorter(request, scale)}
+    if step.verb == "spectrum" and arguments.get("limit") is not None:
+        arguments["limit"] = max(_MIN_LIMIT, round(arguments["limit"] * scale))
     return replace(step, arguments=arguments)
 
 

@@ -22,7 +22,7 @@ TIMES_FILE = "times.json"
 # Seconds for each picture on two cores of a server (docs/performance.md), where nothing is known.
 _SECONDS = {
     "build": 0.02, "pack": 0.0003, "degrade": 0.0004, "mix": 0.0002, "subset": 0.0002,
-    "train": 0.01, "eval": 0.005,
+    "train": 0.01, "spectrum": 0.003, "eval": 0.005,
 }  # fmt: skip
 
 Tell = Callable[[int, Planned], None]
@@ -166,7 +166,7 @@ def _pictures(planned: Planned, known: Mapping[Path, float]) -> float:
     if step.verb == "train":
         recipe = chosen_recipe(planned.bound()[0])
         return float(recipe.max_iterations * recipe.batch_size)
-    argument = "data" if step.verb == "eval" else "src"
+    argument = "data" if step.verb in ("eval", "spectrum") else "src"
     named = step.arguments[argument]
     names = named if isinstance(named, list | tuple) else [named]
     total = sum(_size(planned.paths[name], known) for name in names)

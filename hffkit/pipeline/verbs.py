@@ -16,6 +16,7 @@ from hffkit.workflows.degrade import DegradeRequest, degrade, treatment_of
 from hffkit.workflows.evaluate import EvalRequest, measure
 from hffkit.workflows.mix import PROPORTIONS, MixRequest, mix
 from hffkit.workflows.pack import PackRequest, pack
+from hffkit.workflows.spectrum import SpectrumRequest, check_spectrum, train_spectrum
 from hffkit.workflows.subset import SubsetRequest, check_share, subset
 from hffkit.workflows.train import TrainRequest, chosen_recipe, train
 
@@ -205,6 +206,13 @@ VERBS: Mapping[str, Verb] = {
         ),
         renamed={"set": "overrides"},
         withheld=("device", "threads", "keep", "tensorboard"),
+    ),
+    "spectrum": Verb(
+        SpectrumRequest,
+        "run",
+        {"data": "corpus"},
+        check_spectrum,
+        lambda request, _, out, how: train_spectrum(request, out, n_workers=how.n_workers),
     ),
     "eval": Verb(
         EvalRequest,

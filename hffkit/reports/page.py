@@ -18,6 +18,16 @@ Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
+class Figure:
+    """A drawing of a section."""
+
+    title: str
+    caption: str
+    alt: str  # what it shows, for those who cannot see it
+    svg: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
     """What is known of one run on one corpus; score is the probability of fake."""
 
@@ -33,6 +43,7 @@ class Section:
     fake_scores: Floats
     calibration: tuple[Counts, Floats, Floats]  # (B,) samples, mean confidence, accuracy
     mistakes: tuple[Tile, ...]  # the worst first
+    figures: tuple[Figure, ...] = ()  # of this kind of run, besides those of all
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +102,7 @@ def _figures(section: Section) -> list[Mapping[str, str]]:
         caption = "Fake is positive. On the right the same curve where false alarms are rare."
         alt = "ROC curve, linear and with a logarithmic axis; the table has its area."
         drawn.insert(1, ("ROC curve", caption, alt, plots.roc_plot(*section.roc)))
+    drawn += [(each.title, each.caption, each.alt, each.svg) for each in section.figures]
     return [
         {"title": title, "caption": caption, "alt": alt, "source": data_uri("svg+xml", picture)}
         for title, caption, alt, picture in drawn

@@ -8,7 +8,8 @@ import io
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import matplotlib.style
 import numpy as np
@@ -23,6 +24,8 @@ Counts = npt.NDArray[np.int64]
 
 _REAL, _FAKE = "#0072b2", "#d55e00"  # Okabe and Ito: told apart by colour-blind readers
 _QUIET = "#c8ccd2"
+_REALS = (_REAL, "#56b4e9", "#009e73", "#332288")
+_FAKES = (_FAKE, "#e69f00", "#cc79a7", "#882255")
 _STYLE: dict[str, Any] = {
     "svg.hashsalt": "hffkit",  # else the names of clip paths are random
     "font.size": 9,
@@ -148,6 +151,46 @@ def calibration_plot(counts: Counts, confidence: Floats, accuracy: Floats) -> by
         return _svg(figure)
 
 
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The mean of a class over its pictures, and their standard deviation round it."""
+
+    name: str
+    is_fake: bool
+    n_pictures: int
+    mean: Floats  # (P,)
+    spread: Floats  # (P,)
+
+
+def profile_plot(curves: Sequence[Curve], value: str, kind: Literal["svg", "png"] = "svg") -> bytes:
+    """Return the mean profile of each class, with a band of one standard deviation to each side.
+
+    Real classes are drawn solid in blues and greens, fake ones dashed in warm colours; `value` is
+    what the profiles are of.
+    """
+    with _style():
+        figure, axes = _figure(7.2, 4.0)
+        seen = {True: 0, False: 0}
+        for curve in curves:
+            colours = _FAKES if curve.is_fake else _REALS
+            colour = colours[seen[curve.is_fake] % len(colours)]
+            seen[curve.is_fake] += 1
+            places = np.arange(1, len(curve.mean) + 1)
+            label = f"{_short(curve.name)} ({curve.n_pictures})".replace("$", r"\$")
+            low, high = curve.mean - curve.spread, curve.mean + curve.spread
+            axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
+            dashes = "--" if curve.is_fake else "-"
+            axes.plot(
+                places, curve.mean, color=colour, linewidth=1.5, linestyle=dashes, label=label
+            )
+        axes.set(xlabel="point of the profile: low to high frequency", ylabel=value)
+        axes.grid(color="#eeeeee")
+        axes.set_axisbelow(True)
+        axes.margins(x=0.01)
+        figure.legend(loc="outside upper center", ncols=3)
+        return _png(figure) if kind == "png" else _svg(figure)
+
+
 def _style() -> AbstractContextManager[None]:
     return matplotlib.style.context(_STYLE, after_reset=True)
 
@@ -163,9 +206,17 @@ def _short(name: str) -> str:
 
 
 def _svg(figure: Figure) -> bytes:
+    return _saved(figure, format="svg", metadata={"Date": None, "Creator": "hffkit"})
+
+
+def _png(figure: Figure) -> bytes:
+    return _saved(figure, format="png", dpi=150, metadata={"Software": "hffkit"})
+
+
+def _saved(figure: Figure, **how: Any) -> bytes:
     FigureCanvasAgg(figure)
     picture = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # drawn as boxes
-        figure.savefig(picture, format="svg", metadata={"Date": None, "Creator": "hffkit"})
+        figure.savefig(picture, **how)
     return picture.getvalue()

@@ -18,6 +18,7 @@ from hffkit.storage.partial import write_durably
 FORMAT = 1
 _MAX_SIZE = 4096  # px
 RUN_FILE = "run.json"
+SPECTRUM = "spectrum"  # the kind of a run that holds no network: see hffkit.runs.spectrum
 WEIGHTS_FILE = "weights.safetensors"
 METRICS_FILE = "metrics.jsonl"
 GROUPS_FILE = "groups.json"
@@ -33,6 +34,11 @@ class Run:
     classes: ClassTable  # of the outputs, numbered from 0
     made: dict[str, Any]  # verb, recipe, overrides, data, seed, versions, ...: JSON values
     result: dict[str, Any] | None = field(default=None)  # None while it is being trained
+
+    @property
+    def summary(self) -> str:
+        """What judges, and what it is fed with, in a few words."""
+        return f"{self.network}, {self.size} px"
 
     def finished(self, result: dict[str, Any]) -> "Run":
         """Return the run with its result."""
@@ -64,6 +70,11 @@ def read_run(folder: Path) -> Run:
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: cannot be read: {error}") from None
     version = row.get("format") if isinstance(row, dict) else None
+    if isinstance(row, dict) and row.get("kind") == SPECTRUM:
+        raise WeightsError(
+            f"{folder}: a run of `hffkit spectrum`, which holds no network: `eval` and `predict` "
+            "take it, trainings and conversions do not."
+        )
     if version != FORMAT:
         raise WeightsError(
             f"{path}: run format must be {FORMAT}, got {version!r}. Another version of hffkit made "
@@ -88,7 +99,7 @@ def _damage(row: dict[str, Any]) -> Iterator[str]:
         yield f"size is {row['size']!r}"
     if not isinstance(row["made"], dict) or not isinstance(row["result"], dict | None):
         yield "made or result is no object"
-    elif not _is_data(row["made"].get("data", [])):
+    elif not is_data(row["made"].get("data", [])):
         yield "made.data does not name corpora"
     classes = row["classes"]
     if not classes or [each["id"] for each in classes] != list(range(len(classes))):
@@ -109,7 +120,7 @@ def _input_damage(fed: Any) -> Iterator[str]:
         yield f"input is {fed!r}"
 
 
-def _is_data(value: Any) -> bool:
+def is_data(value: Any) -> bool:
     """Tell whether this is a list of corpora, each with its path and digest."""
     return isinstance(value, list) and all(
         isinstance(each, dict) and {"path", "content_sha256"} <= each.keys() for each in value

@@ -18,8 +18,8 @@ from hffkit.storage.corpus import Corpus
 from hffkit.storage.partial import write_bytes_durably
 from hffkit.workflows.corpora import joint_classes, open_corpora
 from hffkit.workflows.devices import device_named
+from hffkit.workflows.judging import Judge, load_judge
 from hffkit.workflows.outputs import Items, Task, items_of
-from hffkit.workflows.scoring import Scorer, load_scorer
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class EvalRequest:
 class Measured:
     """One run on one corpus."""
 
-    run: Scorer
+    run: Judge
     data: str
     corpora: tuple[Corpus, ...]
     items: Items
@@ -158,8 +158,8 @@ def measure(request: EvalRequest) -> Result:
         If a run or corpus cannot be read, has no sample of the split, or classes that do not fit.
     """
     device = device_named(request.device)
-    scorers = [load_scorer(path, device) for path in request.runs]
-    other = None if request.against is None else load_scorer(request.against, device)
+    scorers = [load_judge(path, device) for path in request.runs]
+    other = None if request.against is None else load_judge(request.against, device)
     if other is not None:
         _check_rival(scorers, other, request)
     measured = []
@@ -178,7 +178,7 @@ def measure(request: EvalRequest) -> Result:
     return Result(request, tuple(measured))
 
 
-def _check_rival(scorers: Sequence[Scorer], other: Scorer, request: EvalRequest) -> None:
+def _check_rival(scorers: Sequence[Judge], other: Judge, request: EvalRequest) -> None:
     """Raise ArgumentError if the runs to be compared tell other classes apart."""
     kinds = [{(row.name, row.is_fake) for row in run.run.classes} for run in (*scorers, other)]
     if request.task == "multi" and any(kind != kinds[-1] for kind in kinds):
@@ -215,7 +215,10 @@ def _section(one: Measured, request: EvalRequest) -> Section:
     if request.against is not None:
         facts.append(("relative error reduction", _against(one, request)))
     name = one.data if len(request.runs) == 1 else f"{one.run.path} on {one.data}"
-    return page_section(name, one.scored, one.evaluation, facts=facts, image_of=image_of)
+    figures = one.run.figures(one.items, joint_classes(one.corpora))
+    return page_section(
+        name, one.scored, one.evaluation, facts=facts, image_of=image_of, figures=figures
+    )
 
 
 def _run_facts(measured: Sequence[Measured]) -> list[tuple[str, str]]:
@@ -224,7 +227,7 @@ def _run_facts(measured: Sequence[Measured]) -> list[tuple[str, str]]:
         made: Mapping[str, Any] = scorer.run.made
         result = scorer.run.result or {}
         facts.append(("run", str(scorer.path)))
-        facts.append(("network", f"{scorer.run.network}, {scorer.run.size} px"))
+        facts.append(("network", scorer.run.summary))
         facts.append(("weights_sha256", scorer.weights_sha256))
         facts += [(name, str(made[name])) for name in ("task", "seed", "device") if name in made]
         facts += [(f"trained on {r['path']}", r["content_sha256"]) for r in made.get("data", ())]

@@ -13,8 +13,8 @@ from hffkit.imaging import PICTURE_SUFFIXES, Image, decode, grey, read_bytes
 from hffkit.manifest.samples import Box
 from hffkit.video.clips import open_clip
 from hffkit.workflows.devices import device_named
+from hffkit.workflows.judging import Judge, load_judge
 from hffkit.workflows.progress import Progress
-from hffkit.workflows.scoring import Scorer, load_scorer
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Prediction:
 
 def predict(request: PredictRequest) -> Prediction:
     """Find faces in every file and judge each; files that cannot be read are said and passed."""
-    scorer = load_scorer(request.run, device_named(request.device))
+    scorer = load_judge(request.run, device_named(request.device))
     files = [file for path in request.paths for file in _files(path)]
     if not files:
         raise ArgumentError("No picture or video is there. Name files or folders of them.")
@@ -118,7 +118,7 @@ class _LookedAt:
     n_missing: int = 0
 
 
-def _judge(file: Path, request: PredictRequest, scorer: Scorer) -> tuple[list[Verdict], _LookedAt]:
+def _judge(file: Path, request: PredictRequest, scorer: Judge) -> tuple[list[Verdict], _LookedAt]:
     places: list[tuple[int | None, Box | None]] = []
     looked_at = _LookedAt()
 

@@ -17,6 +17,7 @@ from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.manifest.samples import Sample
 from hffkit.networks.spec import InputSpec
 from hffkit.networks.table import build
+from hffkit.reports.page import Figure
 from hffkit.runs.run import WEIGHTS_FILE, Run, read_groups, read_run, read_weights, weights_sha256
 from hffkit.training.faces import Faces
 from hffkit.training.feed import Streaming, prepare
@@ -59,7 +60,7 @@ class Scorer:
             values,
             tuple(sample.key for _, sample in items),
             tuple(sample.group for _, sample in items),
-            tuple(_video(sample) for _, sample in items),
+            tuple(video_of(sample) for _, sample in items),
         )
         if not is_collapsed:
             return scored
@@ -85,6 +86,10 @@ class Scorer:
     def _pixels(self, image: Image) -> Image:
         small = resize(image, self.run.size)
         return small if self.spec.colour == "RGB" else np.ascontiguousarray(small[..., ::-1])
+
+    def figures(self, items: Items, table: ClassTable) -> tuple[Figure, ...]:  # noqa: ARG002
+        """Return what a page shows of a network's samples beside what it shows of all: nothing."""
+        return ()
 
     def fake_score(self, values: Sequence[float]) -> float:
         """Return the probability of fake: the sum over the fake classes."""
@@ -120,7 +125,7 @@ def load_scorer(path: Path, device: torch.device) -> Scorer:
     return Scorer(path, run, net.eval(), InputSpec(**run.input), device, digest, read_groups(path))
 
 
-def _video(sample: Sample) -> str | None:
+def video_of(sample: Sample) -> str | None:
     """Return the video that a sample is a frame of; a picture is of none.
 
     A frame that was stored as a picture of its own is of the folder that stands for its video.

@@ -1,0 +1,237 @@
+"""Profiles: the log power of a picture's spectrum, averaged over rings of equal frequency."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.fft import rfft2
+from scipy.interpolate import make_interp_spline
+
+from hffkit.errors import ArgumentError, ImageError, UnknownNameError
+from hffkit.imaging import Image, grey
+from hffkit.spectrum.radial import check_centre, radial_of
+
+_EPSILON = 1e-8  # added to each complex coefficient, as in the notebooks: log 0 stays finite
+_BATCH_PIXELS = 1 << 17  # of one FFT: with its result 2 MB, which a core's own cache holds
+_BLOCK = 8  # pictures that a worker takes at a time: few, so that none waits long for the last
+_DEGREE = 3
+Floats = npt.NDArray[np.float64]
+Grey = npt.NDArray[np.uint8]
+Read = Callable[[], Image]
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSpec:
+    """How pictures become features."""
+
+    crop: str = "whole"  # a name of CROPS
+    centre: str = "paper"  # a name of radial.CENTRES
+    n_points: int | None = None  # to which profiles are resampled; None: as long as they are
+    first_bin: bool = False  # divide by the first value
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return asdict(self)
+
+    @property
+    def native(self) -> "FeatureSpec":
+        """What the profiles are made by, before they are resampled and divided."""
+        return replace(self, n_points=None, first_bin=False)
+
+    def __str__(self) -> str:
+        points = "native length" if self.n_points is None else f"{self.n_points} points"
+        divided = ", divided by the first" if self.first_bin else ""
+        return f"{self.crop} picture, {self.centre} centre, {points}{divided}"
+
+
+# The paper's three experiments.
+FEATURES: Mapping[str, FeatureSpec] = {
+    "faces-hq": FeatureSpec(),
+    "celeba": FeatureSpec(n_points=80, first_bin=True),
+    "dfd": FeatureSpec(crop="third", n_points=300, first_bin=True),
+}
+
+
+def _square(image: Grey) -> Grey:
+    height, width = image.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[top : top + side, left : left + side]
+
+
+def _third(image: Grey) -> Grey:
+    height, width = (side // 3 for side in image.shape)
+    return image[height : image.shape[0] - height, width : image.shape[1] - width]
+
+
+CROPS: Mapping[str, Callable[[Grey], Grey]] = {
+    "whole": lambda image: image,
+    "square": _square,  # as large as it fits, in the middle
+    "third": _third,  # without a third on each side: the DeepFakeDetection experiment
+}
+
+
+def features_named(name: str) -> FeatureSpec:
+    """Return the features of one of the paper's experiments."""
+    if name not in FEATURES:
+        raise UnknownNameError("features", name, FEATURES)
+    return FEATURES[name]
+
+
+def check_spec(spec: FeatureSpec) -> None:
+    """Raise HffkitError unless a spec's names are known and its number of points is possible."""
+    check_centre(spec.centre)
+    if spec.crop not in CROPS:
+        raise UnknownNameError("crop", spec.crop, CROPS)
+    if spec.n_points is not None and not 2 <= spec.n_points <= 100_000:
+        raise ArgumentError(f"The number of points must be from 2 to 100000, got {spec.n_points}.")
+
+
+def profiles_of(
+    pictures: Iterable[tuple[str, Read]], spec: FeatureSpec, *, n_workers: int = 1
+) -> Iterator[Floats]:
+    """Yield the native profile of each picture, in order.
+
+    Parameters
+    ----------
+    pictures : iterable of (name, read)
+        `read` returns (H, W, 3) uint8 RGB, or (H, W) uint8 grey; a name is for errors.
+    spec : FeatureSpec
+        Crop and centre; the rest is for `resampled`.
+    n_workers : int
+        Threads, which also read: decoding, FFTs and logarithms hold no lock.
+
+    Raises
+    ------
+    ImageError
+        If a picture has no spectrum: too small, of one colour, or oblong where that is refused.
+    """
+    check_spec(spec)
+    waiting = iter(pictures)
+    blocks = iter(lambda: list(islice(waiting, _BLOCK)), [])
+    if n_workers == 1:
+        for block in blocks:
+            yield from _block(block, spec)
+        return
+    with ThreadPoolExecutor(n_workers) as pool:
+        futures: deque[Future[list[Floats]]] = deque()
+        try:
+            for block in blocks:
+                futures.append(pool.submit(_block, block, spec))
+                if len(futures) > 2 * n_workers:  # else all that is to do would be listed
+                    yield from futures.popleft().result()
+            while futures:
+                yield from futures.popleft().result()
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def features_of(images: Sequence[Image], spec: FeatureSpec, *, n_workers: int = 1) -> Floats:
+    """Return the features of pictures, (N, P) float64; see `profiles_of` and `resampled`."""
+    pictures = [(f"picture {i}", partial(_itself, image)) for i, image in enumerate(images)]
+    return resampled(list(profiles_of(pictures, spec, n_workers=n_workers)), spec)
+
+
+def _itself(image: Image) -> Image:
+    return image
+
+
+def _block(pictures: Sequence[tuple[str, Read]], spec: FeatureSpec) -> list[Floats]:
+    """Return the profiles of some pictures: one FFT for those of one shape, within bounds."""
+    crop = CROPS[spec.crop]
+    found: dict[int, Floats] = {}
+    waiting: dict[tuple[int, int], list[tuple[int, Grey]]] = {}
+
+    def flush(shape: tuple[int, int]) -> None:
+        numbers, cuts = zip(*waiting.pop(shape), strict=True)
+        found.update(zip(numbers, _profiles(np.stack(cuts), spec.centre), strict=True))
+
+    for number, (name, read) in enumerate(pictures):
+        cut = crop(_grey(read(), name))
+        shape = (cut.shape[0], cut.shape[1])
+        try:
+            radial_of(*shape, spec.centre)
+        except ImageError as error:
+            raise ImageError(f"{name}: {error}") from None
+        if cut[0, 0] == cut[-1, -1] and cut.min() == cut.max():
+            raise ImageError(f"{name}: all its pixels are alike: it has no spectrum. Leave it out.")
+        some = waiting.setdefault(shape, [])
+        some.append((number, cut))
+        if (len(some) + 1) * cut.size > _BATCH_PIXELS:
+            flush(shape)
+    for shape in list(waiting):
+        flush(shape)
+    return [found[number] for number in range(len(pictures))]
+
+
+def _grey(image: Image, name: str) -> Grey:
+    is_image = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
+    if image.dtype != np.uint8 or not is_image or not image.size:
+        raise ImageError(
+            f"{name}: must be (H, W, 3) RGB or (H, W) grey of uint8, got {image.shape} of "
+            f"{image.dtype}."
+        )
+    return grey(image) if image.ndim == 3 else image
+
+
+def _profiles(stack: Grey, centre: str) -> list[Floats]:
+    """Return the profile of each of (B, H, W) grey pictures: mean of 20 ln|F| over each radius."""
+    radial = radial_of(stack.shape[1], stack.shape[2], centre)
+    spectrum = rfft2(stack.astype(np.float64), overwrite_x=True)
+    power = np.square(spectrum.real + _EPSILON)
+    power += np.square(spectrum.imag)
+    np.log(power, out=power)
+    # 20 ln|F| = 10 ln(re^2 + im^2), and the mean of tens is ten times the mean.
+    return [10.0 * radial.profile(half) for half in power.reshape(len(stack), -1)]
+
+
+def resampled(profiles: Sequence[Floats], spec: FeatureSpec) -> Floats:
+    """Return native profiles as features, (N, P): resampled and divided as the spec says.
+
+    A profile of L values lies evenly on [0, P]; a cubic spline through it (not-a-knot, SciPy's
+    griddata in one dimension) is read at P even places.
+
+    Raises
+    ------
+    ImageError
+        If profiles differ in length and are not resampled, are too short for a spline, or are to
+        be divided by 0.
+    """
+    lengths = {len(profile) for profile in profiles}
+    if spec.n_points is None:
+        if len(lengths) > 1:
+            raise ImageError(
+                f"Profiles have {len(lengths)} lengths, from {min(lengths)} to {max(lengths)}: the "
+                "pictures differ in size. Resample them to one number of points."
+            )
+        found = np.array(profiles, np.float64)
+    else:
+        found = np.empty((len(profiles), spec.n_points))
+        for length in lengths:
+            places = [i for i, profile in enumerate(profiles) if len(profile) == length]
+            found[places] = _splined(np.array([profiles[i] for i in places]), spec.n_points)
+    if spec.first_bin:
+        first = found[:, :1]
+        if not first.all():
+            raise ImageError("A profile begins with 0: it cannot be divided by its first value.")
+        found = found / first
+    return found
+
+
+def _splined(profiles: Floats, n_points: int) -> Floats:
+    length = profiles.shape[1]
+    if length <= _DEGREE:
+        raise ImageError(
+            f"A profile of {length} values is too short for a cubic spline: pictures must be of "
+            "9x9 pixels at least."
+        )
+    spline = make_interp_spline(np.linspace(0, n_points, length), profiles, k=_DEGREE, axis=1)
+    found: Floats = spline(np.linspace(0, n_points, n_points))
+    return found

@@ -1,0 +1,103 @@
+"""Which coefficients of a real picture's half spectrum are averaged into which radius."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+
+from hffkit.errors import ImageError, UnknownNameError
+
+_N_CACHED = 8  # shapes; 1024x1024 takes 12 MB
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Radial:
+    """The averaging of one shape: a sparse matrix from half-plane coefficients to radii."""
+
+    means: csr_array  # (R, H * (W // 2 + 1)); its rows sum to 1
+
+    @property
+    def n_radii(self) -> int:
+        """The length of a profile."""
+        return int(self.means.shape[0])
+
+    def profile(self, half_plane: Floats) -> Floats:
+        """Return the means (R,) of (H * (W // 2 + 1),) values over each radius."""
+        found: Floats = self.means @ half_plane
+        return found
+
+
+def _centre_of_pixels(height: int, width: int) -> tuple[float, float]:
+    return (height - 1) / 2, (width - 1) / 2
+
+
+def _centre_of_frequencies(height: int, width: int) -> tuple[float, float]:
+    return height // 2, width // 2
+
+
+# Where radius 0 is in a spectrum whose DC has been shifted to (H // 2, W // 2). The paper takes
+# the middle of the pixels, half a coefficient beside the DC where a side is even.
+CENTRES: Mapping[str, Callable[[int, int], tuple[float, float]]] = {
+    "paper": _centre_of_pixels,
+    "true": _centre_of_frequencies,
+}
+
+
+def check_centre(name: str) -> None:
+    """Raise UnknownNameError unless there is a centre of this name."""
+    if name not in CENTRES:
+        raise UnknownNameError("centre", name, CENTRES)
+
+
+def n_radii(height: int, width: int, centre: str) -> int:
+    """Return the length of the profile of a shape: the first and the last radius are left out."""
+    check_centre(centre)
+    y, x = CENTRES[centre](height, width)
+    return int(np.hypot(max(y, height - 1 - y), max(x, width - 1 - x))) - 1
+
+
+@lru_cache(_N_CACHED)
+def radial_of(height: int, width: int, centre: str) -> Radial:
+    """Return the averaging of pictures of a shape.
+
+    A real picture's spectrum is its own mirror image, so half of it is computed; the other half's
+    coefficients count where they would lie. Radii are rounded down. Radius 0 and the last one are
+    left out, as in the notebooks.
+
+    Raises
+    ------
+    ImageError
+        If the shape is too small to leave a radius, or is not square where `centre` is not the
+        paper's: rings round the true centre of an oblong would mix frequencies.
+    """
+    length = n_radii(height, width, centre)
+    if length < 1:
+        raise ImageError(
+            f"{width}x{height} pixels: too small for a spectrum, whose first and last radius are "
+            "left out. 4x4 is the least."
+        )
+    if centre != "paper" and height != width:
+        raise ImageError(
+            f"{width}x{height} pixels are not square: rings round the true centre would mix "
+            "frequencies. Take the square in the middle (crop square), or the paper's centre."
+        )
+    half = width // 2 + 1
+    rows, columns = np.indices((height, width))
+    y, x = CENTRES[centre](height, width)
+    radii = np.hypot(
+        (rows + height // 2) % height - y, (columns + width // 2) % width - x
+    ).astype(np.int64)  # of each coefficient where the FFT puts it  # fmt: skip
+    is_mirrored = columns >= half
+    twin_rows = np.where(is_mirrored, -rows % height, rows)
+    twin_columns = np.where(is_mirrored, width - columns, columns)
+    kept = (radii >= 1) & (radii <= length)
+    counts = np.bincount(radii[kept], minlength=length + 1)
+    places = (radii[kept] - 1, (twin_rows * half + twin_columns)[kept])
+    means = csr_array((1 / counts[radii[kept]], places), shape=(length, height * half))
+    means.sum_duplicates()
+    means.sort_indices()
+    return Radial(means)

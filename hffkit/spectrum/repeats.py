@@ -1,0 +1,120 @@
+"""Accuracy over repeated splits into 80 % for training and 20 % for testing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
+
+from hffkit.errors import TrainingError
+from hffkit.manifest.seeds import rng_for
+from hffkit.spectrum.classifiers import Flags, Floats, fit, is_called_fake
+
+Protocol = Literal["grouped", "random"]
+N_REPEATS = 10
+SHARE_OF_TEST = 0.2
+_SEEDS = 1 << 32
+Places = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """Accuracies of one classifier, trained on so many pictures."""
+
+    n_train: int  # the least over the repeats, if all were taken
+    accuracies: tuple[float, ...]  # of each repeat, in [0, 1]
+
+    @property
+    def mean(self) -> float:
+        """The mean over the repeats."""
+        return float(np.mean(self.accuracies))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the accuracies, their mean and standard deviation as JSON values."""
+        spread = float(np.std(self.accuracies))
+        return {
+            "n_train": self.n_train,
+            "mean": self.mean,
+            "spread": spread,
+            "accuracies": self.accuracies,
+        }
+
+
+def splits_of(
+    n: int, groups: Sequence[str], protocol: Protocol, *, n_repeats: int, seed: int
+) -> list[tuple[Places, Places]]:
+    """Return the places for training and for testing of each repeat.
+
+    "grouped" never cuts a group in two, and takes a fifth of the groups for testing; "random" is
+    the paper's: a fifth of the pictures, whatever they show.
+
+    Raises
+    ------
+    TrainingError
+        If there is but one group, or too few pictures to split.
+    """
+    how = {"n_splits": n_repeats, "test_size": SHARE_OF_TEST, "random_state": seed % _SEEDS}
+    n_units = len(set(groups)) if protocol == "grouped" else n
+    if n_units < 2:
+        kind = "groups" if protocol == "grouped" else "pictures"
+        raise TrainingError(f"Splits need 2 {kind} at least, got {n_units}.")
+    places = np.zeros(n)
+    if protocol == "grouped":
+        _, numbers = np.unique(list(groups), return_inverse=True)
+        found = GroupShuffleSplit(**how).split(places, groups=numbers)
+    else:
+        found = ShuffleSplit(**how).split(places)
+    return [(np.asarray(train, np.int64), np.asarray(test, np.int64)) for train, test in found]
+
+
+def repeated(
+    name: str,
+    features: Floats,
+    is_fake: Flags,
+    splits: Sequence[tuple[Places, Places]],
+    *,
+    seed: int = 0,
+    n_train: int | None = None,
+) -> Repeated:
+    """Return the accuracy of a classifier in each split, trained on all or on `n_train` pictures.
+
+    Of `n_train` pictures half are fake, drawn anew in each split; smaller draws are the beginnings
+    of larger ones.
+
+    Raises
+    ------
+    TrainingError
+        If a split has fewer pictures, or too few of a class.
+    """
+    accuracies = []
+    for number, (train, test) in enumerate(splits):
+        chosen = train
+        if n_train is not None:
+            rng = rng_for(seed, "few labels", str(number))
+            chosen = balanced(train, is_fake, n_train, rng)
+        model = fit(name, features[chosen], is_fake[chosen], seed=seed)
+        accuracies.append(
+            float(np.mean(is_called_fake(name, model, features[test]) == is_fake[test]))
+        )
+    return Repeated(n_train or min(len(train) for train, _ in splits), tuple(accuracies))
+
+
+def balanced(places: Places, is_fake: Flags, n: int, rng: np.random.Generator) -> Places:
+    """Return `n` of the places, half of them fake, one more real where `n` is odd.
+
+    Raises
+    ------
+    TrainingError
+        If there are too few of a class.
+    """
+    shuffled = rng.permutation(places)
+    fakes, reals = shuffled[is_fake[shuffled]], shuffled[~is_fake[shuffled]]
+    n_fake, n_real = n // 2, n - n // 2
+    if len(fakes) < n_fake or len(reals) < n_real:
+        raise TrainingError(
+            f"{n} training pictures would be {n_fake} fake and {n_real} real; there are "
+            f"{len(fakes)} and {len(reals)}."
+        )
+    return np.sort(np.concatenate([fakes[:n_fake], reals[:n_real]]))

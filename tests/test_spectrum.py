@@ -1,0 +1,553 @@
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import numpy.typing as npt
+import pytest
+from conftest import Run as Invoke
+from PIL import Image
+from test_evaluate import THREE, write_run
+from test_spectrum_features import by_hand
+from trees import build_corpus, write_clip, write_picture
+
+from hffkit.cli.spectrum import train as train_command
+from hffkit.errors import HffkitError
+from hffkit.evaluation.scored import Scored
+from hffkit.evaluation.videos import vote_over_videos
+from hffkit.imaging import grey
+from hffkit.manifest.classes import BINARY
+from hffkit.pipeline.plan import plan_of
+from hffkit.pipeline.recipe import read_recipe
+from hffkit.spectrum.classifiers import CLASSIFIERS, fit, margins, scores
+from hffkit.spectrum.features import CROPS, FEATURES, FeatureSpec, features_of
+from hffkit.spectrum.models import write_model
+from hffkit.spectrum.radial import CENTRES
+from hffkit.storage.corpus import Corpus
+from hffkit.workflows.evaluate import EvalRequest, measure
+from hffkit.workflows.profiles import cache_path, profiles_of_corpus
+from hffkit.workflows.spectrum import SpectrumRequest, train_spectrum
+
+REAL, FAKE = "camera", "GAN"
+N = 40  # pictures of each class
+SIDE = 32
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Cuts of the portrait, and cuts of it whose finest detail is lost; four make a group."""
+    root = tmp_path_factory.mktemp("tree")
+    for i in range(N):
+        path = write_picture(root / REAL / f"p{i // 4:02}_{i}.png", 17 * i, size=(SIDE, SIDE))
+        with Image.open(path) as picture:
+            small = picture.resize((SIDE // 2, SIDE // 2)).resize((SIDE, SIDE))
+        (root / FAKE).mkdir(exist_ok=True)
+        small.save(root / FAKE / path.name)
+    return root
+
+
+def build(tree: Path, out: Path, **how: Any) -> Path:
+    known = {"real": (REAL,), "fake": (FAKE,), "split_ratio": "50/20/30", "group_by": r"/(p\d+)"}
+    return build_corpus("folder", tree, out, **(known | how))
+
+
+@pytest.fixture(scope="module")
+def corpus(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tree, tmp_path_factory.mktemp("corpora") / "small.lmdb")
+
+
+@pytest.fixture(scope="module")
+def fitted(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "spectrum"
+    train_spectrum(SpectrumRequest(data=(str(corpus),)), out, n_workers=1)
+    return out
+
+
+def about(run: Path) -> dict[str, Any]:
+    return dict(json.loads((run / "run.json").read_text("utf-8")))
+
+
+def change(run: Path, out: Path, edit: Callable[[dict[str, Any]], None]) -> Path:
+    shutil.copytree(run, out)
+    row = about(out)
+    edit(row)
+    (out / "run.json").write_text(json.dumps(row), "utf-8")
+    return out
+
+
+def of_split(corpus: Path, *splits: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """The features of a corpus's samples, picture by picture, and whether they are fake."""
+    opened = Corpus(corpus)
+    samples = [sample for sample in opened.samples() if sample.split in splits]
+    spec = FEATURES["celeba"]
+    rows = [features_of([opened.image(sample)], spec)[0] for sample in samples]
+    return np.array(rows), np.array([sample.cls == FAKE for sample in samples])
+
+
+# Training
+
+
+def test_a_run_is_what_scikit_learn_makes_of_the_training_samples(
+    corpus: Path, fitted: Path
+) -> None:
+    features, is_fake = of_split(corpus, "train")
+    model = fit("svm-rbf", features, is_fake)
+    others, are_fake = of_split(corpus, "val")
+    row = about(fitted)
+    assert row["kind"] == "spectrum"
+    assert row["classifier"] == "svm-rbf"
+    assert row["n_features"] == 80
+    assert row["result"]["n_train"] == len(features)
+    right = (margins("svm-rbf", model, others) > 0) == are_fake
+    assert row["result"]["val_accuracy"] == right.mean()
+    assert row["made"]["data"][0]["content_sha256"] == Corpus(corpus).content_sha256
+    groups = {s.group for s in Corpus(corpus).samples() if s.split == "train"}
+    assert set(json.loads((fitted / "groups.json").read_text("utf-8"))) == groups
+    assert sorted(path.name for path in fitted.iterdir()) == [
+        "groups.json", "model.skops", "run.json",
+    ]  # fmt: skip
+
+
+def test_the_same_command_makes_the_same_run(corpus: Path, fitted: Path, tmp_path: Path) -> None:
+    for n_workers in (1, 2):
+        out = tmp_path / str(n_workers)
+        train_spectrum(SpectrumRequest(data=(str(corpus),)), out, n_workers=n_workers)
+        assert about(out) == about(fitted)
+
+
+def test_repeats_keep_groups_whole_unless_the_paper_is_asked_for(
+    corpus: Path, tmp_path: Path
+) -> None:
+    request = SpectrumRequest(data=(str(corpus),), repeats=3)
+    _, run = train_spectrum(request, tmp_path / "a", n_workers=1)
+    assert run.result is not None
+    found = run.result["repeats"]
+    n_test = sum(sample.split == "test" for sample in Corpus(corpus).samples())
+    assert (found["protocol"], found["n_repeats"]) == ("grouped", 3)
+    assert found["n_samples"] == 2 * N - n_test
+    request = SpectrumRequest(data=(str(corpus),), paper_split=True)
+    _, run = train_spectrum(request, tmp_path / "b", n_workers=1)
+    assert run.result is not None
+    found = run.result["repeats"]
+    assert (found["protocol"], found["n_repeats"], found["n_samples"]) == ("random", 10, 2 * N)
+    assert found["rows"][0]["n_train"] == 2 * N * 4 // 5
+    assert len(found["rows"][0]["accuracies"]) == 10
+
+
+def test_the_curve_is_of_few_labels_to_all(corpus: Path, tmp_path: Path) -> None:
+    request = SpectrumRequest(data=(str(corpus),), curve=True, paper_split=True)
+    _, run = train_spectrum(request, tmp_path / "run", n_workers=1)
+    assert run.result is not None
+    assert [row["n_train"] for row in run.result["repeats"]["rows"]] == [20, 50, 64]
+
+
+def test_a_limit_takes_so_many_of_each_class(corpus: Path, tmp_path: Path, run: Invoke) -> None:
+    out = tmp_path / "run"
+    done = run("spectrum", "train", "--data", corpus, "--limit", 20, "--out", out, "--seed", 3)
+    assert done.exit_code == 0, done.output
+    assert "20 training pictures" in done.stdout
+    assert about(out)["result"]["n_train"] == 20
+    assert about(out)["made"]["limit"] == 20
+
+
+def test_training_needs_both_classes_and_enough_of_them(
+    tree: Path, corpus: Path, tmp_path: Path
+) -> None:
+    def refused(data: Path, match: str, **how: Any) -> None:
+        with pytest.raises(HffkitError, match=match):
+            train_spectrum(SpectrumRequest(data=(str(data),), **how), tmp_path / "x", n_workers=1)
+        assert not (tmp_path / "x").exists()
+
+    shutil.copytree(tree / REAL, tmp_path / "one" / REAL)
+    only = build_corpus("folder", tmp_path / "one", tmp_path / "one.lmdb", real=(REAL,))
+    refused(only, "needs fake and real samples, got 0 fake")
+    refused(corpus, "there are 20 and 20", limit=60)
+    refused(corpus, "--limit must be 4 or more", limit=2)
+    refused(corpus, "Did you mean 'celeba'", features="celebs")
+    refused(corpus, "No classifier named 'svm'", classifier="svm")
+
+
+def test_pictures_without_a_spectrum_are_named(tree: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "tree"
+    shutil.copytree(tree, copy)
+    Image.new("RGB", (SIDE, SIDE), (9, 9, 9)).save(copy / REAL / "black.png")
+    found = build(copy, tmp_path / "black.lmdb", group_by=None)
+    with pytest.raises(HffkitError, match=r"camera/black\.png: all its pixels are alike"):
+        train_spectrum(SpectrumRequest(data=(str(found),)), tmp_path / "run", n_workers=2)
+    Image.new("RGB", (1, 1)).save(copy / REAL / "black.png")
+    found = build(copy, tmp_path / "tiny.lmdb", group_by=None)
+    with pytest.raises(HffkitError, match=r"camera/black\.png: 1x1 pixels: too small"):
+        train_spectrum(SpectrumRequest(data=(str(found),)), tmp_path / "run", n_workers=1)
+
+
+# Kept profiles
+
+
+def test_profiles_are_kept_beside_the_corpus_with_its_hash(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = build(tree, tmp_path / "c.lmdb")
+    corpus, spec = Corpus(path), FeatureSpec()
+    first = profiles_of_corpus(corpus, spec, n_workers=1)
+    kept = tmp_path / "c.lmdb.spectrum" / "whole-paper.npz"
+    assert cache_path(corpus, spec) == kept
+    expected = [by_hand(grey(corpus.image(sample)), "paper") for sample in corpus.samples()]
+    assert np.abs(np.array(first) - expected).max() < 1e-9
+    with np.load(kept) as file:
+        facts = json.loads(str(file["facts"]))
+        assert facts["content_sha256"] == corpus.content_sha256
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("computed again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hffkit.workflows.profiles.profiles_of", fail)
+        again = profiles_of_corpus(corpus, spec, n_workers=1)
+    assert np.array_equal(again, first)
+
+
+@pytest.mark.parametrize("damage", ["other corpus", "cut", "text", "nan"])
+def test_kept_profiles_that_do_not_match_are_made_anew(
+    tree: Path, tmp_path: Path, damage: str
+) -> None:
+    path = build(tree, tmp_path / "c.lmdb")
+    corpus, spec = Corpus(path), FeatureSpec()
+    first = profiles_of_corpus(corpus, spec, n_workers=1)
+    kept = cache_path(corpus, spec)
+    whole = kept.read_bytes()
+    if damage == "other corpus":
+        with np.load(kept) as file:
+            arrays = dict(file)
+        facts = json.loads(str(arrays["facts"])) | {"content_sha256": "0" * 64}
+        arrays["facts"] = np.array(json.dumps(facts))
+        arrays["values"] = arrays["values"] + 1
+        np.savez(kept, **arrays)
+    elif damage == "nan":
+        with np.load(kept) as file:
+            arrays = dict(file)
+        arrays["values"][5] = np.nan
+        np.savez(kept, **arrays)
+    else:
+        kept.write_bytes(whole[:-100] if damage == "cut" else b"text")
+    assert np.array_equal(profiles_of_corpus(corpus, spec, n_workers=1), first)
+    assert kept.read_bytes() == whole
+
+
+def test_where_nothing_can_be_written_nothing_is_kept(tree: Path, tmp_path: Path) -> None:
+    path = build(tree, tmp_path / "c.lmdb")
+    (tmp_path / "c.lmdb.spectrum").write_text("in the way", "utf-8")
+    assert len(profiles_of_corpus(Corpus(path), FeatureSpec(), n_workers=1)) == 2 * N
+
+
+# Measuring and judging
+
+
+def test_eval_says_what_the_model_says(
+    corpus: Path, fitted: Path, tmp_path: Path, run: Invoke
+) -> None:
+    lines, page = tmp_path / "scores.csv", tmp_path / "page.html"
+    done = run("eval", fitted, "--data", corpus, "--csv", lines, "--html", page, "--json")
+    assert done.exit_code == 0, done.output
+    features, is_fake = of_split(corpus, "test")
+    trained, labels = of_split(corpus, "train")
+    expected = scores(margins("svm-rbf", fit("svm-rbf", trained, labels), features))
+    with lines.open(encoding="utf-8", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert np.allclose([float(row["score"]) for row in found], expected, atol=1e-6)
+    assert [row["class"] for row in found] == ["fake" if fake else "real" for fake in is_fake]
+    (measured,) = json.loads(done.stdout)["measured"]
+    assert measured["network"] == "spectrum/svm-rbf"
+    accuracy = measured["levels"]["frame"]["metrics"]["accuracy"]
+    assert accuracy["value"] == pytest.approx(((expected > 0.5) == is_fake).mean())
+    assert accuracy["low"] is not None
+    assert measured["warning"] is None
+    html = page.read_text("utf-8")
+    assert "Spectra." in html
+    assert f"Radially averaged power spectra of {REAL}, {FAKE}." in html
+    assert "spectrum/svm-rbf, 80 values of a radial spectrum" in html
+
+
+def test_the_command_of_the_group_is_eval_itself(corpus: Path, fitted: Path, run: Invoke) -> None:
+    shown = [
+        run(*words, fitted, "--data", corpus).stdout for words in (["spectrum", "eval"], ["eval"])
+    ]
+    assert shown[0] == shown[1] != ""
+
+
+def test_runs_of_networks_and_of_spectra_share_a_table(
+    corpus: Path, fitted: Path, tmp_path: Path, run: Invoke
+) -> None:
+    net = write_run(tmp_path / "net", THREE)
+    done = run("eval", fitted, net, "--data", corpus, "--task", "binary", "--against", fitted)
+    assert done.exit_code == 0, done.output
+    assert "Trained on / tested on" in done.stdout
+    assert "Relative error reduction" in done.stdout
+
+
+def test_groups_that_were_learned_from_are_warned_of(
+    tree: Path, fitted: Path, tmp_path: Path
+) -> None:
+    other = build(tree, tmp_path / "other.lmdb", split_ratio="0/0/100")
+    (one,) = measure(EvalRequest((fitted,), (str(other),), n_resamples=0)).measured
+    assert one.warning is not None
+    assert "have names of groups that the run was trained" in one.warning
+
+
+def test_frames_are_judged_by_video_too(tmp_path: Path) -> None:
+    for name, crf in ((REAL, 10), (FAKE, 45)):
+        for i in range(6):
+            write_clip(tmp_path / "clips" / name / f"{i}.mp4", n_frames=3, first=7 * i, crf=crf)
+    data = build_corpus(
+        "folder", tmp_path / "clips", tmp_path / "clips.lmdb", real=(REAL,), fake=(FAKE,),
+        split_ratio="50/0/50", frames="3",
+    )  # fmt: skip
+    out = tmp_path / "run"
+    train_spectrum(SpectrumRequest(data=(str(data),), classifier="logistic"), out, n_workers=1)
+    (one,) = measure(EvalRequest((out,), (str(data),), n_resamples=0)).measured
+    assert set(one.evaluation.levels) == {"frame", "video_mean", "video_vote"}
+    vote = one.evaluation.levels["video_vote"]
+    assert vote.n_real + vote.n_fake == len(set(one.scored.videos))
+
+
+def test_tied_votes_go_by_the_mean_decision_value() -> None:
+    # Video a is 2 to 2: its mean score is below 0.5, its mean decision value above 0. b is the
+    # other way round, c has a majority whatever the values.
+    values = {"a": [10.0, 0.1, -2, -2], "b": [-10.0, -0.1, 2, 2], "c": [0.1, 0.1, -30]}
+    videos = tuple(name for name, some in values.items() for _ in some)
+    margin = np.array([value for some in values.values() for value in some])
+    fake = 1 / (1 + np.exp(-margin))
+    names = tuple(str(i) for i in range(len(videos)))
+    scored = Scored(
+        BINARY, np.zeros(len(videos), np.int64),
+        np.stack([fake, 1 - fake], axis=1).astype(np.float32), names, videos, videos, margin,
+    )  # fmt: skip
+    votes = vote_over_videos(scored)
+    assert votes is not None
+    assert votes.called_fake.tolist() == [True, False, True]
+    assert votes.predicted.tolist() == [0, 1, 0]
+    without = vote_over_videos(replace(scored, margins=None))
+    assert without is not None
+    assert without.called_fake.tolist() == [False, True, True]
+    with pytest.raises(ValueError, match=r"margins must be \(11,\)"):
+        replace(scored, margins=margin[:5])
+
+
+def test_predict_judges_files_by_a_run_of_spectra(
+    tree: Path, corpus: Path, fitted: Path, tmp_path: Path, run: Invoke
+) -> None:
+    flat = tmp_path / "flat.png"
+    Image.new("RGB", (SIDE, SIDE)).save(flat)
+    done = run("predict", fitted, tree / FAKE, flat, "--whole", "--json")
+    assert done.exit_code == 3
+    found = json.loads(done.stdout)
+    features = [
+        features_of([np.asarray(Image.open(row["path"]).convert("RGB"))], FEATURES["celeba"])[0]
+        for row in found["faces"]
+    ]
+    trained, labels = of_split(corpus, "train")
+    expected = scores(margins("svm-rbf", fit("svm-rbf", trained, labels), np.array(features)))
+    assert np.allclose([row["score"] for row in found["faces"]], expected, atol=1e-6)
+    assert len(found["faces"]) == N
+    assert "all its pixels are alike" in found["files"][-1]["problem"]
+
+
+# What is no run, or not for this
+
+
+def test_pictures_of_another_size_are_refused_where_profiles_are_native(
+    corpus: Path, tree: Path, tmp_path: Path, run: Invoke
+) -> None:
+    out = tmp_path / "run"
+    arguments = ["--features", "faces-hq", "--classifier", "logistic", "--out", out]
+    assert run("spectrum", "train", "--data", corpus, *arguments).exit_code == 0
+    other = build(tree, tmp_path / "large.lmdb", size=48)
+    done = run("eval", out, "--data", other)
+    assert done.exit_code == 1
+    assert "takes profiles of 20 values, and these have 32" in done.output
+    assert "--points" in done.output
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda row: row.update(format=2), "run format must be 1, got 2"),
+        (lambda row: row.update(classifier="tree"), "No classifier named 'tree'"),
+        (lambda row: row.update(classifier="kmeans"), "holds a SVC, no fitted KMeans"),
+        (lambda row: row.update(classifier=3), "damaged: classifier is 3"),
+        (lambda row: row.update(n_features=0), "damaged: n_features is 0"),
+        (lambda row: row.update(n_features=81), "takes 80 features"),
+        (lambda row: row.update(features={"crop": "whole", "x": 1}), "damaged"),
+        (lambda row: row.update(features=[]), r"damaged: features is \[\]"),
+        (lambda row: row["features"].update(crop="all"), "No crop named 'all'"),
+        (lambda row: row["features"].update(n_points="80"), "damaged"),
+        (lambda row: row.update(classes=[]), "classes are not fake and real"),
+        (lambda row: row.update(made=[]), "made or result is no object"),
+        (lambda row: row["made"].update(data=[1]), "made.data does not name corpora"),
+        (lambda row: row.pop("made"), "damaged"),
+        (lambda row: row.update(more=1), "damaged"),
+    ],
+)  # fmt: skip
+def test_damaged_runs_are_refused(
+    corpus: Path, fitted: Path, tmp_path: Path, edit: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    bad = change(fitted, tmp_path / "bad", edit)
+    with pytest.raises(HffkitError, match=message):
+        measure(EvalRequest((bad,), (str(corpus),)))
+
+
+def test_a_run_without_its_model_is_refused(corpus: Path, fitted: Path, tmp_path: Path) -> None:
+    bad = change(fitted, tmp_path / "bad", lambda _: None)
+    (bad / "model.skops").unlink()
+    with pytest.raises(HffkitError, match=r"model\.skops: cannot be read"):
+        measure(EvalRequest((bad,), (str(corpus),)))
+    features, is_fake = of_split(corpus, "train")
+    write_model(bad / "model.skops", fit("kmeans", features, is_fake))
+    with pytest.raises(HffkitError, match="holds a KMeans, no fitted SVC"):
+        measure(EvalRequest((bad,), (str(corpus),)))
+
+
+def test_a_training_cannot_begin_with_a_run_of_spectra(
+    corpus: Path, fitted: Path, tmp_path: Path, run: Invoke
+) -> None:
+    done = run("train", "--data", corpus, "--init", fitted, "--out", tmp_path / "run")
+    assert done.exit_code == 1
+    assert "a run of `hffkit spectrum`, which holds no network" in done.output
+
+
+# Features and plots
+
+
+def test_features_are_written_for_numpy(
+    tree: Path, corpus: Path, tmp_path: Path, run: Invoke
+) -> None:
+    out = tmp_path / "features.npz"
+    assert run("spectrum", "features", corpus, "--out", out).exit_code == 0
+    expected, is_fake = of_split(corpus, "train", "val", "test")
+    with np.load(out) as file:
+        assert np.array_equal(file["features"], expected)
+        assert np.array_equal(file["is_fake"], is_fake)
+        samples = list(Corpus(corpus).samples())
+        for name, field in (("keys", "key"), ("splits", "split"), ("groups", "group")):
+            assert file[name].tolist() == [getattr(sample, field) for sample in samples]
+    again = run("spectrum", "features", corpus, "--out", out)
+    assert again.exit_code == 1
+    assert "already exists" in again.output
+    other = tmp_path / "folder.npz"
+    done = run("spectrum", "features", tree, "--out", other, "--points", 30, "--no-first-bin")
+    assert done.exit_code == 0
+    with np.load(other) as file:
+        assert file["features"].shape == (2 * N, 30)
+        assert file["features"][0, 0] > 1
+        assert file["keys"].tolist() == sorted(file["keys"].tolist())
+
+
+def test_unreadable_pictures_are_named(tmp_path: Path, run: Invoke) -> None:
+    write_picture(tmp_path / "in/a.png")
+    (tmp_path / "in/b.png").write_bytes(b"no picture")
+    done = run("spectrum", "features", tmp_path / "in", "--out", tmp_path / "x.npz")
+    assert done.exit_code == 1
+    assert "b.png: no picture: starts with" in done.output
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    done = run("spectrum", "features", empty, "--out", tmp_path / "x.npz")
+    assert (done.exit_code, "no picture is there" in done.output) == (2, True)
+
+
+def test_a_plot_has_the_mean_and_spread_of_each_class(
+    corpus: Path, tmp_path: Path, run: Invoke
+) -> None:
+    out = tmp_path / "spectra.png"
+    done = run("spectrum", "plot", corpus, "--out", out, "--split", "train", "--json")
+    assert done.exit_code == 0, done.output
+    features, is_fake = of_split(corpus, "train")
+    curves = {curve["class"]: curve for curve in json.loads(done.stdout)}
+    assert list(curves) == [REAL, FAKE]
+    for name, some in ((REAL, features[~is_fake]), (FAKE, features[is_fake])):
+        assert np.allclose(curves[name]["mean"], some.mean(0), atol=1e-12)
+        assert np.allclose(curves[name]["spread"], some.std(0), atol=1e-12)
+        assert curves[name]["n_pictures"] == len(some)
+    with Image.open(out) as picture:
+        assert picture.format == "PNG"
+        assert min(picture.size) > 400
+    done = run("spectrum", "plot", corpus, "--out", tmp_path / "spectra.pdf")
+    assert (done.exit_code, "must be a .png file" in done.output) == (2, True)
+
+
+def test_lost_detail_shows_in_the_plot(corpus: Path, tmp_path: Path, run: Invoke) -> None:
+    done = run("spectrum", "plot", corpus, "--out", tmp_path / "p.png", "--json")
+    real, fake = (np.array(curve["mean"]) for curve in json.loads(done.stdout))
+    assert (fake[40:] < real[40:] - 0.05).all()
+    assert np.abs(fake[:10] - real[:10]).max() < 0.05
+
+
+def test_the_command_line_knows_the_tables() -> None:
+    known = {
+        option.name: set(option.type.choices)
+        for option in train_command.params
+        if isinstance(option.type, click.Choice)
+    }
+    assert known == {
+        "features": set(FEATURES),
+        "crop": set(CROPS),
+        "centre": set(CENTRES),
+        "classifier": set(CLASSIFIERS),
+    }
+
+
+# Recipes
+
+
+@pytest.mark.parametrize("name", ["durall-faces-hq", "durall-celeba", "durall-dfd"])
+def test_the_papers_tables_can_be_planned(
+    data: Path, corpus: Path, tmp_path: Path, run: Invoke, name: str
+) -> None:
+    recipe = read_recipe(name)
+    (wanted,) = recipe.data
+    done = run("run", name, "--data", f"{wanted}={corpus}", "--out", tmp_path / "x", "--dry-run")
+    assert done.exit_code == 0, done.output
+    with (data / "spec/tables/seed003_durall_results.csv").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["source"] == "README image"]
+    sources = {"faces-hq": "Faces-HQ", "celeba": "CelebA", "dfd": "DeepFakeDetection"}
+    published = {
+        (row["classifier"], int(row["samples"]) * 4 // 5): float(row["accuracy_percent"])
+        for row in rows
+        if row["dataset"] == sources[name.removeprefix("durall-")] and row["samples"]
+    }
+    names = {"SVM": ("svm-linear", "svm-rbf"), "LogisticRegression": ("logistic",),
+             "KMeans": ("kmeans",)}  # fmt: skip
+    for (classifier, n_train), percent in published.items():
+        column = "Raw" if name == "durall-celeba" else str(n_train)
+        own = [
+            recipe.paper[row, column] for row in names[classifier] if (row, column) in recipe.paper
+        ]
+        assert any(abs(each - percent) < 0.3 for each in own), (classifier, n_train)
+
+
+def test_a_table_of_spectra_comes_out(corpus: Path, tmp_path: Path, run: Invoke) -> None:
+    words = ["run", "durall-celeba", "--data", f"celeba={corpus}", "--out", tmp_path / "out"]
+    done = run(*words, "--workers", 1)
+    assert done.exit_code == 0, done.output
+    table = (tmp_path / "out/table.csv").read_text("utf-8")
+    rows = {(row["row"], row["column"]): row for row in csv.DictReader(table.splitlines())}
+    assert len(rows) == 5 * 3
+    assert rows["svm-rbf", "Raw"]["paper"] == "100"
+    features, is_fake = of_split(corpus, "train")
+    others, are_fake = of_split(corpus, "test")
+    right = (margins("logistic", fit("logistic", features, is_fake), others) > 0) == are_fake
+    assert float(rows["logistic", "Raw"]["measured"]) == pytest.approx(100 * right.mean(), abs=1e-3)
+
+
+def test_a_recipe_cannot_ask_for_what_the_command_refuses(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    text = '[data.c]\nabout = "x"\n[steps.s]\ndo = "spectrum"\ndata = "c"\nclassifier = "tree"\n'
+    path.write_text('title = "t"\n' + text, "utf-8")
+    recipe = read_recipe(str(path))
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c/file").touch()
+    with pytest.raises(HffkitError, match=r"steps\.s: No classifier named 'tree'"):
+        plan_of(recipe, {"c": tmp_path / "c"}, tmp_path / "out")
