@@ -39,6 +39,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             write_picture(folder / f"{kind}/train/{name}/0.png", number)
         how: dict[str, Any] = {"real": ("a",), "fake": ("b",)}
         found[kind] = build_corpus("folder", folder / kind, folder / f"{kind}.lmdb", **how)
+    found |= dict.fromkeys(("celeba", "dfd", "faces_hq"), found["hff"])
     for name in HFF:
         write_picture(found["hff_folder"] / name / "0.png")
     for quality in ("c23", "c40"):
@@ -55,7 +56,8 @@ def planned(recipe: Recipe, given: Mapping[str, Path], out: Path = Path("made"))
 
 def test_every_table_of_the_paper_has_a_recipe_of_its_size_and_a_small_one() -> None:
     wanted = [f"{kind}-{number}" for kind in ("mini", "table") for number in NUMBERS]
-    assert recipe_names() == sorted([*wanted, "corpora-ffpp", "corpora-hff"])
+    others = ["corpora-ffpp", "corpora-hff", "durall-celeba", "durall-dfd", "durall-faces-hq"]
+    assert recipe_names() == sorted([*wanted, *others])
 
 
 @pytest.mark.parametrize("name", recipe_names())

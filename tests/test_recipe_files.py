@@ -435,6 +435,7 @@ RUNNERS: Mapping[str, str] = {
     "mix": "out json",
     "subset": "out json",
     "train": "out device threads keep tensorboard list json",
+    "spectrum": "out workers json",
     "eval": "device html csv json",
 }
 # Of train: another way to write a value of `set`, and which.
@@ -448,13 +449,16 @@ NEEDED: Mapping[str, dict[str, Any]] = {
     "subset": {"share": 0.5},
     "eval": {"runs": "run", "data": "corpus"},
     "train": {"data": "corpus"},
+    "spectrum": {"data": "corpus"},
 }
 
 
 def parameters_of(verb: str) -> Iterator[tuple[str, str, click.Parameter]]:
     """Yield command, name and parameter of all that a command has; of build of all sources."""
     command = main.commands[verb]
-    commands = command.commands.values() if isinstance(command, click.Group) else [command]
+    commands = list(command.commands.values()) if isinstance(command, click.Group) else [command]
+    if verb == "spectrum":  # its other commands make nothing that a step could
+        commands = [each for each in commands if each.name == "train"]
     for each in commands:
         for param in each.params:
             name = param.opts[0].removeprefix("--").replace("-", "_")

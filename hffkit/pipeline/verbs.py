@@ -86,8 +86,9 @@ class Verb:
             If an argument is unknown, missing or of the wrong kind; `where` is named.
         """
         found = self._typed(values, where)
-        if "src" in self.inputs and not found.get("src"):
-            raise RecipeError(f"{where}: src is missing: name what it reads.")
+        for name in ("src", "data", "runs"):
+            if name in self.inputs and not found.get(name):
+                raise RecipeError(f"{where}: {name} is missing: name what it reads.")
         has_src = any(field.name == "src" for field in dataclasses.fields(self.request))
         src: tuple[str, ...] = () if has_src else found.pop("src", ())
         known = {self.renamed.get(name, name): name for name in found}
