@@ -18,6 +18,7 @@ from click.testing import Result
 
 from hffkit.manifest.failures import Failure
 from hffkit.storage.corpus import Corpus
+from hffkit.storage.partial import partial_path
 from hffkit.storage.parts import PartWriter, read_part
 from hffkit.workflows.demo import fabricate
 from hffkit.workflows.engine import Job
@@ -261,8 +262,10 @@ def test_an_interrupted_build_says_how_to_go_on(
     tree: Path, tmp_path: Path, whole: tuple[Corpus, float]
 ) -> None:
     out = tmp_path / "data.lmdb"
+    parts = partial_path(out) / "parts"
     with subprocess.Popen(command(tree, out), stderr=subprocess.PIPE) as process:
-        time.sleep(0.3 * whole[1])
+        while process.poll() is None and not any(parts.glob("*.started")):
+            time.sleep(0.01)  # until a worker is at work
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate()
     assert process.returncode == 130
