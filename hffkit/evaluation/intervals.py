@@ -10,7 +10,7 @@ from hffkit.evaluation.roc import Ranking
 from hffkit.evaluation.scored import Decisions, Floats
 
 N_RESAMPLES = 1_000
-_PERCENTILES = (2.5, 97.5)
+PERCENTILES = (2.5, 97.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +86,18 @@ def bootstrap_intervals(
     if metrics.n_groups < 2:
         return {}
     values: dict[str, list[float]] = {}
-    for counts in _resamples(metrics.n_groups, n_resamples, rng):
+    for counts in resamples(metrics.n_groups, n_resamples, rng):
         for name, value in metrics.at(counts).items():
             values.setdefault(name, []).append(value)
     intervals = {}
     for name, found in values.items():
-        low, high = np.percentile(found, _PERCENTILES).tolist()
+        low, high = np.percentile(found, PERCENTILES).tolist()
         intervals[name] = Interval(low, high, n_resamples - len(found))
     return intervals
 
 
-def _resamples(n_groups: int, n_resamples: int, rng: np.random.Generator) -> Iterator[Floats]:
+def resamples(n_groups: int, n_resamples: int, rng: np.random.Generator) -> Iterator[Floats]:
+    """Yield how often each group occurs, (G,), in groups drawn with replacement."""
     for _ in range(n_resamples):
         drawn = rng.integers(n_groups, size=n_groups)
         yield np.bincount(drawn, minlength=n_groups).astype(np.float64)

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hffkit.evaluation.intervals import N_RESAMPLES, PERCENTILES, resamples
 from hffkit.manifest.seeds import rng_for
 
-_N_RESAMPLES = 1000
-_PERCENTILES = (2.5, 97.5)
 Floats = npt.NDArray[np.float64]
 Place = tuple[str, str]
 """Row and column."""
@@ -41,11 +40,13 @@ class Grid:
                 self._right[:, row, numbers[group]] = each.right[group]
         rng = rng_for(0, "table", title)
         n = len(groups)
-        drawn = (np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(_N_RESAMPLES))
         mean = self._right.mean(0)
         with np.errstate(invalid="ignore"):
             self.resamples: Floats = np.array(
-                [100 * (mean @ counts) / (self._totals @ counts) for counts in drawn]
+                [
+                    100 * (mean @ counts) / (self._totals @ counts)
+                    for counts in resamples(n, N_RESAMPLES, rng)
+                ]
             )  # (R, cells)
         self.by_seed: Floats = 100 * self._right.sum(2) / self._totals.sum(1)  # (seeds, cells)
         if n < 2:
@@ -58,12 +59,12 @@ class Grid:
         return self.by_seed[:, numbers] @ factors, self.resamples[:, numbers] @ factors
 
 
-def interval(resamples: Floats) -> tuple[float, float]:
+def interval(values: Floats) -> tuple[float, float]:
     """Return the 95 % percentile interval; NaN where no resample has a value."""
-    known = resamples[np.isfinite(resamples)]
+    known = values[np.isfinite(values)]
     if not len(known):
         return float("nan"), float("nan")
-    low, high = np.percentile(known, _PERCENTILES).tolist()
+    low, high = np.percentile(known, PERCENTILES).tolist()
     return low, high
 
 

@@ -13,7 +13,6 @@ from typing import Any
 from hffkit.errors import HffkitError, StorageError
 from hffkit.pipeline.plan import STEPS_FOLDER, Plan, Planned
 from hffkit.pipeline.verbs import How
-from hffkit.storage.corpus import Corpus
 from hffkit.storage.partial import write_durably
 from hffkit.workflows.corpora import open_corpora
 from hffkit.workflows.train import chosen_recipe
@@ -167,9 +166,7 @@ def _pictures(planned: Planned, known: Mapping[Path, float]) -> float:
         recipe = chosen_recipe(planned.bound()[0])
         return float(recipe.max_iterations * recipe.batch_size)
     argument = "data" if step.verb in ("eval", "spectrum") else "src"
-    named = step.arguments[argument]
-    names = named if isinstance(named, list | tuple) else [named]
-    total = sum(_size(planned.paths[name], known) for name in names)
+    total = sum(_size(planned.paths[name], known) for name in step.named(argument))
     return total * float(step.arguments.get("share", 0.2 if step.verb == "eval" else 1))
 
 
@@ -177,10 +174,6 @@ def _size(path: Path, known: Mapping[Path, float]) -> float:
     if path in known:
         return known[path]
     try:
-        return float(sum(corpus.n_samples for corpus in _corpora(path)))
+        return float(sum(corpus.n_samples for corpus in open_corpora([str(path)])))
     except HffkitError:
         return 0.0
-
-
-def _corpora(path: Path) -> list[Corpus]:
-    return open_corpora([str(path)])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from hffkit.errors import RecipeError, StorageError
+from hffkit.evaluation.metrics import relative_error_reduction
 from hffkit.pipeline.cells import Answer, Grid, Place, Sums, interval, sums_of
 from hffkit.pipeline.plan import Plan
 from hffkit.pipeline.results import Cell, Results, Verdict
@@ -102,7 +103,7 @@ def _ablation(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made
         seeds, resamples = grid.values({(row, accuracy): 1.0})
         if seeds.mean() == 100:  # no error to reduce
             continue
-        value = 100 * (best_seeds.mean() - seeds.mean()) / (100 - seeds.mean())
+        value = 100 * relative_error_reduction(best_seeds.mean() / 100, seeds.mean() / 100)
         with np.errstate(divide="ignore", invalid="ignore"):
             low, high = interval(100 * (best - resamples) / (100 - resamples))
         cells[row, reduction] = Cell(float(value), low, high, (), paper.get((row, reduction)))

@@ -2,12 +2,15 @@
 
 import io
 import json
+import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -74,6 +77,13 @@ def profiles_of_corpus(corpus: Corpus, spec: FeatureSpec, *, n_workers: int) -> 
     return found
 
 
+# What numpy and zipfile raise of archives that are missing, cut short or altered.
+_DAMAGE = (
+    OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, struct.error, BadZipFile,
+    zlib.error,
+)  # fmt: skip
+
+
 def cache_path(corpus: Corpus, spec: FeatureSpec) -> Path:
     """Return where a corpus's profiles are kept."""
     folder = corpus.path.resolve()
@@ -109,7 +119,7 @@ def _kept(path: Path, facts: dict[str, Any]) -> list[Floats] | None:
             if json.loads(str(file["facts"])) != facts:
                 return None
             lengths, values = file["lengths"], file["values"]
-    except Exception:  # noqa: BLE001  (a damaged archive raises anything; it is made anew)
+    except _DAMAGE:  # then they are made anew
         return None
     if len(lengths) != facts["n_samples"] or values.dtype != np.float64:
         return None
