@@ -3,10 +3,11 @@
 import glob
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hffkit.errors import StorageError
 from hffkit.manifest.classes import ClassTable
-from hffkit.storage.corpus import CORPUS_FILE, Corpus
+from hffkit.storage.corpus import CORPUS_FILE, Corpus, Recipe
 
 
 def open_corpora(names: Sequence[str]) -> list[Corpus]:
@@ -60,6 +61,20 @@ def joint_versions(corpora: Sequence[Corpus]) -> dict[str, str]:
                     "the same ones."
                 )
     return {name: version for name, (version, _) in found.items()}
+
+
+def derived_recipe(corpora: Sequence[Corpus], verb: str, options: dict[str, Any]) -> Recipe:
+    """Return the recipe of a corpus that takes its records as they are from `corpora`."""
+    first = corpora[0].recipe
+    return Recipe(
+        classes=joint_classes(corpora),
+        layout=first.layout,
+        size=first.size,
+        labels=first.labels,
+        verb=verb,
+        options=options,
+        versions=joint_versions(corpora),
+    )
 
 
 def joint_classes(corpora: Sequence[Corpus]) -> ClassTable:

@@ -15,12 +15,12 @@ from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
 from hffkit.manifest.failures import Failure, read_failures
 from hffkit.manifest.samples import Sample, Split
 from hffkit.manifest.seeds import rank
-from hffkit.storage.corpus import FAILURES_FILE, Corpus, Recipe
+from hffkit.storage.corpus import FAILURES_FILE, Corpus
 from hffkit.storage.lmdb_file import MAX_KEY_BYTES
 from hffkit.storage.partial import Partial
 from hffkit.storage.parts import Record
 from hffkit.storage.writer import CorpusWriter
-from hffkit.workflows.corpora import check_alike, joint_classes, joint_versions, open_corpora
+from hffkit.workflows.corpora import check_alike, derived_recipe, joint_classes, open_corpora
 from hffkit.workflows.progress import Progress
 
 # Table XI: the middle set of 165k takes 55,000 of each source's 124,000 pictures.
@@ -122,20 +122,16 @@ def mix(names: Sequence[str], out: Path, request: MixRequest) -> dict[str, Any]:
     check_alike(corpora)
     pooled: tuple[Split, ...] = ("train", "val") if request.paper_pool else ("train",)
     chosen = PROPORTIONS[request.proportion](_pool(sources, pooled, request.seed))
-    recipe = Recipe(
-        classes=joint_classes(corpora),
-        layout=corpora[0].recipe.layout,
-        size=corpora[0].recipe.size,
-        labels=corpora[0].recipe.labels,
-        verb="mix",
-        options={
+    recipe = derived_recipe(
+        corpora,
+        "mix",
+        {
             "content_sha256": [[c.content_sha256 for c in source] for source in sources],
             "manifest_sha256": [[c.manifest_sha256() for c in source] for source in sources],
             "proportion": request.proportion,
             "paper_pool": request.paper_pool,
             "seed": request.seed,
         },
-        versions=joint_versions(corpora),
     )
     with Partial(out, recipe.to_json()) as partial:
         with CorpusWriter(partial.product) as writer:

@@ -10,11 +10,11 @@ from typing import Any
 from hffkit.errors import ArgumentError
 from hffkit.manifest.samples import Sample
 from hffkit.manifest.seeds import rank
-from hffkit.storage.corpus import Corpus, Recipe
+from hffkit.storage.corpus import Corpus
 from hffkit.storage.partial import Partial
 from hffkit.storage.parts import Record
 from hffkit.storage.writer import CorpusWriter
-from hffkit.workflows.corpora import joint_classes, joint_versions, open_corpora
+from hffkit.workflows.corpora import derived_recipe, open_corpora
 from hffkit.workflows.progress import Progress
 
 _PER_UNIT = 512  # samples
@@ -54,19 +54,15 @@ def subset(names: Sequence[str], out: Path, request: SubsetRequest) -> dict[str,
     """
     check_share(request.share)
     corpora = open_corpora(names)
-    recipe = Recipe(
-        classes=joint_classes(corpora),
-        layout=corpora[0].recipe.layout,
-        size=corpora[0].recipe.size,
-        labels=corpora[0].recipe.labels,
-        verb="subset",
-        options={
+    recipe = derived_recipe(
+        corpora,
+        "subset",
+        {
             "content_sha256": [corpus.content_sha256 for corpus in corpora],
             "manifest_sha256": [corpus.manifest_sha256() for corpus in corpora],
             "share": request.share,
             "seed": request.seed,
         },
-        versions=joint_versions(corpora),
     )
     chosen = _chosen(corpora, request)
     with Partial(out, recipe.to_json()) as partial:
