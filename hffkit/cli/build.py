@@ -75,6 +75,7 @@ _COMMON = (
     ),
     options.seed,
     options.workers,
+    options.scheduler,
     click.option("--shard", type=options.Shard(), help="Build share I of N; then merge them."),
     options.max_failures,
     click.option(
@@ -141,7 +142,9 @@ _FFPP = (
 )
 
 
-_NOT_IN_REQUEST = ("out", "workers", "shard", "max_failures", "retry_failed", "dry_run", "as_json")
+_NOT_IN_REQUEST = (
+    "out", "workers", "scheduler", "shard", "max_failures", "retry_failed", "dry_run", "as_json",
+)  # fmt: skip
 
 
 def _source(
@@ -184,6 +187,7 @@ def _build(source: str, **arguments: Any) -> None:
         job,
         run["out"],
         n_workers=run["workers"],
+        scheduler=run["scheduler"],
         shard=run["shard"],
         retry_failed=run["retry_failed"],
     )

@@ -35,15 +35,23 @@ _corpora = click.argument("corpora", nargs=-1, required=True, metavar="CORPUS...
 @click.option("--shuffle", is_flag=True, help="Shuffle the records: Caffe trains in key order.")
 @options.seed
 @options.workers
+@options.scheduler
 @options.as_json
 def pack(
-    corpora: tuple[str, ...], out: Path, workers: int, as_json: bool, **arguments: Any
+    corpora: tuple[str, ...],
+    out: Path,
+    workers: int,
+    scheduler: str | None,
+    as_json: bool,
+    **arguments: Any,
 ) -> None:
     """Pack corpora to raw Datums of one size, as Caffe's convert_imageset writes them."""
     from hffkit.workflows.pack import PackRequest
     from hffkit.workflows.pack import pack as pack_corpora
 
-    done = pack_corpora(corpora, out, PackRequest(**arguments), n_workers=workers)
+    done = pack_corpora(
+        corpora, out, PackRequest(**arguments), n_workers=workers, scheduler=scheduler
+    )
     click.echo(
         options.json_text({str(path): about for path, about in done})
         if as_json

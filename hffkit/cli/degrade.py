@@ -56,6 +56,7 @@ from hffkit.cli.tables import corpus_text, folder_text
 )
 @options.seed
 @options.workers
+@options.scheduler
 @click.option("--shard", type=options.Shard(), help="Do share I of N; then merge them.")
 @options.max_failures
 @click.option("--list", "lists", is_flag=True, help="Print the table of operations.")
@@ -95,11 +96,16 @@ def degrade(
         n_tiles = draw(preview, sheet, read_own(arguments["operations"]))
         click.echo(f"{n_tiles} results in {sheet}")
         return
-    run = {name: arguments.pop(name) for name in ("workers", "shard", "max_failures")}
+    run = {name: arguments.pop(name) for name in ("workers", "scheduler", "shard", "max_failures")}
     arguments["classes"] = options.names(arguments["classes"])
     request = DegradeRequest(**arguments)
     path, about = post_process(
-        sources or ("data.lmdb",), out, request, n_workers=run["workers"], shard=run["shard"]
+        sources or ("data.lmdb",),
+        out,
+        request,
+        n_workers=run["workers"],
+        scheduler=run["scheduler"],
+        shard=run["shard"],
     )
     if as_json:
         click.echo(options.json_text(about))

@@ -85,6 +85,15 @@ def workers(command: F) -> F:
     )(command)
 
 
+def scheduler(command: F) -> F:
+    """Add --scheduler."""
+    return click.option(
+        "--scheduler",
+        metavar="ADDRESS|FILE",
+        help="Let the workers of a Dask cluster do it: tcp://HOST:PORT, or a scheduler file.",
+    )(command)
+
+
 def out(default: str | None = None) -> Callable[[F], F]:
     """Add --out."""
     known: dict[str, Any] = {"required": True}

@@ -35,6 +35,7 @@ from hffkit.cli import options
 @click.option("--only", metavar="STEP", help="Do this step and what it needs.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, what is done and an estimate.")
 @options.workers
+@options.scheduler
 @options.device
 @options.threads
 @click.option("--list", "lists", is_flag=True, help="Print the recipes that come with hffkit.")
@@ -83,7 +84,7 @@ def run(
     def tell(number: int, planned: Planned) -> None:
         click.echo(f"[{number + 1}/{len(plan.steps)}] {planned.step.name}", err=True)
 
-    run_plan(plan, out, How(how["workers"], how["device"], how["threads"]), tell)
+    run_plan(plan, out, How(how["workers"], how["scheduler"], how["device"], how["threads"]), tell)
     if only is not None or read.table is None:
         paths = {planned.step.name: str(planned.out) for planned in plan.steps}
         text = "\n".join(f"{name}: {path}" for name, path in paths.items())

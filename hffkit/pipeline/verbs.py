@@ -29,8 +29,14 @@ class How:
     """How work is spread: nothing that a recipe says, for results should not depend on it."""
 
     n_workers: int
+    scheduler: str | None = None
     device: str = "auto"
     threads: int | None = None
+
+    @property
+    def workers(self) -> dict[str, Any]:
+        """What verbs take whose work can go to a cluster."""
+        return {"n_workers": self.n_workers, "scheduler": self.scheduler}
 
 
 Run = Callable[[Any, Sequence[str], Path, How], object]
@@ -154,7 +160,7 @@ VERBS: Mapping[str, Verb] = {
         "corpus",
         {"src": "folder"},
         _check_build,
-        lambda request, _, out, how: build(prepare(request), out, n_workers=how.n_workers),
+        lambda request, _, out, how: build(prepare(request), out, **how.workers),
         ".lmdb",
         {
             "class": "folders",
@@ -169,7 +175,7 @@ VERBS: Mapping[str, Verb] = {
         "corpus",
         {"src": "corpus"},
         lambda request: check_size(request.size),
-        lambda request, src, out, how: pack(src, out, request, n_workers=how.n_workers),
+        lambda request, src, out, how: pack(src, out, request, **how.workers),
         ".lmdb",
     ),
     "degrade": Verb(
@@ -177,7 +183,7 @@ VERBS: Mapping[str, Verb] = {
         "corpus",
         {"src": "corpus"},
         lambda request: treatment_of(request, None),
-        lambda request, src, out, how: degrade(src, out, request, n_workers=how.n_workers),
+        lambda request, src, out, how: degrade(src, out, request, **how.workers),
         ".lmdb",
         {"op": "ops", "split": "splits", "class": "classes"},
     ),

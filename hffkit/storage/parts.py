@@ -7,6 +7,7 @@ Datum, as many as the line says. The last line is {"end": true}.
 import json
 import mmap
 import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -59,7 +60,8 @@ class PartWriter:
         """Begin the part that will be called `path`."""
         self._path = path
         self._is_durable = is_durable
-        self._temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        # Of its own: a worker that was taken for dead may still be writing the same part.
+        self._temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
         self._file: IO[bytes]
         self.n_unreadable = 0
         self._marked: dict[int, int] = {}  # how many were unreadable at each mark

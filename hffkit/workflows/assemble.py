@@ -47,7 +47,9 @@ def share(n: int, shard: tuple[int, int] | None) -> slice:
     return slice(number * n // total, (number + 1) * n // total)
 
 
-def assemble(out: Path, recipe: Recipe, plan: Plan[T], *, n_workers: int) -> dict[str, Any]:
+def assemble(
+    out: Path, recipe: Recipe, plan: Plan[T], *, n_workers: int, scheduler: str | None = None
+) -> dict[str, Any]:
     """Do a plan's work, write the corpus `out` and return its corpus.json.
 
     Everything happens in `out`.partial. Run again after any interruption it goes on where it was.
@@ -66,7 +68,7 @@ def assemble(out: Path, recipe: Recipe, plan: Plan[T], *, n_workers: int) -> dic
                     f"{partial.path}: the inputs changed while they were put together. Delete it "
                     "and run the command again."
                 )
-            left_out = _work(partial, plan, writer, jobs, n_workers)
+            left_out = _work(partial, plan, writer, jobs, n_workers, scheduler)
             about = writer.finish(recipe, {"n_left_out": len(left_out)} if left_out else None)
             if not about["n_samples"] and recipe.shard is None:
                 raise StorageError(
@@ -79,7 +81,12 @@ def assemble(out: Path, recipe: Recipe, plan: Plan[T], *, n_workers: int) -> dic
 
 
 def _work(
-    partial: Partial, plan: Plan[T], writer: CorpusWriter, jobs: Sequence[Job[T]], n_workers: int
+    partial: Partial,
+    plan: Plan[T],
+    writer: CorpusWriter,
+    jobs: Sequence[Job[T]],
+    n_workers: int,
+    scheduler: str | None,
 ) -> set[str]:
     """Do what is to be done, write all of it, and return the keys that were left out.
 
@@ -91,7 +98,8 @@ def _work(
     with Progress(sum(job.size for job in jobs), unit=plan.counted, label=plan.label) as progress:
         progress.step(sum(job.size for job in jobs if merged.has(job) or job.part.exists()))
         rest = [job for job in jobs if not merged.has(job)]
-        for done in run(longest_first(rest, weights), plan.work, n_workers=n_workers):
+        ordered = longest_first(rest, weights)
+        for done in run(ordered, plan.work, n_workers=n_workers, scheduler=scheduler):
             progress.step(done.size, done.failures)
             if plan.streams:
                 merged.write_finished()

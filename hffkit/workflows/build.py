@@ -160,6 +160,7 @@ def build(
     out: Path,
     *,
     n_workers: int,
+    scheduler: str | None = None,
     shard: tuple[int, int] | None = None,
     retry_failed: bool = False,
 ) -> dict[str, Any]:
@@ -174,6 +175,8 @@ def build(
         command again goes on with it.
     n_workers : int
         Processes.
+    scheduler : str, optional
+        Of a Dask cluster that does the work instead.
     shard : (I, N), optional
         Build only the I-th of N shares; `merge` joins them. The paper's totals then wait for it.
     retry_failed : bool
@@ -213,7 +216,7 @@ def build(
         surplus=paper_surplus(recipe) if shard is None else None,
         seed=seed,
     )
-    return assemble(out, recipe, plan, n_workers=n_workers)
+    return assemble(out, recipe, plan, n_workers=n_workers, scheduler=scheduler)
 
 
 def listing_digest(listing: Listing) -> str:

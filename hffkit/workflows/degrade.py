@@ -41,6 +41,7 @@ def degrade(
     request: DegradeRequest,
     *,
     n_workers: int,
+    scheduler: str | None = None,
     shard: tuple[int, int] | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """Put operations to every picture of corpora, or of a folder; return what was written.
@@ -57,6 +58,8 @@ def degrade(
     n_workers : int
         Processes. They do what threads would, and JPEG 2000 as well, whose encoder holds the
         interpreter lock.
+    scheduler : str, optional
+        Of a Dask cluster that does the work instead.
     shard : (I, N), optional
         Only the I-th of N shares of corpora; `merge` joins them.
 
@@ -86,10 +89,14 @@ def degrade(
         treatment = treatment_of(request, None)
         selection = FileSelection(Path(sources[0]), request.quality, request.limit)
         about = options_of(request, treatment)
-        return out, degrade_folder(selection, out, treatment, about, n_workers=n_workers)
+        return out, degrade_folder(
+            selection, out, treatment, about, n_workers=n_workers, scheduler=scheduler
+        )
     if request.quality is not None:
         raise ArgumentError("--quality is for folders of videos: a corpus has --split and --class.")
-    return out, degrade_corpora(sources, out, request, n_workers=n_workers, shard=shard)
+    return out, degrade_corpora(
+        sources, out, request, n_workers=n_workers, scheduler=scheduler, shard=shard
+    )
 
 
 def _is_folder_of_files(sources: Sequence[str]) -> bool:
@@ -107,6 +114,7 @@ def degrade_corpora(
     request: DegradeRequest,
     *,
     n_workers: int,
+    scheduler: str | None = None,
     shard: tuple[int, int] | None = None,
 ) -> dict[str, Any]:
     """Write the corpus `out` and return its corpus.json.
@@ -143,7 +151,8 @@ def degrade_corpora(
         shard=shard,
     )
     work = Rework(tuple(corpus.path for corpus in corpora), recipe, treatment)
-    return assemble(out, recipe, plan_of(work, places, "degrade"), n_workers=n_workers)
+    plan = plan_of(work, places, "degrade")
+    return assemble(out, recipe, plan, n_workers=n_workers, scheduler=scheduler)
 
 
 def treatment_of(request: DegradeRequest, packed: int | None) -> Treatment:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import secrets
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -95,7 +96,8 @@ class FileWork:
     def _video(self, path: str) -> dict[str, Any]:
         crf = crf_of(self.treatment)
         place = video_place(path, crf)
-        temporary = self._make_room(place).with_suffix(".tmp")
+        # Of its own: a worker that was taken for dead may still be writing the same video.
+        temporary = self._make_room(place).with_suffix(f".{secrets.token_hex(4)}.tmp")
         try:
             found = transcode(self.root / path, temporary, crf=crf)
             with temporary.open("rb+") as file:
@@ -155,6 +157,7 @@ def degrade_folder(
     about: dict[str, Any],
     *,
     n_workers: int,
+    scheduler: str | None = None,
 ) -> dict[str, Any]:
     """Treat every picture, or every video, of a folder; write the tree `out` and describe it.
 
@@ -173,6 +176,8 @@ def degrade_folder(
         What decides the result, JSON values.
     n_workers : int
         Processes.
+    scheduler : str, optional
+        Of a Dask cluster that does the work instead.
     """
     root = selection.root
     if out.resolve().is_relative_to(root.resolve()):
@@ -194,7 +199,8 @@ def degrade_folder(
         with Progress(len(paths), unit="files", label="degrade") as progress:
             progress.step(sum(job.size for job in jobs if job.part.exists()))
             weights = {job.part: weight(job.unit, root) for job in jobs}
-            for done in run(longest_first(jobs, weights), work, n_workers=n_workers):
+            ordered = longest_first(jobs, weights)
+            for done in run(ordered, work, n_workers=n_workers, scheduler=scheduler):
                 progress.step(done.size, done.failures)
         found = _describe(partial.product, jobs, command)
         if not found["n_files"]:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -65,11 +66,32 @@ class Done:
     failures: int
 
 
-def run(jobs: Sequence[Job[T]], work: Work[T], *, n_workers: int) -> Iterator[Done]:
-    """Do the jobs that have no part yet, in the given order, and yield as each finishes."""
+def run(
+    jobs: Sequence[Job[T]], work: Work[T], *, n_workers: int, scheduler: str | None = None
+) -> Iterator[Done]:
+    """Do the jobs that have no part yet, in the given order, and yield as each finishes.
+
+    Parameters
+    ----------
+    n_workers
+        Processes on this machine.
+    scheduler
+        Of a Dask cluster, whose workers do the jobs instead.
+    """
     pending = {job.part: job for job in jobs if not job.part.exists()}
     folders = {part.parent for part in pending}
     _clear(folders)
+    if scheduler is None:
+        yield from _run_here(pending, work, n_workers)
+    elif pending:
+        from hffkit.workflows.cluster import run_on_cluster  # only there Dask is needed
+
+        yield from run_on_cluster(list(pending.values()), work, scheduler)
+        _clear(folders)
+
+
+def _run_here(pending: dict[Path, Job[T]], work: Work[T], n_workers: int) -> Iterator[Done]:
+    folders = {part.parent for part in pending}
     n_barren = 0
     while pending:
         try:
@@ -98,14 +120,14 @@ def _run_pool(jobs: Sequence[Job[T]], work: Work[T], n_workers: int) -> Iterator
     executor = _executor(n_workers)
     try:
         running = {
-            executor.submit(_do, job, work): job for job in islice(waiting, n_workers * _AHEAD)
+            executor.submit(do, job, work): job for job in islice(waiting, n_workers * _AHEAD)
         }
         while running:
             future = next(iter(as_completed(list(running))))
             job = running.pop(future)
             yield Done(job.part, job.size, future.result())
             for job in waiting:
-                running[executor.submit(_do, job, work)] = job
+                running[executor.submit(do, job, work)] = job
                 break
     finally:
         _end(executor)
@@ -124,11 +146,16 @@ def _run_alone(job: Job[T], work: Work[T]) -> Done:
     for _ in range(_TRIES_ALONE):
         executor = _executor(1)
         try:
-            return Done(job.part, job.size, executor.submit(_do, job, work).result())
+            return Done(job.part, job.size, executor.submit(do, job, work).result())
         except BrokenProcessPool:
             continue
         finally:
             _end(executor)
+    return give_up(job, work)
+
+
+def give_up(job: Job[T], work: Work[T]) -> Done:
+    """Write the part of a unit that kills its workers: a failure for each of its inputs."""
     paths = work.paths(job.unit)
     with PartWriter(job.part) as part:
         for path in paths:
@@ -148,7 +175,8 @@ def _executor(n_workers: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(n_workers, initializer=_begin, initargs=(os.getpid(),))
 
 
-def _do(job: Job[T], work: Work[T]) -> int:
+def do(job: Job[T], work: Work[T]) -> int:
+    """Write a job's part and return how many inputs were unreadable; runs in a worker."""
     job.started.touch()
     with PartWriter(job.part, is_durable=job.is_durable) as part:
         work(job.unit, part)
@@ -157,11 +185,8 @@ def _do(job: Job[T], work: Work[T]) -> int:
 
 
 def _begin(parent: int) -> None:
-    """Set up a worker: one OpenCV thread, and an end soon after its parent ended in any way."""
-    import cv2  # after hffkit.imaging, which tells it to be silent
-
-    cv2.setNumThreads(1)
-    keep_memory()
+    """Set up a worker of this machine: it ends soon after its parent ended in any way."""
+    set_up_worker()
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -169,6 +194,15 @@ def _begin(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+@cache
+def set_up_worker() -> None:
+    """Let a worker use one OpenCV thread and keep its memory."""
+    import cv2  # after hffkit.imaging, which tells it to be silent
+
+    cv2.setNumThreads(1)
+    keep_memory()
 
 
 def keep_memory() -> None:

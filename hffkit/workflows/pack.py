@@ -33,7 +33,12 @@ class PackRequest:
 
 
 def pack(
-    names: Sequence[str], out: Path, request: PackRequest, *, n_workers: int
+    names: Sequence[str],
+    out: Path,
+    request: PackRequest,
+    *,
+    n_workers: int,
+    scheduler: str | None = None,
 ) -> list[tuple[Path, dict[str, Any]]]:
     """Pack corpora taken as one and return (path, corpus.json) of each database written.
 
@@ -65,7 +70,9 @@ def pack(
     treatment = Treatment((), None, "native", request.size, request.seed)
     work = Rework(tuple(corpus.path for corpus in corpora), recipe, treatment)
     if not request.per_split and request.shard_size is None:
-        return [(out, assemble(out, recipe, plan_of(work, places, "pack"), n_workers=n_workers))]
+        plan = plan_of(work, places, "pack")
+        about = assemble(out, recipe, plan, n_workers=n_workers, scheduler=scheduler)
+        return [(out, about)]
     with Partial(out, recipe.to_json()) as partial:
         partial.product.mkdir(exist_ok=True)
         done = []
@@ -74,7 +81,8 @@ def pack(
             if path.exists():
                 about = Corpus(path).json
             else:
-                about = assemble(path, recipe, plan_of(work, share, name), n_workers=n_workers)
+                plan = plan_of(work, share, name)
+                about = assemble(path, recipe, plan, n_workers=n_workers, scheduler=scheduler)
             done.append((out / name, about))
         partial.publish()
     return done

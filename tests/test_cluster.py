@@ -1,0 +1,243 @@
+"""The workers of a Dask cluster do what those of this machine do, and outlive what they outlive."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from hffkit.errors import HffkitError
+from hffkit.manifest.failures import Failure
+from hffkit.storage.corpus import Corpus
+from hffkit.storage.parts import PartWriter, read_part
+from hffkit.workflows import cluster
+from hffkit.workflows.demo import PAIRS, fabricate
+from hffkit.workflows.engine import Job
+from hffkit.workflows.engine import run as run_jobs
+
+Run = Callable[..., Result]
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Writes one failure a unit; some units kill the worker that has them, once or always."""
+
+    deadly: tuple[str, ...] = ()
+    deadly_once: tuple[str, ...] = ()
+    marks: Path = Path()
+    seconds: float = 0.0
+
+    def __call__(self, unit: str, part: PartWriter) -> None:
+        part.add(Failure("no-face", unit, None, "looked at"))
+        mark = self.marks / f"{unit}.died"
+        once = unit in self.deadly_once and not mark.exists()
+        if once:
+            mark.touch()
+        if once or unit in self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(self.seconds)
+
+    def paths(self, unit: str) -> Sequence[str]:
+        return [unit]
+
+
+class Dask:
+    """A scheduler and workers in processes of their own; a worker that dies is replaced."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "scheduler.json"
+        self._scheduler = self._start("scheduler", "--port", "0", "--no-dashboard")
+        self._workers: list[subprocess.Popen[bytes]] = []
+        while not self.file.exists():
+            time.sleep(0.05)
+        self.address: str = json.loads(self.file.read_text())["address"]
+
+    def _start(self, what: str, *arguments: str) -> subprocess.Popen[bytes]:
+        module = f"distributed.cli.dask_{what}"
+        words = [sys.executable, "-m", module, *arguments, "--scheduler-file", str(self.file)]
+        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+        return subprocess.Popen(words, env=env, stderr=subprocess.DEVNULL)
+
+    def start_workers(self, n: int) -> None:
+        arguments = ("--nworkers", str(n), "--nthreads", "1", "--no-dashboard")
+        self._workers.append(self._start("worker", *arguments))
+
+    def stop_scheduler(self) -> None:
+        self._scheduler.kill()
+        self._scheduler.wait()
+
+    def stop(self) -> None:
+        for process in (*self._workers, self._scheduler):
+            process.terminate()
+        for process in (*self._workers, self._scheduler):
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dask]:
+    found = Dask(tmp_path_factory.mktemp("dask"))
+    found.start_workers(2)
+    yield found
+    found.stop()
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("cluster") / "tree"
+    fabricate(root, PAIRS[:1])
+    return root
+
+
+def jobs_in(folder: Path) -> list[Job[str]]:
+    return [Job(f"u{i}", folder / f"u{i}.part", 1) for i in range(6)]
+
+
+def reasons(folder: Path) -> dict[str, str]:
+    return {
+        event.path: event.reason
+        for path in folder.glob("*.part")
+        for event in read_part(path)
+        if isinstance(event, Failure)
+    }
+
+
+def test_a_cluster_builds_packs_and_degrades_the_same_bytes(
+    local: Dask, tree: Path, run: Run, tmp_path: Path
+) -> None:
+    address = local.address
+    digests = []
+    for name, how in (("here", ("--workers", 1)), ("there", ("--scheduler", address))):
+        built, packed, done = (tmp_path / f"{name}-{verb}.lmdb" for verb in ("b", "p", "d"))
+        for words in (
+            ("build", "ff++", "--src", tree, "--frames", 2, "--out", built),
+            ("pack", built, "--size", 64, "--out", packed),
+            ("degrade", built, "--op", "jp-mix", "--limit", 10, "--out", done),
+        ):
+            result = run(*words, *how)
+            assert result.exit_code == 0, result.output
+        digests.append([Corpus(path).content_sha256 for path in (built, packed, done)])
+    assert digests[0] == digests[1]
+
+
+def test_relative_paths_mean_on_workers_what_they_mean_here(
+    local: Dask, tree: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "faces").symlink_to(tree)
+    monkeypatch.chdir(tmp_path)
+    result = run("build", "ff++", "--src", "faces", "--frames", 1, "--out", "data.lmdb",
+                 "--scheduler", local.address)  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert Corpus(tmp_path / "data.lmdb").n_samples > 0
+
+
+def test_videos_are_compressed_on_a_cluster_as_here(
+    local: Dask, tree: Path, run: Run, tmp_path: Path
+) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    for path in sorted(tree.rglob("*.mp4"))[:2]:
+        (clips / path.name).write_bytes(path.read_bytes())
+    for name, how in (("here", ("--workers", 1)), ("there", ("--scheduler", local.address))):
+        result = run("degrade", clips, "--op", "h264:40", "--out", tmp_path / name, *how)
+        assert result.exit_code == 0, result.output
+    files = [
+        {path.name: path.read_bytes() for path in (tmp_path / name).rglob("*.mp4")}
+        for name in ("here", "there")
+    ]
+    assert files[0] == files[1]
+    assert len(files[0]) == 2
+
+
+def test_a_unit_that_kills_its_workers_is_given_up_and_the_rest_is_done(
+    local: Dask, tmp_path: Path
+) -> None:
+    work = Looks(deadly=("u3",), deadly_once=("u0",), marks=tmp_path)
+    done = list(run_jobs(jobs_in(tmp_path), work, n_workers=1, scheduler=local.address))
+    found = reasons(tmp_path)
+    assert len(found) == 6
+    assert {unit for unit, reason in found.items() if "killed its worker" in reason} == {"u3"}
+    assert sorted(row.failures for row in done) == [0, 0, 0, 0, 0, 1]
+    assert not list(tmp_path.glob("*.tmp"))
+    assert not list(tmp_path.glob("*.started"))
+
+
+@pytest.mark.slow
+def test_what_is_finished_is_kept_when_the_scheduler_goes_away(tmp_path: Path) -> None:
+    lost = Dask(tmp_path)
+    try:
+        lost.start_workers(1)
+        work = Looks(seconds=0.5)
+        doing = run_jobs(jobs_in(tmp_path), work, n_workers=1, scheduler=lost.address)
+        first = next(doing)
+        lost.stop_scheduler()
+        with pytest.raises(HffkitError, match=r"went away.*run the same command again"):
+            list(doing)
+    finally:
+        lost.stop()
+    assert first.part.exists()
+    list(run_jobs(jobs_in(tmp_path), Looks(), n_workers=1))
+    assert len(reasons(tmp_path)) == 6
+
+
+def test_workers_with_other_versions_are_refused(
+    local: Dask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {**cluster._versions(), "dlib": "18.0"}
+    monkeypatch.setattr(cluster, "_versions", lambda: own)
+    with pytest.raises(HffkitError, match=r"has dlib .*, not 18\.0: its pictures could differ"):
+        list(run_jobs(jobs_in(tmp_path), Looks(), n_workers=1, scheduler=local.address))
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_workers_that_do_not_see_the_folder_are_refused(local: Dask, tmp_path: Path) -> None:
+    gone = jobs_in(tmp_path / "gone")
+    with pytest.raises(HffkitError, match=r"cannot read .*gone.* need the same folders"):
+        list(cluster.run_on_cluster(gone, Looks(), local.address))
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("tcp://127.0.0.1:9", "no Dask scheduler answers there"),
+        ("tcp://127.0.0.1:port", "no Dask scheduler answers there"),
+        ("node17", "neither an address such as tcp://node:8786 nor a file"),
+        ("missing.json", "neither an address such as tcp://node:8786 nor a file"),
+    ],
+)
+def test_an_address_without_scheduler_is_named(
+    address: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_CONNECT", "1s")
+    with pytest.raises(HffkitError, match=said):
+        list(run_jobs(jobs_in(tmp_path), Looks(), n_workers=1, scheduler=address))
+
+
+@pytest.mark.slow
+def test_work_waits_for_the_first_worker(tmp_path: Path) -> None:
+    """As on a cluster whose queue starts workers when it likes."""
+    code = (
+        "import sys; from pathlib import Path; from test_cluster import Looks, jobs_in\n"
+        "from hffkit.workflows.engine import run\n"
+        "there = jobs_in(Path(sys.argv[1]))\n"
+        "print(len(list(run(there, Looks(), n_workers=1, scheduler=sys.argv[2]))))"
+    )
+    empty = Dask(tmp_path)
+    try:
+        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+        words = [sys.executable, "-c", code, str(tmp_path), str(empty.file)]
+        with subprocess.Popen(
+            words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as doing:
+            assert doing.stderr is not None
+            assert "has no workers yet; waiting" in doing.stderr.readline()
+            empty.start_workers(1)
+            assert doing.communicate(timeout=60)[0].strip() == "6"
+    finally:
+        empty.stop()
