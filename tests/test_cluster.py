@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from click.testing import Result
@@ -17,7 +18,7 @@ from hffkit.errors import HffkitError
 from hffkit.manifest.failures import Failure
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.parts import PartWriter, read_part
-from hffkit.workflows import cluster
+from hffkit.workflows import cluster, engine
 from hffkit.workflows.demo import PAIRS, fabricate
 from hffkit.workflows.engine import Job
 from hffkit.workflows.engine import run as run_jobs
@@ -124,6 +125,26 @@ def test_a_cluster_builds_packs_and_degrades_the_same_bytes(
             assert result.exit_code == 0, result.output
         digests.append([Corpus(path).content_sha256 for path in (built, packed, done)])
     assert digests[0] == digests[1]
+
+
+def test_the_steps_of_a_recipe_go_to_the_cluster(
+    local: Dask, tree: Path, run: Run, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "two.toml"
+    recipe.write_text(
+        'title = "t"\n[data.videos]\nabout = "FF++"\n'
+        '[steps.faces]\ndo = "build"\nsource = "ff++"\nsrc = "videos"\nframes = "1"\n'
+        '[steps.packed]\ndo = "pack"\nsrc = "faces"\nsize = 32\n'
+    )
+    words = ("run", recipe, "--data", f"videos={tree}", "--out", tmp_path / "out", "--json")
+    with patch.object(engine, "_run_here", side_effect=AssertionError("not on this machine")):
+        result = run(*words, "--scheduler", local.address)
+    assert result.exit_code == 0, result.output
+    packed = json.loads(result.stdout)["packed"]
+    here = tmp_path / "here.lmdb"
+    built = json.loads(result.stdout)["faces"]
+    assert run("pack", built, "--size", 32, "--out", here).exit_code == 0
+    assert Corpus(Path(packed)).content_sha256 == Corpus(here).content_sha256
 
 
 def test_relative_paths_mean_on_workers_what_they_mean_here(

@@ -176,6 +176,15 @@ def test_any_order_of_the_file_gives_an_order_in_which_the_steps_can_be_done(
     assert done == {"faces", *bodies}
 
 
+def test_a_long_chain_may_be_written_from_its_end() -> None:
+    n = 2000
+    bodies = {
+        f"s{i}": {"do": "mix", "src": [f"s{i - 1}" if i else "faces"]} for i in reversed(range(n))
+    }
+    rows = {"title": "t", "data": {"faces": {"about": "f"}}, "steps": bodies}
+    assert names(recipe_of(rows, "x.toml")) == [f"s{i}" for i in range(n)]
+
+
 def test_data_that_no_step_reads_need_not_be_given(corpus: Path) -> None:
     rows = changed("data.others", {"about": "what a recipe that this extends had"})
     assert list(recipe_of(rows, "x.toml").data) == ["faces"]
@@ -429,9 +438,9 @@ def test_no_value_anywhere_ends_in_a_traceback(corpus: Path) -> None:
 # Options of the commands that are not in a recipe: how work is spread, where it goes, what is
 # printed; --keep and --tensorboard leave the weights as they are.
 RUNNERS: Mapping[str, str] = {
-    "build": "out workers shard max_failures retry_failed dry_run json",
-    "pack": "out workers json",
-    "degrade": "out workers shard max_failures list preview json",
+    "build": "out workers scheduler shard max_failures retry_failed dry_run json",
+    "pack": "out workers scheduler json",
+    "degrade": "out workers scheduler shard max_failures list preview json",
     "mix": "out json",
     "subset": "out json",
     "train": "out device threads keep tensorboard list json",

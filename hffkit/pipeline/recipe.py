@@ -237,16 +237,15 @@ def _sorted(steps: Mapping[str, Step], where: str) -> tuple[Step, ...]:
         circle = " <- ".join(error.args[1])
         raise RecipeError(f"{where}: steps wait for each other: {circle}.") from None
     order: dict[str, Step] = {}
-
-    def visit(name: str) -> None:
-        if name in order:
-            return
-        for needed in graph[name]:
-            visit(needed)
-        order[name] = steps[name]
-
-    for name in steps:
-        visit(name)
+    waiting = list(reversed(steps))
+    while waiting:
+        name = waiting[-1]
+        needed = [n for n in graph[name] if n not in order]
+        if needed:
+            waiting.extend(reversed(needed))
+        else:
+            order[name] = steps[name]
+            waiting.pop()
     return tuple(order.values())
 
 
