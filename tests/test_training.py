@@ -146,6 +146,18 @@ def test_every_packaged_recipe_is_sound(path: Path) -> None:
     assert chosen_recipe(request) == recipe
 
 
+@pytest.mark.parametrize("name", ["resnet18", "vgg11-bn", "densenet121", "efficientnet-b0"])
+def test_the_facial_parts_study_divides_its_rate_every_five_epochs(name: str) -> None:
+    recipe = chosen_recipe(TrainRequest(("x",), network=name))
+    epoch = 16_000 // 32
+    rates = [recipe.rate(number * epoch) for number in range(20)]
+    wanted = [1e-4] * 5 + [1e-5] * 5 + [1e-6] * 5 + [1e-7] * 5
+    assert rates == pytest.approx(wanted)
+    assert [recipe.rate(number * epoch - 1) for number in range(1, 21)] == pytest.approx(wanted)
+    assert (recipe.network, recipe.size, recipe.batch_size) == (name, 224, 32)
+    assert (recipe.max_iterations, recipe.val_interval) == (20 * epoch, epoch)
+
+
 def test_a_network_without_a_recipe_takes_that_of_amtennet() -> None:
     found = chosen_recipe(TrainRequest(("x",), network="AMTEN_3"))
     assert found == replace(chosen_recipe(TrainRequest(("x",))), network="amten-3")
@@ -171,6 +183,9 @@ def test_a_network_without_a_recipe_takes_that_of_amtennet() -> None:
         ({"batch_size": 0}, "mine: batch_size must be at least 1, got 0"),
         ({"max_iterations": -1}, "mine: max_iterations must be from 0 to 1e.30, got -1"),
         ({"replicas": 3}, "mine: replicas must divide batch_size, got 3 and 64"),
+        ({"patience": -1}, "mine: patience must be from 0 to 1e.30, got -1"),
+        ({"patience": 1.5}, "mine: patience must be int, got 1.5"),
+        ({"patience": 2, "select": "last"}, "mine: patience must be 0 where select is last, got 2"),
     ],
 )
 def test_impossible_recipes_are_refused_by_name(changes: dict[str, Any], message: str) -> None:
@@ -748,6 +763,70 @@ def test_the_weights_kept_are_those_that_the_recipe_selects(
         assert accuracy == pytest.approx(selected["val_accuracy"])
 
 
+PATIENT = {"val_interval": 2, "base_lr": 1e-2, "max_iterations": 40}  # a rate that soon overshoots
+
+
+@pytest.fixture(scope="module")
+def impatient(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What val says of a training that nothing ends early."""
+    out = tmp_path_factory.mktemp("impatient") / "run"
+    _, run = train(request_of(packed, **PATIENT, select="loss"), out)
+    assert run.result is not None
+    assert not run.result["stopped_early"]
+    return [row for row in rows(out / "metrics.jsonl") if "val_loss" in row]
+
+
+def wanted_end(found: list[dict[str, Any]], patience: int) -> int:
+    """Return how many looks a training takes that ends after some without a lower loss."""
+    losses = [row["val_loss"] for row in found]
+    for n in range(patience + 1, len(losses) + 1):
+        if min(losses[n - patience : n]) >= min(losses[: n - patience]):
+            return n
+    return len(losses)
+
+
+@pytest.mark.parametrize("patience", [1, 2, 3])
+def test_patience_ends_a_training_that_gets_no_better(
+    packed: Path, tmp_path: Path, impatient: list[dict[str, Any]], patience: int
+) -> None:
+    n = wanted_end(impatient, patience)
+    assert patience < n < len(impatient)
+    request = request_of(packed, **PATIENT, select="loss", patience=patience)
+    _, run = train(request, tmp_path / "run")
+    assert run.result is not None
+    best = min(impatient[:n], key=lambda row: row["val_loss"])
+    assert {k: run.result[k] for k in ("iterations", "stopped_early", "selected")} == {
+        "iterations": 2 * n, "stopped_early": True, "selected": best,
+    }  # fmt: skip
+    found = [row for row in rows(tmp_path / "run/metrics.jsonl") if "val_loss" in row]
+    assert found == impatient[:n]
+    assert read_tensors(tmp_path / "run/weights.safetensors")[1] == best
+
+
+def test_patience_is_counted_across_interruptions(
+    packed: Path, tmp_path: Path, impatient: list[dict[str, Any]]
+) -> None:
+    last = 2 * wanted_end(impatient, 2)
+    request = request_of(packed, **PATIENT, select="loss", patience=2)
+    train(request, tmp_path / "whole")
+    out = tmp_path / "run"
+    for iteration in range(1, last, 3):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(training, "_CHECKPOINT_SECONDS", 0.0 if iteration % 2 else 1e9)
+            stop_at(patch, iteration, fail)
+            with pytest.raises(StopError):
+                train(request, out)
+    with pytest.MonkeyPatch.context() as patch:  # the end is reached, and cannot be named
+        stop_at(patch, last - 1, lambda _: out.mkdir())
+        with pytest.raises(StorageError, match="Move it away"):
+            train(request, out)
+    out.rmdir()
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, last, fail)  # not one step more
+        train(request, out)
+    assert result_of(out) == result_of(tmp_path / "whole")
+
+
 def test_a_mean_of_losses_is_that_of_the_steps(packed: Path, tmp_path: Path) -> None:
     train(request_of(packed, log_interval=1, select="last"), tmp_path / "each")
     train(request_of(packed, log_interval=5, select="last"), tmp_path / "mean")
@@ -784,6 +863,7 @@ def test_a_corpus_without_val_is_refused_with_advice(tmp_path: Path) -> None:
         ({"select": "accuracy"}, {"select": "last"}),
         ({"select": "last", "degrade": ["jp-mixx"]}, {"select": "last", "degrade": ["jp-mix"]}),
         ({"select": "last", "size": 2}, {"select": "last", "size": 48}),
+        ({"patience": 3}, {"select": "last", "patience": 0}),
     ],
 )
 def test_what_a_refusal_advises_can_be_done(

@@ -116,7 +116,8 @@ def run_text(path: Path, run: dict[str, Any]) -> str:
     ]
     result = run["result"] or {}
     if "iterations" in result:
-        lines.append(f"{result['iterations']} iterations")
+        early = ", stopped early: val got no better" if result.get("stopped_early") else ""
+        lines.append(f"{result['iterations']} iterations{early}")
     selected = result.get("selected") or {}
     if "val_accuracy" in selected:
         lines.append(

@@ -20,7 +20,7 @@ _BOUNDS: Sequence[tuple[Sequence[str], Callable[[float], bool], str]] = (
     (("base_lr", "epsilon"), lambda value: 0 < value <= _MOST, f"above 0, at most {_MOST:g}"),
     (("gamma",), lambda value: 0 <= value <= 1, "from 0 to 1"),
     (
-        ("weight_decay", "max_iterations"),
+        ("weight_decay", "max_iterations", "patience"),
         lambda value: 0 <= value <= _MOST,
         f"from 0 to {_MOST:g}",
     ),
@@ -57,6 +57,7 @@ class TrainRecipe:
     val_interval: int  # iterations between looks at the validation split
     log_interval: int  # iterations that a line of metrics is the mean of
     select: Literal["accuracy", "loss", "last"]  # the weights that are kept, by validation
+    patience: int  # looks at validation in a row without better weights that end it; 0: none do
     degrade: tuple[str, ...]  # operations put to training pictures, drawn anew each epoch
 
     def __post_init__(self) -> None:
@@ -68,6 +69,11 @@ class TrainRecipe:
         if self.batch_size % self.replicas:
             raise RecipeError(
                 f"replicas must divide batch_size, got {self.replicas} and {self.batch_size}."
+            )
+        if self.patience and self.select == "last":
+            raise RecipeError(
+                f"patience must be 0 where select is last, got {self.patience}: without a look at "
+                "validation nothing gets better or worse."
             )
 
     def to_json(self) -> dict[str, Any]:

@@ -182,7 +182,7 @@ def _data(request: TrainRequest, recipe: TrainRecipe) -> _Data:
     faces = Faces(items, recipe.size, colour, _transform(recipe, request.seed))
     if recipe.select == "last":
         return _Data(corpora, outputs, (faces, labels), None)
-    val_items = _val_items(corpora)
+    val_items = _val_items(corpora, recipe)
     val = (Faces(val_items, recipe.size, colour), labels_of(val_items, table, outputs))
     return _Data(corpora, outputs, (faces, labels), val)
 
@@ -224,12 +224,14 @@ def _transform(recipe: TrainRecipe, seed: int) -> Transform | None:
     return degrade
 
 
-def _val_items(corpora: Sequence[Corpus]) -> Items:
+def _val_items(corpora: Sequence[Corpus], recipe: TrainRecipe) -> Items:
     try:
         return items_of(corpora, "val")
     except CorpusError as error:
+        impatient = " --set patience=0" if recipe.patience else ""
         raise CorpusError(
-            f"{error} Weights are selected on val; keep the last ones with --set select=last."
+            f"{error} Weights are selected on val; keep the last ones with --set select=last"
+            f"{impatient}."
         ) from None
 
 

@@ -50,6 +50,7 @@ class Session:
         """
         self._folder, self._trainer, self._feeds = folder, trainer, feeds
         self._best: dict[str, Any] | None = None
+        self._n_worse = 0  # looks at validation since the best one
         self.n_threads = torch.get_num_threads()
         self._resume()
         self._log = MetricsLog(folder, trainer.iteration, with_events=tensorboard)
@@ -62,6 +63,7 @@ class Session:
             tensors, facts = read_tensors(path)
             self._trainer.load(tensors, facts["iteration"])
             self._best, self.n_threads = facts["best"], facts["threads"]
+            self._n_worse = facts["n_worse"]
         except (WeightsError, KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise WeightsError(
@@ -87,6 +89,7 @@ class Session:
             self._keep({"iteration": trainer.iteration})
         return {
             "iterations": trainer.iteration,
+            "stopped_early": trainer.iteration < recipe.max_iterations,
             "selected": self._best,
             "seconds_of_last_start": round(time.monotonic() - begin, 1),
         }
@@ -96,7 +99,7 @@ class Session:
         last_saved = time.monotonic()
         step = CapturedStep(trainer) if trainer.device.type == "cuda" else trainer.step
         batches = self._feeds.train.batches(self._feeds.order, trainer.iteration)
-        while trainer.iteration < recipe.max_iterations:
+        while not self._is_over():
             step(*next(batches))
             done = trainer.iteration
             if done % recipe.log_interval == 0 or done == recipe.max_iterations:
@@ -110,6 +113,12 @@ class Session:
             progress.step(1)
             if is_interrupted():
                 raise KeyboardInterrupt
+
+    def _is_over(self) -> bool:
+        """Tell whether all is done, or nothing has got better for as long as the recipe waits."""
+        recipe = self._trainer.recipe
+        is_worn_out = recipe.patience > 0 and self._n_worse >= recipe.patience
+        return is_worn_out or self._trainer.iteration >= recipe.max_iterations
 
     def _log_losses(self, progress: Progress) -> None:
         trainer = self._trainer
@@ -153,8 +162,10 @@ class Session:
         accuracy = float((found.argmax(1) == truth).double().mean())
         row = {"iteration": trainer.iteration, "val_loss": loss, "val_accuracy": accuracy}
         self._log.add(row)
+        self._n_worse += 1
         if self._is_better(row):
             self._keep(row)
+            self._n_worse = 0
 
     def _is_better(self, row: dict[str, Any]) -> bool:
         if self._trainer.recipe.select == "last":
@@ -180,7 +191,12 @@ class Session:
         if not all(value.isfinite().all() for value in state.values()):
             self._check(math.nan)
         self._log.sync()
-        facts = {"iteration": trainer.iteration, "best": self._best, "threads": self.n_threads}
+        facts = {
+            "iteration": trainer.iteration,
+            "best": self._best,
+            "n_worse": self._n_worse,
+            "threads": self.n_threads,
+        }
         write_tensors(self._folder / CHECKPOINT_FILE, state, facts)
 
 
