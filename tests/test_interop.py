@@ -1,5 +1,4 @@
 import math
-import pickle
 import random
 import struct
 import sys
@@ -548,21 +547,10 @@ def test_keras_weights_without_h5py_name_the_extra(
 # Anything else
 
 
-@pytest.mark.parametrize("name", ["a.pth", "a.pt", "a.pkl", "a.caffemodel", "a"])
-def test_pickles_are_not_loaded(tmp_path: Path, name: str) -> None:
-    path = tmp_path / name
-    path.write_bytes(pickle.dumps({"weight": 1}, protocol=4))
-    with pytest.raises(WeightsError, match="a pickle, which executes code"):
-        foreign_weights(path)
-    torch.save({"weight": torch.zeros(1)}, path)
-    with pytest.raises(WeightsError, match="a pickle, which executes code"):
-        foreign_weights(path)
-
-
 def test_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.onnx"
     path.write_bytes(b"\x08\x07 something")
-    with pytest.raises(WeightsError, match=r"unknown format. Caffe's \.caffemodel and the \.h5"):
+    with pytest.raises(WeightsError, match=r"unknown format. Caffe's \.caffemodel, the \.h5 of"):
         foreign_weights(path)
     with pytest.raises(WeightsError, match="no such file"):
         foreign_weights(tmp_path / "none.caffemodel")

@@ -57,7 +57,11 @@ _run = click.Path(path_type=Path)
     show_default=True,
     help="Tell the corpus's classes apart, or fake and real.",
 )
-@click.option("--init", type=_run, help="Begin with the weights of a run or a .caffemodel.")
+@click.option(
+    "--init",
+    type=_run,
+    help="Begin with the weights of a run, a .caffemodel, or torchvision's .pth of the network.",
+)
 @click.option("--out", type=_run, help="The run folder to write.  [default: runs/NETWORK]")
 @options.seed
 @options.device
@@ -225,7 +229,7 @@ def convert(
     real: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Make a run of weights that Caffe (.caffemodel) or Keras (MesoNet's .h5) trained.
+    """Make a run of weights of Caffe (.caffemodel), Keras (MesoNet's .h5) or PyTorch (.pth).
 
     Without --fake and --real two outputs are fake and real, five those of FaceForensics++, eight
     those of Hybrid Fake Face.

@@ -1,1 +1,1 @@
-"""Weights of other programs: Caffe's caffemodel and Keras's HDF5, as state dicts."""
+"""Weights of other programs: of Caffe, Keras and PyTorch, as state dicts of our networks."""

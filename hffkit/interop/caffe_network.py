@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from hffkit.errors import WeightsError
 from hffkit.interop.caffemodel import Blob
-from hffkit.networks.table import NETWORKS, build
+from hffkit.networks.table import NETWORKS, build, head_of
 
 Blobs = Mapping[str, Sequence[Blob]]  # layer -> its blobs, in Caffe's order
 _Shape = tuple[int, ...]
@@ -72,8 +72,7 @@ def recognise(blobs: Blobs) -> tuple[str, int]:
 def class_count(blobs: Blobs, network: str) -> int:
     """Return the number of outputs of the network's last fully connected layer; 2 without one."""
     with torch.device("meta"):
-        modules = build(network, 2).named_modules()
-    classifier = [name for name, module in modules if isinstance(module, nn.Linear)][-1]
+        classifier = head_of(build(network, 2))
     return int(blobs[classifier][-1].size) if classifier in blobs else 2
 
 

@@ -11,12 +11,16 @@ from hffkit.errors import WeightsError
 from hffkit.interop.caffe_network import class_count, recognise, to_state_dict
 from hffkit.interop.caffemodel import read_caffemodel
 from hffkit.interop.keras_meso import MESO_CLASSES, MESO_SIZE, read_keras_meso
+from hffkit.interop.state_dict import fitted, read_state_dict
 from hffkit.networks.table import build, canonical_name, network_named
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-_PICKLE_SUFFIXES = {".pth", ".pt", ".pkl", ".pickle", ".ckpt", ".bin", ".p"}
-_FORMATS = "Caffe's .caffemodel and the .h5 of MesoNet can be imported"
+_PYTORCH = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # ZIP, pickles
+_PYTORCH_SUFFIXES = {".pth", ".pt", ".ckpt", ".bin", ".safetensors"}
+_FORMATS = (
+    "Caffe's .caffemodel, the .h5 of MesoNet and state dicts of PyTorch (.pth, .safetensors) can "
+    "be imported"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +35,14 @@ class ForeignWeights:
 
 
 def foreign_weights(path: Path, network: str | None = None) -> ForeignWeights:
-    """Read a file of Caffe's or of MesoNet's; what it is shows in its first bytes and its suffix.
+    """Read a file of another program; what it is shows in its first bytes and its suffix.
 
     Parameters
     ----------
     path
         Of the file.
     network
-        What it is for; by default the network it is recognised as.
+        What it is for; by default the network it is recognised as. State dicts are not.
 
     Raises
     ------
@@ -51,11 +55,8 @@ def foreign_weights(path: Path, network: str | None = None) -> ForeignWeights:
     start, suffix = _first_bytes(path), path.suffix.lower()
     if start.startswith(_HDF5):
         return _keras(path, name)
-    if suffix in _PICKLE_SUFFIXES or start.startswith(_PICKLES):
-        raise WeightsError(
-            f"{path}: this is a pickle, which executes code as it is loaded, so it is not. "
-            f"{_FORMATS}."
-        )
+    if suffix in _PYTORCH_SUFFIXES or start.startswith(_PYTORCH):
+        return _pytorch(path, name)
     if suffix == ".caffemodel":
         return _caffe(path, name)
     raise WeightsError(f"{path}: unknown format. {_FORMATS}; keep their suffixes.")
@@ -79,6 +80,18 @@ def _keras(path: Path, name: str | None) -> ForeignWeights:
     if name not in (None, found):
         raise WeightsError(f"{path}: these are weights of {found}, not of {name}. Leave it out.")
     return ForeignWeights(found, MESO_CLASSES, MESO_SIZE, state, _facts(path, "keras-h5"))
+
+
+def _pytorch(path: Path, name: str | None) -> ForeignWeights:
+    if name is None:
+        raise WeightsError(f"{path}: a state dict does not tell its network: pass --network NAME.")
+    state = read_state_dict(path)
+    try:
+        ready, n_classes = fitted(state, name)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    kind = "safetensors" if path.suffix.lower() == ".safetensors" else "pytorch"
+    return ForeignWeights(name, n_classes, network_named(name).size, ready, _facts(path, kind))
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -144,6 +144,12 @@ def build(name: str, n_classes: int, size: int | None = None) -> nn.Module:
         ) from error
 
 
+def head_of(net: nn.Module) -> str:
+    """Return the name of a network's last fully connected layer, whose outputs are the classes."""
+    names: list[str] = [n for n, layer in net.named_modules() if isinstance(layer, nn.Linear)]
+    return names[-1]
+
+
 def networks_table() -> str:
     """Return the table as aligned text; parameters are those for two classes."""
     rows = [("name", "px", "colour", "range", "parameters", "source")]

@@ -19,7 +19,7 @@ def convert(
     Parameters
     ----------
     source
-        A .caffemodel, or a MesoNet .h5.
+        A .caffemodel, a MesoNet .h5, or a state dict of PyTorch.
     network
         What it is for; by default the network it is recognised as.
     fake, real

@@ -7,7 +7,10 @@ from torch import Tensor, nn
 
 from hffkit.errors import WeightsError
 from hffkit.manifest.classes import ClassTable
+from hffkit.networks.table import head_of
 from hffkit.runs.run import WEIGHTS_FILE, read_run, read_weights, weights_sha256
+
+_IMAGENET_CLASSES = 1000  # none of which any corpus of faces has
 
 
 def initial_weights(
@@ -27,7 +30,7 @@ def initial_weights(
     """
     state, about, is_other = _read(path, network, outputs)
     own = net.state_dict()
-    head = _head(net)
+    head = head_of(net) + "."
     skipped = sorted(k for k in own if k.startswith(head) and (is_other or _differs(state, own, k)))
     wrong = [k for k in own if k not in skipped and _differs(state, own, k)]
     wrong += [k for k in state if k not in own]
@@ -55,13 +58,8 @@ def _read(
     from hffkit.interop.weights import foreign_weights
 
     found = foreign_weights(path, network)
-    return dict(found.state), {"path": str(path), **found.facts}, False
-
-
-def _head(net: nn.Module) -> str:
-    """Return the name of the last fully connected layer."""
-    names: list[str] = [n for n, layer in net.named_modules() if isinstance(layer, nn.Linear)]
-    return names[-1] + "."
+    about = {"path": str(path), **found.facts}
+    return dict(found.state), about, found.n_classes == _IMAGENET_CLASSES
 
 
 def _differs(state: dict[str, Tensor], own: dict[str, Tensor], key: str) -> bool:

@@ -1,0 +1,134 @@
+"""Files of PyTorch's state dicts under the names of our layers, as torchvision publishes them."""
+
+import pickle
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hffkit.errors import WeightsError
+from hffkit.networks.table import build, head_of
+from hffkit.runs.tensors import read_tensors
+
+# What PyTorch's reader raises of files that are damaged or made to mislead it.
+_DAMAGE = (
+    RuntimeError, OSError, EOFError, LookupError, ValueError, TypeError, AttributeError,
+    AssertionError, MemoryError,
+)  # fmt: skip
+_WRAPPERS = ("state_dict", "model")  # under which trainings keep it; the facial parts study: model
+_COUNTER = ".num_batches_tracked"  # of batch normalisation; files from before PyTorch 0.4.1 lack it
+# DenseNets of torchvision's files, which are from before module names could not have dots.
+_DOTTED = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
+_N_SHOWN = 6
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file of `torch.save` or of safetensors; nothing in it is executed.
+
+    Raises
+    ------
+    WeightsError
+        If it is damaged, holds more than tensors and plain values, or is no state dict.
+    """
+    if path.suffix.lower() == ".safetensors":
+        return read_tensors(path)[0]
+    found = _unpickled(path)
+    for name in _WRAPPERS:
+        if isinstance(found, dict) and isinstance(found.get(name), dict):
+            found = found[name]
+    if not isinstance(found, dict) or not found:
+        raise WeightsError(f"{path}: no state dict. {_ADVICE}")
+    for name, value in found.items():
+        if not isinstance(name, str) or not _is_plain(value):
+            raise WeightsError(f"{path}: no state dict: {str(name)[:40]!r} is no tensor. {_ADVICE}")
+    return found
+
+
+def _is_plain(value: Any) -> bool:
+    return (
+        isinstance(value, Tensor)
+        and value.device.type == "cpu"  # files of meta tensors hold no values
+        and value.layout == torch.strided
+        and not (value.is_quantized or value.is_complex())
+    )
+
+
+_ADVICE = "Write one with torch.save(net.state_dict(), FILE)."
+
+
+def _unpickled(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        what = re.search(r"GLOBAL (\S+)", str(error))
+        if what is None:
+            raise WeightsError(f"{path}: damaged, or no file of PyTorch. Copy it again.") from None
+        raise WeightsError(
+            f"{path}: holds {what[1]}, which would be executed as it is loaded, so it is not. "
+            f"{_ADVICE}"
+        ) from None
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split())[:80] or "it ends too early"
+        raise WeightsError(
+            f"{path}: damaged, or no file of PyTorch ({reason}). Copy it again."
+        ) from None
+
+
+def fitted(state: Mapping[str, Tensor], network: str) -> tuple[dict[str, Tensor], int]:
+    """Return a state dict as that of a network of ours, float32, and its number of outputs.
+
+    The names must be those of the network, at its original's size; what old files spell or leave
+    out otherwise is put right.
+
+    Raises
+    ------
+    WeightsError
+        If it is of another network, or holds values that are no numbers.
+    """
+    if "_conv_stem.weight" in state:
+        raise WeightsError(
+            "weights of efficientnet_pytorch, which pads as TensorFlow does and normalises with "
+            "another epsilon: they do not compute the same here. Take torchvision's "
+            "efficientnet_b0 file."
+        )
+    state = {_DOTTED.sub(r"\1\2.", name): value for name, value in state.items()}
+    with torch.device("meta"):
+        head = head_of(build(network, 2))
+        n_classes = len(state[f"{head}.weight"]) if _is_matrix(state, f"{head}.weight") else 2
+        wanted = build(network, max(n_classes, 1)).state_dict()
+    state |= {k: torch.zeros((), dtype=torch.int64) for k in wanted if k.endswith(_COUNTER)} | state
+    problems = list(_problems(state, wanted))
+    if problems:
+        raise WeightsError(f"weights of another network than {network}: {'; '.join(problems)}.")
+    ready = {name: state[name].detach().to(value.dtype) for name, value in wanted.items()}
+    for name, value in ready.items():
+        if not value.isfinite().all():
+            raise WeightsError(f"{name} holds NaN or infinity: the training had diverged.")
+    return ready, n_classes
+
+
+def _is_matrix(state: Mapping[str, Tensor], name: str) -> bool:
+    return name in state and state[name].ndim == 2
+
+
+def _problems(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterator[str]:
+    if missing := wanted.keys() - state.keys():
+        yield f"it lacks {_listed(missing)}"
+    if unknown := state.keys() - wanted.keys():
+        yield f"it also has {_listed(unknown)}"
+    for name in sorted(wanted.keys() & state.keys()):
+        if state[name].shape != wanted[name].shape:
+            yield f"{name} is {list(state[name].shape)}, not {list(wanted[name].shape)}"
+            return
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = sorted(names)
+    more = f" and {len(names) - _N_SHOWN} more" if len(names) > _N_SHOWN else ""
+    return ", ".join(f"{name:.60}" for name in names[:_N_SHOWN]) + more
