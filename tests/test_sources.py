@@ -695,8 +695,9 @@ def test_a_csv_with_path_and_real_is_a_list(tmp_path: Path) -> None:
         "path,real\r\na.jpg,1\r\nb.jpg,0\r\n",
         "path, real\na.jpg,1\nb.jpg,0\n",
         "\ufeffpath,real\na.jpg,1\nb.jpg,0\n",  # as spreadsheets save it
+        '"","path","real"\n"1","a.jpg",1\n"2","b.jpg",0\n',  # as R does
     ],
-    ids=["crlf", "space", "byte-order-mark"],
+    ids=["crlf", "space", "byte-order-mark", "quotes"],
 )
 def test_a_csv_may_come_from_a_spreadsheet(tmp_path: Path, text: str) -> None:
     assert [(item.path, item.cls) for item in items(_list(tmp_path, text))] == [
@@ -729,6 +730,41 @@ def test_a_list_that_makes_no_sense_is_refused(tmp_path: Path, text: str, messag
     polarity = {} if says_itself else {"fake": ("0",), "real": ("1",)}
     with pytest.raises(CorpusError, match=message):
         _list(tmp_path, text, **polarity)
+
+
+def test_a_csv_of_another_machine_is_read_below_the_root(
+    data: Path, tmp_path: Path, run: Run
+) -> None:
+    pictures = {
+        f"{name}/{path.name}": real
+        for name, real in (("real-ffhq256", 1), ("fake-stylegan256", 0))
+        for path in sorted((data / "data/images" / name).iterdir())[:10]
+    }
+    file = tmp_path / "faces.csv"  # as pandas writes it, with 12 characters before each path
+    with file.open("w", newline="") as text:
+        lines = [
+            (n, f"/mnt/disk/in/{path}", real) for n, (path, real) in enumerate(pictures.items())
+        ]
+        csv.writer(text).writerows([("", "path", "real"), *lines])
+    out = ("--split-ratio", "80/20/0", "--out", tmp_path / "x.lmdb", "--workers", "1")
+    words = ("build", "list", "--list", file, "--src", data / "data/images", *out)
+    wrong = run(*words, "--strip-prefix", "/mnt/disk/out")
+    assert (wrong.exit_code, wrong.stdout) == (1, "")
+    assert (
+        "'/mnt/disk/in/real-ffhq256/00000.jpg' does not begin with --strip-prefix" in wrong.stderr
+    )
+    assert run(*words, "--strip-prefix", "/mnt/disk/in").exit_code == 0
+    found = rows(tmp_path / "x.lmdb/manifest.jsonl")
+    assert [(row["source"], row["cls"]) for row in found] == [
+        (path, "real" if real else "fake") for path, real in pictures.items()
+    ]
+    assert Counter((row["cls"], row["split"]) for row in found) == {
+        (name, split): n for name in ("real", "fake") for split, n in (("train", 8), ("val", 2))
+    }
+    for row, (_, value) in zip(found, records(tmp_path / "x.lmdb"), strict=True):
+        stored, label = encoded_data(value)
+        assert stored == (data / "data/images" / row["source"]).read_bytes()
+        assert label == pictures[row["source"]]
 
 
 def test_a_csv_says_itself_what_is_real(tmp_path: Path) -> None:

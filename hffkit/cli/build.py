@@ -251,6 +251,12 @@ def _folder() -> None:
             type=click.Path(path_type=Path),
             help="`path label` lines, or a CSV with the columns path and real.",
         ),
+        click.option(
+            "--strip-prefix",
+            default="",
+            metavar="TEXT",
+            help="What each path of the list begins with that is not below --src.",
+        ),
     ),
 )
 def _list() -> None:

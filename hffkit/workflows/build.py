@@ -69,6 +69,7 @@ class BuildRequest:
     methods: tuple[str, ...] = ()  # classes of FaceForensics++ to build
     detect_on: str | None = None  # a quality, or "each" for every video by itself
     list_file: Path | None = None
+    strip_prefix: str = ""  # what the list's paths begin with before the path below src
     frames: str = "32"
     crop: Crop | None = None  # None: faces from videos, pictures whole
     size: int | None = None
@@ -91,7 +92,7 @@ SOURCES: Mapping[str, Callable[[BuildRequest, SourceOptions], Listing]] = {
     "dfd": lambda request, options: read_dfd(options, _ffpp(request)),
     "hff": lambda _, options: read_hff(options),
     "folder": lambda _, options: read_folder(options),
-    "list": lambda request, options: read_list(options, _list_file(request)),
+    "list": lambda request, options: read_list(options, _list_file(request), request.strip_prefix),
     "faces-hq": lambda _, options: read_faces_hq(options),
     "celeba": lambda _, options: read_celeba(options),
     "celeb-df": lambda _, options: read_celeb_df(options),

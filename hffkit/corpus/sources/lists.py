@@ -26,17 +26,18 @@ CELEB_DF = numbered(fake=["Celeb-synthesis"], real=["Celeb-real", "YouTube-real"
 DFDC = numbered(fake=["DFDC-fake"], real=["DFDC-real"])
 
 
-def read_list(options: SourceOptions, list_file: Path) -> Listing:
+def read_list(options: SourceOptions, list_file: Path, prefix: str = "") -> Listing:
     """List the files of a `path label` list, or of a CSV with the columns path and real.
 
     Labels are the class ids, as in convert_imageset; a list of pictures keeps its line numbers
-    as record numbers, so unreadable ones leave gaps, as there.
+    as record numbers, so unreadable ones leave gaps, as there. Every path must begin with
+    `prefix`, and what follows it is the path below the root.
     """
     subfolders(options.root)
     lines = [line.rstrip("\r") for line in read_text(list_file).rstrip("\r\n").split("\n")]
     if lines == [""]:
         raise CorpusError(f"{list_file}: lists nothing.")
-    header = [cell.strip() for cell in lines[0].split(",")]
+    header = [cell.strip() for cell in next(csv.reader(lines[:1]), [])]
     if {"path", "real"} <= set(header):
         if options.real or options.fake or options.folders:
             raise ArgumentError("A CSV says itself what is real: no --real, --fake or --class.")
@@ -48,6 +49,7 @@ def read_list(options: SourceOptions, list_file: Path) -> Listing:
         classes = _labelled(sorted({label for _, label in rows}, key=int), options)
         names = {str(row.id): row.name for row in classes}
         rows = [(path, names[label]) for path, label in rows]
+    rows = [(_without(prefix, path, list_file), name) for path, name in rows]
     keeps_numbers = not any(is_video(path) for path, _ in rows)
     entries = [
         Entry(path, name, key=path, index=number if keeps_numbers else None)
@@ -64,6 +66,13 @@ def _split_line(line: str, number: int, list_file: Path) -> tuple[str, str]:
             "A CSV needs the columns path and real in its first line."
         )
     return path, str(int(label))
+
+
+def _without(prefix: str, path: str, list_file: Path) -> str:
+    if not path.startswith(prefix):
+        raise CorpusError(f"{list_file}: {path!r} does not begin with --strip-prefix {prefix!r}.")
+    rest = path.removeprefix(prefix)
+    return rest.lstrip("/") if prefix else rest
 
 
 def _real_or_fake(row: Mapping[str, str], list_file: Path) -> str:
