@@ -60,6 +60,13 @@ _COMMON = (
         help="Crop faces, or take the whole picture.  [default: faces from videos, pictures whole]",
     ),
     click.option(
+        "--landmarks",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="A 68-point predictor of dlib's (.dat): all outside of the face, jaw to brows, "
+        "becomes black.",
+    ),
+    click.option(
         "--size",
         type=options.Size(),
         default="native",

@@ -33,12 +33,18 @@ class FaceRule:
 
     def find(self, grey_image: Image) -> Box | None:
         """Return the crop around the face of an (H, W) uint8 picture, or None without a face."""
+        chosen = self.face(grey_image)
+        if chosen is None:
+            return None
+        height, width = grey_image.shape
+        return square_crop(chosen, width=width, height=height)
+
+    def face(self, grey_image: Image) -> "Face | None":
+        """Return the face of an (H, W) uint8 picture, or None without one."""
         faces = detect(grey_image, upsample=self.upsample)
         if not faces:
             return None
-        chosen = faces[0] if self.first else max(faces, key=lambda face: face.side)
-        height, width = grey_image.shape
-        return square_crop(chosen, width=width, height=height)
+        return faces[0] if self.first else max(faces, key=lambda face: face.side)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,14 @@ def square_crop(face: Face, *, width: int, height: int) -> Box:
     y = max((face.top + face.bottom) // 2 - size // 2, 0)
     size = min(width - x, size)
     return x, y, min(height - y, size)
+
+
+def face_of(box: Box) -> Face:
+    """Return the face that `square_crop` cut a box around: to a pixel, where no border was near."""
+    x, y, size = box
+    side = round(size / MARGIN_RATIO)
+    left, top = x + (size - side) // 2, y + (size - side) // 2
+    return Face(left, top, left + side, top + side)
 
 
 def crop(image: Image, box: Box) -> Image:

@@ -14,7 +14,8 @@ from hffkit.corpus.alignment import (
     compare,
     worth_keeping,
 )
-from hffkit.corpus.faces import Boxes, crop, fits, overlap, read_boxes
+from hffkit.corpus.cut import NO_OUTLINE, cut
+from hffkit.corpus.faces import Boxes, fits, overlap, read_boxes
 from hffkit.corpus.pictures import Sink
 from hffkit.corpus.units import Family, Settings, Video
 from hffkit.errors import VideoError
@@ -256,10 +257,11 @@ class _Builder:
         self._sink.add(Failure(kind, _source(video, frame), frame.number, reason))
 
     def _send(self, video: Video, frame: Frame, box: Box | None, detector: str | None) -> None:
-        image = frame.image if box is None else crop(frame.image, box)
-        original = frame.encoded if box is None else None
+        done = cut(frame.image, frame.encoded, box, detector, self._settings)
+        if self._settings.outline is not None and done.detector is None:
+            self._fail("no-face", video, frame, NO_OUTLINE)
         label = self._settings.classes[video.cls].id
-        stored = store(image, original, label, self._settings.size)
+        stored = store(done.image, done.original, label, self._settings.size)
         sample = Sample(
             key=f"{video.key}/{frame.number:04d}",
             cls=video.cls,
@@ -269,7 +271,7 @@ class _Builder:
             source_sha256=frame.file_sha256,
             frame=frame.number,
             box=box,
-            detector=detector,
+            detector=done.detector,
             sha256=stored.sha256,
             pixels_sha256=stored.pixels_sha256,
         )

@@ -3,7 +3,8 @@
 import hashlib
 from typing import Protocol
 
-from hffkit.corpus.faces import crop, find_in_picture
+from hffkit.corpus.cut import NO_OUTLINE, cut
+from hffkit.corpus.faces import find_in_picture
 from hffkit.corpus.units import Pictures, Settings
 from hffkit.errors import ImageError
 from hffkit.imaging import decode, read_bytes
@@ -36,15 +37,17 @@ def build_pictures(unit: Pictures, settings: Settings, sink: Sink) -> None:
             sink.add(Failure("unreadable", item.path, None, str(error)))
             continue
         box = detector = None
-        original: bytes | None = encoded
         if settings.crop_pictures == "face":
             box = find_in_picture(settings.rule, image)
             if box is None:
                 sink.add(Failure("no-face", item.path, None, "no face found"))
                 continue
-            image, original, detector = crop(image, box), None, str(settings.rule)
+            detector = str(settings.rule)
+        done = cut(image, encoded, box, detector, settings)
+        if settings.outline is not None and done.detector is None:
+            sink.add(Failure("no-face", item.path, None, NO_OUTLINE))
         label = settings.classes[item.cls].id
-        stored = store(image, original, label, settings.size)
+        stored = store(done.image, done.original, label, settings.size)
         sample = Sample(
             key=item.key,
             cls=item.cls,
@@ -54,7 +57,7 @@ def build_pictures(unit: Pictures, settings: Settings, sink: Sink) -> None:
             source_sha256=hashlib.sha256(encoded).hexdigest(),
             frame=None,
             box=box,
-            detector=detector,
+            detector=done.detector,
             sha256=stored.sha256,
             pixels_sha256=stored.pixels_sha256,
             index=item.index,

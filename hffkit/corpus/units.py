@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from hffkit.corpus.faces import FaceRule
 from hffkit.corpus.frames import FramePlan
+from hffkit.corpus.predictor import Predictor
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.samples import Split
 
@@ -86,6 +87,7 @@ class Settings:
     size: int | None = None  # px of packed samples; None keeps native pixels
     boxes_file: Path | None = None
     detect_each: bool = False  # every video by its own detection
+    outline: Predictor | None = None  # makes black what lies outside of a face's outline
 
 
 def blocks(pictures: Iterable[Picture]) -> Iterator[Pictures]:

@@ -14,6 +14,7 @@ from hffkit.corpus.faces import FaceRule, read_boxes
 from hffkit.corpus.family import build_family
 from hffkit.corpus.frames import FramePlan
 from hffkit.corpus.pictures import build_pictures
+from hffkit.corpus.predictor import predictor_of
 from hffkit.corpus.sources.ffpp import FfppOptions, plain_quality, read_dfd, read_ffpp
 from hffkit.corpus.sources.folders import read_celeba, read_faces_hq, read_folder, read_hff
 from hffkit.corpus.sources.listing import Listing, SourceOptions, check_groups
@@ -76,12 +77,13 @@ class BuildRequest:
     upsample: int = 1
     ffpp_compat: bool = False
     boxes: Path | None = None
+    landmarks: Path | None = None
     seed: int = 0
 
     def options(self) -> dict[str, Any]:
         """Return the arguments as JSON values."""
         row = asdict(self)
-        for name in ("list_file", "boxes"):
+        for name in ("list_file", "boxes", "landmarks"):
             path: Path | None = row[name]
             row[name] = None if path is None else hashlib.sha256(_bytes(path)).hexdigest()
         return {**row, "src": str(self.src)}
@@ -148,6 +150,7 @@ def prepare(request: BuildRequest) -> BuildJob:
         size=request.size,
         boxes_file=request.boxes,
         detect_each=request.detect_on == "each",
+        outline=None if request.landmarks is None else predictor_of(request.landmarks),
     )
     if request.boxes is not None:
         has_faces = any(isinstance(unit, Pictures) for unit in listing.units)

@@ -1,0 +1,78 @@
+"""Landmarks found in faces by a predictor of dlib's, which users bring along."""
+
+import functools
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dlib
+import numpy as np
+
+from hffkit.corpus.faces import Face
+from hffkit.errors import CorpusError
+from hffkit.imaging import Image
+from hffkit.landmarks import N_LANDMARKS, Points
+
+_N_HEX = 16  # digits of the file's digest that stand in manifests
+
+
+@dataclass(frozen=True, slots=True)
+class Predictor:
+    """A file of dlib's shape predictor, which workers load for themselves."""
+
+    path: Path
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.path.name} {self.sha256[:_N_HEX]}"
+
+
+def predictor_of(path: Path) -> Predictor:
+    """Return the predictor of a file such as shape_predictor_68_face_landmarks.dat.
+
+    Raises
+    ------
+    CorpusError
+        If it is missing, no shape predictor, or one of other than 68 points.
+    """
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        predict = _loaded(path)
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read: {error.strerror}.") from None
+    except (RuntimeError, MemoryError) as error:
+        reason = " ".join(str(error).split())[:80]
+        raise CorpusError(
+            f"{path}: no shape predictor of dlib's ({reason}). Give one of 68 landmarks, unpacked."
+        ) from None
+    found = predict(np.zeros((64, 64), np.uint8), dlib.rectangle(8, 8, 56, 56))
+    if found.num_parts != N_LANDMARKS:
+        raise CorpusError(
+            f"{path}: predicts {found.num_parts} points; an outline needs those of the "
+            f"{N_LANDMARKS}-point scheme."
+        )
+    return Predictor(path, digest)
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(path: Path) -> Any:
+    return dlib.shape_predictor(str(path))
+
+
+def landmarks_of(predictor: Predictor, image: Image, face: Face) -> Points:
+    """Return the 68 landmarks of a face, in pixels of the image; (68, 2) int32.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        From `predictor_of`.
+    image : (H, W) or (H, W, 3) uint8
+        Grey or RGB; the two give slightly different points.
+    face : Face
+        As dlib's frontal detector finds it, which predictors are trained on.
+    """
+    edges = dlib.rectangle(face.left, face.top, face.right, face.bottom)
+    found = _loaded(predictor.path)(np.ascontiguousarray(image), edges)
+    return np.array([(point.x, point.y) for point in found.parts()], np.int32)
