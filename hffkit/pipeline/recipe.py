@@ -237,7 +237,7 @@ def _sorted(steps: Mapping[str, Step], where: str) -> tuple[Step, ...]:
         circle = " <- ".join(error.args[1])
         raise RecipeError(f"{where}: steps wait for each other: {circle}.") from None
     order: dict[str, Step] = {}
-    waiting = list(reversed(steps))
+    waiting = list(steps)[::-1]
     while waiting:
         name = waiting[-1]
         needed = [n for n in graph[name] if n not in order]
