@@ -16,6 +16,7 @@ from hffkit.storage.lmdb_file import LmdbReader
 
 FORMAT = 1
 Layout = Literal["native", "packed"]
+Holds = Literal["faces", "masks"]
 
 CORPUS_FILE = "corpus.json"
 MANIFEST_FILE = "manifest.jsonl"
@@ -35,6 +36,7 @@ class Recipe:
     options: dict[str, Any]  # every argument that decides a byte, seed included
     versions: dict[str, str]  # of the libraries that touch pixels or bytes
     shard: tuple[int, int] | None = None
+    holds: Holds = "faces"  # masks: which pixels of fakes are forged; nothing to train on alone
 
     def to_json(self) -> dict[str, Any]:
         """Return the recipe as JSON values."""
@@ -47,6 +49,7 @@ class Recipe:
             "options": self.options,
             "versions": self.versions,
             "shard": self.shard,
+            "holds": self.holds,
         }
 
     @classmethod
@@ -62,7 +65,13 @@ class Recipe:
             options=row["options"],
             versions=row["versions"],
             shard=None if shard is None else (shard[0], shard[1]),
+            holds=row.get("holds", "faces"),  # before there were masks nobody said
         )
+
+
+def masks_path(faces: Path) -> Path:
+    """Return where the masks of a corpus of faces lie: pairs.lmdb has pairs-masks.lmdb."""
+    return faces.with_name(f"{faces.stem}-masks{faces.suffix}")
 
 
 @dataclass(slots=True)

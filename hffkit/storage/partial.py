@@ -13,6 +13,7 @@ from hffkit.storage.writer import JOURNAL_FILE
 
 _COMMAND = "command.json"
 _REPLACED = "replaced"
+_WHOLE = "whole"  # the mark that only names are left to give
 
 
 def partial_path(out: Path) -> Path:
@@ -65,6 +66,8 @@ class Partial:
         Whether `out` is there and is to be replaced once its successor is whole.
     product : str
         What the folder that becomes `out` is called in the meantime.
+    beside : Path, optional
+        A second output, the folder `beside` in the meantime; it has its name when `out` has.
     """
 
     def __init__(
@@ -74,15 +77,21 @@ class Partial:
         *,
         replaces: bool = False,
         product: str = "corpus",
+        beside: Path | None = None,
     ) -> None:
         """Create the folder or take it up again, and lock it."""
         if _exists(out) and not replaces:
             raise StorageError(f"{out} already exists. Delete it or choose another --out.")
         self.out = out
         self.path = partial_path(out)
+        self.is_whole = (self.path / _WHOLE).exists()
+        if beside is not None and _exists(beside) and not self.is_whole:
+            raise StorageError(f"{beside} already exists. Delete it or choose another --out.")
         self._replaces = replaces
         self.parts = self.path / "parts"
         self.product = self.path / product
+        self.beside = self.path / "beside"
+        self._beside_out = beside
         try:
             self.parts.mkdir(parents=True, exist_ok=True)
             self._lock: IO[str] = (self.path / "lock").open("w")
@@ -130,7 +139,14 @@ class Partial:
         return self.parts / f"{unit}.part"
 
     def publish(self) -> None:
-        """Give the finished product its final name and remove the rest."""
+        """Give the finished product its final name and remove the rest.
+
+        Of two the one beside has its name first; after a kill in between `is_whole` says that
+        nothing but this is left to do.
+        """
+        if self._beside_out is not None:
+            write_durably(self.path / _WHOLE, "")
+            self._publish_beside(self._beside_out)
         try:
             if self.out.exists():
                 if not self._replaces:
@@ -145,6 +161,18 @@ class Partial:
         (self.out / JOURNAL_FILE).unlink(missing_ok=True)
         self._lock.close()  # on NFS an open file keeps its folder from going
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def _publish_beside(self, out: Path) -> None:
+        if self.beside.exists():
+            if out.exists():
+                raise StorageError(
+                    f"{out} appeared meanwhile. Move it away and run the command again."
+                )
+            try:
+                self.beside.rename(out)
+            except OSError as error:
+                raise StorageError(f"{out}: cannot be written: {error.strerror}.") from None
+        (out / JOURNAL_FILE).unlink(missing_ok=True)
 
 
 def _exists(path: Path) -> bool:

@@ -1,8 +1,10 @@
 """From units to one corpus: spread the work, then let a single writer put it together in order."""
 
+import functools
 import json
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -10,11 +12,11 @@ from typing import Any, Generic, TypeVar
 from hffkit.errors import StorageError
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample
-from hffkit.storage.corpus import FAILURES_FILE, Recipe
+from hffkit.storage.corpus import FAILURES_FILE, Corpus, Recipe
 from hffkit.storage.partial import Partial, write_durably
-from hffkit.storage.parts import Record, read_part
+from hffkit.storage.parts import Event, Record, read_part
 from hffkit.storage.writer import CorpusWriter
-from hffkit.workflows.engine import Job, Work, longest_first, run
+from hffkit.workflows.engine import Done, Job, Work, longest_first, run
 from hffkit.workflows.progress import Progress
 
 _FIRST = "inputs"  # the unit of what was known to fail before the work began
@@ -47,59 +49,128 @@ def share(n: int, shard: tuple[int, int] | None) -> slice:
     return slice(number * n // total, (number + 1) * n // total)
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A second corpus of the same work: of its samples those with keys that it takes."""
+
+    out: Path
+    recipe: Recipe
+    takes: Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class _Product:
+    """A corpus under construction, and which samples go into it."""
+
+    writer: CorpusWriter
+    known: Collection[str]  # units that were durable when it was opened
+    recipe: Recipe
+    takes: Callable[[str], bool]
+    holds_samples_alone: bool = False  # failures and boxes are told once, in the other product
+
+    def append(self, unit: str, events: Iterable[Event], left_out: Collection[str]) -> None:
+        if unit not in self.known:
+            events = (e for e in events if isinstance(e, Record) or not self.holds_samples_alone)
+            self.writer.append(unit, events, lambda s: self.takes(s.key) and s.key not in left_out)
+
+    def finish(self, left_out: Collection[str]) -> dict[str, Any]:
+        n_left_out = sum(map(self.takes, left_out))
+        return self.writer.finish(self.recipe, {"n_left_out": n_left_out} if n_left_out else None)
+
+
 def assemble(
-    out: Path, recipe: Recipe, plan: Plan[T], *, n_workers: int, scheduler: str | None = None
+    out: Path,
+    recipe: Recipe,
+    plan: Plan[T],
+    *,
+    n_workers: int,
+    scheduler: str | None = None,
+    beside: Beside | None = None,
 ) -> dict[str, Any]:
-    """Do a plan's work, write the corpus `out` and return its corpus.json.
+    """Do a plan's work, write the corpus `out`, and one `beside` it, and return its corpus.json.
 
     Everything happens in `out`.partial. Run again after any interruption it goes on where it was.
     """
-    with Partial(out, recipe.to_json(), replaces=plan.seed is not None) as partial:
-        jobs = [
-            Job(unit, partial.part(plan.name(unit)), plan.size(unit), not plan.streams)
-            for unit in plan.units
-        ]
-        if plan.seed is not None:
-            plan.seed(jobs)
-        with CorpusWriter(partial.product) as writer:
-            names = [_FIRST, *(job.part.stem for job in jobs)]
-            if writer.units != names[: len(writer.units)]:
-                raise StorageError(
-                    f"{partial.path}: the inputs changed while they were put together. Delete it "
-                    "and run the command again."
-                )
-            left_out = _work(partial, plan, writer, jobs, n_workers, scheduler)
-            about = writer.finish(recipe, {"n_left_out": len(left_out)} if left_out else None)
-            if not about["n_samples"] and recipe.shard is None:
-                raise StorageError(
-                    f"{out}: not one sample came of it ({about['failures']}); "
-                    f"{partial.product / FAILURES_FILE} says why for each input. Mend that, delete "
-                    f"{partial.path} and run the command again."
-                )
+    with Partial(
+        out,
+        recipe.to_json(),
+        replaces=plan.seed is not None,
+        beside=None if beside is None else beside.out,
+    ) as partial:
+        if not partial.is_whole:
+            spread = functools.partial(run, n_workers=n_workers, scheduler=scheduler)
+            _put_together(partial, recipe, plan, spread, beside)
         partial.publish()
-    return about
+    return Corpus(out).json
+
+
+def _put_together(
+    partial: Partial,
+    recipe: Recipe,
+    plan: Plan[T],
+    spread: Callable[..., Iterator[Done]],
+    beside: Beside | None,
+) -> None:
+    """Do the work and finish the products, but for their names."""
+    jobs = [
+        Job(unit, partial.part(plan.name(unit)), plan.size(unit), not plan.streams)
+        for unit in plan.units
+    ]
+    if plan.seed is not None:
+        plan.seed(jobs)
+    with ExitStack() as stack:
+        products = _products(partial, recipe, beside, stack)
+        names = [_FIRST, *(job.part.stem for job in jobs)]
+        if any(p.writer.units != names[: len(p.writer.units)] for p in products):
+            raise StorageError(
+                f"{partial.path}: the inputs changed while they were put together. Delete it "
+                "and run the command again."
+            )
+        left_out = _work(partial, plan, products, jobs, spread)
+        about, *_ = [product.finish(left_out) for product in products]
+        if not about["n_samples"] and recipe.shard is None:
+            raise StorageError(
+                f"{partial.out}: not one sample came of it ({about['failures']}); "
+                f"{partial.product / FAILURES_FILE} says why for each input. Mend that, delete "
+                f"{partial.path} and run the command again."
+            )
+
+
+def _products(
+    partial: Partial, recipe: Recipe, beside: Beside | None, stack: ExitStack
+) -> list[_Product]:
+    """Return the plan's corpus and the one beside it, begun or taken up again."""
+    writer = stack.enter_context(CorpusWriter(partial.product))
+    known = frozenset(writer.units)
+    if beside is None:
+        return [_Product(writer, known, recipe, lambda _: True)]
+    other = stack.enter_context(CorpusWriter(partial.beside))
+    return [
+        _Product(writer, known, recipe, lambda key: not beside.takes(key)),
+        _Product(
+            other, frozenset(other.units), beside.recipe, beside.takes, holds_samples_alone=True
+        ),
+    ]
 
 
 def _work(
     partial: Partial,
     plan: Plan[T],
-    writer: CorpusWriter,
+    products: Sequence[_Product],
     jobs: Sequence[Job[T]],
-    n_workers: int,
-    scheduler: str | None,
+    spread: Callable[..., Iterator[Done]],
 ) -> set[str]:
     """Do what is to be done, write all of it, and return the keys that were left out.
 
     What is written cannot be taken back, so parts wait for the last one where an input may still
     be replaced, or where all of them decide what is left out.
     """
-    merged = _Merge(writer, plan, jobs)
+    merged = _Merge(products, plan, jobs)
     weights = {job.part: plan.weight(job.unit) for job in jobs}
     with Progress(sum(job.size for job in jobs), unit=plan.counted, label=plan.label) as progress:
         progress.step(sum(job.size for job in jobs if merged.has(job) or job.part.exists()))
         rest = [job for job in jobs if not merged.has(job)]
-        ordered = longest_first(rest, weights)
-        for done in run(ordered, plan.work, n_workers=n_workers, scheduler=scheduler):
+        for done in spread(longest_first(rest, weights), plan.work):
             progress.step(done.size, done.failures)
             if plan.streams:
                 merged.write_finished()
@@ -112,18 +183,22 @@ def _work(
 
 
 class _Merge:
-    """Finished parts on their way into the corpus, in order; a part goes when it is durable."""
+    """Finished parts on their way into the products, in order; a part goes when it is durable."""
 
-    def __init__(self, writer: CorpusWriter, plan: Plan[T], jobs: Sequence[Job[T]]) -> None:
-        self._writer = writer
-        self._durable = set(writer.units)
+    def __init__(self, products: Sequence[_Product], plan: Plan[T], jobs: Sequence[Job[T]]) -> None:
+        self._products = products
+        self._durable = set(self._units())
         self._parts = {job.part.stem: job.part for job in jobs}
         self.queue = deque(job.part for job in jobs if job.part.stem not in self._durable)
         for name, part in self._parts.items():
             if plan.streams or name in self._durable:  # not durable, or a crash came between
                 part.unlink(missing_ok=True)
-        if _FIRST not in self._durable:
-            writer.append(_FIRST, plan.failures)
+        for product in products:
+            product.append(_FIRST, plan.failures, ())
+
+    def _units(self) -> list[str]:
+        """Return the units that are durable in all products: they take them in one order."""
+        return min((product.writer.units for product in self._products), key=len)
 
     def has(self, job: Job[T]) -> bool:
         return job.part.stem in self._durable
@@ -134,16 +209,19 @@ class _Merge:
         """Write the parts that are there, up to the first that is not."""
         while self.queue and self.queue[0].exists():
             part = self.queue.popleft()
-            self._writer.append(part.stem, read_part(part), lambda s: s.key not in left_out)
-            self._delete_durable()
+            for product in self._products:
+                product.append(part.stem, read_part(part), left_out)
+            if any(part.stem in product.writer.units[-1:] for product in self._products):
+                self._commit()  # one has: so that no part waits for another that seldom does
             if progress is not None:
                 progress.step(1)
         if not self.queue:
-            self._writer.commit()
-            self._delete_durable()
+            self._commit()
 
-    def _delete_durable(self) -> None:
-        for name in self._writer.units[len(self._durable) :]:
+    def _commit(self) -> None:
+        for product in self._products:
+            product.writer.commit()
+        for name in self._units()[len(self._durable) :]:
             if name in self._parts:
                 self._parts[name].unlink(missing_ok=True)
             self._durable.add(name)

@@ -16,7 +16,8 @@ def open_corpora(names: Sequence[str]) -> list[Corpus]:
     Raises
     ------
     StorageError
-        If a name leads to no corpus, or two of them differ in layout, size or labels.
+        If a name leads to no corpus, or two of them differ in what they hold, in layout, size or
+        labels.
     """
     corpora = [Corpus(path) for name in names for path in _paths(name)]
     check_alike(corpora)
@@ -25,12 +26,29 @@ def open_corpora(names: Sequence[str]) -> list[Corpus]:
     return corpora
 
 
+def open_faces(names: Sequence[str]) -> list[Corpus]:
+    """Return corpora as `open_corpora` does, to learn from or to judge.
+
+    Raises
+    ------
+    StorageError
+        Also if they hold masks.
+    """
+    corpora = open_corpora(names)
+    if corpora[0].recipe.holds != "faces":
+        raise StorageError(
+            f"{corpora[0].path} holds {corpora[0].recipe.holds}: no faces to train on or to judge. "
+            "Name the corpus that they belong to."
+        )
+    return corpora
+
+
 def check_alike(corpora: Sequence[Corpus]) -> None:
-    """Raise StorageError if corpora differ in layout, size or labels, or their classes clash."""
+    """Raise StorageError if corpora differ in what they are, or their classes clash."""
     first = corpora[0].recipe
     for corpus in corpora[1:]:
         recipe = corpus.recipe
-        for what in ("layout", "size", "labels"):
+        for what in ("holds", "layout", "size", "labels"):
             if getattr(recipe, what) != getattr(first, what):
                 raise StorageError(
                     f"{corpus.path} and {corpora[0].path} cannot be taken as one: {what} is "
@@ -74,6 +92,7 @@ def derived_recipe(corpora: Sequence[Corpus], verb: str, options: dict[str, Any]
         verb=verb,
         options=options,
         versions=joint_versions(corpora),
+        holds=first.holds,
     )
 
 

@@ -149,6 +149,7 @@ def degrade_corpora(
         },
         versions=versions(*LIBRARIES),
         shard=shard,
+        holds=corpora[0].recipe.holds,
     )
     work = Rework(tuple(corpus.path for corpus in corpora), recipe, treatment)
     plan = plan_of(work, places, "degrade")

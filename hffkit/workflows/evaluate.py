@@ -16,7 +16,7 @@ from hffkit.manifest.samples import Split
 from hffkit.reports.page import Page, Section, render
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.partial import write_bytes_durably
-from hffkit.workflows.corpora import joint_classes, open_corpora
+from hffkit.workflows.corpora import joint_classes, open_faces
 from hffkit.workflows.devices import device_named
 from hffkit.workflows.judging import Judge, load_judge
 from hffkit.workflows.outputs import Items, Task, items_of
@@ -164,7 +164,7 @@ def measure(request: EvalRequest) -> Result:
         _check_rival(scorers, other, request)
     measured = []
     for name in request.data:
-        corpora = open_corpora([name])
+        corpora = open_faces([name])
         items, table = items_of(corpora, request.split), joint_classes(corpora)
         rival = None
         if other is not None:

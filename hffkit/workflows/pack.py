@@ -66,6 +66,7 @@ def pack(
             "seed": request.seed,
         },
         versions=versions(),
+        holds=corpora[0].recipe.holds,
     )
     treatment = Treatment((), None, "native", request.size, request.seed)
     work = Rework(tuple(corpus.path for corpus in corpora), recipe, treatment)

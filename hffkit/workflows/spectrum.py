@@ -22,7 +22,7 @@ from hffkit.spectrum.models import write_model
 from hffkit.spectrum.repeats import N_REPEATS, Protocol, balanced, repeated, splits_of
 from hffkit.storage.corpus import CORPUS_FILE, Corpus
 from hffkit.storage.partial import Partial, write_bytes_durably
-from hffkit.workflows.corpora import joint_classes, open_corpora
+from hffkit.workflows.corpora import joint_classes, open_faces
 from hffkit.workflows.outputs import Items, items_of
 from hffkit.workflows.profile_curves import curves_json, curves_of, value_of
 from hffkit.workflows.profiles import (
@@ -109,7 +109,7 @@ def train_spectrum(
     check_spectrum(request)
     out = out or Path("runs") / f"spectrum-{request.classifier}"
     spec = request.spec()
-    corpora = open_corpora(request.data or ("data.lmdb",))
+    corpora = open_faces(request.data or ("data.lmdb",))
     table = joint_classes(corpora)
     labelled = _labelled(items_of(corpora, None), table, spec, n_workers)
     train = labelled.of("train")
@@ -231,7 +231,7 @@ def write_features(
         arrays: dict[str, Any] = {"keys": [name for name, _ in pictures]}
         features = resampled(found, spec)
     else:
-        corpora = open_corpora([source])
+        corpora = open_faces([source])
         items, table = items_of(corpora, None), joint_classes(corpora)
         about["data"] = [_identity(corpus) for corpus in corpora]
         labelled = _labelled(items, table, spec, n_workers)
@@ -272,7 +272,7 @@ def plot(
     if out.suffix.lower() != ".png" or out.is_dir():
         raise ArgumentError(f"--out must be a .png file, got {out}.")
     spec = request.spec()
-    corpora = open_corpora(names)
+    corpora = open_faces(names)
     items, table = items_of(corpora, split), joint_classes(corpora)
     curves = curves_of(items, table, spec, n_workers=n_workers)
     write_bytes_durably(out, profile_plot(curves, value_of(spec), "png"))

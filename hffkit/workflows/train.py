@@ -22,7 +22,7 @@ from hffkit.training.feed import Feed, Keep, feed_of
 from hffkit.training.order import Numbers, Order
 from hffkit.training.recipe import TrainRecipe, read_recipe, recipe_of
 from hffkit.training.trainer import SEEDS, Trainer
-from hffkit.workflows.corpora import joint_classes, open_corpora
+from hffkit.workflows.corpora import joint_classes, open_faces
 from hffkit.workflows.devices import (
     device_named,
     keep_memory_of_tensors,
@@ -167,7 +167,7 @@ class _Data:
 
 
 def _data(request: TrainRequest, recipe: TrainRecipe) -> _Data:
-    corpora = open_corpora(request.data)
+    corpora = open_faces(request.data)
     table = joint_classes(corpora)
     _check_groups(corpora)
     outputs = outputs_of(table, request.task)
