@@ -34,7 +34,8 @@ from peaks import peaks_of
 from hffkit.corpus.alignment import Surroundings, choose_probes, compare, worth_keeping
 from hffkit.corpus.faces import FaceRule, crop
 from hffkit.corpus.frames import FramePlan
-from hffkit.corpus.sources.ffpp import FfppOptions, official_pairs, read_ffpp
+from hffkit.corpus.sources.ffpp import official_pairs, read_ffpp
+from hffkit.corpus.sources.ffpp_tree import FfppOptions
 from hffkit.corpus.sources.listing import SourceOptions
 from hffkit.corpus.units import Family
 from hffkit.imaging import Image, encode_png, from_bgr, grey
@@ -142,7 +143,7 @@ def bare_family(family: Family, root: Path, out: Path) -> None:
     rule = FaceRule()
     clips = {video.path: VideoFile(root / video.path) for video in family.videos}
     numbers = range(min(len(clip.numbers) for clip in clips.values()))
-    real, fake = FramePlan.parse(FRAMES).choose(numbers)
+    real, fake = FramePlan.parse(FRAMES).choose(numbers, family.videos[0].split)
     probes = choose_probes(fake)
     boxes: dict[int, Box] = {}
     target = Surroundings()

@@ -137,7 +137,7 @@ def test_an_output_with_too_long_a_name_is_refused(
         (["--split-ratio", "3/4"], "must be train/val/test such as 75/5/20, got '3/4'"),
         (["--split-ratio", "0/0/0"], "must be train/val/test such as 75/5/20, got '0/0/0'"),
         (["--group-by", "("], "--group-by '(' is no regular expression"),
-        (["--frames", "some"], "--frames must be N, REAL/FAKE, all, every:K or paper, got 'some'"),
+        (["--frames", "some"], "all, every:K, paper or cao, got 'some'"),
         (["--frames", "5/9"], "FAKE must be at most REAL"),
         (["--boxes", "nowhere.json"], "nowhere.json: cannot be read: No such file"),
         (["--split", "val", "--split-ratio", "1/0/0"], "nothing in split val"),

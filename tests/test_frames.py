@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from hffkit.corpus.frames import FramePlan, evenly
 from hffkit.errors import ArgumentError
+from hffkit.manifest.samples import SPLITS
 
 NUMBERS = st.one_of(
     st.integers(0, 1500).map(range),
@@ -22,6 +23,7 @@ NUMBERS = st.one_of(
         ("20/20", FramePlan("even", 20, 20)),
         ("1/1", FramePlan("even", 1, 1)),
         ("paper", FramePlan("even", 75, 20)),
+        ("cao", FramePlan("even", 270, 270, 140)),
         ("all", FramePlan("every", 1, 1)),
         ("every:1", FramePlan("every", 1, 1)),
         ("every:10", FramePlan("every", 10, 10)),
@@ -50,7 +52,7 @@ def test_plan_is_written_in_these_ways(text: str, plan: FramePlan) -> None:
     ],
 )
 def test_other_ways_are_refused(text: str) -> None:
-    message = f"--frames must be N, REAL/FAKE, all, every:K or paper, got {text!r}"
+    message = f"--frames must be N, REAL/FAKE, all, every:K, paper or cao, got {text!r}"
     with pytest.raises(ArgumentError, match=re.escape(message)):
         FramePlan.parse(text)
 
@@ -96,7 +98,7 @@ def test_frames_of_fakes_are_a_subset_of_the_reals(
     numbers: list[int], one: int, other: int
 ) -> None:
     n_real, n_fake = max(one, other), min(one, other)
-    real, fake = FramePlan.parse(f"{n_real}/{n_fake}").choose(numbers)
+    real, fake = FramePlan.parse(f"{n_real}/{n_fake}").choose(numbers, "train")
     assert set(fake) <= set(real) <= set(numbers)
     assert len(real) == min(n_real, len(numbers))
     assert len(fake) == min(n_fake, len(numbers))
@@ -104,12 +106,22 @@ def test_frames_of_fakes_are_a_subset_of_the_reals(
 
 @given(NUMBERS, st.integers(1, 100))
 def test_one_number_takes_the_same_frames_of_all(numbers: list[int], n: int) -> None:
-    real, fake = FramePlan.parse(str(n)).choose(numbers)
+    real, fake = FramePlan.parse(str(n)).choose(numbers, "train")
     assert real == fake == evenly(numbers, n)
 
 
 @given(NUMBERS, st.integers(1, 50))
 def test_every_kth_frame_is_taken(numbers: list[int], step: int) -> None:
     expected = [number for place, number in enumerate(numbers) if place % step == 0]
-    assert FramePlan.parse(f"every:{step}").choose(numbers) == (expected, expected)
-    assert FramePlan.parse("all").choose(numbers) == (list(numbers), list(numbers))
+    assert FramePlan.parse(f"every:{step}").choose(numbers, "train") == (expected, expected)
+    assert FramePlan.parse("all").choose(numbers, "train") == (list(numbers), list(numbers))
+
+
+def test_the_plan_of_cao_et_al_takes_fewer_frames_of_val_and_test() -> None:
+    plan = FramePlan.parse("cao")
+    for length in (100, 200, 300, 1000):
+        for split in SPLITS:
+            most = 270 if split == "train" else 140
+            real, fake = plan.choose(range(length), split)
+            assert real == fake == evenly(range(length), most)
+            assert len(real) == min(length, most)

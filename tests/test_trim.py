@@ -27,8 +27,8 @@ def families(lengths: dict[str, int] | None = None, quality: str = "c23") -> Sam
     samples: Samples = []
     for video, (pair, split) in sorted(official_pairs().items()):
         source = pair.replace(video, "").strip("+")
-        real, fake = FramePlan.parse("paper").choose(range(280 + int(video)))
-        seen = set(FramePlan.parse(str((lengths or {}).get(video, 75))).choose(real)[0])
+        real, fake = FramePlan.parse("paper").choose(range(280 + int(video)), "train")
+        seen = set(FramePlan.parse(str((lengths or {}).get(video, 75))).choose(real, "train")[0])
         for name, numbers in (("Real", real), *((method, fake) for method in METHODS)):
             stem = video if name == "Real" else f"{video}_{source}"
             samples += [
@@ -111,6 +111,17 @@ def test_videos_of_a_bucket_differ_by_one_frame_at_most(trimmed: Samples) -> Non
     assert len(counts) == 15
     for videos in counts.values():
         assert max(videos.values()) - min(videos.values()) <= 1
+
+
+def test_pairs_give_up_the_same_frames_in_both_qualities(built: Samples, trimmed: Samples) -> None:
+    low = families(quality="c40")
+    masks = [(key, split) for key, split in families(quality="masks") if "/Real/" not in key]
+    left = {key for key, _ in kept(built + low + masks)}
+    assert {key for key in left if "/c23/" in key} == {key for key, _ in trimmed}
+    for quality in ("c40", "masks"):
+        found = {key.replace(quality, "c23") for key in left if f"/{quality}/" in key}
+        wanted = {key for key, _ in trimmed if quality == "c40" or "/Real/" not in key}
+        assert found == wanted
 
 
 def test_order_of_the_samples_is_irrelevant(built: Samples, trimmed: Samples) -> None:

@@ -109,9 +109,9 @@ _VIDEO = (
         "--frames",
         default="32",
         show_default=True,
-        metavar="N|REAL/FAKE|all|every:K|paper",
+        metavar="N|REAL/FAKE|all|every:K|paper|cao",
         help="Frames of each video, evenly spaced over the whole of it; paper is 75 real, 20 fake "
-        "and the AMTENnet paper's totals.",
+        "and the AMTENnet paper's totals; cao is 270 in train, 140 in val and test.",
     ),
     click.option(
         "--boxes",
@@ -128,10 +128,19 @@ _FFPP = (
         "--quality",
         "qualities",
         multiple=True,
-        default=("c23",),
-        show_default=True,
         metavar="raw,c23,c40",
-        help="Compression levels to build.",
+        help="Compression levels to build.  [default: c23]",
+    ),
+    click.option(
+        "--pair",
+        multiple=True,
+        metavar="HQ,LQ",
+        help="Build two levels, such as c23,c40: of each frame both crops in one box, or none.",
+    ),
+    click.option(
+        "--masks",
+        is_flag=True,
+        help="With --pair: also the masks of the fakes, in OUT-masks; no fake without its mask.",
     ),
     click.option(
         "--method",
@@ -180,7 +189,7 @@ def _build(source: str, **arguments: Any) -> None:
     methods = options.names(arguments.pop("methods", ()))
     if arguments["size"] == "native":
         arguments["size"] = None
-    for name in ("real", "fake", "qualities"):
+    for name in ("real", "fake", "qualities", "pair"):
         if name in arguments:
             arguments[name] = options.names(arguments[name])
     job = prepare(BuildRequest(source=source, methods=methods, **arguments))

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -64,9 +64,12 @@ class Pair(click.ParamType[tuple[str, str]]):
         return name, folder
 
 
-def names(values: Iterable[str]) -> tuple[str, ...]:
+def names(values: Sequence[str]) -> tuple[str, ...]:
     """Return the names of a repeatable option that also takes commas."""
-    return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+    found = tuple(name.strip() for value in values for name in value.split(",") if name.strip())
+    if values and not found:
+        raise click.UsageError(f"{','.join(values)!r} names nothing.")
+    return found
 
 
 def default_workers() -> int:

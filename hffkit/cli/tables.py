@@ -41,6 +41,8 @@ def corpus_text(path: Path, about: dict[str, Any]) -> str:
         "",
         f"{path}: {about['n_samples']} samples, {size}",
     ]
+    if "masks" in about:
+        lines.append(f"{about['masks']['path']}: masks of {about['masks']['n_samples']} of them")
     if about["verb"] == "degrade":
         options = about["options"]
         lines.append(f"operations on {options['stage']} pixels: {', '.join(options['ops'])}")

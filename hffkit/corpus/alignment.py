@@ -30,6 +30,7 @@ class Verdict(Enum):
 
     ALIGNED = "aligned"
     SHIFTED = "shifted"
+    DIFFERENT = "different"
     UNCLEAR = "unclear"
 
 
@@ -59,7 +60,10 @@ def worth_keeping(planned: Iterable[int], probes: Sequence[int]) -> set[int]:
 
 
 def compare(
-    target: Surroundings, derived: Surroundings, faces: Mapping[int, Box], probes: Sequence[int]
+    target: Surroundings,
+    derived: Surroundings,
+    faces: Mapping[int, Box] | None,
+    probes: Sequence[int],
 ) -> tuple[Verdict, str]:
     """Return the verdict on a derived video and, in words, why.
 
@@ -69,7 +73,8 @@ def compare(
         The target's holds the probes, their neighbours and the planned frames; the derived
         video's the probes.
     faces : mapping of frame number to box
-        The target's crops; what lies inside is not compared.
+        The target's crops; what lies inside is not compared. None: whole frames are, for both show
+        the same.
     probes : sequence of int
         Frames to compare.
     """
@@ -82,14 +87,15 @@ def compare(
     probes = [
         n
         for n in probes
-        if n in faces
+        if (faces is None or n in faces)
         and n in target.thumbnails
         and n in derived.thumbnails
         and derived.thumbnails[n].shape == next(iter(target.thumbnails.values())).shape
     ]
     if not probes:
         return Verdict.UNCLEAR, "no frame to compare"
-    masks = {n: _away_from(faces[n], target) for n in probes}
+    what = "the frames" if faces is None else "the surroundings of the face"
+    masks = {n: _compared(target, None if faces is None else faces[n]) for n in probes}
     at_zero = _median([_difference(derived, n, target, n, masks[n]) for n in probes])
     spread = _median([float(target.thumbnails[n][masks[n]].var()) for n in probes])
     when, least = _best_time(target, derived, masks)
@@ -100,19 +106,21 @@ def compare(
         if place != (0, 0) and least * _FACTOR + _SLACK < here:
             return Verdict.SHIFTED, f"part of the frame matches best {place} thumbnail px away"
     if spread < _FLAT:
-        return Verdict.UNCLEAR, "the surroundings of the face are flat"
+        return Verdict.UNCLEAR, f"{what} are flat"
     if at_zero > _ALIKE * spread:
-        return Verdict.UNCLEAR, "the surroundings of the face differ"
+        return Verdict.DIFFERENT, f"{what} differ"
     return Verdict.ALIGNED, ""
 
 
-def _away_from(face: Box, target: Surroundings) -> npt.NDArray[np.bool_]:
+def _compared(target: Surroundings, face: Box | None) -> npt.NDArray[np.bool_]:
     """Return where thumbnails are compared: not in the crop, not within reach of the border."""
     shape = next(iter(target.thumbnails.values())).shape
-    scale = shape[1] / target.frame_size[0] if target.frame_size else 1.0
-    x, y, size = (value * scale for value in face)
     mask = np.zeros(shape, bool)
     mask[_REACH : -_REACH or None, _REACH : -_REACH or None] = True
+    if face is None:
+        return mask
+    scale = shape[1] / target.frame_size[0] if target.frame_size else 1.0
+    x, y, size = (value * scale for value in face)
     mask[int(y) : int(y + size) + 1, int(x) : int(x + size) + 1] = False
     return mask
 

@@ -1,7 +1,8 @@
 """A video family to samples: one plan of frames, one detection, boxes shared where they fit."""
 
 import functools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,17 +15,16 @@ from hffkit.corpus.alignment import (
     compare,
     worth_keeping,
 )
-from hffkit.corpus.cut import NO_OUTLINE, cut
-from hffkit.corpus.faces import Boxes, fits, overlap, read_boxes
+from hffkit.corpus.faces import Boxes, overlap, read_boxes
+from hffkit.corpus.moments import Moment, other_size
 from hffkit.corpus.pictures import Sink
 from hffkit.corpus.units import Family, Settings, Video
 from hffkit.errors import VideoError
 from hffkit.imaging import Image, grey
-from hffkit.manifest.failures import Failure, Kind
-from hffkit.manifest.samples import Box, Sample
-from hffkit.storage.parts import Record, VideoBoxes
-from hffkit.storage.record import store
-from hffkit.video.clips import Clip, Frame, VideoFile, common_numbers, open_clip
+from hffkit.manifest.failures import Failure
+from hffkit.manifest.samples import Box
+from hffkit.storage.parts import Event, VideoBoxes
+from hffkit.video.clips import Clip, Frame, VideoFile, common_numbers, in_step, open_clip
 
 _TARGET = ""  # name of the target's reference, beside those of the methods
 _MIN_OVERLAP = 0.5  # median IoU under which boxes of the target do not fit a derived video
@@ -80,19 +80,36 @@ class _Builder:
                 self.clips[path] = open_clip(settings.root / path)
             except VideoError as error:
                 sink.add(Failure("unreadable", path, None, str(error)))
-        self._videos = [video for video in family.videos if video.path in self.clips]
-        if not self._videos:
+        self._mates = [mates for mates in family.mates() if self._are_whole(mates)]
+        used = {video.path for mates in self._mates for video in mates} | {family.detect_on}
+        self.clips = {path: clip for path, clip in self.clips.items() if path in used}
+        if not self._mates:
             self.clips = {}
+
+    def _are_whole(self, mates: Sequence[Video]) -> bool:
+        """Tell whether all mates can be opened and have frames of one size."""
+        there = [video for video in mates if video.path in self.clips]
+        if len(there) < len(mates):  # why is told already
+            for video in there:
+                lacking = next(mate.path for mate in mates if mate not in there)
+                self._unpaired(video.path, f"{lacking} cannot be read")
+            return False
+        sizes = [self.clips[video.path].size for video in mates]
+        for video, size in zip(mates, sizes, strict=True):
+            if size is not None and sizes[0] is not None and size != sizes[0]:
+                self._unpaired(video.path, other_size(size, mates[0].path, sizes[0]))
+                return False
+        return True
 
     def build(self) -> bool:
         """Send all samples; return False as soon as a clip is shorter than the plan assumed."""
         numbers = common_numbers(list(self.clips.values()))
         if not numbers:
-            for video in self._videos:
+            for video in (video for mates in self._mates for video in mates):
                 reason = "shares no frame number with the rest of its family"
                 self._sink.add(Failure("unreadable", video.path, None, reason))
             return True
-        real, fake = self._settings.plan.choose(numbers)
+        real, fake = self._settings.plan.choose(numbers, self._family.videos[0].split)
         self._probes = choose_probes(fake)
         self._references: dict[str, _Reference] = {}
         self._boxes: dict[str, dict[int, Box]] = {}
@@ -101,16 +118,16 @@ class _Builder:
             self._references[_TARGET] = self._reference(lender, self._look(lender, real))
             if self._is_short(lender, numbers):
                 return False
-        for video in self._videos:
-            self._build_video(video, fake if video.is_fake else real)
-            if self._is_short(video.path, numbers):
+        for mates in self._mates:
+            self._build_mates(mates, fake if mates[0].is_fake else real)
+            if any(self._is_short(video.path, numbers) for video in mates):
                 return False
         for name, boxes in self._boxes.items():
             self._sink.add(VideoBoxes(name, boxes))
         return True
 
     def report(self) -> None:
-        """Record the videos that hold fewer frames than they claim."""
+        """Record the videos that hold fewer frames than they claim, or than their mates."""
         for path, clip in self.clips.items():
             if self._is_short(path, clip.numbers):
                 self._sink.add(
@@ -121,36 +138,54 @@ class _Builder:
                         f"claims {len(clip.numbers)} frames, {clip.n_decoded} can be decoded",
                     )
                 )
+        for mates in self._mates if self.clips else ():
+            self._report_lengths(mates)
+
+    def _report_lengths(self, mates: Sequence[Video]) -> None:
+        numbers = {video.path: common_numbers([self.clips[video.path]]) for video in mates}
+        for path, other in itertools.permutations(numbers, 2):
+            n_more = len(set(numbers[path]).difference(numbers[other]))
+            if n_more:
+                n, n_other = len(numbers[path]), len(numbers[other])
+                self._unpaired(
+                    path, f"{n_more} of its {n} frames are not among the {n_other} of {other}"
+                )
 
     def _is_short(self, path: str, numbers: Sequence[int]) -> bool:
         clip = self.clips[path]
         n_decoded = numbers[-1] + 1 if clip.n_decoded is None else clip.n_decoded
         return isinstance(clip, VideoFile) and n_decoded <= numbers[-1]
 
-    def _build_video(self, video: Video, frames: Sequence[int]) -> None:
-        if video.is_cropped or self._settings.crop_videos == "none":
-            self._pass_whole(video, frames)
+    def _build_mates(self, mates: Sequence[Video], frames: Sequence[int]) -> None:
+        """Send what mates give; the first of them has the boxes that all of them use."""
+        lead = mates[0]
+        if lead.is_cropped or self._settings.crop_videos == "none":
+            for moment in self._in_step(mates, set(frames), ()):
+                self._send(moment.events(self._settings, None, None))
             return
-        reference = self._known(video)
+        reference = self._known(lead)
         if reference is not None and not reference.boxes and reference.surroundings is None:
             reason = f"no box for it: {reference.detector} names neither it nor its target"
-            self._sink.add(Failure("unreadable", video.path, None, reason))
+            self._sink.add(Failure("unreadable", lead.path, None, reason))
             return
         mark = self._sink.mark()
-        if reference is not None:
-            done = self._pass(video, frames, reference)
-            why = self._misfit(reference, done)
-            if not why:
-                self._keep_boxes(video, done.boxes)
-                return
+        passes = self._pass(mates, frames, reference)
+        if reference is not None and (why := self._misfit(reference, passes[0])):
             self._sink.rewind(mark)
-            self._sink.add(Failure("own-boxes", video.path, None, why))
-        done = self._pass(video, frames, None)
-        self._keep_boxes(video, done.boxes)
-        is_target = not video.is_fake and _TARGET not in self._references
-        self._references[_TARGET if is_target else _method(video)] = self._reference(
-            video.path, done
-        )
+            self._sink.add(Failure("own-boxes", lead.path, None, why))
+            mark, reference = self._sink.mark(), None
+            passes = self._pass(mates, frames, None)
+        if reference is None:
+            is_target = not lead.is_fake and _TARGET not in self._references
+            name = _TARGET if is_target else _method(lead)
+            self._references[name] = self._reference(lead.path, passes[0])
+        for video, done in zip(mates[1:], passes[1:], strict=True):
+            why = "" if video.is_mask else self._apart(passes[0], done)
+            if why:
+                self._sink.rewind(mark)
+                self._unpaired(video.path, f"does not line up with {lead.path}: {why}")
+                return
+        self._keep_boxes(lead, passes[0].boxes)
 
     def _reference(self, path: str, done: _Pass) -> _Reference:
         return _Reference(done.boxes, f"{self._settings.rule} on {path}", done.surroundings)
@@ -172,41 +207,57 @@ class _Builder:
         done = _Pass()
         wanted, thumbs = set(frames), worth_keeping(frames, self._probes)
         for frame in self._frames(path, wanted, thumbs):
-            grey_image = grey(frame.image)
             if frame.number in thumbs:
-                done.surroundings.add(frame.number, grey_image)
+                done.surroundings.add(frame.number, grey(frame.image))
             if frame.number in wanted:
-                done.boxes[frame.number] = self._find(path, frame.number, grey_image)
+                done.boxes[frame.number] = self._find(path, frame)
         return done
 
-    def _pass(self, video: Video, frames: Sequence[int], reference: _Reference | None) -> _Pass:
-        """Read a clip once and send a sample or a failure for each wanted frame.
+    def _pass(
+        self, mates: Sequence[Video], frames: Sequence[int], reference: _Reference | None
+    ) -> list[_Pass]:
+        """Read mates once, in step, and send samples or a failure for each wanted frame.
 
-        Without a reference faces are looked for, and what the clip needs to be one is kept.
+        Without a reference faces are looked for in the first of them. What it needs to be compared
+        with is kept.
         """
-        done = _Pass()
-        wanted = set(frames)
-        thumbs = set(self._probes) if reference else worth_keeping(frames, self._probes)
-        detector = reference.detector if reference else f"{self._settings.rule} on {video.path}"
-        for frame in self._frames(video.path, wanted, thumbs):
-            number = frame.number
-            grey_image = grey(frame.image) if number in thumbs or not reference else None
-            if grey_image is not None and number in thumbs:
-                done.surroundings.add(number, grey_image)
-            if grey_image is not None and number in self._probes:
-                done.greys[number] = grey_image
-            if number in wanted:
-                if reference is not None:
-                    done.boxes[number] = reference.boxes.get(number)
-                elif grey_image is not None:
-                    done.boxes[number] = self._find(video.path, number, grey_image)
-                self._send_face(video, frame, done.boxes[number], detector)
-        return done
+        lead, passes, wanted = mates[0], [_Pass() for _ in mates], set(frames)
+        is_compared = reference is None or len(mates) > 1
+        thumbs = worth_keeping(frames, self._probes) if is_compared else set(self._probes)
+        detector = reference.detector if reference else f"{self._settings.rule} on {lead.path}"
+        for moment in self._in_step(mates, wanted, thumbs):
+            for video, frame, done in zip(mates, moment.frames, passes, strict=True):
+                if frame is not None and not video.is_mask:
+                    self._note(frame, done, thumbs if video is lead else self._probes)
+            frame = moment.frames[0]
+            if frame is None:  # no box then, and no sample
+                self._send(moment.events(self._settings, None, None))
+            elif frame.number in wanted:
+                box = (
+                    reference.boxes.get(frame.number) if reference else self._find(lead.path, frame)
+                )
+                passes[0].boxes[frame.number] = box
+                self._send(moment.faces(self._settings, box, detector))
+        return passes
 
-    def _pass_whole(self, video: Video, frames: Sequence[int]) -> None:
-        """Read a clip once and send its wanted frames whole."""
-        for frame in self._frames(video.path, set(frames), ()):
-            self._send(video, frame, None, None)
+    def _note(self, frame: Frame, done: _Pass, thumbs: Collection[int]) -> None:
+        """Keep what tells whether two videos line up."""
+        if frame.number in thumbs:
+            grey_image = grey(frame.image)
+            done.surroundings.add(frame.number, grey_image)
+            if frame.number in self._probes:
+                done.greys[frame.number] = grey_image
+
+    def _in_step(
+        self, mates: Sequence[Video], planned: set[int], beside: Collection[int]
+    ) -> Iterator[Moment]:
+        """Yield the planned frames of all mates, and of the first also those `beside` them."""
+        streams = [
+            self._frames(video.path, planned, beside if video is mates[0] else ())
+            for video in mates
+        ]
+        for frames in in_step(streams):
+            yield Moment(mates, frames)
 
     def _frames(self, path: str, planned: set[int], beside: Collection[int]) -> Iterator[Frame]:
         """Yield the planned frames and those `beside` them; only planned ones can be failures."""
@@ -221,10 +272,15 @@ class _Builder:
         except VideoError as error:  # it was there a moment ago
             raise VideoError(f"{self._settings.root / path}: {error}.") from None
 
-    def _find(self, path: str, number: int, grey_image: Image) -> Box | None:
-        if (path, number) not in self._found:
-            self._found[path, number] = self._settings.rule.find(grey_image)
-        return self._found[path, number]
+    def _find(self, path: str, frame: Frame) -> Box | None:
+        if (path, frame.number) not in self._found:
+            self._found[path, frame.number] = self._settings.rule.find(grey(frame.image))
+        return self._found[path, frame.number]
+
+    def _apart(self, lead: _Pass, done: _Pass) -> str:
+        """Return why two qualities do not show the same; empty if they do."""
+        verdict, why = compare(lead.surroundings, done.surroundings, None, self._probes)
+        return why if verdict in (Verdict.SHIFTED, Verdict.DIFFERENT) else ""
 
     def _misfit(self, reference: _Reference, done: _Pass) -> str:
         """Return why the reference's boxes do not fit the clip just read; empty if they do."""
@@ -232,7 +288,7 @@ class _Builder:
             return ""
         faces = {number: box for number, box in reference.boxes.items() if box is not None}
         verdict, why = compare(reference.surroundings, done.surroundings, faces, self._probes)
-        if verdict is Verdict.UNCLEAR and faces:
+        if verdict in (Verdict.UNCLEAR, Verdict.DIFFERENT) and faces:
             overlaps = []
             for number, grey_image in done.greys.items():
                 own = self._settings.rule.find(grey_image)
@@ -243,39 +299,12 @@ class _Builder:
                 return f"{why}; median IoU of its own detection is {median:.2f}"
         return why if verdict is Verdict.SHIFTED else ""
 
-    def _send_face(self, video: Video, frame: Frame, box: Box | None, detector: str) -> None:
-        if box is None:
-            self._fail("no-face", video, frame, f"no face by {detector}")
-        elif not fits(box, frame.image):
-            height, width = frame.image.shape[:2]
-            reason = f"box {list(box)} lies outside the {width}x{height} frame"
-            self._fail("unreadable", video, frame, reason)
-        else:
-            self._send(video, frame, box, detector)
+    def _send(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._sink.add(event)
 
-    def _fail(self, kind: Kind, video: Video, frame: Frame, reason: str) -> None:
-        self._sink.add(Failure(kind, _source(video, frame), frame.number, reason))
-
-    def _send(self, video: Video, frame: Frame, box: Box | None, detector: str | None) -> None:
-        done = cut(frame.image, frame.encoded, box, detector, self._settings)
-        if self._settings.outline is not None and done.detector is None:
-            self._fail("no-face", video, frame, NO_OUTLINE)
-        label = self._settings.classes[video.cls].id
-        stored = store(done.image, done.original, label, self._settings.size)
-        sample = Sample(
-            key=f"{video.key}/{frame.number:04d}",
-            cls=video.cls,
-            split=video.split,
-            group=video.group,
-            source=_source(video, frame),
-            source_sha256=frame.file_sha256,
-            frame=frame.number,
-            box=box,
-            detector=done.detector,
-            sha256=stored.sha256,
-            pixels_sha256=stored.pixels_sha256,
-        )
-        self._sink.add(Record(sample, stored.value))
+    def _unpaired(self, path: str, reason: str) -> None:
+        self._sink.add(Failure("unpaired", path, None, reason))
 
     def _keep_boxes(self, video: Video, boxes: Mapping[int, Box | None]) -> None:
         """Keep the boxes under the shortest name that no other boxes have."""
@@ -290,7 +319,3 @@ class _Builder:
 def _method(video: Video) -> str:
     """Return what a forgery has in common with its other qualities alone."""
     return f"{video.cls}/{video.name}"
-
-
-def _source(video: Video, frame: Frame) -> str:
-    return video.path if frame.file_name is None else f"{video.path}/{frame.file_name}"

@@ -43,6 +43,7 @@ class Video:
     name: str  # in a boxes file
     target_name: str | None = None  # of the video it derives from, in a boxes file
     is_cropped: bool = False  # the frames are face crops already
+    is_mask: bool = False  # the frames show which pixels of a forgery are forged
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,20 @@ class Family:
 
     videos: tuple[Video, ...]
     detect_on: str | None = None  # a video that only lends its boxes
+    is_paired: bool = False
+
+    def mates(self) -> list[tuple[Video, ...]]:
+        """Return the videos by what gives the same frames in the same boxes, or nothing.
+
+        In a paired family these are the qualities of one video, the best first, and its mask;
+        otherwise each video is alone.
+        """
+        if not self.is_paired:
+            return [(video,) for video in self.videos]
+        found: dict[tuple[str, str], list[Video]] = {}
+        for video in self.videos:
+            found.setdefault((video.cls, video.name), []).append(video)
+        return [tuple(videos) for videos in found.values()]
 
     @property
     def paths(self) -> tuple[str, ...]:

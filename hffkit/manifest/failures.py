@@ -7,7 +7,7 @@ from typing import Literal
 
 from hffkit.manifest.samples import json_line, printable, read_json_lines
 
-Kind = Literal["unreadable", "no-face", "short-read", "own-boxes"]
+Kind = Literal["unreadable", "no-face", "short-read", "own-boxes", "unpaired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +15,9 @@ class Failure:
     """One line of failures.jsonl.
 
     Only `unreadable` is an error (exit code 3). A frame without a face (`no-face`), a video that
-    holds fewer frames than it claims (`short-read`) and a derived video that does not line up with
-    its target and so got boxes of its own (`own-boxes`) are facts worth knowing.
+    holds fewer frames than it claims (`short-read`), a derived video that does not line up with
+    its target and so got boxes of its own (`own-boxes`) and one of which a pair lacks a member
+    (`unpaired`) are facts worth knowing.
     """
 
     kind: Kind

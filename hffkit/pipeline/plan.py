@@ -84,9 +84,11 @@ class Plan:
         """Return the plan that does one step, and before it what it needs."""
         wanted = {self.recipe.step(name).name}
         for planned in reversed(self.steps):
-            if planned.step.name in wanted:
+            if wanted.intersection(planned.step.gives):
                 wanted |= set(planned.step.needs)
-        return replace(self, steps=tuple(p for p in self.steps if p.step.name in wanted))
+        return replace(
+            self, steps=tuple(p for p in self.steps if wanted.intersection(p.step.gives))
+        )
 
 
 def plan_of(recipe: Recipe, data: Mapping[str, Path], out: Path, *, scale: float = 1) -> Plan:
@@ -122,6 +124,9 @@ def plan_of(recipe: Recipe, data: Mapping[str, Path], out: Path, *, scale: float
     for step in recipe.steps:
         planned = _checked(step, known, out, recipe.where)
         known[step.name] = (planned.identity, planned.out)
+        for beside, flag in step.beside.items():
+            place = step.does.beside[flag](planned.out)
+            known[beside] = (f"{planned.identity} {flag}", place)
         steps.append(planned)
     return Plan(recipe, digests, tuple(steps))
 

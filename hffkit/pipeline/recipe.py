@@ -7,7 +7,7 @@ stands for the value. A recipe that `extends` another one says only what is diff
 import csv
 import io
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from importlib import resources
@@ -56,6 +56,17 @@ class Step:
     def needs(self) -> tuple[str, ...]:
         """The names of the steps and data that it reads."""
         return tuple(name for argument in self.does.inputs for name in self.named(argument))
+
+    @property
+    def beside(self) -> dict[str, str]:
+        """What it makes beside its output: the name of each, and the flag that asks for it."""
+        flags = [flag for flag in self.does.beside if self.arguments.get(flag) is True]
+        return {f"{self.name}-{flag}": flag for flag in flags}
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """The names of what it makes."""
+        return (self.name, *self.beside)
 
     def named(self, argument: str) -> list[str]:
         """Return the names that an argument holds."""
@@ -168,13 +179,11 @@ def recipe_of(rows: Mapping[str, Any], where: str) -> Recipe:
     steps: dict[str, Step] = {}
     for template, body in steps_of.items():
         for step in _steps(template, body, values, f"{where}: steps.{template}"):
-            if step.name in steps or step.name in data:
-                raise RecipeError(f"{where}: two things are called {step.name!r}.")
-            steps[step.name] = step
+            steps |= _named(step, {**data, **steps}, where)
     _check_needs(steps, data, where)
     table = table_spec(rows.get("table"), values, f"{where}: table")
     claims = claims_of(rows.get("claims", []), f"{where}: claims")
-    verbs = {name: step.verb for name, step in steps.items()}
+    verbs = {step.name: step.verb for step in steps.values()}
     if table is not None:
         check_table(table, values, verbs, f"{where}: table")
     check_claims(claims, table, values, f"{where}: claims")
@@ -213,6 +222,14 @@ def _steps(template: str, body: Any, values: Values, where: str) -> Iterator[Ste
         yield Step(str(put(template, chosen)), verb, put(arguments, chosen))
 
 
+def _named(step: Step, taken: Collection[str], where: str) -> dict[str, Step]:
+    """Return a step under the names of all that it makes; none may be `taken`."""
+    for name in step.gives:
+        if name in taken:
+            raise RecipeError(f"{where}: two things are called {name!r}.")
+    return dict.fromkeys(step.gives, step)
+
+
 def _check_needs(steps: Mapping[str, Step], data: Mapping[str, str], where: str) -> None:
     for step in steps.values():
         for argument, kind in step.does.inputs.items():
@@ -230,14 +247,17 @@ def _check_needs(steps: Mapping[str, Step], data: Mapping[str, str], where: str)
 
 def _sorted(steps: Mapping[str, Step], where: str) -> tuple[Step, ...]:
     """Return the steps behind what they need, otherwise in the order of the file."""
-    graph = {name: [n for n in step.needs if n in steps] for name, step in steps.items()}
+    graph = {
+        step.name: [steps[name].name for name in step.needs if name in steps]
+        for step in steps.values()
+    }
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         circle = " <- ".join(error.args[1])
         raise RecipeError(f"{where}: steps wait for each other: {circle}.") from None
     order: dict[str, Step] = {}
-    waiting = list(steps)[::-1]
+    waiting = list(graph)[::-1]
     while waiting:
         name = waiting[-1]
         needed = [n for n in graph[name] if n not in order]

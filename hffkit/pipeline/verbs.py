@@ -9,6 +9,7 @@ from typing import Any, Literal, get_type_hints
 
 from hffkit.errors import HffkitError, RecipeError, UnknownNameError
 from hffkit.pipeline.arguments import typed
+from hffkit.storage.corpus import masks_path
 from hffkit.storage.partial import Partial, write_bytes_durably
 from hffkit.storage.record import check_size
 from hffkit.workflows.build import BuildRequest, build, prepare
@@ -70,6 +71,9 @@ class Verb:
     renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)  # argument to field
     withheld: tuple[str, ...] = ()  # fields that are the runner's to fill
     words: Mapping[str, str] = dataclasses.field(default_factory=dict)  # that stand for None
+    beside: Mapping[str, Callable[[Path], Path]] = dataclasses.field(
+        default_factory=dict
+    )  # flags that make it write a second output of its kind, and where that lies
 
     def arguments(self) -> dict[str, Any]:
         """Return the type of every argument that a recipe may give."""
@@ -169,6 +173,7 @@ VERBS: Mapping[str, Verb] = {
             "list": "list_file",
         },
         words={"size": "native"},
+        beside={"masks": masks_path},
     ),
     "pack": Verb(
         PackRequest,

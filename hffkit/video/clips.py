@@ -133,6 +133,18 @@ def open_clip(path: Path) -> Clip:
     return FrameFolder(path) if path.is_dir() else VideoFile(path)
 
 
+def in_step(streams: Sequence[Iterator[Frame]]) -> Iterator[list[Frame | None]]:
+    """Yield what several clips have of each frame number, in order; None where one has nothing."""
+    heads = [next(stream, None) for stream in streams]
+    while numbers := [head.number for head in heads if head is not None]:
+        number = min(numbers)
+        is_here = [head is not None and head.number == number for head in heads]
+        yield [head if here else None for head, here in zip(heads, is_here, strict=True)]
+        for i, stream in enumerate(streams):
+            if is_here[i]:
+                heads[i] = next(stream, None)
+
+
 def common_numbers(clips: Sequence[Clip]) -> Sequence[int]:
     """Return the frame numbers that every clip has; a claim of a video until it is decoded."""
     lengths = [

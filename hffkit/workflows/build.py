@@ -5,7 +5,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from hffkit.corpus.family import build_family
 from hffkit.corpus.frames import FramePlan
 from hffkit.corpus.pictures import build_pictures
 from hffkit.corpus.predictor import predictor_of
-from hffkit.corpus.sources.ffpp import FfppOptions, plain_quality, read_dfd, read_ffpp
+from hffkit.corpus.sources.ffpp import read_dfd, read_ffpp
+from hffkit.corpus.sources.ffpp_tree import MASKS, FfppOptions, pair_of, plain_quality
 from hffkit.corpus.sources.folders import read_celeba, read_faces_hq, read_folder, read_hff
 from hffkit.corpus.sources.listing import Listing, SourceOptions, check_groups
 from hffkit.corpus.sources.lists import read_celeb_df, read_dfdc, read_list
@@ -24,11 +25,11 @@ from hffkit.corpus.units import Crop, Pictures, Settings, Unit, identity, weight
 from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
 from hffkit.manifest.samples import SPLITS, split_named
 from hffkit.manifest.splits import SplitRatio
-from hffkit.storage.corpus import Corpus, Recipe
+from hffkit.storage.corpus import Corpus, Recipe, masks_path
 from hffkit.storage.partial import restore
 from hffkit.storage.parts import PartWriter, Record, read_part
 from hffkit.storage.record import check_size
-from hffkit.workflows.assemble import Plan, Surplus, assemble, share
+from hffkit.workflows.assemble import Beside, Plan, Surplus, assemble, share
 from hffkit.workflows.retry import check_retry, seed_parts
 from hffkit.workflows.versions import versions
 
@@ -66,7 +67,9 @@ class BuildRequest:
     split_ratio: str = "75/5/20"
     split: str = "all"
     paper_split: bool = False
-    qualities: tuple[str, ...] = ("c23",)
+    qualities: tuple[str, ...] = ()  # of FaceForensics++; none named: those of `pair`, or c23
+    pair: tuple[str, ...] = ()  # two qualities: the same frames of both, or none
+    masks: bool = False  # with `pair`: also the masks of its forgeries, as a corpus of their own
     methods: tuple[str, ...] = ()  # classes of FaceForensics++ to build
     detect_on: str | None = None  # a quality, or "each" for every video by itself
     list_file: Path | None = None
@@ -80,9 +83,14 @@ class BuildRequest:
     landmarks: Path | None = None
     seed: int = 0
 
+    @property
+    def all_qualities(self) -> tuple[str, ...]:
+        """The qualities to build, as they were named."""
+        return self.pair or self.qualities or ("c23",)
+
     def options(self) -> dict[str, Any]:
         """Return the arguments as JSON values."""
-        row = asdict(self)
+        row = {**asdict(self), "qualities": self.all_qualities}
         for name in ("list_file", "boxes", "landmarks"):
             path: Path | None = row[name]
             row[name] = None if path is None else hashlib.sha256(_bytes(path)).hexdigest()
@@ -135,6 +143,12 @@ def prepare(request: BuildRequest) -> BuildJob:
     plan = FramePlan.parse(request.frames)
     if request.frames == "paper" and request.source != "ff++":
         raise ArgumentError("--frames paper names FaceForensics++'s totals: only ff++ has them.")
+    if (request.pair or request.masks) and request.source not in ("ff++", "dfd"):
+        raise ArgumentError("--pair and --masks are for ff++ and dfd, which hold both qualities.")
+    if request.pair and request.landmarks is not None:
+        raise ArgumentError(
+            "--landmarks outlines each picture by itself, and would part the two of a --pair."
+        )
     check_size(request.size)
     if request.boxes is not None:
         read_boxes(request.boxes)
@@ -170,6 +184,9 @@ def build(
 ) -> dict[str, Any]:
     """Build the corpus `out` and return its corpus.json.
 
+    With masks these are a second corpus, at `masks_path(out)`, which has its name before the first
+    one has; what is returned then has a row `masks`: its path, n_samples and content_sha256.
+
     Parameters
     ----------
     job : BuildJob
@@ -188,6 +205,11 @@ def build(
         rest, and put the new corpus in its place.
     """
     settings, listing = job.settings, job.listing
+    if retry_failed and job.request.masks:
+        raise ArgumentError(
+            "--retry-failed does one corpus anew, and --masks makes two: delete both and build "
+            "them again."
+        )
     recipe = Recipe(
         classes=listing.classes,
         layout="native" if settings.size is None else "packed",
@@ -220,7 +242,17 @@ def build(
         surplus=paper_surplus(recipe) if shard is None else None,
         seed=seed,
     )
-    return assemble(out, recipe, plan, n_workers=n_workers, scheduler=scheduler)
+    if not job.request.masks:
+        return assemble(out, recipe, plan, n_workers=n_workers, scheduler=scheduler)
+    beside = Beside(masks_path(out), replace(recipe, holds="masks"), _is_mask)
+    about = assemble(out, recipe, plan, n_workers=n_workers, scheduler=scheduler, beside=beside)
+    masks = Corpus(beside.out).json
+    known = {name: masks[name] for name in ("n_samples", "content_sha256")}
+    return {**about, "masks": {"path": str(beside.out), **known}}
+
+
+def _is_mask(key: str) -> bool:
+    return key.split("/")[1] == MASKS
 
 
 def listing_digest(listing: Listing) -> str:
@@ -294,10 +326,14 @@ def _measure(unit: Unit, settings: Settings) -> tuple[int, int, float]:
 
 def _ffpp(request: BuildRequest) -> FfppOptions:
     lender = None if request.detect_on == "each" else request.detect_on
-    qualities = tuple(dict.fromkeys(map(plain_quality, request.qualities)))
-    if not qualities:
-        raise ArgumentError("--quality names no quality.")
-    return FfppOptions(qualities, request.methods, lender)
+    qualities = tuple(dict.fromkeys(map(plain_quality, request.all_qualities)))
+    if request.pair:
+        if request.qualities:
+            raise ArgumentError("--pair names both qualities: leave out --quality.")
+        qualities = pair_of(request.pair)
+    elif request.masks:
+        raise ArgumentError("--masks goes with --pair, such as --pair c23,c40.")
+    return FfppOptions(qualities, request.methods, lender, bool(request.pair), request.masks)
 
 
 def _list_file(request: BuildRequest) -> Path:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hffkit.corpus.sources.ffpp import plain_quality
+from hffkit.corpus.sources.ffpp_tree import plain_quality
 from hffkit.corpus.sources.listing import is_video, walk
 from hffkit.corpus.units import identity, weight
 from hffkit.errors import ArgumentError, CorpusError, HffkitError, ImageError, StorageError
