@@ -357,7 +357,7 @@ def test_a_video_that_is_damaged_behind_a_good_frame_keeps_its_verdicts(
     path = write_clip(tmp_path / "clip.mp4", n_frames=5)
     clip = open_clip(path)
     clip.numbers = range(8)
-    monkeypatch.setattr("hffkit.workflows.predict.open_clip", lambda _: clip)
+    monkeypatch.setattr("hffkit.workflows.faces.open_clip", lambda _: clip)
     (file,) = judged(three, path, whole=True)["files"]
     assert file["n_frames"] == 5
     assert file["score"] is not None

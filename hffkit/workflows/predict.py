@@ -5,14 +5,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hffkit.corpus.faces import crop, detect, fits, square_crop
-from hffkit.corpus.frames import evenly
-from hffkit.corpus.sources.listing import is_video, walk
 from hffkit.errors import ArgumentError, ImageError, VideoError
-from hffkit.imaging import PICTURE_SUFFIXES, Image, decode, grey, read_bytes
+from hffkit.imaging import Image
 from hffkit.manifest.samples import Box
-from hffkit.video.clips import open_clip
 from hffkit.workflows.devices import device_named
+from hffkit.workflows.faces import FaceSearch, LookedAt, faces_in, files_of
 from hffkit.workflows.judging import Judge, load_judge
 from hffkit.workflows.progress import Progress
 
@@ -74,7 +71,7 @@ class Prediction:
 def predict(request: PredictRequest) -> Prediction:
     """Find faces in every file and judge each; files that cannot be read are said and passed."""
     scorer = load_judge(request.run, device_named(request.device))
-    files = [file for path in request.paths for file in _files(path)]
+    files = [file for path in request.paths for file in files_of(path)]
     if not files:
         raise ArgumentError("No picture or video is there. Name files or folders of them.")
     verdicts: list[Verdict] = []
@@ -96,37 +93,15 @@ def predict(request: PredictRequest) -> Prediction:
     return Prediction(tuple(verdicts), tuple(summaries), n_unreadable)
 
 
-def _files(path: Path) -> list[Path]:
-    """Return a file, or the pictures and videos below a folder, sorted."""
-    try:
-        is_there = path.exists()
-    except (OSError, ValueError):  # a name that none can have
-        is_there = False
-    if not is_there:
-        raise ArgumentError(f"{path}: no such file or folder.")
-    if not path.is_dir():
-        return [path]
-    names = sorted(walk(path))
-    return [path / n for n in names if is_video(n) or Path(n).suffix.lower() in PICTURE_SUFFIXES]
-
-
-@dataclass(slots=True)
-class _LookedAt:
-    """How many frames of a file were read, and how many could not be."""
-
-    n_frames: int = 0
-    n_missing: int = 0
-
-
-def _judge(file: Path, request: PredictRequest, scorer: Judge) -> tuple[list[Verdict], _LookedAt]:
+def _judge(file: Path, request: PredictRequest, scorer: Judge) -> tuple[list[Verdict], LookedAt]:
     places: list[tuple[int | None, Box | None]] = []
-    looked_at = _LookedAt()
+    looked_at = LookedAt()
+    search = FaceSearch(request.frames, request.whole, request.upsample)
 
     def crops() -> Iterator[Image]:
-        for number, image in _pictures(file, request.frames, looked_at):
-            for box in _boxes(image, request):
-                places.append((number, box))
-                yield image if box is None else crop(image, box)
+        for face in faces_in(file, search, looked_at):
+            places.append((face.frame, face.box))
+            yield face.image
 
     found = list(scorer.probabilities(crops()))
     names = scorer.run.classes.names
@@ -138,41 +113,7 @@ def _judge(file: Path, request: PredictRequest, scorer: Judge) -> tuple[list[Ver
     return verdicts, looked_at
 
 
-def _pictures(
-    file: Path, n_frames: int, looked_at: _LookedAt
-) -> Iterator[tuple[int | None, Image]]:
-    """Yield the picture, or evenly spaced frames of the video.
-
-    Raises
-    ------
-    ImageError, VideoError
-        If nothing of it can be read.
-    """
-    if not is_video(file.name):
-        looked_at.n_frames = 1
-        yield None, decode(read_bytes(file))
-        return
-    clip = open_clip(file)
-    wanted = frozenset(evenly(clip.numbers, n_frames))
-    for frame in clip.frames(wanted, lambda *_: None):
-        looked_at.n_frames += 1
-        yield frame.number, frame.image
-    looked_at.n_missing = len(wanted) - looked_at.n_frames
-    if not looked_at.n_frames:
-        raise VideoError("none of the frames looked for can be read")
-
-
-def _boxes(image: Image, request: PredictRequest) -> list[Box | None]:
-    """Return the crops of a picture's faces, the largest first; None is the whole picture."""
-    if request.whole:
-        return [None]
-    height, width = image.shape[:2]
-    faces = sorted(detect(grey(image), upsample=request.upsample), key=lambda face: -face.side)
-    boxes = [square_crop(face, width=width, height=height) for face in faces]
-    return [box for box in boxes if fits(box, image)]
-
-
-def _summary(path: str, verdicts: Sequence[Verdict], looked_at: _LookedAt) -> Summary:
+def _summary(path: str, verdicts: Sequence[Verdict], looked_at: LookedAt) -> Summary:
     largest: dict[int | None, float] = {}
     for verdict in verdicts:  # a frame's first is its largest face
         largest.setdefault(verdict.frame, verdict.score)
