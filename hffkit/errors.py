@@ -48,6 +48,10 @@ class TrainingError(HffkitError):
     """A training that cannot go on."""
 
 
+class ExplainError(HffkitError):
+    """A network, layer or picture that a way of explaining cannot be put to."""
+
+
 class UnknownNameError(HffkitError):
     """A name that is not in a table."""
 

@@ -136,6 +136,8 @@ class AmtenNet(ModelBase):
         self.conv3_1 = nn.Conv2d(6 if reuse else 3, n_kernels, 3, padding=1)
         if is_deep:
             self.conv3_2 = nn.Conv2d(n_kernels, n_kernels, 3, padding=1)
+        self.F_mt = nn.Identity()  # names for what flows there, as the paper's Fig. 3 has them
+        self.F_reu = nn.Identity()
         xavier_(self)
         if trace != "image":
             self.get_parameter("conv1.bias").requires_grad = False  # lr_mult and decay_mult are 0
@@ -151,7 +153,7 @@ class AmtenNet(ModelBase):
 
     def front(self, images: Tensor) -> Tensor:
         """Return F_reu, the blob `concat_2_diff`: (B, 12, S, S)."""
-        traces = self.traces(images)
+        traces: Tensor = self.F_mt(self.traces(images))
         x: Tensor = self.conv2_1(traces)
         if self._is_deep:
             x = self.conv2_2(x)
@@ -160,9 +162,10 @@ class AmtenNet(ModelBase):
         x = self.conv3_1(first)
         if self._is_deep:
             x = self.conv3_2(x)
-        if not self._reuse:
-            return x
-        return torch.cat((x, first) if self._reuse == 1 else (x, traces, first), 1)
+        if self._reuse:
+            x = torch.cat((x, first) if self._reuse == 1 else (x, traces, first), 1)
+        reused: Tensor = self.F_reu(x)
+        return reused
 
 
 def pooled_side(side: int) -> int:

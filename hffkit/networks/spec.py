@@ -32,4 +32,5 @@ class NetworkSpec:
     input: InputSpec
     size: int  # px of its original's images; others work where the architecture allows
     source: str  # paper, and where the layers come from
+    layers: tuple[str, ...]  # whose maps are worth seeing, in order; the last is the usual one
     is_approximate: bool = False  # rebuilt from an incomplete description

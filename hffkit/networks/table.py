@@ -28,8 +28,16 @@ _PARTS = "facial parts study: BGR, not normalised"
 _MESO = "Afchar et al., arXiv 1809.00888; DariusAf/MesoNet classifiers.py"
 
 
-def _guo(build: Callable[[int, int], nn.Module], where: str) -> NetworkSpec:
-    return NetworkSpec(build, BGR_255, 128, f"{_GUO}, {where}")
+_BLOCKS = ("relu4", "relu5", "relu6", "relu7")
+_TRACES = ("F_mt", "F_reu", *_BLOCKS)
+_RESIDUAL = ("residual", *_BLOCKS)
+_MESO_BLOCKS = ("block1", "block2", "block3", "block4")
+
+
+def _guo(
+    build: Callable[[int, int], nn.Module], where: str, layers: tuple[str, ...] = _TRACES
+) -> NetworkSpec:
+    return NetworkSpec(build, BGR_255, 128, f"{_GUO}, {where}", layers)
 
 
 NETWORKS: Mapping[str, NetworkSpec] = {
@@ -47,44 +55,72 @@ NETWORKS: Mapping[str, NetworkSpec] = {
     "amtennet-8-padded": _guo(
         partial(AmtenNet, last_kernel=3, last_padding=1), "Table VI: Conv9 of 3x3, padded"
     ),
-    "model-base": _guo(ModelBase, "Table VI: no AMTEN"),
+    "model-base": _guo(ModelBase, "Table VI: no AMTEN", _BLOCKS),
     "handcrafted-res-model-base": NetworkSpec(
         residual.handcrafted_res_model_base,
         BGR_255,
         128,
         f"{_GUO}, Table VI: three fixed filters for AMTEN, which ones is not told",
+        _RESIDUAL,
         is_approximate=True,
     ),
     "constrained-conv-model-base": _guo(
-        residual.constrained_conv_model_base, "Table VI: MISLnet's first layer for AMTEN"
+        residual.constrained_conv_model_base, "Table VI: MISLnet's first layer for AMTEN", _RESIDUAL
     ),
     "srm-model-base": _guo(
-        residual.srm_model_base, "Table VI: SRM (Zhou et al., CVPR 2018) for AMTEN"
+        residual.srm_model_base, "Table VI: SRM (Zhou et al., CVPR 2018) for AMTEN", _RESIDUAL
     ),
-    "meso4": NetworkSpec(Meso4, RGB_UNIT, 256, _MESO),
-    "mesoinception4": NetworkSpec(MesoInception4, RGB_UNIT, 256, _MESO),
+    "meso4": NetworkSpec(Meso4, RGB_UNIT, 256, _MESO, _MESO_BLOCKS),
+    "mesoinception4": NetworkSpec(MesoInception4, RGB_UNIT, 256, _MESO, _MESO_BLOCKS),
     "handcrafted-res": NetworkSpec(
         HandCraftedRes,
         RGB_255,
         128,
         "Mo et al., IH&MMSec 2018; its layer table is not public",
+        ("residual", "groups.0", "groups.1", "groups.2"),
         is_approximate=True,
     ),
     "mislnet": NetworkSpec(
-        MislNet, BGR_255, 128, "Bayar and Stamm, TIFS 2018; its Caffe scripts; 128 px BGR as Guo"
+        MislNet,
+        BGR_255,
+        128,
+        "Bayar and Stamm, TIFS 2018; its Caffe scripts; 128 px BGR as Guo",
+        ("convF", "pool1", "pool2", "pool3", "pool4"),
     ),
     "xception": NetworkSpec(
-        Xception, RGB_SIGNED, 299, "Chollet, arXiv 1610.02357; ondyari/FaceForensics network"
+        Xception,
+        RGB_SIGNED,
+        299,
+        "Chollet, arXiv 1610.02357; ondyari/FaceForensics network",
+        ("relu2", "block3", "block11", "block12", "relu4"),
     ),
-    "resnet18": NetworkSpec(ResNet18, BGR_UNIT, 224, f"He et al., arXiv 1512.03385; {_PARTS}"),
+    "resnet18": NetworkSpec(
+        ResNet18,
+        BGR_UNIT,
+        224,
+        f"He et al., arXiv 1512.03385; {_PARTS}",
+        ("conv1", "layer1", "layer2", "layer3", "layer4"),
+    ),
     "vgg11-bn": NetworkSpec(
-        Vgg11Bn, BGR_UNIT, 224, f"Simonyan and Zisserman, arXiv 1409.1556; {_PARTS}"
+        Vgg11Bn,
+        BGR_UNIT,
+        224,
+        f"Simonyan and Zisserman, arXiv 1409.1556; {_PARTS}",
+        ("features.3", "features.7", "features.14", "features.21", "features.28"),
     ),
     "densenet121": NetworkSpec(
-        DenseNet121, BGR_UNIT, 224, f"Huang et al., arXiv 1608.06993; {_PARTS}"
+        DenseNet121,
+        BGR_UNIT,
+        224,
+        f"Huang et al., arXiv 1608.06993; {_PARTS}",
+        ("features.denseblock1", "features.denseblock2", "features.denseblock3", "features"),
     ),
     "efficientnet-b0": NetworkSpec(
-        EfficientNetB0, BGR_UNIT, 224, f"Tan and Le, arXiv 1905.11946; {_PARTS}"
+        EfficientNetB0,
+        BGR_UNIT,
+        224,
+        f"Tan and Le, arXiv 1905.11946; {_PARTS}",
+        ("features.2", "features.3", "features.5", "features.7", "features.8"),
     ),
 }
 

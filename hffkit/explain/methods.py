@@ -1,0 +1,115 @@
+"""The table of methods."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from hffkit.errors import ExplainError
+from hffkit.explain.cam import enlarged, grad_cams, stretched
+from hffkit.explain.gradients import deconvnet, guided, integrated, vanilla
+from hffkit.explain.layers import maps_of, undisturbed
+
+F_MT, F_REU = "F_mt", "F_reu"  # layers of AMTEN and its variants
+
+
+@runtime_checkable
+class Attentive(Protocol):
+    """A network that says itself where it looks."""
+
+    def attention_map(self, images: Tensor) -> Tensor:
+        """Return (B, 1, h, w), 0 to 1, of images (B, 3, S, S)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked of a network."""
+
+    net: nn.Module  # in any state; it is left in that state
+    images: Tensor  # (B, 3, S, S) float32, as the network is fed with
+    classes: Tensor  # (B,) int64: the output to explain, for each image
+    layers: tuple[str, ...]  # for methods that look at layers
+    black: float  # the level of black pixels in `images`
+
+
+Maps = dict[str, Tensor]
+"""By name, "vanilla" or "gradcam-layer4": (B, 3, S, S), signed, or heat (B, 1, S, S), 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One row of the table."""
+
+    maps: Callable[[Query], Maps]
+    sees_layers: bool = False
+    rectifies: bool = False  # whether its gradient is another one at ReLUs
+    at_once: int = 16  # pictures; more take much memory
+
+
+def _grad_cam(query: Query) -> Maps:
+    heats = grad_cams(query.net, query.images, query.layers, query.classes)
+    return {f"gradcam-{name}": heat[:, None] for name, heat in heats.items()}
+
+
+def _guided_grad_cam(query: Query) -> Maps:
+    gradient = guided(query.net, query.images, query.classes)
+    heats = grad_cams(query.net, query.images, query.layers, query.classes)
+    return {f"guided_gradcam-{name}": heat[:, None] * gradient for name, heat in heats.items()}
+
+
+@torch.no_grad()
+def _attention(query: Query) -> Maps:
+    if not isinstance(query.net, Attentive):
+        raise ExplainError("This network has no attention map. Choose another --method.")
+    with undisturbed(query.net):
+        found = query.net.attention_map(query.images)
+    return {"attention": enlarged(found, query.images)[:, None]}
+
+
+METHODS: Mapping[str, Method] = {
+    "vanilla": Method(lambda q: {"vanilla": vanilla(q.net, q.images, q.classes)}),
+    "deconvnet": Method(
+        lambda q: {"deconvnet": deconvnet(q.net, q.images, q.classes)}, rectifies=True
+    ),
+    "guided": Method(lambda q: {"guided": guided(q.net, q.images, q.classes)}, rectifies=True),
+    "integrated": Method(
+        lambda q: {"integrated": integrated(q.net, q.images, q.classes, black=q.black)}
+    ),
+    "gradcam": Method(_grad_cam, sees_layers=True, at_once=64),
+    "guided_gradcam": Method(_guided_grad_cam, sees_layers=True, rectifies=True),
+    "attention": Method(_attention, at_once=64),
+}
+
+
+def heat_of(maps: Tensor) -> Tensor:
+    """Return heat (B, S, S), 0 to 1: of signed maps the largest magnitude over the colours."""
+    return maps[:, 0] if maps.shape[1] == 1 else stretched(maps.abs().amax(1))
+
+
+def is_traced(net: nn.Module) -> bool:
+    """Tell whether the network is of AMTENnet's family, whose traces have names."""
+    return {F_MT, F_REU} <= dict(net.named_modules()).keys()
+
+
+@torch.no_grad()
+def traces(net: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """Return AMTEN's manipulation traces of images (B, 3, S, S): "F_mt" and "F_reu".
+
+    F_mt (B, 3, S, S) is what conv1 predicts less the image, F_reu (B, 12, S, S) all that is reused
+    of it (arXiv 2005.04945, Fig. 3).
+
+    Raises
+    ------
+    ExplainError
+        If the network is none of AMTENnet's family.
+    """
+    if not is_traced(net):
+        raise ExplainError(
+            "Manipulation traces are AMTENnet's and its variants'; this network has none. Choose "
+            "another --method."
+        )
+    with undisturbed(net):
+        return maps_of(net, images, (F_MT, F_REU), needs_grad=False)[0]

@@ -1,0 +1,104 @@
+"""Whether a method looks at the weights at all (Adebayo et al., arXiv 1810.03292)."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor, nn
+
+from hffkit.explain.layers import shapes
+from hffkit.manifest.seeds import rng_for
+
+_STAGES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What is left of the maps when the layers from the last down to one are random."""
+
+    layer: str  # the last that became random
+    n_layers: int  # that are random
+    heats: Mapping[str, Tensor]  # by method (B, S, S), 0 to 1
+    correlations: Mapping[str, tuple[float | None, ...]]  # (B,); None where a map is one value
+
+
+@contextmanager
+def restored(net: nn.Module) -> Iterator[None]:
+    """Give `net` back its weights and statistics afterwards, also after an error."""
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    try:
+        yield
+    finally:
+        net.load_state_dict(before)
+
+
+def cascade(
+    net: nn.Module,
+    images: Tensor,
+    explain: Callable[[], Mapping[str, Tensor]],
+    *,
+    seed: int,
+    n_stages: int = _STAGES,
+) -> tuple[Stage, ...]:
+    """Make the layers of a network random from the last to the first; compare maps on the way.
+
+    Parameters
+    ----------
+    net
+        Images to logits; its weights are the same afterwards.
+    images : (B, 3, S, S) float32
+        What is explained.
+    explain
+        Returns the heat (B, S, S) of each method, by the network as it then is.
+    seed
+        Weights are drawn from a normal distribution with the mean and spread of their tensor, by
+        the seed and the tensor's name.
+    n_stages
+        How often to look: after the last layer alone, after all of them, and evenly between.
+
+    Returns
+    -------
+    tuple of Stage
+        Spearman's rank correlation, over pixels, of each map with that of the trained network. A
+        method that depends on what was learned falls to about 0; one that stays near 1 draws
+        edges.
+    """
+    whole = explain()
+    names = layers_downward(net, images)
+    ends = sorted({round(n) for n in np.linspace(1, len(names), min(n_stages, len(names)))})
+    stages = []
+    with restored(net):
+        for begin, end in zip([0, *ends], ends, strict=False):
+            for name in names[begin:end]:
+                _randomise(net.get_submodule(name), name, seed)
+            heats = explain()
+            correlations = {
+                key: tuple(_correlation(a, b) for a, b in zip(whole[key], heat, strict=True))
+                for key, heat in heats.items()
+            }
+            stages.append(Stage(names[end - 1], end, heats, correlations))
+    return tuple(stages)
+
+
+def layers_downward(net: nn.Module, images: Tensor) -> Sequence[str]:
+    """Return the layers that have weights of their own, that nearest to the logits first."""
+    own = {name for name, module in net.named_modules() if list(module.parameters(recurse=False))}
+    return [name for name in shapes(net, images[:1]) if name in own][::-1]
+
+
+@torch.no_grad()
+def _randomise(layer: nn.Module, name: str, seed: int) -> None:
+    for key, parameter in layer.named_parameters(recurse=False):
+        drawn = rng_for(seed, "sanity", f"{name}.{key}").standard_normal(tuple(parameter.shape))
+        random = torch.from_numpy(drawn).to(parameter)
+        parameter.copy_(parameter.mean() + parameter.std(correction=0) * random)
+
+
+def _correlation(a: Tensor, b: Tensor) -> float | None:
+    one, other = a.cpu().numpy().ravel(), b.cpu().numpy().ravel()
+    if one.min() == one.max() or other.min() == other.max():
+        return None
+    return float(spearmanr(one, other).statistic)
