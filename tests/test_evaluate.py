@@ -543,9 +543,11 @@ def test_the_page_is_one_file_with_the_mistakes_in_it(
     scored = one(three, corpus, split=None).scored
     wrong = np.flatnonzero(scored.predicted != scored.labels)
     assert len(wrong) > 0
-    assert len(reader.thumbnails) == min(len(wrong), 24)
+    faces, heats = reader.thumbnails[::2], reader.thumbnails[1::2]
+    assert len(faces) == min(len(wrong), 24)
+    assert heats == [f"Heat map of {text}" for text in faces]
     wrong_keys = {scored.keys[place] for place in wrong}
-    assert {text.partition(": ")[0] for text in reader.thumbnails} <= wrong_keys
+    assert {text.partition(": ")[0] for text in faces} <= wrong_keys
     assert str(three) in reader.text
     assert str(corpus) in reader.text
 

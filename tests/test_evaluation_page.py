@@ -2,6 +2,7 @@ import base64
 import re
 import sys
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from subprocess import run as run_process
 
@@ -64,15 +65,15 @@ def scored_of(names: tuple[str, ...] = ("GAN", EVIL), *, reals: int = 40) -> Sco
     return Scored(classes, labels, probabilities, keys, groups, (None,) * len(labels))
 
 
-def face(place: int) -> Image:
-    return np.full((300, 200, 3), place, np.uint8)
+def faces(places: Sequence[int]) -> list[tuple[Image, ...]]:
+    return [(np.full((300, 200, 3), place, np.uint8),) for place in places]
 
 
 def page_of(scored: Scored, *, n_corpora: int = 1) -> Page:
     evaluation = evaluate(scored, n_resamples=20)
     crossed = cross_table({("train", "test"): evaluation, ("train", EVIL): evaluation})
     sections = tuple(
-        page_section(f"corpus {i} {EVIL}", scored, evaluation, image_of=face)
+        page_section(f"corpus {i} {EVIL}", scored, evaluation, pictures_of=faces)
         for i in range(n_corpora)
     )
     facts = (("weights sha256", "ab" * 32), ("recipe", EVIL))

@@ -9,8 +9,7 @@ from hffkit.evaluation.metrics import calibration, roc_curve
 from hffkit.evaluation.scored import Scored, worst_mistakes
 from hffkit.evaluation.tables import level_notes, levels_table, recall_table
 from hffkit.imaging import Image
-from hffkit.reports.page import Figure, Section
-from hffkit.reports.sheet import Tile
+from hffkit.reports.page import Figure, Mistake, Section
 
 N_MISTAKES = 24
 
@@ -21,7 +20,7 @@ def page_section(
     evaluation: Evaluation,
     *,
     facts: Sequence[tuple[str, str]] = (),
-    image_of: Callable[[int], Image] | None = None,
+    pictures_of: Callable[[Sequence[int]], Sequence[tuple[Image, ...]]] | None = None,
     figures: Sequence[Figure] = (),
 ) -> Section:
     """Return the section of a page on one corpus.
@@ -34,8 +33,9 @@ def page_section(
         The second must be of the first.
     facts : sequence of (name, value)
         What is known of the data: digests, split, operations.
-    image_of : callable
-        Returns the RGB image of a place in `scored`, for at most `N_MISTAKES` mistakes.
+    pictures_of : callable
+        Returns what is shown of places in `scored`, at most `N_MISTAKES`: the RGB image and, where
+        there is one, a heat map.
     figures : sequence of Figure
         What is drawn besides.
     """
@@ -55,17 +55,20 @@ def page_section(
         real_scores=scored.scores[~scored.is_fake],
         fake_scores=scored.scores[scored.is_fake],
         calibration=(bins.counts, bins.confidence, bins.accuracy),
-        mistakes=_mistakes(scored, image_of) if image_of else (),
+        mistakes=_mistakes(scored, pictures_of) if pictures_of else (),
         figures=tuple(figures),
     )
 
 
-def _mistakes(scored: Scored, image_of: Callable[[int], Image]) -> tuple[Tile, ...]:
+def _mistakes(
+    scored: Scored, pictures_of: Callable[[Sequence[int]], Sequence[tuple[Image, ...]]]
+) -> tuple[Mistake, ...]:
     names, predicted = scored.classes.names, scored.predicted
-    tiles = []
-    for place in worst_mistakes(scored, N_MISTAKES).tolist():
+    places = worst_mistakes(scored, N_MISTAKES).tolist()
+    mistakes = []
+    for place, pictures in zip(places, pictures_of(places), strict=True):
         true, taken_for = names[scored.labels[place]], names[predicted[place]]
         sureness = 100 * float(scored.probabilities[place].max())
         caption = f"{scored.keys[place]}: {true}, taken for {taken_for} ({sureness:.1f} %)"
-        tiles.append(Tile(caption, image_of(place)))
-    return tuple(tiles)
+        mistakes.append(Mistake(caption, pictures))
+    return tuple(mistakes)

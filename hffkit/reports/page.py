@@ -3,16 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hffkit.imaging import Image, encode_png
-from hffkit.reports.html import data_uri, html_of
-from hffkit.reports.sheet import Tile
+from hffkit.imaging import Image
+from hffkit.reports.html import data_uri, html_of, thumbnail
 from hffkit.reports.table import Table
 
-_THUMBNAIL = 160  # px
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
@@ -25,6 +22,14 @@ class Figure:
     caption: str
     alt: str  # what it shows, for those who cannot see it
     svg: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A sample that was taken for another class."""
+
+    caption: str
+    pictures: tuple[Image, ...]  # the face, then where there is one its heat map
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,7 @@ class Section:
     real_scores: Floats
     fake_scores: Floats
     calibration: tuple[Counts, Floats, Floats]  # (B,) samples, mean confidence, accuracy
-    mistakes: tuple[Tile, ...]  # the worst first
+    mistakes: tuple[Mistake, ...]  # the worst first
     figures: tuple[Figure, ...] = ()  # of this kind of run, besides those of all
 
 
@@ -66,7 +71,8 @@ def render(page: Page) -> str:
             "data": section,
             "id": f"corpus-{number}",
             "figures": _figures(section),
-            "mistakes": [(tile.caption, _thumbnail(tile.image)) for tile in section.mistakes],
+            "mistakes": [(m.caption, list(map(thumbnail, m.pictures))) for m in section.mistakes],
+            "has_heat": any(len(mistake.pictures) > 1 for mistake in section.mistakes),
         }
         for number, section in enumerate(page.sections, 1)
     ]
@@ -107,11 +113,3 @@ def _figures(section: Section) -> list[Mapping[str, str]]:
         {"title": title, "caption": caption, "alt": alt, "source": data_uri("svg+xml", picture)}
         for title, caption, alt, picture in drawn
     ]
-
-
-def _thumbnail(image: Image) -> str:
-    height, width = image.shape[:2]
-    scale = min(_THUMBNAIL / max(height, width), 1.0)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return data_uri("png", encode_png(np.asarray(small, np.uint8)))

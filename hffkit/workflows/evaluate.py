@@ -203,9 +203,9 @@ def _against(one: Measured, request: EvalRequest) -> str:
 
 
 def _section(one: Measured, request: EvalRequest) -> Section:
-    def image_of(place: int) -> Image:
-        corpus, sample = one.items[place]
-        return corpus.image(sample)
+    def pictures_of(places: Sequence[int]) -> list[tuple[Image, ...]]:
+        chosen = [one.items[place] for place in places]
+        return one.run.shown([corpus.image(sample) for corpus, sample in chosen])
 
     facts: list[tuple[str, str]] = [("split", request.split or "all")]
     facts += [("content_sha256", corpus.content_sha256) for corpus in one.corpora]
@@ -217,7 +217,7 @@ def _section(one: Measured, request: EvalRequest) -> Section:
     name = one.data if len(request.runs) == 1 else f"{one.run.path} on {one.data}"
     figures = one.run.figures(one.items, joint_classes(one.corpora))
     return page_section(
-        name, one.scored, one.evaluation, facts=facts, image_of=image_of, figures=figures
+        name, one.scored, one.evaluation, facts=facts, pictures_of=pictures_of, figures=figures
     )
 
 

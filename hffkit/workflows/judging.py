@@ -84,6 +84,10 @@ class SpectrumScorer:
             )
         return margins(self.run.classifier, self.model, features)
 
+    def shown(self, images: Sequence[Image]) -> list[tuple[Image, ...]]:
+        """Return what a page shows of pictures: themselves."""
+        return [(image,) for image in images]
+
     def fake_score(self, values: Sequence[float]) -> float:
         """Return the score for fake."""
         return float(values[0])

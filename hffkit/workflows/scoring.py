@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hffkit.errors import WeightsError
 from hffkit.evaluation.scored import Scored
+from hffkit.explain.cam import grad_cam
+from hffkit.explain.layers import with_extent
+from hffkit.explain.pictures import overlay
 from hffkit.imaging import PICTURE_SUFFIXES, Image, resize
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.manifest.samples import Sample
 from hffkit.networks.spec import InputSpec
-from hffkit.networks.table import build
+from hffkit.networks.table import build, network_named
 from hffkit.reports.page import Figure
 from hffkit.runs.run import WEIGHTS_FILE, Run, read_groups, read_run, read_weights, weights_sha256
 from hffkit.training.faces import Faces
@@ -72,16 +75,21 @@ class Scorer:
     def probabilities(self, images: Iterable[Image]) -> Iterator[Any]:
         """Yield the softmax (C,) of each (H, W, 3) RGB uint8 picture, resized to the network."""
         self.net.eval()
-        waiting = map(self._pixels, images)
+        # At once: a crop holds on to the whole frame that it was cut from.
+        waiting = (resize(image, self.run.size) for image in images)
         while some := list(islice(waiting, _BATCH)):
-            batch = torch.from_numpy(np.stack(some)).to(self.device)
-            found = self.net(prepare(batch, self.spec)).float().softmax(1)
+            found = self.net(self.inputs(some)).float().softmax(1)
             if not torch.isfinite(found).all():
                 raise WeightsError(
                     f"{self.path}: its network gives no numbers. Training diverged; take other "
                     "weights."
                 )
             yield from found.cpu().numpy()
+
+    def inputs(self, images: Sequence[Image]) -> Tensor:
+        """Return what the network is fed with for (H, W, 3) RGB pictures: (B, 3, S, S) float32."""
+        pixels = torch.from_numpy(np.stack([self._pixels(image) for image in images]))
+        return prepare(pixels.to(self.device), self.spec)
 
     def _pixels(self, image: Image) -> Image:
         small = resize(image, self.run.size)
@@ -90,6 +98,25 @@ class Scorer:
     def figures(self, items: Items, table: ClassTable) -> tuple[Figure, ...]:  # noqa: ARG002
         """Return what a page shows of a network's samples beside what it shows of all: nothing."""
         return ()
+
+    def shown(self, images: Sequence[Image]) -> list[tuple[Image, ...]]:
+        """Return what a page shows of (H, W, 3) RGB pictures: themselves and their heat.
+
+        The second is the Grad-CAM of the network's answer at the last of its own layers that has
+        maps for the run's size, over the picture as the network gets it.
+        """
+        if not images:
+            return []
+        inputs = self.inputs(images)
+        layers = with_extent(self.net, network_named(self.run.network).layers, inputs[:1])
+        if not layers:
+            return [(image,) for image in images]
+        heats = grad_cam(self.net, inputs, layers[-1]).cpu().numpy()
+        small = [resize(image, self.run.size) for image in images]
+        return [
+            (image, overlay(resized, heat))
+            for image, resized, heat in zip(images, small, heats, strict=True)
+        ]
 
     def fake_score(self, values: Sequence[float]) -> float:
         """Return the probability of fake: the sum over the fake classes."""
