@@ -20,6 +20,7 @@ from hffkit.explain.gradients import vanilla
 from hffkit.explain.methods import heat_of
 from hffkit.explain.regions import REGIONS, region_map, region_shares
 from hffkit.explain.sanity import cascade, layers_downward
+from hffkit.landmarks import Points
 
 SIDE = 8
 
@@ -199,7 +200,7 @@ def test_layers_are_counted_as_they_run_not_as_they_were_made() -> None:
 # Regions of a face
 
 
-def landmarks() -> npt.NDArray[np.float64]:
+def landmarks() -> Points:
     """Return 68 points of a face that looks at us, in a picture of 200x200 px."""
     jaw = [
         (100 - 70 * np.cos(t), 80 + 100 * np.sin(t)) for t in np.linspace(0, np.pi, 17)
@@ -212,7 +213,8 @@ def landmarks() -> npt.NDArray[np.float64]:
     outer = [(75 + 25 * (1 - np.cos(t)), 140 - 10 * np.sin(t)) for t in np.linspace(0, np.pi, 7)]
     outer += [(125 - 25 * (1 - np.cos(t)), 140 + 12 * np.sin(t)) for t in np.linspace(0.5, 2.6, 5)]
     inner = [(85 + 4 * i, 140) for i in range(8)]
-    return np.array(jaw + brows + nose + eyes + outer + inner, np.float64)
+    points = jaw + brows + nose + eyes + outer + inner
+    return np.array(points).round().astype(np.int32)
 
 
 @pytest.mark.parametrize(
@@ -243,11 +245,11 @@ def test_shares_are_of_the_heat_not_of_pixels() -> None:
 @given(seed=st.integers(0, 99), dx=st.integers(-30, 30), dy=st.integers(-30, 30))
 def test_shares_sum_to_one_and_move_with_the_face(seed: int, dx: int, dy: int) -> None:
     heat = np.random.default_rng(seed).random((200, 200), np.float32)
-    elsewhere = landmarks() + np.array([dx, dy])
+    elsewhere = landmarks() + np.array([dx, dy], np.int32)
     assert sum(region_shares(heat, elsewhere).values()) == pytest.approx(1)
-    moved = np.roll(region_map(landmarks(), (300, 300)), (dy, dx), (0, 1))
+    moved = np.roll(region_map(landmarks(), width=300, height=300), (dy, dx), (0, 1))
     inside = np.s_[60:240, 60:240]
-    assert np.mean(region_map(elsewhere, (300, 300))[inside] != moved[inside]) < 0.01
+    assert np.mean(region_map(elsewhere, width=300, height=300)[inside] != moved[inside]) < 0.01
 
 
 def test_without_heat_there_are_no_shares() -> None:

@@ -8,6 +8,7 @@ from hffkit.cli.build import build
 from hffkit.cli.corpora import inspect, merge, pack, subset, verify
 from hffkit.cli.degrade import degrade, mix
 from hffkit.cli.demo import demo
+from hffkit.cli.explain import explain
 from hffkit.cli.run import run
 from hffkit.cli.spectrum import spectrum
 from hffkit.cli.train import convert, evaluate, predict, train
@@ -42,8 +43,8 @@ def main() -> None:
 
 
 _COMMANDS = (
-    build, pack, subset, degrade, mix, train, evaluate, predict, spectrum, run, inspect, verify,
-    merge, convert, demo,
+    build, pack, subset, degrade, mix, train, evaluate, predict, explain, spectrum, run, inspect,
+    verify, merge, convert, demo,
 )  # fmt: skip
 for _command in _COMMANDS:
     main.add_command(_command)

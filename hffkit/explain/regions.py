@@ -5,53 +5,50 @@ import numpy as np
 import numpy.typing as npt
 
 from hffkit.errors import ExplainError
+from hffkit.landmarks import Points, outline
 
-# Of the 68 landmarks of dlib's predictor (iBUG 300-W), counted from 0; an outline each.
+# Of the 68 landmarks of hffkit.landmarks, counted from 0.
 _OUTLINES: dict[str, tuple[range, ...]] = {
     "brows": (range(17, 22), range(22, 27)),
     "nose": (range(27, 36),),
     "eyes": (range(36, 42), range(42, 48)),
     "mouth": (range(48, 68),),
 }
-_FACE = (*range(17), *range(26, 16, -1))  # along the jaw and back over the brows
 REGIONS = ("outside", "jaw", *_OUTLINES)
 _MARGIN = 0.1  # of the distance between the eyes, round each part: landmarks lie on its edge
 
 
-def region_map(landmarks: npt.NDArray[np.float64], shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
+def region_map(points: Points, *, width: int, height: int) -> npt.NDArray[np.uint8]:
     """Return for each pixel (H, W) the number of its region in `REGIONS`.
 
     Parameters
     ----------
-    landmarks : (68, 2)
-        x and y in px, in dlib's order.
-    shape : (H, W)
+    points : (68, 2) int32
+        The face's landmarks.
+    width, height
         Of the map, px.
     """
-    points = np.asarray(landmarks, np.float64)
-    found = np.zeros(shape, np.uint8)
-    cv2.fillPoly(found, [points[list(_FACE)].round().astype(np.int32)], 1)
+    found = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(found, [outline(points, width=width, height=height)], (1,))
     eyes = points[36:42].mean(axis=0), points[42:48].mean(axis=0)
     margin = max(1, round(2 * _MARGIN * float(np.linalg.norm(eyes[0] - eyes[1]))))
     for number, name in enumerate(_OUTLINES, 2):
         for places in _OUTLINES[name]:
-            hull = cv2.convexHull(points[list(places)].round().astype(np.int32))
+            hull = cv2.convexHull(points[list(places)])
             cv2.fillConvexPoly(found, hull, number)
             cv2.polylines(found, [hull], isClosed=True, color=number, thickness=margin)
     return found
 
 
-def region_shares(
-    heat: npt.NDArray[np.float32], landmarks: npt.NDArray[np.float64]
-) -> dict[str, float]:
+def region_shares(heat: npt.NDArray[np.float32], points: Points) -> dict[str, float]:
     """Return the share of the heat on each region of a face; all together are 1.
 
     Parameters
     ----------
     heat : (H, W) float
         0 or more.
-    landmarks : (68, 2)
-        x and y in px of the heat map, in dlib's order.
+    points : (68, 2) int32
+        The face's landmarks, in pixels of the heat map.
 
     Returns
     -------
@@ -68,9 +65,7 @@ def region_shares(
     total = float(heat.sum(dtype=np.float64))
     if total <= 0:
         raise ExplainError("There is no heat on this picture, so no shares of it.")
-    sums = np.bincount(
-        region_map(landmarks, (heat.shape[0], heat.shape[1])).ravel(),
-        weights=heat.ravel(),
-        minlength=len(REGIONS),
-    )
+    height, width = heat.shape
+    regions = region_map(points, width=width, height=height)
+    sums = np.bincount(regions.ravel(), weights=heat.ravel(), minlength=len(REGIONS))
     return {name: float(s / total) for name, s in zip(REGIONS, sums, strict=True)}

@@ -1,0 +1,51 @@
+"""One self-contained HTML page of pictures that explain answers."""
+
+from dataclasses import dataclass
+
+from hffkit.reports.html import html_of, thumbnail
+from hffkit.reports.sheet import Tile
+from hffkit.reports.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Pictures under a title."""
+
+    title: str
+    caption: str
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A table under a title, and galleries that belong to it."""
+
+    title: str
+    caption: str
+    table: Table | None
+    galleries: tuple[Gallery, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainPage:
+    """What a run sees."""
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    parts: tuple[Figures, ...]
+
+
+def render_explain(page: ExplainPage) -> str:
+    """Return the page as HTML; the same page gives the same text."""
+    parts = [
+        {
+            "data": part,
+            "galleries": [
+                (each, [(tile.caption, thumbnail(tile.image)) for tile in each.tiles])
+                for each in part.galleries
+            ],
+        }
+        for part in page.parts
+    ]
+    return html_of("explain.html.j2", page=page, parts=parts)
