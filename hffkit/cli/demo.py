@@ -5,7 +5,14 @@ from pathlib import Path
 import click
 
 from hffkit.cli import options
-from hffkit.cli.tables import corpus_text, inspection_text, prediction_text, run_text, spectrum_text
+from hffkit.cli.tables import (
+    corpus_text,
+    explain_text,
+    inspection_text,
+    prediction_text,
+    run_text,
+    spectrum_text,
+)
 
 _ITERATIONS = 40
 
@@ -20,7 +27,7 @@ _ITERATIONS = 40
 )
 @options.workers
 def demo(out: Path, workers: int) -> None:
-    """Fabricate a tiny FaceForensics++ tree; build, degrade, train, evaluate, predict with it.
+    """Fabricate a tiny FaceForensics++ tree; build, degrade, train, evaluate, explain, predict.
 
     The clips show one public-domain portrait and forgeries of it made by warping and blending.
     Nothing measured on them means anything; what runs is the real program.
@@ -30,6 +37,8 @@ def demo(out: Path, workers: int) -> None:
     from hffkit.workflows.degrade import DegradeRequest, degrade
     from hffkit.workflows.demo import fabricate
     from hffkit.workflows.evaluate import EvalRequest, measure
+    from hffkit.workflows.explain import ExplainRequest, explain
+    from hffkit.workflows.explain_page import faithfulness_table
     from hffkit.workflows.inspect import inspect
     from hffkit.workflows.predict import PredictRequest, predict
     from hffkit.workflows.spectrum import FeatureRequest, SpectrumRequest, plot, train_spectrum
@@ -64,6 +73,12 @@ def demo(out: Path, workers: int) -> None:
     result = measure(EvalRequest((run,), (str(corpus), str(degraded))))
     result.write_html(page)
     click.echo(result.to_markdown())
+    explained, methods = out / "explained", ("gradcam", "guided", "traces")
+    options_of_explaining = f"--method {','.join(methods)} --limit 6 --steps 16"
+    click.echo(f"$ hffkit explain {run} {corpus} {options_of_explaining} --out {explained}")
+    seen = explain(ExplainRequest(run, (corpus,), methods=methods, limit=6, steps=16), explained)
+    click.echo(explain_text(explained, seen, faithfulness_table(seen)))
+    click.echo()
     shallow, spectra = out / "spectrum", out / "spectra.png"
     click.echo(f"$ hffkit spectrum plot {corpus} --out {spectra}")
     plot([str(corpus)], spectra, FeatureRequest(), n_workers=workers)
@@ -78,6 +93,7 @@ def demo(out: Path, workers: int) -> None:
     click.echo(
         f"\nThe contact sheets show the crops: {sheet}, {degraded_sheet}\n"
         f"The mean spectrum of each class: {spectra}\n"
+        f"Where the network sees what it says: {explained}/index.html\n"
         f"The report of the evaluation: {page}\n"
         "Nothing measured here means anything: it is one portrait in six guises."
     )
