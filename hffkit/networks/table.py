@@ -15,6 +15,7 @@ from hffkit.networks.efficientnet import EfficientNetB0
 from hffkit.networks.handcrafted import HandCraftedRes
 from hffkit.networks.meso import Meso4, MesoInception4
 from hffkit.networks.mislnet import MislNet
+from hffkit.networks.mml import Mml
 from hffkit.networks.resnet import ResNet18
 from hffkit.networks.spec import BGR_255, BGR_UNIT, RGB_SIGNED, RGB_UNIT, InputSpec, NetworkSpec
 from hffkit.networks.vgg import Vgg11Bn
@@ -93,6 +94,13 @@ NETWORKS: Mapping[str, NetworkSpec] = {
         299,
         "Chollet, arXiv 1610.02357; ondyari/FaceForensics network",
         ("relu2", "block3", "block11", "block12", "relu4"),
+    ),
+    "mml": NetworkSpec(
+        Mml,
+        RGB_SIGNED,
+        299,
+        "Cao et al., MM 2021; qinnzou/detect-fake-image",
+        ("lq_head.relu2", "lq_head.block3", "lq_head.block7", "tail.block12", "tail.relu4"),
     ),
     "resnet18": NetworkSpec(
         ResNet18,
@@ -181,9 +189,9 @@ def build(name: str, n_classes: int, size: int | None = None) -> nn.Module:
 
 
 def head_of(net: nn.Module) -> str:
-    """Return the name of a network's last fully connected layer, whose outputs are the classes."""
+    """Return the name of the last fully connected layer, whose outputs are the classes, or ""."""
     names: list[str] = [n for n, layer in net.named_modules() if isinstance(layer, nn.Linear)]
-    return names[-1]
+    return names[-1] if names else ""
 
 
 def networks_table() -> str:

@@ -3,9 +3,13 @@
 Layers carry the names of that code, so that its weights load by name.
 """
 
+from collections import OrderedDict
 from itertools import pairwise
 
 from torch import Tensor, nn
+
+MAPS = 728  # of the blocks in the middle
+EMBEDDING = 2048  # numbers that the last layer sees
 
 
 class Separable(nn.Module):
@@ -54,7 +58,52 @@ class Block(nn.Module):
         return y
 
 
-class Xception(nn.Module):
+class MeanOfMaps(nn.Module):
+    """The mean over each map."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, maps) of (B, maps, H, W)."""
+        return x.mean((2, 3))
+
+
+def entry_flow() -> dict[str, nn.Module]:
+    """Return the layers up to block 7 by name, in order: images to 728 maps, a 16th as wide."""
+    return {
+        "conv1": nn.Conv2d(3, 32, 3, stride=2, bias=False),
+        "bn1": nn.BatchNorm2d(32),
+        "relu1": nn.ReLU(),
+        "conv2": nn.Conv2d(32, 64, 3, bias=False),
+        "bn2": nn.BatchNorm2d(64),
+        "relu2": nn.ReLU(),
+        "block1": Block((64, 128, 128), stride=2, has_first_relu=False),
+        "block2": Block((128, 256, 256), stride=2),
+        "block3": Block((256, MAPS, MAPS), stride=2),
+        **{f"block{n}": Block((MAPS,) * 4, stride=1) for n in range(4, 8)},
+    }
+
+
+def exit_flow() -> dict[str, nn.Module]:
+    """Return the layers from block 8 on by name, in order: 728 maps to 2048 numbers."""
+    return {
+        **{f"block{n}": Block((MAPS,) * 4, stride=1) for n in range(8, 12)},
+        "block12": Block((MAPS, MAPS, 1024), stride=2),
+        "conv3": Separable(1024, 1536),
+        "bn3": nn.BatchNorm2d(1536),
+        "relu3": nn.ReLU(),
+        "conv4": Separable(1536, EMBEDDING),
+        "bn4": nn.BatchNorm2d(EMBEDDING),
+        "relu4": nn.ReLU(),
+        "pool": MeanOfMaps(),
+    }
+
+
+def check_size(size: int) -> None:
+    """Raise ValueError if images of `size` px leave nothing: two convolutions do not pad."""
+    if size < 7:
+        raise ValueError("they are too small for its first two convolutions")
+
+
+class Xception(nn.Sequential):
     """Xception with `n_classes` outputs, for images of any size from 7 px.
 
     Takes images (B, 3, S, S) float32, RGB, -1 to 1; returns logits (B, n_classes). Weights are
@@ -62,37 +111,7 @@ class Xception(nn.Module):
     """
 
     def __init__(self, n_classes: int, size: int) -> None:
-        """Build; `size` px change no layer, but two convolutions do not pad."""
-        if size < 7:
-            raise ValueError("they are too small for its first two convolutions")
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 32, 3, stride=2, bias=False)
-        self.bn1 = nn.BatchNorm2d(32)
-        self.relu1 = nn.ReLU()
-        self.conv2 = nn.Conv2d(32, 64, 3, bias=False)
-        self.bn2 = nn.BatchNorm2d(64)
-        self.relu2 = nn.ReLU()
-        self.block1 = Block((64, 128, 128), stride=2, has_first_relu=False)
-        self.block2 = Block((128, 256, 256), stride=2)
-        self.block3 = Block((256, 728, 728), stride=2)
-        for number in range(4, 12):
-            self.add_module(f"block{number}", Block((728, 728, 728, 728), stride=1))
-        self.block12 = Block((728, 728, 1024), stride=2)
-        self.conv3 = Separable(1024, 1536)
-        self.bn3 = nn.BatchNorm2d(1536)
-        self.relu3 = nn.ReLU()
-        self.conv4 = Separable(1536, 2048)
-        self.bn4 = nn.BatchNorm2d(2048)
-        self.relu4 = nn.ReLU()
-        self.last_linear = nn.Linear(2048, n_classes)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the logits (B, n_classes) of images (B, 3, S, S)."""
-        x = self.relu1(self.bn1(self.conv1(images)))
-        x = self.relu2(self.bn2(self.conv2(x)))
-        for number in range(1, 13):
-            x = self.get_submodule(f"block{number}")(x)
-        x = self.relu3(self.bn3(self.conv3(x)))
-        x = self.relu4(self.bn4(self.conv4(x)))
-        logits: Tensor = self.last_linear(x.mean((2, 3)))
-        return logits
+        """Build; `size` px change no layer."""
+        check_size(size)
+        layers = entry_flow() | exit_flow() | {"last_linear": nn.Linear(EMBEDDING, n_classes)}
+        super().__init__(OrderedDict(layers))
