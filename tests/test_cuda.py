@@ -20,13 +20,16 @@ DEVICE = torch.device("cuda")
 
 
 class Drawn:
-    """Pictures drawn by number: all that a stream asks of Faces."""
+    """Pictures drawn by number: all that a stream asks of what it reads."""
 
-    size = 128
+    shape = (128, 128, 3)
     transform = None
 
     def __len__(self) -> int:
         return 200
+
+    def release(self) -> None:
+        pass
 
     def read(self, number: int, epoch: int, out: np.ndarray) -> None:
         out[...] = np.random.default_rng([number, epoch]).integers(0, 256, out.shape)
@@ -87,7 +90,7 @@ def test_a_stream_brings_to_the_gpu_what_is_resident_there() -> None:
         faces.read(number, 0, pixels[number])
     labels = np.arange(200) % 2
     resident = Resident(torch.from_numpy(pixels).to(DEVICE), torch.from_numpy(labels).to(DEVICE))
-    stream = Streaming(faces, labels, DEVICE, 4)  # type: ignore[arg-type]
+    stream = Streaming(faces, labels, DEVICE, 4)
     for one, other in zip(resident.in_order(64), stream.in_order(64), strict=True):
         assert torch.equal(one[0], other[0])
         assert torch.equal(one[1], other[1])

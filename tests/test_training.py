@@ -47,11 +47,11 @@ from hffkit.workflows.evaluate import EvalRequest, measure
 from hffkit.workflows.pack import PackRequest, pack
 from hffkit.workflows.train import (
     TrainRequest,
-    _transform,
     chosen_recipe,
     recipe_names,
     train,
 )
+from hffkit.workflows.training_data import _transform
 
 ROOT = Path(__file__).parent.parent
 RECIPES = sorted((ROOT / "recipes/train").glob("*.toml"))

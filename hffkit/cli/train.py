@@ -58,9 +58,22 @@ _run = click.Path(path_type=Path)
     help="Tell the corpus's classes apart, or fake and real.",
 )
 @click.option(
+    "--masks",
+    multiple=True,
+    metavar="CORPUS",
+    help="The masks of the forgeries, for mml; repeatable, taken as one.",
+)
+@click.option(
+    "--as-published",
+    is_flag=True,
+    default=None,
+    help="For mml: with its code's second division by the batch: --set metric.as_published=true.",
+)
+@click.option(
     "--init",
     type=_run,
-    help="Begin with the weights of a run, a .caffemodel, or torchvision's .pth of the network.",
+    help="Begin with the weights of a run, a .caffemodel, or torchvision's .pth of the network; "
+    "mml also with those of an Xception.",
 )
 @click.option("--out", type=_run, help="The run folder to write.  [default: runs/NETWORK]")
 @options.seed
@@ -87,6 +100,9 @@ def train(
 ) -> None:
     """Train a network on corpora; what is kept is selected on val, and test is not looked at.
 
+    mml learns from pairs: samples of c23 and c40 whose keys differ in the quality alone, with
+    --task binary, and --masks unless metric.mask_weight is 0.
+
     Unfinished work lies in OUT.partial: the same command goes on with it, on the CPU bit for bit
     as if nothing had happened.
     """
@@ -104,13 +120,14 @@ def train(
         "precision": arguments.pop("precision"),
         "order": arguments.pop("order"),
         "degrade": list(operations) or None,
+        "metric.as_published": arguments.pop("as_published"),
     }
     values = dict(parse_override(text) for text in overrides)
     values |= {name: value for name, value in short.items() if value is not None}
     request = TrainRequest(
         data=data or ("data.lmdb",), overrides=tuple(sorted(values.items())), **arguments
     )
-    path, run = train_network(request, out)
+    path, run = train_network(request, out, lambda notice: click.echo(notice, err=True))
     click.echo(options.json_text(run.to_json()) if as_json else run_text(path, run.to_json()))
 
 

@@ -211,7 +211,7 @@ VERBS: Mapping[str, Verb] = {
     "train": Verb(
         TrainRequest,
         "run",
-        {"data": "corpus", "init": "run"},
+        {"data": "corpus", "init": "run", "masks": "corpus"},
         chosen_recipe,
         lambda request, _, out, how: train(
             replace(request, device=how.device, threads=how.threads), out

@@ -44,7 +44,7 @@ class Faces:
                     f"Pack a native corpus with --size {size}, or train with --set size={packed}."
                 )
         self.items = items
-        self.size = size
+        self.size, self.shape = size, (size, size, 3)
         self._colour = colour
         self.transform = transform
 

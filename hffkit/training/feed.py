@@ -4,6 +4,7 @@ Pixels stay uint8 until the step casts them, and move as little as possible: res
 loaded once and gathered where the network is.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,17 +18,37 @@ import torch
 from torch import Tensor
 
 from hffkit.networks.spec import InputSpec
-from hffkit.training.faces import Faces
+from hffkit.training.faces import Pixels
 from hffkit.training.order import Numbers, Order
 
 Keep = Literal["auto", "memory", "stream"]
 Batch = tuple[Tensor, Tensor]
-"""Pixels (B, S, S, 3) uint8 and labels (B,) int64, on the device; good until the next batch."""
+"""Pixels (B, *shape) uint8 and labels (B,) int64, on the device; good until the next batch."""
 
 _CHUNK = 256  # pictures that one thread loads at a time
 _MAPPED_BYTES = 1 << 27  # of databases, read before they are let go
 _AHEAD = 2  # batches read while one is used
 _SHARE = 0.6  # of free memory that pictures may take
+
+
+class Pictures(Protocol):
+    """What a feed reads, number by number: pictures as Faces has them, or Pairs of such."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one: (S, S, 3) of a picture."""
+
+    @property
+    def transform(self) -> object | None:
+        """What is done anew to each of them in each epoch."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, number: int, epoch: int, out: Pixels) -> None:
+        """Write the bytes of one to `out`."""
+
+    def release(self) -> None:
+        """Let go of what was opened; reading opens it again."""
 
 
 class Feed(Protocol):
@@ -44,7 +65,7 @@ class Resident:
     """All pictures in the memory of the device."""
 
     def __init__(self, pixels: Tensor, labels: Tensor) -> None:
-        """Take pixels (N, S, S, 3) uint8 and labels (N,) int64 on one device."""
+        """Take pixels (N, *shape) uint8 and labels (N,) int64 on one device."""
         self._pixels, self._labels = pixels, labels
 
     def batches(self, order: Order, start: int) -> Iterator[Batch]:
@@ -70,9 +91,11 @@ class Resident:
 class Streaming:
     """Pictures read again whenever they are needed, by threads, a few batches ahead."""
 
-    def __init__(self, faces: Faces, labels: Numbers, device: torch.device, n_threads: int) -> None:
+    def __init__(
+        self, pictures: Pictures, labels: Numbers, device: torch.device, n_threads: int
+    ) -> None:
         """Read nothing yet."""
-        self._faces, self._labels, self._device = faces, labels, device
+        self._pictures, self._labels, self._device = pictures, labels, device
         self._n_threads = n_threads
 
     def batches(self, order: Order, start: int) -> Iterator[Batch]:
@@ -88,7 +111,7 @@ class Streaming:
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Yield every sample once, in order."""
-        n = len(self._faces)
+        n = len(self._pictures)
         parts: Iterator[tuple[Numbers, Numbers | None]] = (
             (np.arange(start, min(start + batch_size, n)), None)
             for start in range(0, n, batch_size)
@@ -99,7 +122,7 @@ class Streaming:
         self, parts: Iterator[tuple[Numbers, Numbers | None]], batch_size: int
     ) -> Iterator[Batch]:
         """Yield batches; each buffer is filled anew only after what read it has ended."""
-        shape = (batch_size, self._faces.size, self._faces.size, 3)
+        shape = (batch_size, *self._pictures.shape)
         is_cuda = self._device.type == "cuda"
         free = [
             torch.empty(shape, dtype=torch.uint8, pin_memory=is_cuda) for _ in range(_AHEAD + 1)
@@ -110,7 +133,7 @@ class Streaming:
             try:
                 while True:
                     if n_begun >= window and not under_way:
-                        self._faces.release()
+                        self._pictures.release()
                         n_begun = 0
                     while free and n_begun < window and (part := next(parts, None)) is not None:
                         n_begun += 1
@@ -150,7 +173,7 @@ class Streaming:
         return [
             pool.submit(
                 read,
-                self._faces,
+                self._pictures,
                 numbers[begin:end],
                 None if epochs is None else epochs[begin:end],
                 buffer[begin:end],
@@ -160,25 +183,25 @@ class Streaming:
         ]
 
 
-def load(faces: Faces, labels: Numbers, device: torch.device, n_threads: int) -> Resident:
+def load(pictures: Pictures, labels: Numbers, device: torch.device, n_threads: int) -> Resident:
     """Return all pictures in the memory of the device, read once."""
-    shape = (len(faces), faces.size, faces.size, 3)
+    shape = (len(pictures), *pictures.shape)
     pixels = torch.empty(shape, dtype=torch.uint8, device=device)
 
     def load_from(start: int) -> None:
-        numbers = np.arange(start, min(start + _CHUNK, len(faces)))
+        numbers = np.arange(start, min(start + _CHUNK, len(pictures)))
         there = pixels[start : start + len(numbers)]
         here = there if device.type == "cpu" else torch.empty(there.shape, dtype=torch.uint8)
-        read(faces, numbers, None, here)
+        read(pictures, numbers, None, here)
         if here is not there:
             there.copy_(here)
 
-    window = (_MAPPED_BYTES // (3 * faces.size**2 * _CHUNK) + 1) * _CHUNK  # pictures
+    window = (_MAPPED_BYTES // (math.prod(pictures.shape) * _CHUNK) + 1) * _CHUNK  # pictures
     with ThreadPoolExecutor(n_threads) as pool:
-        for begin in range(0, len(faces), window):
-            for _ in pool.map(load_from, range(begin, min(begin + window, len(faces)), _CHUNK)):
+        for begin in range(0, len(pictures), window):
+            for _ in pool.map(load_from, range(begin, min(begin + window, len(pictures)), _CHUNK)):
                 pass
-            faces.release()
+            pictures.release()
     return Resident(pixels, torch.from_numpy(labels).to(device))
 
 
@@ -188,15 +211,15 @@ def _sent(numbers: Numbers, device: torch.device) -> Tensor:
     return here if device.type == "cpu" else here.pin_memory().to(device, non_blocking=True)
 
 
-def read(faces: Faces, numbers: Numbers, epochs: Numbers | None, out: Tensor) -> None:
-    """Write the pixels of some samples to (B, S, S, 3) uint8."""
+def read(pictures: Pictures, numbers: Numbers, epochs: Numbers | None, out: Tensor) -> None:
+    """Write the pixels of some samples to (B, *shape) uint8."""
     pixels = out.numpy()
     for place, number in enumerate(numbers.tolist()):
-        faces.read(number, 0 if epochs is None else int(epochs[place]), pixels[place])
+        pictures.read(number, 0 if epochs is None else int(epochs[place]), pixels[place])
 
 
 def feed_of(
-    faces: Faces, labels: Numbers, device: torch.device, *, keep: Keep, n_threads: int
+    pictures: Pictures, labels: Numbers, device: torch.device, *, keep: Keep, n_threads: int
 ) -> Feed:
     """Return the pictures in the memory of the device where they fit, else as a stream.
 
@@ -207,11 +230,11 @@ def feed_of(
     keep
         "memory" or "stream" whatever fits; with a transform they always stream.
     """
-    n_bytes = len(faces) * 3 * faces.size**2
+    n_bytes = len(pictures) * math.prod(pictures.shape)
     fits = n_bytes <= _SHARE * free_bytes(device)
-    if faces.transform is None and (keep == "memory" or (keep == "auto" and fits)):
-        return load(faces, labels, device, n_threads)
-    return Streaming(faces, labels, device, n_threads)
+    if pictures.transform is None and (keep == "memory" or (keep == "auto" and fits)):
+        return load(pictures, labels, device, n_threads)
+    return Streaming(pictures, labels, device, n_threads)
 
 
 def free_bytes(device: torch.device) -> int:

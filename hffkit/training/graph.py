@@ -18,9 +18,9 @@ class CapturedStep:
         Captured kernels read and write fixed places, so all state is restored in place.
         """
         self._trainer = trainer
-        size, n = trainer.recipe.size, trainer.recipe.batch_size
-        device = trainer.device
-        self._pixels = torch.zeros((n, size, size, 3), dtype=torch.uint8, device=device)
+        n, device = trainer.recipe.batch_size, trainer.device
+        shape = (n, *trainer.objective.shape)
+        self._pixels = torch.zeros(shape, dtype=torch.uint8, device=device)
         self._labels = torch.zeros(n, dtype=torch.int64, device=device)
         before = {name: value.clone() for name, value in trainer.state().items()}
         stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

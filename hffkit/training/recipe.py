@@ -1,4 +1,4 @@
-"""How a network is trained: one flat TOML file, every value in it."""
+"""How a network is trained: one TOML file, every value in it."""
 
 import dataclasses
 import math
@@ -6,7 +6,8 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from hffkit.errors import ArgumentError, RecipeError
 
@@ -33,12 +34,35 @@ _BOUNDS: Sequence[tuple[Sequence[str], Callable[[float], bool], str]] = (
 
 
 @dataclass(frozen=True, slots=True)
+class Metric:
+    """What metric learning on pairs has besides: see `training.metric.pair_loss`."""
+
+    high: str  # qualities of a pair's members, as keys of samples name them
+    low: str
+    r_real: float  # how far from the origin an embedding of a real face may lie
+    r_fake: float  # how far one of a fake face must
+    pair_weight: float
+    map_weight: float
+    mask_weight: float  # 0: no masks are wanted
+    threshold: float | Literal["val"]  # the distance from which on a face is fake
+    as_published: bool  # with the published code's divisions and grey cells
+
+    def __post_init__(self) -> None:
+        for name in ("r_real", "r_fake", "pair_weight", "map_weight", "mask_weight", "threshold"):
+            value = getattr(self, name)
+            if value != "val" and not 0 <= value <= _MOST:
+                raise RecipeError(f"metric.{name} must be from 0 to {_MOST:g}, got {value}.")
+        if self.high == self.low:
+            raise RecipeError(f"metric.high and metric.low must differ, got {self.high!r} twice.")
+
+
+@dataclass(frozen=True, slots=True)
 class TrainRecipe:
     """One training: network, solver, schedule and what is looked at meanwhile."""
 
     network: str
     size: int  # px
-    loss: Literal["cross-entropy", "squared-error"]
+    loss: Literal["cross-entropy", "squared-error", "metric"]
     solver: Literal["caffe-sgd", "adam", "adamw"]
     base_lr: float
     policy: Literal["step", "cosine", "constant"]
@@ -59,6 +83,7 @@ class TrainRecipe:
     select: Literal["accuracy", "loss", "last"]  # the weights that are kept, by validation
     patience: int  # looks at validation in a row without better weights that end it; 0: none do
     degrade: tuple[str, ...]  # operations put to training pictures, drawn anew each epoch
+    metric: Metric | None = None  # where the loss is "metric", and only there
 
     def __post_init__(self) -> None:
         for names, holds, wanted in _BOUNDS:
@@ -75,10 +100,33 @@ class TrainRecipe:
                 f"patience must be 0 where select is last, got {self.patience}: without a look at "
                 "validation nothing gets better or worse."
             )
+        self._check_metric()
+
+    def _check_metric(self) -> None:
+        if (self.network == _PAIRED) != (self.loss == "metric"):
+            raise RecipeError(
+                f"{_PAIRED} and loss = 'metric' go together, got {self.network} and "
+                f"{self.loss!r}. Take the recipe {_PAIRED}."
+            )
+        if (self.loss == "metric") != (self.metric is not None):
+            raise RecipeError("loss = 'metric' and the table [metric] go together.")
+        if self.metric is None:
+            return
+        if self.degrade:
+            raise RecipeError(
+                "degrade must be empty where pairs are learned from: an operation put to one of "
+                "a pair would part it from the other. Degrade the corpus instead."
+            )
+        if self.metric.threshold == "val" and self.select == "last":
+            raise RecipeError(
+                "metric.threshold must be a number where select is 'last', for val is not "
+                "looked at; 9 and 5 are published."
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return the values as JSON; `recipe_of` reads them back."""
-        return {**dataclasses.asdict(self), "degrade": list(self.degrade)}
+        values = {**dataclasses.asdict(self), "degrade": list(self.degrade)}
+        return {name: value for name, value in values.items() if value is not None}
 
     def rate(self, iteration: int) -> float:
         """Return the learning rate of the update number `iteration`, counted from 0."""
@@ -112,23 +160,38 @@ def recipe_of(values: Mapping[str, Any], where: str) -> TrainRecipe:
     RecipeError
         If a value is missing, unknown, of the wrong kind or impossible; `where` is named.
     """
-    fields = {field.name: field for field in dataclasses.fields(TrainRecipe)}
-    missing, unknown = fields.keys() - values.keys(), values.keys() - fields.keys()
+    values = flat(values)
+    has_metric = any(name in _METRIC for name in values)
+    wanted = {**_PLAIN, **_METRIC} if has_metric else _PLAIN
+    missing, unknown = wanted.keys() - values.keys(), values.keys() - wanted.keys()
     if missing:
         raise RecipeError(f"{where}: missing {', '.join(sorted(missing))}. Every key is required.")
     if unknown:
         raise RecipeError(
-            f"{where}: unknown {', '.join(sorted(unknown))}. Known: {', '.join(fields)}."
+            f"{where}: unknown {', '.join(sorted(unknown))}. Known: {', '.join(wanted)}."
         )
     checked = {name: _checked(name, value, where) for name, value in values.items()}
+    plain = {name: checked[name] for name in _PLAIN}
+    inner = {name.removeprefix(_INNER): checked[name] for name in _METRIC if has_metric}
     try:
-        return TrainRecipe(**checked)
+        return TrainRecipe(**plain, metric=Metric(**inner) if has_metric else None)
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from None
 
 
+def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with those of the table `metric` beside the others: `metric.r_fake`."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = value.items() if name == "metric" and isinstance(value, Mapping) else None
+        found |= {name: value} if inner is None else {_INNER + key: each for key, each in inner}
+    return found
+
+
 def _checked(name: str, value: Any, where: str) -> Any:
-    kind = _KINDS[name]
+    kind = KEYS[name]
+    if get_origin(kind) in (Union, UnionType):  # a number, or a word that stands for one
+        return _number_or_word(name, value, kind, where)
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             known = ", ".join(get_args(kind))
@@ -145,7 +208,20 @@ def _checked(name: str, value: Any, where: str) -> Any:
     return value
 
 
-_KINDS: Mapping[str, Any] = TrainRecipe.__annotations__
+def _number_or_word(name: str, value: Any, kind: Any, where: str) -> Any:
+    words = get_args(get_args(kind)[1])
+    if value in words:
+        return value
+    if type(value) not in (int, float):
+        raise RecipeError(f"{where}: {name} must be a number or {words[0]}, got {value!r}.")
+    return float(value)
+
+
+_PAIRED = "mml"  # the network that learns from pairs
+_INNER = "metric."
+_PLAIN: Mapping[str, Any] = {n: k for n, k in TrainRecipe.__annotations__.items() if n != "metric"}
+_METRIC: Mapping[str, Any] = {_INNER + n: k for n, k in Metric.__annotations__.items()}
+KEYS: Mapping[str, Any] = {**_PLAIN, **_METRIC}
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -160,8 +236,8 @@ def parse_override(text: str) -> tuple[str, Any]:
     name = name.strip()
     if not equals:
         raise ArgumentError(f"{text!r} must be KEY=VALUE.")
-    if name not in _KINDS:
-        raise ArgumentError(f"A recipe has no {name!r}. Known: {', '.join(_KINDS)}.")
+    if name not in KEYS:
+        raise ArgumentError(f"A recipe has no {name!r}. Known: {', '.join(KEYS)}.")
     if name == "degrade":
         return name, [word.strip() for word in value.split("+") if word.strip()]
     try:

@@ -1,18 +1,16 @@
 """The training step, in the order in which it happens."""
 
-from collections.abc import Iterator
-from typing import Any
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from hffkit.errors import RecipeError
 from hffkit.networks.caffe import BatchNorm
 from hffkit.networks.constraint import project
 from hffkit.networks.efficientnet import StochasticDepth
+from hffkit.networks.mml import Mml
 from hffkit.networks.spec import InputSpec
-from hffkit.training.feed import prepare
+from hffkit.training.metric import MetricLearning
+from hffkit.training.objective import Classification, Objective
 from hffkit.training.recipe import TrainRecipe
 from hffkit.training.solver import load_solver, solver_of, solver_tensors
 
@@ -45,7 +43,8 @@ class Trainer:
                 "network's batch normalisation."
             )
         self.net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.recipe, self.spec, self.device = recipe, spec, device
+        self.recipe, self.device = recipe, device
+        self.objective = _objective(net, recipe, spec)
         self.iteration = 0
         self.losses = torch.zeros(recipe.log_interval, device=device)  # of the latest iterations
         self._seed = seed
@@ -58,7 +57,7 @@ class Trainer:
         project(self.net)
 
     def step(self, pixels: Tensor, labels: Tensor) -> None:
-        """Do one update with a batch: pixels (B, S, S, 3) uint8, labels (B,) int64."""
+        """Do one update with a batch: pixels (B, *objective.shape) uint8, labels (B,) int64."""
         self.begin_step()
         self.losses[self.iteration % len(self.losses)] = self.update(pixels, labels)
         self.iteration += 1
@@ -78,17 +77,13 @@ class Trainer:
         for rank in range(n_replicas):  # record i goes to replica i % n, as in Caffe
             for norm in self._norms:
                 norm.keeps_statistics = rank == 0
-            loss = self._loss(pixels[rank::n_replicas], labels[rank::n_replicas]) / n_replicas
+            mine = slice(rank, None, n_replicas)
+            loss = self.objective.loss(pixels[mine], labels[mine]) / n_replicas
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         self._solver.step()
         project(self.net)
         return total
-
-    def _loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
-        with autocast(self.device, self.recipe):
-            logits = self.net(prepare(pixels, self.spec))
-        return loss_of(logits.float(), labels, self.recipe)
 
     def state(self) -> dict[str, Tensor]:
         """Return all that decides the steps to come, but for the iteration."""
@@ -114,27 +109,7 @@ def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
-def autocast(device: torch.device, recipe: TrainRecipe) -> Any:
-    """Return the context in which a network runs: bfloat16 where the recipe says so."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
-
-
-def loss_of(logits: Tensor, labels: Tensor, recipe: TrainRecipe) -> Tensor:
-    """Return the mean loss () of logits (B, C) float32.
-
-    "squared-error" is Keras's: of the softmax against one-hot labels, over pictures and classes.
-    """
-    if recipe.loss == "cross-entropy":
-        return functional.cross_entropy(logits, labels)
-    wanted = functional.one_hot(labels, logits.shape[1]).float()
-    return functional.mse_loss(logits.softmax(1), wanted)
-
-
-@torch.inference_mode()
-def logits_of(net: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], spec: InputSpec) -> Tensor:
-    """Return the logits (N, C) float32 of all pictures of some batches, on the CPU.
-
-    They are computed in float32, whatever the network was trained in.
-    """
-    net.eval()
-    return torch.cat([net(prepare(pixels, spec)).float() for pixels, _ in batches]).cpu()
+def _objective(net: nn.Module, recipe: TrainRecipe, spec: InputSpec) -> Objective:
+    if recipe.metric is not None and isinstance(net, Mml):
+        return MetricLearning(net, recipe, recipe.metric, spec)
+    return Classification(net, recipe, spec)

@@ -7,8 +7,10 @@ from torch import Tensor, nn
 
 from hffkit.errors import WeightsError
 from hffkit.manifest.classes import ClassTable
+from hffkit.networks.mml import Mml
 from hffkit.networks.table import head_of
 from hffkit.runs.run import WEIGHTS_FILE, read_run, read_weights, weights_sha256
+from hffkit.workflows.xception_start import start_from_xception
 
 _IMAGENET_CLASSES = 1000  # none of which any corpus of faces has
 
@@ -28,6 +30,8 @@ def initial_weights(
     WeightsError
         If they are those of another network.
     """
+    if isinstance(net, Mml) and (begun := start_from_xception(net, path)) is not None:
+        return begun
     state, about, is_other = _read(path, network, outputs)
     own = net.state_dict()
     head = head_of(net) + "."

@@ -24,7 +24,7 @@ from hffkit.reports.page import Figure
 from hffkit.runs.run import WEIGHTS_FILE, Run, read_groups, read_run, read_weights, weights_sha256
 from hffkit.training.faces import Faces
 from hffkit.training.feed import Streaming, prepare
-from hffkit.training.trainer import logits_of
+from hffkit.training.objective import logits_of
 from hffkit.workflows.outputs import Items, Task, labels_of
 
 _BATCH = 128

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from hffkit.errors import TrainingError, WeightsError
 from hffkit.runs.run import METRICS_FILE, write_weights
@@ -19,7 +18,7 @@ from hffkit.runs.tensors import read_tensors, write_tensors
 from hffkit.training.feed import Feed
 from hffkit.training.graph import CapturedStep
 from hffkit.training.order import Order
-from hffkit.training.trainer import Trainer, logits_of
+from hffkit.training.trainer import Trainer
 from hffkit.workflows.metrics_log import MetricsLog
 from hffkit.workflows.progress import Progress
 
@@ -147,20 +146,10 @@ class Session:
         if self._feeds.val is None:
             return
         trainer = self._trainer
-        labels, batches = [], self._feeds.val.in_order(_VAL_BATCH)
-
-        def remembered() -> Iterator[Any]:
-            for pixels, truth in batches:
-                labels.append(truth.cpu())
-                yield pixels, truth
-
         self._check(float(trainer.losses.sum()))
-        found = logits_of(trainer.net, remembered(), trainer.spec).double()
-        truth = torch.cat(labels)
-        loss = float(functional.cross_entropy(found, truth))
-        self._check(loss)
-        accuracy = float((found.argmax(1) == truth).double().mean())
-        row = {"iteration": trainer.iteration, "val_loss": loss, "val_accuracy": accuracy}
+        found = trainer.objective.judged(self._feeds.val.in_order(_VAL_BATCH))
+        self._check(found["val_loss"])
+        row: dict[str, Any] = {"iteration": trainer.iteration, **found}
         self._log.add(row)
         self._n_worse += 1
         if self._is_better(row):
