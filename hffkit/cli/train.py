@@ -146,6 +146,7 @@ def train(
     show_default=True,
     help="The samples to measure on.",
 )
+@click.option("--quality", metavar="NAME", help="Only those of a quality: c40.  [default: all]")
 @click.option(
     "--task",
     type=click.Choice(["multi", "binary"]),
@@ -154,6 +155,12 @@ def train(
     help="The run's classes, or fake against real, whatever their names.",
 )
 @click.option("--against", type=_run, help="Another run: the relative error reduction against it.")
+@click.option(
+    "--masks",
+    multiple=True,
+    metavar="CORPUS",
+    help="Masks to compare the attention maps of mml with; repeatable, taken as one.",
+)
 @click.option("--html", type=click.Path(path_type=Path), help="Write one self-contained page.")
 @click.option("--csv", type=click.Path(path_type=Path), help="Write one line a sample.")
 @click.option(

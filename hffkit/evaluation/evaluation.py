@@ -78,7 +78,7 @@ def evaluate(scored: Scored, *, seed: int = 0, n_resamples: int = N_RESAMPLES) -
     scored_levels: dict[LevelName, Scored | None] = {"frame": scored, "video_mean": means}
     for name, samples in scored_levels.items():
         if samples is not None:
-            groups = GroupMetrics(samples.decisions, n_classes, samples.scores)
+            groups = GroupMetrics(samples.decisions, n_classes, samples.ranking)
             found = intervals(name, groups)
             values = _decided(samples.decisions) | _ranked(samples)
             levels[name] = _level(samples.decisions, values, found, groups.n_groups, n_classes)
@@ -103,7 +103,7 @@ def _decided(decisions: Decisions) -> dict[str, Compute]:
 
 
 def _ranked(scored: Scored) -> dict[str, Compute]:
-    curve = metrics.roc_curve(scored.is_fake, scored.scores)
+    curve = metrics.roc_curve(scored.is_fake, scored.ranking)
 
     def at(limit: float) -> Compute:
         return lambda: curve.tpr_at_fpr(limit)

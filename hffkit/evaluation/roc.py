@@ -61,6 +61,21 @@ class RocCurve:
         part = -balance[before] / (balance[after] - balance[before])
         return float(fpr[before] + part * (fpr[after] - fpr[before]))
 
+    def nearest_miss_rate(self) -> float:
+        """Return the share of missed fakes at the threshold where both errors are nearest.
+
+        This is the equal error rate as Cao et al. (MM 2021) compute it: not interpolated, and of
+        two thresholds that are equally near the higher one.
+        """
+        fpr, tpr = self.rates("EER")
+        missed = 1 - tpr
+        return float(missed[np.argmin(np.abs(missed - fpr))])
+
+    def tpr_at_first_false_alarm(self) -> float:
+        """Return the TPR at the highest threshold that any real reaches: where FPR leaves 0."""
+        fpr, tpr = self.rates("TPR at the first false alarm")
+        return float(tpr[np.argmax(fpr > 0)])
+
     def average_precision(self) -> float:
         """Return the sum of precision over steps of recall: see `metrics.average_precision`."""
         _, recall = self.rates("AP")

@@ -40,7 +40,8 @@ class Scored:
     keys: tuple[str, ...]  # (N,) of the samples
     groups: tuple[str, ...]  # (N,) what never straddles splits; the bootstrap's unit
     videos: tuple[str | None, ...]  # (N,) the video that a frame is from; None for a picture
-    # (N,) of a classifier without probabilities: above 0 is fake; their mean decides tied votes
+    # (N,) decision values of what has no probabilities: above 0 is fake. They rank samples, for
+    # scores near 0 and 1 tie, and their mean decides tied votes.
     margins: Floats | None = None
 
     def __post_init__(self) -> None:
@@ -85,6 +86,11 @@ class Scored:
         return np.minimum(chosen, 1.0)  # sums of float32 exceed 1 by their rounding
 
     @property
+    def ranking(self) -> Floats:
+        """(N,) what orders the samples from real to fake: decision values, or else scores."""
+        return self.scores if self.margins is None else self.margins
+
+    @property
     def predicted(self) -> Labels:
         """(N,) the most probable class, the first of equals."""
         return np.asarray(np.argmax(self.probabilities, axis=1), np.int64)
@@ -114,17 +120,19 @@ def csv_lines(scored: Scored) -> Iterator[str]:
     """Yield a header, then one CSV line a sample, each with LF at its end.
 
     Columns: key, group, label (id of the true class), class (its name), score (probability of
-    fake), predicted (id of the most probable class), and p_NAME, the probability of each class.
+    fake), predicted (id of the most probable class), and p_NAME, the probability of each class;
+    margin, where there are decision values.
     """
     names = scored.classes.names
     heads = ["key", "group", "label", "class", "score", "predicted", *(f"p_{n}" for n in names)]
-    yield _csv_line(heads)
+    yield _csv_line(heads if scored.margins is None else [*heads, "margin"])
+    last = [[]] * len(scored.keys) if scored.margins is None else [[m] for m in scored.margins]
     columns = zip(
         scored.keys, scored.groups, scored.labels, scored.scores, scored.predicted,
-        scored.probabilities, strict=True,
+        scored.probabilities, last, strict=True,
     )  # fmt: skip
-    for key, group, label, score, predicted, row in columns:
-        numbers = [f"{value:.9g}" for value in row]  # nine digits give every float32 back
+    for key, group, label, score, predicted, row, margin in columns:
+        numbers = [f"{value:.9g}" for value in (*row, *margin)]  # nine digits: float32, whole
         cells = [key, group, str(label), names[label], f"{score:.9g}", str(predicted), *numbers]
         yield _csv_line(cells)
 

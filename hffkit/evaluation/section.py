@@ -41,7 +41,7 @@ def page_section(
     """
     level = evaluation.frame
     kinds = ["fake" if face_class.is_fake else "real" for face_class in scored.classes]
-    curve = roc_curve(scored.is_fake, scored.scores)
+    curve = roc_curve(scored.is_fake, scored.ranking)
     bins = calibration(scored.labels, scored.probabilities)
     return Section(
         name=name,

@@ -229,7 +229,7 @@ VERBS: Mapping[str, Verb] = {
     "eval": Verb(
         EvalRequest,
         "evaluation",
-        {"runs": "run", "data": "corpus", "against": "run"},
+        {"runs": "run", "data": "corpus", "against": "run", "masks": "corpus"},
         _check_eval,
         _evaluate,
         renamed={"resamples": "n_resamples"},

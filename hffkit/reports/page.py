@@ -49,6 +49,7 @@ class Section:
     calibration: tuple[Counts, Floats, Floats]  # (B,) samples, mean confidence, accuracy
     mistakes: tuple[Mistake, ...]  # the worst first
     figures: tuple[Figure, ...] = ()  # of this kind of run, besides those of all
+    qualities: Table | None = None  # of the same pictures in several qualities
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,32 @@
 """`hffkit eval`: runs measured on corpora, as data and as one page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hffkit.errors import ArgumentError
+from hffkit.errors import ArgumentError, CorpusError
 from hffkit.evaluation.cross import CrossTable, cross_table
 from hffkit.evaluation.evaluation import Evaluation, evaluate
 from hffkit.evaluation.metrics import relative_error_reduction
+from hffkit.evaluation.qualities import QualityRow, by_quality, quality_table
 from hffkit.evaluation.scored import Scored, csv_lines
 from hffkit.evaluation.section import page_section
 from hffkit.imaging import Image
+from hffkit.manifest.classes import ClassTable
+from hffkit.manifest.pairs import by_key, quality_of
 from hffkit.manifest.samples import Split
+from hffkit.networks.mml import Mml
 from hffkit.reports.page import Page, Section, render
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.partial import write_bytes_durably
-from hffkit.workflows.corpora import joint_classes, open_faces
+from hffkit.training.pairs import Item
+from hffkit.workflows.corpora import joint_classes, open_corpora, open_faces
 from hffkit.workflows.devices import device_named
 from hffkit.workflows.judging import Judge, load_judge
 from hffkit.workflows.outputs import Items, Task, items_of
+from hffkit.workflows.scoring import Scorer
+from hffkit.workflows.training_data import masked, masks_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +36,10 @@ class EvalRequest:
     runs: tuple[Path, ...]
     data: tuple[str, ...]
     split: Split | None = "test"  # None: all samples
+    quality: str | None = None  # of the samples that are measured on; None: all
     task: Task = "multi"
     against: Path | None = None  # another run, for the relative error reduction
+    masks: tuple[str, ...] = ()  # corpora with the masks that attention maps are compared with
     seed: int = 0
     n_resamples: int = 1000
     device: str = "auto"
@@ -47,6 +56,8 @@ class Measured:
     scored: Scored
     evaluation: Evaluation
     error_reduction: float | None  # against another run
+    qualities: tuple[QualityRow, ...] = ()  # apart, where samples are of several
+    n_without_mask: int | None = None  # fakes that no mask was there for; None: none were asked for
 
     @property
     def warning(self) -> str | None:
@@ -73,6 +84,8 @@ class Measured:
             "content_sha256": [corpus.content_sha256 for corpus in self.corpora],
             "manifest_sha256": [corpus.manifest_sha256() for corpus in self.corpora],
             "relative_error_reduction": self.error_reduction,
+            **({"qualities": [row.to_json() for row in self.qualities]} if self.qualities else {}),
+            **({} if self.n_without_mask is None else {"n_without_mask": self.n_without_mask}),
             **self.evaluation.to_json(),
         }
 
@@ -95,6 +108,7 @@ class Result:
         """Return everything as JSON values."""
         return {
             "split": self.request.split or "all",
+            **({} if self.request.quality is None else {"quality": self.request.quality}),
             "task": self.request.task,
             "against": None if self.request.against is None else str(self.request.against),
             "measured": [one.to_json() for one in self.measured],
@@ -109,6 +123,10 @@ class Result:
             if one.warning is not None:
                 parts.append(f"**Warning**: {one.warning}\n")
             parts.append(one.evaluation.to_markdown())
+            if one.qualities:
+                parts.append(f"{quality_table(one.qualities).to_markdown()}\n")
+            if one.n_without_mask:
+                parts.append(f"{_unmasked(one.n_without_mask)}\n")
             if self.request.against is not None:
                 parts.append(f"Relative error reduction {_against(one, self.request)}\n")
         return "\n".join(parts)
@@ -162,10 +180,13 @@ def measure(request: EvalRequest) -> Result:
     other = None if request.against is None else load_judge(request.against, device)
     if other is not None:
         _check_rival(scorers, other, request)
+    masks = _masks(request.masks)
+    for scorer in scorers if masks is not None else ():
+        _with_map(scorer)  # now, and not after hours of scoring
     measured = []
     for name in request.data:
         corpora = open_faces([name])
-        items, table = items_of(corpora, request.split), joint_classes(corpora)
+        items, table = _items(corpora, request), joint_classes(corpora)
         rival = None
         if other is not None:
             rival = evaluate(other.score(items, table, request.task), n_resamples=0)
@@ -174,8 +195,63 @@ def measure(request: EvalRequest) -> Result:
             found = evaluate(scored, seed=request.seed, n_resamples=request.n_resamples)
             reduction = None if rival is None else _reduction(found, rival)
             one = Measured(scorer, name, tuple(corpora), items, scored, found, reduction)
-            measured.append(one)
+            measured.append(_apart(one, table, masks))
     return Result(request, tuple(measured))
+
+
+def _items(corpora: Sequence[Corpus], request: EvalRequest) -> Items:
+    """Return the samples of the split and quality that are asked for."""
+    items = items_of(corpora, request.split)
+    if request.quality is None:
+        return items
+    found = [item for item in items if quality_of(item[1].key) == request.quality]
+    if not found:
+        known = sorted({quality_of(sample.key) or "none" for _, sample in items})
+        raise CorpusError(
+            f"No sample is {request.quality}: their qualities are {', '.join(known)}."
+        )
+    return found
+
+
+def _masks(names: Sequence[str]) -> dict[str, Item] | None:
+    """Return masks by their keys; None where none were asked for."""
+    return by_key(masks_of(open_corpora(names)), lambda item: item[1]) if names else None
+
+
+def _apart(one: Measured, table: ClassTable, masks: Mapping[str, Item] | None) -> Measured:
+    """Return what was measured with its qualities apart, and with masks if there are some."""
+    qualities = [quality_of(sample.key) for _, sample in one.items]
+    accuracies: dict[str, float] = {}
+    n_without = None
+    if masks is not None:
+        kept, wanted = masked(one.items, masks, table)
+        n_without = len(one.items) - len(kept)
+        if not kept:
+            raise CorpusError(
+                f"{one.data}: none of its {len(one.items)} samples has a mask in --masks."
+            )
+        right = _with_map(one.run).cells_right([one.items[place] for place in kept], wanted)
+        for name in {qualities[place] for place in kept}:
+            here = [qualities[place] == name for place in kept]
+            accuracies |= {name: float(right[here].mean())} if name else {}
+    has_heads = isinstance(one.run, Scorer) and one.run.high_quality is not None
+    is_apart = has_heads or len({quality for quality in qualities if quality}) > 1
+    rows = by_quality(one.scored, qualities, accuracies) if is_apart else ()
+    return replace(one, qualities=rows, n_without_mask=n_without)
+
+
+def _with_map(judge: Judge) -> Scorer:
+    """Return a judge that masks can be compared with; ArgumentError if it has no attention map."""
+    if isinstance(judge, Scorer) and isinstance(judge.net, Mml):
+        return judge
+    raise ArgumentError(
+        f"{judge.path}: {judge.run.network} has no attention map that --masks could be compared "
+        "with; mml has."
+    )
+
+
+def _unmasked(n: int) -> str:
+    return f"{n} fakes have no mask, and are left out where mask cells are compared."
 
 
 def _check_rival(scorers: Sequence[Judge], other: Judge, request: EvalRequest) -> None:
@@ -208,17 +284,21 @@ def _section(one: Measured, request: EvalRequest) -> Section:
         return one.run.shown([corpus.image(sample) for corpus, sample in chosen])
 
     facts: list[tuple[str, str]] = [("split", request.split or "all")]
+    facts += [] if request.quality is None else [("quality", request.quality)]
     facts += [("content_sha256", corpus.content_sha256) for corpus in one.corpora]
     if one.warning is not None:
         facts.append(("warning", one.warning))
+    if one.n_without_mask:
+        facts.append(("masks", _unmasked(one.n_without_mask)))
     facts += [("manifest_sha256", corpus.manifest_sha256()) for corpus in one.corpora]
     if request.against is not None:
         facts.append(("relative error reduction", _against(one, request)))
     name = one.data if len(request.runs) == 1 else f"{one.run.path} on {one.data}"
     figures = one.run.figures(one.items, joint_classes(one.corpora))
-    return page_section(
+    section = page_section(
         name, one.scored, one.evaluation, facts=facts, pictures_of=pictures_of, figures=figures
     )
+    return replace(section, qualities=quality_table(one.qualities)) if one.qualities else section
 
 
 def _run_facts(measured: Sequence[Measured]) -> list[tuple[str, str]]:

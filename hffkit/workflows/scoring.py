@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -17,14 +18,19 @@ from hffkit.explain.layers import with_extent
 from hffkit.explain.pictures import overlay
 from hffkit.imaging import PICTURE_SUFFIXES, Image, resize
 from hffkit.manifest.classes import BINARY, ClassTable
+from hffkit.manifest.pairs import quality_of
 from hffkit.manifest.samples import Sample
+from hffkit.networks.mml import HeadName, HighQuality, Mml, map_side
 from hffkit.networks.spec import InputSpec
 from hffkit.networks.table import build, network_named
 from hffkit.reports.page import Figure
 from hffkit.runs.run import WEIGHTS_FILE, Run, read_groups, read_run, read_weights, weights_sha256
 from hffkit.training.faces import Faces
 from hffkit.training.feed import Streaming, prepare
+from hffkit.training.metric import MASK_LEVEL
 from hffkit.training.objective import logits_of
+from hffkit.training.order import Numbers
+from hffkit.training.pairs import Item, read_mask
 from hffkit.workflows.outputs import Items, Task, labels_of
 
 _BATCH = 128
@@ -53,10 +59,8 @@ class Scorer:
         outputs = self.run.classes
         is_collapsed = task == "binary" and outputs != BINARY
         labels = labels_of(items, table, BINARY if is_collapsed else outputs)
-        faces = Faces(items, self.run.size, self.spec.colour)
-        feed = Streaming(faces, labels, self.device, torch.get_num_threads())
-        found = logits_of(self.net, feed.in_order(_BATCH), self.spec).softmax(1)
-        values = np.asarray(found.numpy(), np.float32)
+        logits = self._logits(items, labels)
+        values = np.asarray(logits.softmax(1).numpy(), np.float32)
         scored = Scored(
             outputs,
             labels if not is_collapsed else np.zeros_like(labels),
@@ -64,12 +68,67 @@ class Scorer:
             tuple(sample.key for _, sample in items),
             tuple(sample.group for _, sample in items),
             tuple(video_of(sample) for _, sample in items),
+            # Softmax of long distances is 1 in float32: they are told apart before it.
+            (logits[:, 0] - logits[:, 1]).double().numpy() if isinstance(self.net, Mml) else None,
         )
         if not is_collapsed:
             return scored
         fake = scored.scores.astype(np.float32)
         both = np.stack((fake, 1 - fake), axis=1)
         return replace(scored, classes=BINARY, labels=labels, probabilities=both)
+
+    def _logits(self, items: Items, labels: Numbers) -> torch.Tensor:
+        """Return the logits (N, C) of samples, each by the way that its quality takes."""
+        found = torch.empty(len(items), len(self.run.classes.names))
+        for net, places in self._ways(items):
+            faces = Faces([items[place] for place in places], self.run.size, self.spec.colour)
+            feed = Streaming(faces, labels[places], self.device, torch.get_num_threads())
+            found[places] = logits_of(net, feed.in_order(_BATCH), self.spec)
+        return found
+
+    def _ways(self, items: Items) -> list[tuple[nn.Module, Numbers]]:
+        """Return what judges which samples: mml has a head for those of its high quality."""
+        everything = np.arange(len(items))
+        if not isinstance(self.net, Mml):
+            return [(self.net, everything)]
+        high = self.high_quality
+        is_high = np.array([high is not None and quality_of(s.key) == high for _, s in items])
+        ways = [(HighQuality(self.net), everything[is_high]), (self.net, everything[~is_high])]
+        return [(net, places) for net, places in ways if len(places)]
+
+    @property
+    def high_quality(self) -> str | None:
+        """The quality that has a head of its own; None where none has."""
+        recipe = self.run.made.get("recipe")
+        metric = recipe.get("metric") if isinstance(recipe, dict) else None
+        return metric.get("high") if isinstance(metric, dict) else None
+
+    @torch.inference_mode()
+    def cells_right(self, items: Items, masks: Sequence[Item | None]) -> npt.NDArray[np.float64]:
+        """Return the share of cells of each attention map that are right at 0.5, (N,).
+
+        `masks` are those of the samples; None is all zeros.
+
+        Raises
+        ------
+        TypeError
+            If the network has no attention map.
+        """
+        if not isinstance(self.net, Mml):
+            raise TypeError(f"{self.run.network} has no attention map")
+        side = map_side(self.run.size)
+        levels = [np.zeros((side, side)) if m is None else read_mask(m, side) for m in masks]
+        wanted = torch.from_numpy(np.stack(levels)) > MASK_LEVEL
+        right = np.empty(len(items))
+        for way, places in self._ways(items):
+            head: HeadName = "hq" if isinstance(way, HighQuality) else "lq"
+            faces = Faces([items[place] for place in places], self.run.size, self.spec.colour)
+            feed = Streaming(faces, places, self.device, torch.get_num_threads())
+            for pixels, numbers in feed.in_order(_BATCH):
+                found = self.net.attention_map(prepare(pixels, self.spec), head)[:, 0].cpu() > 0.5
+                here = numbers.cpu()
+                right[here] = (found == wanted[here]).double().mean((1, 2)).numpy()
+        return right
 
     @torch.inference_mode()
     def probabilities(self, images: Iterable[Image]) -> Iterator[Any]:
