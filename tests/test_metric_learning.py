@@ -3,6 +3,7 @@
 import copy
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from torch.nn import functional
 from trees import build_corpus, change_manifest, portrait
 
 from hffkit.errors import ArgumentError, CorpusError, ManifestError, RecipeError, WeightsError
+from hffkit.imaging import Image
 from hffkit.manifest.pairs import in_quality, paired, quality_of
 from hffkit.manifest.samples import Sample
 from hffkit.networks.mml import HighQuality, Mml, lengths, map_side
@@ -85,14 +87,24 @@ def lay_crops(root: Path) -> Path:
     return root
 
 
-def write_masks(corpus: Path, out: Path) -> Path:
-    """Write the masks of the fakes of a corpus, white where `lay_crops` forged."""
+def forged(_: Corpus, sample: Sample) -> Image:
+    """White where `lay_crops` forged."""
+    picture = np.zeros((48, 48, 3), np.uint8)
+    picture[square(int(sample.key.split("/")[-1]))] = 255
+    return picture
+
+
+def write_masks(
+    corpus: Path, out: Path, mask_of: Callable[[Corpus, Sample], Image | None] = forged
+) -> Path:
+    """Write the masks of those fakes of a corpus that have one."""
     source = Corpus(corpus)
     fakes = [s for s in source.samples() if s.key.split("/")[1] == "c23" and s.cls != "Real"]
     with CorpusWriter(out) as writer:
         for sample in fakes:
-            picture = np.zeros((48, 48, 3), np.uint8)
-            picture[square(int(sample.key.split("/")[-1]))] = 255
+            picture = mask_of(source, sample)
+            if picture is None:
+                continue
             stored = store(picture, None, source.label(sample), None)
             key = in_quality(sample.key, "masks")
             made = replace(sample, key=key, index=None, sha256=stored.sha256,
@@ -729,3 +741,52 @@ def test_missing_masks_and_what_is_left_out_are_told(
     assert made["recipe"]["metric"]["as_published"] is True
     done = run("eval", tmp_path / "b", "--data", corpus, "--masks", few, "--split", "train")
     assert "2 fakes have no mask" in done.stdout
+
+
+# --- real clips ------------------------------------------------------------------------------
+
+
+def changed(corpus: Corpus, sample: Sample) -> Image | None:
+    """White where a forged frame differs from that of its original; None without original."""
+    source, quality, _, video, frame = sample.key.split("/")
+    key = f"{source}/{quality}/Real/{video.split('_')[0]}/{frame}"
+    original = next((s for s in corpus.samples() if s.key == key), None)
+    if original is None or original.box != sample.box:
+        return None
+    difference = corpus.image(sample).astype(int) - corpus.image(original)
+    far = np.abs(difference).max(2, keepdims=True) > 20
+    return np.repeat(far, 3, 2).astype(np.uint8) * 255
+
+
+@pytest.mark.slow
+def test_real_clips_go_all_the_way(data: Path, run: Run, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    shutil.copytree(data / "data/ffpp", tree)
+    done = run("degrade", tree, "--op", "h264:40", "--out", tmp_path / "c40", "--workers", "2")
+    assert done.exit_code == 0, done.output
+    for name in ("original_sequences", "manipulated_sequences"):
+        shutil.copytree(tmp_path / "c40" / name, tree / name, dirs_exist_ok=True)
+    corpus = build_corpus(
+        "ff++", tree, tmp_path / "pairs.lmdb", qualities=("c23", "c40"), frames="4"
+    )
+    drawn = write_masks(corpus, tmp_path / "masks.lmdb", changed)
+    small = [
+        part for name, v in (SMALL | {"size": 71}).items() for part in ("--set", f"{name}={v}")
+    ]
+    done = run("train", "--data", corpus, "--masks", drawn, "--network", "mml", "--task", "binary",
+               "--device", "cpu", "--out", tmp_path / "run", *small)  # fmt: skip
+    assert done.exit_code == 0, done.output
+    # The clip of Face2Face is without its original, so it has no mask.
+    assert "train: left out 8 fake without a mask" in done.stderr
+    assert read_run(tmp_path / "run").made["pairs"]["found"] == {"train": 8, "val": 8}
+    done = run("eval", tmp_path / "run", "--data", corpus, "--masks", drawn, "--json")
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)["measured"][0]["qualities"]
+    assert [(r["quality"], r["n_real"], r["n_fake"]) for r in rows] == [
+        ("c23", 4, 4),
+        ("c40", 4, 4),
+    ]
+    assert all(0 < row["metrics"]["mask_accuracy"] < 1 for row in rows)
+    clip = tree / "manipulated_sequences/FaceSwap/c40/videos/634_660.mp4"
+    found = predict(PredictRequest(tmp_path / "run", (clip,), frames=3, device="cpu"))
+    assert found.summaries[0].n_faces == 3
