@@ -1,7 +1,7 @@
 """Whether metric learning draws two qualities of a picture together, and what it wins.
 
     hffkit degrade FF++ --op h264:40 --out FF++-c40    # then put both trees into one
-    hffkit build ff++ --src FF++ --quality c23,c40 --frames 100 --out pairs.lmdb
+    hffkit build ff++ --src FF++ --pair c23,c40 --frames 100 --out pairs.lmdb
     python benchmarks/metric_learning.py --data pairs.lmdb
 
 Two networks learn from the same pictures, with several seeds: `mml` with the recipe mml-small, from

@@ -24,6 +24,7 @@ from trees import build_corpus, change_manifest, portrait
 
 from hffkit.errors import ArgumentError, CorpusError, ManifestError, RecipeError, WeightsError
 from hffkit.imaging import Image
+from hffkit.interop.weights import foreign_weights
 from hffkit.manifest.pairs import in_quality, paired, quality_of
 from hffkit.manifest.samples import Sample
 from hffkit.networks.mml import HighQuality, Mml, lengths, map_side
@@ -568,6 +569,14 @@ def test_both_heads_and_the_tail_begin_with_imagenet(
     }  # fmt: skip
 
 
+def test_xception_itself_begins_with_imagenet(tmp_path: Path) -> None:
+    path, state = published_file(tmp_path / "xception-b5690688.pth")
+    found = foreign_weights(path, "xception")
+    assert found.n_classes == 1000
+    assert found.state.keys() == state.keys()
+    assert all(torch.equal(found.state[name], value) for name, value in state.items())
+
+
 def test_files_that_are_no_xception_are_refused(tmp_path: Path) -> None:
     net = Mml(2, SIZE)
     published_file(tmp_path / "wide.pth", **{"conv2.weight": torch.zeros(64, 32, 5, 5)})
@@ -577,11 +586,11 @@ def test_files_that_are_no_xception_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.pth").write_text("hello")
     before = {name: value.clone() for name, value in net.state_dict().items()}
     for name, message in (
-        ("wide.pth", "no Xception: hq_head.conv2.weight, lq_head.conv2.weight is missing, unknown"),
-        ("short.pth", "no Xception: hq_head.block1.rep.0.conv1.weight, .* is missing"),
-        ("module.pth", "no state dict of PyTorch"),
-        ("list.pth", "no state dict of PyTorch: it must hold tensors"),
-        ("text.pth", "no state dict of PyTorch"),
+        ("wide.pth", r"another network than xception: conv2.weight is \[64, 32, 5, 5\], not"),
+        ("short.pth", "another network than xception: it lacks block1.rep.0.conv1.weight, .*"),
+        ("module.pth", "which would be executed as it is loaded"),
+        ("list.pth", "no state dict"),
+        ("text.pth", "damaged, or no file of PyTorch"),
         ("absent.pth", "no such file"),
     ):
         with pytest.raises(WeightsError, match=message):

@@ -23,6 +23,8 @@ _WRAPPERS = ("state_dict", "model")  # under which trainings keep it; the facial
 _COUNTER = ".num_batches_tracked"  # of batch normalisation; files from before PyTorch 0.4.1 lack it
 # DenseNets of torchvision's files, which are from before module names could not have dots.
 _DOTTED = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
+_PARALLEL = "module."  # before each name, of DataParallel
+_LAST = re.compile(r"^(?:fc|last_linear)\.")  # the last layer of Xception's published files
 _N_SHOWN = 6
 
 
@@ -97,12 +99,17 @@ def fitted(state: Mapping[str, Tensor], network: str) -> tuple[dict[str, Tensor]
             "another epsilon: they do not compute the same here. Take torchvision's "
             "efficientnet_b0 file."
         )
-    state = {_DOTTED.sub(r"\1\2.", name): value for name, value in state.items()}
+    state = {
+        _DOTTED.sub(r"\1\2.", name.removeprefix(_PARALLEL)): value for name, value in state.items()
+    }
     with torch.device("meta"):
         head = head_of(build(network, 2))
+        if f"{head}.weight" not in state:
+            state = {_LAST.sub(f"{head}.", name): value for name, value in state.items()}
         n_classes = len(state[f"{head}.weight"]) if _is_matrix(state, f"{head}.weight") else 2
         wanted = build(network, max(n_classes, 1)).state_dict()
     state |= {k: torch.zeros((), dtype=torch.int64) for k in wanted if k.endswith(_COUNTER)} | state
+    state = {name: _deep(value, wanted.get(name)) for name, value in state.items()}
     problems = list(_problems(state, wanted))
     if problems:
         raise WeightsError(f"weights of another network than {network}: {'; '.join(problems)}.")
@@ -111,6 +118,12 @@ def fitted(state: Mapping[str, Tensor], network: str) -> tuple[dict[str, Tensor]
         if not value.isfinite().all():
             raise WeightsError(f"{name} holds NaN or infinity: the training had diverged.")
     return ready, n_classes
+
+
+def _deep(value: Tensor, wanted: Tensor | None) -> Tensor:
+    """Return weights (maps, channels), as some files of Xception have them, as 1x1 kernels."""
+    is_flat = wanted is not None and wanted.shape == (*value.shape, 1, 1)
+    return value[..., None, None] if is_flat else value
 
 
 def _is_matrix(state: Mapping[str, Tensor], name: str) -> bool:

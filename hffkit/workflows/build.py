@@ -16,13 +16,14 @@ from hffkit.corpus.frames import FramePlan
 from hffkit.corpus.pictures import build_pictures
 from hffkit.corpus.predictor import predictor_of
 from hffkit.corpus.sources.ffpp import read_dfd, read_ffpp
-from hffkit.corpus.sources.ffpp_tree import MASKS, FfppOptions, pair_of, plain_quality
+from hffkit.corpus.sources.ffpp_tree import FfppOptions, pair_of, plain_quality
 from hffkit.corpus.sources.folders import read_celeba, read_faces_hq, read_folder, read_hff
 from hffkit.corpus.sources.listing import Listing, SourceOptions, check_groups
 from hffkit.corpus.sources.lists import read_celeb_df, read_dfdc, read_list
 from hffkit.corpus.trim import surplus
 from hffkit.corpus.units import Crop, Pictures, Settings, Unit, identity, weight
 from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
+from hffkit.manifest.pairs import MASKS, quality_of
 from hffkit.manifest.samples import SPLITS, split_named
 from hffkit.manifest.splits import SplitRatio
 from hffkit.storage.corpus import Corpus, Recipe, masks_path
@@ -252,7 +253,7 @@ def build(
 
 
 def _is_mask(key: str) -> bool:
-    return key.split("/")[1] == MASKS
+    return quality_of(key) == MASKS
 
 
 def listing_digest(listing: Listing) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from importlib import resources
 
 from hffkit.corpus.sources.ffpp_tree import (
-    MASKS,
     PAPER_CLASSES,
     FfppOptions,
     Found,
@@ -24,6 +23,7 @@ from hffkit.corpus.units import Family, Video
 from hffkit.errors import CorpusError
 from hffkit.manifest.classes import FFPP, ClassTable
 from hffkit.manifest.failures import Failure
+from hffkit.manifest.pairs import MASKS
 from hffkit.manifest.samples import Split
 from hffkit.manifest.splits import assign_splits
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from hffkit.corpus.sources.listing import is_video, subfolders
 from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
 from hffkit.manifest.classes import FFPP, ClassTable
+from hffkit.manifest.pairs import MASKS
 
 QUALITIES = ("raw", "c23", "c40")  # as published; raw is called c0 in the authors' scripts
-MASKS = "masks"  # where a quality is named, in folders and in keys
 PAPER_CLASSES = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "Real")
 METHODS = tuple(row.name for row in FFPP if row.is_fake)
 _FOLDERS = {
