@@ -8,7 +8,9 @@
 - notebook: as the paper's notebooks do it, one picture after the other: whole complex FFT,
   logarithm of the modulus, radii of all pixels computed and sorted, differences of a running sum;
 - bincount: the same with bincount in place of sorting;
-- hffkit, with one worker and with two.
+- hffkit, with one worker and with two;
+- apart: two processes that compute the same with one worker each, and know nothing of each other:
+  what two cores give at best on the machine at that time.
 
 From arrays of grey pixels, and from files, whose decoding all ways pay for.
 
@@ -18,6 +20,7 @@ test accuracies with 95 % intervals from a bootstrap over groups.
 """
 
 import argparse
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -107,8 +110,8 @@ def speed(data: Path, rounds: int) -> None:
     cv2.setNumThreads(1)
     keep_memory_of_tensors()  # as the commands do
     print("| px | from | notebook | bincount | hffkit, 1 worker | 2 workers | "
-          "1 to notebook | 1 to bincount | 2 to 1 |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|---|---|")
+          "apart | 1 to notebook | 1 to bincount | 2 to 1 | 2 to apart |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
     for size, folder in SIZES.items():
         paths = sorted((data / folder).iterdir())[: N_PICTURES[size]]
         greys = [read_grey(path) for path in paths]
@@ -135,17 +138,19 @@ def speed(data: Path, rounds: int) -> None:
             },
         }
         for source, each in ways.items():
-            rates: dict[str, list[float]] = {name: [] for name in each}
+            rates: dict[str, list[float]] = {name: [] for name in (*each, "apart")}
             for _ in range(rounds):
                 for name, way in each.items():
                     rates[name].append(rate_of(way))
+                rates["apart"].append(rate_apart(each["1"]))
 
             def ratio(a: str, b: str, rates: dict[str, list[float]] = rates) -> str:
                 pairs = zip(rates[a], rates[b], strict=True)
                 return f"{statistics.median(x / y for x, y in pairs):.2f}"
 
             cells = [f"{statistics.median(found):.1f}" for found in rates.values()]
-            cells += [ratio("1", "notebook"), ratio("1", "bincount"), ratio("2", "1")]
+            cells += [ratio("1", "notebook"), ratio("1", "bincount")]
+            cells += [ratio("2", "1"), ratio("2", "apart")]
             print(f"| {size} | {source} | {' | '.join(cells)} |", flush=True)
 
 
@@ -155,6 +160,23 @@ def rate_of(way: Callable[[], int], least: float = 0.5) -> float:
     while (spent := time.perf_counter() - begin) < least:
         n += way()
     return n / spent
+
+
+def rate_apart(way: Callable[[], int]) -> float:
+    """Return pictures a second of two processes together that do the same at the same time."""
+    fork = multiprocessing.get_context("fork")
+    begin, rates = fork.Barrier(2), fork.SimpleQueue()
+
+    def run_way() -> None:
+        begin.wait()
+        rates.put(rate_of(way))
+
+    both = [fork.Process(target=run_way) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    return float(rates.get() + rates.get())
 
 
 # Support vectors on undivided profiles of classes that overlap take hours.

@@ -704,6 +704,18 @@ def test_predict_and_the_scorer_judge_by_the_low_quality_head(
     assert found.verdicts[0].score == pytest.approx(float(scored.scores[0]), rel=1e-5)
 
 
+def test_the_attention_map_is_one_of_the_explanations(
+    run: Run, corpus: Path, finished: Path, tmp_path: Path
+) -> None:
+    done = run(
+        "explain", finished, corpus, "--method", "attention", "--method", "gradcam",
+        "--steps", 0, "--limit", 2, "--out", tmp_path / "seen",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    names = sorted(path.name for path in (tmp_path / "seen").glob("0-mml-*.png"))
+    assert [name.split("-")[2] for name in names] == ["attention", "gradcam"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
