@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -27,10 +28,11 @@ from trees import (
     write_picture,
 )
 
+from hffkit.cli.build import build as build_group
 from hffkit.corpus.units import Family, Pictures, Video
 from hffkit.errors import ArgumentError, CorpusError, ManifestError, UnknownNameError
 from hffkit.manifest.samples import SPLITS, Split
-from hffkit.workflows.build import BuildRequest, build, prepare
+from hffkit.workflows.build import OPTIONS, SOURCES, BuildRequest, build, prepare
 from hffkit.workflows.merge import merge
 
 Run = Callable[..., Result]
@@ -1127,3 +1129,36 @@ def test_shards_of_a_list_merge_to_the_unsharded_corpus(tmp_path: Path, kind: st
     merge([str(share) for share in shares], tmp_path / "x.lmdb")
     assert records(tmp_path / "x.lmdb") == records(whole)
     assert about(tmp_path / "x.lmdb") == about(whole)
+
+
+# What a source has ------------------------------------------------------------------------------
+
+
+def test_what_a_source_does_not_have_is_refused_and_its_command_does_not_offer_it(
+    tmp_path: Path,
+) -> None:
+    defaults = {field.name: field.default for field in dataclasses.fields(BuildRequest)}
+    for source in SOURCES:
+        offered = {parameter.name for parameter in build_group.commands[source].params}
+        for name, (option, sources) in OPTIONS.items():
+            assert (name in offered) == (source in sources), (source, name)
+            if source not in sources:
+                other: Any = not defaults[name] if isinstance(defaults[name], bool) else "7"
+                request = BuildRequest(source, tmp_path, **{name: other})
+                with pytest.raises(ArgumentError, match=f"{option} is for .*, not for"):
+                    prepare(request)
+
+
+def test_a_step_of_a_recipe_cannot_ask_for_what_its_source_does_not_have(
+    run: Run, tmp_path: Path
+) -> None:
+    for name in ("real", "fake"):
+        write_picture(tmp_path / "in" / name / "1.png")
+    recipe = tmp_path / "odd.toml"
+    recipe.write_text(
+        'title = "t"\n[data.pictures]\nabout = "p"\n[steps.a]\ndo = "build"\nsource = "folder"\n'
+        'src = "pictures"\nreal = "real"\nfake = "fake"\nquality = "c40"\n'
+    )
+    result = run("run", recipe, "--data", f"pictures={tmp_path / 'in'}", "--out", tmp_path / "out")
+    assert result.exit_code != 0
+    assert "steps.a: --quality is for ff++, dfd, not for folder." in result.output

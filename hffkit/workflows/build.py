@@ -5,7 +5,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -111,6 +111,25 @@ SOURCES: Mapping[str, Callable[[BuildRequest, SourceOptions], Listing]] = {
 }
 
 
+_FFPP = ("ff++", "dfd")
+_VIDEOS = (*_FFPP, "folder", "list", "celeb-df", "dfdc")
+# What not every source can do something with: by field, its option and those that can.
+OPTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "folders": ("--class", ("hff", "folder", "list", "faces-hq")),
+    "paper_split": ("--paper-split", ("hff",)),
+    "qualities": ("--quality", _FFPP),
+    "pair": ("--pair", _FFPP),
+    "masks": ("--masks", _FFPP),
+    "methods": ("--method", _FFPP),
+    "detect_on": ("--detect-on", _FFPP),
+    "list_file": ("--list", ("list",)),
+    "strip_prefix": ("--strip-prefix", ("list",)),
+    "frames": ("--frames", _VIDEOS),
+    "boxes": ("--boxes", _VIDEOS),
+    "ffpp_compat": ("--ffpp-compat", _VIDEOS),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class BuildJob:
     """A request that was found sound: what there is to build, and how."""
@@ -130,6 +149,7 @@ def prepare(request: BuildRequest) -> BuildJob:
     """
     if request.source not in SOURCES:
         raise UnknownNameError("source", request.source, SOURCES)
+    _check_fields(request)
     options = SourceOptions(
         root=request.src,
         real=request.real,
@@ -144,8 +164,6 @@ def prepare(request: BuildRequest) -> BuildJob:
     plan = FramePlan.parse(request.frames)
     if request.frames == "paper" and request.source != "ff++":
         raise ArgumentError("--frames paper names FaceForensics++'s totals: only ff++ has them.")
-    if (request.pair or request.masks) and request.source not in ("ff++", "dfd"):
-        raise ArgumentError("--pair and --masks are for ff++ and dfd, which hold both qualities.")
     if request.pair and request.landmarks is not None:
         raise ArgumentError(
             "--landmarks outlines each picture by itself, and would part the two of a --pair."
@@ -172,6 +190,14 @@ def prepare(request: BuildRequest) -> BuildJob:
         if request.crop == "none" or (has_faces and request.crop == "face"):
             raise ArgumentError("--boxes gives crops of videos: not for --crop none or pictures.")
     return BuildJob(request, listing, settings)
+
+
+def _check_fields(request: BuildRequest) -> None:
+    """Raise ArgumentError if something is asked for that the source does not have."""
+    defaults = {field.name: field.default for field in fields(BuildRequest)}
+    for name, (option, sources) in OPTIONS.items():
+        if getattr(request, name) != defaults[name] and request.source not in sources:
+            raise ArgumentError(f"{option} is for {', '.join(sources)}, not for {request.source}.")
 
 
 def build(
