@@ -4,6 +4,7 @@ import copy
 import csv
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from trees import build_corpus, change_manifest, portrait
 from hffkit.errors import ArgumentError, CorpusError, ManifestError, RecipeError, WeightsError
 from hffkit.imaging import Image
 from hffkit.interop.weights import foreign_weights
-from hffkit.manifest.pairs import in_quality, paired, quality_of
+from hffkit.manifest.pairs import frame_of, in_quality, paired, quality_of
 from hffkit.manifest.samples import Sample
 from hffkit.networks.mml import HighQuality, Mml, lengths, map_side
 from hffkit.networks.spec import RGB_SIGNED
@@ -702,6 +703,17 @@ def test_predict_and_the_scorer_judge_by_the_low_quality_head(
     scorer = load_scorer(finished, CPU)
     scored = scorer.score([(opened, sample)], opened.recipe.classes, "binary")
     assert found.verdicts[0].score == pytest.approx(float(scored.scores[0]), rel=1e-5)
+
+
+def test_a_subset_keeps_both_qualities_of_a_frame(run: Run, corpus: Path, tmp_path: Path) -> None:
+    out = tmp_path / "half.lmdb"
+    assert run("subset", corpus, "--share", 0.5, "--out", out).exit_code == 0
+    samples = list(Corpus(out).samples())
+    sizes = Counter((s.cls, s.split, frame_of(s.key)) for s in samples)
+    parted = Counter((cls, split) for (cls, split, _), n in sizes.items() if n == 1)
+    assert len(samples) < len(list(Corpus(corpus).samples()))
+    assert max(sizes.values()) == 2
+    assert all(n == 1 for n in parted.values())  # at most one of each cell, by rounding
 
 
 def test_the_attention_map_is_one_of_the_explanations(

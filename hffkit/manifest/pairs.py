@@ -29,6 +29,11 @@ def in_quality(key: str, quality: str) -> str:
     return "/".join((parts[0], quality, *parts[2:]))
 
 
+def frame_of(key: str) -> str:
+    """Return what the members of a pair and their mask have in common; a key without quality."""
+    return key if quality_of(key) is None else in_quality(key, "*")
+
+
 @dataclass(frozen=True, slots=True)
 class Paired(Generic[T]):
     """Pairs in the order of their members of high quality, and what is in none."""

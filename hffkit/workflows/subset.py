@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hffkit.errors import ArgumentError
+from hffkit.manifest.pairs import frame_of
 from hffkit.manifest.samples import Sample
 from hffkit.manifest.seeds import rank
 from hffkit.storage.corpus import Corpus
@@ -50,7 +51,8 @@ def subset(names: Sequence[str], out: Path, request: SubsetRequest) -> dict[str,
         The corpus folder; it must not exist. Running the same command again goes on with it.
     request : SubsetRequest
         How much of it. Samples are drawn by their keys, the same share of each class in each
-        split, rounded up; records, keys and order stay as they are.
+        split, rounded up; records, keys and order stay as they are. Qualities of one frame are
+        drawn together, but for what rounding parts.
     """
     check_share(request.share)
     corpora = open_corpora(names)
@@ -81,7 +83,7 @@ def _chosen(corpora: Sequence[Corpus], request: SubsetRequest) -> set[str]:
     ranked: dict[tuple[str, str], list[tuple[bytes, str]]] = {}
     for corpus in corpora:
         for sample in corpus.samples():
-            row = (rank(request.seed, "subset", sample.key), sample.key)
+            row = (rank(request.seed, "subset", frame_of(sample.key)), sample.key)
             ranked.setdefault((sample.cls, sample.split), []).append(row)
     return {
         key
