@@ -291,7 +291,7 @@ def test_integrated_gradients_sum_to_the_difference_of_logits() -> None:
 
 
 class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the activations that are computed, whoever calls them."""
+    """Counts the activations of layers, (B, ...), that are computed, whoever calls them."""
 
     KINDS = (
         "relu", "leaky_relu", "silu", "tanh", "sigmoid", "gelu", "elu", "hardtanh", "hardswish",
@@ -304,7 +304,7 @@ class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
-        if name.strip("_") in self.KINDS:
+        if name.strip("_") in self.KINDS and args[0].ndim > 1:
             self.seen.append(name)
         return func(*args, **(kwargs or {}))
 

@@ -160,7 +160,7 @@ def test_heads_and_tail_have_as_many_parameters_as_published() -> None:
         net = Mml(2, 299)
         xception = build("xception", 2)
     assert counted(net.hq_head) == counted(net.lq_head) == 7_569_944
-    assert counted(net.hq_head) - counted(net.hq_head[-1]) == 7_562_664
+    assert counted(net.hq_head) - counted(net.hq_head.get_submodule("reg")) == 7_562_664
     assert counted(net.tail) == 13_244_288
     assert counted(net.tail) + 2 * 2048 + 2 == 13_248_386
     assert counted(xception) == 7_562_664 + 13_248_386
@@ -182,7 +182,7 @@ def test_logits_are_distances_less_the_threshold_and_heads_differ() -> None:
     net.threshold.fill_(2.5)
     for head, way in (("lq", net), ("hq", HighQuality(net))):
         maps, attention = net.get_submodule(f"{head}_head")(images)
-        *layers, _ = net.get_submodule(f"{head}_head").children()
+        *layers, _, _ = net.get_submodule(f"{head}_head").children()
         raw = nn.Sequential(*layers)(images)
         torch.testing.assert_close(maps, raw * attention)
         assert 0 <= attention.min() <= attention.max() <= 1

@@ -23,16 +23,18 @@ class Head(nn.Sequential):
     """Xception up to block 7, whose maps are multiplied by an attention map made of them."""
 
     def __init__(self) -> None:
-        """Build; the last layer, `reg`, makes the attention map."""
-        super().__init__(OrderedDict(entry_flow() | {"reg": Separable(MAPS, 1)}))
+        """Build; the last two layers make the attention map."""
+        super().__init__(
+            OrderedDict(entry_flow() | {"reg": Separable(MAPS, 1), "sigmoid": nn.Sigmoid()})
+        )
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return masked maps (B, 728, m, m) and the attention map (B, 1, m, m) in 0..1."""
-        *layers, reg = self
+        *layers, reg, sigmoid = self
         x = images
         for layer in layers:
             x = layer(x)
-        attention = torch.sigmoid(reg(x))
+        attention = sigmoid(reg(x))
         return x * attention, attention
 
 
