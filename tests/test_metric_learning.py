@@ -24,7 +24,9 @@ from torch.nn import functional
 from trees import build_corpus, change_manifest, portrait
 
 from hffkit.errors import ArgumentError, CorpusError, ManifestError, RecipeError, WeightsError
-from hffkit.imaging import Image
+from hffkit.explain.cam import grad_cam
+from hffkit.explain.pictures import overlay
+from hffkit.imaging import Image, resize
 from hffkit.interop.weights import foreign_weights
 from hffkit.manifest.pairs import frame_of, in_quality, paired, quality_of
 from hffkit.manifest.samples import Sample
@@ -112,7 +114,7 @@ def write_masks(
             made = replace(sample, key=key, index=None, sha256=stored.sha256,
                            pixels_sha256=stored.pixels_sha256)  # fmt: skip
             writer.append(key, [Record(made, stored.value)])
-        writer.finish(source.recipe)
+        writer.finish(replace(source.recipe, holds="masks"))
     return out
 
 
@@ -319,6 +321,8 @@ def test_of_equally_good_thresholds_the_widest_gap_then_the_lowest() -> None:
     assert best_threshold(np.array([1, 2, 3, 7], np.float32), fake) == 5
     assert best_threshold(np.array([1, 3, 5, 7], np.float32), fake) == 2
     assert best_threshold(np.array([2, 2, 2, 2], np.float32), fake) == 2
+    near = np.array([9, np.nextafter(np.float32(9), np.float32(10))], np.float32)
+    assert near[0] < np.float32(best_threshold(near, np.array([False, True]))) <= near[1]
 
 
 # --- pairs -----------------------------------------------------------------------------------
@@ -351,6 +355,17 @@ def test_pairs_differ_in_quality_alone_and_the_rest_is_counted(corpus: Path) -> 
         find([*samples, samples[0]])
     n_fakes = sum(s.cls != "Real" for s in samples)
     assert find(samples, {}).left_out == {"fake without a mask": n_fakes}
+    fakes = [s for s in samples if s.cls != "Real"]
+    keys = [in_quality(s.key, "masks") for s in fakes]
+    odd = {k: replace(s, key=k, box=(1, 1, 9)) for k, s in zip(keys, fakes, strict=True)}
+    assert find(samples, odd).left_out == {"mask cut differently": n_fakes}
+
+
+def test_only_keys_of_faceforensics_name_a_quality() -> None:
+    assert quality_of("ff++/c40/Real/000/0001") == "c40"
+    assert quality_of("faces/real-vs-fake/train/real/1.png") is None
+    assert frame_of("a/s1/x/y/1.png") != frame_of("a/s2/x/y/1.png")
+    assert frame_of("ff++/c23/Real/000/0001") == frame_of("ff++/c40/Real/000/0001")
 
 
 def test_a_pair_holds_both_pictures_and_its_mask(corpus: Path, masks: Path) -> None:
@@ -486,7 +501,7 @@ def test_impossible_recipes_are_refused(changes: dict[str, Any], message: str) -
 
 def test_a_table_metric_of_another_network_is_refused() -> None:
     request = TrainRequest(("x",), overrides=(("metric.r_fake", 3),))
-    with pytest.raises(RecipeError, match=r"missing metric\.as_published, metric\.high"):
+    with pytest.raises(RecipeError, match=r"no \[metric\], to which metric\.r_fake belongs"):
         chosen_recipe(request)
 
 
@@ -688,8 +703,11 @@ def test_masks_are_for_networks_with_an_attention_map(
     done = run("eval", plain, "--data", corpus, "--masks", masks)
     assert (done.exit_code, "meso4 has no attention map" in done.stderr) == (2, True)
     assert "Qualities apart | c23 | c40" in run("eval", plain, "--data", corpus).stdout
-    done = run("eval", finished, "--data", masks, "--masks", corpus)
-    assert (done.exit_code, "has a mask in --masks" in done.stderr) == (1, True)
+    others = write_masks(
+        corpus, tmp_path / "m.lmdb", lambda c, s: None if s.split == "test" else forged(c, s)
+    )
+    done = run("eval", finished, "--data", corpus, "--masks", others)
+    assert (done.exit_code, "fakes has a mask in --masks" in done.stderr) == (1, True)
 
 
 def test_predict_and_the_scorer_judge_by_the_low_quality_head(
@@ -726,6 +744,28 @@ def test_the_attention_map_is_one_of_the_explanations(
     assert done.exit_code == 0, done.output
     names = sorted(path.name for path in (tmp_path / "seen").glob("0-mml-*.png"))
     assert [name.split("-")[2] for name in names] == ["attention", "gradcam"]
+
+
+def test_mistakes_are_shown_by_the_head_that_made_them(corpus: Path, finished: Path) -> None:
+    opened, scorer = Corpus(corpus), load_scorer(finished, CPU)
+    items = [
+        next((opened, s) for s in opened.samples() if quality_of(s.key) == quality)
+        for quality in ("c40", "c23")
+    ]
+    assert isinstance(scorer.net, Mml)
+    for (corpus_, sample), shown, net, way in zip(
+        items, scorer.shown(items), (scorer.net, HighQuality(scorer.net)), ("lq_", "net.hq_"),
+        strict=True,
+    ):  # fmt: skip
+        image = corpus_.image(sample)
+        heat = grad_cam(net, scorer.inputs([image]), f"{way}head.block7")[0].numpy()
+        assert np.array_equal(shown[0], image)
+        assert np.array_equal(shown[1], overlay(resize(image, SIZE), heat))
+
+
+def test_masks_must_be_masks(run: Run, corpus: Path, finished: Path) -> None:
+    done = run("eval", finished, "--data", corpus, "--masks", corpus)
+    assert (done.exit_code, "holds faces, where masks are wanted" in done.output) == (1, True)
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ def test_both_are_sound_corpora_and_say_what_they_hold(pairs: Path) -> None:
     assert about(masks_of(pairs))["holds"] == "masks"
     result = hffkit("spectrum", "train", "--data", masks_of(pairs), "--out", pairs / "run")
     assert result.exit_code == 1
-    assert "holds masks: no faces to train on or to judge" in result.output
+    assert "holds masks, where faces are wanted" in result.output
     together = hffkit("merge", pairs, masks_of(pairs), "--out", pairs.with_name("m.lmdb"))
     assert together.exit_code == 1
     assert "cannot be taken as one: holds is 'masks' and 'faces'" in together.output
@@ -306,6 +306,18 @@ def test_a_build_that_was_killed_gives_the_same_corpora(
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not out.exists()
     assert masks_of(out).exists() == (death[0] == "x.lmdb")  # the masks have their name first
+    assert hffkit(*command).exit_code == 0
+    same(out, small_pairs)
+
+
+def test_masks_that_were_taken_away_before_the_faces_had_their_name_are_built_again(
+    small: Path, small_pairs: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "x.lmdb"
+    command = ["build", "ff++", "--src", str(small), "--out", str(out), "--workers", "1", *SMALL]
+    program = [sys.executable, "-c", MORTALS, "x.lmdb", "1"]
+    subprocess.run([*program, *command], capture_output=True, check=False)
+    shutil.rmtree(masks_of(out))
     assert hffkit(*command).exit_code == 0
     same(out, small_pairs)
 

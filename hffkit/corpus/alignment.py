@@ -78,7 +78,7 @@ def compare(
     probes : sequence of int
         Frames to compare.
     """
-    if target.frame_size != derived.frame_size:
+    if derived.frame_size not in (None, target.frame_size):  # None: not one frame was kept
         sizes = [
             "x".join(map(str, size)) if size else "nothing"
             for size in (derived.frame_size, target.frame_size)

@@ -81,10 +81,20 @@ class _Builder:
             except VideoError as error:
                 sink.add(Failure("unreadable", path, None, str(error)))
         self._mates = [mates for mates in family.mates() if self._are_whole(mates)]
-        used = {video.path for mates in self._mates for video in mates} | {family.detect_on}
+        self._lender = family.detect_on or self._lone_target()
+        used = {video.path for mates in self._mates for video in mates} | {self._lender}
         self.clips = {path: clip for path, clip in self.clips.items() if path in used}
         if not self._mates:
             self.clips = {}
+
+    def _lone_target(self) -> str | None:
+        """Return the real video whose partner cannot be read: its face is looked for still."""
+        for mates in self._family.mates():
+            lead = mates[0]
+            is_lone = mates not in self._mates and lead.path in self.clips
+            if is_lone and not lead.is_fake and not lead.is_cropped:
+                return lead.path
+        return None
 
     def _are_whole(self, mates: Sequence[Video]) -> bool:
         """Tell whether all mates can be opened and have frames of one size."""
@@ -113,7 +123,7 @@ class _Builder:
         self._probes = choose_probes(fake)
         self._references: dict[str, _Reference] = {}
         self._boxes: dict[str, dict[int, Box]] = {}
-        lender = self._family.detect_on
+        lender = self._lender
         if lender in self.clips and lender is not None:
             self._references[_TARGET] = self._reference(lender, self._look(lender, real))
             if self._is_short(lender, numbers):

@@ -1,6 +1,6 @@
 """Which samples show the same frame in two qualities, and which mask belongs to them.
 
-Keys of FaceForensics++ are `SOURCE/QUALITY/CLASS/VIDEO/FRAME`; the members of a pair differ in
+Keys of FaceForensics++ are `ff++/QUALITY/CLASS/VIDEO/FRAME`; the members of a pair differ in
 the quality alone, and so does the mask of a fake one, whose quality is `masks`.
 """
 
@@ -13,14 +13,14 @@ from hffkit.errors import ManifestError
 from hffkit.manifest.samples import Sample
 
 MASKS = "masks"
-_N_PARTS = 5
+_SOURCE, _N_PARTS = "ff++", 5
 T = TypeVar("T")
 
 
 def quality_of(key: str) -> str | None:
     """Return the quality that a sample's key names; None where it names none."""
     parts = key.split("/")
-    return parts[1] if len(parts) == _N_PARTS else None
+    return parts[1] if parts[0] == _SOURCE and len(parts) == _N_PARTS else None
 
 
 def in_quality(key: str, quality: str) -> str:
@@ -90,15 +90,24 @@ def paired(
             continue
         mask = None
         if masks is not None and is_fake(sample):
-            mask = masks.get(in_quality(sample.key, MASKS))
+            mask = mask_for(sample, masks, sample_of)
             if mask is None:
-                left_out["fake without a mask"] += 2
+                is_there = in_quality(sample.key, MASKS) in masks
+                left_out["mask cut differently" if is_there else "fake without a mask"] += 2
                 continue
         found.high.append(item)
         found.low.append(partner)
         found.masks.append(mask)
     left_out[f"{low} without {high}"] += len(partners)
     return Paired(found.high, found.low, found.masks, {k: n for k, n in left_out.items() if n})
+
+
+def mask_for(sample: Sample, masks: Mapping[str, T], sample_of: Callable[[T], Sample]) -> T | None:
+    """Return the mask of a forgery among masks by key; None if none is there that is cut alike."""
+    if quality_of(sample.key) is None:
+        return None
+    mask = masks.get(in_quality(sample.key, MASKS))
+    return mask if mask is not None and sample_of(mask).box == sample.box else None
 
 
 def by_key(items: Iterable[T], sample_of: Callable[[T], Sample]) -> dict[str, T]:

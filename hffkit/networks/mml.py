@@ -7,6 +7,7 @@ quality, an attention map behind each, and a decision by the length of the tail'
 
 import math
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -99,6 +100,11 @@ class HighQuality(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (B, 2) of images (B, 3, S, S)."""
         return self.net.logits(images, "hq")
+
+    @staticmethod
+    def layers(names: Iterable[str]) -> tuple[str, ...]:
+        """Return the names that layers of the low-quality way have on this one."""
+        return tuple(f"net.{name.replace('lq_head', 'hq_head')}" for name in names)
 
 
 def lengths(embeddings: Tensor) -> Tensor:

@@ -84,13 +84,17 @@ class Partial:
             raise StorageError(f"{out} already exists. Delete it or choose another --out.")
         self.out = out
         self.path = partial_path(out)
-        self.is_whole = (self.path / _WHOLE).exists()
+        self.product = self.path / product
+        self.beside = self.path / "beside"
+        self.is_whole = (
+            (self.path / _WHOLE).exists()
+            and self.product.exists()
+            and (beside is None or self.beside.exists() or _exists(beside))
+        )
         if beside is not None and _exists(beside) and not self.is_whole:
             raise StorageError(f"{beside} already exists. Delete it or choose another --out.")
         self._replaces = replaces
         self.parts = self.path / "parts"
-        self.product = self.path / product
-        self.beside = self.path / "beside"
         self._beside_out = beside
         try:
             self.parts.mkdir(parents=True, exist_ok=True)
@@ -100,6 +104,8 @@ class Partial:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._check(json.loads(json.dumps(command)))
+            if not self.is_whole:  # any more: somebody took away what had its name already
+                (self.path / _WHOLE).unlink(missing_ok=True)
         except BlockingIOError:
             self._lock.close()
             raise StorageError(

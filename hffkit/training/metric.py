@@ -49,8 +49,8 @@ class MetricLearning:
     def loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
         """Return the loss () of a batch of pairs: see `pair_loss`."""
         with autocast(pixels.device, self._recipe):
-            views, levels = self._views(pixels)
-        return pair_loss(views, labels == BINARY_FAKE, levels, self._metric)
+            *views, levels = self._views(pixels)
+        return pair_loss(Views(*views), labels == BINARY_FAKE, levels, self._metric)
 
     @torch.inference_mode()
     def judged(self, batches: Iterator[Batch]) -> dict[str, float]:
@@ -59,33 +59,32 @@ class MetricLearning:
         The accuracy is that of the low-quality head with the threshold, in float32.
         """
         self._net.eval()
-        seen = [(*self._views(pixels), labels == BINARY_FAKE) for pixels, labels in batches]
-        views = Views(
-            *(
-                torch.cat([getattr(part, name) for part, _, _ in seen])
-                for name in ("hq", "lq", "hq_map", "lq_map")
-            )
-        )
-        levels = torch.cat([grey for _, grey, _ in seen])
-        is_fake = torch.cat([fake for _, _, fake in seen])
-        loss = float(pair_loss(views, is_fake, levels, self._metric))
-        distances, fakes = lengths(views.lq).cpu().numpy(), is_fake.cpu().numpy()
+        seen = [
+            [part.cpu() for part in (*self._views(pixels), labels == BINARY_FAKE)]
+            for pixels, labels in batches
+        ]
+        hq, lq, hq_map, lq_map, levels, is_fake = map(torch.cat, zip(*seen, strict=True))
+        views = Views(hq, lq, hq_map, lq_map)
+        n_batch = self._recipe.batch_size
+        loss = float(pair_loss(views, is_fake, levels, self._metric, n_batch=n_batch))
+        distances, fakes = lengths(views.lq).numpy(), is_fake.numpy()
         if self._metric.threshold == "val" and np.isfinite(loss):
             self._net.threshold.fill_(best_threshold(distances, fakes))
         threshold = float(self._net.threshold)
         accuracy = float(np.mean((distances >= threshold) == fakes))
         return {"val_loss": loss, "val_accuracy": accuracy, "threshold": threshold}
 
-    def _views(self, pixels: Tensor) -> tuple[Views, Tensor]:
-        """Return what the network makes of pairs, and the grey levels (B, m, m) of the masks."""
+    def _views(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Return the parts of the views of pairs, and the grey levels (B, m, m) of the masks."""
         high, low, levels = parts_of(pixels, self._recipe.size)
         hq, hq_map = self._net.embed(prepare(high.contiguous(), self._spec), "hq")
         lq, lq_map = self._net.embed(prepare(low.contiguous(), self._spec), "lq")
-        views = Views(hq.float(), lq.float(), hq_map[:, 0].float(), lq_map[:, 0].float())
-        return views, levels
+        return hq.float(), lq.float(), hq_map[:, 0].float(), lq_map[:, 0].float(), levels
 
 
-def pair_loss(views: Views, is_fake: Tensor, levels: Tensor, metric: Metric) -> Tensor:
+def pair_loss(
+    views: Views, is_fake: Tensor, levels: Tensor, metric: Metric, *, n_batch: int | None = None
+) -> Tensor:
     """Return M(hq) + M(lq) + w D(hq, lq) + w' D'(maps) + w'' (BCE(hq map) + BCE(lq map)), ().
 
     M is `margin_loss`; D the mean distance of a pair's embeddings; D' that of its maps, each
@@ -97,9 +96,12 @@ def pair_loss(views: Views, is_fake: Tensor, levels: Tensor, metric: Metric) -> 
     is_fake : (B,) bool
     levels : (B, m, m) uint8
         Of the masks: see `mask_of`.
+    n_batch
+        Pairs of a batch in training, where these are more: see `margin_loss`.
     """
-    loss: Tensor = margin_loss(lengths(views.hq), is_fake, metric)
-    loss = loss + margin_loss(lengths(views.lq), is_fake, metric)
+    n_batch = n_batch or len(is_fake)
+    loss: Tensor = margin_loss(lengths(views.hq), is_fake, metric, n_batch)
+    loss = loss + margin_loss(lengths(views.lq), is_fake, metric, n_batch)
     loss = loss + metric.pair_weight * (views.hq - views.lq).norm(dim=1).mean()
     maps = [functional.normalize(each.flatten(1)) for each in (views.hq_map, views.lq_map)]
     loss = loss + metric.map_weight * (maps[0] - maps[1]).norm(dim=1).mean()
@@ -111,12 +113,13 @@ def pair_loss(views: Views, is_fake: Tensor, levels: Tensor, metric: Metric) -> 
     return loss
 
 
-def margin_loss(distances: Tensor, is_fake: Tensor, metric: Metric) -> Tensor:
+def margin_loss(distances: Tensor, is_fake: Tensor, metric: Metric, n_batch: int) -> Tensor:
     """Return how far real faces lie outside of r_real, and fake ones inside of r_fake, ().
 
     The mean over the real faces of a batch plus the mean over its fake ones; a class that does
     not occur adds nothing. The published code divides both sums by the size of the batch, where
-    it means the number of the class's members, and the result by it again: `as_published`.
+    it means the number of the class's members, and the result by it again: `as_published`. Of a
+    whole split the second is the size of training's batches, or M would all but go.
 
     Parameters
     ----------
@@ -129,7 +132,7 @@ def margin_loss(distances: Tensor, is_fake: Tensor, metric: Metric) -> Tensor:
     inside = (fake * (metric.r_fake - distances).clamp(min=0)).sum()
     n = len(distances)
     if metric.as_published:
-        return (outside / n + inside / n) / n
+        return (outside / n + inside / n) / n_batch
     n_fake = fake.sum()
     return outside / (n - n_fake).clamp(min=1) + inside / n_fake.clamp(min=1)
 
@@ -172,4 +175,6 @@ def best_threshold(distances: npt.NDArray[np.float32], is_fake: npt.NDArray[np.b
     balanced[gaps == 0] = -1  # equal distances are on one side
     best = np.flatnonzero(balanced == balanced.max())
     place = best[np.argmax(gaps[best])]
-    return float((ranked[place] + ranked[place + 1]) / 2)
+    low, high = ranked[place], ranked[place + 1]
+    middle = float(np.float32((low + high) / 2))  # as it is kept
+    return middle if middle > low else float(high)

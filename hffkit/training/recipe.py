@@ -164,6 +164,9 @@ def recipe_of(values: Mapping[str, Any], where: str) -> TrainRecipe:
     has_metric = any(name in _METRIC for name in values)
     wanted = {**_PLAIN, **_METRIC} if has_metric else _PLAIN
     missing, unknown = wanted.keys() - values.keys(), values.keys() - wanted.keys()
+    if missing and missing <= _METRIC.keys():
+        given = ", ".join(sorted(_METRIC.keys() & values.keys()))
+        raise RecipeError(f"{where}: has no [metric], to which {given} belongs. Take {_PAIRED}.")
     if missing:
         raise RecipeError(f"{where}: missing {', '.join(sorted(missing))}. Every key is required.")
     if unknown:

@@ -34,12 +34,19 @@ def open_faces(names: Sequence[str]) -> list[Corpus]:
     StorageError
         Also if they hold masks.
     """
+    return _holding("faces", names, "Name the corpus of faces that they belong to.")
+
+
+def open_masks(names: Sequence[str]) -> list[Corpus]:
+    """Return corpora as `open_corpora` does; StorageError also if they hold faces."""
+    return _holding("masks", names, "Name what `hffkit build ff++ --pair HQ,LQ --masks` wrote.")
+
+
+def _holding(what: str, names: Sequence[str], advice: str) -> list[Corpus]:
     corpora = open_corpora(names)
-    if corpora[0].recipe.holds != "faces":
-        raise StorageError(
-            f"{corpora[0].path} holds {corpora[0].recipe.holds}: no faces to train on or to judge. "
-            "Name the corpus that they belong to."
-        )
+    held = corpora[0].recipe.holds
+    if held != what:
+        raise StorageError(f"{corpora[0].path} holds {held}, where {what} are wanted. {advice}")
     return corpora
 
 

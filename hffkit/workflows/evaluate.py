@@ -21,7 +21,7 @@ from hffkit.reports.page import Page, Section, render
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.partial import write_bytes_durably
 from hffkit.training.pairs import Item
-from hffkit.workflows.corpora import joint_classes, open_corpora, open_faces
+from hffkit.workflows.corpora import joint_classes, open_faces, open_masks
 from hffkit.workflows.devices import device_named
 from hffkit.workflows.judging import Judge, load_judge
 from hffkit.workflows.outputs import Items, Task, items_of
@@ -180,9 +180,9 @@ def measure(request: EvalRequest) -> Result:
     other = None if request.against is None else load_judge(request.against, device)
     if other is not None:
         _check_rival(scorers, other, request)
-    masks = _masks(request.masks)
-    for scorer in scorers if masks is not None else ():
+    for scorer in scorers if request.masks else ():
         _with_map(scorer)  # now, and not after hours of scoring
+    masks = _masks(request.masks)
     measured = []
     for name in request.data:
         corpora = open_faces([name])
@@ -215,7 +215,7 @@ def _items(corpora: Sequence[Corpus], request: EvalRequest) -> Items:
 
 def _masks(names: Sequence[str]) -> dict[str, Item] | None:
     """Return masks by their keys; None where none were asked for."""
-    return by_key(masks_of(open_corpora(names)), lambda item: item[1]) if names else None
+    return by_key(masks_of(open_masks(names)), lambda item: item[1]) if names else None
 
 
 def _apart(one: Measured, table: ClassTable, masks: Mapping[str, Item] | None) -> Measured:
@@ -226,10 +226,8 @@ def _apart(one: Measured, table: ClassTable, masks: Mapping[str, Item] | None) -
     if masks is not None:
         kept, wanted = masked(one.items, masks, table)
         n_without = len(one.items) - len(kept)
-        if not kept:
-            raise CorpusError(
-                f"{one.data}: none of its {len(one.items)} samples has a mask in --masks."
-            )
+        if n_without and not any(wanted):
+            raise CorpusError(f"{one.data}: none of its {n_without} fakes has a mask in --masks.")
         right = _with_map(one.run).cells_right([one.items[place] for place in kept], wanted)
         for name in {qualities[place] for place in kept}:
             here = [qualities[place] == name for place in kept]
@@ -280,8 +278,7 @@ def _against(one: Measured, request: EvalRequest) -> str:
 
 def _section(one: Measured, request: EvalRequest) -> Section:
     def pictures_of(places: Sequence[int]) -> list[tuple[Image, ...]]:
-        chosen = [one.items[place] for place in places]
-        return one.run.shown([corpus.image(sample) for corpus, sample in chosen])
+        return one.run.shown([one.items[place] for place in places])
 
     facts: list[tuple[str, str]] = [("split", request.split or "all")]
     facts += [] if request.quality is None else [("quality", request.quality)]

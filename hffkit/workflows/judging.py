@@ -84,9 +84,9 @@ class SpectrumScorer:
             )
         return margins(self.run.classifier, self.model, features)
 
-    def shown(self, images: Sequence[Image]) -> list[tuple[Image, ...]]:
-        """Return what a page shows of pictures: themselves."""
-        return [(image,) for image in images]
+    def shown(self, items: Items) -> list[tuple[Image, ...]]:
+        """Return what a page shows of samples: their pictures."""
+        return [(corpus.image(sample),) for corpus, sample in items]
 
     def fake_score(self, values: Sequence[float]) -> float:
         """Return the score for fake."""

@@ -87,12 +87,17 @@ class Scorer:
         return found
 
     def _ways(self, items: Items) -> list[tuple[nn.Module, Numbers]]:
-        """Return what judges which samples: mml has a head for those of its high quality."""
+        """Return what judges which samples: mml has a head for those of its high quality.
+
+        What was degraded since is of no high quality.
+        """
         everything = np.arange(len(items))
         if not isinstance(self.net, Mml):
-            return [(self.net, everything)]
+            return [(self.net, everything)] if len(items) else []
         high = self.high_quality
-        is_high = np.array([high is not None and quality_of(s.key) == high for _, s in items])
+        is_high = np.array(
+            [high is not None and quality_of(s.key) == high and not s.operations for _, s in items]
+        )
         ways = [(HighQuality(self.net), everything[is_high]), (self.net, everything[~is_high])]
         return [(net, places) for net, places in ways if len(places)]
 
@@ -158,23 +163,28 @@ class Scorer:
         """Return what a page shows of a network's samples beside what it shows of all: nothing."""
         return ()
 
-    def shown(self, images: Sequence[Image]) -> list[tuple[Image, ...]]:
-        """Return what a page shows of (H, W, 3) RGB pictures: themselves and their heat.
+    def shown(self, items: Items) -> list[tuple[Image, ...]]:
+        """Return what a page shows of samples: their pictures, and their heat.
 
         The second is the Grad-CAM of the network's answer at the last of its own layers that has
         maps for the run's size, over the picture as the network gets it.
         """
-        if not images:
-            return []
-        inputs = self.inputs(images)
-        layers = with_extent(self.net, network_named(self.run.network).layers, inputs[:1])
-        if not layers:
-            return [(image,) for image in images]
-        heats = grad_cam(self.net, inputs, layers[-1]).cpu().numpy()
-        small = [resize(image, self.run.size) for image in images]
+        images = [corpus.image(sample) for corpus, sample in items]
+        heats: dict[int, npt.NDArray[np.float32]] = {}
+        for net, places in self._ways(items):
+            names = network_named(self.run.network).layers
+            if isinstance(net, HighQuality):
+                names = net.layers(names)
+            inputs = self.inputs([images[place] for place in places])
+            layers = with_extent(net, names, inputs[:1])
+            if layers:
+                found = grad_cam(net, inputs, layers[-1]).cpu().numpy()
+                heats |= dict(zip(places.tolist(), found, strict=True))
         return [
-            (image, overlay(resized, heat))
-            for image, resized, heat in zip(images, small, heats, strict=True)
+            (image, overlay(resize(image, self.run.size), heats[place]))
+            if place in heats
+            else (image,)
+            for place, image in enumerate(images)
         ]
 
     def fake_score(self, values: Sequence[float]) -> float:

@@ -8,7 +8,7 @@ from hffkit.degrade.chain import chain
 from hffkit.errors import ArgumentError, CorpusError
 from hffkit.imaging import Image
 from hffkit.manifest.classes import BINARY, ClassTable
-from hffkit.manifest.pairs import MASKS, by_key, in_quality, paired, quality_of
+from hffkit.manifest.pairs import by_key, mask_for, paired
 from hffkit.manifest.samples import GroupGuard, Sample, Split
 from hffkit.networks.table import network_named
 from hffkit.storage.corpus import Corpus
@@ -16,7 +16,7 @@ from hffkit.training.faces import Faces, Transform
 from hffkit.training.order import Numbers
 from hffkit.training.pairs import Item, Pairs
 from hffkit.training.recipe import Metric, TrainRecipe
-from hffkit.workflows.corpora import joint_classes, open_corpora, open_faces
+from hffkit.workflows.corpora import joint_classes, open_faces, open_masks
 from hffkit.workflows.outputs import Items, Task, items_of, labels_of, outputs_of
 
 Labelled = tuple[Faces | Pairs, Numbers]
@@ -138,8 +138,8 @@ def masked(
     places: list[int] = []
     wanted: list[Item | None] = []
     for place, (_, sample) in enumerate(items):
-        is_fake, key = table[sample.cls].is_fake, sample.key
-        mask = masks.get(in_quality(key, MASKS)) if is_fake and quality_of(key) else None
+        is_fake = table[sample.cls].is_fake
+        mask = mask_for(sample, masks, _sample) if is_fake else None
         if mask is not None or not is_fake:
             places.append(place)
             wanted.append(mask)
@@ -153,7 +153,7 @@ def _sample(item: Item) -> Sample:
 def _opened(masks: Sequence[str], metric: Metric) -> list[Corpus] | None:
     """Return the corpora of masks; None where none are wanted."""
     if bool(masks) == bool(metric.mask_weight):
-        return open_corpora(masks) if masks else None
+        return open_masks(masks) if masks else None
     raise ArgumentError(
         "--masks are wanted by mml: give the corpus of masks, or leave their part of the loss out "
         "with --set metric.mask_weight=0."

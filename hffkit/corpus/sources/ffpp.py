@@ -75,17 +75,21 @@ def _read(options: SourceOptions, ffpp: FfppOptions, default: Sequence[str]) -> 
     _refuse_twins(tree)
     names, failures = _names(tree.videos, options)
     videos = sorted(tree.videos, key=lambda found: _order(found, classes))
+    lent = lenders(options.root, ffpp)
     if ffpp.is_paired:
         wanted = {path for path, name in names.items() if name.split in options.splits}
         lone = dict(_unpaired([video for video in videos if video.path in wanted], ffpp, classes))
         failures += [failure for failure in lone.values() if failure is not None]
+        # A real video without its partner is no sample, but faces are still looked for in it.
+        best = (v for v in videos if v.path in lone and v.quality == ffpp.qualities[0])
+        best = (v for v in best if not (classes[v.cls].is_fake or v.is_cropped))
+        lent = {(v.cls, v.stem): v.path for v in best} | lent
         videos = [video for video in videos if video.path not in lone]
     families: dict[str, list[Video]] = defaultdict(list)
     for video in videos:
         name = names.get(video.path)
         if name is not None and name.split in options.splits:
             families[name.target].append(_video(video, name, classes))
-    lent = lenders(options.root, ffpp)
     units = [_family(members, lent, ffpp) for _, members in sorted(families.items())]
     if not units and not failures:
         raise CorpusError(f"{options.root}: no video in split {', '.join(options.splits)}.")
