@@ -28,7 +28,9 @@ from hffkit.runs.run import Run, write_weights
 from hffkit.storage.corpus import Corpus
 from hffkit.workflows.evaluate import EvalRequest, measure
 from hffkit.workflows.explain import ExplainRequest, explain
+from hffkit.workflows.explaining import Explainer
 from hffkit.workflows.predict import PredictRequest, predict
+from hffkit.workflows.progress import Progress
 from hffkit.workflows.scoring import Scorer, load_scorer
 from hffkit.workflows.spectrum import SpectrumRequest, train_spectrum
 
@@ -37,16 +39,18 @@ SIZE = 64
 BOX = (162, 63, 117)  # of the portrait's face, 1.3 times what dlib finds
 
 
-def write_run(path: Path, network: str = "meso4", classes: ClassTable = THREE) -> Path:
+def write_run(
+    path: Path, network: str = "meso4", classes: ClassTable = THREE, size: int = SIZE
+) -> Path:
     """A network of random weights, its last ones large, so that it is sure of what it says."""
     torch.manual_seed(1)
-    net = build(network, len(classes.names), SIZE)
+    net = build(network, len(classes.names), size)
     with torch.no_grad():
         list(net.parameters())[-2].mul_(10)
     path.mkdir(parents=True)
     write_weights(path, net.state_dict(), {})
     spec = asdict(network_named(network).input)
-    Run(network, SIZE, spec, classes, {"verb": "train"}, {}).write(path)
+    Run(network, size, spec, classes, {"verb": "train"}, {}).write(path)
     return path
 
 
@@ -226,6 +230,55 @@ def test_a_class_of_ones_choice_is_explained(three: Path, picture: Path, tmp_pat
     assert not np.array_equal(files[0], files[1])
 
 
+def test_names_of_files_are_cut_where_a_file_system_would_refuse_them(
+    three: Path, picture: Path, tmp_path: Path
+) -> None:
+    name = 83 * "\u8138"  # face; 249 bytes
+    (tmp_path / f"{name}.png").write_bytes(picture.read_bytes())
+    about = asked(three, tmp_path / "out", tmp_path / f"{name}.png", layers=("block3",))
+    (file,) = about["faces"][0]["files"].values()
+    assert file.startswith(f"0-{name[:26]}-meso4-gradcam-block3-")  # of 78 bytes
+    assert (tmp_path / "out" / file).is_file()
+
+
+def test_averages_leave_traces_out(amten: Path, corpus: Path, tmp_path: Path) -> None:
+    methods = ("vanilla", "traces")
+    about = asked(amten, tmp_path / "out", corpus, methods=methods, average=True, limit=2)
+    assert about["methods"] == ["vanilla"]
+    assert "Traces are left out: averages are of heat, and traces have none." in about["notes"]
+
+
+def test_fewer_faces_at_once_where_much_is_kept_for_gradients(three: Path, tmp_path: Path) -> None:
+    scorer = scorer_of(three)
+    large = scorer_of(write_run(tmp_path / "large", size=299))
+    assert Explainer(scorer, ("gradcam",)).at_once == 64
+    assert Explainer(large, ("gradcam",)).at_once == 64
+    assert Explainer(scorer, ("gradcam",), ("block1",)).at_once == 16
+    assert Explainer(large, ("gradcam",), ("block1",)).at_once == 11
+    assert Explainer(large, ("gradcam", "vanilla")).at_once == 11
+
+
+def test_progress_counts_files_and_samples_not_faces(
+    three: Path, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(picture.read_bytes())
+    write_clip(tmp_path / "in" / "b.mp4")
+    Image.fromarray(np.zeros((80, 80, 3), np.uint8)).save(tmp_path / "in" / "c.png")
+    steps: list[int] = []
+    monkeypatch.setattr(Progress, "step", lambda _, n: steps.append(n))
+    about = asked(three, tmp_path / "out", tmp_path / "in", layers=("block3",))
+    assert about["n_faces"] > 3
+    assert sum(steps) == 3
+
+
+@pytest.mark.slow
+def test_a_network_of_two_heads_says_which_is_explained(picture: Path, tmp_path: Path) -> None:
+    mml = write_run(tmp_path / "mml", "mml", BINARY)
+    about = asked(mml, tmp_path / "out", picture, methods=("attention",))
+    assert about["notes"][0].startswith("mml is explained by its low-quality head")
+
+
 def test_an_average_is_the_mean_of_its_faces(three: Path, corpus: Path, tmp_path: Path) -> None:
     about = asked(three, tmp_path / "out", corpus, split=None, average=True, layers=("block3",))
     assert [(r["class"], r["n_faces"]) for r in about["averages"]] == [
@@ -359,6 +412,7 @@ def test_networks_without_relu_say_so(picture: Path, tmp_path: Path, run: Invoke
         ({"frames": 0}, ArgumentError, "--frames and --limit must be 1 or more"),
         ({"paths": ()}, ArgumentError, "Name some, or --data"),
         ({"paths": (Path("nowhere.png"),)}, ArgumentError, "nowhere.png: no such file or folder"),
+        ({"paths": (Path("x" * 300),)}, ArgumentError, "xxx: no such file or folder"),
         ({"device": "tpu"}, ArgumentError, "--device must be"),
     ],
 )

@@ -47,21 +47,22 @@ def test_pixels_go_hottest_first_and_equals_as_they_lie() -> None:
     assert order_of(heat).tolist() == [1, 4, 0, 2, 5, 3]
 
 
-def test_a_curve_is_the_probability_after_each_share_of_pixels() -> None:
+@pytest.mark.parametrize("steps", [7, 70])  # in one batch and in several
+def test_a_curve_is_the_probability_after_each_share_of_pixels(steps: int) -> None:
     net = Corner()
     start, end = torch.ones(3, SIDE, SIDE), torch.zeros(3, SIDE, SIDE)
     rng = np.random.default_rng(0)
     order = rng.permutation(SIDE * SIDE)
-    found = curve(net, start, end, order, 1, steps=7)
+    found = curve(net, start, end, order, 1, steps=steps)
     expected = []
-    for step in range(8):
+    for step in range(steps + 1):
         picture = np.ones((SIDE, SIDE))
-        for place in order[: round(step * 64 / 7)]:
+        for place in order[: round(step * 64 / steps)]:
             picture[place // SIDE, place % SIDE] = 0
         logit = 8 * picture[:4, :4].mean() - 4
         expected.append(1 / (1 + np.exp(-logit)))
     assert found == pytest.approx(expected, abs=1e-6)
-    by_hand = sum((a + b) / 2 for a, b in pairwise(expected)) / 7
+    by_hand = sum((a + b) / 2 for a, b in pairwise(expected)) / steps
     assert area(found) == pytest.approx(by_hand, abs=1e-6)
 
 

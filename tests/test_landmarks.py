@@ -128,6 +128,24 @@ def test_landmarks_are_near_those_that_are_published(
     assert np.mean(errors) < 0.06  # of the face's width, 37 px and more
 
 
+def test_a_file_that_became_another_is_not_used_under_its_old_digest(
+    predictor: Path, tmp_path: Path
+) -> None:
+    path, face, image = tmp_path / "sp68.dat", Face(8, 8, 56, 56), np.zeros((64, 64), np.uint8)
+    path.write_bytes(predictor.read_bytes())
+    before = predictor_of(path)
+    points = landmarks_of(before, image, face)
+    path.write_bytes(predictor.read_bytes() + b"more")
+    after = predictor_of(path)
+    assert after.sha256 != before.sha256
+    assert np.array_equal(landmarks_of(after, image, face), points)
+    with pytest.raises(CorpusError, match="another file than the command began with"):
+        landmarks_of(before, image, face)
+    path.unlink()
+    with pytest.raises(CorpusError, match=r"sp68\.dat: cannot be read: No such file"):
+        landmarks_of(before, image, face)
+
+
 @pytest.fixture
 def faces(data: Path, tmp_path: Path) -> Path:
     """Four faces and a picture without one, of other sizes than 256 px."""

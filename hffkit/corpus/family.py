@@ -19,7 +19,7 @@ from hffkit.corpus.faces import Boxes, overlap, read_boxes
 from hffkit.corpus.moments import Moment, other_size
 from hffkit.corpus.pictures import Sink
 from hffkit.corpus.units import Family, Settings, Video
-from hffkit.errors import VideoError
+from hffkit.errors import CorpusError, VideoError
 from hffkit.imaging import Image, grey
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Box
@@ -48,8 +48,17 @@ class _Pass:
     greys: dict[int, Image] = field(default_factory=dict)  # the probes
 
 
-@functools.lru_cache(maxsize=1)
 def _boxes_of(path: Path) -> Boxes:
+    """Return the boxes of a file as it is now: workers may outlive what it was."""
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read: {error.strerror}.") from None
+    return _boxes_at(path, state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1)
+def _boxes_at(path: Path, _size: int, _mtime_ns: int) -> Boxes:
     return read_boxes(path)
 
 

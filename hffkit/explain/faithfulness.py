@@ -13,6 +13,7 @@ Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 
 _BLUR = 5 / 224  # sigma over the side, as RISE has it
+_AT_ONCE = 32  # images of a curve that are in memory together
 
 
 def order_of(heat: npt.NDArray[np.float32]) -> Places:
@@ -60,11 +61,13 @@ def curve(
     rank[order] = np.arange(n_pixels)
     ranks = torch.from_numpy(rank).to(start.device).view(start.shape[1:])
     gone = torch.linspace(0, n_pixels, steps + 1, device=start.device).round()
-    is_gone = ranks < gone[:, None, None]  # (steps + 1, S, S)
-    images = torch.where(is_gone[:, None], end, start)
+    found = []
     with undisturbed(net):
-        found: Floats = net(images).double().softmax(1)[:, class_id].cpu().numpy()
-    return found
+        for some in torch.split(gone, _AT_ONCE):
+            images = torch.where((ranks < some[:, None, None])[:, None], end, start)
+            found.append(net(images).double().softmax(1)[:, class_id])
+    values: Floats = torch.cat(found).cpu().numpy()
+    return values
 
 
 def area(values: Floats) -> float:

@@ -46,7 +46,7 @@ class Method:
     maps: Callable[[Query], Maps]
     sees_layers: bool = False
     rectifies: bool = False  # whether its gradient is another one at ReLUs
-    at_once: int = 16  # pictures; more take much memory
+    is_shallow: bool = False  # whether no gradient goes back beyond the layers, to the pixels
 
 
 def _grad_cam(query: Query) -> Maps:
@@ -78,9 +78,9 @@ METHODS: Mapping[str, Method] = {
     "integrated": Method(
         lambda q: {"integrated": integrated(q.net, q.images, q.classes, black=q.black)}
     ),
-    "gradcam": Method(_grad_cam, sees_layers=True, at_once=64),
+    "gradcam": Method(_grad_cam, sees_layers=True, is_shallow=True),
     "guided_gradcam": Method(_guided_grad_cam, sees_layers=True, rectifies=True),
-    "attention": Method(_attention, at_once=64),
+    "attention": Method(_attention, is_shallow=True),
 }
 
 

@@ -77,11 +77,14 @@ def explain(request: ExplainRequest, out: Path) -> dict[str, Any]:
             seed=request.seed,
             predictor=predictor,
         )
-        with Progress(len(subjects), unit="files", label="explain") as progress:
+        with Progress(len(subjects), unit="files and samples", label="explain") as progress:
+            n_told = 0
             for batch in _batches(chain([first], faces), explainer.at_once):
                 for one in explainer(batch):
                     findings.take(one)
-                progress.step(len(batch))
+                progress.step(subjects.n_begun - n_told)
+                n_told = subjects.n_begun
+            progress.step(len(subjects) - n_told)  # the last may have no face
         findings.finish(shakes=request.sanity)
         about = {
             **_about(request, explainer, findings, subjects),
@@ -110,7 +113,9 @@ def _prepared(request: ExplainRequest) -> tuple[Explainer, Subjects]:
             "--average, --sanity and --landmarks need a method that gives heat; traces do not."
         )
     scorer = load_scorer(request.run, device_named(request.device))
-    explainer = Explainer(scorer, request.methods, request.layers, request.target)
+    explainer = Explainer(
+        scorer, request.methods, request.layers, request.target, only_heat=request.average
+    )
     limit = _LIMIT if request.limit is None and not request.average else request.limit
     subjects = Subjects(
         request.paths,

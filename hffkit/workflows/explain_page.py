@@ -130,8 +130,8 @@ def _faces(findings: Findings, about: dict[str, Any]) -> Figures:
     galleries = tuple(_gallery(each) for each in findings.shown)
     if about["averages"]:
         caption = (
-            "Means of maps that each reach from 0 to 1, over the mean face; the highest mean is "
-            "full red. average.npz has the numbers."
+            "Means of maps within 0 to 1, over the mean face; the highest mean is full red. "
+            "average.npz has the numbers."
         )
         return Figures("Averages", caption, None, galleries)
     caption = (

@@ -24,6 +24,7 @@ from hffkit.explain.methods import (
 )
 from hffkit.explain.pictures import gradient_picture, overlay, trace_picture
 from hffkit.manifest.seeds import rng_for
+from hffkit.networks.mml import Mml
 from hffkit.networks.table import network_named
 from hffkit.reports.sheet import Tile
 from hffkit.workflows.scoring import Scorer
@@ -33,6 +34,7 @@ Floats = npt.NDArray[np.float32]
 
 TRACES = "traces"  # of AMTEN: maps of the picture, not of an answer
 RANDOM = "random order"  # what heat must beat
+_MANY, _FEW = 64, 16  # faces of a batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Explainer:
         methods: Sequence[str],
         layers: Sequence[str] = (),
         target: str | None = None,
+        *,
+        only_heat: bool = False,
     ) -> None:
         """Check that the network can be asked all of it.
 
@@ -78,6 +82,8 @@ class Explainer:
             these.
         target
             The class to explain; by default a picture's most probable one.
+        only_heat
+            Leave traces out, which cannot be averaged.
 
         Raises
         ------
@@ -87,13 +93,21 @@ class Explainer:
         self.scorer = scorer
         size = scorer.run.size
         blank_images = scorer.inputs([np.zeros((size, size, 3), np.uint8)])
+        self.notes: list[str] = []
         self.methods = _methods(methods, scorer)
+        if only_heat and TRACES in self.methods:
+            self.methods = tuple(name for name in self.methods if name != TRACES)
+            self.notes.append("Traces are left out: averages are of heat, and traces have none.")
         self.layers = self._layers(layers, blank_images)
         self.target = None if target is None else scorer.run.classes[target].id
         with undisturbed(scorer.net):
             maps_of(scorer.net, blank_images, self.layers, needs_grad=False)
         rectifying = [name for name in self.methods if name in METHODS and METHODS[name].rectifies]
-        self.notes: list[str] = []
+        if isinstance(scorer.net, Mml):
+            self.notes.append(
+                f"{scorer.run.network} is explained by its low-quality head, whatever the quality "
+                "of the faces."
+            )
         if rectifying and not count_relus(scorer.net, blank_images):
             self.notes.append(
                 f"{scorer.run.network} has no ReLU, so that deconvnet and guided backpropagation "
@@ -102,8 +116,17 @@ class Explainer:
 
     @property
     def at_once(self) -> int:
-        """How many faces to explain in one batch: gradients of pixels take memory."""
-        return min(METHODS[name].at_once if name in METHODS else 64 for name in self.methods)
+        """How many faces to explain in one batch.
+
+        64 where no more is kept for gradients than what lies behind the network's last layer. What
+        lies behind earlier ones, or the pixels, grows with the area of the faces: 64 of 299 px
+        would take 10 GB and more.
+        """
+        own = network_named(self.scorer.run.network).layers
+        is_shallow = all(METHODS[name].is_shallow for name in self.methods if name != TRACES)
+        if is_shallow and self.layers in ((), own[-1:]):
+            return _MANY
+        return max(1, min(_FEW, _MANY * 128**2 // self.scorer.run.size**2))
 
     def __call__(self, subjects: Sequence[Subject]) -> list[Explained]:
         """Explain a batch of faces."""

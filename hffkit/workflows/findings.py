@@ -25,6 +25,7 @@ MEANS_FILE = "average.npz"
 N_SHOWN = 48  # faces on the page and the sheet; all have their files
 _N_MEASURED = 4  # faces of each class whose maps are measured where averages are asked for
 _N_SHAKEN = 4  # faces that weights are made random for
+_N_BYTES = 80  # of a name within a file's, in UTF-8
 
 Doubles = npt.NDArray[np.float64]
 
@@ -47,7 +48,7 @@ class Average:
     heats: dict[str, Doubles] = field(default_factory=dict)  # by name (S, S)
 
     def add(self, one: Explained) -> None:
-        """Take in one more face; each map counts alike, since each reaches from 0 to 1."""
+        """Take in one more face; each map counts as it is, within 0 to 1."""
         self.n_faces += 1
         self.pixels = self.pixels + one.subject.image
         for name, heat in one.heats.items():
@@ -118,9 +119,10 @@ class Findings:
     def _write(self, one: Explained, row: FaceClass, figures: Mapping[str, Faithfulness]) -> None:
         run, number = self._explainer.scorer.run, len(self.faces)
         answer = "Fake" if row.is_fake else "Real"
-        arch = run.network if one.subject.stem is None else f"{one.subject.stem}-{run.network}"
+        stem = one.subject.stem
+        arch = run.network if stem is None else f"{_plain(stem)}-{run.network}"
         pictures = self._explainer.tiles(one)
-        files = {key: f"{number}-{_plain(arch)}-{_plain(key)}-{answer}.png" for key in pictures}
+        files = {key: f"{number}-{arch}-{_plain(key)}-{answer}.png" for key in pictures}
         for key, tiles in pictures.items():
             (self._folder / files[key]).write_bytes(encode_png(_picture(tiles)))
         self.faces.append(
@@ -245,5 +247,6 @@ def _picture(tiles: Sequence[Tile]) -> Image:
 
 
 def _plain(name: str) -> str:
-    """Return a name as part of a file's."""
-    return re.sub(r"[^\w.+=-]", "_", name)[:100]
+    """Return a name as part of a file's; two of them and a network's fit into 255 bytes."""
+    plain = re.sub(r"[^\w.+=-]", "_", name).encode("utf-8", errors="ignore")
+    return plain[:_N_BYTES].decode("utf-8", errors="ignore")

@@ -56,8 +56,8 @@ class Subjects:
             If a path leads nowhere, a corpus cannot be read or is packed at another size, or
             nothing is selected.
         """
-        corpora = [str(path) for path in paths if (path / CORPUS_FILE).is_file()]
-        plain = [path for path in paths if not (path / CORPUS_FILE).is_file()]
+        corpora = [str(path) for path in paths if _is_corpus(path)]
+        plain = [path for path in paths if not _is_corpus(path)]
         self._files = [file for path in plain for file in files_of(path)]
         names = (*corpora, *data)
         self._samples = _selected(names, size, selection) if names else None
@@ -66,6 +66,7 @@ class Subjects:
         self._size, self._search = size, search
         self.problems: list[str] = []
         self.n_unreadable = 0
+        self.n_begun = 0  # of the files and samples
 
     def __len__(self) -> int:
         """Return the number of files and samples; a file may hold any number of faces."""
@@ -73,10 +74,12 @@ class Subjects:
 
     def __iter__(self) -> Iterator[Subject]:
         for file in self._files:
+            self.n_begun += 1
             yield from self._of_file(file)
         if self._samples is not None:
             for number, (_, sample) in enumerate(self._samples.items):
                 image = np.empty((self._size, self._size, 3), np.uint8)
+                self.n_begun += 1
                 self._samples.read(number, 0, image)
                 yield Subject(sample.key, None, sample.cls, image)
 
@@ -100,6 +103,13 @@ class Subjects:
             self.problems.append(
                 f"{file}: {looked_at.n_missing} of {n_wanted} frames cannot be read"
             )
+
+
+def _is_corpus(path: Path) -> bool:
+    try:
+        return (path / CORPUS_FILE).is_file()
+    except (OSError, ValueError):  # what is wrong with it is told where its files are listed
+        return False
 
 
 def _selected(names: Sequence[str], size: int, selection: Selection) -> Faces:
