@@ -70,6 +70,12 @@ class Dask:
         arguments = ("--nworkers", str(n), "--nthreads", "1", "--no-dashboard")
         self._workers.append(self._start("worker", *arguments))
 
+    def stop_workers(self) -> None:
+        while self._workers:
+            process = self._workers.pop()
+            process.terminate()
+            process.wait()
+
     def stop_scheduler(self) -> None:
         self._scheduler.kill()
         self._scheduler.wait()
@@ -241,13 +247,16 @@ def test_an_address_without_scheduler_is_named(
 
 
 @pytest.mark.slow
-def test_work_waits_for_the_first_worker(tmp_path: Path) -> None:
-    """As on a cluster whose queue starts workers when it likes."""
+def test_work_waits_for_workers(tmp_path: Path) -> None:
+    """As on a cluster whose queue starts and stops workers when it likes."""
     code = (
         "import sys; from pathlib import Path; from test_cluster import Looks, jobs_in\n"
+        "from hffkit.workflows import cluster; cluster._LOOK_EVERY = 0.5\n"
         "from hffkit.workflows.engine import run\n"
         "there = jobs_in(Path(sys.argv[1]))\n"
-        "print(len(list(run(there, Looks(), n_workers=1, scheduler=sys.argv[2]))))"
+        "doing = run(there, Looks(seconds=2), n_workers=1, scheduler=sys.argv[2])\n"
+        "for n, _ in enumerate(doing, 1):\n"
+        "    print(n, flush=True)"
     )
     empty = Dask(tmp_path)
     try:
@@ -259,6 +268,13 @@ def test_work_waits_for_the_first_worker(tmp_path: Path) -> None:
             assert doing.stderr is not None
             assert "has no workers yet; waiting" in doing.stderr.readline()
             empty.start_workers(1)
-            assert doing.communicate(timeout=60)[0].strip() == "6"
+            assert doing.stdout is not None
+            assert doing.stdout.readline() == "1\n"
+            empty.stop_workers()
+            assert "has no workers; waiting" in doing.stderr.readline()
+            empty.start_workers(1)
+            rest, told = doing.communicate(timeout=60)
+            assert rest.split() == ["2", "3", "4", "5", "6"]
+            assert "no workers" not in told
     finally:
         empty.stop()

@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import cache
@@ -22,6 +22,7 @@ from hffkit.workflows.versions import LIBRARIES, versions
 
 _CONNECT = "10s"
 _AHEAD = 2  # units sent for each thread of a worker
+_LOOK_EVERY = 5.0  # seconds between looks for workers while nothing is finished
 _SEEN_WITHIN = 90.0  # seconds until a file written elsewhere must be visible; NFS caches for 60
 T = TypeVar("T")
 
@@ -66,6 +67,7 @@ def _run_together(
             finished.add(future)
         if not running:
             return
+        _await(client, finished.has_ready)
         future = next(finished)
         job = running.pop(future)
         try:
@@ -84,8 +86,10 @@ def _n_threads(client: Any) -> int:
 def _run_alone(client: Any, job: Job[T], work: Work[T]) -> Done:
     from distributed import KilledWorker
 
+    future = _submit(client, job, work)
     try:
-        return _done(job, _submit(client, job, work).result())
+        _await(client, future.done)
+        return _done(job, future.result())
     except KilledWorker:
         if not _is_seen(job.started):
             raise HffkitError(
@@ -93,6 +97,18 @@ def _run_alone(client: Any, job: Job[T], work: Work[T]) -> Done:
                 "that cannot be imported. Their logs say more."
             ) from None
     return give_up(job, work)
+
+
+def _await(client: Any, is_ready: Callable[[], bool]) -> None:
+    """Wait until something is there; say once if nobody is left to do it."""
+    look_at, is_told = time.monotonic() + _LOOK_EVERY, False
+    while not is_ready():
+        time.sleep(0.02)
+        if not is_told and time.monotonic() > look_at:
+            look_at = time.monotonic() + _LOOK_EVERY
+            if not _n_threads(client):
+                sys.stderr.write(f"{client.scheduler.address} has no workers; waiting for some.\n")
+                is_told = True
 
 
 def _submit(client: Any, job: Job[T], work: Work[T]) -> Any:
