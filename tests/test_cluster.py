@@ -195,6 +195,20 @@ def test_a_unit_that_kills_its_workers_is_given_up_and_the_rest_is_done(
     assert not list(tmp_path.glob("*.started"))
 
 
+def test_parts_may_be_used_up_before_the_end_of_their_jobs_is_known(
+    local: Dask, tmp_path: Path
+) -> None:
+    """As the writer of a corpus does, which takes every part that is there."""
+    n = 0
+    for _ in run_jobs(jobs_in(tmp_path), Looks(), n_workers=1, scheduler=local.address):
+        time.sleep(0.3)  # by now more of them are finished
+        for part in tmp_path.glob("*.part"):
+            part.unlink()
+            n += 1
+    assert n == 6
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_what_is_finished_is_kept_when_the_scheduler_goes_away(tmp_path: Path) -> None:
     lost = Dask(tmp_path)

@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from hffkit.errors import HffkitError, StorageError
-from hffkit.workflows.engine import Done, Job, Work, do, give_up, set_up_worker
+from hffkit.workflows.engine import UNCLAIMED, Done, Job, Work, do, give_up, set_up_worker
 from hffkit.workflows.versions import LIBRARIES, versions
 
 _CONNECT = "10s"
@@ -112,7 +113,16 @@ def _await(client: Any, is_ready: Callable[[], bool]) -> None:
 
 
 def _submit(client: Any, job: Job[T], work: Work[T]) -> Any:
-    return client.submit(_do, job, work, _versions(), Path.cwd(), pure=False)
+    return client.submit(_do, _elsewhere(job), work, _versions(), Path.cwd(), pure=False)
+
+
+def _elsewhere(job: Job[T]) -> Job[T]:
+    """Return a job as a worker does it: its part has another name until its end is known here.
+
+    Whoever uses parts up takes those that are there; nobody could tell one that was used up from
+    one that is not visible yet.
+    """
+    return replace(job, part=job.part.with_suffix(UNCLAIMED))
 
 
 @contextmanager
@@ -152,11 +162,13 @@ def _connected(scheduler: str) -> Iterator[Any]:
 
 
 def _done(job: Job[T], failures: int) -> Done:
-    if not _is_seen(job.part):
+    there = _elsewhere(job).part
+    if not _is_seen(there):
         raise StorageError(
-            f"{job.part}: a worker has written it, and it is not here: the workers need the same "
+            f"{there}: a worker has written it, and it is not here: the workers need the same "
             "folders."
         )
+    there.replace(job.part)
     return Done(job.part, job.size, failures)
 
 

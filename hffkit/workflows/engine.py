@@ -28,6 +28,7 @@ _BARREN = 3  # deaths in a row, of pools none of whose workers had begun a unit
 _AHEAD = 4  # units queued for each worker: enough to keep it busy, few enough to stop soon
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 _KEPT_BYTES = 1 << 27
+UNCLAIMED = ".unclaimed"  # suffix of parts that a worker elsewhere has finished
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
 
@@ -166,7 +167,7 @@ def give_up(job: Job[T], work: Work[T]) -> Done:
 def _clear(folders: Iterable[Path]) -> None:
     """Remove what killed workers left: marks of a beginning, and half-written parts."""
     for folder in folders:
-        for pattern in ("*.started", "*.tmp"):
+        for pattern in ("*.started", "*.tmp", f"*{UNCLAIMED}"):
             for path in folder.glob(pattern):
                 path.unlink(missing_ok=True)
 
