@@ -58,21 +58,7 @@ _path = click.Path(path_type=Path)
     type=click.IntRange(min=1),
     help="Draw N samples of corpora.  [default: 16; all with --average]",
 )
-@click.option(
-    "--frames",
-    type=click.IntRange(min=1),
-    default=4,
-    show_default=True,
-    help="Of each video, evenly over its whole length.",
-)
-@click.option("--whole", is_flag=True, help="Files are face crops: look for no face in them.")
-@click.option(
-    "--upsample",
-    type=click.IntRange(0, 4),
-    default=1,
-    show_default=True,
-    help="How often pictures are doubled to find faces: 1 finds them from 40 px, 0 from 80.",
-)
+@options.faces_of_files(frames=4)
 @click.option(
     "--average", is_flag=True, help="The mean heat of each class instead of each face's pictures."
 )

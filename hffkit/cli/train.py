@@ -205,21 +205,7 @@ def evaluate(
 @click.command()
 @click.argument("run", type=_run)
 @click.argument("paths", nargs=-1, required=True, type=_run, metavar="PATH...")
-@click.option(
-    "--frames",
-    type=click.IntRange(min=1),
-    default=32,
-    show_default=True,
-    help="Of each video, evenly over its whole length.",
-)
-@click.option("--whole", is_flag=True, help="Files are face crops: look for no face in them.")
-@click.option(
-    "--upsample",
-    type=click.IntRange(0, 4),
-    default=1,
-    show_default=True,
-    help="How often pictures are doubled to find faces: 1 finds them from 40 px, 0 from 80.",
-)
+@options.faces_of_files(frames=32)
 @options.device
 @options.as_json
 def predict(run: Path, paths: tuple[Path, ...], as_json: bool, **arguments: Any) -> None:
