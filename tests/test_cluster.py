@@ -2,51 +2,24 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 from click.testing import Result
+from jobs import Suicidal, jobs_in, reasons
 
 from hffkit.errors import HffkitError
-from hffkit.manifest.failures import Failure
 from hffkit.storage.corpus import Corpus
-from hffkit.storage.parts import PartWriter, read_part
 from hffkit.workflows import cluster, engine
 from hffkit.workflows.demo import PAIRS, fabricate
-from hffkit.workflows.engine import Job
 from hffkit.workflows.engine import run as run_jobs
 
 Run = Callable[..., Result]
-
-
-@dataclass(frozen=True)
-class Looks:
-    """Writes one failure a unit; some units kill the worker that has them, once or always."""
-
-    deadly: tuple[str, ...] = ()
-    deadly_once: tuple[str, ...] = ()
-    marks: Path = Path()
-    seconds: float = 0.0
-
-    def __call__(self, unit: str, part: PartWriter) -> None:
-        part.add(Failure("no-face", unit, None, "looked at"))
-        mark = self.marks / f"{unit}.died"
-        once = unit in self.deadly_once and not mark.exists()
-        if once:
-            mark.touch()
-        if once or unit in self.deadly:
-            os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(self.seconds)
-
-    def paths(self, unit: str) -> Sequence[str]:
-        return [unit]
 
 
 class Dask:
@@ -100,19 +73,6 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("cluster") / "tree"
     fabricate(root, PAIRS[:1])
     return root
-
-
-def jobs_in(folder: Path) -> list[Job[str]]:
-    return [Job(f"u{i}", folder / f"u{i}.part", 1) for i in range(6)]
-
-
-def reasons(folder: Path) -> dict[str, str]:
-    return {
-        event.path: event.reason
-        for path in folder.glob("*.part")
-        for event in read_part(path)
-        if isinstance(event, Failure)
-    }
 
 
 def test_a_cluster_builds_packs_and_degrades_the_same_bytes(
@@ -185,8 +145,8 @@ def test_videos_are_compressed_on_a_cluster_as_here(
 def test_a_unit_that_kills_its_workers_is_given_up_and_the_rest_is_done(
     local: Dask, tmp_path: Path
 ) -> None:
-    work = Looks(deadly=("u3",), deadly_once=("u0",), marks=tmp_path)
-    done = list(run_jobs(jobs_in(tmp_path), work, n_workers=1, scheduler=local.address))
+    work = Suicidal(deadly=("u3",), deadly_once=("u0",), marks=tmp_path)
+    done = list(run_jobs(jobs_in(tmp_path, 6), work, n_workers=1, scheduler=local.address))
     found = reasons(tmp_path)
     assert len(found) == 6
     assert {unit for unit, reason in found.items() if "killed its worker" in reason} == {"u3"}
@@ -200,7 +160,7 @@ def test_parts_may_be_used_up_before_the_end_of_their_jobs_is_known(
 ) -> None:
     """As the writer of a corpus does, which takes every part that is there."""
     n = 0
-    for _ in run_jobs(jobs_in(tmp_path), Looks(), n_workers=1, scheduler=local.address):
+    for _ in run_jobs(jobs_in(tmp_path, 6), Suicidal(), n_workers=1, scheduler=local.address):
         time.sleep(0.3)  # by now more of them are finished
         for part in tmp_path.glob("*.part"):
             part.unlink()
@@ -214,8 +174,8 @@ def test_what_is_finished_is_kept_when_the_scheduler_goes_away(tmp_path: Path) -
     lost = Dask(tmp_path)
     try:
         lost.start_workers(1)
-        work = Looks(seconds=0.5)
-        doing = run_jobs(jobs_in(tmp_path), work, n_workers=1, scheduler=lost.address)
+        work = Suicidal(seconds=0.5)
+        doing = run_jobs(jobs_in(tmp_path, 6), work, n_workers=1, scheduler=lost.address)
         first = next(doing)
         lost.stop_scheduler()
         with pytest.raises(HffkitError, match=r"went away.*run the same command again"):
@@ -223,7 +183,7 @@ def test_what_is_finished_is_kept_when_the_scheduler_goes_away(tmp_path: Path) -
     finally:
         lost.stop()
     assert first.part.exists()
-    list(run_jobs(jobs_in(tmp_path), Looks(), n_workers=1))
+    list(run_jobs(jobs_in(tmp_path, 6), Suicidal(), n_workers=1))
     assert len(reasons(tmp_path)) == 6
 
 
@@ -233,14 +193,14 @@ def test_workers_with_other_versions_are_refused(
     own = {**cluster._versions(), "dlib": "18.0"}
     monkeypatch.setattr(cluster, "_versions", lambda: own)
     with pytest.raises(HffkitError, match=r"has dlib .*, not 18\.0: its pictures could differ"):
-        list(run_jobs(jobs_in(tmp_path), Looks(), n_workers=1, scheduler=local.address))
+        list(run_jobs(jobs_in(tmp_path, 6), Suicidal(), n_workers=1, scheduler=local.address))
     assert not list(tmp_path.glob("*.part"))
 
 
 def test_workers_that_do_not_see_the_folder_are_refused(local: Dask, tmp_path: Path) -> None:
-    gone = jobs_in(tmp_path / "gone")
+    gone = jobs_in(tmp_path / "gone", 6)
     with pytest.raises(HffkitError, match=r"cannot read .*gone.* need the same folders"):
-        list(cluster.run_on_cluster(gone, Looks(), local.address))
+        list(cluster.run_on_cluster(gone, Suicidal(), local.address))
 
 
 @pytest.mark.parametrize(
@@ -257,18 +217,18 @@ def test_an_address_without_scheduler_is_named(
 ) -> None:
     monkeypatch.setattr(cluster, "_CONNECT", "1s")
     with pytest.raises(HffkitError, match=said):
-        list(run_jobs(jobs_in(tmp_path), Looks(), n_workers=1, scheduler=address))
+        list(run_jobs(jobs_in(tmp_path, 6), Suicidal(), n_workers=1, scheduler=address))
 
 
 @pytest.mark.slow
 def test_work_waits_for_workers(tmp_path: Path) -> None:
     """As on a cluster whose queue starts and stops workers when it likes."""
     code = (
-        "import sys; from pathlib import Path; from test_cluster import Looks, jobs_in\n"
+        "import sys; from pathlib import Path; from jobs import Suicidal, jobs_in\n"
         "from hffkit.workflows import cluster; cluster._LOOK_EVERY = 0.5\n"
         "from hffkit.workflows.engine import run\n"
-        "there = jobs_in(Path(sys.argv[1]))\n"
-        "doing = run(there, Looks(seconds=2), n_workers=1, scheduler=sys.argv[2])\n"
+        "there = jobs_in(Path(sys.argv[1]), 6)\n"
+        "doing = run(there, Suicidal(seconds=2), n_workers=1, scheduler=sys.argv[2])\n"
         "for n, _ in enumerate(doing, 1):\n"
         "    print(n, flush=True)"
     )

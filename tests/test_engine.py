@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from jobs import Suicidal, jobs_in, reasons
 
 from hffkit.manifest.failures import Failure
 from hffkit.storage.corpus import Corpus
@@ -23,41 +24,6 @@ from hffkit.storage.parts import PartWriter, read_part
 from hffkit.workflows.demo import fabricate
 from hffkit.workflows.engine import Job
 from hffkit.workflows.engine import run as run_jobs
-
-
-@dataclass(frozen=True)
-class Suicidal:
-    """Writes one failure a unit; some units kill the worker that has them."""
-
-    deadly: tuple[str, ...] = ()
-    deadly_once: tuple[str, ...] = ()
-    marks: Path = Path()
-
-    def __call__(self, unit: str, part: PartWriter) -> None:
-        part.add(Failure("no-face", unit, None, "looked at"))
-        mark = self.marks / f"{unit}.died"
-        once = unit in self.deadly_once and not mark.exists()
-        if once:
-            mark.touch()
-        if once or unit in self.deadly:
-            os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(0.02)
-
-    def paths(self, unit: str) -> Sequence[str]:
-        return [unit]
-
-
-def jobs_in(folder: Path) -> list[Job[str]]:
-    return [Job(f"u{i}", folder / f"u{i}.part", 1) for i in range(12)]
-
-
-def reasons(folder: Path) -> dict[str, str]:
-    return {
-        event.path: event.reason
-        for path in sorted(folder.glob("*.part"))
-        for event in read_part(path)
-        if isinstance(event, Failure)
-    }
 
 
 def test_a_unit_that_always_kills_its_worker_is_given_up_and_the_rest_is_done(
