@@ -28,7 +28,7 @@ from torch.nn import functional
 from hffkit.explain.cam import grad_cam, stretched
 from hffkit.explain.layers import with_extent
 from hffkit.networks.table import build, network_named
-from hffkit.workflows.devices import keep_memory_of_tensors
+from hffkit.workflows.memory import keep_memory_of_tensors
 
 N, SIZE = 64, 128
 NETWORKS = ("amtennet", "meso4", "resnet18", "densenet121")

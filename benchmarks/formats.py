@@ -14,7 +14,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from hffkit.workflows.engine import keep_memory
+from hffkit.workflows.memory import keep_memory_of_pictures
 
 RLE = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
 SETTINGS: dict[str, list[int]] = {
@@ -40,7 +40,7 @@ def main() -> None:
     images = {path: np.asarray(cv2.imread(path), np.uint8) for path in sys.argv[1:]}
     jpegs = {path: cv2.imencode(".jpg", image)[1] for path, image in images.items()}
     before = {path: milliseconds(cv2.imdecode, jpeg, 1) for path, jpeg in jpegs.items()}
-    keep_memory()
+    keep_memory_of_pictures()
     for path, image in images.items():
         print(path, image.shape)
         for name, settings in SETTINGS.items():

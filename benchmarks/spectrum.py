@@ -3,16 +3,19 @@
     python benchmarks/spectrum.py --data ../shared/data/images --speed
     python benchmarks/spectrum.py --data ../shared/data/images --accuracy
 
-`--speed` prints pictures a second at 128, 256 and 1024 px of three ways, which take turns:
+`--speed` prints pictures a second at 128, 256 and 1024 px of these ways, which take turns:
 
 - notebook: as the paper's notebooks do it, one picture after the other: whole complex FFT,
   logarithm of the modulus, radii of all pixels computed and sorted, differences of a running sum;
 - bincount: the same with bincount in place of sorting;
-- hffkit, with one worker and with two;
+- hffkit.
+
+From arrays of grey pixels, and from files, whose decoding all ways pay for. Then, of many files,
+again and again the same, whole runs of hffkit, the start of a second process counted:
+
+- with one worker, and with two;
 - apart: two processes that compute the same with one worker each, and know nothing of each other:
   what two cores give at best on the machine at that time.
-
-From arrays of grey pixels, and from files, whose decoding all ways pay for.
 
 `--accuracy` builds each set, raw and after JPEG of quality 60 and a mean filter of 5x5, trains the
 paper's classifiers on the raw training pictures and on those of the same operation, and prints
@@ -26,8 +29,9 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +40,19 @@ import numpy as np
 import numpy.typing as npt
 from learn import interval
 
-from hffkit.spectrum.features import FeatureSpec, features_of, profiles_of
-from hffkit.workflows.devices import keep_memory_of_tensors
+from hffkit.spectrum.features import FeatureSpec, Read, features_of, profiles_of
 from hffkit.workflows.evaluate import EvalRequest, measure
-from hffkit.workflows.profiles import read_picture
-from hffkit.workflows.spectrum import SpectrumRequest, plot, train_spectrum
+from hffkit.workflows.features import plot
+from hffkit.workflows.memory import keep_memory_of_tensors
+from hffkit.workflows.profiles import profiles_of_pictures, read_picture
+from hffkit.workflows.spectrum import SpectrumRequest, train_spectrum
 
 Floats = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
 
 SIZES = {128: "real-celeba-stargan128", 256: "real-ffhq256", 1024: "real-celebahq1024"}
 N_PICTURES = {128: 1200, 256: 750, 1024: 50}
+N_OF_WHOLE_RUNS = {128: 120_000, 256: 36_000, 1024: 2400}
 OPERATIONS = ("jp60", "me5")
 
 
@@ -89,15 +95,25 @@ def one_by_one(profile: Callable[[Any], Floats], things: Sequence[Any]) -> int:
     return len([profile(thing) for thing in things])
 
 
-def ours(greys: Sequence[Pixels], n_workers: int) -> int:
+def of_arrays(greys: Sequence[Pixels]) -> int:
     """Compute profiles as hffkit does; return how many."""
-    return len(features_of(greys, FeatureSpec(), n_workers=n_workers))
+    return len(features_of(greys, FeatureSpec()))
 
 
-def of_files(paths: Sequence[Path], n_workers: int) -> int:
+def named(paths: Iterable[Path]) -> Iterator[tuple[str, Read]]:
+    """Yield names of files and what reads them."""
+    return ((str(path), partial(read_picture, path)) for path in paths)
+
+
+def of_files(paths: Sequence[Path]) -> int:
     """Compute profiles of files as hffkit does; return how many."""
-    named = ((str(path), partial(read_picture, path)) for path in paths)
-    return len(list(profiles_of(named, FeatureSpec(), n_workers=n_workers)))
+    return len(list(profiles_of(named(paths), FeatureSpec())))
+
+
+def whole_run(paths: Sequence[Path], n: int, n_workers: int) -> int:
+    """Compute `n` profiles of files, all over again where they are fewer, as the commands do."""
+    pictures = islice(named(cycle(paths)), n)
+    return len(profiles_of_pictures(pictures, n, FeatureSpec(), n_workers=n_workers))
 
 
 def read_grey(path: Path) -> Pixels:
@@ -109,49 +125,62 @@ def speed(data: Path, rounds: int) -> None:
     """Print pictures a second, and ratios, medians over rounds."""
     cv2.setNumThreads(1)
     keep_memory_of_tensors()  # as the commands do
-    print("| px | from | notebook | bincount | hffkit, 1 worker | 2 workers | "
-          "apart | 1 to notebook | 1 to bincount | 2 to 1 | 2 to apart |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|---|---|---|---|")
-    for size, folder in SIZES.items():
-        paths = sorted((data / folder).iterdir())[: N_PICTURES[size]]
-        greys = [read_grey(path) for path in paths]
+    print("| px | from | notebook | bincount | hffkit | to notebook | to bincount |\n"
+          "|---|---|---|---|---|---|---|")  # fmt: skip
+    paths = {
+        size: sorted((data / folder).iterdir())[: N_PICTURES[size]]
+        for size, folder in SIZES.items()
+    }
+    for size, files in paths.items():
+        greys = [read_grey(path) for path in files]
         few = max(10, len(greys) // 10)  # of the slow ways
         apart = np.abs(features_of(greys[:3], FeatureSpec()) - [notebook(g) for g in greys[:3]])
         if apart.max() > 1e-6 or np.abs(bincount(greys[0]) - notebook(greys[0])).max() > 1e-6:
             raise SystemExit("the ways do not compute the same")
-        ways: dict[str, dict[str, Callable[[], int]]] = {
-            "arrays": {
-                "notebook": partial(one_by_one, notebook, greys[:few]),
-                "bincount": partial(one_by_one, bincount, greys[:few]),
-                "1": partial(ours, greys, 1),
-                "2": partial(ours, greys, 2),
-            },
-            "files": {
-                "notebook": partial(
-                    one_by_one, lambda path: notebook(read_grey(path)), paths[:few]
-                ),
-                "bincount": partial(
-                    one_by_one, lambda path: bincount(read_grey(path)), paths[:few]
-                ),
-                "1": partial(of_files, paths, 1),
-                "2": partial(of_files, paths, 2),
-            },
+        from_arrays: dict[str, Callable[[], int]] = {
+            "notebook": partial(one_by_one, notebook, greys[:few]),
+            "bincount": partial(one_by_one, bincount, greys[:few]),
+            "hffkit": partial(of_arrays, greys),
         }
-        for source, each in ways.items():
-            rates: dict[str, list[float]] = {name: [] for name in (*each, "apart")}
-            for _ in range(rounds):
-                for name, way in each.items():
-                    rates[name].append(rate_of(way))
-                rates["apart"].append(rate_apart(each["1"]))
-
-            def ratio(a: str, b: str, rates: dict[str, list[float]] = rates) -> str:
-                pairs = zip(rates[a], rates[b], strict=True)
-                return f"{statistics.median(x / y for x, y in pairs):.2f}"
-
+        from_files: dict[str, Callable[[], int]] = {
+            "notebook": partial(one_by_one, lambda path: notebook(read_grey(path)), files[:few]),
+            "bincount": partial(one_by_one, lambda path: bincount(read_grey(path)), files[:few]),
+            "hffkit": partial(of_files, files),
+        }
+        for source, ways in (("arrays", from_arrays), ("files", from_files)):
+            rates = in_turns({name: partial(rate_of, way) for name, way in ways.items()}, rounds)
             cells = [f"{statistics.median(found):.1f}" for found in rates.values()]
-            cells += [ratio("1", "notebook"), ratio("1", "bincount")]
-            cells += [ratio("2", "1"), ratio("2", "apart")]
+            cells += [ratio(rates, "hffkit", "notebook"), ratio(rates, "hffkit", "bincount")]
             print(f"| {size} | {source} | {' | '.join(cells)} |", flush=True)
+    print("\n| px | files | 1 worker | 2 workers | apart | 2 to 1 | 2 to apart |\n"
+          "|---|---|---|---|---|---|---|")  # fmt: skip
+    for size, files in paths.items():
+        n = N_OF_WHOLE_RUNS[size]
+        rates = in_turns(
+            {
+                "1": partial(rate_of, partial(whole_run, files, n, 1)),
+                "2": partial(rate_of, partial(whole_run, files, n, 2)),
+                "apart": partial(rate_apart, partial(whole_run, files, n // 2, 1)),
+            },
+            rounds,
+        )
+        cells = [f"{statistics.median(found):.1f}" for found in rates.values()]
+        cells += [ratio(rates, "2", "1"), ratio(rates, "2", "apart")]
+        print(f"| {size} | {n} | {' | '.join(cells)} |", flush=True)
+
+
+def in_turns(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Return what each way gives in each round."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            found[name].append(way())
+    return found
+
+
+def ratio(rates: Mapping[str, Sequence[float]], a: str, b: str) -> str:
+    """Return the median over rounds of the ratio of two ways."""
+    return f"{statistics.median(x / y for x, y in zip(rates[a], rates[b], strict=True)):.2f}"
 
 
 def rate_of(way: Callable[[], int], least: float = 0.5) -> float:

@@ -44,7 +44,7 @@ from hffkit.training.graph import CapturedStep
 from hffkit.training.order import Order
 from hffkit.training.recipe import TrainRecipe
 from hffkit.training.trainer import Trainer
-from hffkit.workflows.devices import keep_memory_of_tensors
+from hffkit.workflows.memory import keep_memory_of_tensors
 from hffkit.workflows.train import TrainRequest, chosen_recipe
 
 CLASSES = ("real-celeba-stargan128", "fake-stargan128", "fake-dcgan128")

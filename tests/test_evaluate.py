@@ -31,13 +31,8 @@ from hffkit.evaluation.evaluation import evaluate
 from hffkit.evaluation.scored import Scored
 from hffkit.manifest.classes import BINARY, ClassTable, FaceClass, numbered
 from hffkit.networks.table import build, network_named
-from hffkit.runs.run import (
-    Run,
-    read_run,
-    read_weights,
-    weights_sha256,
-    write_weights,
-)
+from hffkit.runs.run import Run, read_run
+from hffkit.runs.weights import read_weights, weights_sha256, write_weights
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.partial import write_bytes_durably
 from hffkit.workflows import scoring

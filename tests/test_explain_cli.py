@@ -24,7 +24,8 @@ from hffkit.explain.pictures import overlay
 from hffkit.explain.regions import region_shares
 from hffkit.manifest.classes import BINARY, ClassTable, numbered
 from hffkit.networks.table import build, network_named
-from hffkit.runs.run import Run, write_weights
+from hffkit.runs.run import Run
+from hffkit.runs.weights import write_weights
 from hffkit.storage.corpus import Corpus
 from hffkit.workflows.evaluate import EvalRequest, measure
 from hffkit.workflows.explain import ExplainRequest, explain

@@ -33,7 +33,8 @@ from hffkit.manifest.samples import Sample
 from hffkit.networks.mml import HighQuality, Mml, lengths, map_side
 from hffkit.networks.spec import RGB_SIGNED
 from hffkit.networks.table import build
-from hffkit.runs.run import read_run, read_weights
+from hffkit.runs.run import read_run
+from hffkit.runs.weights import read_weights
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.parts import Record
 from hffkit.storage.record import store

@@ -17,7 +17,8 @@ from trees import Pixels, build_corpus, face, portrait, write_clip, write_pictur
 
 from hffkit.errors import ArgumentError
 from hffkit.networks.table import build
-from hffkit.runs.run import read_run, read_weights, write_weights
+from hffkit.runs.run import read_run
+from hffkit.runs.weights import read_weights, write_weights
 from hffkit.video.clips import open_clip
 from hffkit.workflows.convert import convert
 from hffkit.workflows.predict import PredictRequest, Summary, Verdict, predict

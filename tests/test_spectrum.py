@@ -25,12 +25,17 @@ from hffkit.manifest.classes import BINARY
 from hffkit.pipeline.plan import plan_of
 from hffkit.pipeline.recipe import read_recipe
 from hffkit.spectrum.classifiers import CLASSIFIERS, fit, margins, scores
-from hffkit.spectrum.features import CROPS, FEATURES, FeatureSpec, features_of
+from hffkit.spectrum.features import CROPS, FEATURES, FeatureSpec, features_of, profiles_of
 from hffkit.spectrum.models import write_model
 from hffkit.spectrum.radial import CENTRES
 from hffkit.storage.corpus import Corpus
 from hffkit.workflows.evaluate import EvalRequest, measure
-from hffkit.workflows.profiles import cache_path, profiles_of_corpus
+from hffkit.workflows.profiles import (
+    cache_path,
+    pictures_of_folder,
+    profiles_of_corpus,
+    profiles_of_pictures,
+)
 from hffkit.workflows.spectrum import SpectrumRequest, train_spectrum
 
 REAL, FAKE = "camera", "GAN"
@@ -206,7 +211,7 @@ def test_profiles_are_kept_beside_the_corpus_with_its_hash(
         raise AssertionError("computed again")
 
     with monkeypatch.context() as patch:
-        patch.setattr("hffkit.workflows.profiles.profiles_of", fail)
+        patch.setattr("hffkit.workflows.profiles.profiles_of_block", fail)
         again = profiles_of_corpus(corpus, spec, n_workers=1)
     assert np.array_equal(again, first)
 
@@ -236,6 +241,21 @@ def test_kept_profiles_that_do_not_match_are_made_anew(
         kept.write_bytes(whole[:-100] if damage == "cut" else b"text")
     assert np.array_equal(profiles_of_corpus(corpus, spec, n_workers=1), first)
     assert kept.read_bytes() == whole
+
+
+@pytest.mark.parametrize("n_workers", [2, 3])
+def test_processes_change_no_bit_of_profiles(
+    data: Path, monkeypatch: pytest.MonkeyPatch, n_workers: int
+) -> None:
+    monkeypatch.setattr("hffkit.workflows.processes._ALONE", 0.01)
+    folders = [data / "data" / "images" / name for name in ("real-lfwcrop", "real-ffhq256")]
+    files = [list(pictures_of_folder(folder))[:150] for folder in folders]
+    pictures = [picture for both in zip(*files, strict=True) for picture in both] * 4
+    spec = FeatureSpec("square")
+    found = profiles_of_pictures(pictures, len(pictures), spec, n_workers=n_workers)
+    alone = list(profiles_of(pictures, spec))
+    assert len(found) == len(alone) == 1200
+    assert all(np.array_equal(a, b) for a, b in zip(found, alone, strict=True))
 
 
 def test_where_nothing_can_be_written_nothing_is_kept(tree: Path, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from hffkit.errors import WeightsError
 from hffkit.interop.weights import foreign_weights
 from hffkit.manifest.classes import numbered
 from hffkit.networks.table import build
-from hffkit.runs.run import read_run, read_weights
+from hffkit.runs.run import read_run
+from hffkit.runs.weights import read_weights
 from hffkit.workflows.initial import initial_weights
 from hffkit.workflows.train import train
 

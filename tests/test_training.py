@@ -32,8 +32,9 @@ from hffkit.errors import (
 )
 from hffkit.imaging import resize
 from hffkit.networks.spec import BGR_255, RGB_SIGNED, RGB_UNIT
-from hffkit.runs.run import read_run, read_weights
+from hffkit.runs.run import read_run
 from hffkit.runs.tensors import read_tensors, write_tensors
+from hffkit.runs.weights import read_weights
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.partial import partial_path
 from hffkit.training.faces import Faces

@@ -39,9 +39,10 @@ def demo(out: Path, workers: int) -> None:
     from hffkit.workflows.evaluate import EvalRequest, measure
     from hffkit.workflows.explain import ExplainRequest, explain
     from hffkit.workflows.explain_page import faithfulness_table
+    from hffkit.workflows.features import FeatureRequest, plot
     from hffkit.workflows.inspect import inspect
     from hffkit.workflows.predict import PredictRequest, predict
-    from hffkit.workflows.spectrum import FeatureRequest, SpectrumRequest, plot, train_spectrum
+    from hffkit.workflows.spectrum import SpectrumRequest, train_spectrum
     from hffkit.workflows.train import TrainRequest, train
 
     if out.exists():

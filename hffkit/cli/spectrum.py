@@ -81,7 +81,7 @@ def spectrum() -> None:
 @options.as_json
 def features(source: str, out: Path, workers: int, as_json: bool, **arguments: Any) -> None:
     """Write the features of a corpus, or of the pictures below a folder, for numpy to read."""
-    from hffkit.workflows.spectrum import FeatureRequest, write_features
+    from hffkit.workflows.features import FeatureRequest, write_features
 
     about = write_features(source, out, FeatureRequest(**arguments), n_workers=workers)
     shape = f"{out}: {about['n_samples']} pictures, {about['n_features']} values each"
@@ -169,8 +169,8 @@ def plot(
     **arguments: Any,
 ) -> None:
     """Draw mean and spread of each class's profiles."""
-    from hffkit.workflows.spectrum import FeatureRequest
-    from hffkit.workflows.spectrum import plot as draw
+    from hffkit.workflows.features import FeatureRequest
+    from hffkit.workflows.features import plot as draw
 
     chosen: Any = None if split == "all" else split
     request = FeatureRequest(**arguments)

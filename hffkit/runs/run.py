@@ -1,6 +1,5 @@
-"""A run folder, format 1: run.json and weights.safetensors; metrics and groups of a training."""
+"""A run folder, format 1: run.json, metrics and groups of a training. Its weights: `weights`."""
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator
@@ -8,18 +7,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from hffkit.errors import HffkitError, WeightsError
 from hffkit.manifest.classes import ClassTable
-from hffkit.runs.tensors import read_tensors, write_tensors
 from hffkit.storage.partial import write_durably
 
 FORMAT = 1
 _MAX_SIZE = 4096  # px
 RUN_FILE = "run.json"
 SPECTRUM = "spectrum"  # the kind of a run that holds no network: see hffkit.runs.spectrum
-WEIGHTS_FILE = "weights.safetensors"
 METRICS_FILE = "metrics.jsonl"
 GROUPS_FILE = "groups.json"
 
@@ -125,22 +120,6 @@ def is_data(value: Any) -> bool:
     return isinstance(value, list) and all(
         isinstance(each, dict) and {"path", "content_sha256"} <= each.keys() for each in value
     )
-
-
-def write_weights(folder: Path, state: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Write a network's state dict; an older one stays until the new one is whole."""
-    write_tensors(folder / WEIGHTS_FILE, state, facts)
-
-
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Return the state dict of a run; WeightsError if there is none, or a damaged one."""
-    return read_tensors(folder / WEIGHTS_FILE)[0]
-
-
-def weights_sha256(folder: Path) -> str:
-    """Return the SHA-256 of a run's file of weights, which must be there."""
-    with (folder / WEIGHTS_FILE).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_groups(folder: Path, groups: Iterable[str]) -> None:

@@ -1,12 +1,10 @@
 """Profiles: the log power of a picture's spectrum, averaged over rings of equal frequency."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +17,12 @@ from hffkit.spectrum.radial import check_centre, radial_of
 
 _EPSILON = 1e-8  # added to each complex coefficient, as in the notebooks: log 0 stays finite
 _BATCH_PIXELS = 1 << 17  # of one FFT: with its result 2 MB, which a core's own cache holds
-_BLOCK = 8  # pictures that a worker takes at a time: few, so that none waits long for the last
+_BLOCK = 16  # pictures that a worker takes at a time
 _DEGREE = 3
 Floats = npt.NDArray[np.float64]
 Grey = npt.NDArray[np.uint8]
 Read = Callable[[], Image]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +92,7 @@ def check_spec(spec: FeatureSpec) -> None:
         raise ArgumentError(f"The number of points must be from 2 to 100000, got {spec.n_points}.")
 
 
-def profiles_of(
-    pictures: Iterable[tuple[str, Read]], spec: FeatureSpec, *, n_workers: int = 1
-) -> Iterator[Floats]:
+def profiles_of(pictures: Iterable[tuple[str, Read]], spec: FeatureSpec) -> Iterator[Floats]:
     """Yield the native profile of each picture, in order.
 
     Parameters
@@ -104,8 +101,6 @@ def profiles_of(
         `read` returns (H, W, 3) uint8 RGB, or (H, W) uint8 grey; a name is for errors.
     spec : FeatureSpec
         Crop and centre; the rest is for `resampled`.
-    n_workers : int
-        Threads, which also read: decoding, FFTs and logarithms hold no lock.
 
     Raises
     ------
@@ -113,37 +108,27 @@ def profiles_of(
         If a picture has no spectrum: too small, of one colour, or oblong where that is refused.
     """
     check_spec(spec)
+    for block in blocks_of(pictures):
+        yield from profiles_of_block(block, spec)
+
+
+def blocks_of(pictures: Iterable[T]) -> Iterator[list[T]]:
+    """Yield pictures in blocks: enough for one FFT, few enough that no worker waits for another."""
     waiting = iter(pictures)
-    blocks = iter(lambda: list(islice(waiting, _BLOCK)), [])
-    if n_workers == 1:
-        for block in blocks:
-            yield from _block(block, spec)
-        return
-    with ThreadPoolExecutor(n_workers) as pool:
-        futures: deque[Future[list[Floats]]] = deque()
-        try:
-            for block in blocks:
-                futures.append(pool.submit(_block, block, spec))
-                if len(futures) > 2 * n_workers:  # else all that is to do would be listed
-                    yield from futures.popleft().result()
-            while futures:
-                yield from futures.popleft().result()
-        finally:
-            for future in futures:
-                future.cancel()
+    return iter(lambda: list(islice(waiting, _BLOCK)), [])
 
 
-def features_of(images: Sequence[Image], spec: FeatureSpec, *, n_workers: int = 1) -> Floats:
+def features_of(images: Sequence[Image], spec: FeatureSpec) -> Floats:
     """Return the features of pictures, (N, P) float64; see `profiles_of` and `resampled`."""
     pictures = [(f"picture {i}", partial(_itself, image)) for i, image in enumerate(images)]
-    return resampled(list(profiles_of(pictures, spec, n_workers=n_workers)), spec)
+    return resampled(list(profiles_of(pictures, spec)), spec)
 
 
 def _itself(image: Image) -> Image:
     return image
 
 
-def _block(pictures: Sequence[tuple[str, Read]], spec: FeatureSpec) -> list[Floats]:
+def profiles_of_block(pictures: Sequence[tuple[str, Read]], spec: FeatureSpec) -> list[Floats]:
     """Return the profiles of some pictures: one FFT for those of one shape, within bounds."""
     crop = CROPS[spec.crop]
     found: dict[int, Floats] = {}

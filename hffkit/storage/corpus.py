@@ -180,6 +180,13 @@ class Corpus:
         with (self.path / MANIFEST_FILE).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
+    def identity(self) -> dict[str, str]:
+        """Return what a run says of its data: the digests of the records and of the manifest."""
+        return {
+            "content_sha256": self.content_sha256,
+            "manifest_sha256": self.manifest_sha256(),
+        }
+
     def datum(self, sample: Sample) -> Datum:
         """Return the record of a sample."""
         return decode_datum(self.records.get(sample.lmdb_key))

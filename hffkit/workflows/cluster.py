@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hffkit.errors import HffkitError, StorageError
-from hffkit.workflows.engine import UNCLAIMED, Done, Job, Work, do, give_up, set_up_worker
+from hffkit.workflows.engine import UNCLAIMED, Done, Job, Work, do, give_up
+from hffkit.workflows.processes import set_up_worker
 from hffkit.workflows.versions import LIBRARIES, versions
 
 _CONNECT = "10s"

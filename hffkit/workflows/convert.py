@@ -7,7 +7,8 @@ from hffkit.errors import ArgumentError
 from hffkit.interop.weights import foreign_weights
 from hffkit.manifest.classes import BINARY, FFPP, HFF_8, ClassTable, numbered
 from hffkit.networks.table import network_named
-from hffkit.runs.run import Run, write_weights
+from hffkit.runs.run import Run
+from hffkit.runs.weights import write_weights
 from hffkit.storage.partial import Partial
 
 

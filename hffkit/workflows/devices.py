@@ -1,6 +1,5 @@
 """Where networks run, and what decides the last bits of what they compute."""
 
-import ctypes
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +8,6 @@ import torch
 
 from hffkit.errors import ArgumentError
 from hffkit.workflows.versions import versions
-
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
-_MOST = (1 << 31) - 1
 
 
 def device_named(name: str) -> torch.device:
@@ -55,19 +51,6 @@ def threads(n: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def keep_memory_of_tensors() -> None:
-    """Let glibc keep the memory of freed tensors, instead of fetching their pages anew each step.
-
-    A step of AMTENnet frees and takes a gigabyte; benchmarks/train.py shows what that costs.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError):  # another C library
-        return
-    mallopt(_M_MMAP_MAX, 0)  # large blocks too come from the heap, which is kept
-    mallopt(_M_TRIM_THRESHOLD, _MOST)
 
 
 def versions_of_training(device: torch.device) -> dict[str, str]:

@@ -5,29 +5,22 @@ no part yet. When a worker dies all of them are restarted; units that were under
 suspects and run alone, and one that twice takes its worker down while alone is given up.
 """
 
-import ctypes
-import os
-import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from joblib.externals.loky import ProcessPoolExecutor, as_completed
-from joblib.externals.loky.process_executor import BrokenProcessPool
+from joblib.externals.loky import as_completed
 
 from hffkit.errors import HffkitError
 from hffkit.manifest.failures import Failure
 from hffkit.storage.parts import PartWriter
+from hffkit.workflows.processes import BrokenProcessPool, processes
 
 _TRIES_ALONE = 2
 _BARREN = 3  # deaths in a row, of pools none of whose workers had begun a unit
 _AHEAD = 4  # units queued for each worker: enough to keep it busy, few enough to stop soon
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-_KEPT_BYTES = 1 << 27
 UNCLAIMED = ".unclaimed"  # suffix of parts that a worker elsewhere has finished
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -118,40 +111,24 @@ def _run_here(pending: dict[Path, Job[T]], work: Work[T], n_workers: int) -> Ite
 def _run_pool(jobs: Sequence[Job[T]], work: Work[T], n_workers: int) -> Iterator[Done]:
     waiting = iter(jobs)
     n_workers = min(n_workers, len(jobs))
-    executor = _executor(n_workers)
-    try:
-        running = {
-            executor.submit(do, job, work): job for job in islice(waiting, n_workers * _AHEAD)
-        }
+    with processes(n_workers) as pool:
+        running = {pool.submit(do, job, work): job for job in islice(waiting, n_workers * _AHEAD)}
         while running:
             future = next(iter(as_completed(list(running))))
             job = running.pop(future)
             yield Done(job.part, job.size, future.result())
             for job in waiting:
-                running[executor.submit(do, job, work)] = job
+                running[pool.submit(do, job, work)] = job
                 break
-    finally:
-        _end(executor)
-
-
-def _end(executor: ProcessPoolExecutor) -> None:
-    """Kill the workers; what loky's own thread says about results that came too late is noise."""
-    hook, threading.excepthook = threading.excepthook, lambda _: None
-    try:
-        executor.shutdown(wait=True, kill_workers=True)
-    finally:
-        threading.excepthook = hook
 
 
 def _run_alone(job: Job[T], work: Work[T]) -> Done:
     for _ in range(_TRIES_ALONE):
-        executor = _executor(1)
         try:
-            return Done(job.part, job.size, executor.submit(do, job, work).result())
+            with processes(1) as pool:
+                return Done(job.part, job.size, pool.submit(do, job, work).result())
         except BrokenProcessPool:
             continue
-        finally:
-            _end(executor)
     return give_up(job, work)
 
 
@@ -172,10 +149,6 @@ def _clear(folders: Iterable[Path]) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _executor(n_workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(n_workers, initializer=_begin, initargs=(os.getpid(),))
-
-
 def do(job: Job[T], work: Work[T]) -> int:
     """Write a job's part and return how many inputs were unreadable; runs in a worker."""
     job.started.touch()
@@ -183,40 +156,6 @@ def do(job: Job[T], work: Work[T]) -> int:
         work(job.unit, part)
     job.started.unlink(missing_ok=True)
     return part.n_unreadable
-
-
-def _begin(parent: int) -> None:
-    """Set up a worker of this machine: it ends soon after its parent ended in any way."""
-    set_up_worker()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-@cache
-def set_up_worker() -> None:
-    """Let a worker use one OpenCV thread and keep its memory."""
-    import cv2  # after hffkit.imaging, which tells it to be silent
-
-    cv2.setNumThreads(1)
-    keep_memory()
-
-
-def keep_memory() -> None:
-    """Let glibc keep freed pixels: else each large picture's pages are fetched anew.
-
-    benchmarks/formats.py shows what that is worth in decoding.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except AttributeError:  # another C library
-        return
-    mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
-    mallopt(_M_TRIM_THRESHOLD, 2 * _KEPT_BYTES)
 
 
 def longest_first(jobs: Sequence[Job[T]], weights: Mapping[Path, int]) -> list[Job[T]]:

@@ -9,7 +9,8 @@ from hffkit.errors import WeightsError
 from hffkit.manifest.classes import ClassTable
 from hffkit.networks.mml import Mml
 from hffkit.networks.table import head_of
-from hffkit.runs.run import WEIGHTS_FILE, read_run, read_weights, weights_sha256
+from hffkit.runs.run import read_run
+from hffkit.runs.weights import WEIGHTS_FILE, read_weights, weights_sha256
 from hffkit.workflows.xception_start import start_from_xception
 
 _IMAGENET_CLASSES = 1000  # none of which any corpus of faces has

@@ -4,7 +4,7 @@ import io
 import json
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib import metadata
@@ -18,11 +18,19 @@ from hffkit.corpus.sources.listing import walk
 from hffkit.errors import ArgumentError, HffkitError, ImageError, StorageError
 from hffkit.imaging import PICTURE_SUFFIXES, Image, decode, read_bytes
 from hffkit.manifest.samples import Sample
-from hffkit.spectrum.features import FeatureSpec, Floats, Read, profiles_of
+from hffkit.spectrum.features import (
+    FeatureSpec,
+    Floats,
+    Read,
+    blocks_of,
+    check_spec,
+    profiles_of_block,
+)
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.partial import write_bytes_durably
-from hffkit.workflows.devices import keep_memory_of_tensors
+from hffkit.workflows.memory import keep_memory_of_tensors
 from hffkit.workflows.outputs import Items
+from hffkit.workflows.processes import in_order
 from hffkit.workflows.progress import Progress
 from hffkit.workflows.versions import versions
 
@@ -62,18 +70,31 @@ def profiles_of_corpus(corpus: Corpus, spec: FeatureSpec, *, n_workers: int) -> 
     known = _kept(path, facts)
     if known is not None:
         return known
-    keep_memory_of_tensors()  # of spectra too: a megabyte and more for each picture
-    found: list[Floats] = []
     pictures = ((f"{corpus.path}: {s.key}", partial(_read, corpus, s)) for s in corpus.samples())
-    with Progress(corpus.n_samples, unit="pictures", label="spectrum") as progress:
-        for profile in profiles_of(pictures, spec, n_workers=n_workers):
-            found.append(profile)
-            progress.step(1)
+    found = profiles_of_pictures(pictures, corpus.n_samples, spec, n_workers=n_workers)
     with suppress(
         StorageError, OSError
     ):  # corpora may lie where nobody writes: then nothing is kept
         path.parent.mkdir(exist_ok=True)
         write_bytes_durably(path, _packed(found, facts))
+    return found
+
+
+def profiles_of_pictures(
+    pictures: Iterable[tuple[str, Read]], n_pictures: int, spec: FeatureSpec, *, n_workers: int
+) -> list[Floats]:
+    """Return the native profile of each picture, in order, and show how far it is.
+
+    `n_workers` processes work on them, and read them; see `profiles_of`.
+    """
+    check_spec(spec)
+    keep_memory_of_tensors()  # of spectra too: a megabyte and more for each picture
+    work = partial(profiles_of_block, spec=spec)
+    found: list[Floats] = []
+    with Progress(n_pictures, unit="pictures", label="spectrum") as progress:
+        for some in in_order(work, blocks_of(pictures), n_workers=n_workers):
+            found += some
+            progress.step(len(some))
     return found
 
 

@@ -24,7 +24,8 @@ from hffkit.networks.mml import HeadName, HighQuality, Mml, map_side
 from hffkit.networks.spec import InputSpec
 from hffkit.networks.table import build, network_named
 from hffkit.reports.page import Figure
-from hffkit.runs.run import WEIGHTS_FILE, Run, read_groups, read_run, read_weights, weights_sha256
+from hffkit.runs.run import Run, read_groups, read_run
+from hffkit.runs.weights import WEIGHTS_FILE, read_weights, weights_sha256
 from hffkit.training.faces import Faces
 from hffkit.training.feed import Streaming, prepare
 from hffkit.training.metric import MASK_LEVEL

@@ -16,16 +16,12 @@ from hffkit.training.feed import Feed, Keep, feed_of
 from hffkit.training.order import Order
 from hffkit.training.recipe import TrainRecipe, flat, read_recipe, recipe_of
 from hffkit.training.trainer import SEEDS, Trainer
-from hffkit.workflows.devices import (
-    device_named,
-    keep_memory_of_tensors,
-    threads,
-    versions_of_training,
-)
+from hffkit.workflows.devices import device_named, threads, versions_of_training
 from hffkit.workflows.initial import initial_weights
+from hffkit.workflows.memory import keep_memory_of_tensors
 from hffkit.workflows.outputs import Task
 from hffkit.workflows.training import CHECKPOINT_FILE, Feeds, Session
-from hffkit.workflows.training_data import Labelled, TrainingData, identity, training_data
+from hffkit.workflows.training_data import Labelled, TrainingData, training_data
 
 DEFAULT_NETWORK = "amtennet"
 
@@ -90,7 +86,7 @@ def _train(request: TrainRequest, recipe: TrainRecipe, data: TrainingData, out: 
             "overrides": dict(request.overrides),
             "device": str(device),
             "threads": session.n_threads,
-            "data": [{"path": str(c.path), **identity(c)} for c in data.corpora],
+            "data": [{"path": str(c.path), **c.identity()} for c in data.corpora],
         }
         run = Run(recipe.network, recipe.size, asdict(spec), data.outputs, made)
         run.write(partial.product)
@@ -183,7 +179,7 @@ def _command(
         "seed": request.seed,
         "init": start,
         "threads": request.threads,
-        "data": [identity(corpus) for corpus in data.corpora],
+        "data": [corpus.identity() for corpus in data.corpora],
         **({} if data.pairs is None else {"pairs": data.pairs}),
         "device": device.type,
         "versions": versions_of_training(device),

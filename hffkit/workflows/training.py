@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from hffkit.errors import TrainingError, WeightsError
-from hffkit.runs.run import METRICS_FILE, write_weights
+from hffkit.runs.run import METRICS_FILE
 from hffkit.runs.tensors import read_tensors, write_tensors
+from hffkit.runs.weights import write_weights
 from hffkit.training.feed import Feed
 from hffkit.training.graph import CapturedStep
 from hffkit.training.order import Order

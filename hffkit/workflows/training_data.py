@@ -119,7 +119,7 @@ class _Finder:
 
         Counts of what is left out are of samples, by split and reason.
         """
-        masks = [{"path": str(c.path), **identity(c)} for c in self._corpora or ()]
+        masks = [{"path": str(c.path), **c.identity()} for c in self._corpora or ()]
         return {"found": self._counts, "left_out": self._left_out, "masks": masks}
 
     def _is_fake(self, sample: Sample) -> bool:
@@ -208,11 +208,3 @@ def _transform(recipe: TrainRecipe, seed: int) -> Transform | None:
         return operations(image, seed=seed, key=key, position=len(sample.operations)).image
 
     return degrade
-
-
-def identity(corpus: Corpus) -> dict[str, str]:
-    """Return the digests that tell a corpus from others."""
-    return {
-        "content_sha256": corpus.content_sha256,
-        "manifest_sha256": corpus.manifest_sha256(),
-    }

@@ -5,7 +5,8 @@ from typing import Any
 
 from hffkit.errors import WeightsError
 from hffkit.networks.mml import Mml
-from hffkit.runs.run import WEIGHTS_FILE, read_run, read_weights, weights_sha256
+from hffkit.runs.run import read_run
+from hffkit.runs.weights import WEIGHTS_FILE, read_weights, weights_sha256
 
 
 def start_from_xception(net: Mml, path: Path) -> dict[str, Any] | None:
