@@ -1,7 +1,9 @@
 import contextlib
+import ctypes
 import dataclasses
 import hashlib
 import json
+import mmap
 import multiprocessing
 import os
 import signal
@@ -19,7 +21,17 @@ from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample, Split
 from hffkit.storage.corpus import Corpus, Recipe
 from hffkit.storage.datum import Datum, encode_datum
-from hffkit.storage.parts import Event, FileMade, PartWriter, Record, VideoBoxes, read_part
+from hffkit.storage.lmdb_file import LmdbReader, LmdbWriter
+from hffkit.storage.parts import (
+    Event,
+    FileMade,
+    PartWriter,
+    Record,
+    VideoBoxes,
+    read_part,
+    recycle,
+    remove,
+)
 from hffkit.storage.writer import CorpusWriter
 
 Unit = tuple[str, list[Event]]
@@ -539,6 +551,70 @@ def test_part_leaves_nothing_behind_after_an_error(part: Path, error: type[BaseE
         writer.add(record("a", "a"))
         raise error
     assert list(part.parent.iterdir()) == []
+
+
+def test_a_recycled_file_serves_the_next_part_that_need_not_be_durable(part: Path) -> None:
+    write_part(part, is_durable=False)
+    inode = part.stat().st_ino
+    recycle(part)
+    assert not part.exists()
+    write_part(part.with_name("durable.part"))
+    assert part.with_name("durable.part").stat().st_ino != inode
+    with PartWriter(part.with_name("next.part"), is_durable=False) as writer:
+        writer.add(record("a", "a"))  # shorter than what was in the file
+    assert part.with_name("next.part").stat().st_ino == inode
+    assert list(read_part(part.with_name("next.part"))) == [record("a", "a")]
+    write_part(part, is_durable=False)
+    assert list(read_part(part)) == all_events()
+    assert sorted(path.name for path in part.parent.iterdir()) == sorted(
+        [part.name, "durable.part", "next.part"]
+    )
+
+
+def test_recycling_or_removing_what_is_gone_is_nothing(part: Path) -> None:
+    recycle(part)
+    remove(part)
+    assert list(part.parent.iterdir()) == []
+
+
+def test_rewinding_in_a_recycled_file_leaves_nothing_of_the_other_part(part: Path) -> None:
+    write_part(part, is_durable=False)
+    recycle(part)
+    with PartWriter(part, is_durable=False) as writer:
+        writer.add(record("b", "b"))
+        mark = writer.mark()
+        writer.add(record("a", "a"))
+        writer.rewind(mark)
+    assert list(read_part(part)) == [record("b", "b")]
+
+
+def cached_share(path: Path) -> float:
+    """Return which share of a file's pages is in memory."""
+    size = path.stat().st_size
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE) as view:
+        first = ctypes.c_char.from_buffer(view)
+        pages = (ctypes.c_ubyte * -(-size // mmap.PAGESIZE))()
+        failed = ctypes.CDLL(None).mincore(ctypes.byref(first), ctypes.c_size_t(size), pages)
+        del first
+    assert not failed
+    return sum(page & 1 for page in pages) / len(pages)
+
+
+def test_what_is_durable_leaves_the_page_cache_and_can_be_read(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    with plain.open("wb") as file:
+        file.write(os.urandom(1 << 22))
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if cached_share(plain) > 0.1:
+        pytest.skip("this file system keeps all its pages")
+    values = {b"%08d" % i: os.urandom(50_000) for i in range(500)}
+    with LmdbWriter(tmp_path / "db") as writer:
+        for key, value in values.items():
+            writer.put(key, value)
+        writer.flush()
+    assert cached_share(tmp_path / "db" / "data.mdb") < 0.1
+    assert dict(LmdbReader(tmp_path / "db").items()) == values
 
 
 def test_failed_part_leaves_the_finished_one_alone(part: Path) -> None:

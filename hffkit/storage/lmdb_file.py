@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,7 @@ class LmdbWriter:
         except (lmdb.Error, OSError) as error:
             raise StorageError(f"{path}: cannot be written: {error}") from None
         self._path = path
+        self._file = os.open(path / "data.mdb", os.O_RDONLY)
         self._batch: _Batch = []
         self._batch_bytes = 0
         self._thread = ThreadPoolExecutor(1)
@@ -157,6 +159,7 @@ class LmdbWriter:
     def __exit__(self, *raised: object) -> None:
         self._thread.shutdown()
         self._env.close()
+        os.close(self._file)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield the durable records in key order."""
@@ -195,6 +198,7 @@ class LmdbWriter:
                     for key, value in batch:
                         if not transaction.put(key, value, append=True):
                             raise StorageError(f"{self._path}: key {key!r} is out of order.")
+                self._uncache()
                 return
             except lmdb.MapFullError:
                 self._grow()
@@ -203,6 +207,15 @@ class LmdbWriter:
                     f"{self._path}: cannot be written: {error}. Free some space and run the same "
                     "command again; what is finished is kept."
                 ) from None
+
+    def _uncache(self) -> None:
+        """Let the system forget what is durable, and use the same memory for what comes next.
+
+        A corpus is seldom read soon, and may be larger than the memory that others need too.
+        """
+        if hasattr(os, "posix_fadvise"):  # nowhere but on Linux
+            with suppress(OSError):  # it is advice
+                os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def drop_after(self, last_key: bytes) -> None:
         """Remove the records behind `last_key` (all of them if it is empty)."""

@@ -9,6 +9,7 @@ import mmap
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -17,7 +18,7 @@ from hffkit.errors import StorageError
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Box, Sample, json_line
 
-_BUFFER_BYTES = 1 << 20  # a few records in one write
+_SPARE = ".spare"  # suffix of files that parts of no more use have left
 _SAMPLE = b',"sample":'
 
 
@@ -68,16 +69,25 @@ class PartWriter:
 
     def __enter__(self) -> "PartWriter":
         try:
-            self._file = self._temporary.open("wb", buffering=_BUFFER_BYTES)
+            is_old = not self._is_durable and self._take_spare()
+            self._file = self._temporary.open("r+b" if is_old else "wb", buffering=0)
         except OSError as error:
             raise _cannot_write(self._temporary, error) from None
         return self
+
+    def _take_spare(self) -> bool:
+        """Make a file that another part has left the temporary one, if there is any."""
+        for spare in self._path.parent.glob(f"*{_SPARE}"):
+            with suppress(FileNotFoundError):  # another worker was quicker
+                spare.rename(self._temporary)
+                return True
+        return False
 
     def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
         try:
             if kind is None:
                 self._write(b'{"end":true}\n')
-                self._file.flush()
+                self._file.truncate()  # what is left of another part
                 if self._is_durable:
                     os.fsync(self._file.fileno())
             self._file.close()
@@ -94,8 +104,8 @@ class PartWriter:
             if event.value is None:
                 raise ValueError("a record without a value cannot be stored")
             sample = event.sample.to_line().encode()
-            self._write(b'{"bytes":%d%s%s}\n' % (len(event.value), _SAMPLE, sample[:-1]))
-            self._write(event.value)
+            line = b'{"bytes":%d%s%s}\n' % (len(event.value), _SAMPLE, sample[:-1])
+            self._write(line, event.value)
         elif isinstance(event, Failure):
             self.n_unreadable += event.kind == "unreadable"
             self._write(json_line({"failure": asdict(event)}).encode())
@@ -116,11 +126,29 @@ class PartWriter:
         self._file.truncate()
         self.n_unreadable = self._marked[mark]
 
-    def _write(self, data: bytes | memoryview) -> None:
+    def _write(self, *pieces: bytes | memoryview) -> None:
         try:
-            self._file.write(data)
+            n_written = os.writev(self._file.fileno(), pieces)
+            if n_written < sum(map(len, pieces)):  # the last room there was
+                rest = b"".join(pieces)[n_written:]
+                while rest:
+                    rest = rest[self._file.write(rest) :]
         except OSError as error:
             raise _cannot_write(self._path, error) from None
+
+
+def remove(part: Path) -> None:
+    """Delete a part that is of no more use, if it is there."""
+    part.unlink(missing_ok=True)
+
+
+def recycle(part: Path) -> None:
+    """Leave the file of a part that is of no more use to the next one that need not be durable.
+
+    Its memory is then used again, instead of being given back and fetched anew for each part.
+    """
+    with suppress(FileNotFoundError):
+        part.rename(part.with_suffix(_SPARE))
 
 
 def read_part(path: Path, *, with_values: bool = True) -> Iterator[Event]:

@@ -14,7 +14,7 @@ from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample
 from hffkit.storage.corpus import FAILURES_FILE, Corpus, Recipe
 from hffkit.storage.partial import Partial, write_durably
-from hffkit.storage.parts import Event, Record, read_part
+from hffkit.storage.parts import Event, Record, read_part, recycle, remove
 from hffkit.storage.writer import CorpusWriter
 from hffkit.workflows.engine import Done, Job, Work, longest_first, run
 from hffkit.workflows.progress import Progress
@@ -99,7 +99,9 @@ def assemble(
     ) as partial:
         if not partial.is_whole:
             spread = functools.partial(run, n_workers=n_workers, scheduler=scheduler)
-            _put_together(partial, recipe, plan, spread, beside)
+            # Elsewhere a file that was written over may still be seen as it was.
+            drop = recycle if plan.streams and scheduler is None else remove
+            _put_together(partial, recipe, plan, spread, drop, beside)
         partial.publish()
     return Corpus(out).json
 
@@ -109,6 +111,7 @@ def _put_together(
     recipe: Recipe,
     plan: Plan[T],
     spread: Callable[..., Iterator[Done]],
+    drop: Callable[[Path], None],
     beside: Beside | None,
 ) -> None:
     """Do the work and finish the products, but for their names."""
@@ -126,7 +129,7 @@ def _put_together(
                 f"{partial.path}: the inputs changed while they were put together. Delete it "
                 "and run the command again."
             )
-        left_out = _work(partial, plan, products, jobs, spread)
+        left_out = _work(partial, plan, products, jobs, spread, drop)
         about, *_ = [product.finish(left_out) for product in products]
         if not about["n_samples"] and recipe.shard is None:
             raise StorageError(
@@ -159,13 +162,14 @@ def _work(
     products: Sequence[_Product],
     jobs: Sequence[Job[T]],
     spread: Callable[..., Iterator[Done]],
+    drop: Callable[[Path], None],
 ) -> set[str]:
     """Do what is to be done, write all of it, and return the keys that were left out.
 
     What is written cannot be taken back, so parts wait for the last one where an input may still
     be replaced, or where all of them decide what is left out.
     """
-    merged = _Merge(products, plan, jobs)
+    merged = _Merge(products, plan, jobs, drop)
     weights = {job.part: plan.weight(job.unit) for job in jobs}
     with Progress(sum(job.size for job in jobs), unit=plan.counted, label=plan.label) as progress:
         progress.step(sum(job.size for job in jobs if merged.has(job) or job.part.exists()))
@@ -185,14 +189,21 @@ def _work(
 class _Merge:
     """Finished parts on their way into the products, in order; a part goes when it is durable."""
 
-    def __init__(self, products: Sequence[_Product], plan: Plan[T], jobs: Sequence[Job[T]]) -> None:
+    def __init__(
+        self,
+        products: Sequence[_Product],
+        plan: Plan[T],
+        jobs: Sequence[Job[T]],
+        drop: Callable[[Path], None],
+    ) -> None:
         self._products = products
+        self._drop = drop
         self._durable = set(self._units())
         self._parts = {job.part.stem: job.part for job in jobs}
         self.queue = deque(job.part for job in jobs if job.part.stem not in self._durable)
         for name, part in self._parts.items():
             if plan.streams or name in self._durable:  # not durable, or a crash came between
-                part.unlink(missing_ok=True)
+                remove(part)
         for product in products:
             product.append(_FIRST, plan.failures, ())
 
@@ -223,7 +234,7 @@ class _Merge:
             product.writer.commit()
         for name in self._units()[len(self._durable) :]:
             if name in self._parts:
-                self._parts[name].unlink(missing_ok=True)
+                self._drop(self._parts[name])
             self._durable.add(name)
 
 
