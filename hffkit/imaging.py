@@ -161,12 +161,12 @@ def decode(encoded: bytes) -> Image:
     header = quick(encoded) if quick else None
     header = _bounded(header) if header and header.width and header.height else read_header(encoded)
     try:
-        bgr = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
         raise ImageError(f"damaged {header.format}: {error.err}") from None
-    if bgr is None:
+    if image is None:
         raise ImageError(f"damaged {header.format}: it cannot be decoded")
-    return from_bgr(bgr)
+    return np.asarray(image, np.uint8)
 
 
 def from_bgr(bgr: npt.NDArray[Any]) -> Image:
