@@ -66,8 +66,8 @@ def in_order(work: Callable[[T], R], tasks: Iterable[T], *, n_workers: int) -> I
     """Yield what `work` makes of each task, in order.
 
     The caller is one of the workers; the others are called only where there is more than a second
-    of work. Of several tasks that fail the earliest one's error is raised, and results from shortly
-    before it may be lost. `work`, tasks and results must be picklable.
+    of work. Of several HffkitErrors that tasks raise the earliest comes out, and results from
+    shortly before it may be lost. `work`, tasks and results must be picklable.
 
     Raises
     ------
@@ -119,6 +119,6 @@ def _done_here(work: Callable[[T], R], task: T) -> Future[R]:
     done: Future[R] = Future()
     try:
         done.set_result(work(task))
-    except Exception as error:  # noqa: BLE001 - raised when its turn comes
-        done.set_exception(error)
+    except HffkitError as error:
+        done.set_exception(error)  # raised when its turn comes
     return done
