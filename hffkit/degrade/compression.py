@@ -4,10 +4,11 @@ import math
 
 from hffkit.degrade.parameter import Choice, Interval, Rule, check, number, whole
 from hffkit.imaging import Image, decode, encode_jpeg, encode_jpeg2000
-from hffkit.video.h264 import FFPP_CRFS, decode_intra, encode_intra
 
 _MAX_RATIO = 1000.0
 _MAX_CRF = 51
+# What FaceForensics++ calls raw, c23 and c40; at 0 it is libx264rgb, lossless.
+_FFPP_CRFS = (0, 23, 40)
 
 
 def _is_quality(quality: int) -> bool:
@@ -26,7 +27,7 @@ QUALITY = Choice(
     "quality", Rule("a whole number from 1 to 100", whole, _is_quality), tuple(range(60, 91))
 )
 RATIO = Interval("ratio", Rule(f"a number from 1 to {_MAX_RATIO:.0f}", number, _is_ratio), 2.0, 8.0)
-CRF = Choice("crf", Rule(f"a whole number from 0 to {_MAX_CRF}", whole, _is_crf), FFPP_CRFS)
+CRF = Choice("crf", Rule(f"a whole number from 0 to {_MAX_CRF}", whole, _is_crf), _FFPP_CRFS)
 
 
 def jpeg_bytes(image: Image, quality: int) -> bytes:
@@ -45,7 +46,16 @@ def jpeg2000_bytes(image: Image, ratio: float) -> bytes:
 
 def h264_bytes(image: Image, crf: int) -> bytes:
     """Return one H.264 key frame: intra-only, so milder than a frame inside a video."""
+    from hffkit.video.h264 import encode_intra  # late: FFmpeg is as much to load as OpenCV
+
     return encode_intra(image, check(CRF, crf))
+
+
+def h264_pixels(encoded: bytes) -> Image:
+    """Return the image of one H.264 key frame; odd sides are longer by one."""
+    from hffkit.video.h264 import decode_intra
+
+    return decode_intra(encoded)
 
 
 def jpeg(image: Image, quality: int) -> Image:
@@ -61,4 +71,4 @@ def jpeg2000(image: Image, ratio: float) -> Image:
 def h264_intra(image: Image, crf: int) -> Image:
     """Return `image` as a single H.264 key frame shows it."""
     height, width = image.shape[:2]
-    return decode_intra(h264_bytes(image, crf))[:height, :width]
+    return h264_pixels(h264_bytes(image, crf))[:height, :width]

@@ -6,7 +6,6 @@ from typing import Any
 from hffkit.degrade import compression, resampling, spatial
 from hffkit.degrade.operation import Codec, Filter, Operation
 from hffkit.imaging import decode
-from hffkit.video.h264 import decode_intra
 
 TABLE_IX: Mapping[str, Operation[Any]] = {
     "me": Filter("me", "mean filtering", spatial.KERNEL, spatial.mean_filter),
@@ -21,6 +20,10 @@ OPERATIONS: Mapping[str, Operation[Any]] = {
     **TABLE_IX,
     "sc-cubic": Filter("sc-cubic", "scaling, cubic", resampling.PERCENT, resampling.scale_cubic),
     "h264": Codec(
-        "h264", "H.264, one key frame", compression.CRF, compression.h264_bytes, decode_intra
+        "h264",
+        "H.264, one key frame",
+        compression.CRF,
+        compression.h264_bytes,
+        compression.h264_pixels,
     ),
 }

@@ -16,8 +16,6 @@ from hffkit.errors import ImageError, StorageError, VideoError
 from hffkit.imaging import Image
 
 _OF_THE_TARGET = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
-# What FaceForensics++ calls raw, c23 and c40; at 0 it is libx264rgb, lossless.
-FFPP_CRFS = (0, 23, 40)
 
 
 def _encoder(crf: int) -> tuple[str, str]:

@@ -22,7 +22,6 @@ from hffkit.manifest.seeds import rank
 from hffkit.storage.corpus import FAILURES_FILE, MANIFEST_FILE
 from hffkit.storage.partial import Partial, write_bytes_durably, write_durably
 from hffkit.storage.parts import FileMade, PartWriter, read_part
-from hffkit.video.h264 import transcode
 from hffkit.workflows.engine import Job, longest_first, run
 from hffkit.workflows.progress import Progress
 from hffkit.workflows.rework import Treatment
@@ -94,6 +93,8 @@ class FileWork:
         }
 
     def _video(self, path: str) -> dict[str, Any]:
+        from hffkit.video.h264 import transcode  # late, as in hffkit.degrade.compression
+
         crf = crf_of(self.treatment)
         place = video_place(path, crf)
         # Of its own: a worker that was taken for dead may still be writing the same video.
