@@ -143,7 +143,10 @@ class LmdbWriter:
         try:
             path.mkdir(exist_ok=True)
             # The caller sees to it that there is one writer; lock.mdb would only be in the way.
-            self._env = lmdb.open(str(path), map_size=_FIRST_MAP_BYTES, mode=0o664, lock=False)
+            # What is read again are single pages of the tree: nothing is to be read ahead.
+            self._env = lmdb.open(
+                str(path), map_size=_FIRST_MAP_BYTES, mode=0o664, lock=False, readahead=False
+            )
         except (lmdb.Error, OSError) as error:
             raise StorageError(f"{path}: cannot be written: {error}") from None
         self._path = path
