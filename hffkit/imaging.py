@@ -81,6 +81,8 @@ def read_header(encoded: bytes) -> Header:
 
 # Fill bytes and markers that no length follows: legal, rare, and no place to look for one.
 _WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xDA), 0xFF})
+# 0xFF, marker, length; then, in the segment of a frame, bits of a sample, height and width.
+_JPEG_SEGMENT = struct.Struct(">BBHBHH")
 
 
 def _jpeg_header(encoded: bytes) -> Header | None:
@@ -92,20 +94,21 @@ def _jpeg_header(encoded: bytes) -> Header | None:
         If no end marker follows the first scan; segments before it may hold thumbnails.
     """
     header = None
-    at = 2
-    while at + 9 <= len(encoded) and encoded[at] == 0xFF:
-        marker = encoded[at + 1]
+    at, last = 2, len(encoded) - _JPEG_SEGMENT.size
+    while at <= last:
+        start, marker, length, _, height, width = _JPEG_SEGMENT.unpack_from(encoded, at)
+        if start != 0xFF:
+            break
         if marker in _WITHOUT_LENGTH:
             return None
         if 0xC0 <= marker <= 0xC2:
-            height, width = struct.unpack_from(">HH", encoded, at + 5)
             header = Header("JPEG", width, height)
         elif marker == 0xDA:
             # Up to OpenCV 4 a JPEG that was cut short decodes in silence, its lower part grey.
-            if encoded.find(b"\xff\xd9", at) < 0:
+            if encoded.rfind(b"\xff\xd9", at) < 0:  # at the very end, as a rule
                 raise ImageError("cut short: the JPEG's end is missing")
             break
-        at += 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
+        at += 2 + length
     return header
 
 

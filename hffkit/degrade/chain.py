@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic
 
 import numpy as np
@@ -23,16 +23,15 @@ class Step(Generic[V]):
 
     operation: Operation[V]
     value: V | None = None  # None: draw
+    name: str = field(init=False)  # canonical: "jp:60", "sc:+50", "jp-mix"
 
-    @property
-    def name(self) -> str:
-        """The canonical name: "jp:60", "sc:+50", "jp-mix"."""
-        code = self.operation.code
-        if self.value is None:
-            return code + _MIX
-        # Only scaling has values below zero: there the sign is part of the name.
-        is_signed = min(self.operation.parameter.shown) < 0
-        return f"{code}:{self.value:{'+' if is_signed else ''}}"
+    def __post_init__(self) -> None:
+        name = self.operation.code + _MIX
+        if self.value is not None:
+            # Only scaling has values below zero: there the sign is part of the name.
+            is_signed = min(self.operation.parameter.shown) < 0
+            name = f"{self.operation.code}:{self.value:{'+' if is_signed else ''}}"
+        object.__setattr__(self, "name", name)
 
     def choose(self, seed: int, position: int, key: str) -> V:
         """Return the value for the picture called `key`, by a generator of its own."""

@@ -5,8 +5,8 @@ Fields of the proto2 message: 1 channels, 2 height, 3 width, 4 data, 5 label, 6 
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -60,10 +60,8 @@ def encode_datum(datum: Datum) -> bytes:
     """
     shape = b""
     if not datum.encoded:
-        shape = b"".join(
-            bytes([field << 3 | _VARINT]) + _varint(value)
-            for field, value in ((1, datum.channels), (2, datum.height), (3, datum.width))
-        )
+        sides = _varint(datum.channels), _varint(datum.height), _varint(datum.width)
+        shape = b"\x08%b\x10%b\x18%b" % sides
     return b"".join(
         (
             shape,
@@ -87,14 +85,28 @@ def decode_datum(message: bytes | memoryview) -> Datum:
     """
     view = memoryview(message)
     numbers = {1: 0, 2: 0, 3: 0, 5: 0, 7: 0}
-    data: memoryview = view[:0]
-    for field, kind, value in _fields(view):
-        if field == 4 and kind == _BYTES and isinstance(value, memoryview):
-            data = value
-        elif field == 6:
+    data = view[:0]
+    at, end = 0, len(view)
+    while at < end:
+        tag, at = (view[at], at + 1) if view[at] < 0x80 else _read_varint(view, at)
+        field, kind = tag >> 3, tag & 7
+        if field == 6:
             raise StorageError("a Datum with float_data holds features, not pixels")
-        elif field in numbers and kind == _VARINT and isinstance(value, int):
-            numbers[field] = value
+        if kind == _VARINT:
+            short = at < end and view[at] < 0x80
+            numbers[field], at = (view[at], at + 1) if short else _read_varint(view, at)
+            continue
+        if kind == _BYTES:
+            length, at = _read_varint(view, at)
+        elif kind in (_FIXED32, _FIXED64):
+            length = 4 if kind == _FIXED32 else 8
+        else:
+            raise StorageError(f"no Datum: wire type {kind} at byte {at}")
+        if at + length > end:
+            raise StorageError(f"no Datum: field {field} runs past the end of the record")
+        if field == 4 and kind == _BYTES:
+            data = view[at : at + length]
+        at += length
     label = numbers[5] & (1 << 32) - 1
     return Datum(
         data,
@@ -106,27 +118,7 @@ def decode_datum(message: bytes | memoryview) -> Datum:
     )
 
 
-def _fields(view: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
-    at = 0
-    while at < len(view):
-        tag, at = _read_varint(view, at)
-        field, kind = tag >> 3, tag & 7
-        if kind == _VARINT:
-            value, at = _read_varint(view, at)
-            yield field, kind, value
-            continue
-        if kind == _BYTES:
-            length, at = _read_varint(view, at)
-        elif kind in (_FIXED32, _FIXED64):
-            length = 4 if kind == _FIXED32 else 8
-        else:
-            raise StorageError(f"no Datum: wire type {kind} at byte {at}")
-        if at + length > len(view):
-            raise StorageError(f"no Datum: field {field} runs past the end of the record")
-        yield field, kind, view[at : at + length]
-        at += length
-
-
+@lru_cache  # the same few numbers in a whole corpus
 def _varint(value: int) -> bytes:
     out = bytearray()
     while value > 0x7F:
