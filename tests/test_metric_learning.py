@@ -112,7 +112,7 @@ def write_masks(
                 continue
             stored = store(picture, None, source.label(sample), None)
             key = in_quality(sample.key, "masks")
-            made = replace(sample, key=key, index=None, sha256=stored.sha256,
+            made = sample._replace(key=key, index=None, sha256=stored.sha256,
                            pixels_sha256=stored.pixels_sha256)  # fmt: skip
             writer.append(key, [Record(made, stored.value)])
         writer.finish(replace(source.recipe, holds="masks"))
@@ -350,7 +350,7 @@ def test_pairs_differ_in_quality_alone_and_the_rest_is_counted(corpus: Path) -> 
     left = find(others)
     assert len(left.high) == len(found.high) - 2
     assert left.left_out == {"neither c23 nor c40": 2, "c23 without c40": 1, "c40 without c23": 1}
-    cut = [replace(s, box=(0, 0, 9)) if s.key == high.key else s for s in samples]
+    cut = [s._replace(box=(0, 0, 9)) if s.key == high.key else s for s in samples]
     assert find(cut).left_out == {"c23 and c40 cut differently": 2}
     with pytest.raises(ManifestError, match="occurs twice"):
         find([*samples, samples[0]])
@@ -358,7 +358,7 @@ def test_pairs_differ_in_quality_alone_and_the_rest_is_counted(corpus: Path) -> 
     assert find(samples, {}).left_out == {"fake without a mask": n_fakes}
     fakes = [s for s in samples if s.cls != "Real"]
     keys = [in_quality(s.key, "masks") for s in fakes]
-    odd = {k: replace(s, key=k, box=(1, 1, 9)) for k, s in zip(keys, fakes, strict=True)}
+    odd = {k: s._replace(key=k, box=(1, 1, 9)) for k, s in zip(keys, fakes, strict=True)}
     assert find(samples, odd).left_out == {"mask cut differently": n_fakes}
 
 

@@ -1,6 +1,5 @@
 import contextlib
 import ctypes
-import dataclasses
 import hashlib
 import json
 import mmap
@@ -208,7 +207,7 @@ def test_corpus_reads_back_what_was_written(folder: Path) -> None:
     assert corpus.recipe == RECIPE
     samples = list(corpus.samples())
     written = [event for _, events in units() for event in events if isinstance(event, Record)]
-    assert [dataclasses.replace(sample, index=None) for sample in samples] == [
+    assert [sample._replace(index=None) for sample in samples] == [
         event.sample for event in written
     ]
     assert [corpus.label(sample) for sample in samples] == [1, 0, 1, 0]

@@ -5,7 +5,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,6 +14,7 @@ from hffkit.manifest.samples import (
     GroupGuard,
     Sample,
     json_line,
+    lmdb_key,
     read_manifest,
     with_index,
 )
@@ -91,6 +91,7 @@ class CorpusWriter:
         samples = read_manifest(self._folder / MANIFEST_FILE)
         for sample, (key, value) in zip(samples, self._lmdb.items(), strict=True):
             self._count(sample, key, value)
+            self._next_index = (sample.index or 0) + 1
 
     def append(
         self, unit: str, events: Iterable[Event], keep: Callable[[Sample], bool] | None = None
@@ -149,22 +150,23 @@ class CorpusWriter:
     def _put(self, record: Record) -> None:
         sample = record.sample
         line = record.line or sample.to_line()
-        if sample.index is None:
-            sample = replace(sample, index=self._next_index)
-            line = with_index(line, self._next_index)
-        if sample.index is None or sample.index > _MAX_INDEX or record.value is None:
+        index = sample.index
+        if index is None:
+            index = self._next_index
+            line = with_index(line, index)
+        if index > _MAX_INDEX or record.value is None:
             raise StorageError(f"{self._folder}: a corpus holds at most {_MAX_INDEX + 1} records.")
-        self._last_key = sample.lmdb_key
+        self._last_key = lmdb_key(index, sample.key)
         self._lmdb.put(self._last_key, record.value)
         self._waiting_bytes += len(record.value)
         self._write(MANIFEST_FILE, line)
         self._count(sample, self._last_key, record.value)
+        self._next_index = index + 1
 
     def _count(self, sample: Sample, key: bytes, value: bytes | memoryview) -> None:
         self._guard.check(sample)
         self._digests.add(sample, key, value)
         self._counts[sample.cls, sample.split] += 1
-        self._next_index = (sample.index or 0) + 1
 
     def _write(self, name: str, text: str) -> None:
         self._files[name].write(text.encode())

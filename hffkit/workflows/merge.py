@@ -103,7 +103,7 @@ def _events(corpus: Corpus, *, keeps_index: bool) -> Iterator[Event]:
     yield from _boxes(corpus)
     for sample in corpus.samples():
         value = corpus.records.get(sample.lmdb_key)
-        yield Record(sample if keeps_index else replace(sample, index=None), value)
+        yield Record(sample if keeps_index else sample._replace(index=None), value)
 
 
 def _boxes(corpus: Corpus) -> Iterator[VideoBoxes]:

@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count, islice
 from pathlib import Path
@@ -280,9 +280,9 @@ def _events(row: _Row, chosen: Chosen) -> Iterator[Record | Failure]:
         yield row.failure
     for i, version in enumerate(row.versions):
         if row.place is None:
-            again = replace(version.sample, index=None)
+            again = version.sample._replace(index=None)
         elif chosen[i, row.place]:
-            again = replace(version.sample, key=version.key, split="train", index=None)
+            again = version.sample._replace(key=version.key, split="train", index=None)
         else:
             continue
         yield Record(again, version.corpus.records.get(version.sample.lmdb_key))

@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from hffkit.corpus.units import Family, Picture, Pictures, Unit, Video
@@ -94,7 +94,7 @@ def _write(corpus: Corpus, job: Job[Unit], past: _Past, boxes: _Boxes) -> None:
     with PartWriter(job.part) as part:
         for sample in past.samples:
             value = corpus.records.get(sample.lmdb_key)
-            part.add(Record(sample if keeps_index else replace(sample, index=None), value))
+            part.add(Record(sample if keeps_index else sample._replace(index=None), value))
         for failure in past.failures:
             part.add(failure)
         for name in _box_names(job.unit):

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def _units(corpora: Sequence[Corpus], chosen: set[str]) -> Iterator[list[Record]
 
 
 def _record(corpus: Corpus, sample: Sample) -> Record:
-    return Record(replace(sample, index=None), corpus.records.get(sample.lmdb_key))
+    return Record(sample._replace(index=None), corpus.records.get(sample.lmdb_key))
 
 
 def smallest(corpora: Sequence[Corpus], share: float) -> dict[str, tuple[str, int]]:
