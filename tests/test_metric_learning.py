@@ -343,8 +343,8 @@ def test_pairs_differ_in_quality_alone_and_the_rest_is_counted(corpus: Path) -> 
         assert high.key.replace("/c23/", "/c40/") == low.key
     high, low = found.high[0], found.low[1]
     others = [
-        replace(low, key=in_quality(low.key, "raw")),
-        replace(low, key="a/b.png"),
+        low._replace(key=in_quality(low.key, "raw")),
+        low._replace(key="a/b.png"),
         *(s for s in samples if s.key not in (high.key, low.key)),
     ]
     left = find(others)
