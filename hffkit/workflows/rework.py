@@ -70,7 +70,7 @@ class Rework:
         """Yield each sample with its record, or with what is wrong with that.
 
         Lines are read all at once, records a megabyte ahead: between pictures, which sweep the
-        processor's caches, the same takes twice as long.
+        processor's caches, the same takes longer.
         """
         ahead: list[tuple[Sample, Datum | StorageError]] = []
         n_bytes = 0
