@@ -1,5 +1,6 @@
 import hashlib
 import io
+import re
 import struct
 import subprocess
 import sys
@@ -296,6 +297,33 @@ def test_png_keeps_every_pixel(image: Image) -> None:
 def test_png_depends_on_pixels_alone(image: Image) -> None:
     mirrored = np.asfortranarray(image)[:, ::-1]
     assert encode_png(mirrored) == encode_png(mirrored.copy())
+
+
+def test_png_of_noise_larger_than_what_libpng_takes_for_other_chunks_is_read() -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (1700, 1700, 3), np.uint8)
+    encoded = encode_png(noise)
+    assert len(encoded) > 8_000_000
+    assert np.array_equal(decode(encoded), noise)
+    assert np.array_equal(by_pillow(encoded), noise)
+
+
+def test_png_has_the_same_bytes_on_every_processor() -> None:
+    ramp = np.add.outer(np.arange(90), np.arange(70))[:, :, None] * [1, 2, 3] // 2
+    image = ramp + np.random.default_rng(0).integers(0, 9, (90, 70, 3))
+    encoded = encode_png(image.astype(np.uint8))
+    # Of libdeflate 1.25. Another version may give other bytes, another processor may not.
+    assert (len(encoded), hashlib.sha256(encoded).hexdigest()) == (
+        10376,
+        "77caddf5c72ba643bea566f4e13543aab25a638fab10812f9f2986ba00e11185",
+    )
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 3), (4, 0, 3), (4, 4, 1), (4, 4)])
+def test_what_is_no_image_makes_no_png(shape: tuple[int, ...]) -> None:
+    with pytest.raises(
+        ImageError, match=rf"shape {re.escape(str(shape))} cannot be encoded as PNG"
+    ):
+        encode_png(np.zeros(shape, np.uint8))
 
 
 def test_from_bgr_reverses_the_channels() -> None:

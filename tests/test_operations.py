@@ -335,7 +335,7 @@ def test_scaling_gives_128_px_the_papers_range_of_sizes() -> None:
         ((40, 4, 3), "sc:-90", r"^4x40 pixels scaled by -90 % leave none$"),
         ((4, 40, 3), "sc-cubic:-90", r"^40x4 pixels scaled by -90 % leave none$"),
         ((1338, 1338, 3), "sc:+900", r"^1338x1338 pixels scaled by \+900 % are too many$"),
-        ((1, 65501, 3), "jp:60", r"shape \(1, 65501, 3\).* jpg"),
+        ((1, 65501, 3), "jp:60", r"shape \(1, 65501, 3\).* JPEG"),
     ],
 )
 def test_picture_that_an_operation_cannot_work_on_is_refused(

@@ -248,7 +248,7 @@ def build(
             "keeps_index": keeps_index(listing),
             "listing": None if shard is None else listing_digest(listing),
         },
-        versions=versions("dlib"),
+        versions=versions("dlib", "libdeflate"),
         shard=shard,
     )
     seed = None

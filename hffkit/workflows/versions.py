@@ -18,10 +18,12 @@ _VERSIONS: Mapping[str, Callable[[], str]] = {
     "pillow": _of_module("PIL"),
     "openjpeg": lambda: str(features.version_codec("jpg_2000")),
     "av": _of_module("av"),
+    "libdeflate": lambda: str(import_module("imagecodecs").deflate_version()),
 }
 
 
-LIBRARIES = ("pillow", "openjpeg", "av")  # that operations go through, besides those of all
+# What operations, and PNG of what they leave, go through besides what all corpora do.
+LIBRARIES = ("pillow", "openjpeg", "av", "libdeflate")
 
 
 def versions(*libraries: str) -> dict[str, str]:
