@@ -52,9 +52,9 @@ def noise(height: int, width: int) -> Image:
 
 @pytest.fixture(scope="module")
 def pictures(data: Path) -> list[Image]:
-    """Real faces, at most 256 px of them, and noise of odd and even sides."""
+    """Real faces, at most 256 px of them, and noise of odd and even sides, narrow and wide."""
     faces = [real_pictures(data, folder, 1)[0][:256, :256] for folder in REAL]
-    return [*faces, noise(128, 128), noise(61, 47), noise(8, 9)]
+    return [*faces, noise(128, 128), noise(61, 47), noise(8, 9), noise(30, 601)]
 
 
 def weighted(image: Image, taps: Floats) -> Floats:
