@@ -159,7 +159,7 @@ WAYS: dict[str, Way] = {
 # Pictures for each way: enough for the start (1.2 s) not to matter, few enough to end today; the
 # paper's training sets hold 124,000 and more.
 COUNTS = {
-    128: {"packed": 150000, "native": 24000, "work": 24000, "lmdb": 60000, "script": 12000},
+    128: {"packed": 150000, "native": 60000, "work": 24000, "lmdb": 60000, "script": 12000},
     1024: {"packed": 3000, "native": 1800, "work": 1000, "lmdb": 3000, "script": 300},
 }
 _SLOWER = 20  # times fewer for SLOW operations

@@ -160,12 +160,21 @@ def decode(encoded: bytes) -> Image:
     quick = _QUICK_HEADERS.get(encoded[:3])
     header = quick(encoded) if quick else None
     header = _bounded(header) if header and header.width and header.height else read_header(encoded)
+    return _pixels(encoded, header.format)
+
+
+def decode_own_jpeg(encoded: bytes) -> Image:
+    """Return the pixels of what `encode_jpeg` made, whose header needs no look."""
+    return _pixels(encoded, "JPEG")
+
+
+def _pixels(encoded: bytes, kind: str) -> Image:
     try:
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
-        raise ImageError(f"damaged {header.format}: {error.err}") from None
+        raise ImageError(f"damaged {kind}: {error.err}") from None
     if image is None:
-        raise ImageError(f"damaged {header.format}: it cannot be decoded")
+        raise ImageError(f"damaged {kind}: it cannot be decoded")
     return np.asarray(image, np.uint8)
 
 

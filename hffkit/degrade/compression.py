@@ -3,7 +3,7 @@
 import math
 
 from hffkit.degrade.parameter import Choice, Interval, Rule, check, number, whole
-from hffkit.imaging import Image, decode, encode_jpeg, encode_jpeg2000
+from hffkit.imaging import Image, decode, decode_own_jpeg, encode_jpeg, encode_jpeg2000
 
 _MAX_RATIO = 1000.0
 _MAX_CRF = 51
@@ -60,7 +60,7 @@ def h264_pixels(encoded: bytes) -> Image:
 
 def jpeg(image: Image, quality: int) -> Image:
     """Return `image` after one JPEG compression at `quality`."""
-    return decode(jpeg_bytes(image, quality))
+    return decode_own_jpeg(jpeg_bytes(image, quality))
 
 
 def jpeg2000(image: Image, ratio: float) -> Image:

@@ -5,14 +5,14 @@ from typing import Any
 
 from hffkit.degrade import compression, resampling, spatial
 from hffkit.degrade.operation import Codec, Filter, Operation
-from hffkit.imaging import decode
+from hffkit.imaging import decode, decode_own_jpeg
 
 TABLE_IX: Mapping[str, Operation[Any]] = {
     "me": Filter("me", "mean filtering", spatial.KERNEL, spatial.mean_filter),
     "gb": Filter("gb", "Gaussian filtering", spatial.KERNEL, spatial.gaussian_filter),
     "med": Filter("med", "median filtering", spatial.KERNEL, spatial.median_filter),
     "gc": Filter("gc", "gamma correction", spatial.GAMMA, spatial.gamma_correction),
-    "jp": Codec("jp", "JPEG", compression.QUALITY, compression.jpeg_bytes, decode),
+    "jp": Codec("jp", "JPEG", compression.QUALITY, compression.jpeg_bytes, decode_own_jpeg),
     "jp2": Codec("jp2", "JPEG 2000", compression.RATIO, compression.jpeg2000_bytes, decode),
     "sc": Filter("sc", "scaling, linear", resampling.PERCENT, resampling.scale_linear),
 }

@@ -17,7 +17,7 @@ _VERSIONS: Mapping[str, Callable[[], str]] = {
     "dlib": _of_module("dlib"),
     "pillow": _of_module("PIL"),
     "openjpeg": lambda: str(features.version_codec("jpg_2000")),
-    "av": _of_module("av"),
+    "av": lambda: metadata.version("av"),  # not loaded for its version alone: FFmpeg is large
     "libdeflate": lambda: str(import_module("imagecodecs").deflate_version()),
 }
 
