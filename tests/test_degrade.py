@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import imagecodecs
 import numpy as np
 import pytest
 from click.testing import Result
@@ -256,6 +257,12 @@ def test_two_commands_draw_as_one_with_both_operations(native: Path, degraded: D
     twice = degraded(degraded(native, "--op", "jp-mix"), "--op", "jp-mix", "--op", "sc-mix")
     assert records(once) == records(twice)
     assert (once / "manifest.jsonl").read_bytes() == (twice / "manifest.jsonl").read_bytes()
+
+
+def test_corpora_say_which_compressor_wrote_their_png(many: Path, degraded: Degraded) -> None:
+    version = imagecodecs.deflate_version().removeprefix("libdeflate ")
+    for corpus in (many, degraded(many, "--op", "me3", "--limit", 1)):
+        assert about(corpus)["versions"]["libdeflate"] == version
 
 
 def test_workers_and_shards_make_the_same_corpus(

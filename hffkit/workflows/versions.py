@@ -10,6 +10,10 @@ def _of_module(name: str) -> Callable[[], str]:
     return lambda: str(import_module(name).__version__)
 
 
+def _libdeflate() -> str:
+    return str(import_module("imagecodecs").deflate_version()).removeprefix("libdeflate ")
+
+
 _VERSIONS: Mapping[str, Callable[[], str]] = {
     "hffkit": lambda: metadata.version("hffkit"),
     "opencv": _of_module("cv2"),
@@ -18,11 +22,11 @@ _VERSIONS: Mapping[str, Callable[[], str]] = {
     "pillow": _of_module("PIL"),
     "openjpeg": lambda: str(features.version_codec("jpg_2000")),
     "av": lambda: metadata.version("av"),  # not loaded for its version alone: FFmpeg is large
-    "libdeflate": lambda: str(import_module("imagecodecs").deflate_version()),
+    "libdeflate": _libdeflate,
 }
 
 
-# What operations, and PNG of what they leave, go through besides what all corpora do.
+# What operations and the PNG of their results go through, besides those of all.
 LIBRARIES = ("pillow", "openjpeg", "av", "libdeflate")
 
 
