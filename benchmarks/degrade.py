@@ -156,7 +156,7 @@ WAYS: dict[str, Way] = {
     "lmdb": write_lmdb,
     "script": script,
 }
-# Pictures for each way: enough for the start (1.2 s) not to matter, few enough to end today; the
+# Pictures for each way: enough for the start (a second) not to matter, few enough to end today; the
 # paper's training sets hold 124,000 and more.
 COUNTS = {
     128: {"packed": 150000, "native": 60000, "work": 24000, "lmdb": 60000, "script": 12000},

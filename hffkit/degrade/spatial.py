@@ -13,8 +13,8 @@ from hffkit.degrade.parameter import Choice, Rule, check, number, whole
 from hffkit.imaging import Image
 
 _MAX_KERNEL = 99
-_NARROW = 512  # px
 _MAX_GAMMA = 100.0
+_NARROW = 512  # px: up to here a median of 5x5 is quicker from planes
 
 
 def _is_kernel(kernel: int) -> bool:
@@ -54,7 +54,8 @@ def gaussian_filter(image: Image, kernel: int) -> Image:
 def median_filter(image: Image, kernel: int) -> Image:
     """Return the median over `kernel` x `kernel` pixels of each channel."""
     side = check(KERNEL, kernel)
-    # Here the ends of rows are what takes OpenCV longest: see benchmarks/formats.py.
+    # OpenCV then does the ends of rows pixel by pixel, for each channel anew: see
+    # benchmarks/formats.py.
     if side == 5 and image.shape[1] <= _NARROW:
         return _median_of_planes(image, side)
     return np.asarray(cv2.medianBlur(image, side), np.uint8)
