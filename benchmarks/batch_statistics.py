@@ -12,13 +12,13 @@ from pathlib import Path
 
 import torch
 
+from hffkit.inference.network import Scorer, load_scorer
 from hffkit.networks.caffe import BatchNorm
-from hffkit.training.faces import Faces
-from hffkit.training.feed import load, prepare
-from hffkit.training.order import Order
-from hffkit.workflows.corpora import joint_classes, open_corpora
-from hffkit.workflows.outputs import items_of, labels_of
-from hffkit.workflows.scoring import Scorer, load_scorer
+from hffkit.storage.corpora import joint_classes, open_corpora
+from hffkit.storage.labels import items_of, labels_of
+from hffkit.training.dataset import Faces
+from hffkit.training.loader import load, prepare
+from hffkit.training.sampler import Order
 
 N_BATCHES, BATCH = 30, 64
 

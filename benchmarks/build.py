@@ -31,17 +31,17 @@ from pathlib import Path
 import cv2
 from peaks import peaks_of
 
-from hffkit.corpus.alignment import Surroundings, choose_probes, compare, worth_keeping
-from hffkit.corpus.faces import FaceRule, crop
-from hffkit.corpus.frames import FramePlan
-from hffkit.corpus.sources.ffpp import official_pairs, read_ffpp
-from hffkit.corpus.sources.ffpp_tree import FfppOptions
-from hffkit.corpus.sources.listing import SourceOptions
-from hffkit.corpus.units import Family
-from hffkit.imaging import Image, encode_png, from_bgr, grey
+from hffkit.extraction.alignment import Surroundings, choose_probes, compare, worth_keeping
+from hffkit.extraction.frames import FramePlan
+from hffkit.extraction.units import Family
+from hffkit.faces.detector import FaceRule, crop
 from hffkit.manifest.samples import Box
-from hffkit.video.clips import VideoFile
-from hffkit.video.h264 import write_video
+from hffkit.media.h264 import write_video
+from hffkit.media.image import Image, encode_png, from_bgr, grey
+from hffkit.media.video import VideoFile
+from hffkit.sources.ffpp import official_pairs, read_ffpp
+from hffkit.sources.ffpp_tree import FfppOptions
+from hffkit.sources.listing import SourceOptions
 
 METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
 TARGETS = {"519": "Deepfakes/519_515", "634": "FaceSwap/634_660", "004": "NeuralTextures/004_982"}

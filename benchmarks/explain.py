@@ -25,10 +25,10 @@ from captum.attr import LayerAttribution, LayerGradCam
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hffkit.execution.memory import keep_memory_of_tensors
 from hffkit.explain.cam import grad_cam, stretched
 from hffkit.explain.layers import with_extent
 from hffkit.networks.table import build, network_named
-from hffkit.workflows.memory import keep_memory_of_tensors
 
 N, SIZE = 64, 128
 NETWORKS = ("amtennet", "meso4", "resnet18", "densenet121")

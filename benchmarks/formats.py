@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 
 from hffkit.degrade.spatial import median_filter
-from hffkit.imaging import Image, decode, encode_png
-from hffkit.workflows.memory import keep_memory_of_pictures
+from hffkit.execution.memory import keep_memory_of_pictures
+from hffkit.media.image import Image, decode, encode_png
 
 UP_AND_RLE = [
     *(cv2.IMWRITE_PNG_COMPRESSION, 1),

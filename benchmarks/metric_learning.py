@@ -30,15 +30,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from hffkit.evaluation.evaluate import EvalRequest, measure
+from hffkit.inference.network import Scorer, load_scorer
 from hffkit.manifest.pairs import in_quality, quality_of
 from hffkit.manifest.samples import Split
 from hffkit.networks.mml import HeadName, Mml
-from hffkit.training.faces import Faces
-from hffkit.training.feed import Streaming, prepare
-from hffkit.workflows.corpora import open_corpora
-from hffkit.workflows.evaluate import EvalRequest, measure
-from hffkit.workflows.outputs import Items, items_of
-from hffkit.workflows.scoring import Scorer, load_scorer
+from hffkit.storage.corpora import open_corpora
+from hffkit.storage.labels import Items, items_of
+from hffkit.training.dataset import Faces
+from hffkit.training.loader import Streaming, prepare
 
 HIGH, LOW = "c23", "c40"
 _STEP = 5  # of the training frames whose pairs are compared

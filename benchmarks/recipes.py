@@ -16,12 +16,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hffkit.corpus.subset import SubsetRequest, subset
+from hffkit.degrade.degrade import DegradeRequest, degrade
 from hffkit.pipeline.plan import plan_of
 from hffkit.pipeline.recipe import recipe_of
 from hffkit.pipeline.runner import forecast, run_plan
 from hffkit.pipeline.verbs import How
-from hffkit.workflows.degrade import DegradeRequest, degrade
-from hffkit.workflows.subset import SubsetRequest, subset
 
 CLASSES = ("real-celeba-stargan128", "fake-stargan128")
 SEEDS = tuple(range(14))

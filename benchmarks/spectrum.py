@@ -40,12 +40,12 @@ import numpy as np
 import numpy.typing as npt
 from learn import interval
 
+from hffkit.evaluation.evaluate import EvalRequest, measure
+from hffkit.execution.memory import keep_memory_of_tensors
+from hffkit.spectrum.cache import profiles_of_pictures, read_picture
+from hffkit.spectrum.export import plot
 from hffkit.spectrum.features import FeatureSpec, Read, features_of, profiles_of
-from hffkit.workflows.evaluate import EvalRequest, measure
-from hffkit.workflows.features import plot
-from hffkit.workflows.memory import keep_memory_of_tensors
-from hffkit.workflows.profiles import profiles_of_pictures, read_picture
-from hffkit.workflows.spectrum import SpectrumRequest, train_spectrum
+from hffkit.spectrum.train import SpectrumRequest, train_spectrum
 
 Floats = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]

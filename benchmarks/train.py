@@ -34,18 +34,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from hffkit.imaging import decode, encode_png, read_bytes
+from hffkit.execution.memory import keep_memory_of_tensors
+from hffkit.media.image import decode, encode_png, read_bytes
 from hffkit.networks.spec import BGR_255
 from hffkit.networks.table import build
 from hffkit.storage.corpus import Corpus
-from hffkit.training.faces import Faces
-from hffkit.training.feed import Feed, Resident, feed_of
+from hffkit.training.dataset import Faces
 from hffkit.training.graph import CapturedStep
-from hffkit.training.order import Order
+from hffkit.training.loader import Feed, Resident, feed_of
 from hffkit.training.recipe import TrainRecipe
+from hffkit.training.sampler import Order
+from hffkit.training.train import TrainRequest, chosen_recipe
 from hffkit.training.trainer import Trainer
-from hffkit.workflows.memory import keep_memory_of_tensors
-from hffkit.workflows.train import TrainRequest, chosen_recipe
 
 CLASSES = ("real-celeba-stargan128", "fake-stargan128", "fake-dcgan128")
 BATCH = 64

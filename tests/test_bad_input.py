@@ -26,9 +26,9 @@ from trees import (
 )
 
 from hffkit.cli.main import main
+from hffkit.corpus.build import SOURCES, BuildRequest, BuildWork, prepare
+from hffkit.corpus.verify import verify
 from hffkit.storage.parts import PartWriter
-from hffkit.workflows.build import SOURCES, BuildRequest, BuildWork, prepare
-from hffkit.workflows.verify import verify
 
 Run = Callable[..., Result]
 

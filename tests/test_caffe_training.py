@@ -17,14 +17,14 @@ from torch.optim import Optimizer
 from hffkit.interop.caffe_network import to_state_dict
 from hffkit.interop.caffemodel import read_caffemodel
 from hffkit.networks.amten import AmtenNet
+from hffkit.networks.devices import threads
 from hffkit.networks.spec import BGR_255
 from hffkit.networks.table import build
 from hffkit.storage.lmdb_file import LmdbReader
-from hffkit.training.order import Order
+from hffkit.training.optimizer import CaffeSGD, caffe_groups
 from hffkit.training.recipe import TrainRecipe, recipe_of
-from hffkit.training.solver import CaffeSGD, caffe_groups
+from hffkit.training.sampler import Order
 from hffkit.training.trainer import Trainer
-from hffkit.workflows.devices import threads
 
 CPU = torch.device("cpu")
 SIDE = 32  # px of the pictures where no golden says 128

@@ -21,7 +21,7 @@ from hffkit.degrade import compression, spatial
 from hffkit.degrade.chain import Degraded, chain, every_step
 from hffkit.degrade.table import OPERATIONS, TABLE_IX
 from hffkit.errors import ArgumentError, ImageError, UnknownNameError
-from hffkit.imaging import Image, pixels_sha256
+from hffkit.media.image import Image, pixels_sha256
 
 MIXES = [f"{code}-mix" for code in OPERATIONS]
 DOT = np.full((1, 1, 3), 200, np.uint8)

@@ -14,10 +14,11 @@ from click.testing import Result
 from jobs import Suicidal, jobs_in, reasons
 
 from hffkit.errors import HffkitError
+from hffkit.execution import dask as cluster
+from hffkit.execution import supervisor as engine
+from hffkit.execution.supervisor import run as run_jobs
+from hffkit.sources.demo_tree import PAIRS, fabricate
 from hffkit.storage.corpus import Corpus
-from hffkit.workflows import cluster, engine
-from hffkit.workflows.demo import PAIRS, fabricate
-from hffkit.workflows.engine import run as run_jobs
 
 Run = Callable[..., Result]
 
@@ -225,8 +226,8 @@ def test_work_waits_for_workers(tmp_path: Path) -> None:
     """As on a cluster whose queue starts and stops workers when it likes."""
     code = (
         "import sys; from pathlib import Path; from jobs import Suicidal, jobs_in\n"
-        "from hffkit.workflows import cluster; cluster._LOOK_EVERY = 0.5\n"
-        "from hffkit.workflows.engine import run\n"
+        "from hffkit.execution import dask; dask._LOOK_EVERY = 0.5\n"
+        "from hffkit.execution.supervisor import run\n"
         "there = jobs_in(Path(sys.argv[1]), 6)\n"
         "doing = run(there, Suicidal(seconds=2), n_workers=1, scheduler=sys.argv[2])\n"
         "for n, _ in enumerate(doing, 1):\n"

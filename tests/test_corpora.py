@@ -31,11 +31,11 @@ from trees import (
     write_picture,
 )
 
+from hffkit.corpus.inspect import inspect
+from hffkit.corpus.merge import merge
+from hffkit.corpus.pack import PackRequest, pack
+from hffkit.corpus.verify import Problem, verify
 from hffkit.errors import HffkitError, ManifestError, StorageError
-from hffkit.workflows.inspect import inspect
-from hffkit.workflows.merge import merge
-from hffkit.workflows.pack import PackRequest, pack
-from hffkit.workflows.verify import Problem, verify
 
 Run = Callable[..., Result]
 

@@ -6,10 +6,10 @@ import torch
 
 from hffkit.networks.spec import BGR_255
 from hffkit.networks.table import build, network_named
-from hffkit.training.feed import Resident, Streaming
 from hffkit.training.graph import CapturedStep
+from hffkit.training.loader import Resident, Streaming
+from hffkit.training.train import TrainRequest, chosen_recipe
 from hffkit.training.trainer import Trainer
-from hffkit.workflows.train import TrainRequest, chosen_recipe
 
 pytestmark = [
     pytest.mark.gpu,

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hffkit.errors import HffkitError, StorageError
-from hffkit.imaging import decode, encode_png, resize
+from hffkit.media.image import decode, encode_png, resize
 from hffkit.storage.datum import Datum, decode_datum, encode_datum, raw_datum
 
 _F = descriptor_pb2.FieldDescriptorProto

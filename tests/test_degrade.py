@@ -39,9 +39,9 @@ from trees import (
     write_picture,
 )
 
+from hffkit.corpus.pack import PackRequest, pack
+from hffkit.corpus.verify import verify
 from hffkit.degrade.chain import chain
-from hffkit.workflows.pack import PackRequest, pack
-from hffkit.workflows.verify import verify
 
 Run = Callable[..., Result]
 Degraded = Callable[..., Path]

@@ -32,12 +32,12 @@ from trees import (
     write_picture,
 )
 
+from hffkit.corpus.verify import verify
 from hffkit.degrade.chain import chain
+from hffkit.degrade.preview import psnr_db
 from hffkit.degrade.table import OPERATIONS
 from hffkit.errors import StorageError
-from hffkit.video.h264 import transcode, write_video
-from hffkit.workflows.preview import psnr_db
-from hffkit.workflows.verify import verify
+from hffkit.media.h264 import transcode, write_video
 
 Run = Callable[..., Result]
 
@@ -408,7 +408,7 @@ def test_colours_stay_whatever_their_coding(
 def test_whole_videos_do_not_depend_on_what_memory_held_before(tmp_path: Path) -> None:
     source = write_clip(tmp_path / "a.mp4", n_frames=12)
     program = (
-        "import sys; from pathlib import Path; from hffkit.video.h264 import transcode;"
+        "import sys; from pathlib import Path; from hffkit.media.h264 import transcode;"
         "transcode(Path(sys.argv[1]), Path(sys.argv[2]), crf=40)"
     )
     found = set()

@@ -17,13 +17,13 @@ import pytest
 from click.testing import Result
 from jobs import Suicidal, jobs_in, reasons
 
+from hffkit.execution.supervisor import Job
+from hffkit.execution.supervisor import run as run_jobs
 from hffkit.manifest.failures import Failure
+from hffkit.sources.demo_tree import fabricate
 from hffkit.storage.corpus import Corpus
-from hffkit.storage.partial import partial_path
 from hffkit.storage.parts import PartWriter, read_part
-from hffkit.workflows.demo import fabricate
-from hffkit.workflows.engine import Job
-from hffkit.workflows.engine import run as run_jobs
+from hffkit.storage.staging import partial_path
 
 
 def test_a_unit_that_always_kills_its_worker_is_given_up_and_the_rest_is_done(

@@ -27,17 +27,17 @@ from hffkit.errors import (
     StorageError,
     WeightsError,
 )
+from hffkit.evaluation.evaluate import EvalRequest, Measured, Result, measure
 from hffkit.evaluation.evaluation import evaluate
-from hffkit.evaluation.scored import Scored
+from hffkit.inference import network as scoring
+from hffkit.interop.convert import convert
 from hffkit.manifest.classes import BINARY, ClassTable, FaceClass, numbered
 from hffkit.networks.table import build, network_named
 from hffkit.runs.run import Run, read_run
+from hffkit.runs.scores import Scored
 from hffkit.runs.weights import read_weights, weights_sha256, write_weights
 from hffkit.storage.corpus import Corpus
-from hffkit.storage.partial import write_bytes_durably
-from hffkit.workflows import scoring
-from hffkit.workflows.convert import convert
-from hffkit.workflows.evaluate import EvalRequest, Measured, Result, measure
+from hffkit.storage.staging import write_bytes_durably
 
 FAKES, REALS = ("GAN", "Glow"), ("camera",)
 THREE = numbered(FAKES, REALS)
@@ -631,7 +631,7 @@ def test_outputs_are_checked_before_the_work(
     def fail(*_: object) -> None:
         raise AssertionError("it is measuring")
 
-    monkeypatch.setattr("hffkit.workflows.evaluate.evaluate", fail)
+    monkeypatch.setattr("hffkit.evaluation.evaluate.evaluate", fail)
     found = run("eval", three, "--data", corpus, "--html", hostile(tmp_path)[what])
     assert found.exit_code in (1, 2)
 

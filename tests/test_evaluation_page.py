@@ -13,13 +13,13 @@ import pytest
 
 from hffkit.evaluation.cross import cross_table
 from hffkit.evaluation.evaluation import evaluate
-from hffkit.evaluation.scored import Scored
 from hffkit.evaluation.section import N_MISTAKES, page_section
-from hffkit.imaging import Image, decode
 from hffkit.manifest.classes import numbered
+from hffkit.media.image import Image, decode
 from hffkit.reports.page import Page, render
 from hffkit.reports.plots import confusion_plot, roc_plot
 from hffkit.reports.table import Table
+from hffkit.runs.scores import Scored
 
 EVIL = '<script>alert("x")</script>'
 VOID = {"meta", "img", "br"}

@@ -18,22 +18,22 @@ from test_landmarks import annotated, trained
 from trees import Pixels, all_files, build_corpus, face, portrait, write_clip, write_picture
 
 from hffkit.errors import ArgumentError, CorpusError, ExplainError, HffkitError, UnknownNameError
+from hffkit.evaluation.evaluate import EvalRequest, measure
+from hffkit.execution.progress import Progress
 from hffkit.explain.cam import grad_cam
+from hffkit.explain.explain import ExplainRequest, explain
+from hffkit.explain.explainer import Explainer
 from hffkit.explain.gradients import vanilla
 from hffkit.explain.pictures import overlay
 from hffkit.explain.regions import region_shares
+from hffkit.inference.network import Scorer, load_scorer
+from hffkit.inference.predict import PredictRequest, predict
 from hffkit.manifest.classes import BINARY, ClassTable, numbered
 from hffkit.networks.table import build, network_named
 from hffkit.runs.run import Run
 from hffkit.runs.weights import write_weights
+from hffkit.spectrum.train import SpectrumRequest, train_spectrum
 from hffkit.storage.corpus import Corpus
-from hffkit.workflows.evaluate import EvalRequest, measure
-from hffkit.workflows.explain import ExplainRequest, explain
-from hffkit.workflows.explaining import Explainer
-from hffkit.workflows.predict import PredictRequest, predict
-from hffkit.workflows.progress import Progress
-from hffkit.workflows.scoring import Scorer, load_scorer
-from hffkit.workflows.spectrum import SpectrumRequest, train_spectrum
 
 THREE = numbered(("GAN", "Glow"), ("camera",))
 SIZE = 64
@@ -490,7 +490,7 @@ def test_out_appears_whole_or_not_at_all(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("hffkit.workflows.explain.page_of", fail)
+        patched.setattr("hffkit.explain.explain.page_of", fail)
         with pytest.raises(KeyboardInterrupt):
             asked(three, tmp_path / "out", picture)
     assert not (tmp_path / "out").exists()

@@ -20,7 +20,7 @@ from hffkit.explain.gradients import vanilla
 from hffkit.explain.methods import heat_of
 from hffkit.explain.regions import REGIONS, region_map, region_shares
 from hffkit.explain.sanity import cascade, layers_downward
-from hffkit.landmarks import Points
+from hffkit.faces.outline import Points
 
 SIDE = 8
 

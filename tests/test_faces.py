@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hffkit.corpus.faces import (
+from hffkit.errors import CorpusError
+from hffkit.faces.detector import (
     Face,
     FaceRule,
     crop,
@@ -19,9 +20,8 @@ from hffkit.corpus.faces import (
     read_boxes,
     square_crop,
 )
-from hffkit.errors import CorpusError
-from hffkit.imaging import Image, decode, grey, read_bytes
 from hffkit.manifest.samples import Box
+from hffkit.media.image import Image, decode, grey, read_bytes
 
 
 def read(path: Path) -> Image:

@@ -11,17 +11,17 @@ import cv2
 import numpy as np
 import pytest
 
-from hffkit.corpus.faces import FaceRule, crop, overlap, read_boxes
-from hffkit.corpus.family import build_family
-from hffkit.corpus.frames import FramePlan
-from hffkit.corpus.units import Family, Settings, Video
-from hffkit.imaging import Image, decode, grey, pixels_sha256
+from hffkit.extraction.family import build_family
+from hffkit.extraction.frames import FramePlan
+from hffkit.extraction.units import Family, Settings, Video
+from hffkit.faces.detector import FaceRule, crop, overlap, read_boxes
 from hffkit.manifest.classes import FFPP
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample
+from hffkit.media.h264 import write_video
+from hffkit.media.image import Image, decode, grey, pixels_sha256
 from hffkit.storage.datum import decode_datum
 from hffkit.storage.parts import Event, Record, VideoBoxes
-from hffkit.video.h264 import write_video
 
 N_FRAMES = 60
 Change = Callable[[Image], Image]

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hffkit.corpus.frames import FramePlan, evenly
 from hffkit.errors import ArgumentError
+from hffkit.extraction.frames import FramePlan, evenly
 from hffkit.manifest.samples import SPLITS
 
 NUMBERS = st.one_of(

@@ -12,9 +12,9 @@ import pytest
 from trees import build_corpus, write_picture
 
 from hffkit.cli.main import main
+from hffkit.degrade.degrade import DegradeRequest, degrade_corpora
+from hffkit.degrade.own import operations_table, read_chain, read_own
 from hffkit.storage.corpus import Corpus
-from hffkit.workflows.degrade import DegradeRequest, degrade_corpora
-from hffkit.workflows.operations import operations_table, read_chain, read_own
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "hffkit").rglob("*.py"))

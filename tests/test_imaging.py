@@ -21,7 +21,7 @@ from PIL import Image as PillowImage
 from PIL import ImageOps
 
 from hffkit.errors import ImageError
-from hffkit.imaging import (
+from hffkit.media.image import (
     MAX_PIXELS,
     Header,
     Image,
@@ -225,7 +225,7 @@ def peak_memory_of_decoding(path: Path) -> int:
     """Return by how many MiB a fresh process grows that must refuse the picture `path`."""
     program = (
         "import re, sys, pathlib\n"
-        "from hffkit.imaging import ImageError, decode\n"
+        "from hffkit.media.image import ImageError, decode\n"
         "def peak():\n"
         "    text = pathlib.Path('/proc/self/status').read_text()\n"
         "    return int(re.search(r'VmHWM:\\s+(\\d+)', text).group(1))\n"

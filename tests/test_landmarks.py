@@ -17,11 +17,11 @@ from PIL import Image as Pillow
 from PIL import ImageDraw
 from trees import Pixels, about, encoded_data, portrait, records, rows, write_clip
 
-from hffkit.corpus.faces import Face, face_of, square_crop
-from hffkit.corpus.predictor import landmarks_of, predictor_of
 from hffkit.errors import CorpusError
-from hffkit.imaging import decode
-from hffkit.landmarks import Points, black_outside, outline
+from hffkit.faces.detector import Face, face_of, square_crop
+from hffkit.faces.landmarks import landmarks_of, predictor_of
+from hffkit.faces.outline import Points, black_outside, outline
+from hffkit.media.image import decode
 
 Run = Callable[..., Result]
 

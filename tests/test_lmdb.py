@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hffkit.errors import StorageError
-from hffkit.imaging import decode
+from hffkit.media.image import decode
 from hffkit.storage.datum import Datum, encode_datum, raw_datum
 from hffkit.storage.lmdb_file import LmdbReader, LmdbWriter
 

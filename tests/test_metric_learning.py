@@ -24,12 +24,15 @@ from torch.nn import functional
 from trees import build_corpus, change_manifest, portrait
 
 from hffkit.errors import ArgumentError, CorpusError, ManifestError, RecipeError, WeightsError
+from hffkit.evaluation.evaluate import EvalRequest, measure
 from hffkit.explain.cam import grad_cam
 from hffkit.explain.pictures import overlay
-from hffkit.imaging import Image, resize
+from hffkit.inference.network import load_scorer
+from hffkit.inference.predict import PredictRequest, predict
 from hffkit.interop.weights import foreign_weights
 from hffkit.manifest.pairs import frame_of, in_quality, paired, quality_of
 from hffkit.manifest.samples import Sample
+from hffkit.media.image import Image, resize
 from hffkit.networks.mml import HighQuality, Mml, lengths, map_side
 from hffkit.networks.spec import RGB_SIGNED
 from hffkit.networks.table import build
@@ -39,17 +42,14 @@ from hffkit.storage.corpus import Corpus
 from hffkit.storage.parts import Record
 from hffkit.storage.record import store
 from hffkit.storage.writer import CorpusWriter
-from hffkit.training.faces import Faces
-from hffkit.training.metric import Views, best_threshold, mask_of, pair_loss
+from hffkit.training import session as training
+from hffkit.training.dataset import Faces
+from hffkit.training.metric_learning import Views, best_threshold, mask_of, pair_loss
 from hffkit.training.pairs import Pairs, pair_shape, parts_of, shrunk
 from hffkit.training.recipe import Metric, TrainRecipe, parse_override
+from hffkit.training.train import TrainRequest, chosen_recipe, train
 from hffkit.training.trainer import Trainer
-from hffkit.workflows import training
-from hffkit.workflows.evaluate import EvalRequest, measure
-from hffkit.workflows.predict import PredictRequest, predict
-from hffkit.workflows.scoring import load_scorer
-from hffkit.workflows.train import TrainRequest, chosen_recipe, train
-from hffkit.workflows.xception_start import start_from_xception
+from hffkit.training.xception_start import start_from_xception
 
 Run = Callable[..., Result]
 CPU = torch.device("cpu")

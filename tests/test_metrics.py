@@ -17,10 +17,10 @@ from hffkit.evaluation import metrics
 from hffkit.evaluation.cross import cross_table
 from hffkit.evaluation.evaluation import evaluate
 from hffkit.evaluation.intervals import GroupMetrics, bootstrap_intervals
-from hffkit.evaluation.scored import Decisions, Scored, csv_lines, worst_mistakes
 from hffkit.evaluation.videos import mean_over_videos, vote_over_videos
 from hffkit.manifest.classes import HFF_8, ClassTable, FaceClass, numbered
 from hffkit.manifest.seeds import rng_for
+from hffkit.runs.scores import Decisions, Scored, csv_lines, worst_mistakes
 
 BINARY = numbered(["fake"], ["real"])
 THREE = numbered(["a", "b"], ["camera"])

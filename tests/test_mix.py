@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trees import about, all_files, build_corpus, change_records, records, rows, write_picture
 
+from hffkit.corpus.mix import PROPORTIONS, MixRequest, Pool, mix, quotas_of
+from hffkit.corpus.pack import PackRequest, pack
+from hffkit.degrade.degrade import DegradeRequest, degrade
 from hffkit.errors import ArgumentError, UnknownNameError
-from hffkit.workflows.degrade import DegradeRequest, degrade
-from hffkit.workflows.mix import PROPORTIONS, MixRequest, Pool, mix, quotas_of
-from hffkit.workflows.pack import PackRequest, pack
 
 Run = Callable[..., Result]
 Stored = dict[str, tuple[dict[str, Any], bytes]]

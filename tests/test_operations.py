@@ -20,8 +20,8 @@ from trees import face
 from hffkit.degrade import compression, resampling, spatial
 from hffkit.degrade.chain import chain
 from hffkit.errors import ArgumentError, ImageError
-from hffkit.imaging import Image, decode, encode_jpeg, encode_jpeg2000
-from hffkit.video.h264 import decode_intra, encode_intra
+from hffkit.media.h264 import decode_intra, encode_intra
+from hffkit.media.image import Image, decode, encode_jpeg, encode_jpeg2000
 
 Floats = npt.NDArray[np.float64]
 

@@ -23,8 +23,8 @@ from trees import (
     write_picture,
 )
 
+from hffkit.corpus.verify import verify
 from hffkit.degrade.table import OPERATIONS
-from hffkit.workflows.verify import verify
 
 Run = Callable[..., Result]
 

@@ -20,10 +20,10 @@ from test_mix import MORTAL
 from trees import Pixels, about, ffpp_paths, records, rows, touch, write_clip, write_picture
 
 from hffkit.cli.main import main
-from hffkit.corpus.sources.ffpp import official_pairs
+from hffkit.corpus.verify import verify
+from hffkit.media.h264 import write_video
+from hffkit.sources.ffpp import official_pairs
 from hffkit.storage.corpus import Corpus
-from hffkit.video.h264 import write_video
-from hffkit.workflows.verify import verify
 
 REAL = "original_sequences/youtube"
 FAKE = "manipulated_sequences"

@@ -21,7 +21,7 @@ from hffkit.pipeline.plan import Plan, plan_of
 from hffkit.pipeline.recipe import Recipe, read_recipe, recipe_names, recipe_of
 from hffkit.pipeline.results import Results
 from hffkit.pipeline.table import results_of
-from hffkit.workflows.train import chosen_recipe
+from hffkit.training.train import chosen_recipe
 
 ROOT = Path(__file__).parent.parent
 HFF = ("CelebA", "CelebA-HQ", "YouTube-Frame", "Glow", "StarGAN", "PGGAN", "StyleGAN", "Face2Face")

@@ -20,10 +20,10 @@ from trees import (
     write_picture,
 )
 
-from hffkit.corpus.faces import FaceRule
-from hffkit.corpus.frames import FramePlan
-from hffkit.corpus.pictures import build_pictures
-from hffkit.corpus.units import Pictures, Settings
+from hffkit.extraction.frames import FramePlan
+from hffkit.extraction.images import build_pictures
+from hffkit.extraction.units import Pictures, Settings
+from hffkit.faces.detector import FaceRule
 from hffkit.manifest.failures import Failure
 from hffkit.storage.parts import PartWriter, Record, read_part
 

@@ -20,7 +20,7 @@ from hffkit.pipeline import plan as plans
 from hffkit.pipeline.plan import Plan, plan_of
 from hffkit.pipeline.recipe import recipe_of
 from hffkit.pipeline.runner import forecast, forecast_text
-from hffkit.storage.partial import partial_path
+from hffkit.storage.staging import partial_path
 
 ROOT = Path(__file__).parent.parent
 OUT = Path("made")

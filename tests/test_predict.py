@@ -16,12 +16,12 @@ from test_evaluate import THREE, caffe_softmax, write_run
 from trees import Pixels, build_corpus, face, portrait, write_clip, write_picture
 
 from hffkit.errors import ArgumentError
+from hffkit.inference.predict import PredictRequest, Summary, Verdict, predict
+from hffkit.interop.convert import convert
+from hffkit.media.video import open_clip
 from hffkit.networks.table import build
 from hffkit.runs.run import read_run
 from hffkit.runs.weights import read_weights, write_weights
-from hffkit.video.clips import open_clip
-from hffkit.workflows.convert import convert
-from hffkit.workflows.predict import PredictRequest, Summary, Verdict, predict
 
 SIZE = 64
 BOX = [162, 63, 117]  # of the portrait's face, 1.3 times what dlib finds
@@ -246,7 +246,7 @@ def test_batches_change_nothing(
 ) -> None:
     path = write_clip(tmp_path / "clip.mp4", n_frames=5)
     usual = judged(three, path, whole=True)
-    monkeypatch.setattr("hffkit.workflows.scoring._BATCH", 2)
+    monkeypatch.setattr("hffkit.inference.network._BATCH", 2)
     other = judged(three, path, whole=True)
     assert [row["frame"] for row in other["faces"]] == [row["frame"] for row in usual["faces"]]
     for a, b in zip(usual["faces"], other["faces"], strict=True):
@@ -358,7 +358,7 @@ def test_a_video_that_is_damaged_behind_a_good_frame_keeps_its_verdicts(
     path = write_clip(tmp_path / "clip.mp4", n_frames=5)
     clip = open_clip(path)
     clip.numbers = range(8)
-    monkeypatch.setattr("hffkit.workflows.faces.open_clip", lambda _: clip)
+    monkeypatch.setattr("hffkit.faces.search.open_clip", lambda _: clip)
     (file,) = judged(three, path, whole=True)["files"]
     assert file["n_frames"] == 5
     assert file["score"] is not None

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hffkit.errors import HffkitError, ImageError
-from hffkit.workflows.processes import in_order
+from hffkit.execution.pool import in_order
 
 N = 1200  # tasks of 2 ms: the caller alone would take 2.4 s
 
@@ -84,7 +84,7 @@ def test_workers_end_with_a_caller_that_is_killed(tmp_path: Path) -> None:
         "import sys\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "from test_processes import slow_square\n"
-        "from hffkit.workflows.processes import in_order\n"
+        "from hffkit.execution.pool import in_order\n"
         "for _, pid in in_order(slow_square, range(10**6), n_workers=2):\n"
         "    print(pid, flush=True)\n"
     )

@@ -29,11 +29,11 @@ from trees import (
 )
 
 from hffkit.cli.build import build as build_group
-from hffkit.corpus.units import Family, Pictures, Video
+from hffkit.corpus.build import OPTIONS, SOURCES, BuildRequest, build, prepare
+from hffkit.corpus.merge import merge
 from hffkit.errors import ArgumentError, CorpusError, ManifestError, UnknownNameError
+from hffkit.extraction.units import Family, Pictures, Video
 from hffkit.manifest.samples import SPLITS, Split
-from hffkit.workflows.build import OPTIONS, SOURCES, BuildRequest, build, prepare
-from hffkit.workflows.merge import merge
 
 Run = Callable[..., Result]
 

@@ -18,25 +18,25 @@ from trees import build_corpus, write_clip, write_picture
 
 from hffkit.cli.spectrum import train as train_command
 from hffkit.errors import HffkitError
-from hffkit.evaluation.scored import Scored
+from hffkit.evaluation.evaluate import EvalRequest, measure
 from hffkit.evaluation.videos import vote_over_videos
-from hffkit.imaging import grey
 from hffkit.manifest.classes import BINARY
+from hffkit.media.image import grey
 from hffkit.pipeline.plan import plan_of
 from hffkit.pipeline.recipe import read_recipe
-from hffkit.spectrum.classifiers import CLASSIFIERS, fit, margins, scores
-from hffkit.spectrum.features import CROPS, FEATURES, FeatureSpec, features_of, profiles_of
-from hffkit.spectrum.models import write_model
-from hffkit.spectrum.radial import CENTRES
-from hffkit.storage.corpus import Corpus
-from hffkit.workflows.evaluate import EvalRequest, measure
-from hffkit.workflows.profiles import (
+from hffkit.runs.scores import Scored
+from hffkit.spectrum.cache import (
     cache_path,
     pictures_of_folder,
     profiles_of_corpus,
     profiles_of_pictures,
 )
-from hffkit.workflows.spectrum import SpectrumRequest, train_spectrum
+from hffkit.spectrum.classifiers import CLASSIFIERS, fit, margins, scores
+from hffkit.spectrum.features import CROPS, FEATURES, FeatureSpec, features_of, profiles_of
+from hffkit.spectrum.models import write_model
+from hffkit.spectrum.radial import CENTRES
+from hffkit.spectrum.train import SpectrumRequest, train_spectrum
+from hffkit.storage.corpus import Corpus
 
 REAL, FAKE = "camera", "GAN"
 N = 40  # pictures of each class
@@ -211,7 +211,7 @@ def test_profiles_are_kept_beside_the_corpus_with_its_hash(
         raise AssertionError("computed again")
 
     with monkeypatch.context() as patch:
-        patch.setattr("hffkit.workflows.profiles.profiles_of_block", fail)
+        patch.setattr("hffkit.spectrum.cache.profiles_of_block", fail)
         again = profiles_of_corpus(corpus, spec, n_workers=1)
     assert np.array_equal(again, first)
 
@@ -247,7 +247,7 @@ def test_kept_profiles_that_do_not_match_are_made_anew(
 def test_processes_change_no_bit_of_profiles(
     data: Path, monkeypatch: pytest.MonkeyPatch, n_workers: int
 ) -> None:
-    monkeypatch.setattr("hffkit.workflows.processes._ALONE", 0.01)
+    monkeypatch.setattr("hffkit.execution.pool._ALONE", 0.01)
     folders = [data / "data" / "images" / name for name in ("real-lfwcrop", "real-ffhq256")]
     files = [list(pictures_of_folder(folder))[:150] for folder in folders]
     pictures = [picture for both in zip(*files, strict=True) for picture in both] * 4

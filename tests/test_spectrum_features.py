@@ -12,7 +12,7 @@ from scipy.interpolate import griddata
 from trees import Pixels, face
 
 from hffkit.errors import ArgumentError, ImageError, UnknownNameError
-from hffkit.imaging import decode, read_bytes
+from hffkit.media.image import decode, read_bytes
 from hffkit.spectrum.features import (
     FEATURES,
     FeatureSpec,

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hffkit.corpus.sources.ffpp import official_pairs
 from hffkit.errors import ArgumentError
 from hffkit.manifest.samples import SPLITS, Split
 from hffkit.manifest.splits import PAPER_RATIO, SplitRatio, assign_splits
+from hffkit.sources.ffpp import official_pairs
 
 MEMBERS = st.lists(
     st.tuples(st.sampled_from([f"g{n}" for n in range(8)]), st.sampled_from("abcd")),

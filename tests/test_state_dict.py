@@ -21,8 +21,8 @@ from hffkit.manifest.classes import numbered
 from hffkit.networks.table import build
 from hffkit.runs.run import read_run
 from hffkit.runs.weights import read_weights
-from hffkit.workflows.initial import initial_weights
-from hffkit.workflows.train import train
+from hffkit.training.initial import initial_weights
+from hffkit.training.train import train
 
 Run = Callable[..., Result]
 State = dict[str, Tensor]

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from test_mix import MORTAL
 from trees import about, all_files, build_corpus, change_records, records, rows, write_picture
 
+from hffkit.corpus.pack import PackRequest, pack
+from hffkit.corpus.subset import SubsetRequest, quota, smallest, subset
 from hffkit.errors import ArgumentError
 from hffkit.storage.corpus import Corpus
-from hffkit.workflows.pack import PackRequest, pack
-from hffkit.workflows.subset import SubsetRequest, quota, smallest, subset
 
 Run = Callable[..., Result]
 Stored = dict[str, tuple[dict[str, Any], bytes]]

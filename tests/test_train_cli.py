@@ -18,8 +18,8 @@ from test_training import native_corpus, packed_corpus, result_of, stop_at
 from hffkit.networks.table import NETWORKS
 from hffkit.runs.run import read_run
 from hffkit.runs.tensors import read_tensors
-from hffkit.storage.partial import partial_path
-from hffkit.workflows.train import recipe_names
+from hffkit.storage.staging import partial_path
+from hffkit.training.train import recipe_names
 
 Run = Callable[..., Result]
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 from trees import build_corpus, change_manifest, portrait, rows
 
+from hffkit.corpus.pack import PackRequest, pack
 from hffkit.errors import (
     ArgumentError,
     CorpusError,
@@ -30,29 +31,28 @@ from hffkit.errors import (
     UnknownNameError,
     WeightsError,
 )
-from hffkit.imaging import resize
+from hffkit.evaluation.evaluate import EvalRequest, measure
+from hffkit.media.image import resize
+from hffkit.networks.devices import device_named
 from hffkit.networks.spec import BGR_255, RGB_SIGNED, RGB_UNIT
 from hffkit.runs.run import read_run
 from hffkit.runs.tensors import read_tensors, write_tensors
 from hffkit.runs.weights import read_weights
 from hffkit.storage.corpus import Corpus
-from hffkit.storage.partial import partial_path
-from hffkit.training.faces import Faces
-from hffkit.training.feed import Keep, Resident, Streaming, feed_of, prepare
-from hffkit.training.order import Order
+from hffkit.storage.staging import partial_path
+from hffkit.training import session as training
+from hffkit.training.data import _transform
+from hffkit.training.dataset import Faces
+from hffkit.training.loader import Keep, Resident, Streaming, feed_of, prepare
 from hffkit.training.recipe import parse_override, read_recipe, recipe_of
-from hffkit.training.trainer import Trainer
-from hffkit.workflows import training
-from hffkit.workflows.devices import device_named
-from hffkit.workflows.evaluate import EvalRequest, measure
-from hffkit.workflows.pack import PackRequest, pack
-from hffkit.workflows.train import (
+from hffkit.training.sampler import Order
+from hffkit.training.train import (
     TrainRequest,
     chosen_recipe,
     recipe_names,
     train,
 )
-from hffkit.workflows.training_data import _transform
+from hffkit.training.trainer import Trainer
 
 ROOT = Path(__file__).parent.parent
 RECIPES = sorted((ROOT / "recipes/train").glob("*.toml"))

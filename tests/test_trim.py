@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hffkit.corpus.frames import FramePlan
-from hffkit.corpus.sources.ffpp import official_pairs
-from hffkit.corpus.trim import level, surplus
+from hffkit.extraction.frames import FramePlan
+from hffkit.extraction.trim import level, surplus
 from hffkit.manifest.samples import Split
+from hffkit.sources.ffpp import official_pairs
 
 METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
 TOTALS = {("Real", "train"): 50_000, ("Real", "test"): 10_000, ("Real", "val"): 10_500}

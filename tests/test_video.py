@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pytest
 
 from hffkit.errors import VideoError
-from hffkit.imaging import Image, encode_png
-from hffkit.video import h264
-from hffkit.video.clips import FrameFolder, VideoFile, common_numbers, open_clip
+from hffkit.media import h264
+from hffkit.media.image import Image, encode_png
+from hffkit.media.video import FrameFolder, VideoFile, common_numbers, open_clip
 
 
 def never(name: str, number: int, reason: str) -> None:

@@ -14,10 +14,10 @@ import numpy.typing as npt
 from PIL import Image
 from skimage.data import astronaut
 
-from hffkit.corpus.sources.listing import Listing
-from hffkit.corpus.units import Picture, Pictures, Video
-from hffkit.video.h264 import write_video
-from hffkit.workflows.build import BuildRequest, build, prepare
+from hffkit.corpus.build import BuildRequest, build, prepare
+from hffkit.extraction.units import Picture, Pictures, Video
+from hffkit.media.h264 import write_video
+from hffkit.sources.listing import Listing
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -182,8 +182,8 @@ def _source(
 
 
 def _build(source: str, **arguments: Any) -> None:
-    from hffkit.workflows.build import BuildRequest, estimate, prepare
-    from hffkit.workflows.build import build as build_corpus
+    from hffkit.corpus.build import BuildRequest, estimate, prepare
+    from hffkit.corpus.build import build as build_corpus
 
     run = {name: arguments.pop(name) for name in _NOT_IN_REQUEST}
     methods = options.names(arguments.pop("methods", ()))

@@ -46,8 +46,8 @@ def pack(
     **arguments: Any,
 ) -> None:
     """Pack corpora to raw Datums of one size, as Caffe's convert_imageset writes them."""
-    from hffkit.workflows.pack import PackRequest
-    from hffkit.workflows.pack import pack as pack_corpora
+    from hffkit.corpus.pack import PackRequest
+    from hffkit.corpus.pack import pack as pack_corpora
 
     done = pack_corpora(
         corpora, out, PackRequest(**arguments), n_workers=workers, scheduler=scheduler
@@ -77,7 +77,7 @@ def inspect(
     corpora: tuple[str, ...], out: Path | None, no_sheet: bool, columns: int, as_json: bool
 ) -> None:
     """Count classes, splits, groups and failures; draw a contact sheet to judge the crops by."""
-    from hffkit.workflows.inspect import inspect as inspect_corpora
+    from hffkit.corpus.inspect import inspect as inspect_corpora
 
     name = Path(corpora[0]).resolve().stem if Path(corpora[0]).exists() else "corpora"
     sheet = None if no_sheet else out or Path(f"{name}-sheet.png")
@@ -94,7 +94,7 @@ def inspect(
 @click.pass_context
 def verify(context: click.Context, corpora: tuple[str, ...], workers: int, as_json: bool) -> None:
     """Re-read every record against the manifest; name each bad one and exit with 1."""
-    from hffkit.workflows.verify import verify as verify_corpora
+    from hffkit.corpus.verify import verify as verify_corpora
 
     problems = list(verify_corpora(corpora, n_workers=workers))
     if as_json:
@@ -114,8 +114,8 @@ def verify(context: click.Context, corpora: tuple[str, ...], workers: int, as_js
 @options.as_json
 def subset(corpora: tuple[str, ...], out: Path, as_json: bool, **arguments: Any) -> None:
     """Keep a share of a corpus to try things out on, drawn by its samples' keys."""
-    from hffkit.workflows.subset import SubsetRequest
-    from hffkit.workflows.subset import subset as keep_share
+    from hffkit.corpus.subset import SubsetRequest
+    from hffkit.corpus.subset import subset as keep_share
 
     about = keep_share(corpora, out, SubsetRequest(**arguments))
     click.echo(options.json_text(about) if as_json else corpus_text(out, about))
@@ -127,7 +127,7 @@ def subset(corpora: tuple[str, ...], out: Path, as_json: bool, **arguments: Any)
 @options.as_json
 def merge(corpora: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Join the shards of one build, or several corpora, to one corpus."""
-    from hffkit.workflows.merge import merge as merge_corpora
+    from hffkit.corpus.merge import merge as merge_corpora
 
     about = merge_corpora(corpora, out)
     click.echo(options.json_text(about) if as_json else corpus_text(out, about))

@@ -81,10 +81,10 @@ def degrade(
     folder of pictures gives a folder of PNG files; a folder of videos, with --op h264:CRF, gives a
     folder of videos. Values of a -mix are drawn for each picture from the seed and its key.
     """
-    from hffkit.workflows.degrade import DegradeRequest
-    from hffkit.workflows.degrade import degrade as post_process
-    from hffkit.workflows.operations import operations_table, read_own
-    from hffkit.workflows.preview import preview as draw
+    from hffkit.degrade.degrade import DegradeRequest
+    from hffkit.degrade.degrade import degrade as post_process
+    from hffkit.degrade.own import operations_table, read_own
+    from hffkit.degrade.preview import preview as draw
 
     if (lists or preview) and (sources or arguments["ops"] or as_json):
         raise click.UsageError("--list and --preview go without SRC, --op and --json.")
@@ -140,8 +140,8 @@ def mix(raw: str, copies: tuple[str, ...], out: Path, as_json: bool, **arguments
     Training samples come from all of them and tell by their keys what was done to them
     (KEY@jp-mix). Validation and test samples are those of RAW, untouched.
     """
-    from hffkit.workflows.mix import MixRequest
-    from hffkit.workflows.mix import mix as mix_corpora
+    from hffkit.corpus.mix import MixRequest
+    from hffkit.corpus.mix import mix as mix_corpora
 
     about = mix_corpora((raw, *copies), out, MixRequest(**arguments))
     click.echo(options.json_text(about) if as_json else corpus_text(out, about))

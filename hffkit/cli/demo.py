@@ -32,18 +32,18 @@ def demo(out: Path, workers: int) -> None:
     The clips show one public-domain portrait and forgeries of it made by warping and blending.
     Nothing measured on them means anything; what runs is the real program.
     """
+    from hffkit.corpus.build import BuildRequest, build, prepare
+    from hffkit.corpus.inspect import inspect
+    from hffkit.degrade.degrade import DegradeRequest, degrade
     from hffkit.errors import StorageError
-    from hffkit.workflows.build import BuildRequest, build, prepare
-    from hffkit.workflows.degrade import DegradeRequest, degrade
-    from hffkit.workflows.demo import fabricate
-    from hffkit.workflows.evaluate import EvalRequest, measure
-    from hffkit.workflows.explain import ExplainRequest, explain
-    from hffkit.workflows.explain_page import faithfulness_table
-    from hffkit.workflows.features import FeatureRequest, plot
-    from hffkit.workflows.inspect import inspect
-    from hffkit.workflows.predict import PredictRequest, predict
-    from hffkit.workflows.spectrum import SpectrumRequest, train_spectrum
-    from hffkit.workflows.train import TrainRequest, train
+    from hffkit.evaluation.evaluate import EvalRequest, measure
+    from hffkit.explain.explain import ExplainRequest, explain
+    from hffkit.explain.page import faithfulness_table
+    from hffkit.inference.predict import PredictRequest, predict
+    from hffkit.sources.demo_tree import fabricate
+    from hffkit.spectrum.export import FeatureRequest, plot
+    from hffkit.spectrum.train import SpectrumRequest, train_spectrum
+    from hffkit.training.train import TrainRequest, train
 
     if out.exists():
         raise StorageError(f"{out} already exists. Delete it or choose another --out.")

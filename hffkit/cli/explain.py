@@ -89,9 +89,9 @@ def explain(
     PATH is a picture, a video, a folder of them, or a corpus. OUT holds a PNG of each face and
     method, an overview (sheet.png), a page (index.html) and all figures (explain.json).
     """
-    from hffkit.workflows.explain import ExplainRequest
-    from hffkit.workflows.explain import explain as draw
-    from hffkit.workflows.explain_page import faithfulness_table, sanity_table, shares_table
+    from hffkit.explain.explain import ExplainRequest
+    from hffkit.explain.explain import explain as draw
+    from hffkit.explain.page import faithfulness_table, sanity_table, shares_table
 
     for name in ("methods", "layers", "classes"):
         arguments[name] = options.names(arguments[name])

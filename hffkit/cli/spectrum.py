@@ -81,7 +81,7 @@ def spectrum() -> None:
 @options.as_json
 def features(source: str, out: Path, workers: int, as_json: bool, **arguments: Any) -> None:
     """Write the features of a corpus, or of the pictures below a folder, for numpy to read."""
-    from hffkit.workflows.features import FeatureRequest, write_features
+    from hffkit.spectrum.export import FeatureRequest, write_features
 
     about = write_features(source, out, FeatureRequest(**arguments), n_workers=workers)
     shape = f"{out}: {about['n_samples']} pictures, {about['n_features']} values each"
@@ -133,7 +133,7 @@ def train(
 
     `hffkit eval` and `hffkit predict` take the run as they take a network's.
     """
-    from hffkit.workflows.spectrum import SpectrumRequest, train_spectrum
+    from hffkit.spectrum.train import SpectrumRequest, train_spectrum
 
     request = SpectrumRequest(data=data or ("data.lmdb",), **arguments)
     path, run = train_spectrum(request, out, n_workers=workers)
@@ -169,8 +169,8 @@ def plot(
     **arguments: Any,
 ) -> None:
     """Draw mean and spread of each class's profiles."""
-    from hffkit.workflows.features import FeatureRequest
-    from hffkit.workflows.features import plot as draw
+    from hffkit.spectrum.export import FeatureRequest
+    from hffkit.spectrum.export import plot as draw
 
     chosen: Any = None if split == "all" else split
     request = FeatureRequest(**arguments)

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hffkit.corpus.build import Estimate
+    from hffkit.corpus.inspect import Inspection
     from hffkit.reports.table import Table
-    from hffkit.workflows.build import Estimate
-    from hffkit.workflows.inspect import Inspection
 
 _SPLITS = ("train", "val", "test")
 

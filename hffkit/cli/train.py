@@ -107,8 +107,8 @@ def train(
     as if nothing had happened.
     """
     from hffkit.training.recipe import parse_override
-    from hffkit.workflows.train import TrainRequest, known_text
-    from hffkit.workflows.train import train as train_network
+    from hffkit.training.train import TrainRequest, known_text
+    from hffkit.training.train import train as train_network
 
     if lists:
         click.echo(known_text())
@@ -187,7 +187,7 @@ def evaluate(
     The score is the probability of fake: the sum over the fake classes. Intervals are 95 %, from
     a bootstrap over groups. Results are printed as Markdown.
     """
-    from hffkit.workflows.evaluate import EvalRequest, check_outputs, measure
+    from hffkit.evaluation.evaluate import EvalRequest, check_outputs, measure
 
     chosen: Any = None if split == "all" else split
     request = EvalRequest(data=data or ("data.lmdb",), split=chosen, **arguments)
@@ -214,8 +214,8 @@ def predict(run: Path, paths: tuple[Path, ...], as_json: bool, **arguments: Any)
     The score is the probability of fake. A video's is the mean over its frames, each judged by
     its largest face.
     """
-    from hffkit.workflows.predict import PredictRequest
-    from hffkit.workflows.predict import predict as judge
+    from hffkit.inference.predict import PredictRequest
+    from hffkit.inference.predict import predict as judge
 
     found = judge(PredictRequest(run, paths, **arguments))
     about = found.to_json()
@@ -244,7 +244,7 @@ def convert(
     Without --fake and --real two outputs are fake and real, five those of FaceForensics++, eight
     those of Hybrid Fake Face.
     """
-    from hffkit.workflows.convert import convert as import_weights
+    from hffkit.interop.convert import convert as import_weights
 
     run = import_weights(
         source, out, network=network, fake=options.names(fake), real=options.names(real)

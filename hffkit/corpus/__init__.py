@@ -1,1 +1,1 @@
-"""From videos and pictures to face samples: sources, frame plans, detection, units of work."""
+"""Commands on corpora: build, pack, merge, mix, subset, inspect and verify."""

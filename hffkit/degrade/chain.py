@@ -11,8 +11,8 @@ from hffkit.degrade.operation import Operation
 from hffkit.degrade.parameter import V, parse
 from hffkit.degrade.table import OPERATIONS, TABLE_IX
 from hffkit.errors import ArgumentError, UnknownNameError
-from hffkit.imaging import Image
 from hffkit.manifest.seeds import rng_for
+from hffkit.media.image import Image
 
 _MIX = "-mix"
 

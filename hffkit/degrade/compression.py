@@ -3,7 +3,7 @@
 import math
 
 from hffkit.degrade.parameter import Choice, Interval, Rule, check, number, whole
-from hffkit.imaging import Image, decode, decode_own_jpeg, encode_jpeg, encode_jpeg2000
+from hffkit.media.image import Image, decode, decode_own_jpeg, encode_jpeg, encode_jpeg2000
 
 _MAX_RATIO = 1000.0
 _MAX_CRF = 51
@@ -46,14 +46,14 @@ def jpeg2000_bytes(image: Image, ratio: float) -> bytes:
 
 def h264_bytes(image: Image, crf: int) -> bytes:
     """Return one H.264 key frame: intra-only, so milder than a frame inside a video."""
-    from hffkit.video.h264 import encode_intra  # late: FFmpeg is as much to load as OpenCV
+    from hffkit.media.h264 import encode_intra  # late: FFmpeg is as much to load as OpenCV
 
     return encode_intra(image, check(CRF, crf))
 
 
 def h264_pixels(encoded: bytes) -> Image:
     """Return the image of one H.264 key frame; odd sides are longer by one."""
-    from hffkit.video.h264 import decode_intra
+    from hffkit.media.h264 import decode_intra
 
     return decode_intra(encoded)
 

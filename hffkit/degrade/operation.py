@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol
 
 from hffkit.degrade.parameter import Parameter, V
-from hffkit.imaging import Image
+from hffkit.media.image import Image
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import numpy as np
 
 from hffkit.degrade.parameter import Choice, Rule, check, whole
 from hffkit.errors import ImageError
-from hffkit.imaging import MAX_PIXELS, Image
+from hffkit.media.image import MAX_PIXELS, Image
 
 _LEAST, _MOST = -99, 900
 _UP = (1, 3, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from hffkit.degrade.parameter import Choice, Rule, check, number, whole
-from hffkit.imaging import Image
+from hffkit.media.image import Image
 
 _MAX_KERNEL = 99
 _MAX_GAMMA = 100.0

@@ -5,7 +5,7 @@ from typing import Any
 
 from hffkit.degrade import compression, resampling, spatial
 from hffkit.degrade.operation import Codec, Filter, Operation
-from hffkit.imaging import decode, decode_own_jpeg
+from hffkit.media.image import decode, decode_own_jpeg
 
 TABLE_IX: Mapping[str, Operation[Any]] = {
     "me": Filter("me", "mean filtering", spatial.KERNEL, spatial.mean_filter),

@@ -13,11 +13,11 @@ from hffkit.evaluation.intervals import (
     bootstrap_intervals,
 )
 from hffkit.evaluation.levels import Estimate, Level, LevelName
-from hffkit.evaluation.scored import Decisions, Scored
 from hffkit.evaluation.tables import FPR_LIMITS, confusion_table, level_notes, levels_table
 from hffkit.evaluation.videos import mean_over_videos, vote_over_videos
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.seeds import rng_for
+from hffkit.runs.scores import Decisions, Scored
 
 FORMAT = 1
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from hffkit.errors import MetricError
 from hffkit.evaluation.roc import Ranking
-from hffkit.evaluation.scored import Decisions, Floats
+from hffkit.runs.scores import Decisions, Floats
 
 N_RESAMPLES = 1_000
 PERCENTILES = (2.5, 97.5)

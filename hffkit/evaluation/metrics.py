@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from hffkit.errors import MetricError
 from hffkit.evaluation.roc import Ranking, RocCurve
-from hffkit.evaluation.scored import Flags, Floats, Labels
+from hffkit.runs.scores import Flags, Floats, Labels
 
 Counts = npt.NDArray[np.int64]
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from hffkit.errors import MetricError
 from hffkit.evaluation import metrics
-from hffkit.evaluation.scored import Flags, Floats, Scored
 from hffkit.evaluation.tables import UNDEFINED
 from hffkit.reports.table import Table
+from hffkit.runs.scores import Flags, Floats, Scored
 
 _LIMITS = tuple(10.0**-power for power in range(1, 7))
 _TITLES: Mapping[str, str] = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hffkit.errors import MetricError
-from hffkit.evaluation.scored import Flags, Floats
+from hffkit.runs.scores import Flags, Floats
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ import numpy as np
 
 from hffkit.evaluation.evaluation import Evaluation
 from hffkit.evaluation.metrics import calibration, roc_curve
-from hffkit.evaluation.scored import Scored, worst_mistakes
 from hffkit.evaluation.tables import level_notes, levels_table, recall_table
-from hffkit.imaging import Image
+from hffkit.media.image import Image
 from hffkit.reports.page import Figure, Mistake, Section
+from hffkit.runs.scores import Scored, worst_mistakes
 
 N_MISTAKES = 24
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hffkit.evaluation.metrics import Counts
-from hffkit.evaluation.scored import Decisions, Floats, Labels, Scored
+from hffkit.runs.scores import Decisions, Floats, Labels, Scored
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hffkit.explain.layers import undisturbed
-from hffkit.imaging import Image
+from hffkit.media.image import Image
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]

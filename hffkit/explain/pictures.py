@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hffkit.imaging import Image, from_bgr
+from hffkit.media.image import Image, from_bgr
 from hffkit.networks.spec import Colour
 
 Floats = npt.NDArray[np.float32]

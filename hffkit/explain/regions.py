@@ -5,9 +5,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hffkit.errors import ExplainError
-from hffkit.landmarks import Points, outline
+from hffkit.faces.outline import Points, outline
 
-# Of the 68 landmarks of hffkit.landmarks, counted from 0.
+# Of the 68 landmarks of hffkit.faces.outline, counted from 0.
 _OUTLINES: dict[str, tuple[range, ...]] = {
     "brows": (range(17, 22), range(22, 27)),
     "nose": (range(27, 36),),

@@ -40,7 +40,7 @@ class Sample(NamedTuple):
     box: Box | None  # the crop taken from the picture or frame; None if it is whole
     detector: str | None  # what found box or outline: settings, and the file it looked at
     sha256: str  # of the bytes in the Datum's data field; equals source_sha256 if untouched
-    pixels_sha256: str  # of the decoded pixels: see hffkit.imaging.pixels_sha256
+    pixels_sha256: str  # of the decoded pixels: see hffkit.media.image.pixels_sha256
     operations: tuple[dict[str, Any], ...] = ()  # post-processing, with its drawn parameters
     index: int | None = None  # type: ignore[assignment]  # a tuple's index() is hidden
 

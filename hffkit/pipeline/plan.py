@@ -14,13 +14,13 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from hffkit.corpus.subset import smallest
 from hffkit.errors import ArgumentError, CorpusError, HffkitError, RecipeError, UnknownNameError
 from hffkit.pipeline.recipe import Recipe, Step
+from hffkit.storage.corpora import open_corpora
 from hffkit.storage.corpus import CORPUS_FILE, Corpus
-from hffkit.storage.partial import partial_path
-from hffkit.workflows.corpora import open_corpora
-from hffkit.workflows.subset import smallest
-from hffkit.workflows.train import TrainRequest, chosen_recipe
+from hffkit.storage.staging import partial_path
+from hffkit.training.train import TrainRequest, chosen_recipe
 
 FORMAT = 1  # of what steps write; a new one makes every step anew
 STEPS_FOLDER = "steps"

@@ -13,7 +13,7 @@ import numpy as np
 from hffkit.pipeline.cells import Place
 from hffkit.reports.results_page import HeatMap, ResultsPage, render_results
 from hffkit.reports.table import Table
-from hffkit.storage.partial import write_bytes_durably
+from hffkit.storage.staging import write_bytes_durably
 
 LEGEND = (
     "Per cent: mean over seeds [95 % interval over groups of test pictures] (paper's figure, "

@@ -13,9 +13,9 @@ from typing import Any
 from hffkit.errors import HffkitError, StorageError
 from hffkit.pipeline.plan import STEPS_FOLDER, Plan, Planned
 from hffkit.pipeline.verbs import How
-from hffkit.storage.partial import write_durably
-from hffkit.workflows.corpora import open_corpora
-from hffkit.workflows.train import chosen_recipe
+from hffkit.storage.corpora import open_corpora
+from hffkit.storage.staging import write_durably
+from hffkit.training.train import chosen_recipe
 
 TIMES_FILE = "times.json"
 # Seconds for each picture on two cores of a server (docs/performance.md), where nothing is known.

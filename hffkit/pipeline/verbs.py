@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
+from hffkit.corpus.build import BuildRequest, build, prepare
+from hffkit.corpus.mix import PROPORTIONS, MixRequest, mix
+from hffkit.corpus.pack import PackRequest, pack
+from hffkit.corpus.subset import SubsetRequest, check_share, subset
+from hffkit.degrade.degrade import DegradeRequest, degrade, treatment_of
 from hffkit.errors import HffkitError, RecipeError, UnknownNameError
+from hffkit.evaluation.evaluate import EvalRequest, measure
 from hffkit.pipeline.arguments import typed
+from hffkit.spectrum.train import SpectrumRequest, check_spectrum, train_spectrum
 from hffkit.storage.corpus import masks_path
-from hffkit.storage.partial import Partial, write_bytes_durably
 from hffkit.storage.record import check_size
-from hffkit.workflows.build import BuildRequest, build, prepare
-from hffkit.workflows.degrade import DegradeRequest, degrade, treatment_of
-from hffkit.workflows.evaluate import EvalRequest, measure
-from hffkit.workflows.mix import PROPORTIONS, MixRequest, mix
-from hffkit.workflows.pack import PackRequest, pack
-from hffkit.workflows.spectrum import SpectrumRequest, check_spectrum, train_spectrum
-from hffkit.workflows.subset import SubsetRequest, check_share, subset
-from hffkit.workflows.train import TrainRequest, chosen_recipe, train
+from hffkit.storage.staging import Partial, write_bytes_durably
+from hffkit.training.train import TrainRequest, chosen_recipe, train
 
 SAMPLES_FILE = "samples.csv"
 EVALUATION_FILE = "evaluation.json"

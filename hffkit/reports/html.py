@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from hffkit.imaging import Image, encode_png
+from hffkit.media.image import Image, encode_png
 
 _THUMBNAIL = 160  # px
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hffkit.imaging import Image
+from hffkit.media.image import Image
 from hffkit.reports.html import data_uri, html_of, thumbnail
 from hffkit.reports.table import Table
 

@@ -11,7 +11,7 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
 from hffkit.errors import StorageError
-from hffkit.imaging import Image, encode_png
+from hffkit.media.image import Image, encode_png
 
 _GAP = 4  # px
 _TITLE = 26

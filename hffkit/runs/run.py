@@ -9,7 +9,7 @@ from typing import Any
 
 from hffkit.errors import HffkitError, WeightsError
 from hffkit.manifest.classes import ClassTable
-from hffkit.storage.partial import write_durably
+from hffkit.storage.staging import write_durably
 
 FORMAT = 1
 _MAX_SIZE = 4096  # px

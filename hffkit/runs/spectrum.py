@@ -10,7 +10,7 @@ from typing import Any
 from hffkit.errors import HffkitError, WeightsError
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.runs.run import FORMAT, RUN_FILE, SPECTRUM, is_data
-from hffkit.storage.partial import write_durably
+from hffkit.storage.staging import write_durably
 
 MODEL_FILE = "model.skops"
 

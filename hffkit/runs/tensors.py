@@ -10,7 +10,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from hffkit.errors import WeightsError
-from hffkit.storage.partial import write_bytes_durably
+from hffkit.storage.staging import write_bytes_durably
 
 _FACTS = "hffkit"  # one text only: the order of several would vary, and so the bytes
 

@@ -12,7 +12,7 @@ from scipy.fft import rfft2
 from scipy.interpolate import make_interp_spline
 
 from hffkit.errors import ArgumentError, ImageError, UnknownNameError
-from hffkit.imaging import Image, grey
+from hffkit.media.image import Image, grey
 from hffkit.spectrum.radial import check_centre, radial_of
 
 _EPSILON = 1e-8  # added to each complex coefficient, as in the notebooks: log 0 stays finite

@@ -9,7 +9,7 @@ from skops.io.exceptions import UntrustedTypesFoundException
 
 from hffkit.errors import WeightsError
 from hffkit.spectrum.classifiers import classifier_named
-from hffkit.storage.partial import write_bytes_durably
+from hffkit.storage.staging import write_bytes_durably
 
 
 def write_model(path: Path, model: Any) -> None:

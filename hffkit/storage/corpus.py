@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hffkit.errors import ManifestError, StorageError
-from hffkit.imaging import Image
 from hffkit.manifest.classes import ClassTable, Labels
 from hffkit.manifest.samples import Sample, read_manifest
+from hffkit.media.image import Image
 from hffkit.storage.datum import Datum, decode_datum
 from hffkit.storage.lmdb_file import LmdbReader
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from hffkit.errors import StorageError
-from hffkit.imaging import Image, bgr_planes, decode
+from hffkit.media.image import Image, bgr_planes, decode
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 

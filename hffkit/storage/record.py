@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 
 from hffkit.errors import ArgumentError
-from hffkit.imaging import Image, digests, encode_png, pixels_sha256, resize
+from hffkit.media.image import Image, digests, encode_png, pixels_sha256, resize
 from hffkit.storage.datum import Datum, encode_datum, raw_datum
 
 

@@ -13,11 +13,11 @@ from PIL import Image as Pillow
 from torch import Tensor
 
 from hffkit.errors import CorpusError, HffkitError
-from hffkit.imaging import Image
 from hffkit.manifest.samples import Sample
+from hffkit.media.image import Image
 from hffkit.networks.mml import map_side
 from hffkit.storage.corpus import Corpus
-from hffkit.training.faces import Faces, Pixels
+from hffkit.training.dataset import Faces, Pixels
 
 Item = tuple[Corpus, Sample]
 Array = TypeVar("Array", Pixels, Tensor)

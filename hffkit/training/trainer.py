@@ -9,10 +9,10 @@ from hffkit.networks.constraint import project
 from hffkit.networks.efficientnet import StochasticDepth
 from hffkit.networks.mml import Mml
 from hffkit.networks.spec import InputSpec
-from hffkit.training.metric import MetricLearning
-from hffkit.training.objective import Classification, Objective
+from hffkit.training.losses import Classification, Objective
+from hffkit.training.metric_learning import MetricLearning
+from hffkit.training.optimizer import load_solver, solver_of, solver_tensors
 from hffkit.training.recipe import TrainRecipe
-from hffkit.training.solver import load_solver, solver_of, solver_tensors
 
 SEEDS = 1 << 64  # what PyTorch takes
 _SEED_STEP = 1_000_003  # a prime: seeds of neighbouring runs do not meet soon

@@ -1,0 +1,120 @@
+"""`hffkit merge`: the shards of one command, or several corpora, to one corpus."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hffkit.corpus.build import paper_surplus
+from hffkit.errors import StorageError
+from hffkit.execution.progress import Progress
+from hffkit.faces.detector import read_boxes
+from hffkit.manifest.failures import read_failures
+from hffkit.manifest.samples import Box, GroupGuard
+from hffkit.storage.corpora import joint_classes, joint_versions, open_corpora
+from hffkit.storage.corpus import BOXES_FILE, FAILURES_FILE, Corpus, Recipe
+from hffkit.storage.parts import Event, Record, VideoBoxes
+from hffkit.storage.staging import Partial
+from hffkit.storage.writer import CorpusWriter
+
+
+def merge(names: Sequence[str], out: Path) -> dict[str, Any]:
+    """Join corpora to the corpus `out` and return its corpus.json.
+
+    The shards of one build or degrade, in whatever order they are named, give what the unsharded
+    command gives, digests included. Other corpora follow one another as named.
+
+    Raises
+    ------
+    StorageError
+        If shards are missing, or the corpora do not go together.
+    """
+    corpora = open_corpora(names)
+    recipe = _joint_recipe(corpora)
+    corpora = sorted(corpora, key=lambda corpus: corpus.recipe.shard or (0, 1))
+    choose = paper_surplus(recipe) if recipe.verb == "build" else None
+    left_out = choose(s for c in corpora for s in c.samples()) if choose else set()
+    guard = GroupGuard()  # before anything is written
+    for corpus in corpora:
+        for sample in corpus.samples():
+            guard.check(sample)
+    keeps_index = recipe.verb == "build" and bool(recipe.options.get("keeps_index"))
+    units = [f"{number} {corpus.content_sha256}" for number, corpus in enumerate(corpora)]
+    with Partial(out, recipe.to_json()) as partial:
+        with CorpusWriter(partial.product) as writer:
+            if writer.units != units[: len(writer.units)]:
+                raise StorageError(
+                    f"{partial.path}: the corpora changed since. Delete it and merge again."
+                )
+            total = sum(corpus.n_samples for corpus in corpora)
+            with Progress(total, unit="samples", label="merge") as progress:
+                for number, corpus in enumerate(corpora):
+                    if number >= len(writer.units):
+                        events = _events(corpus, keeps_index=keeps_index)
+                        writer.append(
+                            units[number], events, lambda sample: sample.key not in left_out
+                        )
+                    progress.step(corpus.n_samples)
+            about = writer.finish(recipe, {"n_left_out": len(left_out)} if left_out else None)
+        partial.publish()
+    return about
+
+
+def _joint_recipe(corpora: Sequence[Corpus]) -> Recipe:
+    first = corpora[0].recipe
+    paths = [corpus.path.resolve() for corpus in corpora]
+    twice = [path for path in paths if paths.count(path) > 1]
+    if twice:
+        raise StorageError(f"{twice[0]} is named twice. Name each corpus once.")
+    first = replace(first, versions=joint_versions(corpora))
+    if any(corpus.recipe.shard for corpus in corpora):
+        _check_shards(corpora)
+        listing = {"listing": None} if first.verb == "build" else {}
+        return replace(first, shard=None, options={**first.options, **listing})
+    parts = [corpus.content_sha256 for corpus in corpora]
+    return replace(
+        first, classes=joint_classes(corpora), verb="merge", options={"content_sha256": parts}
+    )
+
+
+def _check_shards(corpora: Sequence[Corpus]) -> None:
+    first = corpora[0].recipe
+    total = first.shard[1] if first.shard else 1
+    for corpus in corpora:
+        recipe = corpus.recipe
+        here, there = ({**r.options, "src": None} for r in (recipe, first))
+        differing = sorted(name for name in here if here[name] != there.get(name))
+        if recipe.shard is None or recipe.shard[1] != total or differing:
+            raise StorageError(
+                f"{corpus.path} is no shard of the same whole as {corpora[0].path}: "
+                f"{', '.join(differing) or 'the number of shards'} differ."
+            )
+    numbers = [corpus.recipe.shard[0] for corpus in corpora if corpus.recipe.shard]
+    missing = sorted(set(range(total)) - set(numbers))
+    if missing or len(numbers) != total:
+        raise StorageError(
+            f"All shards must be there, once each: got {sorted(numbers)} of {total}."
+        )
+
+
+def _events(corpus: Corpus, *, keeps_index: bool) -> Iterator[Event]:
+    """Yield a finished corpus as it would come from parts."""
+    yield from read_failures(corpus.path / FAILURES_FILE)
+    yield from _boxes(corpus)
+    for sample in corpus.samples():
+        value = corpus.records.get(sample.lmdb_key)
+        yield Record(sample if keeps_index else sample._replace(index=None), value)
+
+
+def _boxes(corpus: Corpus) -> Iterator[VideoBoxes]:
+    """Yield a shard's boxes as they are, another corpus's under keys that no other corpus has."""
+    if corpus.recipe.shard is not None:
+        for video, frames in read_boxes(corpus.path / BOXES_FILE).items():
+            yield VideoBoxes(video, frames)
+        return
+    of_key: dict[str, dict[int, Box]] = {}
+    for sample in corpus.samples():
+        if sample.box is not None and sample.frame is not None:
+            of_key.setdefault(sample.key.rpartition("/")[0], {})[sample.frame] = sample.box
+    for key, frames in of_key.items():
+        yield VideoBoxes(key, frames)

@@ -1,0 +1,288 @@
+"""`hffkit mix`: one training set out of a corpus and its post-processed copies."""
+
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
+from hffkit.execution.progress import Progress
+from hffkit.manifest.failures import Failure, read_failures
+from hffkit.manifest.samples import Sample, Split
+from hffkit.manifest.seeds import rank
+from hffkit.storage.corpora import check_alike, derived_recipe, joint_classes, open_corpora
+from hffkit.storage.corpus import FAILURES_FILE, Corpus
+from hffkit.storage.lmdb_file import MAX_KEY_BYTES
+from hffkit.storage.parts import Record
+from hffkit.storage.staging import Partial
+from hffkit.storage.writer import CorpusWriter
+
+# Table XI: the middle set of 165k takes 55,000 of each source's 124,000 pictures.
+_MIDDLE = Fraction(55, 124)
+_PER_UNIT = 512  # samples of the raw corpus
+
+Chosen = npt.NDArray[np.bool_]
+"""(S, N): which of N pictures are taken from which of S sources."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The pictures that training samples are drawn from, in corpus order."""
+
+    classes: npt.NDArray[np.int64]  # (N,) a number for each class
+    ranks: npt.NDArray[np.uint64]  # (S, N) a shuffle of them for each source
+
+
+def _large(pool: Pool) -> Chosen:
+    """Take every picture from every source."""
+    return np.ones(pool.ranks.shape, bool)
+
+
+def _middle(pool: Pool) -> Chosen:
+    """Draw 55/124 of the pictures from each source, the same share of each class."""
+    chosen = np.zeros(pool.ranks.shape, bool)
+    quotas = quotas_of(np.bincount(pool.classes).tolist(), _MIDDLE)
+    for row, ranks in zip(chosen, pool.ranks, strict=True):
+        for number, quota in enumerate(quotas):
+            members = np.flatnonzero(pool.classes == number)
+            row[members[np.argsort(ranks[members])[:quota]]] = True
+    return chosen
+
+
+def _small(pool: Pool) -> Chosen:
+    """Deal the pictures of each class out to the sources, so that every one is taken once."""
+    chosen = np.zeros(pool.ranks.shape, bool)
+    shuffled = np.lexsort((pool.ranks[0], pool.classes))  # class after class
+    chosen[np.arange(len(shuffled)) % len(chosen), shuffled] = True
+    return chosen
+
+
+PROPORTIONS: Mapping[str, Callable[[Pool], Chosen]] = {
+    "small": _small,
+    "middle": _middle,
+    "large": _large,
+}
+
+
+def quotas_of(sizes: Sequence[int], share: Fraction) -> list[int]:
+    """Return `share` of each size, rounded so that the sum is the share of the whole, rounded."""
+    quotas = [int(size * share) for size in sizes]
+    missing = round(sum(sizes) * share) - sum(quotas)
+    by_rest = sorted(range(len(sizes)), key=lambda i: quotas[i] - sizes[i] * share)
+    for i in by_rest[:missing]:
+        quotas[i] += 1
+    return quotas
+
+
+@dataclass(frozen=True, slots=True)
+class MixRequest:
+    """The arguments of `hffkit mix`."""
+
+    proportion: str = "large"  # a name of PROPORTIONS
+    paper_pool: bool = False  # draw from train and val, as the paper's sizes imply
+    seed: int = 0
+
+
+def mix(names: Sequence[str], out: Path, request: MixRequest) -> dict[str, Any]:
+    """Write the training set `out` and return its corpus.json.
+
+    The first corpus is the raw one, the others hold its pictures post-processed, under the same
+    keys and in the same order. Training samples come from all of them; a copy's key says what was
+    done to it: KEY@jp-mix. The order of the copies decides which of them gives what. Validation
+    and test samples are the first corpus's, untouched. With `paper_pool` its validation samples
+    are in the pool too and become training samples. A picture that a copy could not read is left
+    out of all, and recorded.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The raw corpus, then the degraded ones; sharded ones as folders or globs.
+    out : Path
+        The corpus folder; it must not exist. Running the same command again goes on with it.
+    request : MixRequest
+        How much of each.
+
+    Raises
+    ------
+    CorpusError
+        If the corpora do not hold the same pictures, or two of them hold the same copies.
+    """
+    if request.proportion not in PROPORTIONS:
+        raise UnknownNameError("proportion", request.proportion, PROPORTIONS)
+    sources = [open_corpora([name]) for name in names]
+    if len(sources) < 2:
+        raise ArgumentError("mix needs the raw corpus and at least one degraded copy of it.")
+    corpora = [corpus for source in sources for corpus in source]
+    check_alike(corpora)
+    pooled: tuple[Split, ...] = ("train", "val") if request.paper_pool else ("train",)
+    chosen = PROPORTIONS[request.proportion](_pool(sources, pooled, request.seed))
+    recipe = derived_recipe(
+        corpora,
+        "mix",
+        {
+            "content_sha256": [[c.content_sha256 for c in source] for source in sources],
+            "manifest_sha256": [[c.manifest_sha256() for c in source] for source in sources],
+            "proportion": request.proportion,
+            "paper_pool": request.paper_pool,
+            "seed": request.seed,
+        },
+    )
+    with Partial(out, recipe.to_json()) as partial:
+        with CorpusWriter(partial.product) as writer:
+            n_samples = sum(corpus.n_samples for corpus in sources[0])
+            with Progress(n_samples, unit="pictures", label="mix") as progress:
+                for number, rows in enumerate(_batched(_rows(sources, pooled), _PER_UNIT)):
+                    if number >= len(writer.units):
+                        events = (event for row in rows for event in _events(row, chosen))
+                        writer.append(str(number), events)
+                    progress.step(len(rows))
+            about = writer.finish(recipe)
+        partial.publish()
+    return about
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """A picture as one source has it, and its key in the mixed set."""
+
+    corpus: Corpus
+    sample: Sample
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A picture of the raw corpus, and all its versions if it is in the pool."""
+
+    place: int | None  # in the pool
+    versions: tuple[_Version, ...]  # the raw one first; none of a picture that a source lacks
+    failure: Failure | None = None  # why it is left out
+
+
+def _rows(sources: Sequence[Sequence[Corpus]], pooled: Sequence[Split]) -> Iterator[_Row]:
+    """Yield all pictures, having checked that the sources hold different copies of the same."""
+    copies = [(row for row in _samples(source) if row[1].split in pooled) for source in sources[1:]]
+    unreadable = [_unreadable(source) for source in sources[1:]]
+    places = count()
+    for corpus, sample in _samples(sources[0]):
+        raw = _Version(corpus, sample, sample.key)
+        if sample.split not in pooled:
+            yield _Row(None, (raw,))
+            continue
+        lost_in = zip(sources[1:], unreadable, strict=True)
+        lacking = [source for source, lost in lost_in if sample.key in lost]
+        versions = [raw]
+        for source, copy in zip(sources[1:], copies, strict=True):
+            if source not in lacking:
+                versions.append(_copy_of(raw, next(copy, None), source))
+        if lacking:
+            reason = f"unreadable when {lacking[0][0].path} was made"
+            yield _Row(None, (), Failure("unreadable", sample.key, None, reason))
+            continue
+        _check_keys(versions)
+        yield _Row(next(places), tuple(versions))
+    for copy in copies:
+        left = next(copy, None)
+        if left is not None:
+            raise CorpusError(
+                f"{left[0].path} has {left[1].key!r} behind all that {sources[0][0].path} has. "
+                "Name first the corpus that the others were made of."
+            )
+
+
+def _samples(corpora: Sequence[Corpus]) -> Iterator[tuple[Corpus, Sample]]:
+    return ((corpus, sample) for corpus in corpora for sample in corpus.samples())
+
+
+def _unreadable(source: Sequence[Corpus]) -> set[str]:
+    """Return the keys of records that were lost when a copy was made."""
+    failures = (f for corpus in source for f in read_failures(corpus.path / FAILURES_FILE))
+    return {failure.path for failure in failures if failure.kind == "unreadable"}
+
+
+def _copy_of(
+    raw: _Version, found: tuple[Corpus, Sample] | None, source: Sequence[Corpus]
+) -> _Version:
+    """Return the copy of a picture that the next sample of a source must be."""
+    if found is None or _identity(found[1]) != _identity(raw.sample):
+        path = source[-1].path if found is None else found[0].path
+        got = "nothing more" if found is None else repr(found[1].key)
+        if found is not None and found[1].key == raw.key:
+            got = "another picture, class, split or group of that name"
+        raise CorpusError(
+            f"{path} does not hold the pictures of {raw.corpus.path}: at {raw.key!r} it has {got}. "
+            "Degrade the whole corpus, and see the failures.jsonl of both."
+        )
+    corpus, sample = found
+    n_done = len(raw.sample.operations)
+    if sample.operations[:n_done] != raw.sample.operations:
+        raise CorpusError(
+            f"{corpus.path} was not made of {raw.corpus.path}, in which {raw.key!r} has been "
+            f"through {_names(raw.sample)}. Name first the corpus that the others were made of."
+        )
+    suffix = "".join(f"@{row['op']}" for row in sample.operations[n_done:])
+    return _Version(corpus, sample, sample.key + suffix)
+
+
+def _identity(sample: Sample) -> tuple[str, ...]:
+    return (sample.key, sample.cls, sample.split, sample.group, sample.source_sha256)
+
+
+def _names(sample: Sample) -> str:
+    return ", ".join(str(row["op"]) for row in sample.operations) or "nothing"
+
+
+def _check_keys(versions: Sequence[_Version]) -> None:
+    seen: dict[str, _Version] = {}
+    for version in versions:
+        other = seen.setdefault(version.key, version)
+        if other is not version:
+            raise CorpusError(
+                f"{other.corpus.path} and {version.corpus.path} are the same copies: "
+                f"{_names(version.sample)} done."
+            )
+        if len(f"00000000_{version.key}".encode()) > MAX_KEY_BYTES:
+            raise CorpusError(
+                f"{version.key!r}: longer than the {MAX_KEY_BYTES} bytes that LMDB gives a key."
+            )
+
+
+def _pool(sources: Sequence[Sequence[Corpus]], pooled: Sequence[Split], seed: int) -> Pool:
+    """Return the pool, having checked that the sources go together."""
+    table = joint_classes([corpus for source in sources for corpus in source])
+    numbers = {name: number for number, name in enumerate(table.names)}
+    classes, ranks = array("q"), [array("Q") for _ in sources]
+    for row in _rows(sources, pooled):
+        if row.place is None:
+            continue
+        sample = row.versions[0].sample
+        classes.append(numbers[sample.cls])
+        for source, column in enumerate(ranks):
+            column.append(int.from_bytes(rank(seed, "mix", str(source), sample.key)[:8], "big"))
+    if not classes:
+        raise CorpusError(f"{sources[0][0].path}: no sample in {' or '.join(pooled)}.")
+    return Pool(np.array(classes), np.array([np.array(column) for column in ranks]))
+
+
+def _batched(rows: Iterator[_Row], n: int) -> Iterator[list[_Row]]:
+    while batch := list(islice(rows, n)):
+        yield batch
+
+
+def _events(row: _Row, chosen: Chosen) -> Iterator[Record | Failure]:
+    if row.failure is not None:
+        yield row.failure
+    for i, version in enumerate(row.versions):
+        if row.place is None:
+            again = version.sample._replace(index=None)
+        elif chosen[i, row.place]:
+            again = version.sample._replace(key=version.key, split="train", index=None)
+        else:
+            continue
+        yield Record(again, version.corpus.records.get(version.sample.lmdb_key))

@@ -1,0 +1,111 @@
+"""`--retry-failed`: take what a finished corpus has, so that only what failed is done again."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from hffkit.errors import StorageError
+from hffkit.execution.supervisor import Job
+from hffkit.extraction.units import Family, Picture, Pictures, Unit, Video
+from hffkit.manifest.failures import Failure, read_failures
+from hffkit.manifest.samples import Sample
+from hffkit.storage.corpus import BOXES_FILE, FAILURES_FILE, Corpus, Recipe
+from hffkit.storage.parts import PartWriter, Record, VideoBoxes
+from hffkit.storage.staging import differences
+
+_Boxes = Mapping[str, Mapping[str, Sequence[int]]]
+
+
+@dataclass(slots=True)
+class _Past:
+    """What a corpus recorded of one unit."""
+
+    samples: list[Sample] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)  # the unit's files that gave something
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether every file of the unit gave all it has."""
+        return all(failure.kind not in ("unreadable", "short-read") for failure in self.failures)
+
+
+def check_retry(corpus: Corpus, recipe: Recipe) -> None:
+    """Raise StorageError unless `corpus` was built by the command that is to be tried again."""
+    wrong = differences(corpus.recipe.to_json(), json.loads(json.dumps(recipe.to_json())))
+    if wrong:
+        raise StorageError(
+            f"{corpus.path} was built by another command: {'; '.join(wrong)}. Run --retry-failed "
+            "with the arguments it was built with."
+        )
+    if corpus.json.get("n_left_out"):
+        raise StorageError(
+            f"{corpus.path} was cut to the paper's totals, so what was left out is gone. Build it "
+            "again."
+        )
+
+
+def seed_parts(corpus: Corpus, jobs: Sequence[Job[Unit]]) -> None:
+    """Write the part of every job that `corpus` holds whole, from its own records."""
+    items = {item.path: (job, item) for job in jobs for item in _items(job.unit)}
+    pasts: dict[str, _Past] = defaultdict(_Past)
+    for sample in corpus.samples():
+        found = _owner(sample.source, items)
+        if found is not None and _same(sample, found[1]):
+            past = pasts[found[0].part.stem]
+            past.samples.append(sample)
+            past.seen.add(found[1].path)
+    lenders = {j.unit.detect_on: j for j in jobs if isinstance(j.unit, Family)}
+    for failure in read_failures(corpus.path / FAILURES_FILE):
+        found = _owner(failure.path, items)
+        if failure.path in lenders:
+            pasts[lenders[failure.path].part.stem].failures.append(failure)
+        elif found is not None:
+            past = pasts[found[0].part.stem]
+            past.failures.append(failure)
+            past.seen.add(found[1].path)
+    boxes: _Boxes = json.loads((corpus.path / BOXES_FILE).read_text("utf-8"))
+    for job in jobs:
+        past = pasts[job.part.stem]
+        is_whole = past.seen == {item.path for item in _items(job.unit)}
+        if past.is_sound and is_whole and not job.part.exists():
+            _write(corpus, job, past, boxes)
+
+
+def _items(unit: Unit) -> Sequence[Picture | Video]:
+    return unit.items if isinstance(unit, Pictures) else unit.videos
+
+
+def _owner(
+    source: str, items: Mapping[str, tuple[Job[Unit], Picture | Video]]
+) -> tuple[Job[Unit], Picture | Video] | None:
+    """Return whose file a source is: its own, or a picture in its folder of frames."""
+    return items.get(source) or items.get(PurePosixPath(source).parent.as_posix())
+
+
+def _same(sample: Sample, item: Picture | Video) -> bool:
+    return (sample.cls, sample.split, sample.group) == (item.cls, item.split, item.group)
+
+
+def _write(corpus: Corpus, job: Job[Unit], past: _Past, boxes: _Boxes) -> None:
+    keeps_index = isinstance(job.unit, Pictures) and job.unit.items[0].index is not None
+    with PartWriter(job.part) as part:
+        for sample in past.samples:
+            value = corpus.records.get(sample.lmdb_key)
+            part.add(Record(sample if keeps_index else sample._replace(index=None), value))
+        for failure in past.failures:
+            part.add(failure)
+        for name in _box_names(job.unit):
+            if name in boxes:
+                rows = {int(number): (x, y, size) for number, (x, y, size) in boxes[name].items()}
+                part.add(VideoBoxes(name, rows))
+
+
+def _box_names(unit: Unit) -> Iterator[str]:
+    names: dict[str, None] = {}
+    if not isinstance(unit, Pictures):
+        for video in unit.videos:
+            names |= dict.fromkeys((video.name, f"{video.cls}/{video.name}", video.key))
+    yield from names

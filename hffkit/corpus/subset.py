@@ -1,0 +1,124 @@
+"""`hffkit subset`: a small corpus that has the classes and splits of a large one."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hffkit.errors import ArgumentError
+from hffkit.execution.progress import Progress
+from hffkit.manifest.pairs import frame_of
+from hffkit.manifest.samples import Sample
+from hffkit.manifest.seeds import rank
+from hffkit.storage.corpora import derived_recipe, open_corpora
+from hffkit.storage.corpus import Corpus
+from hffkit.storage.parts import Record
+from hffkit.storage.staging import Partial
+from hffkit.storage.writer import CorpusWriter
+
+_PER_UNIT = 512  # samples
+
+
+@dataclass(frozen=True, slots=True)
+class SubsetRequest:
+    """The arguments of `hffkit subset`."""
+
+    share: float  # of each class in each split
+    seed: int = 0
+
+
+def check_share(share: float) -> None:
+    """Raise ArgumentError unless `share` is above 0 and at most 1."""
+    if not 0 < share <= 1:
+        raise ArgumentError(f"--share must be above 0 and at most 1, got {share:g}.")
+
+
+def quota(n: int, share: float) -> int:
+    """Return how many of `n` samples are kept: their share, rounded up."""
+    return math.ceil(n * share - 1e-9)
+
+
+def subset(names: Sequence[str], out: Path, request: SubsetRequest) -> dict[str, Any]:
+    """Write the corpus `out` and return its corpus.json.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Corpora, taken as one.
+    out : Path
+        The corpus folder; it must not exist. Running the same command again goes on with it.
+    request : SubsetRequest
+        How much of it. Samples are drawn by their keys, the same share of each class in each
+        split, rounded up; records, keys and order stay as they are. Qualities of one frame are
+        drawn together, but for what rounding parts.
+    """
+    check_share(request.share)
+    corpora = open_corpora(names)
+    recipe = derived_recipe(
+        corpora,
+        "subset",
+        {
+            "content_sha256": [corpus.content_sha256 for corpus in corpora],
+            "manifest_sha256": [corpus.manifest_sha256() for corpus in corpora],
+            "share": request.share,
+            "seed": request.seed,
+        },
+    )
+    chosen = _chosen(corpora, request)
+    with Partial(out, recipe.to_json()) as partial:
+        with CorpusWriter(partial.product) as writer:
+            with Progress(len(chosen), unit="samples", label="subset") as progress:
+                for number, records in enumerate(_units(corpora, chosen)):
+                    if number >= len(writer.units):
+                        writer.append(str(number), records)
+                    progress.step(len(records))
+            about = writer.finish(recipe)
+        partial.publish()
+    return about
+
+
+def _chosen(corpora: Sequence[Corpus], request: SubsetRequest) -> set[str]:
+    ranked: dict[tuple[str, str], list[tuple[bytes, str]]] = {}
+    for corpus in corpora:
+        for sample in corpus.samples():
+            row = (rank(request.seed, "subset", frame_of(sample.key)), sample.key)
+            ranked.setdefault((sample.cls, sample.split), []).append(row)
+    return {
+        key
+        for rows in ranked.values()
+        for _, key in sorted(rows)[: quota(len(rows), request.share)]
+    }
+
+
+def _units(corpora: Sequence[Corpus], chosen: set[str]) -> Iterator[list[Record]]:
+    unit: list[Record] = []
+    for corpus in corpora:
+        for sample in corpus.samples():
+            if sample.key in chosen:
+                unit.append(_record(corpus, sample))
+            if len(unit) == _PER_UNIT:
+                yield unit
+                unit = []
+    if unit:
+        yield unit
+
+
+def _record(corpus: Corpus, sample: Sample) -> Record:
+    return Record(sample._replace(index=None), corpus.records.get(sample.lmdb_key))
+
+
+def smallest(corpora: Sequence[Corpus], share: float) -> dict[str, tuple[str, int]]:
+    """Return for each split the class of which a subset would hold fewest, and how many."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for corpus in corpora:
+        for name, splits in corpus.json["counts"].items():
+            for split, n in splits.items():
+                counts[name, split] += n
+    found: dict[str, tuple[str, int]] = {}
+    for (name, split), n in sorted(counts.items()):
+        kept = quota(n, share)
+        if split not in found or kept < found[split][1]:
+            found[split] = (name, kept)
+    return found

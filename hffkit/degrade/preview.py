@@ -1,0 +1,79 @@
+"""`hffkit degrade --preview`: what every operation does to one picture, side by side."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from hffkit.degrade.chain import Chain, Degraded, every_step
+from hffkit.degrade.operation import Operation
+from hffkit.degrade.own import OwnOperations, known_operations
+from hffkit.errors import ArgumentError, ImageError
+from hffkit.media.image import Image, decode, read_bytes
+from hffkit.reports.sheet import Tile, contact_sheet, write_sheet
+
+_COLUMNS = 8
+_TILE = 168  # px: pictures are cut to it, not reduced, so that what was done to pixels shows
+
+
+def preview(picture: Path, sheet: Path, own: OwnOperations | None) -> int:
+    """Draw every operation at every listed value on one picture; return how many that were.
+
+    A tile shows the middle of the result at its own scale, under the value, the PSNR against the
+    picture and, for codecs, the ratio of raw to compressed bytes. A scaled picture is scaled back
+    for its PSNR.
+    """
+    try:
+        image = decode(read_bytes(picture))
+    except ImageError as error:
+        raise ImageError(f"{picture}: {error}") from None
+    if sheet.exists() and sheet.samefile(picture):
+        raise ArgumentError(f"{sheet} is the picture itself. Choose another --out.")
+    rows: list[tuple[str, Sequence[Tile]]] = [
+        (f"{picture.name}, {image.shape[1]}x{image.shape[0]}", [Tile("as it is", _middle(image))])
+    ]
+    for operation in known_operations(own).values():
+        tiles = [_tile(image, chain) for chain in _chains(operation)]
+        for start in range(0, len(tiles), _COLUMNS):
+            more = " (continued)" if start else ""
+            title = f"{operation.code}: {operation.title}, {operation.parameter.name}{more}"
+            rows.append((title, tiles[start : start + _COLUMNS]))
+    write_sheet(sheet, contact_sheet(rows, columns=_COLUMNS, tile=_TILE, enlarges=False))
+    return sum(len(tiles) for _, tiles in rows) - 1
+
+
+def _chains(operation: Operation[Any]) -> list[Chain]:
+    return [Chain((step,)) for step in every_step(operation)]
+
+
+def _tile(image: Image, chain: Chain) -> Tile:
+    done = chain(image, seed=0, key="preview")
+    return Tile(_caption(image, done), _middle(done.image))
+
+
+def _caption(image: Image, done: Degraded) -> str:
+    row = done.operations[0]
+    psnr = psnr_db(image, done.image)
+    value = row["op"].partition(":")[2]
+    words = [value, "same" if math.isinf(psnr) else f"{psnr:.1f} dB"]
+    if "achieved_ratio" in row:
+        words.append(f"{row['achieved_ratio']:.1f}:1")
+    return "  ".join(words)
+
+
+def psnr_db(image: Image, other: Image) -> float:
+    """Return the peak signal-to-noise ratio in dB; `other` is brought to the size of `image`."""
+    if other.shape != image.shape:
+        size = (image.shape[1], image.shape[0])
+        other = np.asarray(cv2.resize(other, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    error = float(np.mean((image.astype(np.float64) - other) ** 2))
+    return math.inf if error == 0 else 10 * math.log10(255**2 / error)
+
+
+def _middle(image: Image) -> Image:
+    height, width = image.shape[:2]
+    top, left = max(0, (height - _TILE) // 2), max(0, (width - _TILE) // 2)
+    return image[top : top + _TILE, left : left + _TILE]

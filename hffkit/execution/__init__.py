@@ -1,0 +1,1 @@
+"""Spreading work over processes and machines, and surviving the loss of workers."""

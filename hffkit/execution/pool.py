@@ -1,0 +1,124 @@
+"""Worker processes of this machine, and small tasks spread over them."""
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import cache, partial
+from itertools import islice
+from typing import TypeVar
+
+from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.process_executor import BrokenProcessPool
+
+from hffkit.errors import HffkitError
+from hffkit.execution.memory import keep_memory_of_pictures
+
+__all__ = ["BrokenProcessPool", "in_order", "processes", "set_up_worker"]
+
+_ALONE = 1.0  # seconds that the caller works alone: processes take about as long to begin
+_GROUP = 0.1  # seconds that tasks take that are sent together
+_AHEAD = 2  # groups sent for each process
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@contextmanager
+def processes(n: int) -> Iterator[ProcessPoolExecutor]:
+    """Give `n` processes for pictures, which end with the block or soon after their parent."""
+    pool = ProcessPoolExecutor(n, initializer=_begin, initargs=(os.getpid(),))
+    try:
+        yield pool
+    finally:
+        # What loky's own thread says about results that came too late is noise.
+        hook, threading.excepthook = threading.excepthook, lambda _: None
+        try:
+            pool.shutdown(wait=True, kill_workers=True)
+        finally:
+            threading.excepthook = hook
+
+
+def _begin(parent: int) -> None:
+    """Set up a worker of this machine: it ends soon after its parent ended in any way."""
+    set_up_worker()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@cache
+def set_up_worker() -> None:
+    """Let a worker use one OpenCV thread and keep its memory."""
+    import cv2  # after hffkit.media.image, which tells it to be silent
+
+    cv2.setNumThreads(1)
+    keep_memory_of_pictures()
+
+
+def in_order(work: Callable[[T], R], tasks: Iterable[T], *, n_workers: int) -> Iterator[R]:
+    """Yield what `work` makes of each task, in order.
+
+    The caller is one of the workers; the others are called only where there is more than a second
+    of work. Of several HffkitErrors that tasks raise the earliest comes out, and results from
+    shortly before it may be lost. `work`, tasks and results must be picklable.
+
+    Raises
+    ------
+    HffkitError
+        If a worker dies.
+    """
+    waiting = iter(tasks)
+    began = time.monotonic()
+    n_alone = 0
+    while n_workers == 1 or time.monotonic() - began < _ALONE:
+        try:
+            task = next(waiting)
+        except StopIteration:
+            return
+        yield work(task)
+        n_alone += 1
+    size = max(1, int(n_alone * _GROUP / _ALONE))
+    groups = iter(lambda: list(islice(waiting, size)), [])
+    try:
+        with processes(n_workers - 1) as others:
+            for done in _together(others, partial(_each, work), groups, (n_workers - 1) * _AHEAD):
+                yield from done
+    except BrokenProcessPool:
+        raise HffkitError(
+            "A worker died: too little memory for so many, or an input that its decoder does not "
+            "survive. Try fewer --workers; what one alone does not survive is to be left out."
+        ) from None
+
+
+def _each(work: Callable[[T], R], group: Sequence[T]) -> list[R]:
+    return [work(task) for task in group]
+
+
+def _together(
+    others: ProcessPoolExecutor, work: Callable[[T], R], tasks: Iterable[T], n_sent: int
+) -> Iterator[R]:
+    """Send so many tasks to the others, do the next ones here, and yield in order."""
+    begun: deque[tuple[T, Future[R]]] = deque()
+    for task in tasks:
+        is_sent = sum(not future.done() for _, future in begun) < n_sent
+        begun.append((task, others.submit(work, task) if is_sent else _done_here(work, task)))
+        while begun and begun[0][1].done():
+            yield begun.popleft()[1].result()
+    for task, future in begun:  # nothing else is left to do here than what the others have begun
+        yield future.result() if future.done() else work(task)
+
+
+def _done_here(work: Callable[[T], R], task: T) -> Future[R]:
+    done: Future[R] = Future()
+    try:
+        done.set_result(work(task))
+    except HffkitError as error:
+        done.set_exception(error)  # raised when its turn comes
+    return done

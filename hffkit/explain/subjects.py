@@ -1,0 +1,127 @@
+"""Faces to be explained: of pictures and videos, or samples of corpora."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hffkit.errors import ArgumentError, ImageError, VideoError
+from hffkit.faces.search import FaceSearch, LookedAt, faces_in, files_of
+from hffkit.manifest.samples import Sample, Split
+from hffkit.media.image import Image, resize
+from hffkit.storage.corpora import joint_classes, open_corpora
+from hffkit.storage.corpus import CORPUS_FILE
+from hffkit.storage.selection import Block, drawn, places_of
+from hffkit.training.dataset import Faces
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which samples of corpora."""
+
+    split: Split | None = "test"  # None: all
+    classes: tuple[str, ...] = ()  # none: all
+    limit: int | None = None  # drawn by their keys; None: all
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A face."""
+
+    name: str  # path and frame, or the key of a sample
+    stem: str | None  # of a file's name; None for a sample
+    cls: str | None  # of a sample
+    image: Image  # (S, S, 3) RGB, of the network's size
+
+
+class Subjects:
+    """Faces in order, read when they are iterated over; then also what was wrong with files."""
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        data: Sequence[str],
+        *,
+        size: int,
+        search: FaceSearch,
+        selection: Selection,
+    ) -> None:
+        """List files and samples; a path may be a corpus.
+
+        Raises
+        ------
+        HffkitError
+            If a path leads nowhere, a corpus cannot be read or is packed at another size, or
+            nothing is selected.
+        """
+        corpora = [str(path) for path in paths if _is_corpus(path)]
+        plain = [path for path in paths if not _is_corpus(path)]
+        self._files = [file for path in plain for file in files_of(path)]
+        names = (*corpora, *data)
+        self._samples = _selected(names, size, selection) if names else None
+        if not self._files and self._samples is None:
+            raise ArgumentError("No picture, video or corpus is there. Name some, or --data.")
+        self._size, self._search = size, search
+        self.problems: list[str] = []
+        self.n_unreadable = 0
+        self.n_begun = 0  # of the files and samples
+
+    def __len__(self) -> int:
+        """Return the number of files and samples; a file may hold any number of faces."""
+        return len(self._files) + (0 if self._samples is None else len(self._samples))
+
+    def __iter__(self) -> Iterator[Subject]:
+        for file in self._files:
+            self.n_begun += 1
+            yield from self._of_file(file)
+        if self._samples is not None:
+            for number, (_, sample) in enumerate(self._samples.items):
+                image = np.empty((self._size, self._size, 3), np.uint8)
+                self.n_begun += 1
+                self._samples.read(number, 0, image)
+                yield Subject(sample.key, None, sample.cls, image)
+
+    def _of_file(self, file: Path) -> Iterator[Subject]:
+        looked_at, n_faces = LookedAt(), 0
+        try:
+            for face in faces_in(file, self._search, looked_at):
+                at = "" if face.frame is None else f"-{face.frame}"
+                name = str(file) if face.frame is None else f"{file} frame {face.frame}"
+                n_faces += 1
+                yield Subject(name, f"{file.stem}{at}", None, resize(face.image, self._size))
+        except (ImageError, VideoError) as error:
+            self.n_unreadable += 1
+            self.problems.append(f"{file}: unreadable: {error}")
+            return
+        if not n_faces:
+            self.problems.append(f"{file}: no face found")
+        if looked_at.n_missing:
+            self.n_unreadable += 1
+            n_wanted = looked_at.n_frames + looked_at.n_missing
+            self.problems.append(
+                f"{file}: {looked_at.n_missing} of {n_wanted} frames cannot be read"
+            )
+
+
+def _is_corpus(path: Path) -> bool:
+    try:
+        return (path / CORPUS_FILE).is_file()
+    except (OSError, ValueError):  # what is wrong with it is told where its files are listed
+        return False
+
+
+def _selected(names: Sequence[str], size: int, selection: Selection) -> Faces:
+    corpora = open_corpora(names)
+    table = joint_classes(corpora)
+    wanted = {table[name].name for name in selection.classes}
+
+    def keep(sample: Sample) -> bool:
+        is_in_split = selection.split is None or sample.split == selection.split
+        return is_in_split and (not wanted or sample.cls in wanted)
+
+    places = places_of(corpora, keep)
+    if selection.limit is not None:
+        places = drawn(corpora, places, selection.limit, selection.seed)
+    return Faces(list(Block(0, places).samples([c.path for c in corpora])), size, "RGB")

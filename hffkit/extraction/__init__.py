@@ -1,0 +1,1 @@
+"""Units of build work: frames, alignment and crops of videos and images."""

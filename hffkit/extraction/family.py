@@ -1,0 +1,340 @@
+"""A video family to samples: one plan of frames, one detection, boxes shared where they fit."""
+
+import functools
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from hffkit.errors import CorpusError, VideoError
+from hffkit.extraction.alignment import (
+    Surroundings,
+    Verdict,
+    choose_probes,
+    compare,
+    worth_keeping,
+)
+from hffkit.extraction.images import Sink
+from hffkit.extraction.moments import Moment, other_size
+from hffkit.extraction.units import Family, Settings, Video
+from hffkit.faces.detector import Boxes, overlap, read_boxes
+from hffkit.manifest.failures import Failure
+from hffkit.manifest.samples import Box
+from hffkit.media.image import Image, grey
+from hffkit.media.video import Clip, Frame, VideoFile, common_numbers, in_step, open_clip
+from hffkit.storage.parts import Event, VideoBoxes
+
+_TARGET = ""  # name of the target's reference, beside those of the methods
+_MIN_OVERLAP = 0.5  # median IoU under which boxes of the target do not fit a derived video
+
+
+@dataclass(slots=True)
+class _Reference:
+    """Boxes by frame, where they come from, and what surrounds them."""
+
+    boxes: Mapping[int, Box | None]
+    detector: str
+    surroundings: Surroundings | None = None  # None: taken as given, not compared
+
+
+@dataclass(slots=True)
+class _Pass:
+    """What one forward pass over a clip left behind."""
+
+    boxes: dict[int, Box | None] = field(default_factory=dict)
+    surroundings: Surroundings = field(default_factory=Surroundings)
+    greys: dict[int, Image] = field(default_factory=dict)  # the probes
+
+
+def _boxes_of(path: Path) -> Boxes:
+    """Return the boxes of a file as it is now: workers may outlive what it was."""
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read: {error.strerror}.") from None
+    return _boxes_at(path, state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1)
+def _boxes_at(path: Path, _size: int, _mtime_ns: int) -> Boxes:
+    return read_boxes(path)
+
+
+def build_family(family: Family, settings: Settings, sink: Sink) -> None:
+    """Send the samples and failures of a family to `sink`.
+
+    Every video is decoded once. Only a video that ends before the frames it claims, and before
+    those that the plan needs, makes the family begin again over the shorter length.
+    """
+    builder = _Builder(family, settings, sink)
+    start = sink.mark()
+    while builder.clips and not builder.build():
+        sink.rewind(start)
+    builder.report()
+
+
+class _Builder:
+    """The work on one family."""
+
+    def __init__(self, family: Family, settings: Settings, sink: Sink) -> None:
+        self._family = family
+        self._settings = settings
+        self._sink = sink
+        self._found: dict[tuple[str, int], Box | None] = {}  # detections, kept over restarts
+        self.clips: dict[str, Clip] = {}
+        for path in family.paths:
+            try:
+                self.clips[path] = open_clip(settings.root / path)
+            except VideoError as error:
+                sink.add(Failure("unreadable", path, None, str(error)))
+        self._mates = [mates for mates in family.mates() if self._are_whole(mates)]
+        self._lender = family.detect_on or self._lone_target()
+        used = {video.path for mates in self._mates for video in mates} | {self._lender}
+        self.clips = {path: clip for path, clip in self.clips.items() if path in used}
+        if not self._mates:
+            self.clips = {}
+
+    def _lone_target(self) -> str | None:
+        """Return the real video whose partner cannot be read: its face is looked for still."""
+        for mates in self._family.mates():
+            lead = mates[0]
+            is_lone = mates not in self._mates and lead.path in self.clips
+            if is_lone and not lead.is_fake and not lead.is_cropped:
+                return lead.path
+        return None
+
+    def _are_whole(self, mates: Sequence[Video]) -> bool:
+        """Tell whether all mates can be opened and have frames of one size."""
+        there = [video for video in mates if video.path in self.clips]
+        if len(there) < len(mates):  # why is told already
+            for video in there:
+                lacking = next(mate.path for mate in mates if mate not in there)
+                self._unpaired(video.path, f"{lacking} cannot be read")
+            return False
+        sizes = [self.clips[video.path].size for video in mates]
+        for video, size in zip(mates, sizes, strict=True):
+            if size is not None and sizes[0] is not None and size != sizes[0]:
+                self._unpaired(video.path, other_size(size, mates[0].path, sizes[0]))
+                return False
+        return True
+
+    def build(self) -> bool:
+        """Send all samples; return False as soon as a clip is shorter than the plan assumed."""
+        numbers = common_numbers(list(self.clips.values()))
+        if not numbers:
+            for video in (video for mates in self._mates for video in mates):
+                reason = "shares no frame number with the rest of its family"
+                self._sink.add(Failure("unreadable", video.path, None, reason))
+            return True
+        real, fake = self._settings.plan.choose(numbers, self._family.videos[0].split)
+        self._probes = choose_probes(fake)
+        self._references: dict[str, _Reference] = {}
+        self._boxes: dict[str, dict[int, Box]] = {}
+        lender = self._lender
+        if lender in self.clips and lender is not None:
+            self._references[_TARGET] = self._reference(lender, self._look(lender, real))
+            if self._is_short(lender, numbers):
+                return False
+        for mates in self._mates:
+            self._build_mates(mates, fake if mates[0].is_fake else real)
+            if any(self._is_short(video.path, numbers) for video in mates):
+                return False
+        for name, boxes in self._boxes.items():
+            self._sink.add(VideoBoxes(name, boxes))
+        return True
+
+    def report(self) -> None:
+        """Record the videos that hold fewer frames than they claim, or than their mates."""
+        for path, clip in self.clips.items():
+            if self._is_short(path, clip.numbers):
+                self._sink.add(
+                    Failure(
+                        "short-read",
+                        path,
+                        None,
+                        f"claims {len(clip.numbers)} frames, {clip.n_decoded} can be decoded",
+                    )
+                )
+        for mates in self._mates if self.clips else ():
+            self._report_lengths(mates)
+
+    def _report_lengths(self, mates: Sequence[Video]) -> None:
+        numbers = {video.path: common_numbers([self.clips[video.path]]) for video in mates}
+        for path, other in itertools.permutations(numbers, 2):
+            n_more = len(set(numbers[path]).difference(numbers[other]))
+            if n_more:
+                n, n_other = len(numbers[path]), len(numbers[other])
+                self._unpaired(
+                    path, f"{n_more} of its {n} frames are not among the {n_other} of {other}"
+                )
+
+    def _is_short(self, path: str, numbers: Sequence[int]) -> bool:
+        clip = self.clips[path]
+        n_decoded = numbers[-1] + 1 if clip.n_decoded is None else clip.n_decoded
+        return isinstance(clip, VideoFile) and n_decoded <= numbers[-1]
+
+    def _build_mates(self, mates: Sequence[Video], frames: Sequence[int]) -> None:
+        """Send what mates give; the first of them has the boxes that all of them use."""
+        lead = mates[0]
+        if lead.is_cropped or self._settings.crop_videos == "none":
+            for moment in self._in_step(mates, set(frames), ()):
+                self._send(moment.events(self._settings, None, None))
+            return
+        reference = self._known(lead)
+        if reference is not None and not reference.boxes and reference.surroundings is None:
+            reason = f"no box for it: {reference.detector} names neither it nor its target"
+            self._sink.add(Failure("unreadable", lead.path, None, reason))
+            return
+        mark = self._sink.mark()
+        passes = self._pass(mates, frames, reference)
+        if reference is not None and (why := self._misfit(reference, passes[0])):
+            self._sink.rewind(mark)
+            self._sink.add(Failure("own-boxes", lead.path, None, why))
+            mark, reference = self._sink.mark(), None
+            passes = self._pass(mates, frames, None)
+        if reference is None:
+            is_target = not lead.is_fake and _TARGET not in self._references
+            name = _TARGET if is_target else _method(lead)
+            self._references[name] = self._reference(lead.path, passes[0])
+        for video, done in zip(mates[1:], passes[1:], strict=True):
+            why = "" if video.is_mask else self._apart(passes[0], done)
+            if why:
+                self._sink.rewind(mark)
+                self._unpaired(video.path, f"does not line up with {lead.path}: {why}")
+                return
+        self._keep_boxes(lead, passes[0].boxes)
+
+    def _reference(self, path: str, done: _Pass) -> _Reference:
+        return _Reference(done.boxes, f"{self._settings.rule} on {path}", done.surroundings)
+
+    def _known(self, video: Video) -> _Reference | None:
+        """Return the boxes that a video may use without looking for faces itself."""
+        path = self._settings.boxes_file
+        if path is not None:
+            known = _boxes_of(path)
+            names = (video.key, f"{video.cls}/{video.name}", video.name, video.target_name)
+            boxes = next((known[name] for name in names if name in known), {})
+            return _Reference(boxes, f"boxes {path.name}")
+        if self._settings.detect_each:
+            return None
+        return self._references.get(_method(video), self._references.get(_TARGET))
+
+    def _look(self, path: str, frames: Sequence[int]) -> _Pass:
+        """Detect faces in a clip without storing samples of it."""
+        done = _Pass()
+        wanted, thumbs = set(frames), worth_keeping(frames, self._probes)
+        for frame in self._frames(path, wanted, thumbs):
+            if frame.number in thumbs:
+                done.surroundings.add(frame.number, grey(frame.image))
+            if frame.number in wanted:
+                done.boxes[frame.number] = self._find(path, frame)
+        return done
+
+    def _pass(
+        self, mates: Sequence[Video], frames: Sequence[int], reference: _Reference | None
+    ) -> list[_Pass]:
+        """Read mates once, in step, and send samples or a failure for each wanted frame.
+
+        Without a reference faces are looked for in the first of them. What it needs to be compared
+        with is kept.
+        """
+        lead, passes, wanted = mates[0], [_Pass() for _ in mates], set(frames)
+        is_compared = reference is None or len(mates) > 1
+        thumbs = worth_keeping(frames, self._probes) if is_compared else set(self._probes)
+        detector = reference.detector if reference else f"{self._settings.rule} on {lead.path}"
+        for moment in self._in_step(mates, wanted, thumbs):
+            for video, frame, done in zip(mates, moment.frames, passes, strict=True):
+                if frame is not None and not video.is_mask:
+                    self._note(frame, done, thumbs if video is lead else self._probes)
+            frame = moment.frames[0]
+            if frame is None:  # no box then, and no sample
+                self._send(moment.events(self._settings, None, None))
+            elif frame.number in wanted:
+                box = (
+                    reference.boxes.get(frame.number) if reference else self._find(lead.path, frame)
+                )
+                passes[0].boxes[frame.number] = box
+                self._send(moment.faces(self._settings, box, detector))
+        return passes
+
+    def _note(self, frame: Frame, done: _Pass, thumbs: Collection[int]) -> None:
+        """Keep what tells whether two videos line up."""
+        if frame.number in thumbs:
+            grey_image = grey(frame.image)
+            done.surroundings.add(frame.number, grey_image)
+            if frame.number in self._probes:
+                done.greys[frame.number] = grey_image
+
+    def _in_step(
+        self, mates: Sequence[Video], planned: set[int], beside: Collection[int]
+    ) -> Iterator[Moment]:
+        """Yield the planned frames of all mates, and of the first also those `beside` them."""
+        streams = [
+            self._frames(video.path, planned, beside if video is mates[0] else ())
+            for video in mates
+        ]
+        for frames in in_step(streams):
+            yield Moment(mates, frames)
+
+    def _frames(self, path: str, planned: set[int], beside: Collection[int]) -> Iterator[Frame]:
+        """Yield the planned frames and those `beside` them; only planned ones can be failures."""
+
+        def unreadable(name: str, number: int, reason: str) -> None:
+            if number in planned:
+                where = f"{path}/{name}" if name else path
+                self._sink.add(Failure("unreadable", where, number, reason))
+
+        try:
+            yield from self.clips[path].frames(planned.union(beside), unreadable)
+        except VideoError as error:  # it was there a moment ago
+            raise VideoError(f"{self._settings.root / path}: {error}.") from None
+
+    def _find(self, path: str, frame: Frame) -> Box | None:
+        if (path, frame.number) not in self._found:
+            self._found[path, frame.number] = self._settings.rule.find(grey(frame.image))
+        return self._found[path, frame.number]
+
+    def _apart(self, lead: _Pass, done: _Pass) -> str:
+        """Return why two qualities do not show the same; empty if they do."""
+        verdict, why = compare(lead.surroundings, done.surroundings, None, self._probes)
+        return why if verdict in (Verdict.SHIFTED, Verdict.DIFFERENT) else ""
+
+    def _misfit(self, reference: _Reference, done: _Pass) -> str:
+        """Return why the reference's boxes do not fit the clip just read; empty if they do."""
+        if reference.surroundings is None:
+            return ""
+        faces = {number: box for number, box in reference.boxes.items() if box is not None}
+        verdict, why = compare(reference.surroundings, done.surroundings, faces, self._probes)
+        if verdict in (Verdict.UNCLEAR, Verdict.DIFFERENT) and faces:
+            overlaps = []
+            for number, grey_image in done.greys.items():
+                own = self._settings.rule.find(grey_image)
+                if number in faces:
+                    overlaps.append(overlap(own, faces[number]) if own else 0.0)
+            median = float(np.median(overlaps)) if overlaps else 1.0
+            if median < _MIN_OVERLAP:
+                return f"{why}; median IoU of its own detection is {median:.2f}"
+        return why if verdict is Verdict.SHIFTED else ""
+
+    def _send(self, events: Iterable[Event]) -> None:
+        for event in events:
+            self._sink.add(event)
+
+    def _unpaired(self, path: str, reason: str) -> None:
+        self._sink.add(Failure("unpaired", path, None, reason))
+
+    def _keep_boxes(self, video: Video, boxes: Mapping[int, Box | None]) -> None:
+        """Keep the boxes under the shortest name that no other boxes have."""
+        found = {number: box for number, box in boxes.items() if box is not None}
+        for name in (video.name, f"{video.cls}/{video.name}", video.key):
+            kept = self._boxes.setdefault(name, found)
+            if all(kept.get(number, box) == box for number, box in found.items()):
+                kept.update(found)
+                return
+
+
+def _method(video: Video) -> str:
+    """Return what a forgery has in common with its other qualities alone."""
+    return f"{video.cls}/{video.name}"

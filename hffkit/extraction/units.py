@@ -1,0 +1,148 @@
+"""Units of build work: a video family, or a block of pictures."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import Field, asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+from hffkit.extraction.frames import FramePlan
+from hffkit.faces.detector import FaceRule
+from hffkit.faces.landmarks import Predictor
+from hffkit.manifest.classes import ClassTable
+from hffkit.manifest.samples import Split
+
+PICTURES_PER_UNIT = 256
+Crop = Literal["face", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture file that becomes one sample."""
+
+    path: str  # relative to the root
+    key: str
+    cls: str
+    split: Split
+    group: str
+    index: int | None = None  # of its record; a list keeps its own numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A video, or a folder of frames, that becomes many samples."""
+
+    path: str  # relative to the root
+    key: str  # of its samples, without the frame number
+    cls: str
+    split: Split
+    group: str
+    is_fake: bool
+    name: str  # in a boxes file
+    target_name: str | None = None  # of the video it derives from, in a boxes file
+    is_cropped: bool = False  # the frames are face crops already
+    is_mask: bool = False  # the frames show which pixels of a forgery are forged
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """A block of pictures."""
+
+    items: tuple[Picture, ...]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files the unit reads."""
+        return tuple(item.path for item in self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A target video and what derives from it; the order decides who is looked at for faces."""
+
+    videos: tuple[Video, ...]
+    detect_on: str | None = None  # a video that only lends its boxes
+    is_paired: bool = False
+
+    def mates(self) -> list[tuple[Video, ...]]:
+        """Return the videos by what gives the same frames in the same boxes, or nothing.
+
+        In a paired family these are the qualities of one video, the best first, and its mask;
+        otherwise each video is alone.
+        """
+        if not self.is_paired:
+            return [(video,) for video in self.videos]
+        found: dict[tuple[str, str], list[Video]] = {}
+        for video in self.videos:
+            found.setdefault((video.cls, video.name), []).append(video)
+        return [tuple(videos) for videos in found.values()]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files the unit reads."""
+        lender = () if self.detect_on is None else (self.detect_on,)
+        return (*lender, *(video.path for video in self.videos))
+
+
+Unit = Pictures | Family
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How units are worked on; the same for all of one build."""
+
+    root: Path
+    classes: ClassTable
+    plan: FramePlan
+    rule: FaceRule
+    crop_pictures: Crop
+    crop_videos: Crop
+    size: int | None = None  # px of packed samples; None keeps native pixels
+    boxes_file: Path | None = None
+    detect_each: bool = False  # every video by its own detection
+    outline: Predictor | None = None  # makes black what lies outside of a face's outline
+
+
+def blocks(pictures: Iterable[Picture]) -> Iterator[Pictures]:
+    """Yield the pictures in blocks of one unit each."""
+    items = list(pictures)
+    for start in range(0, len(items), PICTURES_PER_UNIT):
+        yield Pictures(tuple(items[start : start + PICTURES_PER_UNIT]))
+
+
+class Inputs(Protocol):
+    """A unit of any work on files: a dataclass that knows its paths."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files that the unit reads, relative to the root."""
+
+
+def identity(unit: Inputs, root: Path) -> str:
+    """Return a name for a unit's part: a digest of the unit and of its files' size and time.
+
+    A file that was replaced gives its unit another name, so only that unit is done again.
+    """
+    digest = hashlib.blake2b(json.dumps(asdict(unit), sort_keys=True).encode(), digest_size=16)
+    for path in unit.paths:
+        digest.update(f"{_size_and_time(root / path)}\n".encode())
+    return digest.hexdigest()
+
+
+def weight(unit: Inputs, root: Path) -> int:
+    """Return the bytes that a unit reads, to begin with the longest work."""
+    return sum(_size_and_time(root / path)[0] for path in unit.paths)
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    """Return bytes and last change of a file, or of all files of a folder of frames."""
+    try:
+        files = os.scandir(path) if path.is_dir() else [path]
+        stats = [file.stat() for file in files]
+    except OSError:
+        return 0, 0  # the worker will report it
+    return sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)

@@ -1,0 +1,1 @@
+"""Face detection, landmarks, outlines, and the search for faces in files."""

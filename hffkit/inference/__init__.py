@@ -1,0 +1,1 @@
+"""Detectors, loaded from run folders and applied to samples and files."""

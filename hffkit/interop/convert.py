@@ -1,0 +1,59 @@
+"""`hffkit convert`: weights of other programs as a run."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from hffkit.errors import ArgumentError
+from hffkit.interop.weights import foreign_weights
+from hffkit.manifest.classes import BINARY, FFPP, HFF_8, ClassTable, numbered
+from hffkit.networks.table import network_named
+from hffkit.runs.run import Run
+from hffkit.runs.weights import write_weights
+from hffkit.storage.staging import Partial
+
+
+def convert(
+    source: Path, out: Path, *, network: str | None, fake: tuple[str, ...], real: tuple[str, ...]
+) -> Run:
+    """Write the run folder `out` with the weights of a file, and return the run.
+
+    Parameters
+    ----------
+    source
+        A .caffemodel, a MesoNet .h5, or a state dict of PyTorch.
+    network
+        What it is for; by default the network it is recognised as.
+    fake, real
+        Names of its classes: the outputs are the fake ones, then the real ones, in this order.
+        Unsaid, two outputs are fake and real, five FaceForensics++'s, eight Hybrid Fake Face's.
+    """
+    found = foreign_weights(source, network)
+    classes = _classes(found.n_classes, fake, real)
+    command = {"verb": "convert", **found.facts, "network": found.network}
+    with Partial(out, {**command, "classes": classes.to_json()}, product="run") as partial:
+        partial.product.mkdir(exist_ok=True)
+        spec = asdict(network_named(found.network).input)
+        run = Run(found.network, found.size, spec, classes, command, result={})
+        write_weights(partial.product, dict(found.state), {})
+        run.write(partial.product)
+        partial.publish()
+    return run
+
+
+def _classes(n_classes: int, fake: tuple[str, ...], real: tuple[str, ...]) -> ClassTable:
+    if bool(fake) != bool(real):
+        raise ArgumentError("Name the fake classes with --fake and the real ones with --real.")
+    if fake:
+        table = numbered(fake=fake, real=real)
+        if len(table.names) != n_classes:
+            raise ArgumentError(
+                f"The file has {n_classes} outputs, and --fake and --real name {len(table.names)}."
+            )
+        return table
+    known = {2: BINARY, 5: FFPP.only(FFPP.names[:5]), 8: HFF_8}
+    if n_classes not in known:
+        raise ArgumentError(
+            f"The file has {n_classes} outputs: name them with --fake A,B and --real C, in their "
+            "order, the fake ones first."
+        )
+    return known[n_classes].renumbered()

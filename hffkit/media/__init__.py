@@ -1,0 +1,1 @@
+"""Decode and encode images, and read and write videos: the only codecs."""

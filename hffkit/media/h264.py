@@ -1,0 +1,172 @@
+"""H.264 by libx264, in one thread: the same frames give the same bytes."""
+
+import errno
+import platform
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.error import FFmpegError, InvalidDataError
+
+from hffkit.errors import ImageError, StorageError, VideoError
+from hffkit.media.image import Image
+
+_OF_THE_TARGET = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
+
+
+def _encoder(crf: int) -> tuple[str, str]:
+    """Return codec and pixel format for a constant rate factor."""
+    return ("libx264rgb", "rgb24") if crf == 0 else ("libx264", "yuv420p")
+
+
+def _options(crf: int) -> dict[str, str]:
+    # With AVX-512 x264 reads memory that it never set, and the same frames give other bytes.
+    is_x86 = platform.machine() in {"x86_64", "AMD64"}
+    assembly = {"x264-params": "asm=SSE4.2"} if is_x86 else {}
+    return {"crf": str(crf), "threads": "1", "preset": "medium", **assembly}
+
+
+def _even(image: Image) -> Image:
+    """Return `image` with its last row or column repeated where a side is odd."""
+    height, width = image.shape[:2]
+    return np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+
+
+def encode_intra(image: Image, crf: int) -> bytes:
+    """Return an (H, W, 3) RGB image as one H.264 key frame; odd sides are padded by one.
+
+    Raises
+    ------
+    ImageError
+        If libx264 takes no picture of this size: sides of more than 16384 pixels.
+    """
+    name, pixels = _encoder(crf)
+    codec: Any = av.CodecContext.create(name, "w")
+    padded = _even(image)
+    codec.height, codec.width = padded.shape[:2]
+    codec.pix_fmt = pixels
+    codec.time_base = Fraction(1, 25)
+    codec.options = _options(crf)
+    frame = av.VideoFrame.from_ndarray(padded, format="rgb24")
+    try:
+        packets = (*codec.encode(frame), *codec.encode(None))
+    except FFmpegError as error:
+        raise ImageError(f"shape {image.shape}: no H.264 frame: {error.strerror}") from None
+    return b"".join(bytes(packet) for packet in packets)
+
+
+def decode_intra(encoded: bytes) -> Image:
+    """Return the (H, W, 3) RGB image of one H.264 key frame."""
+    codec: Any = av.CodecContext.create("h264", "r")
+    codec.thread_count = 1
+    frames = [*codec.decode(av.Packet(encoded)), *codec.decode(None)]
+    return np.asarray(frames[0].to_ndarray(format="rgb24"), np.uint8)
+
+
+def write_video(path: Path, frames: Iterable[Image], *, crf: int) -> None:
+    """Write (H, W, 3) RGB frames as H.264 at a constant rate factor, 25 a second."""
+    name, pixels = _encoder(crf)
+    with av.open(str(path), "w") as container:
+        stream: Any = None
+        for image in map(_even, frames):
+            if stream is None:
+                stream = container.add_stream(name, rate=25)
+                stream.width, stream.height = image.shape[1], image.shape[0]
+                stream.pix_fmt = pixels
+                stream.options = _options(crf)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        if stream is not None:
+            container.mux(stream.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Transcoded:
+    """How many frames were written, and how many the source claims to hold (0: it says nothing)."""
+
+    n_frames: int
+    n_claimed: int
+
+
+def transcode(source: Path, target: Path, *, crf: int) -> Transcoded:
+    """Write every frame of a video again as H.264, as `ffmpeg -i SOURCE -an -crf CRF` does.
+
+    Pixels go from decoder to encoder without a way through RGB, times are kept, sound is dropped.
+
+    Raises
+    ------
+    VideoError
+        If `source` holds no video, or one damaged in the middle.
+    StorageError
+        If `target` cannot be written.
+    """
+    try:
+        with av.open(str(source)) as video, av.open(str(target), "w", format="mp4") as out:
+            if not video.streams.video:
+                raise VideoError("no video: it has no picture stream")
+            return _transcode(video, out, crf)
+    except FFmpegError as error:
+        if error.errno in _OF_THE_TARGET:
+            raise StorageError(f"{target}: cannot be written: {error.strerror}.") from None
+        raise VideoError(f"cannot be transcoded: {error.strerror}") from None
+
+
+def _transcode(video: Any, out: Any, crf: int) -> Transcoded:
+    given = video.streams.video[0]
+    given.codec_context.thread_count = 1
+    name, pixels = _encoder(crf)
+    rate = given.average_rate or Fraction(25)
+    has_times = video.format.name != "avi"  # AVI has none, and PyAV makes up wrong ones
+    stream: Any = None
+    n_frames = 0
+    for frame in _frames(video, given):
+        if not has_times:
+            frame.pts, frame.time_base = n_frames, 1 / rate
+        if stream is None:
+            stream = out.add_stream(name, rate=rate)
+            stream.width, stream.height = frame.width, frame.height
+            is_full_range = frame.format.name.startswith("yuvj")
+            stream.pix_fmt = "yuvj420p" if is_full_range and crf else pixels
+            stream.options = _options(crf)
+            stream.codec_context.time_base = given.time_base if has_times else 1 / rate
+            if crf:  # RGB has no matrix to tell
+                for what in ("colorspace", "color_range", "color_primaries", "color_trc"):
+                    setattr(stream.codec_context, what, getattr(frame, what))
+        frame.pict_type = 0  # else the encoder repeats the decoder's choice of key frames
+        out.mux(stream.encode(frame))
+        n_frames += 1
+    if stream is None:
+        raise VideoError("no frame of it can be decoded")
+    out.mux(stream.encode(None))
+    return Transcoded(n_frames, given.frames)
+
+
+def _frames(video: Any, given: Any) -> Iterator[Any]:
+    """Yield decoded frames upright and with even sides."""
+    for frame in _decoded(video, given):
+        if not frame.rotation and frame.width % 2 == 0 and frame.height % 2 == 0:
+            yield frame
+            continue
+        image = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+        upright = av.VideoFrame.from_ndarray(_even(np.ascontiguousarray(image)), format="rgb24")
+        upright.pts, upright.time_base = frame.pts, frame.time_base
+        yield upright
+
+
+def _decoded(video: Any, given: Any) -> Iterator[Any]:
+    """Yield frames up to the end, or to the place where the file was cut short."""
+    broken: Exception | None = None
+    for packet in video.demux(given):
+        if broken is not None and packet.size:  # more follows: this was damage, not the end
+            raise broken
+        try:
+            for frame in packet.decode():
+                if frame.is_corrupt:
+                    broken = VideoError("a frame in the middle of it is damaged")
+                    break
+                yield frame
+        except InvalidDataError as error:
+            broken = error

@@ -1,0 +1,66 @@
+"""Where networks run, and what decides the last bits of what they compute."""
+
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from hffkit.errors import ArgumentError
+from hffkit.execution.versions import versions
+
+
+def device_named(name: str) -> torch.device:
+    """Return the device called `name`: auto, cpu, cuda or cuda:N; CUDA computes in true float32.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such device here.
+    """
+    device = _named(name)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # streams and graphs are those of the current device
+        torch.backends.cudnn.allow_tf32 = False  # else float32 would not be what it is called
+        torch.backends.cudnn.benchmark = True  # all batches have one shape
+    return device
+
+
+def _named(name: str) -> torch.device:
+    n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda" if n_cuda else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ArgumentError(f"--device must be auto, cpu, cuda or cuda:N, got {name!r}.") from None
+    if device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index):
+        raise ArgumentError(f"--device must be auto, cpu, cuda or cuda:N, got {name!r}.")
+    if device.type == "cuda" and (device.index or 0) >= n_cuda:
+        raise ArgumentError(f"--device {name}: PyTorch sees {n_cuda} CUDA devices here.")
+    return device
+
+
+@contextmanager
+def threads(n: int | None) -> Iterator[None]:
+    """Compute with `n` threads, if it is given, and afterwards with as many as before."""
+    before = torch.get_num_threads()
+    if n is not None:
+        torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def versions_of_training(device: torch.device) -> dict[str, str]:
+    """Return the versions and the processor that decide the bits of a training."""
+    found = {
+        **versions("pillow"),
+        "torch": torch.__version__,
+        "cpu": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+    }
+    if device.type == "cuda":
+        found["gpu"] = torch.cuda.get_device_name(device)
+        found["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
+    return found

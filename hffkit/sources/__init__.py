@@ -1,0 +1,1 @@
+"""Readers of datasets: which files there are, with class, split and group."""

@@ -1,0 +1,130 @@
+"""`hffkit demo`: a tiny tree in the layout of FaceForensics++, fabricated, then really built.
+
+The clips show one moving public-domain portrait (NASA's astronaut, from scikit-image) in six
+guises; the forgeries are made by warping and blending. Nothing measured on them means anything.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from hffkit.errors import CorpusError
+from hffkit.manifest.seeds import rng_for
+from hffkit.media.h264 import write_video
+from hffkit.media.image import Image
+
+# Two videos of an official pair in each split.
+PAIRS = (("054", "071"), ("672", "720"), ("953", "974"))
+N_FRAMES = 40
+SIDE = 320  # px
+_CRF = {"c23": 23, "c40": 40}
+_FACE = (223, 118)  # centre of the portrait's face, px
+_RADII = (44, 58)  # of the ellipse that forgeries change, px
+
+
+def fabricate(root: Path, pairs: Sequence[tuple[str, str]] = PAIRS) -> int:
+    """Write the tree under `root`: two qualities of each original and its four forgeries.
+
+    Returns
+    -------
+    int
+        How many clips were written.
+
+    Raises
+    ------
+    CorpusError
+        If scikit-image, which brings the portrait, is not installed.
+    """
+    portrait = _portrait()
+    n_clips = 0
+    for pair in pairs:
+        for target, source in (pair, pair[::-1]):
+            face, other = _guise(portrait, target), _guise(portrait, source)
+            clips = {f"original_sequences/youtube:{target}": face}
+            for method, forge in FORGERIES.items():
+                clips[f"manipulated_sequences/{method}:{target}_{source}"] = forge(face, other)
+            for place, picture in clips.items():
+                folder, _, name = place.partition(":")
+                for quality, crf in _CRF.items():
+                    path = root / folder / quality / "videos" / f"{name}.mp4"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    write_video(path, _moving(picture, target), crf=crf)
+                    n_clips += 1
+    return n_clips
+
+
+def _portrait() -> Image:
+    try:
+        from skimage.data import astronaut
+    except ImportError:
+        raise CorpusError(
+            'The demo\'s portrait comes with scikit-image: pip install -e ".[demo]".'
+        ) from None
+    return np.asarray(astronaut(), np.uint8)  # type: ignore[no-untyped-call]
+
+
+def _guise(portrait: Image, name: str) -> Image:
+    """Return the portrait with colours of its own, mirrored or not."""
+    rng = rng_for(0, "demo", name)
+    gains = rng.uniform(0.75, 1.1, 3)
+    return np.clip(portrait * gains, 0, 255).astype(np.uint8)
+
+
+def _moving(picture: Image, name: str) -> Iterator[Image]:
+    """Yield the picture under a slow pan, zoom and turn that depends on `name` alone."""
+    rng = rng_for(0, "motion", name)
+    phases = rng.uniform(0, 2 * np.pi, 3)
+    for i in range(N_FRAMES):
+        turn, zoom, pan = np.sin(2 * np.pi * i / N_FRAMES + phases)
+        matrix = np.asarray(cv2.getRotationMatrix2D(_FACE, 4 * turn, 1.25 + 0.08 * zoom))
+        matrix[:, 2] += SIDE / 2 - np.array(_FACE) + (14 * pan, 20)
+        yield _warp(picture, matrix, (SIDE, SIDE))
+
+
+def _blend(face: Image, forged: npt.NDArray[Any], *, lower_half: bool = False) -> Image:
+    ellipse = np.zeros(face.shape[:2], np.float32)
+    start = 0 if lower_half else -180
+    cv2.ellipse(ellipse, _FACE, _RADII, 0, start, 180, 1.0, -1)
+    mask = np.asarray(cv2.GaussianBlur(ellipse, (0, 0), 4))[..., None]
+    return (face * (1 - mask) + forged * mask).round().astype(np.uint8)
+
+
+def _warp(picture: Image, matrix: npt.NDArray[Any], size: tuple[int, int]) -> Image:
+    warped = cv2.warpAffine(picture, matrix, size, borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(warped, np.uint8)
+
+
+def _deepfakes(face: Image, other: Image) -> Image:
+    """Blend in the other face after a trip through a quarter of its resolution."""
+    small = cv2.resize(other, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    return _blend(face, cv2.resize(small, face.shape[1::-1], interpolation=cv2.INTER_CUBIC))
+
+
+def _face2face(face: Image, _: Image) -> Image:
+    """Bend the face along a wave, as an expression that was never there."""
+    grid: npt.NDArray[np.float32] = np.indices(face.shape[:2]).astype(np.float32)
+    wave = (grid[0] + 4 * np.sin(grid[1] / 9)).astype(np.float32)
+    return _blend(face, cv2.remap(face, grid[1], wave, cv2.INTER_LINEAR))
+
+
+def _faceswap(face: Image, other: Image) -> Image:
+    """Paste the other face, a little turned and enlarged."""
+    matrix = np.asarray(cv2.getRotationMatrix2D(_FACE, 5, 1.06))
+    return _blend(face, _warp(other, matrix, (face.shape[1], face.shape[0])))
+
+
+def _neural_textures(face: Image, _: Image) -> Image:
+    """Smooth the mouth's region as a renderer would."""
+    return _blend(face, cv2.bilateralFilter(face, 9, 60, 5), lower_half=True)
+
+
+FORGERIES: Mapping[str, Callable[[Image, Image], Image]] = {
+    "Deepfakes": _deepfakes,
+    "Face2Face": _face2face,
+    "FaceSwap": _faceswap,
+    "NeuralTextures": _neural_textures,
+}

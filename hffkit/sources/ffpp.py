@@ -1,0 +1,222 @@
+"""FaceForensics++ and its DeepFakeDetection part: families, groups and splits."""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+
+from hffkit.errors import CorpusError
+from hffkit.extraction.units import Family, Video
+from hffkit.manifest.classes import FFPP, ClassTable
+from hffkit.manifest.failures import Failure
+from hffkit.manifest.pairs import MASKS
+from hffkit.manifest.samples import Split
+from hffkit.manifest.splits import assign_splits
+from hffkit.sources.ffpp_tree import (
+    PAPER_CLASSES,
+    FfppOptions,
+    Found,
+    Tree,
+    lenders,
+    look,
+    rate_factor,
+    wanted_of,
+)
+from hffkit.sources.folders import selected
+from hffkit.sources.listing import Listing, SourceOptions, group_of
+
+DFD_CLASSES = ("DeepFakeDetection", "Real-actors")
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """A video's name taken apart."""
+
+    target: str  # the original it is, or derives from
+    group: str
+    split: Split | None  # None: not in the official lists
+
+
+def official_pairs() -> dict[str, tuple[str, Split]]:
+    """Return (group, split) of each of the 1000 originals, from the official lists.
+
+    A group is the pair whose two videos and forgeries belong together: "000+003".
+    """
+    text = resources.files("hffkit.manifests").joinpath("ffpp.json").read_text("utf-8")
+    splits: dict[Split, list[str]] = json.loads(text)
+    return {
+        video: (pair, split)
+        for split, pairs in splits.items()
+        for pair in pairs
+        for video in pair.split("+")
+    }
+
+
+def read_ffpp(options: SourceOptions, ffpp: FfppOptions) -> Listing:
+    """List the wanted classes, those of the paper by default."""
+    return _read(options, ffpp, PAPER_CLASSES)
+
+
+def read_dfd(options: SourceOptions, ffpp: FfppOptions) -> Listing:
+    """List the actors' videos and their forgeries (DeepFakeDetection)."""
+    return _read(options, ffpp, DFD_CLASSES)
+
+
+def _read(options: SourceOptions, ffpp: FfppOptions, default: Sequence[str]) -> Listing:
+    for quality in ffpp.qualities:
+        rate_factor(quality)
+    named = bool(options.real or options.fake or ffpp.methods)
+    classes = selected(FFPP, options)
+    if ffpp.methods or not named:
+        classes = classes.only(ffpp.methods or default)
+    tree = look(options.root, classes, ffpp, must_exist=named)
+    _refuse_twins(tree)
+    names, failures = _names(tree.videos, options)
+    videos = sorted(tree.videos, key=lambda found: _order(found, classes))
+    lent = lenders(options.root, ffpp)
+    if ffpp.is_paired:
+        wanted = {path for path, name in names.items() if name.split in options.splits}
+        lone = dict(_unpaired([video for video in videos if video.path in wanted], ffpp, classes))
+        failures += [failure for failure in lone.values() if failure is not None]
+        # A real video without its partner is no sample, but faces are still looked for in it.
+        best = (v for v in videos if v.path in lone and v.quality == ffpp.qualities[0])
+        best = (v for v in best if not (classes[v.cls].is_fake or v.is_cropped))
+        lent = {(v.cls, v.stem): v.path for v in best} | lent
+        videos = [video for video in videos if video.path not in lone]
+    families: dict[str, list[Video]] = defaultdict(list)
+    for video in videos:
+        name = names.get(video.path)
+        if name is not None and name.split in options.splits:
+            families[name.target].append(_video(video, name, classes))
+    units = [_family(members, lent, ffpp) for _, members in sorted(families.items())]
+    if not units and not failures:
+        raise CorpusError(f"{options.root}: no video in split {', '.join(options.splits)}.")
+    notes = [*tree.notes, *_unofficial(tree)]
+    return Listing(classes, tuple(units), tuple(failures), tuple(notes))
+
+
+def _refuse_twins(tree: Tree) -> None:
+    """Raise CorpusError if two files are the same video."""
+    paths: dict[tuple[str, str, str], str] = {}
+    for video in tree.videos:
+        path = paths.setdefault((video.quality, video.cls, video.stem), video.path)
+        if path != video.path:
+            raise CorpusError(f"{path} and {video.path} are the same video. Keep one of them.")
+
+
+def _unpaired(
+    videos: Sequence[Found], ffpp: FfppOptions, classes: ClassTable
+) -> Iterator[tuple[str, Failure | None]]:
+    """Yield the path of each video whose mates are not all there, and for one of each, why.
+
+    A mask of a forgery that is there in no quality is nobody's mate, and no failure.
+    """
+    mates: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for video in videos:
+        mates[video.cls, video.stem][video.quality] = video.path
+    for (cls, _), paths in mates.items():
+        wanted = wanted_of(ffpp, is_fake=classes[cls].is_fake)
+        missing = [quality for quality in wanted if quality not in paths]
+        if missing:
+            lead = next((path for quality, path in paths.items() if quality != MASKS), None)
+            reason = f"no {' and no '.join(missing)} of it"
+            for path in paths.values():
+                is_told = path == lead
+                yield path, Failure("unpaired", path, None, reason) if is_told else None
+
+
+def _unofficial(tree: Tree) -> Iterator[str]:
+    if any(video.cls in DFD_CLASSES for video in tree.videos):
+        yield (
+            "DeepFakeDetection has no official splits: these are by target actor, and a face "
+            "lent to actors of two splits is in both."
+        )
+
+
+def _names(
+    videos: Iterable[Found], options: SourceOptions
+) -> tuple[dict[str, _Name], list[Failure]]:
+    """Return the name of each video by its path, and those whose names mean nothing."""
+    official = official_pairs()
+    names: dict[str, _Name] = {}
+    failures = []
+    for video in videos:
+        is_actor = video.cls in DFD_CLASSES
+        name = _actors_name(video) if is_actor else _youtube_name(video, official)
+        if name is None:
+            reason = f"{video.stem!r} is no name of a {video.cls} video in the official lists"
+            failures.append(Failure("unreadable", video.path, None, reason))
+        else:
+            group = group_of(video.path, options.group_by) or name.group
+            names[video.path] = replace(name, group=group)
+    return _with_open_splits(names, videos, options), failures
+
+
+def _youtube_name(video: Found, official: Mapping[str, tuple[str, Split]]) -> _Name | None:
+    pattern = r"(\d{3})" if video.cls == "Real" else r"(\d{3})_(\d{3})"
+    match = re.fullmatch(pattern, video.stem)
+    if not match or any(part not in official for part in match.groups()):
+        return None
+    target = match.group(1)
+    group, split = official[target]
+    if len({official[part][0] for part in match.groups()}) > 1:
+        return None  # a forgery across two official pairs
+    return _Name(target, group, split)
+
+
+def _actors_name(video: Found) -> _Name | None:
+    """Take apart ACTOR__SCENE, or TARGET_SOURCE__SCENE__ID."""
+    match = re.fullmatch(r"(\d\d)(?:_\d\d)?__(.+?)(?:__[A-Z0-9]{8})?", video.stem)
+    if not match:
+        return None
+    actor, scene = match.groups()
+    return _Name(f"{actor}__{scene}", f"actor-{actor}", None)
+
+
+def _with_open_splits(
+    names: dict[str, _Name], videos: Iterable[Found], options: SourceOptions
+) -> dict[str, _Name]:
+    members = [
+        (names[video.path].group, video.cls)
+        for video in videos
+        if video.path in names and names[video.path].split is None
+    ]
+    splits = assign_splits(members, options.ratio, seed=options.seed)
+    return {
+        path: name if name.split else replace(name, split=splits[name.group])
+        for path, name in names.items()
+    }
+
+
+def _order(video: Found, table: ClassTable) -> tuple[bool, int, bool, int, str]:
+    """Real videos first, best quality first, masks last: the first one is looked at for faces."""
+    row, is_mask = table[video.cls], video.quality == MASKS
+    return (row.is_fake, row.id, is_mask, 0 if is_mask else rate_factor(video.quality), video.stem)
+
+
+def _video(video: Found, name: _Name, table: ClassTable) -> Video:
+    if name.split is None:
+        raise ValueError(f"{video.path} has no split")
+    return Video(
+        path=video.path,
+        key=f"ff++/{video.quality}/{video.cls}/{video.stem}",
+        cls=video.cls,
+        split=name.split,
+        group=name.group,
+        is_fake=table[video.cls].is_fake,
+        name=video.stem,
+        target_name=name.target,
+        is_cropped=video.is_cropped,
+        is_mask=video.quality == MASKS,
+    )
+
+
+def _family(
+    videos: Sequence[Video], lenders: Mapping[tuple[str, str], str], ffpp: FfppOptions
+) -> Family:
+    first = videos[0]
+    real = "Real-actors" if first.cls in DFD_CLASSES else "Real"
+    lender = lenders.get((real, first.target_name or ""))
+    return Family(tuple(videos), None if lender == first.path else lender, ffpp.is_paired)

@@ -1,0 +1,246 @@
+"""Class folders of pictures or videos: any such tree, HFF, Faces-HQ, CelebA."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
+from hffkit.manifest.classes import HFF_8, ClassTable, numbered
+from hffkit.manifest.samples import Split
+from hffkit.sources.listing import (
+    Entry,
+    Listing,
+    SourceOptions,
+    as_listing,
+    read_text,
+    subfolders,
+    walk,
+)
+
+_SPLIT_FOLDERS: Mapping[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+_BINARY = numbered(fake=["fake"], real=["real"])
+FACES_HQ = numbered(fake=["100K-Faces", "ThisPersonDoesNotExist"], real=["CelebA-HQ", "FFHQ"])
+# Folder names of the published archive begin so, case and punctuation aside.
+_FACES_HQ_FOLDERS: Mapping[str, str] = {
+    "100k": "100K-Faces",
+    "thispersondoesnotexist": "ThisPersonDoesNotExist",
+    "thispersondoesntexist": "ThisPersonDoesNotExist",
+    "celebahq": "CelebA-HQ",
+    "flickrfaceshq": "FFHQ",
+    "ffhq": "FFHQ",
+}
+CELEBA = numbered(fake=[], real=["CelebA"])
+_CELEBA_SPLITS: Mapping[str, Split] = {"0": "train", "1": "val", "2": "test"}
+
+
+def read_folder(options: SourceOptions) -> Listing:
+    """List class folders named by --real and --fake, or split folders that hold them."""
+    present = subfolders(options.root)
+    if not options.real and not options.fake:
+        raise CorpusError(
+            f"{options.root}: say which classes are real and which are fake with --real and "
+            f"--fake. Folders there: {', '.join(present) or 'none'}."
+        )
+    classes = numbered(options.fake, options.real)
+    return _class_folders(classes, options, _folder_of(options))
+
+
+def read_hff(options: SourceOptions) -> Listing:
+    """List the Hybrid Fake Face dataset: eight class folders, or train|val|test/{fake,real}."""
+    present = subfolders(options.root)
+    if not options.folders and _has_split_layout(options.root, present, _BINARY.names):
+        if options.real or options.fake or options.paper_split:
+            raise ArgumentError(
+                "train|val|test/{fake,real} says itself what is what: no --real, --fake or "
+                "--paper-split."
+            )
+        return _class_folders(_BINARY, options, {})
+    classes = selected(HFF_8, options)
+    folders = _matched(options, {_plain(name): name for name in classes.names}, present)
+    there = _only_present(classes, folders, options)
+    missing = [name for name in classes.names if name not in there.names]
+    notes = [f"no folder for {', '.join(missing)}: not built."] if missing else []
+    return _class_folders(there, options, folders, notes)
+
+
+def read_faces_hq(options: SourceOptions) -> Listing:
+    """List Faces-HQ (Durall et al.): two sources of real and two of generated faces."""
+    present = subfolders(options.root)
+    aliases = {
+        _plain(folder): name
+        for folder in present
+        for start, name in _FACES_HQ_FOLDERS.items()
+        if _plain(folder).startswith(start)
+    }
+    folders = _matched(options, aliases, present)
+    classes = _only_present(selected(FACES_HQ, options), folders, options)
+    return _class_folders(classes, options, folders)
+
+
+def read_celeba(options: SourceOptions) -> Listing:
+    """List CelebA by its own partition file; identities are groups where their file is there."""
+    present = subfolders(options.root)
+    partition = _table_file(options.root, "list_eval_partition.txt", "list_eval_partition.csv")
+    if partition is None:
+        raise CorpusError(
+            f"{options.root}: list_eval_partition.txt not found there or one folder below; found "
+            f"{', '.join(present) or 'no folder'}. It comes with CelebA; without it use `hffkit "
+            "build folder`."
+        )
+    classes = selected(CELEBA, options)
+    identity = _table_file(options.root, "identity_CelebA.txt") or {}
+    entries = [
+        Entry(
+            path=path,
+            cls="CelebA",
+            key=path,
+            split=_CELEBA_SPLITS.get(partition[name]),
+            group=f"identity-{identity[name]}" if name in identity else None,
+        )
+        for path in walk(options.root)
+        if (name := PurePosixPath(path).name) in partition
+    ]
+    n_others = sum(1 for _ in walk(options.root)) - len(entries)
+    notes = [f"{n_others} files are not in the partition and not built."] if n_others else []
+    return as_listing(entries, classes, options, notes)
+
+
+def selected(table: ClassTable, options: SourceOptions) -> ClassTable:
+    """Return a dataset's own table, cut to --real and --fake, extended by --class.
+
+    Raises
+    ------
+    CorpusError
+        If a class is called real that is fake, or the other way round.
+    """
+    extra = [name for name in options.folders or {} if name not in table.names]
+    for name in extra:
+        if name not in options.real + options.fake:
+            raise CorpusError(f"Class {name!r} is new: name it in --real or --fake as well.")
+    added = numbered(
+        [name for name in extra if name in options.fake],
+        [name for name in extra if name in options.real],
+    )
+    first = max((row.id for row in table), default=-1) + 1
+    table = ClassTable(
+        (*table, *(type(row)(first + row.id, row.name, row.is_fake) for row in added))
+    )
+    for names, is_fake in ((options.real, False), (options.fake, True)):
+        for name in names:
+            if table[name].is_fake is not is_fake:
+                raise CorpusError(
+                    f"Class {name!r} is {'fake' if table[name].is_fake else 'real'} in this "
+                    f"dataset, not {'fake' if is_fake else 'real'}."
+                )
+    named = options.real + options.fake
+    return table.only(named) if named else table
+
+
+def _folder_of(options: SourceOptions) -> dict[str, str]:
+    return dict(options.folders or {})
+
+
+def _only_present(
+    classes: ClassTable, folders: Mapping[str, str], options: SourceOptions
+) -> ClassTable:
+    missing = [name for name in classes.names if name not in folders]
+    if missing and (options.real or options.fake or len(missing) == len(classes.names)):
+        raise CorpusError(
+            f"{options.root}: no folder for class {missing[0]!r}. Found: "
+            f"{', '.join(subfolders(options.root)) or 'no folder'}. "
+            f"Map it with --class {missing[0]}=FOLDER."
+        )
+    return classes.only(folders.keys() & set(classes.names))
+
+
+def _class_folders(
+    classes: ClassTable,
+    options: SourceOptions,
+    folders: Mapping[str, str],
+    notes: Sequence[str] = (),
+) -> Listing:
+    """List every class's folder, under the root or under train, val and test folders."""
+    present = subfolders(options.root)
+    splits: list[tuple[str, Split | None]] = [("", None)]
+    if _has_split_layout(options.root, present, [folders.get(n, n) for n in classes.names]):
+        splits = [(f"{name}/", _SPLIT_FOLDERS[name.lower()]) for name in _split_names(present)]
+    entries: list[Entry] = []
+    for name in classes.names:
+        folder = folders.get(name, name)
+        if not any((options.root / start / folder).is_dir() for start, _ in splits):
+            raise UnknownNameError(f"class folder in {options.root}", folder, present)
+        for start, split in splits:
+            if (options.root / start / folder).is_dir():
+                entries += _entries(options.root, start + folder, name, split)
+    rest = set(present) - {folders.get(name, name) for name in classes.names}
+    notes = list(notes)
+    if rest and splits == [("", None)]:
+        notes.append(f"{len(rest)} other folders are not read: {', '.join(sorted(rest))}.")
+    return as_listing(entries, classes, options, notes)
+
+
+def _entries(root: Path, folder: str, name: str, split: Split | None) -> list[Entry]:
+    """Return one class's files; a subfolder (frames of one video, one person) is a group.
+
+    One subfolder that holds the whole class is none: CelebA's img_align_celeba.
+    """
+    inside = {
+        path: PurePosixPath(path).relative_to(folder).parent.as_posix()
+        for path in walk(root, folder)
+    }
+    is_flat = len(set(inside.values())) == 1
+    entries = []
+    for path, below in inside.items():
+        group = None if below == "." or is_flat else f"{split}/{below}" if split else below
+        entries.append(Entry(path, name, key=path, split=split, group=group))
+    return entries
+
+
+def _split_names(present: Sequence[str]) -> list[str]:
+    return [name for name in present if name.lower() in _SPLIT_FOLDERS]
+
+
+def _has_split_layout(root: Path, present: Sequence[str], names: Sequence[str]) -> bool:
+    inside = {child for name in _split_names(present) for child in subfolders(root / name)}
+    return bool(inside & set(names))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _matched(
+    options: SourceOptions, aliases: Mapping[str, str], present: Sequence[str]
+) -> dict[str, str]:
+    """Return the folder of each class; `aliases` leads from plain folder names to classes."""
+    named = _folder_of(options)
+    folders: dict[str, str] = {}
+    for folder in present:
+        name = aliases.get(_plain(folder))
+        if name is None or name in named:
+            continue
+        if name in folders:
+            raise CorpusError(
+                f"{options.root}: {folders[name]} and {folder} both look like class {name!r}. Say "
+                f"which with --class {name}=FOLDER."
+            )
+        folders[name] = folder
+    return {**folders, **named}
+
+
+def _table_file(root: Path, *names: str) -> dict[str, str] | None:
+    """Return the two-column table of the first of `names` anywhere near the root."""
+    for name in names:
+        for path in (root / name, *sorted(root.glob(f"*/{name}"))):
+            if path.is_file():
+                rows = (re.split(r"[\s,]+", line.strip()) for line in read_text(path).split("\n"))
+                return {row[0]: row[1] for row in rows if len(row) >= 2}
+    return None

@@ -1,0 +1,248 @@
+"""What a source gives: entries, and from them the units of work with their splits."""
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from hffkit.errors import ArgumentError, CorpusError
+from hffkit.extraction.units import Family, Picture, Pictures, Unit, Video, blocks
+from hffkit.manifest.classes import ClassTable
+from hffkit.manifest.failures import Failure
+from hffkit.manifest.samples import SPLITS, Split, leak
+from hffkit.manifest.splits import PAPER_RATIO, SplitRatio, assign_splits
+from hffkit.media.image import PICTURE_SUFFIXES
+from hffkit.media.video import VIDEO_SUFFIXES
+from hffkit.storage.lmdb_file import MAX_KEY_BYTES
+
+_INDEX_BYTES = len("00000000_")
+_FRAME_BYTES = len("/000000")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """What every source understands."""
+
+    root: Path
+    real: tuple[str, ...] = ()
+    fake: tuple[str, ...] = ()
+    folders: Mapping[str, str] | None = None  # class name to folder, where they differ
+    group_by: str | None = None  # regular expression on the path; its first group, or all of it
+    ratio: SplitRatio = PAPER_RATIO
+    splits: tuple[Split, ...] = SPLITS  # which of them to build
+    seed: int = 0
+    paper_split: bool = False  # the paper's plain random split: groups may be cut
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file or folder of frames; split and group may still be open."""
+
+    path: str
+    cls: str
+    key: str
+    split: Split | None = None
+    group: str | None = None  # None: alone in its group
+    index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All that a source holds."""
+
+    classes: ClassTable
+    units: tuple[Unit, ...]
+    failures: tuple[Failure, ...] = ()  # inputs that are already known to give nothing
+    notes: tuple[str, ...] = ()  # what the user should know before the work begins
+
+
+def walk(root: Path, folder: str = "") -> Iterator[str]:
+    """Yield the pictures and videos under root/folder, sorted, as paths relative to `root`."""
+    found = []
+    seen = set()
+    for here, folders, names in os.walk(root / folder, onerror=_refuse, followlinks=True):
+        folders.sort()  # else chance decides under which of two links a folder is found
+        stat = Path(here).stat()
+        if (stat.st_dev, stat.st_ino) in seen:  # a link back up the tree
+            folders.clear()
+            continue
+        seen.add((stat.st_dev, stat.st_ino))
+        for name in names:
+            if Path(name).suffix.lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES:
+                found.append(Path(here, name).relative_to(root).as_posix())
+    return iter(sorted(found))
+
+
+def _refuse(error: OSError) -> None:
+    raise CorpusError(f"{error.filename}: cannot be read: {error.strerror}.")
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a list or table.
+
+    Raises
+    ------
+    CorpusError
+        If it cannot be read or is no UTF-8.
+    """
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path}: must be UTF-8 text: {error}.") from None
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read: {error.strerror}.") from None
+
+
+def is_video(path: str) -> bool:
+    """Tell whether a path has a video's suffix."""
+    return PurePosixPath(path).suffix.lower() in VIDEO_SUFFIXES
+
+
+def subfolders(root: Path) -> list[str]:
+    """Return the names of the folders in `root`, sorted.
+
+    Raises
+    ------
+    CorpusError
+        If `root` is no folder that can be read.
+    """
+    try:
+        return sorted(path.name for path in root.iterdir() if path.is_dir())
+    except FileNotFoundError:
+        raise CorpusError(f"{root}: no such folder. Pass the dataset's root as --src.") from None
+    except OSError as error:
+        raise CorpusError(f"{root}: cannot be read: {error.strerror}.") from None
+
+
+def check_groups(listing: Listing) -> None:
+    """Raise ManifestError if a group would be in two splits: before the work, not after it."""
+    split_of: dict[str, tuple[Split, str]] = {}
+    for unit in listing.units:
+        for item in unit.items if isinstance(unit, Pictures) else unit.videos:
+            split, path = split_of.setdefault(item.group, (item.split, item.path))
+            if split != item.split:
+                raise leak(item.group, (path, split), (item.path, item.split))
+
+
+def as_listing(
+    entries: Sequence[Entry], classes: ClassTable, options: SourceOptions, notes: Iterable[str] = ()
+) -> Listing:
+    """Return the units of `entries`: groups and splits settled, bad keys set apart."""
+    notes = list(notes)
+    entries, failures = _with_good_keys(entries)
+    if not entries and not failures:
+        raise CorpusError(f"{options.root}: no picture or video of the wanted classes in it.")
+    grouped, unmatched = _with_groups(entries, options)
+    if unmatched:
+        notes.append(
+            f"--group-by matches no part of {len(unmatched)} of {len(entries)} paths, such as "
+            f"{unmatched[0]!r}: each of these is a group of its own."
+        )
+    settled = _with_splits(grouped, options)
+    wanted = [entry for entry in settled if entry.split in options.splits]
+    if entries and not wanted:
+        raise CorpusError(f"{options.root}: nothing in split {', '.join(options.splits)}.")
+    notes += _missing_splits(settled, options)
+    return Listing(classes, tuple(_units(wanted, classes)), tuple(failures), tuple(notes))
+
+
+def _missing_splits(entries: Sequence[Entry], options: SourceOptions) -> Iterator[str]:
+    """Say which classes have no sample in a split that they should have some in."""
+    groups: dict[str, set[str | None]] = defaultdict(set)
+    filled: dict[str, set[Split | None]] = defaultdict(set)
+    n_files = Counter(entry.cls for entry in entries)
+    for entry in entries:
+        groups[entry.cls].add(entry.group)
+        filled[entry.cls].add(entry.split)
+    for name, splits in filled.items():
+        missing = [
+            s for s in SPLITS if options.ratio.of(s) * n_files[name] >= 1 and s not in splits
+        ]
+        if missing:
+            yield (
+                f"class {name} has nothing in {', '.join(missing)}: its {n_files[name]} files are "
+                f"{len(groups[name])} groups, which stay whole (--group-by, --split-ratio)."
+            )
+
+
+def _with_good_keys(entries: Iterable[Entry]) -> tuple[list[Entry], list[Failure]]:
+    good, failures = [], []
+    for entry in entries:
+        try:
+            n_bytes = _INDEX_BYTES + len(entry.key.encode())
+        except UnicodeEncodeError:
+            path = entry.path.encode("utf-8", "backslashreplace").decode()
+            failures.append(Failure("unreadable", path, None, "the file's name is not UTF-8"))
+            continue
+        n_bytes += _FRAME_BYTES if is_video(entry.path) else 0
+        if n_bytes > MAX_KEY_BYTES:
+            reason = f"its key would have {n_bytes} bytes, LMDB holds {MAX_KEY_BYTES}; shorten it"
+            failures.append(Failure("unreadable", entry.path, None, reason))
+        else:
+            good.append(entry)
+    twice = [key for key, n in Counter(entry.key for entry in good).items() if n > 1]
+    if twice:
+        raise CorpusError(f"{twice[0]!r} is listed twice ({len(twice)} such). List each file once.")
+    return good, failures
+
+
+def group_of(path: str, pattern: str | None) -> str | None:
+    """Return the group that --group-by finds in a path: the first group of the expression, or all.
+
+    Raises
+    ------
+    CorpusError
+        If `pattern` is no regular expression.
+    """
+    if pattern is None:
+        return None
+    try:
+        match = re.search(pattern, path)
+    except re.error as error:
+        raise ArgumentError(f"--group-by {pattern!r} is no regular expression: {error}.") from None
+    return None if match is None else match.group(1 if match.re.groups else 0)
+
+
+def _with_groups(entries: Iterable[Entry], options: SourceOptions) -> tuple[list[Entry], list[str]]:
+    """Return the entries with a group each, and the paths that --group-by does not match."""
+    grouped, unmatched = [], []
+    for entry in entries:
+        group = entry.group
+        if options.group_by is not None:
+            group = group_of(entry.path, options.group_by)
+            if group is None:
+                unmatched.append(entry.path)
+        if group is None or options.paper_split:
+            group = entry.key
+        grouped.append(replace(entry, group=group))
+    return grouped, unmatched
+
+
+def _with_splits(entries: Sequence[Entry], options: SourceOptions) -> list[Entry]:
+    """Return the entries with a split each; those that have none share the ratio among them."""
+    fixed = {entry.group or "": entry.split for entry in entries if entry.split is not None}
+    members = [(entry.group or "", entry.cls) for entry in entries if entry.split is None]
+    taken = {group: fixed[group] for group, _ in members if group in fixed}
+    splits = assign_splits(members, options.ratio, seed=options.seed, taken=taken)
+    return [replace(entry, split=entry.split or splits[entry.group or ""]) for entry in entries]
+
+
+def _units(entries: Sequence[Entry], classes: ClassTable) -> Iterator[Unit]:
+    """Yield blocks of neighbouring pictures and single videos in the order of the entries."""
+    pictures: list[Picture] = []
+    for entry in entries:
+        split, group = entry.split, entry.group
+        if split is None or group is None:
+            raise ValueError(f"entry {entry.path!r} is not settled")
+        if not is_video(entry.path):
+            pictures.append(Picture(entry.path, entry.key, entry.cls, split, group, entry.index))
+            continue
+        yield from blocks(pictures)
+        pictures = []
+        is_fake = classes[entry.cls].is_fake
+        yield Family(
+            (Video(entry.path, entry.key, entry.cls, split, group, is_fake, name=entry.key),)
+        )
+    yield from blocks(pictures)

@@ -1,0 +1,179 @@
+"""Spectral profiles of corpora, computed once and kept beside them, and of folders."""
+
+import io
+import json
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from hffkit.errors import ArgumentError, HffkitError, ImageError, StorageError
+from hffkit.execution.memory import keep_memory_of_tensors
+from hffkit.execution.pool import in_order
+from hffkit.execution.progress import Progress
+from hffkit.execution.versions import versions
+from hffkit.manifest.samples import Sample
+from hffkit.media.image import PICTURE_SUFFIXES, Image, decode, read_bytes
+from hffkit.sources.listing import walk
+from hffkit.spectrum.features import (
+    FeatureSpec,
+    Floats,
+    Read,
+    blocks_of,
+    check_spec,
+    profiles_of_block,
+)
+from hffkit.storage.corpus import Corpus
+from hffkit.storage.labels import Items
+from hffkit.storage.staging import write_bytes_durably
+
+FORMAT = 1
+SUFFIX = ".spectrum"  # data.lmdb.spectrum/, beside data.lmdb
+
+
+def versions_of_spectra() -> dict[str, str]:
+    """Return the versions that decide the last bits of profiles."""
+    return {**versions("pillow"), "scipy": metadata.version("scipy")}
+
+
+def profiles_of_items(items: Items, spec: FeatureSpec, *, n_workers: int) -> list[Floats]:
+    """Return the native profile of each sample, in order; see `profiles_of_corpus`."""
+    known: dict[int, dict[str, Floats]] = {}
+    for corpus in {id(corpus): corpus for corpus, _ in items}.values():
+        profiles = profiles_of_corpus(corpus, spec, n_workers=n_workers)
+        keys = (sample.key for sample in corpus.samples())
+        known[id(corpus)] = dict(zip(keys, profiles, strict=True))
+    return [known[id(corpus)][sample.key] for corpus, sample in items]
+
+
+def profiles_of_corpus(corpus: Corpus, spec: FeatureSpec, *, n_workers: int) -> list[Floats]:
+    """Return the native profiles of all samples of a corpus, in manifest order.
+
+    They are kept in CORPUS.spectrum/CROP-CENTRE.npz with the corpus's content_sha256 and all that
+    decides them; what does not match is computed anew. Where nothing can be written beside the
+    corpus, nothing is kept.
+
+    Raises
+    ------
+    HffkitError
+        If a picture cannot be read, or has no spectrum; it is named.
+    """
+    path = cache_path(corpus, spec)
+    facts = _facts(corpus, spec)
+    known = _kept(path, facts)
+    if known is not None:
+        return known
+    pictures = ((f"{corpus.path}: {s.key}", partial(_read, corpus, s)) for s in corpus.samples())
+    found = profiles_of_pictures(pictures, corpus.n_samples, spec, n_workers=n_workers)
+    with suppress(
+        StorageError, OSError
+    ):  # corpora may lie where nobody writes: then nothing is kept
+        path.parent.mkdir(exist_ok=True)
+        write_bytes_durably(path, _packed(found, facts))
+    return found
+
+
+def profiles_of_pictures(
+    pictures: Iterable[tuple[str, Read]], n_pictures: int, spec: FeatureSpec, *, n_workers: int
+) -> list[Floats]:
+    """Return the native profile of each picture, in order, and show how far it is.
+
+    `n_workers` processes work on them, and read them; see `profiles_of`.
+    """
+    check_spec(spec)
+    keep_memory_of_tensors()  # of spectra too: a megabyte and more for each picture
+    work = partial(profiles_of_block, spec=spec)
+    found: list[Floats] = []
+    with Progress(n_pictures, unit="pictures", label="spectrum") as progress:
+        for some in in_order(work, blocks_of(pictures), n_workers=n_workers):
+            found += some
+            progress.step(len(some))
+    return found
+
+
+# What numpy and zipfile raise of archives that are missing, cut short or altered.
+_DAMAGE = (
+    OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, struct.error, BadZipFile,
+    zlib.error,
+)  # fmt: skip
+
+
+def cache_path(corpus: Corpus, spec: FeatureSpec) -> Path:
+    """Return where a corpus's profiles are kept."""
+    folder = corpus.path.resolve()
+    return folder.with_name(folder.name + SUFFIX) / f"{spec.crop}-{spec.centre}.npz"
+
+
+def _facts(corpus: Corpus, spec: FeatureSpec) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "content_sha256": corpus.content_sha256,
+        "n_samples": corpus.n_samples,
+        "crop": spec.crop,
+        "centre": spec.centre,
+        "versions": versions_of_spectra(),
+    }
+
+
+def _packed(profiles: Sequence[Floats], facts: dict[str, Any]) -> bytes:
+    file = io.BytesIO()
+    np.savez(
+        file,
+        facts=np.array(json.dumps(facts, sort_keys=True)),
+        lengths=np.array([len(profile) for profile in profiles], np.int64),
+        values=np.concatenate(profiles) if profiles else np.zeros(0),
+    )
+    return file.getvalue()
+
+
+def _kept(path: Path, facts: dict[str, Any]) -> list[Floats] | None:
+    """Return the profiles that were kept, if they are whole and of just this."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            if json.loads(str(file["facts"])) != facts:
+                return None
+            lengths, values = file["lengths"], file["values"]
+    except _DAMAGE:  # then they are made anew
+        return None
+    if len(lengths) != facts["n_samples"] or values.dtype != np.float64:
+        return None
+    if lengths.sum() != len(values) or not np.isfinite(values).all():
+        return None
+    return list(np.split(values, np.cumsum(lengths)[:-1]))
+
+
+def _read(corpus: Corpus, sample: Sample) -> Image:
+    try:
+        return corpus.image(sample)
+    except HffkitError as error:
+        raise ImageError(f"{corpus.path}: {sample.key}: {error}") from None
+
+
+def pictures_of_folder(folder: Path) -> Iterator[tuple[str, Read]]:
+    """Yield the relative path of each picture below a folder, sorted, and what reads it.
+
+    Raises
+    ------
+    ArgumentError
+        If there is none.
+    """
+    names = sorted(n for n in walk(folder) if Path(n).suffix.lower() in PICTURE_SUFFIXES)
+    if not names:
+        raise ArgumentError(f"{folder}: no picture is there, and it is no corpus.")
+    for name in names:
+        yield name, partial(read_picture, folder / name)
+
+
+def read_picture(path: Path) -> Image:
+    """Return the pixels of a file; ImageError names it."""
+    try:
+        return decode(read_bytes(path))
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from None

@@ -1,0 +1,79 @@
+"""What a training makes small, and how a network is judged by it: classes told apart."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hffkit.networks.spec import InputSpec
+from hffkit.training.loader import Batch, prepare
+from hffkit.training.recipe import TrainRecipe
+
+
+class Objective(Protocol):
+    """The loss of a network in training, and what is looked at to select weights."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one of the uint8 arrays that batches hold."""
+
+    def loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss () of a batch: pixels (B, *shape) uint8, labels (B,) int64."""
+
+    def judged(self, batches: Iterator[Batch]) -> dict[str, float]:
+        """Return val_loss and val_accuracy, and what else was found, of a whole split."""
+
+
+class Classification:
+    """Pictures (S, S, 3), and logits that tell their classes apart."""
+
+    def __init__(self, net: nn.Module, recipe: TrainRecipe, spec: InputSpec) -> None:
+        """Take the network that learns."""
+        self._net, self._recipe, self._spec = net, recipe, spec
+        self.shape: tuple[int, ...] = (recipe.size, recipe.size, 3)
+
+    def loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean loss () of a batch.
+
+        "squared-error" is Keras's: of the softmax against one-hot labels, over pictures and
+        classes.
+        """
+        with autocast(pixels.device, self._recipe):
+            logits = self._net(prepare(pixels, self._spec)).float()
+        if self._recipe.loss == "cross-entropy":
+            return functional.cross_entropy(logits, labels)
+        wanted = functional.one_hot(labels, logits.shape[1]).float()
+        return functional.mse_loss(logits.softmax(1), wanted)
+
+    def judged(self, batches: Iterator[Batch]) -> dict[str, float]:
+        """Return the mean cross-entropy and the share of pictures whose class is right."""
+        labels = []
+
+        def remembered() -> Iterator[Batch]:
+            for pixels, truth in batches:
+                labels.append(truth.cpu())
+                yield pixels, truth
+
+        found = logits_of(self._net, remembered(), self._spec).double()
+        truth = torch.cat(labels)
+        return {
+            "val_loss": float(functional.cross_entropy(found, truth)),
+            "val_accuracy": float((found.argmax(1) == truth).double().mean()),
+        }
+
+
+def autocast(device: torch.device, recipe: TrainRecipe) -> Any:
+    """Return the context in which a network runs: bfloat16 where the recipe says so."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
+
+
+@torch.inference_mode()
+def logits_of(net: nn.Module, batches: Iterator[Batch], spec: InputSpec) -> Tensor:
+    """Return the logits (N, C) float32 of all pictures of some batches, on the CPU.
+
+    They are computed in float32, whatever the network was trained in.
+    """
+    net.eval()
+    return torch.cat([net(prepare(pixels, spec)).float() for pixels, _ in batches]).cpu()

@@ -1,1 +1,0 @@
-"""Frames out of videos, and videos written."""

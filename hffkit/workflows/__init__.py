@@ -1,1 +1,0 @@
-"""One function for each verb of the command line, and the engine that spreads the work."""
