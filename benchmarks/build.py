@@ -70,11 +70,11 @@ def copy(source: Path, clip: Path, crf: int, n_frames: int) -> None:
         return
     clip.parent.mkdir(parents=True, exist_ok=True)
     temporary = clip.with_suffix(".tmp.mp4")
-    write_video(temporary, islice(pictures(source), n_frames), crf=crf)
+    write_video(temporary, islice(images(source), n_frames), crf=crf)
     temporary.rename(clip)
 
 
-def pictures(path: Path) -> Iterator[Image]:
+def images(path: Path) -> Iterator[Image]:
     """Yield the frames of a video."""
     capture = cv2.VideoCapture(str(path))
     while True:

@@ -43,11 +43,11 @@ CLASSES = {
 OPS = ("me:5", "gb:5", "med:5", "gc:1.4", "jp:75", "jp2:4.0", "sc:+50", "sc:-45")
 SIZE = 128
 WORKERS = os.cpu_count() or 1
-SLOW = ("jp2:4.0",)  # fewer pictures will do
+SLOW = ("jp2:4.0",)  # fewer images will do
 
 
 def lay_out(data: Path, root: Path, size: int, n: int, *, is_packed: bool = False) -> Path:
-    """Link `n` pictures into class folders and build a corpus of them, once."""
+    """Link `n` images into class folders and build a corpus of them, once."""
     tree = root / f"{size}-{n}"
     corpus = root / f"{size}-{n}{'-packed' if is_packed else ''}.lmdb"
     if corpus.exists():
@@ -108,10 +108,10 @@ def work_share(corpus: Path, op: str, number: int, barrier: Barrier) -> None:
     cv2.setNumThreads(1)
     opened = Corpus(corpus)
     samples = list(opened.samples())[number::WORKERS]
-    pictures = [np.frombuffer(bytes(opened.datum(sample).data), np.uint8) for sample in samples]
+    images = [np.frombuffer(bytes(opened.datum(sample).data), np.uint8) for sample in samples]
     step = chain(op).steps[0]
     barrier.wait()
-    for picture in pictures:
+    for picture in images:
         image = np.asarray(cv2.imdecode(picture, cv2.IMREAD_COLOR), np.uint8)
         treated = step.operation.apply(image, step.value).image
         cv2.resize(treated, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
@@ -132,7 +132,7 @@ def write_lmdb(corpus: Path, _: str, out: Path) -> float:
 
 
 def script(corpus: Path, op: str, out: Path) -> float:
-    """Do what a plain script does, file by file, on the pictures of the corpus."""
+    """Do what a plain script does, file by file, on the images of the corpus."""
     tree = corpus.with_suffix("")
     words = [sys.executable, __file__, "--script", str(tree), "--op", op, "--out", str(out)]
     begin = time.perf_counter()
@@ -156,7 +156,7 @@ WAYS: dict[str, Way] = {
     "lmdb": write_lmdb,
     "script": script,
 }
-# Pictures for each way: enough for the start (a second) not to matter, few enough to end today; the
+# Images for each way: enough for the start (a second) not to matter, few enough to end today; the
 # paper's training sets hold 124,000 and more.
 COUNTS = {
     128: {"packed": 150000, "native": 60000, "work": 24000, "lmdb": 60000, "script": 12000},
@@ -166,7 +166,7 @@ _SLOWER = 10  # times fewer for SLOW operations
 
 
 def speed(data: Path, scratch: Path, rows: Sequence[tuple[int, str]], rounds: int) -> None:
-    """Print a row for each size and operation: ms a picture and ratios, medians over rounds."""
+    """Print a row for each size and operation: ms an image and ratios, medians over rounds."""
     columns = [*WAYS, "packed of bare", "packed to script", "native to script"]
     print("| px | operation |", " | ".join(columns), "|")
     print("|" + "---|" * (len(columns) + 2))
@@ -221,7 +221,7 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir(), "hffkit-bench"))
     parser.add_argument("--ops", default=",".join(OPS))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sizes", default="128,1024", help="of the pictures, px")
+    parser.add_argument("--sizes", default="128,1024", help="of the images, px")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--script", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--op", help=argparse.SUPPRESS)
@@ -232,7 +232,7 @@ def main() -> None:
         return
     arguments.scratch.mkdir(parents=True, exist_ok=True)
     print(
-        f"{WORKERS} cores, OpenCV {cv2.__version__}, {WORKERS} workers; ms a picture\n", flush=True
+        f"{WORKERS} cores, OpenCV {cv2.__version__}, {WORKERS} workers; ms an image\n", flush=True
     )
     if arguments.memory:
         memory(arguments.data, arguments.scratch)

@@ -1,15 +1,15 @@
-"""How fast Grad-CAM is in one batch, beside one picture at a time.
+"""How fast Grad-CAM is in one batch, beside one image at a time.
 
     python benchmarks/explain.py
 
-64 pictures of 128 px (noise: pixels do not matter to the speed) go through networks of random
-weights; heat is wanted of each network's last layer with maps, at the pictures' size, from 0 to 1.
+64 images of 128 px (noise: pixels do not matter to the speed) go through networks of random
+weights; heat is wanted of each network's last layer with maps, at the images' size, from 0 to 1.
 Four ways take turns, round after round, in one process:
 
-- script: one picture at a time, hooks on the layer, `backward` through the whole network from a
+- script: one image at a time, hooks on the layer, `backward` through the whole network from a
   one-hot vector, as scripts for Grad-CAM do it;
-- captum: one picture at a time, captum's LayerGradCam and its interpolation;
-- one by one: hffkit's grad_cam, one picture at a time;
+- captum: one image at a time, captum's LayerGradCam and its interpolation;
+- one by one: hffkit's grad_cam, one image at a time;
 - batch: hffkit's grad_cam, all 64 at once.
 """
 
@@ -35,7 +35,7 @@ NETWORKS = ("amtennet", "meso4", "resnet18", "densenet121")
 
 
 def script(net: nn.Module, images: Tensor, layer: str) -> Tensor:
-    """Return heat (N, S, S), picture by picture, by hooks and a backward pass to the pixels."""
+    """Return heat (N, S, S), image by image, by hooks and a backward pass to the pixels."""
     kept: dict[str, Any] = {}
     module = net.get_submodule(layer)
     handles = [
@@ -58,7 +58,7 @@ def script(net: nn.Module, images: Tensor, layer: str) -> Tensor:
 
 
 def captum(net: nn.Module, images: Tensor, layer: str) -> Tensor:
-    """Return heat (N, S, S), picture by picture, by captum."""
+    """Return heat (N, S, S), image by image, by captum."""
     cam, heats = LayerGradCam(net, net.get_submodule(layer)), []
     for image in images:
         with torch.no_grad():
@@ -70,7 +70,7 @@ def captum(net: nn.Module, images: Tensor, layer: str) -> Tensor:
 
 
 def one_by_one(net: nn.Module, images: Tensor, layer: str) -> Tensor:
-    """Return heat (N, S, S), picture by picture."""
+    """Return heat (N, S, S), image by image."""
     return torch.cat([grad_cam(net, image[None], layer) for image in images])
 
 
@@ -85,7 +85,7 @@ WAYS: dict[str, Callable[[nn.Module, Tensor, str], Tensor]] = {
 def seconds_of(
     way: Callable[[nn.Module, Tensor, str], Tensor], net: nn.Module, images: Tensor, layer: str
 ) -> float:
-    """Return how long a way takes for all pictures."""
+    """Return how long a way takes for all images."""
     before = time.perf_counter()
     way(net, images, layer)
     if images.device.type == "cuda":
@@ -104,7 +104,7 @@ def main() -> None:
     keep_memory_of_tensors()  # as `hffkit train` does
     device = torch.device(arguments.device)
     heads = "".join(f"{name:>12}" for name in WAYS)
-    print(f"{'ms a picture':14}{heads}   batch is faster than: script, captum, one by one")
+    print(f"{'ms an image':14}{heads}   batch is faster than: script, captum, one by one")
     for name in arguments.networks:
         torch.manual_seed(0)
         net = build(name, 2, SIZE).eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -2,9 +2,9 @@
 
     python benchmarks/formats.py FACE...
 
-prints for each picture bytes and milliseconds of PNG as hffkit writes it, as OpenCV does with the
+prints for each image bytes and milliseconds of PNG as hffkit writes it, as OpenCV does with the
 same filter and run lengths alone, and as OpenCV does unasked; of decoding it as JPEG, before
-and after the memory of pictures is kept; and of its median over 5x5 pixels, by OpenCV of three
+and after the memory of images is kept; and of its median over 5x5 pixels, by OpenCV of three
 channels and by hffkit.
 """
 
@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from hffkit.degrade.spatial import median_filter
-from hffkit.execution.memory import keep_memory_of_pictures
+from hffkit.execution.memory import keep_memory_of_images
 from hffkit.media.image import Image, decode, encode_png
 
 UP_AND_RLE = [
@@ -52,12 +52,12 @@ def milliseconds(call: Callable[..., object], *arguments: object) -> float:
 
 
 def main() -> None:
-    """Measure each picture named on the command line."""
+    """Measure each image named on the command line."""
     cv2.setNumThreads(1)
     images = {path: np.asarray(cv2.imread(path), np.uint8) for path in sys.argv[1:]}
     jpegs = {path: cv2.imencode(".jpg", image)[1].tobytes() for path, image in images.items()}
     before = {path: milliseconds(decode, jpeg) for path, jpeg in jpegs.items()}
-    keep_memory_of_pictures()
+    keep_memory_of_images()
     for path, image in images.items():
         print(path, image.shape)
         for name, encode in ENCODERS.items():

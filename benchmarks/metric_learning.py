@@ -1,12 +1,12 @@
-"""Whether metric learning draws two qualities of a picture together, and what it wins.
+"""Whether metric learning draws two qualities of an image together, and what it wins.
 
     hffkit degrade FF++ --op h264:40 --out FF++-c40    # then put both trees into one
     hffkit build ff++ --src FF++ --quality c23,c40 --frames 100 --out pairs.lmdb
     python benchmarks/metric_learning.py --data pairs.lmdb
 
-Two networks learn from the same pictures, with several seeds: `mml` with the recipe mml-small, from
-pairs without masks, and Xception with plain cross-entropy, from single pictures, with the same
-size, solver, iterations and number of pictures. Printed are, for each seed, fake/real accuracy and
+Two networks learn from the same images, with several seeds: `mml` with the recipe mml-small, from
+pairs without masks, and Xception with plain cross-entropy, from single images, with the same
+size, solver, iterations and number of images. Printed are, for each seed, fake/real accuracy and
 AUC on c23 and c40 of val and test, and how far apart the embeddings (what the last layer, or the
 decision, sees) of the two qualities of a frame are, in units of the mean distance between
 embeddings of different frames of one quality: 0 is the same place, 1 as far as strangers. That is
@@ -46,7 +46,7 @@ _ALIKE = ("base_lr=0.0001", "weight_decay=0.0001", "max_iterations=300", "val_in
           "log_interval=10", "size=96")  # fmt: skip
 NETWORKS: dict[str, tuple[str, ...]] = {
     "mml": ("mml-small",),
-    "xception": ("xception-native", *_ALIKE, "batch_size=16"),  # 8 pairs are 16 pictures
+    "xception": ("xception-native", *_ALIKE, "batch_size=16"),  # 8 pairs are 16 images
 }
 Floats = npt.NDArray[np.float64]
 
@@ -77,7 +77,7 @@ def trained(data: str, out: Path, recipe: Sequence[str], seed: int) -> Path:
 
 @torch.inference_mode()
 def embeddings(scorer: Scorer, items: Items, head: HeadName) -> Tensor:
-    """Return what the decision of a network is made of, (N, 2048), of pictures of one quality."""
+    """Return what the decision of a network is made of, (N, 2048), of images of one quality."""
     net: nn.Module = scorer.net
     plain = nn.Sequential(*list(net.children())[:-1]) if not isinstance(net, Mml) else None
     faces = Faces(items, scorer.run.size, scorer.spec.colour)

@@ -1,11 +1,11 @@
-"""How fast profiles are computed, and how well they tell fakes on real pictures.
+"""How fast profiles are computed, and how well they tell fakes on real images.
 
     python benchmarks/spectrum.py --data ../shared/data/images --speed
     python benchmarks/spectrum.py --data ../shared/data/images --accuracy
 
-`--speed` prints pictures a second at 128, 256 and 1024 px of these ways, which take turns:
+`--speed` prints images a second at 128, 256 and 1024 px of these ways, which take turns:
 
-- notebook: as the paper's notebooks do it, one picture after the other: whole complex FFT,
+- notebook: as the paper's notebooks do it, one image after the other: whole complex FFT,
   logarithm of the modulus, radii of all pixels computed and sorted, differences of a running sum;
 - bincount: the same with bincount in place of sorting;
 - hffkit.
@@ -18,7 +18,7 @@ again and again the same, whole runs of hffkit, the start of a second process co
   what two cores give at best on the machine at that time.
 
 `--accuracy` builds each set, raw and after JPEG of quality 60 and a mean filter of 5x5, trains the
-paper's classifiers on the raw training pictures and on those of the same operation, and prints
+paper's classifiers on the raw training images and on those of the same operation, and prints
 test accuracies with 95 % intervals from a bootstrap over groups.
 """
 
@@ -42,7 +42,7 @@ from learn import interval
 
 from hffkit.evaluation.evaluate import EvalRequest, measure
 from hffkit.execution.memory import keep_memory_of_tensors
-from hffkit.spectrum.cache import profiles_of_pictures, read_picture
+from hffkit.spectrum.cache import profiles_of_images, read_image
 from hffkit.spectrum.export import plot
 from hffkit.spectrum.features import FeatureSpec, Read, features_of, profiles_of
 from hffkit.spectrum.train import SpectrumRequest, train_spectrum
@@ -51,7 +51,7 @@ Floats = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]
 
 SIZES = {128: "real-celeba-stargan128", 256: "real-ffhq256", 1024: "real-celebahq1024"}
-N_PICTURES = {128: 1200, 256: 750, 1024: 50}
+N_IMAGES = {128: 1200, 256: 750, 1024: 50}
 N_OF_WHOLE_RUNS = {128: 120_000, 256: 36_000, 1024: 2400}
 OPERATIONS = ("jp60", "me5")
 
@@ -102,7 +102,7 @@ def of_arrays(greys: Sequence[Pixels]) -> int:
 
 def named(paths: Iterable[Path]) -> Iterator[tuple[str, Read]]:
     """Yield names of files and what reads them."""
-    return ((str(path), partial(read_picture, path)) for path in paths)
+    return ((str(path), partial(read_image, path)) for path in paths)
 
 
 def of_files(paths: Sequence[Path]) -> int:
@@ -112,8 +112,8 @@ def of_files(paths: Sequence[Path]) -> int:
 
 def whole_run(paths: Sequence[Path], n: int, n_workers: int) -> int:
     """Compute `n` profiles of files, all over again where they are fewer, as the commands do."""
-    pictures = islice(named(cycle(paths)), n)
-    return len(profiles_of_pictures(pictures, n, FeatureSpec(), n_workers=n_workers))
+    images = islice(named(cycle(paths)), n)
+    return len(profiles_of_images(images, n, FeatureSpec(), n_workers=n_workers))
 
 
 def read_grey(path: Path) -> Pixels:
@@ -122,14 +122,13 @@ def read_grey(path: Path) -> Pixels:
 
 
 def speed(data: Path, rounds: int) -> None:
-    """Print pictures a second, and ratios, medians over rounds."""
+    """Print images a second, and ratios, medians over rounds."""
     cv2.setNumThreads(1)
     keep_memory_of_tensors()  # as the commands do
     print("| px | from | notebook | bincount | hffkit | to notebook | to bincount |\n"
           "|---|---|---|---|---|---|---|")  # fmt: skip
     paths = {
-        size: sorted((data / folder).iterdir())[: N_PICTURES[size]]
-        for size, folder in SIZES.items()
+        size: sorted((data / folder).iterdir())[: N_IMAGES[size]] for size, folder in SIZES.items()
     }
     for size, files in paths.items():
         greys = [read_grey(path) for path in files]
@@ -184,7 +183,7 @@ def ratio(rates: Mapping[str, Sequence[float]], a: str, b: str) -> str:
 
 
 def rate_of(way: Callable[[], int], least: float = 0.5) -> float:
-    """Return pictures a second of a way, over half a second at least."""
+    """Return images a second of a way, over half a second at least."""
     begin, n = time.perf_counter(), 0
     while (spent := time.perf_counter() - begin) < least:
         n += way()
@@ -192,7 +191,7 @@ def rate_of(way: Callable[[], int], least: float = 0.5) -> float:
 
 
 def rate_apart(way: Callable[[], int]) -> float:
-    """Return pictures a second of two processes together that do the same at the same time."""
+    """Return images a second of two processes together that do the same at the same time."""
     fork = multiprocessing.get_context("fork")
     begin, rates = fork.Barrier(2), fork.SimpleQueue()
 

@@ -2,7 +2,7 @@
 
     python benchmarks/train.py --data ../shared/data/images
 
-Pictures are real faces of 128 px (StarGAN's CelebA crops, StarGAN, DCGAN), packed for hffkit, PNG
+Images are real faces of 128 px (StarGAN's CelebA crops, StarGAN, DCGAN), packed for hffkit, PNG
 files for the plain loop: DataLoader over the files with 2 workers, torch.optim.SGD, AMTENnet with
 contiguous NCHW tensors in float32. Every way runs in a process of its own, in turn, round after
 round; a few steps pass before the clock starts. hffkit's steps are those of `hffkit train`: the
@@ -11,7 +11,7 @@ same feed, trainer and memory settings (but for `fp32-fresh-memory`, which does 
 
 With --memory it prints the peak memory of `hffkit train`, resident and streaming, for several
 sizes of corpora. On a machine with CUDA it also runs the paper's whole schedule, 18,170 iterations
-of 64 pictures, on 116,250 random pictures of the right size, and prints beside it the plain loop
+of 64 images, on 116,250 random images of the right size, and prints beside it the plain loop
 and the time that the memory traffic of its layers, one by one, would take.
 """
 
@@ -190,7 +190,7 @@ def memory(data: Path, scratch: Path) -> None:
                 words += ["--set", "select=last", "--keep", keep, "--out", Path(folder, "run")]
                 parent, _ = peaks_of(words)
             print(
-                f"{n:6} pictures, packed {packed_mb:.0f} MB, {keep}: peak {parent / 1024:.0f} MB",
+                f"{n:6} images, packed {packed_mb:.0f} MB, {keep}: peak {parent / 1024:.0f} MB",
                 flush=True,
             )
 
@@ -202,7 +202,7 @@ def schedule() -> None:
     for precision in ("fp32", "bf16"):
         recipe = paper_recipe(precision)
         trainer = Trainer(build("amtennet", 2), recipe, BGR_255, device, seed=0)
-        feed = random_pictures(device)
+        feed = random_images(device)
         begin = time.perf_counter()
         step = CapturedStep(trainer)
         batches = feed.batches(Order(N_PAPER, BATCH, "shuffled", 0), 0)
@@ -226,7 +226,7 @@ def schedule() -> None:
         solver.step()
     torch.cuda.synchronize()
     each = (time.perf_counter() - begin) / n_steps
-    print(f"plain loop, pictures from memory: {each * N_ITERATIONS:.1f} s")
+    print(f"plain loop, images from memory: {each * N_ITERATIONS:.1f} s")
     traffic, rate = bytes_of_a_step(net, device), bandwidth(device)
     print(
         f"unfused memory traffic alone: {traffic / 1e9:.2f} GB of float32 a step at "
@@ -234,8 +234,8 @@ def schedule() -> None:
     )
 
 
-def random_pictures(device: torch.device) -> Feed:
-    """Return the paper's number of random pictures in the memory of the device."""
+def random_images(device: torch.device) -> Feed:
+    """Return the paper's number of random images in the memory of the device."""
     shape = (N_PAPER, 128, 128, 3)
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
     return Resident(pixels, torch.randint(0, 2, (N_PAPER,), device=device))

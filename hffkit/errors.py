@@ -17,7 +17,7 @@ class CorpusError(HffkitError):
 
 
 class ImageError(HffkitError):
-    """Bytes that are no picture, or one too large to decode."""
+    """Bytes that are no image, or one too large to decode."""
 
 
 class VideoError(HffkitError):
@@ -49,7 +49,7 @@ class TrainingError(HffkitError):
 
 
 class ExplainError(HffkitError):
-    """A network, layer or picture that a way of explaining cannot be put to."""
+    """A network, layer or image that a way of explaining cannot be put to."""
 
 
 class UnknownNameError(HffkitError):

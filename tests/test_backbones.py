@@ -77,7 +77,7 @@ def test_layers_have_the_names_of_torchvision() -> None:
             assert keys <= NETWORKS[name].build(2, 224).state_dict().keys(), name
 
 
-def test_stochastic_depth_leaves_out_pictures_and_keeps_the_mean() -> None:
+def test_stochastic_depth_leaves_out_images_and_keeps_the_mean() -> None:
     torch.manual_seed(0)
     x = torch.ones(20_000, 1, 1, 1)
     layer = StochasticDepth(0.2)

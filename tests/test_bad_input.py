@@ -22,7 +22,7 @@ from trees import (
     rows,
     touch,
     write_clip,
-    write_picture,
+    write_image,
 )
 
 from hffkit.cli.main import main
@@ -39,11 +39,11 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Two classes of three pictures each."""
+def images(tmp_path: Path) -> Path:
+    """Two classes of three images each."""
     for name in "ab":
         for number in range(3):
-            write_picture(tmp_path / f"in/{name}/{number}.png", number + 10 * ord(name))
+            write_image(tmp_path / f"in/{name}/{number}.png", number + 10 * ord(name))
     return tmp_path / "in"
 
 
@@ -110,24 +110,22 @@ def test_a_root_with_nothing_in_it_writes_nothing(tmp_path: Path, run: Run, sour
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
-def test_an_output_that_exists_is_left_alone(pictures: Path, tmp_path: Path, run: Run) -> None:
+def test_an_output_that_exists_is_left_alone(images: Path, tmp_path: Path, run: Run) -> None:
     touch(tmp_path, "file", "folder/precious")
     for name in ("file", "folder"):
-        message = _error(_build(run, pictures, tmp_path / name))
+        message = _error(_build(run, images, tmp_path / name))
         assert message == f"{tmp_path}/{name} already exists. Delete it or choose another --out."
     assert {path.name for path in tmp_path.iterdir()} == {"in", "file", "folder"}
 
 
-def test_an_output_below_a_file_is_refused(pictures: Path, tmp_path: Path, run: Run) -> None:
+def test_an_output_below_a_file_is_refused(images: Path, tmp_path: Path, run: Run) -> None:
     touch(tmp_path, "file")
-    message = _error(_build(run, pictures, tmp_path / "file/x.lmdb"))
+    message = _error(_build(run, images, tmp_path / "file/x.lmdb"))
     assert message == f"{tmp_path}/file/x.lmdb.partial: cannot be written: Not a directory."
 
 
-def test_an_output_with_too_long_a_name_is_refused(
-    pictures: Path, tmp_path: Path, run: Run
-) -> None:
-    assert "File name too long" in _error(_build(run, pictures, tmp_path / ("x" * 300)))
+def test_an_output_with_too_long_a_name_is_refused(images: Path, tmp_path: Path, run: Run) -> None:
+    assert "File name too long" in _error(_build(run, images, tmp_path / ("x" * 300)))
 
 
 @pytest.mark.parametrize(
@@ -144,9 +142,9 @@ def test_an_output_with_too_long_a_name_is_refused(
     ],
 )
 def test_an_argument_that_makes_no_sense_is_named_before_anything_is_written(
-    pictures: Path, tmp_path: Path, run: Run, arguments: list[str], message: str
+    images: Path, tmp_path: Path, run: Run, arguments: list[str], message: str
 ) -> None:
-    result = _build(run, pictures, tmp_path / "x.lmdb", *arguments)
+    result = _build(run, images, tmp_path / "x.lmdb", *arguments)
     assert result.exit_code in (1, 2)
     assert message in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
@@ -172,11 +170,11 @@ def test_wrong_usage_ends_with_2(run: Run, arguments: list[str], message: str) -
     assert message in result.output
 
 
-def test_native_is_the_size_that_pictures_have_by_default(
-    pictures: Path, tmp_path: Path, run: Run
+def test_native_is_the_size_that_images_have_by_default(
+    images: Path, tmp_path: Path, run: Run
 ) -> None:
-    _told(_build(run, pictures, tmp_path / "default"), 0)
-    _told(_build(run, pictures, tmp_path / "native", "--size", "native"), 0)
+    _told(_build(run, images, tmp_path / "default"), 0)
+    _told(_build(run, images, tmp_path / "native", "--size", "native"), 0)
     assert about(tmp_path / "native")["size"] is None
     assert all_files(tmp_path / "native") == all_files(tmp_path / "default")
 
@@ -193,7 +191,7 @@ def test_names_with_spaces_and_of_any_script_are_kept(tmp_path: Path, run: Run) 
         "b/'\"&;.png",
     ]
     for number, name in enumerate(names):
-        write_picture(root / name, number)
+        write_image(root / name, number)
     write_clip(root / "a/\u00e9 t\u00e9.mp4", n_frames=2)
     result = _build(run, root, out, "--frames", "1", "--crop", "none")
     assert _told(result, 0) == ""
@@ -206,10 +204,10 @@ def test_names_with_spaces_and_of_any_script_are_kept(tmp_path: Path, run: Run) 
     assert list(verify([str(out)], n_workers=1)) == []
 
 
-def test_a_name_that_is_not_utf8_is_recorded(pictures: Path, tmp_path: Path, run: Run) -> None:
-    shutil.copy(pictures / "a/0.png", os.fsdecode(os.fsencode(pictures) + b"/a/\xff\xfe.png"))
+def test_a_name_that_is_not_utf8_is_recorded(images: Path, tmp_path: Path, run: Run) -> None:
+    shutil.copy(images / "a/0.png", os.fsdecode(os.fsencode(images) + b"/a/\xff\xfe.png"))
     out = tmp_path / "x.lmdb"
-    _told(_build(run, pictures, out), 3)
+    _told(_build(run, images, out), 3)
     (failure,) = rows(out / "failures.jsonl")
     assert failure == {
         "frame": None,
@@ -235,7 +233,7 @@ def test_a_video_whose_name_is_not_utf8_is_recorded(tmp_path: Path, run: Run) ->
 
 def test_a_frame_whose_name_is_not_utf8_is_recorded(tmp_path: Path, run: Run) -> None:
     folder = tmp_path / "in/face/real/c23/000"
-    write_picture(folder / "0.png")
+    write_image(folder / "0.png")
     shutil.copy(folder / "0.png", os.fsdecode(os.fsencode(folder) + b"/\xff1.png"))
     out = tmp_path / "x.lmdb"
     result = run("build", "ff++", "--src", tmp_path / "in", "--out", out, "--workers", 1)
@@ -244,23 +242,23 @@ def test_a_frame_whose_name_is_not_utf8_is_recorded(tmp_path: Path, run: Run) ->
     assert len(rows(out / "failures.jsonl")) == 1
 
 
-def test_a_root_whose_name_is_not_utf8_is_read(pictures: Path, tmp_path: Path, run: Run) -> None:
+def test_a_root_whose_name_is_not_utf8_is_read(images: Path, tmp_path: Path, run: Run) -> None:
     root = tmp_path / os.fsdecode(b"caf\xe9")
-    pictures.rename(root)
+    images.rename(root)
     _told(_build(run, root, tmp_path / "x.lmdb"), 0)
     assert len(records(tmp_path / "x.lmdb")) == 6
 
 
-def test_a_key_longer_than_lmdb_holds_is_recorded(pictures: Path, tmp_path: Path, run: Run) -> None:
+def test_a_key_longer_than_lmdb_holds_is_recorded(images: Path, tmp_path: Path, run: Run) -> None:
     def place(n_bytes: int) -> str:  # the key is eight digits and an underscore longer
         middle = "d" * 200 + "/" + "e" * 200 + "/"
         return f"a/{middle}".ljust(n_bytes - 4, "f") + ".png"
 
     fits, too_long = place(511 - 9), place(512 - 9)
-    write_picture(pictures / fits, 1)
-    write_picture(pictures / too_long, 2)
+    write_image(images / fits, 1)
+    write_image(images / too_long, 2)
     out = tmp_path / "x.lmdb"
-    _told(_build(run, pictures, out), 3)
+    _told(_build(run, images, out), 3)
     assert fits in {key.decode()[9:] for key, _ in records(out)}
     (failure,) = rows(out / "failures.jsonl")
     assert failure["path"] == too_long
@@ -268,19 +266,19 @@ def test_a_key_longer_than_lmdb_holds_is_recorded(pictures: Path, tmp_path: Path
     assert len(records(out)) == 7
 
 
-# pictures and videos that cannot be read --------------------------------------------------------
+# images and videos that cannot be read --------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Good pictures and videos, odd ones, and many that are none."""
+    """Good images and videos, odd ones, and many that are none."""
     root = tmp_path_factory.mktemp("bad")
     clip = write_clip(root / "a/good.mp4", n_frames=4)
     whole = clip.read_bytes()
     (root / "a/empty.mp4").write_bytes(b"")
     (root / "a/short.mp4").write_bytes(whole[: len(whole) // 2])
     (root / "a/text.mp4").write_text("404: not found\n")
-    picture = write_picture(root / "b/good.jpg", 1, size=(200, 200)).read_bytes()
+    picture = write_image(root / "b/good.jpg", 1, size=(200, 200)).read_bytes()
     (root / "b/short.jpg").write_bytes(picture[: len(picture) // 2])
     (root / "b/text.png").write_text("404: not found\n")
     (root / "b/empty.jpg").write_bytes(b"")
@@ -298,7 +296,7 @@ UNREADABLE = {
     "a/short.mp4": "no video",
     "a/text.mp4": "no video",
     "b/short.jpg": "cut short: the JPEG's end is missing",
-    "b/text.png": "no picture: starts with b'404: not'",
+    "b/text.png": "no image: starts with b'404: not'",
     "b/empty.jpg": "empty file",
     "b/huge.png": "too large",
 }
@@ -326,15 +324,15 @@ def test_what_cannot_be_read_is_recorded_and_the_rest_is_built(
     assert list(verify([str(out)], n_workers=1)) == []
 
 
-def test_max_failures_says_how_many_are_too_many(pictures: Path, tmp_path: Path, run: Run) -> None:
-    touch(pictures, "a/empty.png", "b/empty.jpg", "b/empty.mp4")
-    _told(_build(run, pictures, tmp_path / "2", "--max-failures", 2), 3)
-    _told(_build(run, pictures, tmp_path / "3", "--max-failures", 3), 0)
+def test_max_failures_says_how_many_are_too_many(images: Path, tmp_path: Path, run: Run) -> None:
+    touch(images, "a/empty.png", "b/empty.jpg", "b/empty.mp4")
+    _told(_build(run, images, tmp_path / "2", "--max-failures", 2), 3)
+    _told(_build(run, images, tmp_path / "3", "--max-failures", 3), 0)
     assert records(tmp_path / "2") == records(tmp_path / "3")
 
 
 def test_a_frame_without_a_face_is_no_failure(tmp_path: Path, run: Run) -> None:
-    write_picture(tmp_path / "in/a/me.png", size=(200, 200))
+    write_image(tmp_path / "in/a/me.png", size=(200, 200))
     write_clip(tmp_path / "in/b/clip.mp4", n_frames=2)
     Image.new("RGB", (90, 90), (10, 90, 160)).save(tmp_path / "in/a/wall.png")
     out = tmp_path / "x.lmdb"
@@ -406,12 +404,12 @@ def _noise(root: Path, *, n: int, size: tuple[int, int]) -> Path:
         path = root / f"a/{number:03d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.frombytes("RGB", size, os.urandom(3 * size[0] * size[1])).save(path)
-    write_picture(root / "b/0.png")
+    write_image(root / "b/0.png")
     return root
 
 
 def _part_size(root: Path, scratch: Path) -> int:
-    """Return the bytes of the one part that a folder's pictures make."""
+    """Return the bytes of the one part that a folder's images make."""
     job = prepare(BuildRequest("folder", root, real=("a",), fake=("b",)))
     (unit,) = job.listing.units
     with PartWriter(scratch / "unit.part") as part:
@@ -443,10 +441,10 @@ PAGE = 4096
 
 
 @pytest.mark.parametrize("free", [0, PAGE, 2 * PAGE], ids=["nothing", "one-page", "two-pages"])
-def test_a_disk_that_is_full_at_the_start_is_told_of(pictures: Path, disk: Path, free: int) -> None:
+def test_a_disk_that_is_full_at_the_start_is_told_of(images: Path, disk: Path, free: int) -> None:
     _fill(disk, free)
     done = _in_a_process(
-        "build", "folder", "--src", pictures, *ARGUMENTS["folder"], "--out", disk / "x.lmdb"
+        "build", "folder", "--src", images, *ARGUMENTS["folder"], "--out", disk / "x.lmdb"
     )  # a process of its own: memory mapped on a full disk is deadly
     assert done.returncode == 1, done.stderr
     assert done.stderr.startswith("Error: ")
@@ -468,7 +466,7 @@ def test_a_disk_that_fills_up_loses_nothing(
     _fails_until_there_is_room(root, disk, run, has_part=room > 0)
 
 
-def test_a_folder_that_cannot_be_written_is_named(pictures: Path, tmp_path: Path, run: Run) -> None:
+def test_a_folder_that_cannot_be_written_is_named(images: Path, tmp_path: Path, run: Run) -> None:
     folder = tmp_path / "locked"
     folder.mkdir()
     if os.geteuid() == 0:  # whom permissions do not stop
@@ -478,8 +476,8 @@ def test_a_folder_that_cannot_be_written_is_named(pictures: Path, tmp_path: Path
         folder.chmod(0o555)
         reason = "Permission denied"
     try:
-        message = _error(_build(run, pictures, folder / "x.lmdb"))
-        corpus = build_corpus("folder", pictures, tmp_path / "y.lmdb", real=("a",), fake=("b",))
+        message = _error(_build(run, images, folder / "x.lmdb"))
+        corpus = build_corpus("folder", images, tmp_path / "y.lmdb", real=("a",), fake=("b",))
         packing = _error(run("pack", corpus, "--out", folder / "p.lmdb", "--workers", 1))
         sheet = _error(run("inspect", corpus, "--out", folder / "s.png"))
     finally:
@@ -490,13 +488,13 @@ def test_a_folder_that_cannot_be_written_is_named(pictures: Path, tmp_path: Path
     assert sheet == f"{folder}/s.png: cannot be written: {reason}."
 
 
-def test_sources_that_cannot_be_written_are_read(pictures: Path, tmp_path: Path, run: Run) -> None:
-    before = all_files(pictures)
-    for path in (pictures / "a", pictures / "b", pictures):
+def test_sources_that_cannot_be_written_are_read(images: Path, tmp_path: Path, run: Run) -> None:
+    before = all_files(images)
+    for path in (images / "a", images / "b", images):
         path.chmod(0o555)
-    _told(_build(run, pictures, tmp_path / "x.lmdb"), 0)
-    assert all_files(pictures) == before
-    for path in (pictures, pictures / "a", pictures / "b"):
+    _told(_build(run, images, tmp_path / "x.lmdb"), 0)
+    assert all_files(images) == before
+    for path in (images, images / "a", images / "b"):
         path.chmod(0o755)
 
 
@@ -504,21 +502,21 @@ def test_sources_that_cannot_be_written_are_read(pictures: Path, tmp_path: Path,
 
 
 @pytest.fixture
-def begun(pictures: Path, tmp_path: Path, run: Run) -> Path:
+def begun(images: Path, tmp_path: Path, run: Run) -> Path:
     """The output of a build that could not go on: something lay in its way."""
     out = tmp_path / "x.lmdb"
     touch(tmp_path, "x.lmdb.partial/corpus")
-    assert "x.lmdb.partial/corpus: cannot be written" in _error(_build(run, pictures, out))
+    assert "x.lmdb.partial/corpus: cannot be written" in _error(_build(run, images, out))
     (tmp_path / "x.lmdb.partial/corpus").unlink()
     return out
 
 
 def test_another_command_does_not_touch_what_one_began(
-    pictures: Path, begun: Path, tmp_path: Path, run: Run
+    images: Path, begun: Path, tmp_path: Path, run: Run
 ) -> None:
     partial = tmp_path / "x.lmdb.partial"
     before = all_files(partial)
-    message = _error(_build(run, pictures, begun, "--seed", 3, "--size", 16))
+    message = _error(_build(run, images, begun, "--seed", 3, "--size", 16))
     assert message.startswith(f"{partial} was begun by another command: ")
     for difference in (
         "layout was 'native', is now 'packed'",
@@ -528,9 +526,9 @@ def test_another_command_does_not_touch_what_one_began(
         assert difference in message
     assert "Run the command that began it, delete it, or choose another --out" in message
     assert "options.shard" not in message
-    message = _error(_build(run, pictures, begun, "--shard", "0/2"))
+    message = _error(_build(run, images, begun, "--shard", "0/2"))
     assert "shard was None, is now [0, 2]" in message
-    corpus = build_corpus("folder", pictures, tmp_path / "y.lmdb", real=("a",), fake=("b",))
+    corpus = build_corpus("folder", images, tmp_path / "y.lmdb", real=("a",), fake=("b",))
     message = _error(run("pack", corpus, "--out", begun))
     assert "verb was 'build', is now 'pack'" in message
     assert all_files(partial) == before
@@ -538,33 +536,33 @@ def test_another_command_does_not_touch_what_one_began(
 
 
 def test_the_same_command_goes_on_with_what_it_began(
-    pictures: Path, begun: Path, run: Run, tmp_path: Path
+    images: Path, begun: Path, run: Run, tmp_path: Path
 ) -> None:
-    _told(_build(run, pictures, begun), 0)
+    _told(_build(run, images, begun), 0)
     assert len(records(begun)) == 6
     assert not (tmp_path / "x.lmdb.partial").exists()
 
 
-def test_one_output_has_one_command_at_a_time(pictures: Path, begun: Path, run: Run) -> None:
+def test_one_output_has_one_command_at_a_time(images: Path, begun: Path, run: Run) -> None:
     import fcntl
 
     with begun.with_name("x.lmdb.partial").joinpath("lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        message = _error(_build(run, pictures, begun))
+        message = _error(_build(run, images, begun))
     assert message.endswith("another hffkit is at work there. Wait, or choose another --out.")
 
 
 # the front door ---------------------------------------------------------------------------------
 
 
-def test_a_dry_run_writes_nothing(pictures: Path, tmp_path: Path, run: Run) -> None:
+def test_a_dry_run_writes_nothing(images: Path, tmp_path: Path, run: Run) -> None:
     before = all_files(tmp_path)
     out = tmp_path / "x.lmdb"
-    result = _build(run, pictures, out, "--dry-run")
+    result = _build(run, images, out, "--dry-run")
     assert _told(result, 0) == ""
-    assert "6 files, 1 families or blocks of pictures\nabout 6 samples, " in result.stdout
+    assert "6 files, 1 families or blocks of images\nabout 6 samples, " in result.stdout
     assert re.search(r"[\d.]+ MB .*, [\d.]+ hours", result.stdout)
-    result = _build(run, pictures, out, "--dry-run", "--json")
+    result = _build(run, images, out, "--dry-run", "--json")
     found = json.loads(result.stdout)
     assert (found["n_files"], found["n_samples"]) == (6, 6)
     assert found["n_bytes"] == pytest.approx(sum(map(len, before.values())), rel=0.9)
@@ -578,9 +576,9 @@ def test_an_estimate_is_not_made_on_what_cannot_be_read(tmp_path: Path, run: Run
     assert json.loads(result.stdout)["n_samples"] > 0
 
 
-def test_json_is_all_that_stdout_holds(pictures: Path, tmp_path: Path, run: Run) -> None:
-    touch(pictures, "c/0.png")
-    result = _build(run, pictures, tmp_path / "x.lmdb", "--json")
+def test_json_is_all_that_stdout_holds(images: Path, tmp_path: Path, run: Run) -> None:
+    touch(images, "c/0.png")
+    result = _build(run, images, tmp_path / "x.lmdb", "--json")
     assert _told(result, 0) == "note: 1 other folders are not read: c.\n"
     assert json.loads(result.stdout) == about(tmp_path / "x.lmdb")
 

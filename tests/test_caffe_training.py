@@ -27,7 +27,7 @@ from hffkit.training.sampler import Order
 from hffkit.training.trainer import Trainer
 
 CPU = torch.device("cpu")
-SIDE = 32  # px of the pictures where no golden says 128
+SIDE = 32  # px of the images where no golden says 128
 CALM: dict[str, Any] = {
     "network": "amtennet", "size": 128, "loss": "cross-entropy", "solver": "caffe-sgd",
     "base_lr": 1e-5, "policy": "step", "gamma": 0.5, "step_size": 10, "momentum": 0.95,

@@ -193,7 +193,7 @@ def test_workers_with_other_versions_are_refused(
 ) -> None:
     own = {**cluster._versions(), "dlib": "18.0"}
     monkeypatch.setattr(cluster, "_versions", lambda: own)
-    with pytest.raises(HffkitError, match=r"has dlib .*, not 18\.0: its pictures could differ"):
+    with pytest.raises(HffkitError, match=r"has dlib .*, not 18\.0: its images could differ"):
         list(run_jobs(jobs_in(tmp_path, 6), Suicidal(), n_workers=1, scheduler=local.address))
     assert not list(tmp_path.glob("*.part"))
 

@@ -28,7 +28,7 @@ from trees import (
     raw_pixels,
     records,
     rows,
-    write_picture,
+    write_image,
 )
 
 from hffkit.corpus.inspect import inspect
@@ -52,7 +52,7 @@ COUNTS = {
 CLASSES: dict[str, Any] = {"real": ("photo",), "fake": ("gan", "swap")}  # ids: gan, swap, photo
 
 
-def _picture(path: Path, channel: int, number: int, size: tuple[int, int] = (24, 20)) -> None:
+def _image(path: Path, channel: int, number: int, size: tuple[int, int] = (24, 20)) -> None:
     """Write a PNG of noise in one colour."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([channel, number])
@@ -63,7 +63,7 @@ def _picture(path: Path, channel: int, number: int, size: tuple[int, int] = (24,
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures in split folders, as COUNTS says; two of one video, one wider, one broken."""
+    """Images in split folders, as COUNTS says; two of one video, one wider, one broken."""
     root = tmp_path_factory.mktemp("tree")
     for (name, split), n in COUNTS.items():
         for number in range(n):
@@ -71,7 +71,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder = root / split / name / ("v1" if in_video else "")
             wide = (name, split, number) == ("photo", "train", 0)
             size = (60, 30) if wide else (24, 20)
-            _picture(folder / f"{number}.png", COLOURS[name], number + 10 * len(split), size)
+            _image(folder / f"{number}.png", COLOURS[name], number + 10 * len(split), size)
     (root / "test/photo/broken.png").write_bytes(b"broken")
     return root
 
@@ -244,10 +244,10 @@ def test_two_workers_pack_the_same(native: Path, packed: Path, tmp_path: Path) -
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus of 1100 pictures, of which one record is no Datum and one is gone."""
+    """A corpus of 1100 images, of which one record is no Datum and one is gone."""
     folder = tmp_path_factory.mktemp("many")
     for number in range(1100):
-        write_picture(folder / f"in/real/{number:04d}.png", number, size=(6, 5))
+        write_image(folder / f"in/real/{number:04d}.png", number, size=(6, 5))
     out = build_corpus("folder", folder / "in", folder / "x.lmdb", real=("real",))
     change_records(out, lambda transaction: transaction.put(b"00000600_real/0600.png", b"oops"))
     change_records(out, lambda transaction: transaction.delete(b"00001030_real/1030.png"))
@@ -279,7 +279,7 @@ def test_many_samples_keep_their_order_whoever_packs_them(
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (b"\x22\x04oops\x28\x00\x38\x01", "no picture: starts with b'oops'"),
+        (b"\x22\x04oops\x28\x00\x38\x01", "no image: starts with b'oops'"),
         (b"\x08\x03\x10\x02\x18\x02\x22\x01x\x28\x00\x38\x00", "(3, 2, 2) holds 1 bytes"),
         (b"\xff", "no Datum: broken number at byte 1"),
         (None, "no record '"),
@@ -341,7 +341,7 @@ def test_the_contact_sheet_has_a_row_for_each_class(native: Path, tmp_path: Path
         rest = sheet[..., [c for c in range(3) if c != channel]].max(axis=-1)
         ys, xs = np.nonzero((sheet[..., channel] > 150) & (rest < 60))
         extents.append((ys.min(), ys.max()))
-        assert xs.max() > 3 * xs.min()  # more than one picture in a row
+        assert xs.max() > 3 * xs.min()  # more than one image in a row
     tops, bottoms = zip(*extents, strict=True)
     assert bottoms[0] < tops[1]
     assert bottoms[1] < tops[2]
@@ -359,7 +359,7 @@ def test_inspect_prints_a_table_and_writes_the_sheet_where_told(
     lines = [line.split() for line in result.output.splitlines()]
     assert ["0", "gan", "fake", "3/2", "1/1", "0/0", "4", "24x20"] in lines
     assert ["1", "swap", "fake", "2/2", "0/0", "3/3", "5", "24x20"] in lines
-    assert "test/photo/broken.png: no picture" in result.output
+    assert "test/photo/broken.png: no image" in result.output
     assert about(native)["content_sha256"] in result.output
     assert (tmp_path / "s.png").is_file()
 
@@ -585,7 +585,7 @@ def test_a_split_that_changed_alone_is_seen_in_the_counts(copy: Path) -> None:
     assert _problems(copy) != []
 
 
-def test_a_truncated_picture_is_found_even_where_its_digest_was_made_to_fit(copy: Path) -> None:
+def test_a_truncated_image_is_found_even_where_its_digest_was_made_to_fit(copy: Path) -> None:
     key, value = records(copy)[5]
     data, label = encoded_data(value)
     short = data[: len(data) // 2]
@@ -600,7 +600,7 @@ def test_a_truncated_picture_is_found_even_where_its_digest_was_made_to_fit(copy
     assert found[_sample_key(key)].startswith(" cannot be decoded: cut short")
 
 
-def test_another_picture_in_the_place_of_one_is_found_by_the_digests(copy: Path) -> None:
+def test_another_image_in_the_place_of_one_is_found_by_the_digests(copy: Path) -> None:
     stored = records(copy)
     (key, value), (_, other) = stored[5], stored[6]
     assert encoded_data(value)[1] == encoded_data(other)[1]  # two of one class
@@ -619,7 +619,7 @@ def test_another_picture_in_the_place_of_one_is_found_by_the_digests(copy: Path)
     ]
 
 
-def test_a_packed_picture_of_another_size_is_found(packed: Path, tmp_path: Path) -> None:
+def test_a_packed_image_of_another_size_is_found(packed: Path, tmp_path: Path) -> None:
     path = Path(shutil.copytree(packed, tmp_path / "x.lmdb"))
     key, value = records(path)[0]
     half = value[:3] + b"\x08" + value[4:6] + value[6:]
@@ -745,8 +745,8 @@ def test_shards_that_are_not_all_there_once_are_refused(
 
 
 def test_corpora_of_different_sources_follow_one_another(native: Path, tmp_path: Path) -> None:
-    _picture(tmp_path / "in/val/gan/9.png", 0, 90)
-    _picture(tmp_path / "in/test/extra/0.png", 1, 91)
+    _image(tmp_path / "in/val/gan/9.png", 0, 90)
+    _image(tmp_path / "in/test/extra/0.png", 1, 91)
     more = build_corpus("folder", tmp_path / "in", tmp_path / "m.lmdb", fake=("gan", "extra"))
     out = tmp_path / "x.lmdb"
     # The new class has an id that the other corpus uses: ids cannot be guessed.
@@ -773,7 +773,7 @@ def test_the_same_corpus_twice_is_refused(native: Path, tmp_path: Path) -> None:
 
 
 def test_corpora_whose_groups_cross_splits_do_not_merge(native: Path, tmp_path: Path) -> None:
-    _picture(tmp_path / "in/gan/train/v1/new.png", 0, 99)
+    _image(tmp_path / "in/gan/train/v1/new.png", 0, 99)
     other = build_corpus(
         "folder",
         tmp_path / "in",
@@ -799,7 +799,7 @@ def test_an_output_that_exists_is_left_alone(native: Path, tmp_path: Path, run: 
 
 def test_what_was_packed_while_building_merges_with_what_was_packed_after(tmp_path: Path) -> None:
     for number, name in enumerate("ab"):
-        write_picture(tmp_path / f"{number}/real/{name}.png", number)
+        write_image(tmp_path / f"{number}/real/{name}.png", number)
     built, native = (
         build_corpus("folder", tmp_path / str(n), tmp_path / f"{n}.lmdb", real=("real",), size=size)
         for n, size in ((0, 16), (1, None))

@@ -20,7 +20,7 @@ DEVICE = torch.device("cuda")
 
 
 class Drawn:
-    """Pictures drawn by number: all that a stream asks of what it reads."""
+    """Images drawn by number: all that a stream asks of what it reads."""
 
     shape = (128, 128, 3)
     transform = None

@@ -71,8 +71,8 @@ def test_raw_record_has_protobufs_bytes(label: int) -> None:
 
 @pytest.mark.parametrize("label", LABELS)
 def test_encoded_record_has_protobufs_bytes(label: int) -> None:
-    theirs = CaffeDatum(data=b"\xff\xd8 picture", label=label, encoded=True)
-    ours = encode_datum(Datum(b"\xff\xd8 picture", label, encoded=True))
+    theirs = CaffeDatum(data=b"\xff\xd8 image", label=label, encoded=True)
+    ours = encode_datum(Datum(b"\xff\xd8 image", label, encoded=True))
     assert ours == theirs.SerializeToString()
 
 
@@ -232,7 +232,7 @@ def test_raw_image_survives_the_round_trip() -> None:
     assert again.flags.c_contiguous
 
 
-def test_raw_record_takes_a_view_of_a_picture() -> None:
+def test_raw_record_takes_a_view_of_a_image() -> None:
     image = portrait(40, 40)
     view = image[3:20, 5:30][:, ::-1]
     assert encode_datum(raw_datum(view, 0)) == encode_datum(raw_datum(view.copy(), 0))

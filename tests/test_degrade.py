@@ -36,7 +36,7 @@ from trees import (
     raw_pixels,
     records,
     rows,
-    write_picture,
+    write_image,
 )
 
 from hffkit.corpus.pack import PackRequest, pack
@@ -46,7 +46,7 @@ from hffkit.degrade.chain import chain
 Run = Callable[..., Result]
 Degraded = Callable[..., Path]
 
-PICTURES = (  # the first two are one group
+IMAGES = (  # the first two are one group
     *("train/gan/v1/0.png", "train/gan/v1/1.png", "train/gan/2.jpg", "train/swap/3.png"),
     *("train/photo/4.jpg", "train/photo/5.png", "val/swap/6.png", "val/photo/7.jpg"),
     *("test/gan/8.png", "test/photo/9.png"),
@@ -57,10 +57,10 @@ PACKED_AT = 40  # px
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures in split folders, no two of one size."""
+    """Images in split folders, no two of one size."""
     root = tmp_path_factory.mktemp("tree")
-    for number, name in enumerate(PICTURES):
-        write_picture(root / name, 9 * number, size=(49 - 3 * number, 48 - 2 * number))
+    for number, name in enumerate(IMAGES):
+        write_image(root / name, 9 * number, size=(49 - 3 * number, 48 - 2 * number))
     return root
 
 
@@ -80,10 +80,10 @@ def packed(native: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus of 1600 small pictures: four units of work."""
+    """A corpus of 1600 small images: four units of work."""
     folder = tmp_path_factory.mktemp("many")
     for number in range(1600):
-        write_picture(folder / f"in/{'ab'[number % 2]}/{number:04}.png", number, size=(48, 48))
+        write_image(folder / f"in/{'ab'[number % 2]}/{number:04}.png", number, size=(48, 48))
     return build_corpus("folder", folder / "in", folder / "x.lmdb", real=("a",), fake=("b",))
 
 
@@ -302,7 +302,7 @@ def test_split_and_class_choose_samples_and_keep_their_ids(
     splits = ("--split", "train", "--split", "val")
     out = degraded(native, "--op", "me3", "--class", "photo, swap", *splits)
     assert {row["key"] for row in rows(out / "manifest.jsonl")} == {
-        key for key in PICTURES if not re.search("test|gan", key)
+        key for key in IMAGES if not re.search("test|gan", key)
     }
     ids = {"swap": 1, "photo": 2}
     assert {row["name"]: row["id"] for row in about(out)["classes"]} == ids
@@ -446,7 +446,7 @@ def test_what_is_there_is_left_alone(native: Path, tmp_path: Path, run: Run) -> 
 
 @dataclass(frozen=True)
 class Augmented:
-    """A data set as torch's loaders take it: pictures, degraded when they are asked for."""
+    """A data set as torch's loaders take it: images, degraded when they are asked for."""
 
     tree: Path
     keys: tuple[str, ...]
@@ -461,10 +461,10 @@ def test_augmentation_in_any_order_and_process_draws_what_the_corpus_has(
     tree: Path, native: Path, degraded: Degraded
 ) -> None:
     stored = records(degraded(native, "--op", "sc-mix", "--op", "jp-mix", "--seed", 3))
-    pictures = Augmented(tree, tuple(map(key_of, stored)))
+    images = Augmented(tree, tuple(map(key_of, stored)))
     order = random.Random(1).sample(range(len(stored)), len(stored))
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        loaded = dict(zip(order, pool.map(pictures.__getitem__, order), strict=True))
+        loaded = dict(zip(order, pool.map(images.__getitem__, order), strict=True))
     for place, (_, value) in enumerate(stored):
         np.testing.assert_array_equal(loaded[place], stored_pixels(value, None))
 
@@ -515,7 +515,7 @@ def test_degrading_that_was_stopped_goes_on_where_it_was(
 
 @pytest.fixture(scope="module")
 def real(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, float]:
-    """3000 real pictures, their packed copy after JPEG 2000, and how long that took."""
+    """3000 real images, their packed copy after JPEG 2000, and how long that took."""
     folder = tmp_path_factory.mktemp("real")
     classes: dict[str, Any] = {
         "real": ("real-celeba-stargan128",),

@@ -1,4 +1,4 @@
-"""`hffkit degrade` on folders of pictures and of videos, --preview and --list."""
+"""`hffkit degrade` on folders of images and of videos, --preview and --list."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ from trees import (
     rows,
     touch,
     write_clip,
-    write_picture,
+    write_image,
 )
 
 from hffkit.corpus.verify import verify
@@ -46,11 +46,11 @@ NUMBERED = tuple(f"n/{number:02}.png" for number in range(70))  # with the other
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tree of pictures, and a text among them."""
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tree of images, and a text among them."""
     root = tmp_path_factory.mktemp("pictures") / "in"
     for number, name in enumerate((*ODD_NAMES, *NUMBERED)):
-        write_picture(root / name, number, size=(30 + number % 7, 25))
+        write_image(root / name, number, size=(30 + number % 7, 25))
     return touch(root, "sub/notes.txt")
 
 
@@ -75,7 +75,7 @@ def opened(path: Path) -> Pixels:
 
 
 def read(path: Path) -> Pixels:
-    """Return the pixels of a picture by cv2."""
+    """Return the pixels of an image by cv2."""
     bgr = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     assert bgr is not None
     return np.ascontiguousarray(bgr[:, :, ::-1], np.uint8)
@@ -96,17 +96,17 @@ def frames_of(path: Path) -> list[Pixels]:
         frames.append(np.asarray(bgr[:, :, ::-1], np.uint8))
 
 
-def test_a_tree_of_pictures_gives_the_same_tree_of_what_the_chain_makes(
-    pictures: Path, tmp_path: Path, run: Run
+def test_a_tree_of_images_gives_the_same_tree_of_what_the_chain_makes(
+    images: Path, tmp_path: Path, run: Run
 ) -> None:
     op = ("--op", "sc-mix", "--op", "jp-mix", "--seed", 3)
-    result = run("degrade", pictures, *op, "--out", tmp_path / "out", "--workers", 2)
+    result = run("degrade", images, *op, "--out", tmp_path / "out", "--workers", 2)
     assert result.output == f"{tmp_path}/out: 75 files after sc-mix, jp-mix\n"
     out, ops = tmp_path / "out", chain("sc-mix", "jp-mix")
     found = rows(out / "manifest.jsonl")
     assert [row["source"] for row in found] == sorted((*ODD_NAMES, *NUMBERED))
     for row in found:
-        source, made = pictures / row["source"], out / row["path"]
+        source, made = images / row["source"], out / row["path"]
         done = ops(read(source), seed=3, key=row["source"])
         np.testing.assert_array_equal(opened(made), done.image)
         bgr = np.ascontiguousarray(done.image[:, :, ::-1].transpose(2, 0, 1)).tobytes()
@@ -125,18 +125,16 @@ def test_a_tree_of_pictures_gives_the_same_tree_of_what_the_chain_makes(
     assert (about["n_files"], about["failures"], about["seed"]) == (75, {}, 3)
     assert (about["ops"], about["stage"]) == (["sc-mix", "jp-mix"], "native")
     assert about["versions"]["opencv"] == cv2.__version__
-    again = degraded(run, pictures, tmp_path / "again", *op)
+    again = degraded(run, images, tmp_path / "again", *op)
     assert all_files(again) == all_files(out)
 
 
 @pytest.mark.parametrize("stage", ["native", "input"])
-def test_size_makes_pictures_of_that_size(
-    pictures: Path, tmp_path: Path, run: Run, stage: str
-) -> None:
+def test_size_makes_images_of_that_size(images: Path, tmp_path: Path, run: Run, stage: str) -> None:
     more = ("--size", 16, "--stage", stage, "--limit", 3)
-    out = degraded(run, pictures, tmp_path / "out", "--op", "sc:-45", *more)
+    out = degraded(run, images, tmp_path / "out", "--op", "sc:-45", *more)
     for row in rows(out / "manifest.jsonl"):
-        image = read(pictures / row["source"])
+        image = read(images / row["source"])
         if stage == "input":
             image = np.asarray(cv2.resize(image, (16, 16)), np.uint8)
         image = np.asarray(cv2.resize(image, None, fx=0.55, fy=0.55), np.uint8)
@@ -144,9 +142,9 @@ def test_size_makes_pictures_of_that_size(
         assert row["operations"][0]["stage"] == stage
 
 
-def test_limit_draws_files_by_the_seed(pictures: Path, tmp_path: Path, run: Run) -> None:
+def test_limit_draws_files_by_the_seed(images: Path, tmp_path: Path, run: Run) -> None:
     def drawn(name: str, *more: object) -> list[str]:
-        out = degraded(run, pictures, tmp_path / name, "--op", "me3", "--limit", 9, *more)
+        out = degraded(run, images, tmp_path / name, "--op", "me3", "--limit", 9, *more)
         return [row["source"] for row in rows(out / "manifest.jsonl")]
 
     few = drawn("1")
@@ -155,11 +153,11 @@ def test_limit_draws_files_by_the_seed(pictures: Path, tmp_path: Path, run: Run)
     assert few != drawn("3", "--seed", 1)
 
 
-def test_a_picture_that_cannot_be_read_is_told_and_the_others_survive(
+def test_a_image_that_cannot_be_read_is_told_and_the_others_survive(
     tmp_path: Path, run: Run
 ) -> None:
     root, out = tmp_path / "faces", tmp_path / "faces-me3"
-    whole = write_picture(root / "a.jpg", size=(90, 90)).read_bytes()
+    whole = write_image(root / "a.jpg", size=(90, 90)).read_bytes()
     (root / "sub").mkdir()
     (root / "sub/cut.jpg").write_bytes(whole[: len(whole) // 2])
     result = run("degrade", root, "--op", "me3", "--workers", 1, "--json")
@@ -181,19 +179,19 @@ def test_a_picture_that_cannot_be_read_is_told_and_the_others_survive(
 
 FOLDERS = "--split, --class and --shard are for corpora: a folder does not say what its files are."
 VIDEOS = (
-    "Whole videos take one --op h264:CRF, such as h264:40. Other operations are for pictures: "
+    "Whole videos take one --op h264:CRF, such as h264:40. Other operations are for images: "
     "build a corpus first."
 )
 TWICE = "Say which --quality of videos, rename one, or name a folder that holds one of them."
 REFUSED = [
-    ("empty --op me3", 1, "empty: no corpus, and no picture or video in it."),
+    ("empty --op me3", 1, "empty: no corpus, and no image or video in it."),
     ("twins --op me3", 1, f"twins: a.jpg and a.png would both become a.png. {TWICE}"),
     (
         "c2340 --op h264:40",
         1,
         "c2340: c23/videos/0.mp4 and c40/videos/0.mp4 would both become c40/videos/0.mp4. " + TWICE,
     ),
-    ("both --op h264:40", 1, "both: holds 1 videos and 1 pictures. Name a folder of one kind."),
+    ("both --op h264:40", 1, "both: holds 1 videos and 1 images. Name a folder of one kind."),
     ("one --op me3 --split train", 2, FOLDERS),
     ("one --op me3 --class real", 2, FOLDERS),
     ("one --op me3 --shard 0/2", 2, FOLDERS),
@@ -205,7 +203,7 @@ REFUSED = [
     ("clips --op jp:60", 2, VIDEOS),
     ("clips --op h264-mix", 2, VIDEOS),
     ("clips --op h264:23 --op h264:40", 2, VIDEOS),
-    ("clips --op h264:40 --size 9", 2, "--size is for pictures: whole videos keep theirs."),
+    ("clips --op h264:40 --size 9", 2, "--size is for images: whole videos keep theirs."),
     ("clips --op h264:52", 2, "'h264:52': crf must be a whole number from 0 to 51, got 52."),
 ]
 
@@ -422,7 +420,7 @@ def test_whole_videos_do_not_depend_on_what_memory_held_before(tmp_path: Path) -
 
 
 def test_a_link_that_leads_nowhere_is_recorded(tmp_path: Path, run: Run) -> None:
-    write_picture(tmp_path / "in/a.png")
+    write_image(tmp_path / "in/a.png")
     (tmp_path / "in/b.png").symlink_to("nowhere.png")
     result = run("degrade", tmp_path / "in", "--op", "me3", "--workers", 1)
     assert result.exit_code == 3
@@ -430,14 +428,14 @@ def test_a_link_that_leads_nowhere_is_recorded(tmp_path: Path, run: Run) -> None
 
 
 def test_a_name_that_is_not_utf8_is_no_bug(tmp_path: Path, run: Run) -> None:
-    good = write_picture(tmp_path / "in/a.png")
+    good = write_image(tmp_path / "in/a.png")
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/in/\xff.png")).write_bytes(good.read_bytes())
     result = run("degrade", tmp_path / "in", "--op", "jp-mix", "--workers", 1)
     assert result.exit_code in (0, 3)
 
 
 def test_an_output_inside_the_source_is_refused(tmp_path: Path, run: Run) -> None:
-    write_picture(tmp_path / "in/a.png")
+    write_image(tmp_path / "in/a.png")
     out = tmp_path / "in/me3"
     result = run("degrade", tmp_path / "in", "--op", "me3", "--out", out)
     assert result.exit_code == 2
@@ -470,7 +468,7 @@ def test_preview_shows_every_value_at_its_own_scale(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write_picture(tmp_path / "me.png", 20, size=(300, 280))
+    write_image(tmp_path / "me.png", 20, size=(300, 280))
     result = run("degrade", "--preview", "me.png")
     # Table IX: 3 kernels thrice, 8 gammas, 31 qualities, 23 scales; of ratios 7; beside it sc-cubic
     # with as many scales, and 3 rate factors.
@@ -485,15 +483,15 @@ def test_preview_shows_every_value_at_its_own_scale(
         assert np.array_equal(sheet[y : y + tile.shape[0], x : x + tile.shape[1]], tile)
 
 
-def test_a_preview_of_what_is_no_picture_is_refused(tmp_path: Path, run: Run) -> None:
+def test_a_preview_of_what_is_no_image_is_refused(tmp_path: Path, run: Run) -> None:
     (tmp_path / "text.jpg").write_text("404")
     result = run("degrade", "--preview", tmp_path / "text.jpg", "--out", tmp_path / "x.png")
-    assert error_of(result, 1).endswith("no picture: starts with b'404'")
+    assert error_of(result, 1).endswith("no image: starts with b'404'")
     assert not (tmp_path / "x.png").exists()
 
 
-def test_a_preview_never_overwrites_its_picture(tmp_path: Path, run: Run) -> None:
-    picture = write_picture(tmp_path / "a.png")
+def test_a_preview_never_overwrites_its_image(tmp_path: Path, run: Run) -> None:
+    picture = write_image(tmp_path / "a.png")
     before = picture.read_bytes()
     result = run("degrade", "--preview", picture, "--out", picture)
     assert (result.exit_code, picture.read_bytes()) == (2, before)
@@ -505,15 +503,15 @@ def test_a_preview_never_overwrites_its_picture(tmp_path: Path, run: Run) -> Non
     assert result.output == f"Error: {tmp_path}/b.png: cannot be read: No such file or directory\n"
 
 
-def test_a_single_picture_is_no_source(tmp_path: Path, run: Run) -> None:
-    result = run("degrade", write_picture(tmp_path / "a.png"), "--op", "me3")
+def test_a_single_image_is_no_source(tmp_path: Path, run: Run) -> None:
+    result = run("degrade", write_image(tmp_path / "a.png"), "--op", "me3")
     assert result.exit_code == 2
     assert "a.png: a file. Name a corpus or a folder, or --preview it." in result.output
 
 
 def test_what_a_vanished_source_left_is_not_published(tmp_path: Path, run: Run) -> None:
     for name in "ab":
-        write_picture(tmp_path / f"in/{name}.png")
+        write_image(tmp_path / f"in/{name}.png")
     out = tmp_path / "out"
     stale = tmp_path / "out.partial/corpus/c.png"
     stale.parent.mkdir(parents=True)

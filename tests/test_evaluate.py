@@ -17,7 +17,7 @@ import torch
 from conftest import Run as Invoke
 from PIL import Image
 from trees import build_corpus, change_manifest, raw_pixels, records, rows, write_clip
-from trees import write_picture as picture
+from trees import write_image as image
 
 from hffkit.errors import (
     ArgumentError,
@@ -41,7 +41,7 @@ from hffkit.storage.staging import write_bytes_durably
 
 FAKES, REALS = ("GAN", "Glow"), ("camera",)
 THREE = numbered(FAKES, REALS)
-N = 8  # pictures of each class
+N = 8  # images of each class
 SIZE = 32  # px: the least that Meso-4 takes
 Table = list[dict[str, str]]
 
@@ -66,7 +66,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("source")
     for number, name in enumerate((*FAKES, *REALS)):
         for i in range(N):
-            picture(root / name / f"{i:02}.png", 40 * number + 5 * i, size=(48, 40))
+            image(root / name / f"{i:02}.png", 40 * number + 5 * i, size=(48, 40))
     return root
 
 
@@ -120,7 +120,7 @@ def column(table: Table, name: str) -> npt.NDArray[np.float64]:
 
 @pytest.fixture(scope="module")
 def golden(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `run`, converted from Caffe, and `val.lmdb`, the pictures that Caffe judged."""
+    """A folder with `run`, converted from Caffe, and `val.lmdb`, the images that Caffe judged."""
     folder = tmp_path_factory.mktemp("golden")
     caffe = data / "golden" / "caffe-amtennet"
     convert(caffe / "snap_iter_120.caffemodel", folder / "run", network=None, fake=(), real=())
@@ -203,7 +203,7 @@ def test_scores_are_the_networks_softmax_summed_over_fakes(corpus: Path, three: 
     assert scored.groups == tuple(row["group"] for row in rows(corpus / "manifest.jsonl"))
 
 
-def test_native_and_packed_pictures_score_alike(source: Path, three: Path, tmp_path: Path) -> None:
+def test_native_and_packed_images_score_alike(source: Path, three: Path, tmp_path: Path) -> None:
     packed = small(source, tmp_path / "packed.lmdb")
     native = small(source, tmp_path / "native.lmdb", size=None)
     a, b = one(three, packed).scored, one(three, native).scored
@@ -299,7 +299,7 @@ def test_frames_are_grouped_by_their_video_and_never_by_their_folder(
     assert found.evaluation.levels["video_vote"].n_fake == 4
 
 
-def test_frames_stored_as_pictures_are_of_the_folder_of_their_video(
+def test_frames_stored_as_images_are_of_the_folder_of_their_video(
     source: Path, three: Path, tmp_path: Path
 ) -> None:
     data = small(source, tmp_path / "frames.lmdb", split_ratio="0/0/100")
@@ -308,7 +308,7 @@ def test_frames_stored_as_pictures_are_of_the_folder_of_their_video(
         for line in lines:
             name, _, file = line["source"].partition("/")
             number = int(file[:2])
-            if number < 6:  # two videos of three frames in folders; the other two stay pictures
+            if number < 6:  # two videos of three frames in folders; the other two stay images
                 line["frame"] = number % 3
                 line["group"] = f"{number // 3:03}"
                 line["source"] = f"{name}/c23/{number // 3:03}/{number % 3:04}.png"
@@ -323,7 +323,7 @@ def test_frames_stored_as_pictures_are_of_the_folder_of_their_video(
     assert found.evaluation.frame.n_fake == 2 * N
 
 
-def test_pictures_are_no_videos(corpus: Path, three: Path) -> None:
+def test_images_are_no_videos(corpus: Path, three: Path) -> None:
     found = one(three, corpus)
     assert set(found.scored.videos) == {None}
     assert set(found.evaluation.levels) == {"frame"}
@@ -796,7 +796,7 @@ def test_a_corpus_packed_at_another_size_is_refused(
         one(three, data)
 
 
-def test_a_picture_that_is_damaged_names_its_corpus(
+def test_a_image_that_is_damaged_names_its_corpus(
     source: Path, three: Path, tmp_path: Path
 ) -> None:
     data = small(source, tmp_path / "native.lmdb", size=None)
@@ -833,10 +833,10 @@ def test_a_results_page_without_mistakes_or_reals_is_written(
     assert "100.00 %" in reader.text
 
 
-def test_grey_pictures_of_a_native_corpus_are_read_as_colour(three: Path, tmp_path: Path) -> None:
+def test_grey_images_of_a_native_corpus_are_read_as_colour(three: Path, tmp_path: Path) -> None:
     for name in (*FAKES, *REALS):
         for i in range(2):
-            path = picture(tmp_path / "src" / name / f"{i}.png", 9 * i, size=(48, 48))
+            path = image(tmp_path / "src" / name / f"{i}.png", 9 * i, size=(48, 48))
             Image.open(path).convert("L").save(path)
     data = small(tmp_path / "src", tmp_path / "grey.lmdb", size=None, split_ratio="0/0/100")
     packed = small(tmp_path / "src", tmp_path / "packed.lmdb", split_ratio="0/0/100")

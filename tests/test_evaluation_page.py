@@ -73,7 +73,7 @@ def page_of(scored: Scored, *, n_corpora: int = 1) -> Page:
     evaluation = evaluate(scored, n_resamples=20)
     crossed = cross_table({("train", "test"): evaluation, ("train", EVIL): evaluation})
     sections = tuple(
-        page_section(f"corpus {i} {EVIL}", scored, evaluation, pictures_of=faces)
+        page_section(f"corpus {i} {EVIL}", scored, evaluation, images_of=faces)
         for i in range(n_corpora)
     )
     facts = (("weights sha256", "ab" * 32), ("recipe", EVIL))

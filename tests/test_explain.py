@@ -16,9 +16,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from hffkit.errors import ExplainError, UnknownNameError
 from hffkit.explain.cam import grad_cam, grad_cams, stretched
 from hffkit.explain.gradients import count_relus, deconvnet, guided, integrated, vanilla
+from hffkit.explain.images import gradient_image, overlay, trace_image
 from hffkit.explain.layers import shapes
 from hffkit.explain.methods import METHODS, Query, heat_of, traces
-from hffkit.explain.pictures import gradient_picture, overlay, trace_picture
 from hffkit.networks.table import NETWORKS, build
 
 # Each architecture once; the two that take seconds to build are for the long tests.
@@ -174,7 +174,7 @@ def test_all_layers_in_one_pass_are_each_layer_alone() -> None:
         assert together[layer] == pytest.approx(grad_cam(net, images, layer), abs=1e-5)
 
 
-def test_a_batch_is_explained_as_its_pictures_are_one_by_one() -> None:
+def test_a_batch_is_explained_as_its_images_are_one_by_one() -> None:
     net, images = network("amtennet")
     together = grad_cam(net, images, "relu7")
     alone = torch.cat([grad_cam(net, image[None], "relu7") for image in images])
@@ -492,7 +492,7 @@ class Strange(OneConv):
     [
         ("con", UnknownNameError, "No layer named 'con'. Did you mean 'conv'?"),
         ("zzz", UnknownNameError, "No layer named 'zzz'. Known: conv, relu, fc, twice"),
-        ("fc", ExplainError, "Layer 'fc' has no spatial extent: its output is 3 for each picture"),
+        ("fc", ExplainError, "Layer 'fc' has no spatial extent: its output is 3 for each image"),
         ("twice", ExplainError, "Layer 'twice' runs more than once"),
         ("never", ExplainError, "Layer 'never' does not run"),
         ("unused", ExplainError, "Layer 'unused' has no part in the answer"),
@@ -509,14 +509,14 @@ def test_layers_that_have_no_maps_are_named(layer: str, error: Any, message: str
 
 def test_a_layer_of_one_value_a_map_has_no_extent() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten(), nn.Linear(4, 2))
-    with pytest.raises(ExplainError, match="its output is 4x1x1 for each picture"):
+    with pytest.raises(ExplainError, match="its output is 4x1x1 for each image"):
         grad_cam(net, torch.randn(1, 3, 8, 8), "0")
 
 
-# Pictures
+# Images
 
 
-def test_red_is_hot_and_the_picture_shows_through() -> None:
+def test_red_is_hot_and_the_image_shows_through() -> None:
     image = np.full((1, 3, 3), 100, np.uint8)
     cold, middle, hot = overlay(image, np.array([[0, 0.5, 1]], np.float32))[0].astype(int)
     assert cold[2] > cold[0] == cold[1] == 50
@@ -527,11 +527,11 @@ def test_red_is_hot_and_the_picture_shows_through() -> None:
 def test_gradients_are_drawn_in_rgb_and_stretched_as_one() -> None:
     gradient = np.zeros((3, 1, 2), np.float32)
     gradient[0, 0, 0], gradient[2, 0, 1] = -1, 3  # first and last plane
-    as_rgb = gradient_picture(gradient, "RGB")
+    as_rgb = gradient_image(gradient, "RGB")
     assert as_rgb.tolist() == [[[0, 64, 64], [64, 64, 255]]]
-    assert gradient_picture(gradient, "BGR").tolist() == [[[64, 64, 0], [255, 64, 64]]]
-    assert trace_picture(gradient[2]).tolist() == [[[0] * 3, [255] * 3]]
-    assert not gradient_picture(np.ones((3, 2, 2), np.float32), "RGB").any()
+    assert gradient_image(gradient, "BGR").tolist() == [[[64, 64, 0], [255, 64, 64]]]
+    assert trace_image(gradient[2]).tolist() == [[[0] * 3, [255] * 3]]
+    assert not gradient_image(np.ones((3, 2, 2), np.float32), "RGB").any()
 
 
 def test_the_heat_of_a_signed_map_is_its_magnitude() -> None:

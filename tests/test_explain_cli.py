@@ -15,7 +15,7 @@ from conftest import Run as Invoke
 from PIL import Image
 from test_evaluate import Reader
 from test_landmarks import annotated, trained
-from trees import Pixels, all_files, build_corpus, face, portrait, write_clip, write_picture
+from trees import Pixels, all_files, build_corpus, face, portrait, write_clip, write_image
 
 from hffkit.errors import ArgumentError, CorpusError, ExplainError, HffkitError, UnknownNameError
 from hffkit.evaluation.evaluate import EvalRequest, measure
@@ -24,7 +24,7 @@ from hffkit.explain.cam import grad_cam
 from hffkit.explain.explain import ExplainRequest, explain
 from hffkit.explain.explainer import Explainer
 from hffkit.explain.gradients import vanilla
-from hffkit.explain.pictures import overlay
+from hffkit.explain.images import overlay
 from hffkit.explain.regions import region_shares
 from hffkit.inference.network import Scorer, load_scorer
 from hffkit.inference.predict import PredictRequest, predict
@@ -109,7 +109,7 @@ def asked(run: Path, out: Path, *paths: Path, **how: Any) -> dict[str, Any]:
 # What is written
 
 
-def test_a_picture_is_explained_by_its_face(three: Path, picture: Path, tmp_path: Path) -> None:
+def test_a_image_is_explained_by_its_face(three: Path, picture: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     about = asked(three, out, picture, methods=("gradcam", "vanilla"), layers=("block3",))
     (row,) = about["faces"]
@@ -459,10 +459,10 @@ def test_a_run_of_spectra_is_refused(corpus: Path, tmp_path: Path, run: Invoke) 
     assert not (tmp_path / "out").exists()
 
 
-def test_pictures_without_a_face_are_told(
+def test_images_without_a_face_are_told(
     three: Path, picture: Path, tmp_path: Path, run: Invoke
 ) -> None:
-    empty = write_picture(tmp_path / "empty.png", size=(64, 64))
+    empty = write_image(tmp_path / "empty.png", size=(64, 64))
     found = run("explain", three, empty, "--out", tmp_path / "out")
     assert found.exit_code == 1
     assert f"No face to explain: {empty}: no face found. Pass --whole" in found.stderr

@@ -26,7 +26,7 @@ SIDE = 8
 
 
 class Corner(nn.Module):
-    """Says "1" the surer the brighter the upper left quarter of a picture is, whatever the rest."""
+    """Says "1" the surer the brighter the upper left quarter of an image is, whatever the rest."""
 
     def forward(self, images: Tensor) -> Tensor:
         evidence = images[:, :, : SIDE // 2, : SIDE // 2].mean((1, 2, 3))
@@ -202,7 +202,7 @@ def test_layers_are_counted_as_they_run_not_as_they_were_made() -> None:
 
 
 def landmarks() -> Points:
-    """Return 68 points of a face that looks at us, in a picture of 200x200 px."""
+    """Return 68 points of a face that looks at us, in an image of 200x200 px."""
     jaw = [
         (100 - 70 * np.cos(t), 80 + 100 * np.sin(t)) for t in np.linspace(0, np.pi, 17)
     ]  # from the left temple under the chin (100, 180) to the right temple
@@ -254,5 +254,5 @@ def test_shares_sum_to_one_and_move_with_the_face(seed: int, dx: int, dy: int) -
 
 
 def test_without_heat_there_are_no_shares() -> None:
-    with pytest.raises(ExplainError, match="no heat on this picture"):
+    with pytest.raises(ExplainError, match="no heat on this image"):
         region_shares(np.zeros((200, 200), np.float32), landmarks())

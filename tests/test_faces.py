@@ -14,7 +14,7 @@ from hffkit.faces.detector import (
     FaceRule,
     crop,
     detect,
-    find_in_picture,
+    find_in_image,
     fits,
     overlap,
     read_boxes,
@@ -61,12 +61,12 @@ def test_detection_finds_the_published_edges_in_a_png_with_alpha(
 
 
 def test_no_face_is_found_where_there_is_none(data: Path) -> None:
-    pictures = sorted((data / "data" / "images" / "noface-photo").iterdir())
-    assert len(pictures) == 51
-    for path in pictures:
+    images = sorted((data / "data" / "images" / "noface-photo").iterdir())
+    assert len(images) == 51
+    for path in images:
         image = read(path)
         assert detect(image, upsample=1) == [], path.name
-        assert find_in_picture(FaceRule(), image) is None, path.name
+        assert find_in_image(FaceRule(), image) is None, path.name
 
 
 @pytest.fixture(scope="module")
@@ -86,22 +86,22 @@ def test_largest_face_is_taken_and_the_first_on_demand(two_faces: Image) -> None
     [largest] = [face for face in faces if face.side == 268]
     assert largest is not faces[0]
     size = {"width": 680, "height": 420}
-    assert find_in_picture(FaceRule(), two_faces) == square_crop(largest, **size)
-    compatible = find_in_picture(FaceRule(first=True), two_faces)
+    assert find_in_image(FaceRule(), two_faces) == square_crop(largest, **size)
+    compatible = find_in_image(FaceRule(first=True), two_faces)
     assert compatible == square_crop(faces[0], **size)
 
 
-def test_rule_looks_at_the_grey_picture(two_faces: Image) -> None:
+def test_rule_looks_at_the_grey_image(two_faces: Image) -> None:
     rule = FaceRule()
-    assert find_in_picture(rule, two_faces) == rule.find(grey(two_faces))
+    assert find_in_image(rule, two_faces) == rule.find(grey(two_faces))
 
 
 def test_small_face_needs_upsampling(two_faces: Image) -> None:
     small = two_faces[::5, 260::5]  # a face of 52 px, and not contiguous
     assert detect(small, upsample=0) == []
     assert len(detect(small, upsample=1)) == 1
-    assert find_in_picture(FaceRule(upsample=0), small) is None
-    assert find_in_picture(FaceRule(upsample=1), small) is not None
+    assert find_in_image(FaceRule(upsample=0), small) is None
+    assert find_in_image(FaceRule(upsample=1), small) is not None
 
 
 def test_rule_says_how_it_looks() -> None:
@@ -130,7 +130,7 @@ def test_side_is_the_larger_one() -> None:
         pytest.param(Face(-10, -10, 90, 90), (0, 0, 130), id="top left"),
         pytest.param(Face(560, 400, 660, 500), (545, 385, 95), id="bottom right"),
         pytest.param(Face(580, 400, 680, 500), (565, 385, 75), id="more right than bottom"),
-        pytest.param(Face(0, 0, 600, 600), (0, 0, 480), id="larger than the picture"),
+        pytest.param(Face(0, 0, 600, 600), (0, 0, 480), id="larger than the image"),
     ],
 )
 def test_crop_shifts_at_the_left_and_top_and_shrinks_at_the_right_and_bottom(
@@ -169,7 +169,7 @@ def test_crop_is_that_of_the_authors(face: Face, width: int, height: int) -> Non
 
 
 @given(SIZES, SIZES, st.integers(2, 900), st.data())
-def test_crop_of_a_face_whose_centre_is_in_the_picture_lies_inside(
+def test_crop_of_a_face_whose_centre_is_in_the_image_lies_inside(
     width: int, height: int, side: int, data: st.DataObject
 ) -> None:
     x = data.draw(st.integers(0, width - 1))

@@ -87,7 +87,7 @@ def build(root: Path, *videos: Video, frames: str = "8/4", boxes: Path | None = 
         classes=FFPP,
         plan=FramePlan.parse(frames),
         rule=FaceRule(),
-        crop_pictures="none",
+        crop_images="none",
         crop_videos="face",
         boxes_file=boxes,
     )

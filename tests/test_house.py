@@ -9,7 +9,7 @@ from typing import Any
 import click
 import numpy as np
 import pytest
-from trees import build_corpus, write_picture
+from trees import build_corpus, write_image
 
 from hffkit.cli.main import main
 from hffkit.degrade.degrade import DegradeRequest, degrade_corpora
@@ -96,7 +96,7 @@ def test_the_dataset_in_the_readme_works(tmp_path: Path) -> None:
          "from hffkit.degrade.chain import chain", names)  # fmt: skip
     exec(next(block for block in blocks if "class Degraded" in block), names)
     for number in range(4):
-        write_picture(tmp_path / f"in/{'ab'[number % 2]}/{number}.png", number)
+        write_image(tmp_path / f"in/{'ab'[number % 2]}/{number}.png", number)
     source = build_corpus("folder", tmp_path / "in", tmp_path / "x", real=("a",), fake=("b",))
     dataset = names["Degraded"](source, ["jp-mix"])
     loader = names["torch"].utils.data.DataLoader(dataset, batch_size=2, num_workers=2)

@@ -42,7 +42,7 @@ IMAGES = arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.j
 
 
 def smooth(channels: int = 3, height: int = 48, width: int = 64) -> npt.NDArray[np.uint8]:
-    """A picture that JPEG can follow: waves of another length in each channel."""
+    """An image that JPEG can follow: waves of another length in each channel."""
     y, x = np.mgrid[:height, :width]
     waves = [np.sin(x / (5 + c)) * np.cos(y / (7 - c)) for c in range(channels)]
     return (127.5 + 127 * np.stack(waves, axis=-1)).astype(np.uint8)
@@ -156,7 +156,7 @@ def test_exif_rotation_is_applied(kind: str, orientation: int) -> None:
 def test_damaged_exif_is_no_matter(recwarn: pytest.WarningsRecorder) -> None:
     warnings.simplefilter("always")
     exif = PillowImage.Exif()
-    exif[0x010E] = "a picture of a face, described at length"
+    exif[0x010E] = "an image of a face, described at length"
     encoded = saved(RGB, "JPEG", exif=exif)
     at = encoded.index(b"Exif\0\0") + 14
     damaged = encoded[:at] + b"\xff\x7f" + encoded[at + 2 :]  # 32767 entries
@@ -174,7 +174,7 @@ def test_bytes_behind_the_end_of_a_jpeg_are_no_matter() -> None:
 def test_jpeg_that_was_cut_short_is_refused_wherever_it_was_cut(options: dict[str, Any]) -> None:
     encoded = saved(RGB, "JPEG", **options)
     for end in range(1, len(encoded), 7):
-        with pytest.raises(ImageError, match=r"cut short|no picture|damaged"):
+        with pytest.raises(ImageError, match=r"cut short|no image|damaged"):
             decode(encoded[:end])
     with pytest.raises(ImageError, match="cut short: the JPEG's end is missing"):
         decode(encoded[:-1])
@@ -183,7 +183,7 @@ def test_jpeg_that_was_cut_short_is_refused_wherever_it_was_cut(options: dict[st
 def test_jpeg_with_a_thumbnail_that_was_cut_short_is_refused() -> None:
     thumb = saved(RGB.resize((16, 12)), "JPEG")
     whole = saved(RGB, "JPEG")
-    encoded = with_segment(whole, thumb)  # whose end marker stands before the picture's start
+    encoded = with_segment(whole, thumb)  # whose end marker stands before the image's start
     assert np.array_equal(decode(encoded), decode(whole))
     with pytest.raises(ImageError, match="cut short"):
         decode(encoded[:-100])
@@ -192,7 +192,7 @@ def test_jpeg_with_a_thumbnail_that_was_cut_short_is_refused() -> None:
 def test_png_that_was_cut_short_is_refused_wherever_it_was_cut() -> None:
     encoded = encode_png(smooth())
     for end in [*range(1, len(encoded), 97), *range(len(encoded) - 20, len(encoded))]:
-        with pytest.raises(ImageError, match=r"no picture|damaged|cut short"):
+        with pytest.raises(ImageError, match=r"no image|damaged|cut short"):
             decode(encoded[:end])
 
 
@@ -200,13 +200,13 @@ def test_png_that_was_cut_short_is_refused_wherever_it_was_cut() -> None:
     ("encoded", "message"),
     [
         (b"", "^empty file$"),
-        (b"This is no picture.", "^no picture: starts with b'This is '$"),
-        (b"<!DOCTYPE html>", "no picture"),
-        (bytes(1000), "no picture"),
-        (b"\xff\xd8\xff\xe0", "^cut short or damaged: 4 bytes that begin as a picture$"),
+        (b"This is no image.", "^no image: starts with b'This is '$"),
+        (b"<!DOCTYPE html>", "no image"),
+        (bytes(1000), "no image"),
+        (b"\xff\xd8\xff\xe0", "^cut short or damaged: 4 bytes that begin as an image$"),
     ],
 )
-def test_bytes_that_are_no_picture_are_refused(encoded: bytes, message: str) -> None:
+def test_bytes_that_are_no_image_are_refused(encoded: bytes, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         decode(encoded)
 
@@ -222,7 +222,7 @@ def test_damage_gives_pixels_or_our_error(damage: bytes, at: int, kind: str) -> 
 
 
 def peak_memory_of_decoding(path: Path) -> int:
-    """Return by how many MiB a fresh process grows that must refuse the picture `path`."""
+    """Return by how many MiB a fresh process grows that must refuse the image `path`."""
     program = (
         "import re, sys, pathlib\n"
         "from hffkit.media.image import ImageError, decode\n"
@@ -261,7 +261,7 @@ def test_few_bytes_that_claim_to_be_many_are_refused_in_little_memory(
     assert peak_memory_of_decoding(path) < 64
 
 
-def test_huge_picture_is_refused_at_once() -> None:
+def test_huge_image_is_refused_at_once() -> None:
     begin = time.perf_counter()
     with pytest.raises(ImageError, match="too large"):
         decode(png_of(60_000, 60_000))
@@ -343,7 +343,7 @@ def test_resizing_to_128_gives_caffes_pixels(data: Path) -> None:
         assert np.array_equal(image, expected), name
 
 
-def test_picture_of_the_right_size_is_left_alone() -> None:
+def test_image_of_the_right_size_is_left_alone() -> None:
     image = smooth(3, 128, 128)
     assert resize(image, 128) is image
     assert resize(smooth(3, 128, 64), 128).shape == (128, 128, 3)
@@ -385,7 +385,7 @@ def test_digests_are_of_the_planes_without_and_with_their_size(image: Image) -> 
         assert digests(given_as, *image.shape[:2]) == (alone, pixels_sha256(image))
 
 
-def test_pixels_sha256_of_a_128_pixel_picture_ends_with_its_size() -> None:
+def test_pixels_sha256_of_a_128_pixel_image_ends_with_its_size() -> None:
     red = np.zeros((128, 128, 3), np.uint8)
     red[..., 0] = 255
     expected = hashlib.sha256(bytes(32768) + b"\xff" * 16384 + b"128 128").hexdigest()

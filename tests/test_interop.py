@@ -408,8 +408,8 @@ def test_amtennet_gives_caffes_activations(data: Path) -> None:
 
 def pictures(data: Path, files: Any) -> Iterator[Any]:
     for file in files:
-        with Pillow.open(data / "data" / str(file)) as picture:
-            small = picture.convert("RGB").resize((256, 256), Pillow.Resampling.NEAREST)
+        with Pillow.open(data / "data" / str(file)) as image:
+            small = image.convert("RGB").resize((256, 256), Pillow.Resampling.NEAREST)
         yield np.asarray(small, np.float32).transpose(2, 0, 1) / 255
 
 

@@ -27,10 +27,10 @@ Run = Callable[..., Result]
 
 
 def annotated(data: Path, kind: str, folder: Path, n_points: int = 68) -> Path:
-    """Write dlib's landmarks of its example pictures with the paths that these have here."""
+    """Write dlib's landmarks of its example images with the paths that these have here."""
     text = (data / f"data/reference/dlib_faces_{kind}_with_face_landmarks.xml").read_text("latin-1")
-    pictures = data / "data/images/real-photo"
-    text = re.sub(r"file='([^']+)'", rf"file='{pictures}/dlib_\1'", text)
+    images = data / "data/images/real-photo"
+    text = re.sub(r"file='([^']+)'", rf"file='{images}/dlib_\1'", text)
     root = Xml.fromstring(text)
     for box in root.iter("box"):
         for part in box.findall("part")[n_points:]:
@@ -94,7 +94,7 @@ def test_an_outline_runs_along_the_jaw_and_back_over_the_brows() -> None:
     points = np.stack((np.arange(68), 400 - np.arange(68)), 1).astype(np.int32)
     found = outline(points, width=1000, height=390)
     assert found[:, 0].tolist() == [*range(17), 26, 25, 24, 23, 22, 21, 20, 19, 18, 17]
-    assert found[0].tolist() == [0, 389]  # into the picture, not into 0..255
+    assert found[0].tolist() == [0, 389]  # into the image, not into 0..255
     assert found[16].tolist() == [16, 384]
 
 
@@ -148,7 +148,7 @@ def test_a_file_that_became_another_is_not_used_under_its_old_digest(
 
 @pytest.fixture
 def faces(data: Path, tmp_path: Path) -> Path:
-    """Four faces and a picture without one, of other sizes than 256 px."""
+    """Four faces and an image without one, of other sizes than 256 px."""
     root = tmp_path / "in"
     for name in ("real", "fake"):
         (root / name).mkdir(parents=True)
@@ -179,7 +179,7 @@ def build(run: Run, root: Path, out: Path, *words: Any) -> Path:
     return out
 
 
-def test_whole_pictures_are_outlined_and_those_without_a_face_kept(
+def test_whole_images_are_outlined_and_those_without_a_face_kept(
     run: Run, faces: Path, predictor: Path, tmp_path: Path
 ) -> None:
     out = build(run, faces, tmp_path / "x.lmdb", "--landmarks", predictor)
@@ -209,7 +209,7 @@ def test_whole_pictures_are_outlined_and_those_without_a_face_kept(
     assert {row["detector"] for row in rows(plain / "manifest.jsonl")} == {None}
 
 
-def test_crops_are_outlined_as_the_pictures_they_are_from(
+def test_crops_are_outlined_as_the_images_they_are_from(
     run: Run, faces: Path, predictor: Path, tmp_path: Path
 ) -> None:
     out = build(run, faces, tmp_path / "x.lmdb", "--crop", "face", "--landmarks", predictor)

@@ -26,7 +26,7 @@ from trees import build_corpus, change_manifest, portrait
 from hffkit.errors import ArgumentError, CorpusError, ManifestError, RecipeError, WeightsError
 from hffkit.evaluation.evaluate import EvalRequest, measure
 from hffkit.explain.cam import grad_cam
-from hffkit.explain.pictures import overlay
+from hffkit.explain.images import overlay
 from hffkit.inference.network import load_scorer
 from hffkit.inference.predict import PredictRequest, predict
 from hffkit.interop.weights import foreign_weights
@@ -67,7 +67,7 @@ METRIC = Metric("c23", "c40", 0.01, 18.0, 0.2, 1.0, 1.0, "val", as_published=Fal
 
 
 def square(n: int) -> tuple[slice, slice]:
-    """Where picture number `n` of a video is forged."""
+    """Where image number `n` of a video is forged."""
     return slice(8 + 4 * n, 24 + 4 * n), slice(8, 28)
 
 
@@ -222,7 +222,7 @@ Floats = npt.NDArray[np.float64]
 def by_hand(
     views: dict[str, Floats], fake: npt.NDArray[np.bool_], levels: Floats, m: Metric
 ) -> float:
-    """The sum of the paper's losses with NumPy, picture by picture."""
+    """The sum of the paper's losses with NumPy, image by image."""
     batch, total = len(fake), 0.0
     for name in ("hq", "lq"):
         outside = inside = 0.0
@@ -369,7 +369,7 @@ def test_only_keys_of_faceforensics_name_a_quality() -> None:
     assert frame_of("ff++/c23/Real/000/0001") == frame_of("ff++/c40/Real/000/0001")
 
 
-def test_a_pair_holds_both_pictures_and_its_mask(corpus: Path, masks: Path) -> None:
+def test_a_pair_holds_both_images_and_its_mask(corpus: Path, masks: Path) -> None:
     opened, drawn = Corpus(corpus), Corpus(masks)
     items = [(opened, sample) for sample in opened.samples()]
     by_key = {s.key: (drawn, s) for s in drawn.samples()}

@@ -308,7 +308,7 @@ def test_equal_names_of_videos_in_two_groups_are_two_videos() -> None:
     assert videos.groups == ("ff", "dfd")
 
 
-def test_pictures_are_no_videos() -> None:
+def test_images_are_no_videos() -> None:
     scored = scored_of([(0, [0.8, 0.1, 0.1])])
     assert mean_over_videos(scored) is None
     assert vote_over_videos(scored) is None

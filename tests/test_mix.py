@@ -15,7 +15,7 @@ import pytest
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import about, all_files, build_corpus, change_records, records, rows, write_picture
+from trees import about, all_files, build_corpus, change_records, records, rows, write_image
 
 from hffkit.corpus.mix import PROPORTIONS, MixRequest, Pool, mix, quotas_of
 from hffkit.corpus.pack import PackRequest, pack
@@ -26,17 +26,17 @@ Run = Callable[..., Result]
 Stored = dict[str, tuple[dict[str, Any], bytes]]
 
 FAKE, REAL = ("fake-stargan128", "fake-dcgan128"), ("real-celeba-stargan128",)
-N_PICTURES = {"train": (10, 7, 14), "val": (4, 0, 5), "test": (3, 4, 2)}  # of FAKE and REAL
+N_IMAGES = {"train": (10, 7, 14), "val": (4, 0, 5), "test": (3, 4, 2)}  # of FAKE and REAL
 SUFFIXES = ("", "@jp-mix", "@me-mix")
-HFF = np.array([20_000] * 5 + [8_000] * 3)  # training and validation pictures of each class
+HFF = np.array([20_000] * 5 + [8_000] * 3)  # training and validation images of each class
 
 
-def _link(folder: Path, pictures: Sequence[Path]) -> None:
-    """Lay pictures out in `folder`, the first two in a folder of one video."""
-    for number, picture in enumerate(pictures):
-        place = folder / ("video" if number < 2 else "") / picture.name
+def _link(folder: Path, images: Sequence[Path]) -> None:
+    """Lay images out in `folder`, the first two in a folder of one video."""
+    for number, image in enumerate(images):
+        place = folder / ("video" if number < 2 else "") / image.name
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.symlink_to(picture)
+        place.symlink_to(image)
 
 
 def _degraded(raw: str, folder: Path, op: str, **arguments: Any) -> str:
@@ -56,9 +56,9 @@ def native(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The corpus of real faces in split folders, and its jp-mix and me-mix copies."""
     folder = tmp_path_factory.mktemp("native")
     for number, name in enumerate((*FAKE, *REAL)):
-        pictures = iter(sorted((data / "data/images" / name).iterdir()))
-        for split, counts in N_PICTURES.items():
-            _link(folder / "in" / split / name, list(islice(pictures, counts[number])))
+        images = iter(sorted((data / "data/images" / name).iterdir()))
+        for split, counts in N_IMAGES.items():
+            _link(folder / "in" / split / name, list(islice(images, counts[number])))
     raw = str(build_corpus("folder", folder / "in", folder / "raw.lmdb", fake=FAKE, real=REAL))
     return [raw, _degraded(raw, folder, "jp-mix"), _degraded(raw, folder, "me-mix")]
 
@@ -105,7 +105,7 @@ def _in_split(stored: Stored, *splits: str) -> Stored:
 
 @pytest.fixture(scope="module")
 def hff() -> Pool:
-    """The paper's 124,000 pictures in some order, with a shuffle for each of three sources."""
+    """The paper's 124,000 images in some order, with a shuffle for each of three sources."""
     rng = np.random.default_rng(7)
     classes = rng.permutation(np.repeat(np.arange(8), HFF))
     return Pool(classes, rng.integers(0, 2**64, (3, HFF.sum()), np.uint64))
@@ -127,12 +127,12 @@ def test_each_source_gives_the_papers_number_and_of_each_class_its_share(
     assert (abs(counts - HFF * share) < 1).all()
 
 
-def test_small_takes_each_of_the_124000_pictures_once(hff: Pool) -> None:
+def test_small_takes_each_of_the_124000_images_once(hff: Pool) -> None:
     assert (PROPORTIONS["small"](hff).sum(axis=0) == 1).all()
 
 
 @pytest.mark.parametrize("name", ["small", "middle"])
-def test_the_order_of_the_pictures_is_irrelevant_to_the_draw(hff: Pool, name: str) -> None:
+def test_the_order_of_the_images_is_irrelevant_to_the_draw(hff: Pool, name: str) -> None:
     order = np.random.default_rng(8).permutation(len(hff.classes))
     again = PROPORTIONS[name](Pool(hff.classes[order], hff.ranks[:, order]))
     np.testing.assert_array_equal(again, PROPORTIONS[name](hff)[:, order])
@@ -218,7 +218,7 @@ def test_the_same_command_gives_the_same_bytes_in_any_process(
 
 
 @pytest.mark.parametrize(("proportion", "n_draws"), [("small", 3), ("middle", 3), ("large", 1)])
-def test_another_seed_draws_other_pictures_where_there_is_a_draw(
+def test_another_seed_draws_other_images_where_there_is_a_draw(
     native: list[str], tmp_path: Path, proportion: str, n_draws: int
 ) -> None:
     for seed in range(3):
@@ -253,7 +253,7 @@ def _chi_square(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> flo
     return float(((table - expected) ** 2 / expected).sum())
 
 
-def test_small_deals_the_pictures_out_whatever_their_place(bulk: list[str], tmp_path: Path) -> None:
+def test_small_deals_the_images_out_whatever_their_place(bulk: list[str], tmp_path: Path) -> None:
     mix(bulk, tmp_path / "x", MixRequest("small"))
     train = _in_split(_stored(tmp_path / "x"), "train")
     dealt = np.array([SUFFIXES.index(key.partition(".jpg")[2]) for key in train])
@@ -394,7 +394,7 @@ def test_what_makes_no_mix_is_refused(
         ("raw-packed", "jp-shuffled", ["train"]),
     ],
 )
-def test_a_copy_that_lacks_pictures_or_has_another_order_is_refused(
+def test_a_copy_that_lacks_images_or_has_another_order_is_refused(
     made: dict[str, str], tmp_path: Path, run: Run, raw: str, copy: str, splits: list[str]
 ) -> None:
     there, here = (list(_in_split(_stored(made[name]), *splits)) for name in (raw, copy))
@@ -403,14 +403,14 @@ def test_a_copy_that_lacks_pictures_or_has_another_order_is_refused(
     more = ["--paper-pool"] * ("val" in splits)
     assert _refused(run, [made[raw], made[copy], *more], tmp_path / "x") == (
         1,
-        f"{made[copy]} does not hold the pictures of {made[raw]}: at {there[n_same]!r} it has "
+        f"{made[copy]} does not hold the images of {made[raw]}: at {there[n_same]!r} it has "
         f"{found}. Degrade the whole corpus, and see the failures.jsonl of both.",
     )
 
 
-def test_a_picture_that_a_copy_could_not_read_is_left_out_of_all(tmp_path: Path, run: Run) -> None:
+def test_a_image_that_a_copy_could_not_read_is_left_out_of_all(tmp_path: Path, run: Run) -> None:
     for number in range(4):
-        write_picture(tmp_path / f"in/train/gan/{number}.png", number)
+        write_image(tmp_path / f"in/train/gan/{number}.png", number)
     raw = build_corpus("folder", tmp_path / "in", tmp_path / "raw", fake=("gan",))
     change_records(raw, lambda transaction: transaction.put(b"00000001_train/gan/1.png", b"x"))
     copy = _degraded(str(raw), tmp_path, "jp:60")
@@ -425,16 +425,16 @@ def test_a_picture_that_a_copy_could_not_read_is_left_out_of_all(tmp_path: Path,
     )  # fmt: skip
 
 
-def test_other_pictures_under_the_same_keys_are_refused(tmp_path: Path, run: Run) -> None:
+def test_other_images_under_the_same_keys_are_refused(tmp_path: Path, run: Run) -> None:
     raws = []
     for number in range(2):
         folder = tmp_path / str(number)
-        write_picture(folder / "train/gan/0.png", number)
+        write_image(folder / "train/gan/0.png", number)
         raws.append(str(build_corpus("folder", folder, folder / "raw", fake=("gan",))))
     copy = _degraded(raws[1], tmp_path, "jp:60")
     exit_code, told = _refused(run, [raws[0], copy], tmp_path / "x")
     assert exit_code == 1
-    assert told.startswith(f"{copy} does not hold the pictures of {raws[0]}: at ")
+    assert told.startswith(f"{copy} does not hold the images of {raws[0]}: at ")
 
 
 def test_mistakes_in_python_are_told_as_well(native: list[str], tmp_path: Path) -> None:
@@ -457,7 +457,7 @@ def test_a_key_of_511_bytes_is_mixed_and_a_longer_one_is_refused(tmp_path: Path,
     key = f"train/gan/{'é' * 120}/{'é' * 120}x.png"
     n_bytes = len(f"00000000_{key}@jp:60".encode())
     key = key.replace("x.png", "x" * (512 - n_bytes) + ".png")
-    write_picture(tmp_path / "in" / key)
+    write_image(tmp_path / "in" / key)
     raw = str(build_corpus("folder", tmp_path / "in", tmp_path / "raw", fake=("gan",)))
     fits, longer = (_degraded(raw, tmp_path, op) for op in ("jp:60", "jp:100"))
     mix([raw, fits], tmp_path / "x", MixRequest())

@@ -649,7 +649,7 @@ def test_gradients_reach_all_that_learns_and_nothing_that_is_frozen(name: str) -
     # squared logits: those of mml are opposite, so the sum of their exponentials is flat at 0
     net(torch.rand(4, 3, 64, 64)).square().sum().backward()
     for key, p in net.named_parameters():
-        if key.startswith("hq_head."):  # which sees pictures of high quality alone
+        if key.startswith("hq_head."):  # which sees images of high quality alone
             assert p.grad is None
             continue
         if not p.requires_grad:
@@ -684,7 +684,7 @@ def test_every_activation_is_a_module_of_its_own_and_not_in_place(name: str) -> 
     kinds = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.SiLU, nn.Sigmoid)
     activations = [
         module for key, module in net.named_modules()
-        if isinstance(module, kinds) and not key.startswith("hq_head.")  # not for any picture
+        if isinstance(module, kinds) and not key.startswith("hq_head.")  # not for any image
     ]  # fmt: skip
     calls = dict.fromkeys(activations, 0)
     for module in activations:

@@ -33,17 +33,17 @@ REAL = (
     "fake-stylegan2-web512",
 )
 IMAGES = arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20), st.just(3)))
-TAPS = {  # OpenCV's for 8-bit pictures and sigma 0
+TAPS = {  # OpenCV's for 8-bit images and sigma 0
     3: np.array([1, 2, 1]) / 4,
     5: np.array([1, 4, 6, 4, 1]) / 16,
     7: np.array([2, 7, 14, 18, 14, 7, 2]) / 64,
 }
 
 
-def real_pictures(data: Path, folder: str, n_pictures: int) -> list[Image]:
-    """Pictures from one end of a folder to the other."""
+def real_images(data: Path, folder: str, n_images: int) -> list[Image]:
+    """Images from one end of a folder to the other."""
     paths = sorted((data / "data/images" / folder).iterdir())
-    return [decode(path.read_bytes()) for path in paths[:: len(paths) // n_pictures][:n_pictures]]
+    return [decode(path.read_bytes()) for path in paths[:: len(paths) // n_images][:n_images]]
 
 
 def noise(height: int, width: int) -> Image:
@@ -53,7 +53,7 @@ def noise(height: int, width: int) -> Image:
 @pytest.fixture(scope="module")
 def pictures(data: Path) -> list[Image]:
     """Real faces, at most 256 px of them, and noise of odd and even sides, narrow and wide."""
-    faces = [real_pictures(data, folder, 1)[0][:256, :256] for folder in REAL]
+    faces = [real_images(data, folder, 1)[0][:256, :256] for folder in REAL]
     return [*faces, noise(128, 128), noise(61, 47), noise(8, 9), noise(30, 601)]
 
 
@@ -130,9 +130,7 @@ def test_median_filter_sorts_each_channel_with_repeated_borders(
 
 
 @given(IMAGES, st.sampled_from([1, 3, 5, 7, 9]))
-def test_filters_hold_where_the_kernel_is_larger_than_the_picture(
-    image: Image, kernel: int
-) -> None:
+def test_filters_hold_where_the_kernel_is_larger_than_the_image(image: Image, kernel: int) -> None:
     assert np.array_equal(spatial.mean_filter(image, kernel), mean_of(image, kernel))
     assert np.array_equal(spatial.median_filter(image, kernel), middle_of(image, kernel))
     if kernel in TAPS:
@@ -258,7 +256,7 @@ def test_jpeg2000_reaches_the_ratio_unless_lossless_coding_beats_it(
     data: Path, folder: str
 ) -> None:
     n_beaten, errors = 0, []
-    images = real_pictures(data, folder, 10)
+    images = real_images(data, folder, 10)
     for image in images:
         n_lossless = len(encode_jpeg2000(image, 1.0))
         for ratio in (2.0, 2.7, 4.0, 5.5, 8.0):
@@ -271,7 +269,7 @@ def test_jpeg2000_reaches_the_ratio_unless_lossless_coding_beats_it(
             else:
                 errors.append(achieved / ratio - 1)
     assert min(errors) > -0.005
-    # OpenJPEG cuts between coding passes, of which a small picture has few.
+    # OpenJPEG cuts between coding passes, of which a small image has few.
     assert max(errors) < (0.02 if min(images[0].shape[:2]) >= 256 else 0.05)
     sys.stdout.write(f"{folder}: lossless beats {n_beaten} of {n_beaten + len(errors)} ratios\n")
 
@@ -338,14 +336,14 @@ def test_scaling_gives_128_px_the_papers_range_of_sizes() -> None:
         ((1, 65501, 3), "jp:60", r"shape \(1, 65501, 3\).* JPEG"),
     ],
 )
-def test_picture_that_an_operation_cannot_work_on_is_refused(
+def test_image_that_an_operation_cannot_work_on_is_refused(
     shape: tuple[int, int, int], name: str, message: str
 ) -> None:
     with pytest.raises(ImageError, match=message):
         chain(name)(np.zeros(shape, np.uint8), seed=0, key="a")
 
 
-def test_picture_too_wide_for_h264_is_refused() -> None:
+def test_image_too_wide_for_h264_is_refused() -> None:
     with pytest.raises(ImageError, match="17000"):
         chain("h264:23")(np.zeros((2, 17_000, 3), np.uint8), seed=0, key="a")
 
@@ -364,13 +362,13 @@ def test_h264_of_crf_zero_is_lossless_at_any_size(image: Image) -> None:
 
 
 @given(IMAGES, st.integers(1, 51))
-def test_h264_keeps_the_shape_of_any_picture(image: Image, crf: int) -> None:
+def test_h264_keeps_the_shape_of_any_image(image: Image, crf: int) -> None:
     assert compression.h264_intra(image, crf).shape == image.shape
     assert chain(f"h264:{crf}")(image, seed=0, key="a").image.shape == image.shape
 
 
 def test_h264_loses_more_and_writes_less_as_crf_rises(data: Path) -> None:
-    for image in (face(), *(real_pictures(data, folder, 1)[0] for folder in REAL)):
+    for image in (face(), *(real_images(data, folder, 1)[0] for folder in REAL)):
         crfs = (1, 10, 18, 23, 30, 40, 51)
         encoded = [encode_intra(image, crf) for crf in crfs]
         decoded = [compression.h264_intra(image, crf) for crf in crfs]

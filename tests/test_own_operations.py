@@ -20,7 +20,7 @@ from trees import (
     encoded_data,
     records,
     rows,
-    write_picture,
+    write_image,
 )
 
 from hffkit.corpus.verify import verify
@@ -49,10 +49,10 @@ def own(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus of 12 small pictures."""
+    """A corpus of 12 small images."""
     folder = tmp_path_factory.mktemp("native")
     for number in range(12):
-        write_picture(folder / f"in/{'ab'[number % 2]}/{number:02}.png", number, size=(31, 22))
+        write_image(folder / f"in/{'ab'[number % 2]}/{number:02}.png", number, size=(31, 22))
     return build_corpus("folder", folder / "in", folder / "x.lmdb", real=("a",), fake=("b",))
 
 
@@ -124,7 +124,7 @@ def test_a_file_that_changed_cannot_go_on_with_what_it_began(
 
 
 def test_folders_are_treated_by_ones_own_operation(own: Path, tmp_path: Path, run: Run) -> None:
-    source = write_picture(tmp_path / "in/a.png", size=(33, 20))
+    source = write_image(tmp_path / "in/a.png", size=(33, 20))
     out = tmp_path / "in-own30"
     result = run("degrade", tmp_path / "in", "--operations", own, "--op", "own:30")
     assert result.output == f"{out}: 1 files after own:30\n"
@@ -140,7 +140,7 @@ def test_list_and_preview_show_it_too(own: Path, tmp_path: Path, run: Run) -> No
     cells = ("`own:10`, `own-mix`", "vignette (not in Table IX)", "percent", "10, 30, 60")
     expected = f"| {' | '.join(cells)} | a whole number from 0 to 100 |"
     assert result.stdout.splitlines()[-1] == expected
-    picture, sheets = write_picture(tmp_path / "a.png"), (tmp_path / "1.png", tmp_path / "2.png")
+    picture, sheets = write_image(tmp_path / "a.png"), (tmp_path / "1.png", tmp_path / "2.png")
     n_results = []
     for sheet, more in zip(sheets, ((), ("--operations", own)), strict=True):
         told = run("degrade", "--preview", picture, "--out", sheet, *more).output

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import Run
 from test_mix import MORTAL
-from trees import Pixels, about, ffpp_paths, records, rows, touch, write_clip, write_picture
+from trees import Pixels, about, ffpp_paths, records, rows, touch, write_clip, write_image
 
 from hffkit.cli.main import main
 from hffkit.corpus.verify import verify
@@ -521,10 +521,10 @@ def test_crops_of_cao_et_al_are_paired_frame_by_frame(tmp_path: Path) -> None:
         for quality in qualities:
             for number in range(6):
                 path = root / f"face/{kind}/{quality}/{name}/{number}.png"
-                write_picture(path, number, size=(40, 40))
+                write_image(path, number, size=(40, 40))
     (root / "face/real/c40/000/2.png").unlink()
-    (root / "face/Deepfakes/c40/000_003/1.png").write_bytes(b"no picture")
-    write_picture(root / "face/Deepfakes/masks/000_003/4.png", size=(20, 20))
+    (root / "face/Deepfakes/c40/000_003/1.png").write_bytes(b"no image")
+    write_image(root / "face/Deepfakes/masks/000_003/4.png", size=(20, 20))
     out = tmp_path / "x.lmdb"
     result = built(root, out, "--pair", "c23,c40", "--masks", "--frames", "all")
     assert result.exit_code == 3

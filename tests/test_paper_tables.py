@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 from click.testing import CliRunner
 from test_recipe_files import write
-from trees import build_corpus, ffpp_paths, touch, write_picture
+from trees import build_corpus, ffpp_paths, touch, write_image
 
 from hffkit.cli.main import main
 from hffkit.pipeline.plan import Plan, plan_of
@@ -36,12 +36,12 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found = {"hff_folder": folder / "all-hff", "ffpp_folder": folder / "ffpp"}
     for number, kind in enumerate(("hff", "ffpp_hq", "ffpp_lq")):
         for name in "ab":
-            write_picture(folder / f"{kind}/train/{name}/0.png", number)
+            write_image(folder / f"{kind}/train/{name}/0.png", number)
         how: dict[str, Any] = {"real": ("a",), "fake": ("b",)}
         found[kind] = build_corpus("folder", folder / kind, folder / f"{kind}.lmdb", **how)
     found |= dict.fromkeys(("celeba", "dfd", "faces_hq"), found["hff"])
     for name in HFF:
-        write_picture(found["hff_folder"] / name / "0.png")
+        write_image(found["hff_folder"] / name / "0.png")
     for quality in ("c23", "c40"):
         touch(found["ffpp_folder"], *ffpp_paths("000", "000_003", quality=quality))
     fakes = (path for path in ffpp_paths("000", "000_003", quality="masks") if "manipul" in path)
@@ -305,7 +305,7 @@ def test_cells_and_averages_are_means_over_seeds_with_an_interval_over_groups(
         assert is_near(ends, own_resamples(groups, right.mean(0)))
 
 
-def test_sets_of_other_pictures_have_intervals_of_their_own(
+def test_sets_of_other_images_have_intervals_of_their_own(
     given: dict[str, Path], tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(3)
@@ -335,7 +335,7 @@ def test_groups_that_are_all_alike_have_no_width_and_one_group_has_no_interval(
         assert found.to_json()["cells"][0]["low"] == (75.0 if n_groups > 1 else None)
 
 
-def test_a_claim_is_about_differences_between_the_same_pictures(
+def test_a_claim_is_about_differences_between_the_same_images(
     answers: dict[str, Answers], given: dict[str, Path], tmp_path: Path
 ) -> None:
     better, worse = [["b", "x"], ["b", "y"]], [["a", "x"], ["a", "y"]]
@@ -452,13 +452,13 @@ TRAINED = {  # how the step is called that trains
 
 @pytest.fixture(scope="module")
 def mini(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """mini-3 and mini-256, as benchmarks/learn.py builds them, of the first pictures only."""
+    """mini-3 and mini-256, as benchmarks/learn.py builds them, of the first images only."""
     folder, found = tmp_path_factory.mktemp("mini"), {}
     for kind, (real, *fakes) in MINI.items():
         for name in (real, *fakes):
             (folder / kind / name).mkdir(parents=True)
-            for picture in sorted((data / "data/images" / name).iterdir())[:60]:
-                (folder / kind / name / picture.name).symlink_to(picture)
+            for image in sorted((data / "data/images" / name).iterdir())[:60]:
+                (folder / kind / name / image.name).symlink_to(image)
         how: dict[str, Any] = {"real": (real,), "fake": tuple(fakes), "group_by": r"(g\d+_r\d+)"}
         found[kind] = build_corpus("folder", folder / kind, folder / f"{kind}.lmdb", **how)
     return found

@@ -17,32 +17,32 @@ from trees import (
     raw_pixels,
     records,
     rows,
-    write_picture,
+    write_image,
 )
 
 from hffkit.extraction.frames import FramePlan
-from hffkit.extraction.images import build_pictures
-from hffkit.extraction.units import Pictures, Settings
+from hffkit.extraction.images import build_images
+from hffkit.extraction.units import ImageBlock, Settings
 from hffkit.faces.detector import FaceRule
 from hffkit.manifest.failures import Failure
 from hffkit.storage.parts import PartWriter, Record, read_part
 
 
 def _built(root: Path, **settings: Any) -> tuple[dict[str, Record], dict[str, Failure]]:
-    """Return what becomes of the pictures in root/real: records and failures by path."""
+    """Return what becomes of the images in root/real: records and failures by path."""
     found = listing("folder", root, real=("real",))
     how = Settings(
         root=root,
         classes=found.classes,
         plan=FramePlan.parse("all"),
         rule=FaceRule(),
-        **{"crop_pictures": "none", "crop_videos": "face"} | settings,
+        **{"crop_images": "none", "crop_videos": "face"} | settings,
     )
     events = []
     for unit in found.units:
-        assert isinstance(unit, Pictures)
+        assert isinstance(unit, ImageBlock)
         with PartWriter(root / "unit.part") as part:
-            build_pictures(unit, how, part)
+            build_images(unit, how, part)
         events += list(read_part(root / "unit.part"))
     return (
         {event.sample.source: event for event in events if isinstance(event, Record)},
@@ -104,7 +104,7 @@ KINDS: dict[str, tuple[Callable[[], Image.Image], Callable[[Image.Image], Image.
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_odd_pictures_keep_their_bytes_and_give_the_pixels_that_pillow_sees(
+def test_odd_images_keep_their_bytes_and_give_the_pixels_that_pillow_sees(
     tmp_path: Path, name: str
 ) -> None:
     make, as_rgb = KINDS[name]
@@ -132,7 +132,7 @@ def test_cmyk_is_read_as_colour(tmp_path: Path) -> None:
     assert float(np.abs(pixels.astype(int) - expected).mean()) < 12
 
 
-def test_a_packed_picture_is_resized_between_its_four_neighbours(tmp_path: Path) -> None:
+def test_a_packed_image_is_resized_between_its_four_neighbours(tmp_path: Path) -> None:
     _write(tmp_path, "a.png", _cut(64, 48))
     found, _ = _built(tmp_path, size=32)
     pixels, label = raw_pixels(_value(found["real/a.png"]), 32)
@@ -167,7 +167,7 @@ def _cut_short(ending: str) -> bytes:
 
 BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty.jpg": (lambda: b"", "empty file"),
-    "text.png": (lambda: b"not found\n", "no picture: starts with b'not foun'"),
+    "text.png": (lambda: b"not found\n", "no image: starts with b'not foun'"),
     "huge.png": (lambda: png_that_claims(60000, 60000), "too large"),
     "wide.png": (lambda: png_that_claims(1 << 30, 1), "too large"),
     "head.jpg": (lambda: _jpeg()[:40], ""),
@@ -183,11 +183,11 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_picture_is_recorded_with_its_reason_and_the_others_go_on(
+def test_a_broken_image_is_recorded_with_its_reason_and_the_others_go_on(
     tmp_path: Path, name: str
 ) -> None:
     encoded, reason = BROKEN[name]
-    write_picture(tmp_path / "real/good.png")
+    write_image(tmp_path / "real/good.png")
     (tmp_path / "real" / name).write_bytes(encoded())
     found, failures = _built(tmp_path)
     assert list(found) == ["real/good.png"]
@@ -198,7 +198,7 @@ def test_a_broken_picture_is_recorded_with_its_reason_and_the_others_go_on(
     assert failure.reason
 
 
-def test_a_picture_that_went_away_is_recorded(tmp_path: Path) -> None:
+def test_a_image_that_went_away_is_recorded(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real/gone.png").symlink_to("nowhere.png")
     _, failures = _built(tmp_path)
@@ -215,7 +215,7 @@ def test_a_wrong_suffix_does_not_matter(tmp_path: Path) -> None:
 def test_crop_face_stores_the_square_around_the_face_as_png(tmp_path: Path) -> None:
     path = _write(tmp_path, "me.png", Image.fromarray(portrait()))
     _write(tmp_path, "wall.png", Image.new("RGB", (200, 200), (90, 120, 60)))
-    found, failures = _built(tmp_path, crop_pictures="face")
+    found, failures = _built(tmp_path, crop_images="face")
     assert [(f.kind, f.path) for f in failures.values()] == [("no-face", "real/wall.png")]
     record = found["real/me.png"]
     grey = cv2.cvtColor(portrait(), cv2.COLOR_RGB2GRAY)
@@ -235,19 +235,19 @@ def test_crop_face_stores_the_square_around_the_face_as_png(tmp_path: Path) -> N
     assert "upsample=1" in (record.sample.detector or "")
 
 
-def test_pictures_of_no_face_give_no_crop(data: Path, tmp_path: Path) -> None:
+def test_images_of_no_face_give_no_crop(data: Path, tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     for path in sorted((data / "data/images/noface-photo").iterdir())[:10]:
         (tmp_path / "real" / path.name).write_bytes(path.read_bytes())
-    found, failures = _built(tmp_path, crop_pictures="face")
+    found, failures = _built(tmp_path, crop_images="face")
     assert found == {}
     assert {failure.kind for failure in failures.values()} == {"no-face"}
     assert len(failures) == 10
 
 
-def test_more_pictures_than_a_block_keep_their_order(tmp_path: Path, run: Any) -> None:
+def test_more_images_than_a_block_keep_their_order(tmp_path: Path, run: Any) -> None:
     for number in range(260):
-        write_picture(tmp_path / f"in/real/{number:03d}.png", number, size=(6, 5))
+        write_image(tmp_path / f"in/real/{number:03d}.png", number, size=(6, 5))
     (tmp_path / "in/real/100.png").write_bytes(b"x")
     out = tmp_path / "x.lmdb"
     result = run(

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from test_recipe_files import GOOD, changed
-from trees import all_files, build_corpus, change_manifest, write_picture
+from trees import all_files, build_corpus, change_manifest, write_image
 
 from hffkit.errors import ArgumentError, CorpusError, HffkitError, UnknownNameError
 from hffkit.pipeline import plan as plans
@@ -29,13 +29,13 @@ N = {"train": 32, "val": 2, "test": 8}  # of each class: half of it is the least
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures of 8x8 in two classes."""
+    """Images of 8x8 in two classes."""
     folder, number = tmp_path_factory.mktemp("faces"), 0
     for split, n in N.items():
         for name in ("a", "b"):
             for _ in range(n):
                 number += 1
-                write_picture(folder / f"in/{split}/{name}/{number}.png", number, size=(8, 8))
+                write_image(folder / f"in/{split}/{name}/{number}.png", number, size=(8, 8))
     return build_corpus("folder", folder / "in", folder / "x.lmdb", real=("a",), fake=("b",))
 
 
@@ -175,7 +175,7 @@ def test_a_tree_to_build_from_is_known_by_names_sizes_and_times(tmp_path: Path) 
     rows = {"title": "t", "data": {"faces": {"about": "a tree"}}, "steps": {"built": body}}
     tree, seen = tmp_path / "tree", []
     for number in range(4):
-        write_picture(tree / f"train/{'ab'[number % 2]}/{number}.png", number)
+        write_image(tree / f"train/{'ab'[number % 2]}/{number}.png", number)
     shutil.copytree(tree, tmp_path / "copy")  # times are kept
 
     def identity(path: Path = tree) -> str:
@@ -186,7 +186,7 @@ def test_a_tree_to_build_from_is_known_by_names_sizes_and_times(tmp_path: Path) 
     assert identity(tmp_path / "copy") == seen[0]
     os.utime(tree / "train/a/0.png", (1, 1))
     seen.append(identity())
-    write_picture(tree / "train/a/8.png", 8)
+    write_image(tree / "train/a/8.png", 8)
     seen.append(identity())
     (tree / "train/a/8.png").rename(tree / "train/b/8.png")
     seen.append(identity())
@@ -273,8 +273,8 @@ def test_a_forecast_tells_what_is_done_and_times_the_rest_by_what_was(
     assert all(each.seconds > 0 for name, each in first.items() if "net" in name)
     times = [("train", 60.0, 100), ("train", 8.0, 2), ("train", 1.0, 10), ("eval", 3.0, 10)]
     table = {
-        str(n): {"step": "s", "verb": verb, "seconds": seconds, "pictures": pictures}
-        for n, (verb, seconds, pictures) in enumerate(times)
+        str(n): {"step": "s", "verb": verb, "seconds": seconds, "pictures": images}
+        for n, (verb, seconds, images) in enumerate(times)
     }
     (tmp_path / "times.json").write_text(json.dumps(table))
     known = {each.planned.step.name: each for each in forecast(plan, tmp_path)}
@@ -375,10 +375,10 @@ def test_a_scale_that_leaves_too_little_is_refused(corpus: Path, scale: float, t
 def test_the_least_of_every_split_is_kept(tmp_path: Path) -> None:
     for number in range(60):
         split = "train" if number < 40 else "test"
-        write_picture(tmp_path / f"in/{split}/a/{number}.png", number, size=(8, 8))
+        write_image(tmp_path / f"in/{split}/a/{number}.png", number, size=(8, 8))
     for number in range(46):
         split = "train" if number < 40 else "test"
-        write_picture(tmp_path / f"in/{split}/b/{number}.png", number, size=(8, 8))
+        write_image(tmp_path / f"in/{split}/b/{number}.png", number, size=(8, 8))
     data = build_corpus("folder", tmp_path / "in", tmp_path / "x", real=("a",), fake=("b",))
     planned(good(), data, scale=0.51)
     with pytest.raises(ArgumentError, match="would leave 3 test samples of class 'b' of faces"):
@@ -386,7 +386,7 @@ def test_the_least_of_every_split_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_recipe_that_builds_a_corpus_has_no_scale(tmp_path: Path) -> None:
-    write_picture(tmp_path / "in/train/a/0.png")
+    write_image(tmp_path / "in/train/a/0.png")
     body = {"do": "build", "source": "folder", "src": "faces", "real": ["a"]}
     rows = {"title": "t", "data": {"faces": {"about": "a tree"}}, "steps": {"built": body}}
     with pytest.raises(ArgumentError, match="--scale is for corpora, and odd-table builds one of"):

@@ -13,7 +13,7 @@ import torch
 from conftest import Run as Invoke
 from PIL import Image
 from test_evaluate import THREE, caffe_softmax, write_run
-from trees import Pixels, build_corpus, face, portrait, write_clip, write_picture
+from trees import Pixels, build_corpus, face, portrait, write_clip, write_image
 
 from hffkit.errors import ArgumentError
 from hffkit.inference.predict import PredictRequest, Summary, Verdict, predict
@@ -72,7 +72,7 @@ def around(edges: Sequence[int], size: tuple[int, int]) -> list[int]:
     return [x, y, min(size[0] - x, size[1] - y, side)]
 
 
-# Faces in pictures
+# Faces in images
 
 
 def test_published_faces_are_found(data: Path, three: Path) -> None:
@@ -84,10 +84,10 @@ def test_published_faces_are_found(data: Path, three: Path) -> None:
     assert [Path(row["path"]).name for row in found["files"]] == list(names)
     assert [row["n_faces"] for row in found["files"]] == [1, 1]
     for row in found["faces"]:
-        with Image.open(row["path"]) as picture:
-            size = picture.size
+        with Image.open(row["path"]) as image:
+            size = image.size
         top, right, bottom, left = published[names[Path(row["path"]).name]]
-        # The published boxes are clipped to the picture and come from colour.
+        # The published boxes are clipped to the image and come from colour.
         assert overlap(row["box"], around((left, top, right, bottom), size)) > 0.75
         assert min(row["box"][:2]) >= 0
 
@@ -107,7 +107,7 @@ def test_every_face_is_judged_the_largest_first(data: Path, three: Path) -> None
     assert found["files"][0]["score"] == found["faces"][0]["score"]
 
 
-def test_pictures_without_a_face_are_no_error(data: Path, three: Path, run: Invoke) -> None:
+def test_images_without_a_face_are_no_error(data: Path, three: Path, run: Invoke) -> None:
     folder = data / "data" / "images" / "noface-photo"
     paths = [folder / name for name in ("aura_real_0.jpg", "aura_real_1.jpg", "dlib_dogs.jpg")]
     shown = run("predict", three, *paths, "--upsample", 0)
@@ -130,7 +130,7 @@ def test_a_face_is_scored_as_its_crop(three: Path, tmp_path: Path) -> None:
     assert found["files"][0]["score"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_picture_is_judged_by_its_largest_face(three: Path, tmp_path: Path) -> None:
+def test_a_image_is_judged_by_its_largest_face(three: Path, tmp_path: Path) -> None:
     half = cv2.resize(portrait(), (256, 256), interpolation=cv2.INTER_AREA)
     both = np.full((512, 768, 3), 128, np.uint8)
     both[:256, :256], both[:, 256:] = half, portrait()
@@ -147,10 +147,10 @@ def test_a_picture_is_judged_by_its_largest_face(three: Path, tmp_path: Path) ->
     assert file["fake_share"] == float(large["score"] >= 0.5)
 
 
-# Whole pictures
+# Whole images
 
 
-def test_whole_pictures_score_as_in_caffe(data: Path, tmp_path: Path) -> None:
+def test_whole_images_score_as_in_caffe(data: Path, tmp_path: Path) -> None:
     caffe = data / "golden" / "caffe-amtennet"
     convert(caffe / "snap_iter_120.caffemodel", tmp_path / "run", network=None, fake=(), real=())
     names = [line[:-2] for line in (caffe / "val.txt").read_text("utf-8").splitlines()[:12]]
@@ -165,11 +165,11 @@ def test_whole_pictures_score_as_in_caffe(data: Path, tmp_path: Path) -> None:
     ]
 
 
-def test_whole_pictures_score_as_in_eval(three: Path, tmp_path: Path, run: Invoke) -> None:
+def test_whole_images_score_as_in_eval(three: Path, tmp_path: Path, run: Invoke) -> None:
     for number, name in enumerate(THREE.names):
         for i in range(3):
             path = tmp_path / "src" / name / f"{i}.{'png' if i else 'jpg'}"
-            write_picture(path, 30 * number + 7 * i, size=(80, 80))
+            write_image(path, 30 * number + 7 * i, size=(80, 80))
     corpus = build_corpus(
         "folder", tmp_path / "src", tmp_path / "c.lmdb", fake=THREE.names[:2], real=THREE.names[2:]
     )
@@ -262,10 +262,10 @@ def test_folders_are_walked_in_sorted_order(three: Path, tmp_path: Path) -> None
         if name.endswith("mp4"):
             write_clip(tmp_path / "in" / name, n_frames=2)
         else:
-            write_picture(tmp_path / "in" / name, number)
+            write_image(tmp_path / "in" / name, number)
     (tmp_path / "in" / "notes.txt").write_text("none of ours", "utf-8")
     (tmp_path / "in" / ".DS_Store").write_bytes(b"\0")
-    last = write_picture(tmp_path / "0.png", 9)
+    last = write_image(tmp_path / "0.png", 9)
     found = judged(three, tmp_path / "in", last, whole=True)
     paths = [Path(row["path"]) for row in found["files"]]
     assert paths == [*(tmp_path / "in" / name for name in sorted(names)), last]
@@ -273,7 +273,7 @@ def test_folders_are_walked_in_sorted_order(three: Path, tmp_path: Path) -> None
 
 
 def test_a_link_back_up_the_tree_ends(three: Path, tmp_path: Path) -> None:
-    write_picture(tmp_path / "in" / "a.png")
+    write_image(tmp_path / "in" / "a.png")
     (tmp_path / "in" / "up").symlink_to(tmp_path / "in")
     assert len(judged(three, tmp_path / "in", whole=True)["files"]) == 1
 
@@ -289,13 +289,13 @@ def test_nothing_to_judge_is_a_wrong_argument(
         (folder / "notes.txt").write_text("none of ours", "utf-8")
     found = run("predict", three, folder)
     assert found.exit_code == 2
-    expected = f"{folder}: no such file or folder." if what == "missing" else "No picture or video"
+    expected = f"{folder}: no such file or folder." if what == "missing" else "No image or video"
     assert expected in found.stderr
     assert found.stdout == ""
 
 
-def test_the_run_is_looked_at_before_the_pictures(tmp_path: Path, run: Invoke) -> None:
-    path = write_picture(tmp_path / "a.png")
+def test_the_run_is_looked_at_before_the_images(tmp_path: Path, run: Invoke) -> None:
+    path = write_image(tmp_path / "a.png")
     found = run("predict", tmp_path / "no", path)
     assert found.exit_code == 1
     assert "no run: it holds no run.json" in found.stderr
@@ -348,7 +348,7 @@ def test_a_file_of_another_kind_named_itself_is_unreadable(
     (tmp_path / "notes.txt").write_text("none of ours", "utf-8")
     found = run("predict", three, tmp_path / "notes.txt")
     assert found.exit_code == 3
-    assert "unreadable: no picture" in found.stdout
+    assert "unreadable: no image" in found.stdout
 
 
 def test_a_video_that_is_damaged_behind_a_good_frame_keeps_its_verdicts(
@@ -367,7 +367,7 @@ def test_a_video_that_is_damaged_behind_a_good_frame_keeps_its_verdicts(
 # Formats
 
 
-def odd_pictures(folder: Path) -> list[Path]:
+def odd_images(folder: Path) -> list[Path]:
     grey = np.asarray(Image.fromarray(portrait()).convert("L"))
     colour = Image.fromarray(portrait())
     paths = [
@@ -387,7 +387,7 @@ def odd_pictures(folder: Path) -> list[Path]:
 def test_odd_formats_are_read_and_their_faces_found(
     three: Path, tmp_path: Path, run: Invoke
 ) -> None:
-    paths = odd_pictures(tmp_path)
+    paths = odd_images(tmp_path)
     found = judged(three, *paths)
     assert [row["path"] for row in found["files"]] == list(map(str, paths))
     largest = {row["path"]: row["box"] for row in reversed(found["faces"])}
@@ -411,7 +411,7 @@ def test_odd_formats_are_read_and_their_faces_found(
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 2)])
-def test_tiny_pictures_have_no_face_and_a_score_when_whole(
+def test_tiny_images_have_no_face_and_a_score_when_whole(
     three: Path, tmp_path: Path, size: tuple[int, int]
 ) -> None:
     path = save(tmp_path / "tiny.png", np.full((*size, 3), 99, np.uint8))
@@ -489,7 +489,7 @@ def test_weights_that_are_no_numbers_judge_nothing(tmp_path: Path, run: Invoke) 
 
 
 def test_wrong_arguments_are_told(three: Path, tmp_path: Path, run: Invoke) -> None:
-    path = write_picture(tmp_path / "a.png")
+    path = write_image(tmp_path / "a.png")
     for arguments in (("--frames", 0), ("--upsample", 5), ("--device", "tpu")):
         found = run("predict", three, path, *arguments)
         assert found.exit_code == 2

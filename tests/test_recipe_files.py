@@ -14,7 +14,7 @@ import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import build_corpus, write_picture
+from trees import build_corpus, write_image
 
 from hffkit.cli.main import main
 from hffkit.errors import HffkitError, RecipeError, UnknownNameError
@@ -79,7 +79,7 @@ NAMES = {"net": "net {set}, {seed}", "eval": "{set} on {test}, {seed}"}
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("faces")
     for number in range(4):
-        write_picture(folder / f"in/train/{'ab'[number % 2]}/{number}.png", number)
+        write_image(folder / f"in/train/{'ab'[number % 2]}/{number}.png", number)
     return build_corpus("folder", folder / "in", folder / "x", real=("a",), fake=("b",))
 
 

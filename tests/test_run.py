@@ -1,4 +1,4 @@
-"""`hffkit run`: whole recipes on real pictures, done once, killed, changed, and printed."""
+"""`hffkit run`: whole recipes on real images, done once, killed, changed, and printed."""
 
 import contextlib
 import csv
@@ -366,7 +366,7 @@ def test_a_step_that_fails_is_named_and_what_is_finished_is_kept(tmp_path: Path)
     assert {name: all_files(tmp_path / "o/steps")[name] for name in kept} == kept
 
 
-def test_pictures_that_cannot_be_read_are_told_with_exit_code_3(tmp_path: Path) -> None:
+def test_images_that_cannot_be_read_are_told_with_exit_code_3(tmp_path: Path) -> None:
     data = native_corpus(tmp_path, {"train": 6, "val": 4, "test": 3})
     key = next(key for key, _ in records(data) if b"test/" in key)
     change_records(data, lambda transaction: transaction.put(key, b"no Datum"))

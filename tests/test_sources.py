@@ -25,14 +25,14 @@ from trees import (
     rows,
     touch,
     write_clip,
-    write_picture,
+    write_image,
 )
 
 from hffkit.cli.build import build as build_group
 from hffkit.corpus.build import OPTIONS, SOURCES, BuildRequest, build, prepare
 from hffkit.corpus.merge import merge
 from hffkit.errors import ArgumentError, CorpusError, ManifestError, UnknownNameError
-from hffkit.extraction.units import Family, Pictures, Video
+from hffkit.extraction.units import Family, ImageBlock, Video
 from hffkit.manifest.samples import SPLITS, Split
 
 Run = Callable[..., Result]
@@ -343,7 +343,7 @@ def test_crops_of_cao_et_al_are_kept_byte_for_byte(tmp_path: Path, run: Run) -> 
         cls = "Real" if name == "real" else name
         for number in (0, 2, 10, 11):  # ten behind two: by number, not by name
             path = f"face/{name}/c23/{video}/{number}.png"
-            write_picture(root / path, len(expected))
+            write_image(root / path, len(expected))
             expected[f"ff++/c23/{cls}/{video}/{number:04d}"] = (root / path).read_bytes()
     result = run("build", "ff++", "--src", root, "--out", out, "--workers", 1)
     assert result.exit_code == 0, result.output
@@ -474,13 +474,13 @@ def test_a_missing_hff_class_that_was_asked_for_is_named(tmp_path: Path) -> None
         listing("hff", tmp_path, fake=("Glow", "PGGAN"))
 
 
-def test_hff_pictures_are_stored_whole_and_untouched(tmp_path: Path, run: Run) -> None:
+def test_hff_images_are_stored_whole_and_untouched(tmp_path: Path, run: Run) -> None:
     root, out = tmp_path / "hff", tmp_path / "x.lmdb"
-    write_picture(root / "CelebA/a.jpg", 1, quality=71)
-    write_picture(root / "CelebA/b.png", 2)
-    write_picture(root / "StarGAN/c.jpeg", 3, quality=93, progressive=True)
-    write_picture(root / "StarGAN/d.webp", 4)
-    write_picture(root / "StarGAN/e.bmp", 5)
+    write_image(root / "CelebA/a.jpg", 1, quality=71)
+    write_image(root / "CelebA/b.png", 2)
+    write_image(root / "StarGAN/c.jpeg", 3, quality=93, progressive=True)
+    write_image(root / "StarGAN/d.webp", 4)
+    write_image(root / "StarGAN/e.bmp", 5)
     result = run("build", "hff", "--src", root, "--out", out, "--workers", 1)
     assert result.exit_code == 0, result.output
     stored = {key.decode()[9:]: encoded_data(value) for key, value in records(out)}
@@ -542,7 +542,7 @@ def test_group_by_makes_groups_of_what_the_expression_finds(tmp_path: Path) -> N
         listing("hff", tmp_path, group_by="(")
 
 
-def test_paper_split_is_random_over_pictures_and_cuts_groups(tmp_path: Path) -> None:
+def test_paper_split_is_random_over_images_and_cuts_groups(tmp_path: Path) -> None:
     for video in range(4):
         touch(tmp_path, *(f"YouTube-Frame/v{video}/{frame:02d}.png" for frame in range(20)))
     found = listing("hff", tmp_path, paper_split=True)
@@ -603,9 +603,9 @@ def test_folder_keeps_splits_that_are_folders(tmp_path: Path) -> None:
     }
 
 
-def test_folder_takes_pictures_whole_and_faces_from_videos(tmp_path: Path, run: Run) -> None:
+def test_folder_takes_images_whole_and_faces_from_videos(tmp_path: Path, run: Run) -> None:
     root, out = tmp_path / "in", tmp_path / "x.lmdb"
-    write_picture(root / "real/p.png", 1)
+    write_image(root / "real/p.png", 1)
     write_clip(root / "real/clip.mp4", n_frames=9)
     write_clip(root / "fake/clip.mp4", n_frames=9, first=9)
     result = run(
@@ -737,16 +737,14 @@ def test_a_list_that_makes_no_sense_is_refused(tmp_path: Path, text: str, messag
 def test_a_csv_of_another_machine_is_read_below_the_root(
     data: Path, tmp_path: Path, run: Run
 ) -> None:
-    pictures = {
+    images = {
         f"{name}/{path.name}": real
         for name, real in (("real-ffhq256", 1), ("fake-stylegan256", 0))
         for path in sorted((data / "data/images" / name).iterdir())[:10]
     }
     file = tmp_path / "faces.csv"  # as pandas writes it, with 12 characters before each path
     with file.open("w", newline="") as text:
-        lines = [
-            (n, f"/mnt/disk/in/{path}", real) for n, (path, real) in enumerate(pictures.items())
-        ]
+        lines = [(n, f"/mnt/disk/in/{path}", real) for n, (path, real) in enumerate(images.items())]
         csv.writer(text).writerows([("", "path", "real"), *lines])
     out = ("--split-ratio", "80/20/0", "--out", tmp_path / "x.lmdb", "--workers", "1")
     words = ("build", "list", "--list", file, "--src", data / "data/images", *out)
@@ -758,7 +756,7 @@ def test_a_csv_of_another_machine_is_read_below_the_root(
     assert run(*words, "--strip-prefix", "/mnt/disk/in").exit_code == 0
     found = rows(tmp_path / "x.lmdb/manifest.jsonl")
     assert [(row["source"], row["cls"]) for row in found] == [
-        (path, "real" if real else "fake") for path, real in pictures.items()
+        (path, "real" if real else "fake") for path, real in images.items()
     ]
     assert Counter((row["cls"], row["split"]) for row in found) == {
         (name, split): n for name in ("real", "fake") for split, n in (("train", 8), ("val", 2))
@@ -766,7 +764,7 @@ def test_a_csv_of_another_machine_is_read_below_the_root(
     for row, (_, value) in zip(found, records(tmp_path / "x.lmdb"), strict=True):
         stored, label = encoded_data(value)
         assert stored == (data / "data/images" / row["source"]).read_bytes()
-        assert label == pictures[row["source"]]
+        assert label == images[row["source"]]
 
 
 def test_a_csv_says_itself_what_is_real(tmp_path: Path) -> None:
@@ -791,7 +789,7 @@ def test_a_packed_list_is_byte_for_byte_what_convert_imageset_wrote(
         "--real", "0,1,2,3,4", "--fake", "5,6,7,8",
         "--size", 128, "--out", out, "--workers", 1,
     )  # fmt: skip
-    assert result.exit_code == 3, result.output  # line 6 is no picture
+    assert result.exit_code == 3, result.output  # line 6 is no image
     expected, got = records(golden / "raw128_lmdb"), records(out)
     assert [key for key, _ in got] == [key for key, _ in expected]
     assert len(got) == 35
@@ -994,7 +992,7 @@ def test_mini_3_is_one_command(data: Path) -> None:
             assert counts[name, split] == pytest.approx(n, abs=12)
     # No photo of a DCGAN face is known, so each is alone and the shares come out even.
     assert [counts["fake-dcgan128", split] for split in SPLITS] == [450, 30, 120]
-    assert len(found.units) == sum(isinstance(unit, Pictures) for unit in found.units) > 1
+    assert len(found.units) == sum(isinstance(unit, ImageBlock) for unit in found.units) > 1
 
 
 # determinism ------------------------------------------------------------------------------------
@@ -1019,11 +1017,11 @@ def test_the_order_in_which_files_are_listed_changes_nothing(
 ) -> None:
     numbers = range(8)
     for number in numbers:
-        write_picture(tmp_path / f"one/a/v{number % 3}/{number}.png", number)
-        write_picture(tmp_path / f"one/b/{number}.jpg", number)
+        write_image(tmp_path / f"one/a/v{number % 3}/{number}.png", number)
+        write_image(tmp_path / f"one/b/{number}.jpg", number)
     for number in reversed(numbers):
-        write_picture(tmp_path / f"two/b/{number}.jpg", number)
-        write_picture(tmp_path / f"two/a/v{number % 3}/{number}.png", number)
+        write_image(tmp_path / f"two/b/{number}.jpg", number)
+        write_image(tmp_path / f"two/a/v{number % 3}/{number}.png", number)
     arguments: dict[str, Any] = {"real": ("a",), "fake": ("b",)}
     one = build_corpus("folder", tmp_path / "one", tmp_path / "one.lmdb", **arguments)
     _shuffle_listings(monkeypatch)
@@ -1118,7 +1116,7 @@ def test_shards_of_a_list_merge_to_the_unsharded_corpus(tmp_path: Path, kind: st
         names = [f"{number}.png" for number in range(300)]  # more than one block
         for number, name in enumerate(names):
             if number != 1:  # a gap in the numbers
-                write_picture(tmp_path / name, number, size=(8, 8))
+                write_image(tmp_path / name, number, size=(8, 8))
     file.write_text("".join(f"{name} 0\n" for name in names))
     arguments: dict[str, Any] = {"list_file": file, "fake": ("0",), "frames": "2", "crop": "none"}
     whole = build_corpus("list", tmp_path, tmp_path / "whole.lmdb", **arguments)
@@ -1153,12 +1151,12 @@ def test_a_step_of_a_recipe_cannot_ask_for_what_its_source_does_not_have(
     run: Run, tmp_path: Path
 ) -> None:
     for name in ("real", "fake"):
-        write_picture(tmp_path / "in" / name / "1.png")
+        write_image(tmp_path / "in" / name / "1.png")
     recipe = tmp_path / "odd.toml"
     recipe.write_text(
-        'title = "t"\n[data.pictures]\nabout = "p"\n[steps.a]\ndo = "build"\nsource = "folder"\n'
+        'title = "t"\n[data.images]\nabout = "p"\n[steps.a]\ndo = "build"\nsource = "folder"\n'
         'src = "pictures"\nreal = "real"\nfake = "fake"\nquality = "c40"\n'
     )
-    result = run("run", recipe, "--data", f"pictures={tmp_path / 'in'}", "--out", tmp_path / "out")
+    result = run("run", recipe, "--data", f"images={tmp_path / 'in'}", "--out", tmp_path / "out")
     assert result.exit_code != 0
     assert "steps.a: --quality is for ff++, dfd, not for folder." in result.output

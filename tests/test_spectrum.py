@@ -14,7 +14,7 @@ from conftest import Run as Invoke
 from PIL import Image
 from test_evaluate import THREE, write_run
 from test_spectrum_features import by_hand
-from trees import build_corpus, write_clip, write_picture
+from trees import build_corpus, write_clip, write_image
 
 from hffkit.cli.spectrum import train as train_command
 from hffkit.errors import HffkitError
@@ -27,9 +27,9 @@ from hffkit.pipeline.recipe import read_recipe
 from hffkit.runs.scores import Scored
 from hffkit.spectrum.cache import (
     cache_path,
-    pictures_of_folder,
+    images_of_folder,
     profiles_of_corpus,
-    profiles_of_pictures,
+    profiles_of_images,
 )
 from hffkit.spectrum.classifiers import CLASSIFIERS, fit, margins, scores
 from hffkit.spectrum.features import CROPS, FEATURES, FeatureSpec, features_of, profiles_of
@@ -39,7 +39,7 @@ from hffkit.spectrum.train import SpectrumRequest, train_spectrum
 from hffkit.storage.corpus import Corpus
 
 REAL, FAKE = "camera", "GAN"
-N = 40  # pictures of each class
+N = 40  # images of each class
 SIDE = 32
 
 
@@ -48,7 +48,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Cuts of the portrait, and cuts of it whose finest detail is lost; four make a group."""
     root = tmp_path_factory.mktemp("tree")
     for i in range(N):
-        path = write_picture(root / REAL / f"p{i // 4:02}_{i}.png", 17 * i, size=(SIDE, SIDE))
+        path = write_image(root / REAL / f"p{i // 4:02}_{i}.png", 17 * i, size=(SIDE, SIDE))
         with Image.open(path) as picture:
             small = picture.resize((SIDE // 2, SIDE // 2)).resize((SIDE, SIDE))
         (root / FAKE).mkdir(exist_ok=True)
@@ -86,7 +86,7 @@ def change(run: Path, out: Path, edit: Callable[[dict[str, Any]], None]) -> Path
 
 
 def of_split(corpus: Path, *splits: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """The features of a corpus's samples, picture by picture, and whether they are fake."""
+    """The features of a corpus's samples, image by image, and whether they are fake."""
     opened = Corpus(corpus)
     samples = [sample for sample in opened.samples() if sample.split in splits]
     spec = FEATURES["celeba"]
@@ -155,7 +155,7 @@ def test_a_limit_takes_so_many_of_each_class(corpus: Path, tmp_path: Path, run: 
     out = tmp_path / "run"
     done = run("spectrum", "train", "--data", corpus, "--limit", 20, "--out", out, "--seed", 3)
     assert done.exit_code == 0, done.output
-    assert "20 training pictures" in done.stdout
+    assert "20 training images" in done.stdout
     assert about(out)["result"]["n_train"] == 20
     assert about(out)["made"]["limit"] == 20
 
@@ -177,7 +177,7 @@ def test_training_needs_both_classes_and_enough_of_them(
     refused(corpus, "No classifier named 'svm'", classifier="svm")
 
 
-def test_pictures_without_a_spectrum_are_named(tree: Path, tmp_path: Path) -> None:
+def test_images_without_a_spectrum_are_named(tree: Path, tmp_path: Path) -> None:
     copy = tmp_path / "tree"
     shutil.copytree(tree, copy)
     Image.new("RGB", (SIDE, SIDE), (9, 9, 9)).save(copy / REAL / "black.png")
@@ -249,11 +249,11 @@ def test_processes_change_no_bit_of_profiles(
 ) -> None:
     monkeypatch.setattr("hffkit.execution.pool._ALONE", 0.01)
     folders = [data / "data" / "images" / name for name in ("real-lfwcrop", "real-ffhq256")]
-    files = [list(pictures_of_folder(folder))[:150] for folder in folders]
-    pictures = [picture for both in zip(*files, strict=True) for picture in both] * 4
+    files = [list(images_of_folder(folder))[:150] for folder in folders]
+    images = [picture for both in zip(*files, strict=True) for picture in both] * 4
     spec = FeatureSpec("square")
-    found = profiles_of_pictures(pictures, len(pictures), spec, n_workers=n_workers)
-    alone = list(profiles_of(pictures, spec))
+    found = profiles_of_images(images, len(images), spec, n_workers=n_workers)
+    alone = list(profiles_of(images, spec))
     assert len(found) == len(alone) == 1200
     assert all(np.array_equal(a, b) for a, b in zip(found, alone, strict=True))
 
@@ -379,7 +379,7 @@ def test_predict_judges_files_by_a_run_of_spectra(
 # What is no run, or not for this
 
 
-def test_pictures_of_another_size_are_refused_where_profiles_are_native(
+def test_images_of_another_size_are_refused_where_profiles_are_native(
     corpus: Path, tree: Path, tmp_path: Path, run: Invoke
 ) -> None:
     out = tmp_path / "run"
@@ -466,16 +466,16 @@ def test_features_are_written_for_numpy(
         assert file["keys"].tolist() == sorted(file["keys"].tolist())
 
 
-def test_unreadable_pictures_are_named(tmp_path: Path, run: Invoke) -> None:
-    write_picture(tmp_path / "in/a.png")
-    (tmp_path / "in/b.png").write_bytes(b"no picture")
+def test_unreadable_images_are_named(tmp_path: Path, run: Invoke) -> None:
+    write_image(tmp_path / "in/a.png")
+    (tmp_path / "in/b.png").write_bytes(b"no image")
     done = run("spectrum", "features", tmp_path / "in", "--out", tmp_path / "x.npz")
     assert done.exit_code == 1
-    assert "b.png: no picture: starts with" in done.output
+    assert "b.png: no image: starts with" in done.output
     empty = tmp_path / "empty"
     empty.mkdir()
     done = run("spectrum", "features", empty, "--out", tmp_path / "x.npz")
-    assert (done.exit_code, "no picture is there" in done.output) == (2, True)
+    assert (done.exit_code, "no image is there" in done.output) == (2, True)
 
 
 def test_a_plot_has_the_mean_and_spread_of_each_class(

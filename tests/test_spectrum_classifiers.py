@@ -28,7 +28,7 @@ PUBLISHED = {"svm-linear": 99.95, "svm-rbf": 100.0, "logistic": 99.65, "kmeans":
 
 
 def celeba(data: Path) -> tuple[Floats, Flags]:
-    """The published CelebA features: 1,000 real pictures and 1,000 fake ones, 80 points."""
+    """The published CelebA features: 1,000 real images and 1,000 fake ones, 80 points."""
     with np.load(data / "golden" / "durall" / "celeba_2000x80.npz") as file:
         return file["profiles"], file["labels"] == 1
 
@@ -46,7 +46,7 @@ def random_accuracy(name: str, features: Floats, is_fake: Flags) -> float:
 
 
 def blobs(n: int = 40, seed: int = 0) -> tuple[Floats, Flags]:
-    """Fake pictures lie four to the right of real ones, n of each, with a spread of 0.1."""
+    """Fake images lie four to the right of real ones, n of each, with a spread of 0.1."""
     rng = np.random.default_rng(seed)
     is_fake = np.arange(2 * n) % 2 == 0
     return rng.normal(0, 0.1, (2 * n, 3)) + is_fake[:, None] * [4.0, 0, 0], is_fake
@@ -85,7 +85,7 @@ def test_scores_say_fake_whichever_class_comes_first(name: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_clusters_are_called_what_most_pictures_in_them_are(seed: int) -> None:
+def test_clusters_are_called_what_most_images_in_them_are(seed: int) -> None:
     features, is_fake = blobs(seed=seed)
     for labels in (is_fake, ~is_fake):
         model = fit("kmeans", features, labels, seed=seed)
@@ -178,7 +178,7 @@ def test_too_few_of_a_class_are_refused() -> None:
     features, _ = blobs()
     is_fake = np.zeros(80, bool)
     is_fake[0] = True
-    with pytest.raises(TrainingError, match="2 pictures of each class at least, got 1 fake and 79"):
+    with pytest.raises(TrainingError, match="2 images of each class at least, got 1 fake and 79"):
         fit("svm-rbf", features, is_fake)
     with pytest.raises(TrainingError, match="2 groups at least, got 1"):
         splits_of(80, ["a"] * 80, "grouped", n_repeats=10, seed=0)

@@ -63,7 +63,7 @@ def noise(height: int, width: int, seed: int = 0) -> Pixels:
 
 @pytest.mark.parametrize("centre", ["paper", "true"])
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_profiles_of_real_pictures_are_those_of_a_loop_over_radii(
+def test_profiles_of_real_images_are_those_of_a_loop_over_radii(
     data: Path, folder: str, centre: str
 ) -> None:
     for image in pictures(data, folder, 3):
@@ -96,7 +96,7 @@ def test_profiles_are_as_long_as_the_notebooks(height: int, width: int, length: 
 
 
 @pytest.mark.parametrize("centre", ["paper", "true"])
-def test_turned_and_mirrored_pictures_have_the_same_profile(data: Path, centre: str) -> None:
+def test_turned_and_mirrored_images_have_the_same_profile(data: Path, centre: str) -> None:
     spec = FeatureSpec(centre=centre)
     # Round the DC itself rings are symmetric, and only rounding and the epsilon differ. Half a
     # coefficient beside it they are not: values of 90 to 200 differ by up to 15 in the shortest
@@ -184,8 +184,8 @@ def test_reading_stops_soon_after_an_error() -> None:
 
 
 @pytest.mark.parametrize("side", [1, 2, 3])
-def test_tiny_pictures_are_refused(side: int) -> None:
-    with pytest.raises(ImageError, match=f"picture 0: {side}x{side} pixels: too small"):
+def test_tiny_images_are_refused(side: int) -> None:
+    with pytest.raises(ImageError, match=f"image 0: {side}x{side} pixels: too small"):
         one(noise(side, side))
 
 
@@ -194,12 +194,12 @@ def test_four_pixels_a_side_are_enough() -> None:
 
 
 @pytest.mark.parametrize("spec", [WHOLE, TRUE, FeatureSpec(n_points=5, first_bin=True)])
-def test_constant_pictures_are_refused(spec: FeatureSpec) -> None:
-    with pytest.raises(ImageError, match="picture 1: all its pixels are alike"):
+def test_constant_images_are_refused(spec: FeatureSpec) -> None:
+    with pytest.raises(ImageError, match="image 1: all its pixels are alike"):
         features_of([noise(16, 16), np.full((16, 16), 9, np.uint8)], spec)
 
 
-def test_oblong_pictures_have_no_true_centre_but_a_square() -> None:
+def test_oblong_images_have_no_true_centre_but_a_square() -> None:
     with pytest.raises(ImageError, match=r"16x20 pixels are not square.*crop square"):
         one(noise(20, 16), TRUE)
     assert one(noise(20, 16), FeatureSpec("square", "true")).shape == (10,)
@@ -216,7 +216,7 @@ def test_profiles_of_several_lengths_must_be_resampled() -> None:
     np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8), np.float32), np.zeros((0, 8), np.uint8),
 ])  # fmt: skip
 def test_what_is_no_image_is_refused(image: Pixels) -> None:
-    with pytest.raises(ImageError, match="picture 0: must be"):
+    with pytest.raises(ImageError, match="image 0: must be"):
         one(image)
 
 

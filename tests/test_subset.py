@@ -17,7 +17,7 @@ from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
 from test_mix import MORTAL
-from trees import about, all_files, build_corpus, change_records, records, rows, write_picture
+from trees import about, all_files, build_corpus, change_records, records, rows, write_image
 
 from hffkit.corpus.pack import PackRequest, pack
 from hffkit.corpus.subset import SubsetRequest, quota, smallest, subset
@@ -28,7 +28,7 @@ Run = Callable[..., Result]
 Stored = dict[str, tuple[dict[str, Any], bytes]]
 
 CLASSES: dict[str, Any] = {"fake": ("gan", "swap"), "real": ("photo",)}
-N_PICTURES = {  # of each split and class; swap has no val
+N_IMAGES = {  # of each split and class; swap has no val
     ("train", "gan"): 10, ("train", "swap"): 7, ("train", "photo"): 13,
     ("val", "gan"): 4, ("val", "photo"): 5,
     ("test", "gan"): 3, ("test", "swap"): 4, ("test", "photo"): 2,
@@ -37,13 +37,13 @@ N_PICTURES = {  # of each split and class; swap has no val
 
 @pytest.fixture(scope="module")
 def native(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A corpus in which some pictures are frames of one video: of one group."""
+    """A corpus in which some images are frames of one video: of one group."""
     folder, number = tmp_path_factory.mktemp("native"), 0
-    for (split, name), n in N_PICTURES.items():
+    for (split, name), n in N_IMAGES.items():
         for place in range(n):
             number += 1
             video = "video/" if place < 2 else ""
-            write_picture(folder / f"in/{split}/{name}/{video}{number}.png", number)
+            write_image(folder / f"in/{split}/{name}/{video}{number}.png", number)
     return str(build_corpus("folder", folder / "in", folder / "x.lmdb", **CLASSES))
 
 
@@ -65,11 +65,11 @@ def kinds(native: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, st
 
 @pytest.fixture(scope="module")
 def bulk(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Six hundred pictures: more than one unit."""
+    """Six hundred images: more than one unit."""
     folder = tmp_path_factory.mktemp("bulk")
     for number in range(600):
         name = ("gan", "photo")[number % 2]
-        write_picture(folder / f"in/train/{name}/{number:03}.png", number, size=(8, 8))
+        write_image(folder / f"in/train/{name}/{number:03}.png", number, size=(8, 8))
     return str(build_corpus("folder", folder / "in", folder / "x", fake=("gan",), real=("photo",)))
 
 
@@ -106,7 +106,7 @@ def test_each_class_keeps_its_share_of_each_split_rounded_up(
     out = tmp_path / "x"
     result = run("subset", kinds[kind], "--share", share, "--out", out)
     assert result.exit_code == 0, result.output
-    expected = {place: math.ceil(n * Fraction(share)) for place, n in N_PICTURES.items()}
+    expected = {place: math.ceil(n * Fraction(share)) for place, n in N_IMAGES.items()}
     assert _counts(_stored(out)) == expected
     assert about(out)["counts"] == {
         name: {split: n for (split, cls), n in expected.items() if cls == name}
@@ -143,7 +143,7 @@ def test_several_corpora_are_one(kinds: dict[str, str], tmp_path: Path, run: Run
     assert run("subset", *shards, "--share", 0.4, "--out", tmp_path / "x").exit_code == 0
     subset([kinds["sharded"]], tmp_path / "folder", SubsetRequest(0.4))
     subset([f"{kinds['sharded']}/shard-*"], tmp_path / "glob", SubsetRequest(0.4))
-    expected = {place: math.ceil(n * Fraction(2, 5)) for place, n in N_PICTURES.items()}
+    expected = {place: math.ceil(n * Fraction(2, 5)) for place, n in N_IMAGES.items()}
     assert _counts(_stored(tmp_path / "x")) == expected  # of all five, not of each
     assert all_files(tmp_path / "x") == all_files(tmp_path / "folder")
     assert all_files(tmp_path / "x") == all_files(tmp_path / "glob")
@@ -162,7 +162,7 @@ def test_the_same_command_gives_the_same_bytes_in_any_process(
     assert all_files(tmp_path / "here") == all_files(tmp_path / "there")
 
 
-def test_another_seed_draws_other_pictures(native: str, tmp_path: Path) -> None:
+def test_another_seed_draws_other_images(native: str, tmp_path: Path) -> None:
     for seed in range(3):
         subset([native], tmp_path / str(seed), SubsetRequest(0.5, seed))
     assert len({frozenset(_stored(tmp_path / str(seed))) for seed in range(3)}) == 3
@@ -185,7 +185,7 @@ def test_a_larger_share_holds_the_smaller_one(native: str, tmp_path: Path) -> No
     assert small < middle < large
 
 
-def test_pictures_are_drawn_from_the_whole_corpus(bulk: str, tmp_path: Path) -> None:
+def test_images_are_drawn_from_the_whole_corpus(bulk: str, tmp_path: Path) -> None:
     subset([bulk], tmp_path / "x", SubsetRequest(0.5))
     kept = _stored(tmp_path / "x")
     places = [place for place, key in enumerate(_stored(bulk)) if key in kept]
@@ -211,7 +211,7 @@ def test_the_smallest_class_of_each_split_is_told_before_anything_is_written(
 # interruption -----------------------------------------------------------------------------------
 
 
-# Commits are of 64 MiB, which small pictures never come to: here each unit is one.
+# Commits are of 64 MiB, which small images never come to: here each unit is one.
 OFTEN = "from hffkit.storage import writer\nwriter._COMMIT_BYTES = 1\n"
 
 
@@ -296,7 +296,7 @@ def test_other_mistakes_are_one_line(kinds: dict[str, str], tmp_path: Path, run:
 
 def test_a_record_that_is_missing_is_named(tmp_path: Path, run: Run) -> None:
     for number in range(4):
-        write_picture(tmp_path / f"in/train/gan/{number}.png", number)
+        write_image(tmp_path / f"in/train/gan/{number}.png", number)
     corpus = build_corpus("folder", tmp_path / "in", tmp_path / "raw", fake=("gan",))
     change_records(corpus, lambda transaction: transaction.delete(b"00000001_train/gan/1.png"))
     result = run("subset", corpus, "--share", 1, "--out", tmp_path / "x")

@@ -290,7 +290,7 @@ def pixels_of(faces: Faces, number: int, epoch: int = 0) -> Any:
     return out
 
 
-def test_faces_of_a_packed_corpus_are_its_pictures(packed: Path) -> None:
+def test_faces_of_a_packed_corpus_are_its_images(packed: Path) -> None:
     items = items_of(packed)
     rgb, bgr = Faces(items, SIZE, "RGB"), Faces(items, SIZE, "BGR")
     assert len(rgb) == 39
@@ -316,7 +316,7 @@ def test_a_corpus_packed_at_another_size_is_refused(packed: Path) -> None:
 
 @pytest.mark.parametrize("n_threads", [1, 3])
 @pytest.mark.parametrize("name", ["packed", "native"])
-def test_streaming_and_resident_pictures_are_the_same_batches(
+def test_streaming_and_resident_images_are_the_same_batches(
     name: str, n_threads: int, request: pytest.FixtureRequest
 ) -> None:
     items = items_of(request.getfixturevalue(name))
@@ -341,7 +341,7 @@ def test_streaming_and_resident_pictures_are_the_same_batches(
         assert np.array_equal(everything[38], pixels_of(faces, 38))
 
 
-def test_pictures_are_kept_as_asked(packed: Path) -> None:
+def test_images_are_kept_as_asked(packed: Path) -> None:
     faces, labels = Faces(items_of(packed), SIZE, "RGB"), np.zeros(39, np.int64)
     changed = Faces(faces.items, SIZE, "RGB", lambda image, _, __: image)
     kinds = {
@@ -353,7 +353,7 @@ def test_pictures_are_kept_as_asked(packed: Path) -> None:
     assert {key for key, kind in kinds.items() if kind is Resident} == resident
 
 
-def test_an_unreadable_picture_ends_a_stream_with_its_error(packed: Path) -> None:
+def test_an_unreadable_image_ends_a_stream_with_its_error(packed: Path) -> None:
     def fails(*_: object) -> Any:
         raise StorageError("gone")
 
@@ -583,7 +583,7 @@ def test_the_first_ctrl_c_waits_for_the_step_and_saves(
     assert result_of(out) == uninterrupted["meso4"]
 
 
-def test_pictures_in_memory_and_streamed_teach_the_same(
+def test_images_in_memory_and_streamed_teach_the_same(
     native: Path, packed: Path, tmp_path: Path, uninterrupted: dict[str, Any]
 ) -> None:
     for data, keep in ((packed, "stream"), (packed, "memory"), (native, "stream")):

@@ -43,7 +43,7 @@ def write_video(path: Path, n_frames: int = 60, **options: str) -> Path:
 
 
 def waves(height: int, width: int, number: int) -> Image:
-    """A coloured picture, another for each number."""
+    """A coloured image, another for each number."""
     y, x = np.mgrid[:height, :width]
     colours = [np.sin((x + number) / (3 + c)) * np.cos(y / (4 + c)) for c in range(3)]
     return (127.5 + 127 * np.stack(colours, axis=-1)).astype(np.uint8)
@@ -185,7 +185,7 @@ def picture(number: int) -> Image:
 
 
 def frame_folder(path: Path, names: Sequence[str]) -> Path:
-    """Fill a folder with pictures, each of the grey that its place in `names` says."""
+    """Fill a folder with images, each of the grey that its place in `names` says."""
     path.mkdir()
     for number, name in enumerate(names):
         (path / name).write_bytes(encode_png(picture(number)))
@@ -243,13 +243,13 @@ def test_unreadable_frames_of_a_folder_are_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("names", [[], ["mask.png"], ["0000.txt"]])
-def test_folder_without_a_numbered_picture_is_refused(tmp_path: Path, names: list[str]) -> None:
+def test_folder_without_a_numbered_image_is_refused(tmp_path: Path, names: list[str]) -> None:
     path = frame_folder(tmp_path / "frames", names)
-    with pytest.raises(VideoError, match=r"holds no numbered frame picture such as 0000\.png"):
+    with pytest.raises(VideoError, match=r"holds no numbered frame image such as 0000\.png"):
         FrameFolder(path)
 
 
-def test_two_pictures_of_one_frame_are_refused(tmp_path: Path) -> None:
+def test_two_images_of_one_frame_are_refused(tmp_path: Path) -> None:
     path = frame_folder(tmp_path / "frames", ["01.png", "1.png", "2.png"])
     with pytest.raises(VideoError, match=r"01\.png and 1\.png are the same frame"):
         FrameFolder(path)

@@ -53,7 +53,7 @@ def sha256(text: str) -> str:
 def record(
     key: str, group: str, split: Split = "train", cls: str = "Real", index: int | None = None
 ) -> Record:
-    """A record whose digests are plausible, but of no picture."""
+    """A record whose digests are plausible, but of no image."""
     sample = Sample(
         key=key,
         cls=cls,

@@ -15,7 +15,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from hffkit.corpus.build import BuildRequest, build, prepare
-from hffkit.extraction.units import Picture, Pictures, Video
+from hffkit.extraction.units import ImageBlock, ImageFile, Video
 from hffkit.media.h264 import write_video
 from hffkit.sources.listing import Listing
 
@@ -51,7 +51,7 @@ def touch(root: Path, *paths: str) -> Path:
     return root
 
 
-def write_picture(
+def write_image(
     path: Path, number: int = 0, *, size: tuple[int, int] = (40, 32), **how: Any
 ) -> Path:
     """Write a cut of the portrait of (width, height), another for each number, by Pillow."""
@@ -102,12 +102,12 @@ def listing(source: str, root: Path, **arguments: Any) -> Listing:
     return prepare(BuildRequest(source, root, **arguments)).listing
 
 
-def items(found: Listing) -> list[Picture | Video]:
-    """Return the pictures and videos of a listing in order."""
+def items(found: Listing) -> list[ImageFile | Video]:
+    """Return the images and videos of a listing in order."""
     return [
         item
         for unit in found.units
-        for item in (unit.items if isinstance(unit, Pictures) else unit.videos)
+        for item in (unit.items if isinstance(unit, ImageBlock) else unit.videos)
     ]
 
 

@@ -17,7 +17,7 @@ Options = tuple[Callable[[Command], Command], ...]
 
 @click.group()
 def build() -> None:
-    """Turn a dataset's videos and pictures into a face corpus.
+    """Turn a dataset's videos and images into a face corpus.
 
     Every source finds what it needs below --src. A corpus is a folder that Caffe can read as an
     LMDB, with a manifest that says where every pixel came from. An interrupted build goes on when
@@ -57,7 +57,7 @@ _COMMON = (
     click.option(
         "--crop",
         type=click.Choice(["face", "none"]),
-        help="Crop faces, or take the whole picture.  [default: faces from videos, pictures whole]",
+        help="Crop faces, or take the whole image.  [default: faces from videos, images whole]",
     ),
     click.option(
         "--landmarks",
@@ -236,20 +236,20 @@ def _dfd() -> None:
         click.option(
             "--paper-split",
             is_flag=True,
-            help="Split at random over pictures, as the paper: one video may be in two splits.",
+            help="Split at random over images, as the paper: one video may be in two splits.",
         ),
     ),
 )
 def _hff() -> None:
     """Hybrid Fake Face: eight class folders, or train|val|test/{fake,real}.
 
-    Pictures are taken whole, as in the paper. A subfolder of a class is a group.
+    Images are taken whole, as in the paper. A subfolder of a class is a group.
     """
 
 
 @_source("folder", _NAMES, _VIDEO)
 def _folder() -> None:
-    """Class folders of pictures or videos, or split folders that hold such.
+    """Class folders of images or videos, or split folders that hold such.
 
     Name the folders to read with --real and --fake; others are left alone.
     """
@@ -276,7 +276,7 @@ def _folder() -> None:
     ),
 )
 def _list() -> None:
-    """Pictures or videos named by a list, as Caffe's convert_imageset reads it.
+    """Images or videos named by a list, as Caffe's convert_imageset reads it.
 
     Say with --real and --fake which labels are which; --class NAME=LABEL gives them names.
     """

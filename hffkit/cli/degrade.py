@@ -63,8 +63,8 @@ from hffkit.cli.tables import corpus_text, folder_text
 @click.option(
     "--preview",
     type=click.Path(path_type=Path),
-    metavar="PICTURE",
-    help="Draw every operation at every value on one picture instead; --out names a PNG.",
+    metavar="IMAGE",
+    help="Draw every operation at every value on one image instead; --out names a PNG.",
 )
 @options.as_json
 def degrade(
@@ -75,11 +75,11 @@ def degrade(
     as_json: bool,
     **arguments: Any,
 ) -> None:
-    """Put post-processing operations to every picture of corpora, or of a folder.
+    """Put post-processing operations to every image of corpora, or of a folder.
 
     SRC is a corpus (default data.lmdb), or several taken as one, and so is what is written. A
-    folder of pictures gives a folder of PNG files; a folder of videos, with --op h264:CRF, gives a
-    folder of videos. Values of a -mix are drawn for each picture from the seed and its key.
+    folder of images gives a folder of PNG files; a folder of videos, with --op h264:CRF, gives a
+    folder of videos. Values of a -mix are drawn for each image from the seed and its key.
     """
     from hffkit.degrade.degrade import DegradeRequest
     from hffkit.degrade.degrade import degrade as post_process
@@ -124,7 +124,7 @@ def degrade(
     type=click.Choice(["small", "middle", "large"]),
     default="large",
     show_default=True,
-    help="Of Table XI: every picture once, from one of the sources; 55/124 of each source; all.",
+    help="Of Table XI: every image once, from one of the sources; 55/124 of each source; all.",
 )
 @click.option(
     "--paper-pool",

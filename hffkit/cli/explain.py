@@ -60,7 +60,7 @@ _path = click.Path(path_type=Path)
 )
 @options.faces_of_files(frames=4)
 @click.option(
-    "--average", is_flag=True, help="The mean heat of each class instead of each face's pictures."
+    "--average", is_flag=True, help="The mean heat of each class instead of each face's images."
 )
 @click.option(
     "--steps",
@@ -86,7 +86,7 @@ def explain(
 ) -> None:
     """Show where a run's network sees what it answers by.
 
-    PATH is a picture, a video, a folder of them, or a corpus. OUT holds a PNG of each face and
+    PATH is an image, a video, a folder of them, or a corpus. OUT holds a PNG of each face and
     method, an overview (sheet.png), a page (index.html) and all figures (explain.json).
     """
     from hffkit.explain.explain import ExplainRequest

@@ -120,7 +120,7 @@ def faces_of_files(frames: int) -> Callable[[F], F]:
                 type=click.IntRange(0, 4),
                 default=1,
                 show_default=True,
-                help="How often pictures are doubled to find faces: 1 finds them from 40 px, 0 "
+                help="How often images are doubled to find faces: 1 finds them from 40 px, 0 "
                 "from 80.",
             ),
             click.option(

@@ -21,7 +21,7 @@ _CLASSIFIERS = ("svm-linear", "svm-rbf", "svm-poly", "logistic", "kmeans")
 
 
 def _features(command: F) -> F:
-    """Add what says how pictures become features."""
+    """Add what says how images become features."""
     for option in (
         click.option(
             "--first-bin/--no-first-bin",
@@ -41,14 +41,14 @@ def _features(command: F) -> F:
         click.option(
             "--crop",
             type=click.Choice(_CROPS),
-            help="What of a picture: all, the square in the middle, the middle third.",
+            help="What of an image: all, the square in the middle, the middle third.",
         ),
         click.option(
             "--features",
             type=click.Choice(_FEATURES),
             default="celeba",
             show_default=True,
-            help="The paper's experiment: native profiles of whole pictures; 80 points, divided "
+            help="The paper's experiment: native profiles of whole images; 80 points, divided "
             "by the first; the middle third, 300 points, divided by the first.",
         ),
     ):
@@ -80,11 +80,11 @@ def spectrum() -> None:
 @_workers
 @options.as_json
 def features(source: str, out: Path, workers: int, as_json: bool, **arguments: Any) -> None:
-    """Write the features of a corpus, or of the pictures below a folder, for numpy to read."""
+    """Write the features of a corpus, or of the images below a folder, for numpy to read."""
     from hffkit.spectrum.export import FeatureRequest, write_features
 
     about = write_features(source, out, FeatureRequest(**arguments), n_workers=workers)
-    shape = f"{out}: {about['n_samples']} pictures, {about['n_features']} values each"
+    shape = f"{out}: {about['n_samples']} images, {about['n_features']} values each"
     click.echo(options.json_text(about) if as_json else shape)
 
 
@@ -103,7 +103,7 @@ def features(source: str, out: Path, workers: int, as_json: bool, **arguments: A
     help="With the paper's settings.",
 )
 @_features
-@click.option("--limit", type=click.IntRange(min=4), help="Train on N pictures, half of them fake.")
+@click.option("--limit", type=click.IntRange(min=4), help="Train on N images, half of them fake.")
 @click.option(
     "--repeats",
     type=click.IntRange(min=0),
@@ -113,10 +113,10 @@ def features(source: str, out: Path, workers: int, as_json: bool, **arguments: A
 @click.option(
     "--paper-split",
     is_flag=True,
-    help="Split all pictures at random as the paper does, ten times unless --repeats; leaks.",
+    help="Split all images at random as the paper does, ten times unless --repeats; leaks.",
 )
 @click.option(
-    "--curve", is_flag=True, help="Measure those splits with 20, 50, ... training pictures, too."
+    "--curve", is_flag=True, help="Measure those splits with 20, 50, ... training images, too."
 )
 @options.seed
 @click.option(
@@ -175,7 +175,7 @@ def plot(
     chosen: Any = None if split == "all" else split
     request = FeatureRequest(**arguments)
     curves = draw(corpora, out, request, split=chosen, n_workers=workers)
-    names = ", ".join(f"{curve['class']} ({curve['n_pictures']})" for curve in curves)
+    names = ", ".join(f"{curve['class']} ({curve['n_images']})" for curve in curves)
     click.echo(options.json_text(curves) if as_json else printable(f"{out}: {names}"))
 
 

@@ -67,7 +67,7 @@ def estimate_text(found: "Estimate") -> str:
         f"{found.n_bytes / 1e9:.1f} GB" if found.n_bytes >= 1e9 else f"{found.n_bytes / 1e6:.1f} MB"
     )
     return (
-        f"{found.n_files} files, {found.n_units} families or blocks of pictures\n"
+        f"{found.n_files} files, {found.n_units} families or blocks of images\n"
         f"about {found.n_samples} samples, {size} (as much again while building), "
         f"{found.hours:.2f} hours\n"
         f"scaled by input bytes from {found.measured_on[0]}{f' and {more} more' if more else ''}, "
@@ -136,22 +136,22 @@ def spectrum_text(path: Path, run: dict[str, Any]) -> str:
     val = result["val_accuracy"]
     lines = [
         f"{path}: {run['classifier']} on {run['n_features']} values, fake against real",
-        f"{result['n_train']} training pictures, "
+        f"{result['n_train']} training images, "
         f"{100 * result['train_accuracy']:.2f} % of them right"
         + ("" if val is None else f"; {100 * val:.2f} % of val"),
     ]
     repeats = result["repeats"]
     if repeats is not None:
-        kind = "groups" if repeats["protocol"] == "grouped" else "pictures, as the paper: leaks"
+        kind = "groups" if repeats["protocol"] == "grouped" else "images, as the paper: leaks"
         rows = [
             (row["n_train"], f"{100 * row['mean']:.2f}", f"{100 * row['spread']:.2f}")
             for row in repeats["rows"]
         ]
         lines += [
             "",
-            f"{repeats['n_repeats']} splits of {repeats['n_samples']} pictures into 80 and 20 % "
+            f"{repeats['n_repeats']} splits of {repeats['n_samples']} images into 80 and 20 % "
             f"of the {kind}",
-            table(("training pictures", "accuracy, %", "spread"), rows),
+            table(("training images", "accuracy, %", "spread"), rows),
         ]
     return "\n".join(lines)
 

@@ -47,7 +47,7 @@ _run = click.Path(path_type=Path)
     "operations",
     multiple=True,
     metavar="NAME",
-    help="Operations put to training pictures as the corpus holds them, drawn anew each epoch: "
+    help="Operations put to training images as the corpus holds them, drawn anew each epoch: "
     "--set degrade=A+B.",
 )
 @click.option(
@@ -83,7 +83,7 @@ _run = click.Path(path_type=Path)
     type=click.Choice(["auto", "memory", "stream"]),
     default="auto",
     show_default=True,
-    help="Pictures in the device's memory, or read again each time; auto looks what fits.",
+    help="Images in the device's memory, or read again each time; auto looks what fits.",
 )
 @options.threads
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard's events too.")
@@ -209,7 +209,7 @@ def evaluate(
 @options.device
 @options.as_json
 def predict(run: Path, paths: tuple[Path, ...], as_json: bool, **arguments: Any) -> None:
-    """Judge pictures, videos and folders of them: find faces and score each.
+    """Judge images, videos and folders of them: find faces and score each.
 
     The score is the probability of fake. A video's is the mean over its frames, each judged by
     its largest face.

@@ -1,4 +1,4 @@
-"""`hffkit build`: a source's pictures and videos to a corpus."""
+"""`hffkit build`: a source's images and videos to a corpus."""
 
 import hashlib
 import json
@@ -16,9 +16,9 @@ from hffkit.execution.assemble import Beside, Plan, Surplus, assemble, share
 from hffkit.execution.versions import versions
 from hffkit.extraction.family import build_family
 from hffkit.extraction.frames import FramePlan
-from hffkit.extraction.images import build_pictures
+from hffkit.extraction.images import build_images
 from hffkit.extraction.trim import surplus
-from hffkit.extraction.units import Crop, Pictures, Settings, Unit, identity, weight
+from hffkit.extraction.units import Crop, ImageBlock, Settings, Unit, identity, weight
 from hffkit.faces.detector import FaceRule, read_boxes
 from hffkit.faces.landmarks import predictor_of
 from hffkit.manifest.pairs import MASKS, quality_of
@@ -45,8 +45,8 @@ class BuildWork:
 
     def __call__(self, unit: Unit, part: PartWriter) -> None:
         """Write the unit's samples, failures and boxes to `part`."""
-        if isinstance(unit, Pictures):
-            build_pictures(unit, self.settings, part)
+        if isinstance(unit, ImageBlock):
+            build_images(unit, self.settings, part)
         else:
             build_family(unit, self.settings, part)
 
@@ -76,7 +76,7 @@ class BuildRequest:
     list_file: Path | None = None
     strip_prefix: str = ""  # what the list's paths begin with before the path below src
     frames: str = "32"
-    crop: Crop | None = None  # None: faces from videos, pictures whole
+    crop: Crop | None = None  # None: faces from videos, images whole
     size: int | None = None
     upsample: int = 1
     ffpp_compat: bool = False
@@ -166,7 +166,7 @@ def prepare(request: BuildRequest) -> BuildJob:
         raise ArgumentError("--frames paper names FaceForensics++'s totals: only ff++ has them.")
     if request.pair and request.landmarks is not None:
         raise ArgumentError(
-            "--landmarks outlines each picture by itself, and would part the two of a --pair."
+            "--landmarks outlines each image by itself, and would part the two of a --pair."
         )
     check_size(request.size)
     if request.boxes is not None:
@@ -178,7 +178,7 @@ def prepare(request: BuildRequest) -> BuildJob:
         classes=listing.classes,
         plan=plan,
         rule=FaceRule(request.upsample, first=request.ffpp_compat),
-        crop_pictures=request.crop or "none",
+        crop_images=request.crop or "none",
         crop_videos=request.crop or "face",
         size=request.size,
         boxes_file=request.boxes,
@@ -186,9 +186,9 @@ def prepare(request: BuildRequest) -> BuildJob:
         outline=None if request.landmarks is None else predictor_of(request.landmarks),
     )
     if request.boxes is not None:
-        has_faces = any(isinstance(unit, Pictures) for unit in listing.units)
+        has_faces = any(isinstance(unit, ImageBlock) for unit in listing.units)
         if request.crop == "none" or (has_faces and request.crop == "face"):
-            raise ArgumentError("--boxes gives crops of videos: not for --crop none or pictures.")
+            raise ArgumentError("--boxes gives crops of videos: not for --crop none or images.")
     return BuildJob(request, listing, settings)
 
 
@@ -291,7 +291,7 @@ def listing_digest(listing: Listing) -> str:
 def keeps_index(listing: Listing) -> bool:
     """Tell whether the records keep the numbers of a list's lines."""
     return any(
-        isinstance(unit, Pictures) and unit.items[0].index is not None for unit in listing.units
+        isinstance(unit, ImageBlock) and unit.items[0].index is not None for unit in listing.units
     )
 
 

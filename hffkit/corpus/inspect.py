@@ -1,4 +1,4 @@
-"""`hffkit inspect`: what is in a corpus, in numbers and in a picture."""
+"""`hffkit inspect`: what is in a corpus, in numbers and in an image."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -23,29 +23,29 @@ from hffkit.storage.parts import Record
 from hffkit.storage.staging import Partial
 from hffkit.storage.writer import CorpusWriter
 
-# Table XI: the middle set of 165k takes 55,000 of each source's 124,000 pictures.
+# Table XI: the middle set of 165k takes 55,000 of each source's 124,000 images.
 _MIDDLE = Fraction(55, 124)
 _PER_UNIT = 512  # samples of the raw corpus
 
 Chosen = npt.NDArray[np.bool_]
-"""(S, N): which of N pictures are taken from which of S sources."""
+"""(S, N): which of N images are taken from which of S sources."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The pictures that training samples are drawn from, in corpus order."""
+    """The images that training samples are drawn from, in corpus order."""
 
     classes: npt.NDArray[np.int64]  # (N,) a number for each class
     ranks: npt.NDArray[np.uint64]  # (S, N) a shuffle of them for each source
 
 
 def _large(pool: Pool) -> Chosen:
-    """Take every picture from every source."""
+    """Take every image from every source."""
     return np.ones(pool.ranks.shape, bool)
 
 
 def _middle(pool: Pool) -> Chosen:
-    """Draw 55/124 of the pictures from each source, the same share of each class."""
+    """Draw 55/124 of the images from each source, the same share of each class."""
     chosen = np.zeros(pool.ranks.shape, bool)
     quotas = quotas_of(np.bincount(pool.classes).tolist(), _MIDDLE)
     for row, ranks in zip(chosen, pool.ranks, strict=True):
@@ -56,7 +56,7 @@ def _middle(pool: Pool) -> Chosen:
 
 
 def _small(pool: Pool) -> Chosen:
-    """Deal the pictures of each class out to the sources, so that every one is taken once."""
+    """Deal the images of each class out to the sources, so that every one is taken once."""
     chosen = np.zeros(pool.ranks.shape, bool)
     shuffled = np.lexsort((pool.ranks[0], pool.classes))  # class after class
     chosen[np.arange(len(shuffled)) % len(chosen), shuffled] = True
@@ -92,11 +92,11 @@ class MixRequest:
 def mix(names: Sequence[str], out: Path, request: MixRequest) -> dict[str, Any]:
     """Write the training set `out` and return its corpus.json.
 
-    The first corpus is the raw one, the others hold its pictures post-processed, under the same
+    The first corpus is the raw one, the others hold its images post-processed, under the same
     keys and in the same order. Training samples come from all of them; a copy's key says what was
     done to it: KEY@jp-mix. The order of the copies decides which of them gives what. Validation
     and test samples are the first corpus's, untouched. With `paper_pool` its validation samples
-    are in the pool too and become training samples. A picture that a copy could not read is left
+    are in the pool too and become training samples. An image that a copy could not read is left
     out of all, and recorded.
 
     Parameters
@@ -111,7 +111,7 @@ def mix(names: Sequence[str], out: Path, request: MixRequest) -> dict[str, Any]:
     Raises
     ------
     CorpusError
-        If the corpora do not hold the same pictures, or two of them hold the same copies.
+        If the corpora do not hold the same images, or two of them hold the same copies.
     """
     if request.proportion not in PROPORTIONS:
         raise UnknownNameError("proportion", request.proportion, PROPORTIONS)
@@ -149,7 +149,7 @@ def mix(names: Sequence[str], out: Path, request: MixRequest) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """A picture as one source has it, and its key in the mixed set."""
+    """An image as one source has it, and its key in the mixed set."""
 
     corpus: Corpus
     sample: Sample
@@ -158,15 +158,15 @@ class _Version:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A picture of the raw corpus, and all its versions if it is in the pool."""
+    """An image of the raw corpus, and all its versions if it is in the pool."""
 
     place: int | None  # in the pool
-    versions: tuple[_Version, ...]  # the raw one first; none of a picture that a source lacks
+    versions: tuple[_Version, ...]  # the raw one first; none of an image that a source lacks
     failure: Failure | None = None  # why it is left out
 
 
 def _rows(sources: Sequence[Sequence[Corpus]], pooled: Sequence[Split]) -> Iterator[_Row]:
-    """Yield all pictures, having checked that the sources hold different copies of the same."""
+    """Yield all images, having checked that the sources hold different copies of the same."""
     copies = [(row for row in _samples(source) if row[1].split in pooled) for source in sources[1:]]
     unreadable = [_unreadable(source) for source in sources[1:]]
     places = count()
@@ -209,14 +209,14 @@ def _unreadable(source: Sequence[Corpus]) -> set[str]:
 def _copy_of(
     raw: _Version, found: tuple[Corpus, Sample] | None, source: Sequence[Corpus]
 ) -> _Version:
-    """Return the copy of a picture that the next sample of a source must be."""
+    """Return the copy of an image that the next sample of a source must be."""
     if found is None or _identity(found[1]) != _identity(raw.sample):
         path = source[-1].path if found is None else found[0].path
         got = "nothing more" if found is None else repr(found[1].key)
         if found is not None and found[1].key == raw.key:
-            got = "another picture, class, split or group of that name"
+            got = "another image, class, split or group of that name"
         raise CorpusError(
-            f"{path} does not hold the pictures of {raw.corpus.path}: at {raw.key!r} it has {got}. "
+            f"{path} does not hold the images of {raw.corpus.path}: at {raw.key!r} it has {got}. "
             "Degrade the whole corpus, and see the failures.jsonl of both."
         )
     corpus, sample = found

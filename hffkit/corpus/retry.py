@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from hffkit.errors import StorageError
 from hffkit.execution.supervisor import Job
-from hffkit.extraction.units import Family, Picture, Pictures, Unit, Video
+from hffkit.extraction.units import Family, ImageBlock, ImageFile, Unit, Video
 from hffkit.manifest.failures import Failure, read_failures
 from hffkit.manifest.samples import Sample
 from hffkit.storage.corpus import BOXES_FILE, FAILURES_FILE, Corpus, Recipe
@@ -74,23 +74,23 @@ def seed_parts(corpus: Corpus, jobs: Sequence[Job[Unit]]) -> None:
             _write(corpus, job, past, boxes)
 
 
-def _items(unit: Unit) -> Sequence[Picture | Video]:
-    return unit.items if isinstance(unit, Pictures) else unit.videos
+def _items(unit: Unit) -> Sequence[ImageFile | Video]:
+    return unit.items if isinstance(unit, ImageBlock) else unit.videos
 
 
 def _owner(
-    source: str, items: Mapping[str, tuple[Job[Unit], Picture | Video]]
-) -> tuple[Job[Unit], Picture | Video] | None:
-    """Return whose file a source is: its own, or a picture in its folder of frames."""
+    source: str, items: Mapping[str, tuple[Job[Unit], ImageFile | Video]]
+) -> tuple[Job[Unit], ImageFile | Video] | None:
+    """Return whose file a source is: its own, or an image in its folder of frames."""
     return items.get(source) or items.get(PurePosixPath(source).parent.as_posix())
 
 
-def _same(sample: Sample, item: Picture | Video) -> bool:
+def _same(sample: Sample, item: ImageFile | Video) -> bool:
     return (sample.cls, sample.split, sample.group) == (item.cls, item.split, item.group)
 
 
 def _write(corpus: Corpus, job: Job[Unit], past: _Past, boxes: _Boxes) -> None:
-    keeps_index = isinstance(job.unit, Pictures) and job.unit.items[0].index is not None
+    keeps_index = isinstance(job.unit, ImageBlock) and job.unit.items[0].index is not None
     with PartWriter(job.part) as part:
         for sample in past.samples:
             value = corpus.records.get(sample.lmdb_key)
@@ -105,7 +105,7 @@ def _write(corpus: Corpus, job: Job[Unit], past: _Past, boxes: _Boxes) -> None:
 
 def _box_names(unit: Unit) -> Iterator[str]:
     names: dict[str, None] = {}
-    if not isinstance(unit, Pictures):
+    if not isinstance(unit, ImageBlock):
         for video in unit.videos:
             names |= dict.fromkeys((video.name, f"{video.cls}/{video.name}", video.key))
     yield from names

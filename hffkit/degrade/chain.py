@@ -1,4 +1,4 @@
-"""Operations as they are asked for, one or several in a row, and put to a picture."""
+"""Operations as they are asked for, one or several in a row, and put to an image."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ _MIX = "-mix"
 
 @dataclass(frozen=True, slots=True)
 class Step(Generic[V]):
-    """One operation with one value for all pictures, or with one drawn for each."""
+    """One operation with one value for all images, or with one drawn for each."""
 
     operation: Operation[V]
     value: V | None = None  # None: draw
@@ -34,7 +34,7 @@ class Step(Generic[V]):
         object.__setattr__(self, "name", name)
 
     def choose(self, seed: int, position: int, key: str) -> V:
-        """Return the value for the picture called `key`, by a generator of its own."""
+        """Return the value for the image called `key`, by a generator of its own."""
         if self.value is not None:
             return self.value
         rng = rng_for(seed, f"degrade {self.operation.code}", str(position), key)
@@ -43,7 +43,7 @@ class Step(Generic[V]):
 
 @dataclass(frozen=True, slots=True)
 class Degraded:
-    """A post-processed picture and what was done to it, one entry for each operation."""
+    """A post-processed image and what was done to it, one entry for each operation."""
 
     image: Image
     operations: tuple[dict[str, Any], ...]
@@ -51,7 +51,7 @@ class Degraded:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Operations in the order in which they are put to a picture."""
+    """Operations in the order in which they are put to an image."""
 
     steps: tuple[Step[Any], ...]
 
@@ -70,14 +70,14 @@ class Chain:
         seed : int
             Another seed, other drawn values.
         key : str
-            The picture's name. The same seed and key give the same values, in any order.
+            The image's name. The same seed and key give the same values, in any order.
         position : int
-            How many operations the picture has behind it: a chain cut in two draws as one.
+            How many operations the image has behind it: a chain cut in two draws as one.
 
         Raises
         ------
         ImageError
-            If an operation is impossible for a picture of this size.
+            If an operation is impossible for an image of this size.
         ArgumentError
             If an operation returns no image.
         ValueError
@@ -127,7 +127,7 @@ def _described(value: Any) -> str:
 def chain(*names: str, operations: Mapping[str, Operation[Any]] = OPERATIONS) -> Chain:
     """Return the operations called `names`, in this order.
 
-    A name is `jp-mix` (a value drawn for each picture), `jp:60` (one value), or the paper's short
+    A name is `jp-mix` (a value drawn for each image), `jp:60` (one value), or the paper's short
     form `JP60` where that can mean one thing only.
 
     Raises

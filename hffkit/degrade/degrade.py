@@ -1,4 +1,4 @@
-"""`hffkit degrade`: post-processing of corpora, or of folders of pictures and videos."""
+"""`hffkit degrade`: post-processing of corpora, or of folders of images and videos."""
 
 import glob
 import re
@@ -44,12 +44,12 @@ def degrade(
     scheduler: str | None = None,
     shard: tuple[int, int] | None = None,
 ) -> tuple[Path, dict[str, Any]]:
-    """Put operations to every picture of corpora, or of a folder; return what was written.
+    """Put operations to every image of corpora, or of a folder; return what was written.
 
     Parameters
     ----------
     sources : sequence of str
-        Corpora, folders of corpora or globs, taken as one; or one folder of pictures or videos.
+        Corpora, folders of corpora or globs, taken as one; or one folder of images or videos.
     out : Path, optional
         Where to write; it must not exist. By default beside the first source, with the operations
         in its name: data.lmdb gives data-jp-mix.lmdb.
@@ -157,7 +157,7 @@ def degrade_corpora(
 
 
 def treatment_of(request: DegradeRequest, packed: int | None) -> Treatment:
-    """Return how pictures are treated; `packed` is the size that the source's pixels have already.
+    """Return how images are treated; `packed` is the size that the source's pixels have already.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""`hffkit degrade` on folders: pictures to PNG files, whole videos to H.264."""
+"""`hffkit degrade` on folders: images to PNG files, whole videos to H.264."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ from hffkit.storage.parts import FileMade, PartWriter, read_part
 from hffkit.storage.staging import Partial, write_bytes_durably, write_durably
 
 ABOUT_FILE = "degrade.json"
-_PICTURES_PER_UNIT = 64
+_IMAGES_PER_UNIT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class FileSelection:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """A unit of work: pictures, or one video; paths relative to the root."""
+    """A unit of work: images, or one video; paths relative to the root."""
 
     paths: tuple[str, ...]
 
@@ -59,7 +59,7 @@ class FileWork:
         """Write the unit's files, and to `part` what they are or why they are not."""
         for path in unit.paths:
             try:
-                made = self._video(path) if is_video(path) else self._picture(path)
+                made = self._video(path) if is_video(path) else self._image(path)
             except (ArgumentError, StorageError):  # wrong for every file, or no room for it
                 raise
             except HffkitError as error:
@@ -75,13 +75,13 @@ class FileWork:
         """Return the files of the unit."""
         return unit.paths
 
-    def _picture(self, path: str) -> dict[str, Any]:
+    def _image(self, path: str) -> dict[str, Any]:
         if printable(path) != path:
             raise ImageError("the file's name is not UTF-8")
         encoded = read_bytes(self.root / path)
         treated = self.treatment(self.treatment.chain(), decode(encoded), path)
         png = encode_png(treated.image)
-        place = picture_place(path)
+        place = image_place(path)
         write_bytes_durably(self._make_room(place), png)
         return {
             "path": place,
@@ -124,8 +124,8 @@ class FileWork:
         return path
 
 
-def picture_place(path: str) -> str:
-    """Return where a picture goes: its own place, as PNG."""
+def image_place(path: str) -> str:
+    """Return where an image goes: its own place, as PNG."""
     return PurePosixPath(path).with_suffix(".png").as_posix()
 
 
@@ -160,14 +160,14 @@ def degrade_folder(
     n_workers: int,
     scheduler: str | None = None,
 ) -> dict[str, Any]:
-    """Treat every picture, or every video, of a folder; write the tree `out` and describe it.
+    """Treat every image, or every video, of a folder; write the tree `out` and describe it.
 
     Beside the files lie manifest.jsonl, failures.jsonl and degrade.json, which is returned.
 
     Parameters
     ----------
     selection : FileSelection
-        A folder of pictures or of videos, not both, and what to take of it. The masks of
+        A folder of images or of videos, not both, and what to take of it. The masks of
         FaceForensics++ are left out.
     out : Path
         The folder to write; it must not exist. Running the same command again goes on with it.
@@ -225,10 +225,10 @@ def crf_of(treatment: Treatment) -> int:
     if len(steps) != 1 or steps[0].operation.code != "h264" or steps[0].value is None:
         raise ArgumentError(
             "Whole videos take one --op h264:CRF, such as h264:40. Other operations are for "
-            "pictures: build a corpus first."
+            "images: build a corpus first."
         )
     if treatment.size is not None:
-        raise ArgumentError("--size is for pictures: whole videos keep theirs.")
+        raise ArgumentError("--size is for images: whole videos keep theirs.")
     return int(steps[0].value)
 
 
@@ -240,10 +240,10 @@ def _listed(selection: FileSelection, treatment: Treatment) -> list[str]:
         paths = [path for path in paths if quality_of(path) == wanted]
     n_videos = sum(map(is_video, paths))
     if not paths:
-        raise CorpusError(f"{root}: no corpus, and no picture or video in it.")
+        raise CorpusError(f"{root}: no corpus, and no image or video in it.")
     if 0 < n_videos < len(paths):
         raise CorpusError(
-            f"{root}: holds {n_videos} videos and {len(paths) - n_videos} pictures. Name a folder "
+            f"{root}: holds {n_videos} videos and {len(paths) - n_videos} images. Name a folder "
             "of one kind."
         )
     if selection.limit is not None:
@@ -252,7 +252,7 @@ def _listed(selection: FileSelection, treatment: Treatment) -> list[str]:
     crf = crf_of(treatment) if n_videos else 0
     places: dict[str, str] = {}
     for path in paths:
-        place = video_place(path, crf) if n_videos else picture_place(path)
+        place = video_place(path, crf) if n_videos else image_place(path)
         other = places.setdefault(place, path)
         if other != path:
             raise CorpusError(
@@ -265,8 +265,8 @@ def _listed(selection: FileSelection, treatment: Treatment) -> list[str]:
 def _units(paths: Sequence[str]) -> list[Files]:
     if is_video(paths[0]):
         return [Files((path,)) for path in paths]
-    starts = range(0, len(paths), _PICTURES_PER_UNIT)
-    return [Files(tuple(paths[start : start + _PICTURES_PER_UNIT])) for start in starts]
+    starts = range(0, len(paths), _IMAGES_PER_UNIT)
+    return [Files(tuple(paths[start : start + _IMAGES_PER_UNIT])) for start in starts]
 
 
 def _describe(folder: Path, jobs: Sequence[Job[Files]], command: dict[str, Any]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class Filter(Generic[V]):
 
 @dataclass(frozen=True, slots=True)
 class Codec(Generic[V]):
-    """An operation that stores a picture with losses and reads it back."""
+    """An operation that stores an image with losses and reads it back."""
 
     code: str
     title: str
@@ -60,7 +60,7 @@ class Codec(Generic[V]):
     decode: Callable[[bytes], Image]
 
     def apply(self, image: Image, value: V) -> Applied:
-        """Return the decoded picture and its compression ratio, raw bytes over encoded bytes."""
+        """Return the decoded image and its compression ratio, raw bytes over encoded bytes."""
         encoded = self.encode(image, value)
         height, width = image.shape[:2]
         decoded = self.decode(encoded)[:height, :width]  # a codec may pad to even sides

@@ -1,4 +1,4 @@
-"""`hffkit degrade --preview`: what every operation does to one picture, side by side."""
+"""`hffkit degrade --preview`: what every operation does to one image, side by side."""
 
 import math
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from hffkit.media.image import Image, decode, read_bytes
 from hffkit.reports.sheet import Tile, contact_sheet, write_sheet
 
 _COLUMNS = 8
-_TILE = 168  # px: pictures are cut to it, not reduced, so that what was done to pixels shows
+_TILE = 168  # px: images are cut to it, not reduced, so that what was done to pixels shows
 
 
 def preview(picture: Path, sheet: Path, own: OwnOperations | None) -> int:
-    """Draw every operation at every listed value on one picture; return how many that were.
+    """Draw every operation at every listed value on one image; return how many that were.
 
     A tile shows the middle of the result at its own scale, under the value, the PSNR against the
-    picture and, for codecs, the ratio of raw to compressed bytes. A scaled picture is scaled back
+    image and, for codecs, the ratio of raw to compressed bytes. A scaled image is scaled back
     for its PSNR.
     """
     try:
@@ -31,7 +31,7 @@ def preview(picture: Path, sheet: Path, own: OwnOperations | None) -> int:
     except ImageError as error:
         raise ImageError(f"{picture}: {error}") from None
     if sheet.exists() and sheet.samefile(picture):
-        raise ArgumentError(f"{sheet} is the picture itself. Choose another --out.")
+        raise ArgumentError(f"{sheet} is the image itself. Choose another --out.")
     rows: list[tuple[str, Sequence[Tile]]] = [
         (f"{picture.name}, {image.shape[1]}x{image.shape[0]}", [Tile("as it is", _middle(image))])
     ]

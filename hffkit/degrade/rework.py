@@ -24,7 +24,7 @@ _AHEAD_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """What is done to each picture, from its pixels to those that are stored."""
+    """What is done to each image, from its pixels to those that are stored."""
 
     names: tuple[str, ...]
     own: OwnOperations | None
@@ -37,7 +37,7 @@ class Treatment:
         return read_chain(self.names, self.own)
 
     def __call__(self, chain: Chain, image: Image, key: str, position: int = 0) -> Degraded:
-        """Return the treated picture, and the record of it with the stage."""
+        """Return the treated image, and the record of it with the stage."""
         if self.stage == "input" and self.size is not None:
             image = resize(image, self.size)
         done = chain(image, seed=self.seed, key=key, position=position)
@@ -69,7 +69,7 @@ class Rework:
     def _read(self, unit: Block) -> Iterator[tuple[Sample, Datum | StorageError]]:
         """Yield each sample with its record, or with what is wrong with that.
 
-        Lines are read all at once, records a megabyte ahead: between pictures, which sweep the
+        Lines are read all at once, records a megabyte ahead: between images, which sweep the
         processor's caches, the same takes longer.
         """
         ahead: list[tuple[Sample, Datum | StorageError]] = []

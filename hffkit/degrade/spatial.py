@@ -62,7 +62,7 @@ def median_filter(image: Image, kernel: int) -> Image:
 
 
 def _median_of_planes(image: Image, side: int) -> Image:
-    """Return the same from one grey picture: the channels side by side, each with its borders."""
+    """Return the same from one grey image: the channels side by side, each with its borders."""
     height, width = image.shape[:2]
     reach = side // 2
     inner = slice(reach, reach + width)

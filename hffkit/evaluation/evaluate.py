@@ -61,7 +61,7 @@ class Measured:
 
     @property
     def warning(self) -> str | None:
-        """What makes the figures doubtful: an unfinished training, or pictures it has seen."""
+        """What makes the figures doubtful: an unfinished training, or images it has seen."""
         if self.run.run.result is None:
             return "unfinished: the best weights so far of a training under way."
         groups = {sample.group for _, sample in self.items if sample.split == "test"}
@@ -70,7 +70,7 @@ class Measured:
             return None
         return (
             f"{seen} of {len(groups)} test groups have names of groups that the run was trained or "
-            "selected on: where these are the same pictures, the figures mean nothing."
+            "selected on: where these are the same images, the figures mean nothing."
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -277,7 +277,7 @@ def _against(one: Measured, request: EvalRequest) -> str:
 
 
 def _section(one: Measured, request: EvalRequest) -> Section:
-    def pictures_of(places: Sequence[int]) -> list[tuple[Image, ...]]:
+    def images_of(places: Sequence[int]) -> list[tuple[Image, ...]]:
         return one.run.shown([one.items[place] for place in places])
 
     facts: list[tuple[str, str]] = [("split", request.split or "all")]
@@ -293,7 +293,7 @@ def _section(one: Measured, request: EvalRequest) -> Section:
     name = one.data if len(request.runs) == 1 else f"{one.run.path} on {one.data}"
     figures = one.run.figures(one.items, joint_classes(one.corpora))
     section = page_section(
-        name, one.scored, one.evaluation, facts=facts, pictures_of=pictures_of, figures=figures
+        name, one.scored, one.evaluation, facts=facts, images_of=images_of, figures=figures
     )
     return replace(section, qualities=quality_table(one.qualities)) if one.qualities else section
 

@@ -33,7 +33,7 @@ class Evaluation:
 
     @property
     def frame(self) -> Level:
-        """The level of frames and pictures, which is always there."""
+        """The level of frames and images, which is always there."""
         return self.levels["frame"]
 
     def to_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Bootstrap intervals over groups: frames of one video, pictures of one person, stay together."""
+"""Bootstrap intervals over groups: frames of one video, images of one person, stay together."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -31,7 +31,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """The metrics of frames (or pictures), or of videos by their mean or by vote."""
+    """The metrics of frames (or images), or of videos by their mean or by vote."""
 
     n_real: int
     n_fake: int

@@ -1,4 +1,4 @@
-"""What a network is worth on each quality of the same pictures, fake against real."""
+"""What a network is worth on each quality of the same images, fake against real."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

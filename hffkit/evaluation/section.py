@@ -20,7 +20,7 @@ def page_section(
     evaluation: Evaluation,
     *,
     facts: Sequence[tuple[str, str]] = (),
-    pictures_of: Callable[[Sequence[int]], Sequence[tuple[Image, ...]]] | None = None,
+    images_of: Callable[[Sequence[int]], Sequence[tuple[Image, ...]]] | None = None,
     figures: Sequence[Figure] = (),
 ) -> Section:
     """Return the section of a page on one corpus.
@@ -33,7 +33,7 @@ def page_section(
         The second must be of the first.
     facts : sequence of (name, value)
         What is known of the data: digests, split, operations.
-    pictures_of : callable
+    images_of : callable
         Returns what is shown of places in `scored`, at most `N_MISTAKES`: the RGB image and, where
         there is one, a heat map.
     figures : sequence of Figure
@@ -55,20 +55,20 @@ def page_section(
         real_scores=scored.scores[~scored.is_fake],
         fake_scores=scored.scores[scored.is_fake],
         calibration=(bins.counts, bins.confidence, bins.accuracy),
-        mistakes=_mistakes(scored, pictures_of) if pictures_of else (),
+        mistakes=_mistakes(scored, images_of) if images_of else (),
         figures=tuple(figures),
     )
 
 
 def _mistakes(
-    scored: Scored, pictures_of: Callable[[Sequence[int]], Sequence[tuple[Image, ...]]]
+    scored: Scored, images_of: Callable[[Sequence[int]], Sequence[tuple[Image, ...]]]
 ) -> tuple[Mistake, ...]:
     names, predicted = scored.classes.names, scored.predicted
     places = worst_mistakes(scored, N_MISTAKES).tolist()
     mistakes = []
-    for place, pictures in zip(places, pictures_of(places), strict=True):
+    for place, images in zip(places, images_of(places), strict=True):
         true, taken_for = names[scored.labels[place]], names[predicted[place]]
         sureness = 100 * float(scored.probabilities[place].max())
         caption = f"{scored.keys[place]}: {true}, taken for {taken_for} ({sureness:.1f} %)"
-        mistakes.append(Mistake(caption, pictures))
+        mistakes.append(Mistake(caption, images))
     return tuple(mistakes)

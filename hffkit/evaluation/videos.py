@@ -18,7 +18,7 @@ class _Clips:
 
 
 def mean_over_videos(scored: Scored) -> Scored | None:
-    """Return one row a video, the mean of its frames' probabilities; None if all are pictures.
+    """Return one row a video, the mean of its frames' probabilities; None if all are images.
 
     Frames of one video have the same `videos` entry, true class and group. Rows stand in the
     order of the videos' first frames; their keys are the names of the videos.
@@ -38,7 +38,7 @@ def mean_over_videos(scored: Scored) -> Scored | None:
 
 
 def vote_over_videos(scored: Scored) -> Decisions | None:
-    """Return what most frames of each video were taken for; None if all are pictures.
+    """Return what most frames of each video were taken for; None if all are images.
 
     Each frame votes for its most probable class, and for fake if its score is 0.5 or more. Among
     classes with equally many votes the larger mean probability decides; between as many fake as

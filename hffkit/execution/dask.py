@@ -196,7 +196,7 @@ def _do(job: Job[T], work: Work[T], expected: dict[str, str], folder: Path) -> i
     wrong = [f"{k} {own[k]}, not {expected[k]}" for k in expected if own[k] != expected[k]]
     if wrong:
         raise HffkitError(
-            f"A worker on {here} has {', '.join(wrong)}: its pictures could differ. Install the "
+            f"A worker on {here} has {', '.join(wrong)}: its images could differ. Install the "
             "same versions there."
         )
     try:

@@ -7,8 +7,8 @@ _KEPT_BYTES = 1 << 27
 _MOST = (1 << 31) - 1
 
 
-def keep_memory_of_pictures() -> None:
-    """Let glibc keep freed pixels: else each large picture's pages are fetched anew.
+def keep_memory_of_images() -> None:
+    """Let glibc keep freed pixels: else each large image's pages are fetched anew.
 
     benchmarks/formats.py shows what that is worth in decoding.
     """

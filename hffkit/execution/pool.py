@@ -15,7 +15,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from hffkit.errors import HffkitError
-from hffkit.execution.memory import keep_memory_of_pictures
+from hffkit.execution.memory import keep_memory_of_images
 
 __all__ = ["BrokenProcessPool", "in_order", "processes", "set_up_worker"]
 
@@ -28,7 +28,7 @@ R = TypeVar("R")
 
 @contextmanager
 def processes(n: int) -> Iterator[ProcessPoolExecutor]:
-    """Give `n` processes for pictures, which end with the block or soon after their parent."""
+    """Give `n` processes for images, which end with the block or soon after their parent."""
     pool = ProcessPoolExecutor(n, initializer=_begin, initargs=(os.getpid(),))
     try:
         yield pool
@@ -59,7 +59,7 @@ def set_up_worker() -> None:
     import cv2  # after hffkit.media.image, which tells it to be silent
 
     cv2.setNumThreads(1)
-    keep_memory_of_pictures()
+    keep_memory_of_images()
 
 
 def in_order(work: Callable[[T], R], tasks: Iterable[T], *, n_workers: int) -> Iterator[R]:

@@ -1,1 +1,1 @@
-"""Where in a picture a network sees what it answers by."""
+"""Where in an image a network sees what it answers by."""

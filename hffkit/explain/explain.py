@@ -1,4 +1,4 @@
-"""`hffkit explain`: where a run's network sees what it answers by, as pictures and figures."""
+"""`hffkit explain`: where a run's network sees what it answers by, as images and figures."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ class ExplainRequest:
     """What to explain and how."""
 
     run: Path
-    paths: tuple[Path, ...] = ()  # pictures, videos, folders of them, corpora
+    paths: tuple[Path, ...] = ()  # images, videos, folders of them, corpora
     data: tuple[str, ...] = ()  # corpora
     methods: tuple[str, ...] = ("gradcam",)
     layers: tuple[str, ...] = ()  # none: the network's last with maps

@@ -12,6 +12,7 @@ from torch import Tensor
 from hffkit.errors import ArgumentError, ExplainError, UnknownNameError
 from hffkit.explain.faithfulness import area, blank, blurred, curve, order_of
 from hffkit.explain.gradients import count_relus
+from hffkit.explain.images import gradient_image, overlay, trace_image
 from hffkit.explain.layers import maps_of, undisturbed, with_extent
 from hffkit.explain.methods import (
     F_MT,
@@ -22,7 +23,6 @@ from hffkit.explain.methods import (
     is_traced,
     traces,
 )
-from hffkit.explain.pictures import gradient_picture, overlay, trace_picture
 from hffkit.explain.subjects import Subject
 from hffkit.inference.network import Scorer
 from hffkit.manifest.seeds import rng_for
@@ -32,7 +32,7 @@ from hffkit.reports.sheet import Tile
 
 Floats = npt.NDArray[np.float32]
 
-TRACES = "traces"  # of AMTEN: maps of the picture, not of an answer
+TRACES = "traces"  # of AMTEN: maps of the image, not of an answer
 RANDOM = "random order"  # what heat must beat
 _MANY, _FEW = 64, 16  # faces of a batch
 
@@ -81,7 +81,7 @@ class Explainer:
             By default the last of the network's own that has spatial extent; "all" is each of
             these.
         target
-            The class to explain; by default a picture's most probable one.
+            The class to explain; by default an image's most probable one.
         only_heat
             Leave traces out, which cannot be averaged.
 
@@ -198,19 +198,19 @@ class Explainer:
         }
 
     def tiles(self, one: Explained) -> dict[str, list[Tile]]:
-        """Return the pictures of each method by the name of its file; traces have several."""
+        """Return the images of each method by the name of its file; traces have several."""
         colour, image = self.scorer.spec.colour, one.subject.image
         drawn = {
             name: overlay(image, one.heats[name])
             if len(each) == 1
-            else gradient_picture(each, colour)
+            else gradient_image(each, colour)
             for name, each in one.maps.items()
         }
         tiles = {name: [Tile(name, picture)] for name, picture in drawn.items()}
         if one.traces:
-            f_mt = gradient_picture(one.traces[F_MT], colour)
+            f_mt = gradient_image(one.traces[F_MT], colour)
             tiles[TRACES] = [Tile(f"{F_MT} in colour", f_mt)] + [
-                Tile(f"{name}, map {number}", trace_picture(plane))
+                Tile(f"{name}, map {number}", trace_image(plane))
                 for name, planes in one.traces.items()
                 for number, plane in enumerate(planes, 1)
             ]

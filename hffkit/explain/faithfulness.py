@@ -27,7 +27,7 @@ def blurred(image: Image) -> Image:
 
 
 def blank(image: Image) -> Image:
-    """Return what deletion ends with: the picture's mean colour everywhere."""
+    """Return what deletion ends with: the image's mean colour everywhere."""
     mean = image.reshape(-1, 3).mean(axis=0)
     return np.broadcast_to(mean.round().astype(np.uint8), image.shape).copy()
 

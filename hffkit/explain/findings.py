@@ -12,8 +12,8 @@ import numpy.typing as npt
 from torch import Tensor
 
 from hffkit.explain.explainer import Explained, Explainer, Faithfulness
+from hffkit.explain.images import overlay
 from hffkit.explain.methods import heat_of
-from hffkit.explain.pictures import overlay
 from hffkit.explain.sanity import Stage, cascade
 from hffkit.explain.shares import Shares
 from hffkit.faces.landmarks import Predictor
@@ -32,7 +32,7 @@ Doubles = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Pictures of one face, or of one class's mean."""
+    """Images of one face, or of one class's mean."""
 
     title: str
     caption: str
@@ -64,7 +64,7 @@ class Average:
 
 
 class Findings:
-    """Takes faces one after the other; writes their pictures to a folder."""
+    """Takes faces one after the other; writes their images to a folder."""
 
     def __init__(
         self,
@@ -121,10 +121,10 @@ class Findings:
         answer = "Fake" if row.is_fake else "Real"
         stem = one.subject.stem
         arch = run.network if stem is None else f"{_plain(stem)}-{run.network}"
-        pictures = self._explainer.tiles(one)
-        files = {key: f"{number}-{arch}-{_plain(key)}-{answer}.png" for key in pictures}
-        for key, tiles in pictures.items():
-            (self._folder / files[key]).write_bytes(encode_png(_picture(tiles)))
+        images = self._explainer.tiles(one)
+        files = {key: f"{number}-{arch}-{_plain(key)}-{answer}.png" for key in images}
+        for key, tiles in images.items():
+            (self._folder / files[key]).write_bytes(encode_png(_image(tiles)))
         self.faces.append(
             {
                 "number": number,
@@ -141,7 +141,7 @@ class Findings:
             of_many = "" if run.classes == BINARY else f", {row.name}"
             title = f"#{number}: {answer}{of_many} ({one.probability:.5f})"
             known = "" if one.subject.cls is None else f"true class {one.subject.cls}: "
-            groups = ((Tile("face", one.subject.image),), *map(tuple, pictures.values()))
+            groups = ((Tile("face", one.subject.image),), *map(tuple, images.values()))
             self.shown.append(Shown(title, f"{known}{one.subject.name}", groups))
 
     def finish(self, *, shakes: bool) -> None:
@@ -238,8 +238,8 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def _picture(tiles: Sequence[Tile]) -> Image:
-    """Return the picture of a file: a sheet with labels where it is several."""
+def _image(tiles: Sequence[Tile]) -> Image:
+    """Return the image of a file: a sheet with labels where it is several."""
     if len(tiles) == 1:
         return tiles[0].image
     rows = [("", tiles[start : start + 4]) for start in range(0, len(tiles), 4)]

@@ -21,7 +21,7 @@ Rule = Literal["deconvnet", "guided"]
 _RELUS = (torch.relu, torch.Tensor.relu, functional.relu)
 _IN_PLACE = (torch.relu_, torch.Tensor.relu_, functional.relu_)
 _STEPS = 50  # of integrated gradients: captum's own number
-_AT_ONCE = 16  # pictures that integrated gradients puts to the network
+_AT_ONCE = 16  # images that integrated gradients puts to the network
 
 
 class _Rectified(torch.autograd.Function):
@@ -118,7 +118,7 @@ def integrated(net: nn.Module, images: Tensor, classes: Tensor, *, black: float)
 
 @torch.no_grad()
 def count_relus(net: nn.Module, images: Tensor) -> int:
-    """Return how many ReLUs a picture passes: without one, three of the gradients are the same."""
+    """Return how many ReLUs an image passes: without one, three of the gradients are the same."""
     relus = _Relus(None)
     with undisturbed(net), relus:
         net(images)

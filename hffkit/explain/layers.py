@@ -118,7 +118,7 @@ def maps_of(
             shape = "x".join(map(str, output.shape[1:])) if isinstance(output, Tensor) else "none"
             raise ExplainError(
                 f"Layer {name!r} has no spatial extent: its output is {shape or 'one number'} for "
-                "each picture. Choose one that gives maps, such as a convolution."
+                "each image. Choose one that gives maps, such as a convolution."
             )
         is_first = needs_grad and not output.requires_grad
         found[name] = output.detach().requires_grad_() if is_first else output

@@ -16,7 +16,7 @@ _TILE = 224  # px: the longest caption fits under it
 
 
 def sheet_of(findings: Findings) -> Image:
-    """Return all shown pictures under their titles."""
+    """Return all shown images under their titles."""
     rows = []
     for each in findings.shown:
         tiles = [group[0] for group in each.groups]
@@ -98,7 +98,7 @@ def _figures(about: dict[str, Any]) -> list[Figures]:
     caption = (
         f"Area under the probability of the explained class, mean of {about['n_measured']} faces "
         f"in {about['steps']} steps. Deletion: hottest pixels first give way to the mean colour; "
-        "less is better. Insertion: they come first into the blurred picture; more is better. A "
+        "less is better. Insertion: they come first into the blurred image; more is better. A "
         "map that does no better than a random order of pixels says nothing."
     )
     return [Figures("Faithfulness", caption, faithfulness_table(about), ())]

@@ -64,7 +64,7 @@ def region_shares(heat: npt.NDArray[np.float32], points: Points) -> dict[str, fl
     """
     total = float(heat.sum(dtype=np.float64))
     if total <= 0:
-        raise ExplainError("There is no heat on this picture, so no shares of it.")
+        raise ExplainError("There is no heat on this image, so no shares of it.")
     height, width = heat.shape
     regions = region_map(points, width=width, height=height)
     sums = np.bincount(regions.ravel(), weights=heat.ravel(), minlength=len(REGIONS))

@@ -21,7 +21,7 @@ class Shares:
         self._counts: dict[str, dict[str, int]] = {}
 
     def add(self, name: str, one: Explained) -> None:
-        """Take in a face of the class `name`; it must fill its picture as crops of `build` do."""
+        """Take in a face of the class `name`; it must fill its image as crops of `build` do."""
         image = one.subject.image
         face = face_of((0, 0, image.shape[0]))
         points = landmarks_of(self._predictor, grey(image), face)

@@ -1,4 +1,4 @@
-"""Faces to be explained: of pictures and videos, or samples of corpora."""
+"""Faces to be explained: of images and videos, or samples of corpora."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class Subjects:
         names = (*corpora, *data)
         self._samples = _selected(names, size, selection) if names else None
         if not self._files and self._samples is None:
-            raise ArgumentError("No picture, video or corpus is there. Name some, or --data.")
+            raise ArgumentError("No image, video or corpus is there. Name some, or --data.")
         self._size, self._search = size, search
         self.problems: list[str] = []
         self.n_unreadable = 0

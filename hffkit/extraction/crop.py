@@ -1,4 +1,4 @@
-"""What of a picture or frame is stored: all of it, a face's square, or a face's outline."""
+"""What of an image or frame is stored: all of it, a face's square, or a face's outline."""
 
 from dataclasses import dataclass
 
@@ -24,21 +24,21 @@ class Cut:
 def cut(
     image: Image, encoded: bytes | None, box: Box | None, detector: str | None, settings: Settings
 ) -> Cut:
-    """Return what is stored of a picture.
+    """Return what is stored of an image.
 
     Parameters
     ----------
     image : (H, W, 3) uint8
-        The whole picture.
+        The whole image.
     encoded : bytes, optional
         Its file.
     box : (x, y, size), optional
-        The crop; None takes the picture whole.
+        The crop; None takes the image whole.
     detector : str, optional
         What found the box.
     settings : Settings
         Where they have a predictor, all outside of the face's outline becomes black. The face is
-        that of the crop, or is looked for in a whole picture; one without a face stays as it is.
+        that of the crop, or is looked for in a whole image; one without a face stays as it is.
     """
     if settings.outline is not None:
         grey_image = grey(image)

@@ -1,12 +1,12 @@
-"""A block of pictures to samples."""
+"""A block of images to samples."""
 
 import hashlib
 from typing import Protocol
 
 from hffkit.errors import ImageError
 from hffkit.extraction.crop import NO_OUTLINE, cut
-from hffkit.extraction.units import Pictures, Settings
-from hffkit.faces.detector import find_in_picture
+from hffkit.extraction.units import ImageBlock, Settings
+from hffkit.faces.detector import find_in_image
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample
 from hffkit.media.image import decode, read_bytes
@@ -27,8 +27,8 @@ class Sink(Protocol):
         """Forget what came after `mark`."""
 
 
-def build_pictures(unit: Pictures, settings: Settings, sink: Sink) -> None:
-    """Send each picture of a block to `sink` as a sample or a failure."""
+def build_images(unit: ImageBlock, settings: Settings, sink: Sink) -> None:
+    """Send each image of a block to `sink` as a sample or a failure."""
     for item in unit.items:
         try:
             encoded = read_bytes(settings.root / item.path)
@@ -37,8 +37,8 @@ def build_pictures(unit: Pictures, settings: Settings, sink: Sink) -> None:
             sink.add(Failure("unreadable", item.path, None, str(error)))
             continue
         box = detector = None
-        if settings.crop_pictures == "face":
-            box = find_in_picture(settings.rule, image)
+        if settings.crop_images == "face":
+            box = find_in_image(settings.rule, image)
             if box is None:
                 sink.add(Failure("no-face", item.path, None, "no face found"))
                 continue

@@ -1,4 +1,4 @@
-"""Units of build work: a video family, or a block of pictures."""
+"""Units of build work: a video family, or a block of images."""
 
 import hashlib
 import json
@@ -14,13 +14,13 @@ from hffkit.faces.landmarks import Predictor
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.samples import Split
 
-PICTURES_PER_UNIT = 256
+IMAGES_PER_UNIT = 256
 Crop = Literal["face", "none"]
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture file that becomes one sample."""
+class ImageFile:
+    """An image file that becomes one sample."""
 
     path: str  # relative to the root
     key: str
@@ -47,10 +47,10 @@ class Video:
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
-    """A block of pictures."""
+class ImageBlock:
+    """A block of images."""
 
-    items: tuple[Picture, ...]
+    items: tuple[ImageFile, ...]
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ class Family:
         return (*lender, *(video.path for video in self.videos))
 
 
-Unit = Pictures | Family
+Unit = ImageBlock | Family
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Settings:
     classes: ClassTable
     plan: FramePlan
     rule: FaceRule
-    crop_pictures: Crop
+    crop_images: Crop
     crop_videos: Crop
     size: int | None = None  # px of packed samples; None keeps native pixels
     boxes_file: Path | None = None
@@ -105,11 +105,11 @@ class Settings:
     outline: Predictor | None = None  # makes black what lies outside of a face's outline
 
 
-def blocks(pictures: Iterable[Picture]) -> Iterator[Pictures]:
-    """Yield the pictures in blocks of one unit each."""
-    items = list(pictures)
-    for start in range(0, len(items), PICTURES_PER_UNIT):
-        yield Pictures(tuple(items[start : start + PICTURES_PER_UNIT]))
+def blocks(images: Iterable[ImageFile]) -> Iterator[ImageBlock]:
+    """Yield the images in blocks of one unit each."""
+    items = list(images)
+    for start in range(0, len(items), IMAGES_PER_UNIT):
+        yield ImageBlock(tuple(items[start : start + IMAGES_PER_UNIT]))
 
 
 class Inputs(Protocol):

@@ -20,7 +20,7 @@ MARGIN_RATIO = 1.3  # side of the crop over the larger side of the detection
 class FaceRule:
     """How a face is found and which one is taken.
 
-    The detector looks at the grey picture, as the FaceForensics++ authors' does. `first` takes the
+    The detector looks at the grey image, as the FaceForensics++ authors' does. `first` takes the
     first detection, as their code does; otherwise the largest, as its comment says.
     """
 
@@ -32,7 +32,7 @@ class FaceRule:
         return f"dlib-frontal grey upsample={self.upsample} {which} margin={MARGIN_RATIO}"
 
     def find(self, grey_image: Image) -> Box | None:
-        """Return the crop around the face of an (H, W) uint8 picture, or None without a face."""
+        """Return the crop around the face of an (H, W) uint8 image, or None without a face."""
         chosen = self.face(grey_image)
         if chosen is None:
             return None
@@ -40,7 +40,7 @@ class FaceRule:
         return square_crop(chosen, width=width, height=height)
 
     def face(self, grey_image: Image) -> "Face | None":
-        """Return the face of an (H, W) uint8 picture, or None without one."""
+        """Return the face of an (H, W) uint8 image, or None without one."""
         faces = detect(grey_image, upsample=self.upsample)
         if not faces:
             return None
@@ -49,7 +49,7 @@ class FaceRule:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A detection: edges in pixels as dlib gives them; they may lie outside the picture."""
+    """A detection: edges in pixels as dlib gives them; they may lie outside the image."""
 
     left: int
     top: int
@@ -75,7 +75,7 @@ def detect(image: Image, *, upsample: int) -> list[Face]:
     image : (H, W) or (H, W, 3) uint8
         Grey or RGB; the two give slightly different boxes.
     upsample : int
-        How often the picture is doubled first; 1 finds faces from 40 px, 0 from 80 px.
+        How often the image is doubled first; 1 finds faces from 40 px, 0 from 80 px.
     """
     return [
         Face(box.left(), box.top(), box.right(), box.bottom())
@@ -84,7 +84,7 @@ def detect(image: Image, *, upsample: int) -> list[Face]:
 
 
 def square_crop(face: Face, *, width: int, height: int) -> Box:
-    """Return the square of 1.3 times the face's larger side around it, kept inside the picture.
+    """Return the square of 1.3 times the face's larger side around it, kept inside the image.
 
     At the right and lower border the square shrinks, at the left and upper one it shifts: the
     rule of the FaceForensics++ authors' detect_from_video.
@@ -111,14 +111,14 @@ def crop(image: Image, box: Box) -> Image:
 
 
 def fits(box: Box, image: Image) -> bool:
-    """Tell whether `box` lies inside the picture and holds a pixel."""
+    """Tell whether `box` lies inside the image and holds a pixel."""
     x, y, size = box
     height, width = image.shape[:2]
     return min(x, y) >= 0 and size > 0 and x + size <= width and y + size <= height
 
 
-def find_in_picture(rule: FaceRule, image: Image) -> Box | None:
-    """Return the crop around the face of an RGB picture, or None without a face."""
+def find_in_image(rule: FaceRule, image: Image) -> Box | None:
+    """Return the crop around the face of an RGB image, or None without a face."""
     return rule.find(grey(image))
 
 

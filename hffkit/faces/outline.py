@@ -7,7 +7,7 @@ import numpy.typing as npt
 from hffkit.media.image import Image
 
 Points = npt.NDArray[np.int32]
-"""(N, 2): x and y of each point, in pixels of the picture; they may lie outside of it."""
+"""(N, 2): x and y of each point, in pixels of the image; they may lie outside of it."""
 
 N_LANDMARKS = 68
 # 0 to 16: the jaw from ear to ear; 17 to 26: the brows, which lead back.
@@ -15,9 +15,9 @@ _OUTLINE = (*range(17), *range(26, 16, -1))
 
 
 def outline(points: Points, *, width: int, height: int) -> Points:
-    """Return the polygon (27, 2) of a face's jaw and brows, moved into a picture of that size.
+    """Return the polygon (27, 2) of a face's jaw and brows, moved into an image of that size.
 
-    The program of the facial parts study moves points into 0..255 whatever the size of a picture,
+    The program of the facial parts study moves points into 0..255 whatever the size of an image,
     which is right for 256 px alone.
     """
     return np.clip(points[list(_OUTLINE)], 0, (width - 1, height - 1)).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Faces in pictures and videos, for what judges or explains them."""
+"""Faces in images and videos, for what judges or explains them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from hffkit.errors import ArgumentError, VideoError
 from hffkit.extraction.frames import evenly
 from hffkit.faces.detector import crop, detect, fits, square_crop
 from hffkit.manifest.samples import Box
-from hffkit.media.image import PICTURE_SUFFIXES, Image, decode, grey, read_bytes
+from hffkit.media.image import IMAGE_SUFFIXES, Image, decode, grey, read_bytes
 from hffkit.media.video import open_clip
 from hffkit.sources.listing import is_video, walk
 
@@ -18,7 +18,7 @@ class FaceSearch:
     """Where in a file faces are looked for."""
 
     frames: int  # of each video, evenly
-    whole: bool = False  # take pictures as they are: they are crops already
+    whole: bool = False  # take images as they are: they are crops already
     upsample: int = 1
 
 
@@ -27,7 +27,7 @@ class FoundFace:
     """A face of a file."""
 
     frame: int | None  # of a video, counted from 0
-    box: Box | None  # x, y, size in px; None for a whole picture
+    box: Box | None  # x, y, size in px; None for a whole image
     image: Image  # the crop
 
 
@@ -40,7 +40,7 @@ class LookedAt:
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return a file, or the pictures and videos below a folder, sorted.
+    """Return a file, or the images and videos below a folder, sorted.
 
     Raises
     ------
@@ -56,11 +56,11 @@ def files_of(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     names = sorted(walk(path))
-    return [path / n for n in names if is_video(n) or Path(n).suffix.lower() in PICTURE_SUFFIXES]
+    return [path / n for n in names if is_video(n) or Path(n).suffix.lower() in IMAGE_SUFFIXES]
 
 
 def faces_in(file: Path, search: FaceSearch, looked_at: LookedAt) -> Iterator[FoundFace]:
-    """Yield the faces of a picture, or of frames of a video; a frame's largest is the first.
+    """Yield the faces of an image, or of frames of a video; a frame's largest is the first.
 
     What was read of the file is told in `looked_at`.
 
@@ -69,13 +69,13 @@ def faces_in(file: Path, search: FaceSearch, looked_at: LookedAt) -> Iterator[Fo
     ImageError, VideoError
         If nothing of it can be read.
     """
-    for number, image in _pictures(file, search.frames, looked_at):
+    for number, image in _images(file, search.frames, looked_at):
         for box in _boxes(image, search):
             yield FoundFace(number, box, image if box is None else crop(image, box))
 
 
-def _pictures(file: Path, n_frames: int, looked_at: LookedAt) -> Iterator[tuple[int | None, Image]]:
-    """Yield the picture, or evenly spaced frames of the video."""
+def _images(file: Path, n_frames: int, looked_at: LookedAt) -> Iterator[tuple[int | None, Image]]:
+    """Yield the image, or evenly spaced frames of the video."""
     if not is_video(file.name):
         looked_at.n_frames = 1
         yield None, decode(read_bytes(file))
@@ -91,7 +91,7 @@ def _pictures(file: Path, n_frames: int, looked_at: LookedAt) -> Iterator[tuple[
 
 
 def _boxes(image: Image, search: FaceSearch) -> list[Box | None]:
-    """Return the crops of a picture's faces, the largest first; None is the whole picture."""
+    """Return the crops of an image's faces, the largest first; None is the whole image."""
     if search.whole:
         return [None]
     height, width = image.shape[:2]

@@ -60,12 +60,12 @@ class SpectrumScorer:
         )
 
     def probabilities(self, images: Iterable[Image]) -> Iterator[Any]:
-        """Yield the scores (2,) for fake and real of each (H, W, 3) RGB uint8 picture.
+        """Yield the scores (2,) for fake and real of each (H, W, 3) RGB uint8 image.
 
         Raises
         ------
         ImageError
-            If a picture has no spectrum.
+            If an image has no spectrum.
         """
         waiting = iter(images)
         while some := list(islice(waiting, _BATCH)):
@@ -79,13 +79,13 @@ class SpectrumScorer:
         if features.shape[1] != self.run.n_features:
             raise WeightsError(
                 f"{self.path}: takes profiles of {self.run.n_features} values, and these have "
-                f"{features.shape[1]}: the pictures are of another size. Train with --points, "
+                f"{features.shape[1]}: the images are of another size. Train with --points, "
                 "which makes profiles of one length of all."
             )
         return margins(self.run.classifier, self.model, features)
 
     def shown(self, items: Items) -> list[tuple[Image, ...]]:
-        """Return what a page shows of samples: their pictures."""
+        """Return what a page shows of samples: their images."""
         return [(corpus.image(sample),) for corpus, sample in items]
 
     def fake_score(self, values: Sequence[float]) -> float:

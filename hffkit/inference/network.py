@@ -1,4 +1,4 @@
-"""A run's network put to samples or pictures."""
+"""A run's network put to samples or images."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from hffkit.errors import WeightsError
 from hffkit.explain.cam import grad_cam
+from hffkit.explain.images import overlay
 from hffkit.explain.layers import with_extent
-from hffkit.explain.pictures import overlay
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.manifest.pairs import quality_of
 from hffkit.manifest.samples import Sample
-from hffkit.media.image import PICTURE_SUFFIXES, Image, resize
+from hffkit.media.image import IMAGE_SUFFIXES, Image, resize
 from hffkit.networks.mml import HeadName, HighQuality, Mml, map_side
 from hffkit.networks.spec import InputSpec
 from hffkit.networks.table import build, network_named
@@ -138,7 +138,7 @@ class Scorer:
 
     @torch.inference_mode()
     def probabilities(self, images: Iterable[Image]) -> Iterator[Any]:
-        """Yield the softmax (C,) of each (H, W, 3) RGB uint8 picture, resized to the network."""
+        """Yield the softmax (C,) of each (H, W, 3) RGB uint8 image, resized to the network."""
         self.net.eval()
         # At once: a crop holds on to the whole frame that it was cut from.
         waiting = (resize(image, self.run.size) for image in images)
@@ -152,7 +152,7 @@ class Scorer:
             yield from found.cpu().numpy()
 
     def inputs(self, images: Sequence[Image]) -> Tensor:
-        """Return what the network is fed with for (H, W, 3) RGB pictures: (B, 3, S, S) float32."""
+        """Return what the network is fed with for (H, W, 3) RGB images: (B, 3, S, S) float32."""
         pixels = torch.from_numpy(np.stack([self._pixels(image) for image in images]))
         return prepare(pixels.to(self.device), self.spec)
 
@@ -165,10 +165,10 @@ class Scorer:
         return ()
 
     def shown(self, items: Items) -> list[tuple[Image, ...]]:
-        """Return what a page shows of samples: their pictures, and their heat.
+        """Return what a page shows of samples: their images, and their heat.
 
         The second is the Grad-CAM of the network's answer at the last of its own layers that has
-        maps for the run's size, over the picture as the network gets it.
+        maps for the run's size, over the image as the network gets it.
         """
         images = [corpus.image(sample) for corpus, sample in items]
         heats: dict[int, npt.NDArray[np.float32]] = {}
@@ -223,11 +223,11 @@ def load_scorer(path: Path, device: torch.device) -> Scorer:
 
 
 def video_of(sample: Sample) -> str | None:
-    """Return the video that a sample is a frame of; a picture is of none.
+    """Return the video that a sample is a frame of; an image is of none.
 
-    A frame that was stored as a picture of its own is of the folder that stands for its video.
+    A frame that was stored as an image of its own is of the folder that stands for its video.
     """
     if sample.frame is None:
         return None
     source = PurePosixPath(sample.source)
-    return str(source.parent if source.suffix.lower() in PICTURE_SUFFIXES else source)
+    return str(source.parent if source.suffix.lower() in IMAGE_SUFFIXES else source)

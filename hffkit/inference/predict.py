@@ -1,4 +1,4 @@
-"""`hffkit predict`: pictures, folders and videos judged by a run."""
+"""`hffkit predict`: images, folders and videos judged by a run."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +21,7 @@ class PredictRequest:
     run: Path
     paths: tuple[Path, ...]
     frames: int = 32  # of each video, evenly
-    whole: bool = False  # take pictures as they are: they are crops already
+    whole: bool = False  # take images as they are: they are crops already
     upsample: int = 1
     device: str = "auto"
 
@@ -32,7 +32,7 @@ class Verdict:
 
     path: str
     frame: int | None  # of a video, counted from 0
-    box: Box | None  # x, y, size in px; None for a whole picture
+    box: Box | None  # x, y, size in px; None for a whole image
     score: float  # probability of fake
     cls: str  # the most probable class
     probabilities: dict[str, float]
@@ -40,10 +40,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What follows for a file: a picture or a video."""
+    """What follows for a file: an image or a video."""
 
     path: str
-    n_frames: int  # looked at; a picture is one
+    n_frames: int  # looked at; an image is one
     n_missing: int  # frames that could not be read
     n_faces: int
     score: float | None  # mean over frames of the largest face's score; None without a face
@@ -73,7 +73,7 @@ def predict(request: PredictRequest) -> Prediction:
     scorer = load_judge(request.run, device_named(request.device))
     files = [file for path in request.paths for file in files_of(path)]
     if not files:
-        raise ArgumentError("No picture or video is there. Name files or folders of them.")
+        raise ArgumentError("No image or video is there. Name files or folders of them.")
     verdicts: list[Verdict] = []
     summaries = []
     n_unreadable = 0

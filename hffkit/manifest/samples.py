@@ -36,8 +36,8 @@ class Sample(NamedTuple):
     group: str  # never crosses a split; FF++: the official pair, both videos and their forgeries
     source: str  # path of the file the pixels are from, relative to the source's root
     source_sha256: str  # of that file
-    frame: int | None  # counted from 0; None for a picture
-    box: Box | None  # the crop taken from the picture or frame; None if it is whole
+    frame: int | None  # counted from 0; None for an image
+    box: Box | None  # the crop taken from the image or frame; None if it is whole
     detector: str | None  # what found box or outline: settings, and the file it looked at
     sha256: str  # of the bytes in the Datum's data field; equals source_sha256 if untouched
     pixels_sha256: str  # of the decoded pixels: see hffkit.media.image.pixels_sha256

@@ -42,7 +42,7 @@ def encode_intra(image: Image, crf: int) -> bytes:
     Raises
     ------
     ImageError
-        If libx264 takes no picture of this size: sides of more than 16384 pixels.
+        If libx264 takes no image of this size: sides of more than 16384 pixels.
     """
     name, pixels = _encoder(crf)
     codec: Any = av.CodecContext.create(name, "w")
@@ -106,7 +106,7 @@ def transcode(source: Path, target: Path, *, crf: int) -> Transcoded:
     try:
         with av.open(str(source)) as video, av.open(str(target), "w", format="mp4") as out:
             if not video.streams.video:
-                raise VideoError("no video: it has no picture stream")
+                raise VideoError("no video: it has no image stream")
             return _transcode(video, out, crf)
     except FFmpegError as error:
         if error.errno in _OF_THE_TARGET:

@@ -1,4 +1,4 @@
-"""Bytes to pixels and back: the only module that decodes or encodes a picture.
+"""Bytes to pixels and back: the only module that decodes or encodes an image.
 
 An image is (H, W, 3) uint8 RGB. Decoding is OpenCV's colour decoding, as Caffe's: 16-bit samples
 keep their high byte, grey is repeated, alpha is dropped, EXIF rotation is applied.
@@ -31,7 +31,7 @@ import cv2
 
 Image = npt.NDArray[np.uint8]
 
-PICTURE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2"}
 )
 # Pillow's own limit: 537 MB once decoded. Larger headers are damaged files or attacks, not faces.
@@ -47,7 +47,7 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the first bytes of a picture say, without decoding it."""
+    """What the first bytes of an image say, without decoding it."""
 
     format: str  # Pillow's name: "JPEG", "PNG", ...
     width: int  # px
@@ -55,12 +55,12 @@ class Header:
 
 
 def read_header(encoded: bytes) -> Header:
-    """Return format and size of a picture.
+    """Return format and size of an image.
 
     Raises
     ------
     ImageError
-        If the bytes are no picture, or one of more than `MAX_PIXELS`.
+        If the bytes are no image, or one of more than `MAX_PIXELS`.
     """
     try:
         with warnings.catch_warnings():
@@ -68,7 +68,7 @@ def read_header(encoded: bytes) -> Header:
             with PillowImage.open(io.BytesIO(encoded)) as picture:
                 header = Header(str(picture.format), *picture.size)
     except UnidentifiedImageError:
-        raise ImageError(_no_picture(encoded)) from None
+        raise ImageError(_no_image(encoded)) from None
     except PillowImage.DecompressionBombError as error:
         raise ImageError(f"too large: {error}") from None
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow's parsers raise
@@ -141,21 +141,21 @@ def _bounded(header: Header) -> Header:
     return header
 
 
-def _no_picture(encoded: bytes) -> str:
+def _no_image(encoded: bytes) -> str:
     if not encoded:
         return "empty file"
     if encoded.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF")):
-        return f"cut short or damaged: {len(encoded)} bytes that begin as a picture"
-    return f"no picture: starts with {encoded[:8]!r}"
+        return f"cut short or damaged: {len(encoded)} bytes that begin as an image"
+    return f"no image: starts with {encoded[:8]!r}"
 
 
 def decode(encoded: bytes) -> Image:
-    """Return the pixels of an encoded picture.
+    """Return the pixels of an encoded image.
 
     Raises
     ------
     ImageError
-        If the bytes are no picture, are cut short, or hold more than `MAX_PIXELS`.
+        If the bytes are no image, are cut short, or hold more than `MAX_PIXELS`.
     """
     quick = _QUICK_HEADERS.get(encoded[:3])
     header = quick(encoded) if quick else None
@@ -184,7 +184,7 @@ def from_bgr(bgr: npt.NDArray[Any]) -> Image:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the bytes of a picture file.
+    """Return the bytes of an image file.
 
     Raises
     ------

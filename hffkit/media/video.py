@@ -1,4 +1,4 @@
-"""Frames of a video, or of a folder of numbered frame pictures, by one forward pass."""
+"""Frames of a video, or of a folder of numbered frame images, by one forward pass."""
 
 import hashlib
 import re
@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 
 from hffkit.errors import ImageError, VideoError
-from hffkit.media.image import PICTURE_SUFFIXES, Image, decode, from_bgr, read_bytes
+from hffkit.media.image import IMAGE_SUFFIXES, Image, decode, from_bgr, read_bytes
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg"})
 
@@ -23,9 +23,9 @@ class Frame:
 
     number: int  # counted from 0
     image: Image
-    file_sha256: str  # of the video, or of the frame's own picture
-    file_name: str | None  # the frame's own picture inside a frame folder; None in a video
-    encoded: bytes | None  # the picture's bytes, likewise
+    file_sha256: str  # of the video, or of the frame's own image
+    file_name: str | None  # the frame's own image inside a frame folder; None in a video
+    encoded: bytes | None  # the image's bytes, likewise
 
 
 class VideoFile:
@@ -43,7 +43,7 @@ class VideoFile:
             raise VideoError("empty file")
         capture = self._open()
         claimed = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        # FFmpeg opens pictures and text of the right looks as videos without a length.
+        # FFmpeg opens images and text of the right looks as videos without a length.
         if not capture.grab():
             raise VideoError("no frame of it can be decoded")
         ok, first = capture.retrieve()
@@ -84,15 +84,13 @@ class VideoFile:
 
 
 class FrameFolder:
-    """A folder of pictures named by their frame number: 0000.png, 0001.png or 0.png, 1.png."""
+    """A folder of images named by their frame number: 0000.png, 0001.png or 0.png, 1.png."""
 
     def __init__(self, path: Path) -> None:
-        """List `path`; a folder without a numbered picture raises VideoError."""
+        """List `path`; a folder without a numbered image raises VideoError."""
         self._path = path
         try:
-            names = [
-                name.name for name in path.iterdir() if name.suffix.lower() in PICTURE_SUFFIXES
-            ]
+            names = [name.name for name in path.iterdir() if name.suffix.lower() in IMAGE_SUFFIXES]
         except OSError as error:
             raise VideoError(f"cannot be read: {error.strerror}") from None
         self._names: dict[int, str] = {}
@@ -101,7 +99,7 @@ class FrameFolder:
             if match and self._names.setdefault(int(match[1]), name) != name:
                 raise VideoError(f"{self._names[int(match[1])]} and {name} are the same frame")
         if not self._names:
-            raise VideoError("holds no numbered frame picture such as 0000.png")
+            raise VideoError("holds no numbered frame image such as 0000.png")
         self.numbers: Sequence[int] = sorted(self._names)
         self.n_decoded: int | None = len(self.numbers)
         self.size: tuple[int, int] | None = None  # known after the first frame
@@ -129,7 +127,7 @@ Clip = VideoFile | FrameFolder
 
 
 def open_clip(path: Path) -> Clip:
-    """Return the frames behind `path`: a video file, or a folder of frame pictures."""
+    """Return the frames behind `path`: a video file, or a folder of frame images."""
     return FrameFolder(path) if path.is_dir() else VideoFile(path)
 
 

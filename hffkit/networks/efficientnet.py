@@ -16,15 +16,15 @@ _DROP_PATH = 0.2  # of the deepest block; rising evenly towards it
 
 
 class StochasticDepth(nn.Module):
-    """In training, leaves out a block for some pictures of a batch (arXiv 1603.09382)."""
+    """In training, leaves out a block for some images of a batch (arXiv 1603.09382)."""
 
     def __init__(self, p: float) -> None:
-        """Build; `p` is the chance of each picture."""
+        """Build; `p` is the chance of each image."""
         super().__init__()
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x, in training zero for some pictures and larger for the others."""
+        """Return x, in training zero for some images and larger for the others."""
         if not self.training or self.p == 0:
             return x
         kept = torch.rand(len(x), 1, 1, 1, dtype=x.dtype, device=x.device) >= self.p

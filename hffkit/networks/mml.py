@@ -1,7 +1,7 @@
 """Two heads and a shared tail cut from Xception: metric learning against compression.
 
 Cao et al., Metric Learning for Anti-Compression Facial Forgery Detection (MM 2021), as the code of
-qinnzou/detect-fake-image has it: one head for pictures of high quality, one for those of low
+qinnzou/detect-fake-image has it: one head for images of high quality, one for those of low
 quality, an attention map behind each, and a decision by the length of the tail's embedding.
 """
 

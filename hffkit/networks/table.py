@@ -24,7 +24,7 @@ from hffkit.networks.xception import Xception
 RGB_255 = InputSpec("RGB", 0, 255)
 
 _GUO = "Guo et al., arXiv 2005.04945"
-# Of minsuksung's study of facial parts, which reads its pictures as BGR and scales them to 0..1.
+# Of minsuksung's study of facial parts, which reads its images as BGR and scales them to 0..1.
 _PARTS = "facial parts study: BGR, not normalised"
 _MESO = "Afchar et al., arXiv 1809.00888; DariusAf/MesoNet classifiers.py"
 

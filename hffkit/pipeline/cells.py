@@ -25,7 +25,7 @@ class Sums:
 
 
 class Grid:
-    """Cells and resamples of them, all drawn alike: differences are between the same pictures."""
+    """Cells and resamples of them, all drawn alike: differences are between the same images."""
 
     def __init__(self, sums: Mapping[Place, Sums], title: str) -> None:
         self.places = {place: number for number, place in enumerate(sums)}

@@ -26,7 +26,7 @@ FORMAT = 1  # of what steps write; a new one makes every step anew
 STEPS_FOLDER = "steps"
 MIN_PER_CLASS = {"train": 16, "val": 1, "test": 4}  # samples that --scale must leave
 _MIN_ITERATIONS = 5
-_MIN_LIMIT = 4  # training pictures of a spectrum step
+_MIN_LIMIT = 4  # training images of a spectrum step
 _SCALED = ("max_iterations", "step_size", "val_interval", "log_interval")
 _DIGITS = 12
 

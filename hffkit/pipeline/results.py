@@ -16,7 +16,7 @@ from hffkit.reports.table import Table
 from hffkit.storage.staging import write_bytes_durably
 
 LEGEND = (
-    "Per cent: mean over seeds [95 % interval over groups of test pictures] (paper's figure, "
+    "Per cent: mean over seeds [95 % interval over groups of test images] (paper's figure, "
     "difference in points)."
 )
 

@@ -18,7 +18,7 @@ from hffkit.storage.staging import write_durably
 from hffkit.training.train import chosen_recipe
 
 TIMES_FILE = "times.json"
-# Seconds for each picture on two cores of a server (docs/performance.md), where nothing is known.
+# Seconds for each image on two cores of a server (docs/performance.md), where nothing is known.
 _SECONDS = {
     "build": 0.02, "pack": 0.0003, "degrade": 0.0004, "mix": 0.0002, "subset": 0.0002,
     "train": 0.01, "spectrum": 0.003, "eval": 0.005,
@@ -94,7 +94,7 @@ def _note_time(out: Path, planned: Planned, seconds: float) -> None:
         "step": planned.step.name,
         "verb": planned.step.verb,
         "seconds": round(seconds, 3),
-        "pictures": _pictures(planned, {}),
+        "pictures": _images(planned, {}),
     }
     rows = {**read_times(out), planned.identity: row}
     write_durably(out / TIMES_FILE, json.dumps(rows, indent=1, sort_keys=True) + "\n")
@@ -145,11 +145,11 @@ def forecast(plan: Plan, out: Path) -> list[Forecast]:
     for row in read_times(out).values():
         if row["pictures"]:
             rates.setdefault(row["verb"], []).append(row["seconds"] / row["pictures"])
-    pictures: dict[Path, float] = {}
+    images: dict[Path, float] = {}
     found = []
     for planned in plan.steps:
-        n = _pictures(planned, pictures)
-        pictures[planned.out] = n
+        n = _images(planned, images)
+        images[planned.out] = n
         verb = planned.step.verb
         rate = median(rates[verb]) if verb in rates else _SECONDS[verb]
         state = "done" if planned.is_done else "begun" if planned.is_begun else "to do"
@@ -157,8 +157,8 @@ def forecast(plan: Plan, out: Path) -> list[Forecast]:
     return found
 
 
-def _pictures(planned: Planned, known: Mapping[Path, float]) -> float:
-    """Return how many pictures a step works on, about."""
+def _images(planned: Planned, known: Mapping[Path, float]) -> float:
+    """Return how many images a step works on, about."""
     step = planned.step
     if step.verb == "build":
         return 0.0

@@ -1,1 +1,1 @@
-"""Pictures and pages that show people what was made."""
+"""Images and pages that show people what was made."""

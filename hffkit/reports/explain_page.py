@@ -1,4 +1,4 @@
-"""One self-contained HTML page of pictures that explain answers."""
+"""One self-contained HTML page of images that explain answers."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from hffkit.reports.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """Pictures under a title."""
+    """Images under a title."""
 
     title: str
     caption: str

@@ -1,4 +1,4 @@
-"""Pages as self-contained HTML: one base, pictures inside, no link out."""
+"""Pages as self-contained HTML: one base, images inside, no link out."""
 
 import base64
 from importlib.resources import files
@@ -33,12 +33,12 @@ def html_of(template: str, **values: Any) -> str:
 
 
 def data_uri(kind: str, encoded: bytes) -> str:
-    """Return a picture as the address of an <img>; `kind` is png or svg+xml."""
+    """Return an image as the address of an <img>; `kind` is png or svg+xml."""
     return f"data:image/{kind};base64,{base64.b64encode(encoded).decode('ascii')}"
 
 
 def thumbnail(image: Image) -> str:
-    """Return a picture as the address of an <img>, reduced to 160 px where it is larger."""
+    """Return an image as the address of an <img>, reduced to 160 px where it is larger."""
     height, width = image.shape[:2]
     scale = min(_THUMBNAIL / max(height, width), 1.0)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -29,7 +29,7 @@ class Mistake:
     """A sample that was taken for another class."""
 
     caption: str
-    pictures: tuple[Image, ...]  # the face, then where there is one its heat map
+    images: tuple[Image, ...]  # the face, then where there is one its heat map
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Section:
     calibration: tuple[Counts, Floats, Floats]  # (B,) samples, mean confidence, accuracy
     mistakes: tuple[Mistake, ...]  # the worst first
     figures: tuple[Figure, ...] = ()  # of this kind of run, besides those of all
-    qualities: Table | None = None  # of the same pictures in several qualities
+    qualities: Table | None = None  # of the same images in several qualities
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ def render(page: Page) -> str:
             "data": section,
             "id": f"corpus-{number}",
             "figures": _figures(section),
-            "mistakes": [(m.caption, list(map(thumbnail, m.pictures))) for m in section.mistakes],
-            "has_heat": any(len(mistake.pictures) > 1 for mistake in section.mistakes),
+            "mistakes": [(m.caption, list(map(thumbnail, m.images))) for m in section.mistakes],
+            "has_heat": any(len(mistake.images) > 1 for mistake in section.mistakes),
         }
         for number, section in enumerate(page.sections, 1)
     ]

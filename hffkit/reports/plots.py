@@ -153,11 +153,11 @@ def calibration_plot(counts: Counts, confidence: Floats, accuracy: Floats) -> by
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The mean of a class over its pictures, and their standard deviation round it."""
+    """The mean of a class over its images, and their standard deviation round it."""
 
     name: str
     is_fake: bool
-    n_pictures: int
+    n_images: int
     mean: Floats  # (P,)
     spread: Floats  # (P,)
 
@@ -176,7 +176,7 @@ def profile_plot(curves: Sequence[Curve], value: str, kind: Literal["svg", "png"
             colour = colours[seen[curve.is_fake] % len(colours)]
             seen[curve.is_fake] += 1
             places = np.arange(1, len(curve.mean) + 1)
-            label = f"{_short(curve.name)} ({curve.n_pictures})".replace("$", r"\$")
+            label = f"{_short(curve.name)} ({curve.n_images})".replace("$", r"\$")
             low, high = curve.mean - curve.spread, curve.mean + curve.spread
             axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
             dashes = "--" if curve.is_fake else "-"
@@ -215,8 +215,8 @@ def _png(figure: Figure) -> bytes:
 
 def _saved(figure: Figure, **how: Any) -> bytes:
     FigureCanvasAgg(figure)
-    picture = io.BytesIO()
+    image = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # drawn as boxes
-        figure.savefig(picture, **how)
-    return picture.getvalue()
+        figure.savefig(image, **how)
+    return image.getvalue()

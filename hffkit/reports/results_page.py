@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class HeatMap:
-    """A table of percentages as a picture; NaN where there is none."""
+    """A table of percentages as an image; NaN where there is none."""
 
     title: str
     caption: str

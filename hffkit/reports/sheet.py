@@ -1,4 +1,4 @@
-"""Contact sheets: rows of pictures under titles."""
+"""Contact sheets: rows of images under titles."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _INK, _FRAME = (20, 20, 20), 225
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A picture with a line of text under it."""
+    """An image with a line of text under it."""
 
     caption: str
     image: Image
@@ -36,7 +36,7 @@ def contact_sheet(
 ) -> Image:
     """Return an (H, W, 3) RGB sheet: for each row a title and up to `columns` tiles of `tile` px.
 
-    Pictures keep their aspect; if it `enlarges`, smaller ones fill their tile, without smoothing,
+    Images keep their aspect; if it `enlarges`, smaller ones fill their tile, without smoothing,
     so pixels stay visible.
     Captions take room only where there are some.
     """

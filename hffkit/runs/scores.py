@@ -39,7 +39,7 @@ class Scored:
     probabilities: npt.NDArray[np.float32]  # (N, C) softmax
     keys: tuple[str, ...]  # (N,) of the samples
     groups: tuple[str, ...]  # (N,) what never straddles splits; the bootstrap's unit
-    videos: tuple[str | None, ...]  # (N,) the video that a frame is from; None for a picture
+    videos: tuple[str | None, ...]  # (N,) the video that a frame is from; None for an image
     # (N,) decision values of what has no probabilities: above 0 is fake. They rank samples, for
     # scores near 0 and 1 tie, and their mean decides tied votes.
     margins: Floats | None = None

@@ -20,7 +20,7 @@ class SpectrumRun:
     """What must be known to use a fitted classifier, and how it came about."""
 
     classifier: str  # a name of the table of classifiers
-    features: dict[str, Any]  # how pictures become features: spectrum.features.FeatureSpec
+    features: dict[str, Any]  # how images become features: spectrum.features.FeatureSpec
     n_features: int
     made: dict[str, Any]  # verb, data, seed, versions, ...: JSON values
     result: dict[str, Any] | None = field(default=None)  # None while it is being fitted

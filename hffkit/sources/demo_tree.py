@@ -75,7 +75,7 @@ def _guise(portrait: Image, name: str) -> Image:
 
 
 def _moving(picture: Image, name: str) -> Iterator[Image]:
-    """Yield the picture under a slow pan, zoom and turn that depends on `name` alone."""
+    """Yield the image under a slow pan, zoom and turn that depends on `name` alone."""
     rng = rng_for(0, "motion", name)
     phases = rng.uniform(0, 2 * np.pi, 3)
     for i in range(N_FRAMES):

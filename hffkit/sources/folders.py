@@ -1,4 +1,4 @@
-"""Class folders of pictures or videos: any such tree, HFF, Faces-HQ, CelebA."""
+"""Class folders of images or videos: any such tree, HFF, Faces-HQ, CelebA."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from hffkit.errors import ArgumentError, CorpusError
-from hffkit.extraction.units import Family, Picture, Pictures, Unit, Video, blocks
+from hffkit.extraction.units import Family, ImageBlock, ImageFile, Unit, Video, blocks
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import SPLITS, Split, leak
 from hffkit.manifest.splits import PAPER_RATIO, SplitRatio, assign_splits
-from hffkit.media.image import PICTURE_SUFFIXES
+from hffkit.media.image import IMAGE_SUFFIXES
 from hffkit.media.video import VIDEO_SUFFIXES
 from hffkit.storage.lmdb_file import MAX_KEY_BYTES
 
@@ -59,7 +59,7 @@ class Listing:
 
 
 def walk(root: Path, folder: str = "") -> Iterator[str]:
-    """Yield the pictures and videos under root/folder, sorted, as paths relative to `root`."""
+    """Yield the images and videos under root/folder, sorted, as paths relative to `root`."""
     found = []
     seen = set()
     for here, folders, names in os.walk(root / folder, onerror=_refuse, followlinks=True):
@@ -70,7 +70,7 @@ def walk(root: Path, folder: str = "") -> Iterator[str]:
             continue
         seen.add((stat.st_dev, stat.st_ino))
         for name in names:
-            if Path(name).suffix.lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES:
+            if Path(name).suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
                 found.append(Path(here, name).relative_to(root).as_posix())
     return iter(sorted(found))
 
@@ -120,7 +120,7 @@ def check_groups(listing: Listing) -> None:
     """Raise ManifestError if a group would be in two splits: before the work, not after it."""
     split_of: dict[str, tuple[Split, str]] = {}
     for unit in listing.units:
-        for item in unit.items if isinstance(unit, Pictures) else unit.videos:
+        for item in unit.items if isinstance(unit, ImageBlock) else unit.videos:
             split, path = split_of.setdefault(item.group, (item.split, item.path))
             if split != item.split:
                 raise leak(item.group, (path, split), (item.path, item.split))
@@ -133,7 +133,7 @@ def as_listing(
     notes = list(notes)
     entries, failures = _with_good_keys(entries)
     if not entries and not failures:
-        raise CorpusError(f"{options.root}: no picture or video of the wanted classes in it.")
+        raise CorpusError(f"{options.root}: no image or video of the wanted classes in it.")
     grouped, unmatched = _with_groups(entries, options)
     if unmatched:
         notes.append(
@@ -230,19 +230,19 @@ def _with_splits(entries: Sequence[Entry], options: SourceOptions) -> list[Entry
 
 
 def _units(entries: Sequence[Entry], classes: ClassTable) -> Iterator[Unit]:
-    """Yield blocks of neighbouring pictures and single videos in the order of the entries."""
-    pictures: list[Picture] = []
+    """Yield blocks of neighbouring images and single videos in the order of the entries."""
+    images: list[ImageFile] = []
     for entry in entries:
         split, group = entry.split, entry.group
         if split is None or group is None:
             raise ValueError(f"entry {entry.path!r} is not settled")
         if not is_video(entry.path):
-            pictures.append(Picture(entry.path, entry.key, entry.cls, split, group, entry.index))
+            images.append(ImageFile(entry.path, entry.key, entry.cls, split, group, entry.index))
             continue
-        yield from blocks(pictures)
-        pictures = []
+        yield from blocks(images)
+        images = []
         is_fake = classes[entry.cls].is_fake
         yield Family(
             (Video(entry.path, entry.key, entry.cls, split, group, is_fake, name=entry.key),)
         )
-    yield from blocks(pictures)
+    yield from blocks(images)

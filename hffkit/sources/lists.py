@@ -29,7 +29,7 @@ DFDC = numbered(fake=["DFDC-fake"], real=["DFDC-real"])
 def read_list(options: SourceOptions, list_file: Path, prefix: str = "") -> Listing:
     """List the files of a `path label` list, or of a CSV with the columns path and real.
 
-    Labels are the class ids, as in convert_imageset; a list of pictures keeps its line numbers
+    Labels are the class ids, as in convert_imageset; a list of images keeps its line numbers
     as record numbers, so unreadable ones leave gaps, as there. Every path must begin with
     `prefix`, and what follows it is the path below the root.
     """

@@ -20,7 +20,7 @@ from hffkit.execution.pool import in_order
 from hffkit.execution.progress import Progress
 from hffkit.execution.versions import versions
 from hffkit.manifest.samples import Sample
-from hffkit.media.image import PICTURE_SUFFIXES, Image, decode, read_bytes
+from hffkit.media.image import IMAGE_SUFFIXES, Image, decode, read_bytes
 from hffkit.sources.listing import walk
 from hffkit.spectrum.features import (
     FeatureSpec,
@@ -63,15 +63,15 @@ def profiles_of_corpus(corpus: Corpus, spec: FeatureSpec, *, n_workers: int) -> 
     Raises
     ------
     HffkitError
-        If a picture cannot be read, or has no spectrum; it is named.
+        If an image cannot be read, or has no spectrum; it is named.
     """
     path = cache_path(corpus, spec)
     facts = _facts(corpus, spec)
     known = _kept(path, facts)
     if known is not None:
         return known
-    pictures = ((f"{corpus.path}: {s.key}", partial(_read, corpus, s)) for s in corpus.samples())
-    found = profiles_of_pictures(pictures, corpus.n_samples, spec, n_workers=n_workers)
+    images = ((f"{corpus.path}: {s.key}", partial(_read, corpus, s)) for s in corpus.samples())
+    found = profiles_of_images(images, corpus.n_samples, spec, n_workers=n_workers)
     with suppress(
         StorageError, OSError
     ):  # corpora may lie where nobody writes: then nothing is kept
@@ -80,19 +80,19 @@ def profiles_of_corpus(corpus: Corpus, spec: FeatureSpec, *, n_workers: int) -> 
     return found
 
 
-def profiles_of_pictures(
-    pictures: Iterable[tuple[str, Read]], n_pictures: int, spec: FeatureSpec, *, n_workers: int
+def profiles_of_images(
+    images: Iterable[tuple[str, Read]], n_images: int, spec: FeatureSpec, *, n_workers: int
 ) -> list[Floats]:
-    """Return the native profile of each picture, in order, and show how far it is.
+    """Return the native profile of each image, in order, and show how far it is.
 
     `n_workers` processes work on them, and read them; see `profiles_of`.
     """
     check_spec(spec)
-    keep_memory_of_tensors()  # of spectra too: a megabyte and more for each picture
+    keep_memory_of_tensors()  # of spectra too: a megabyte and more for each image
     work = partial(profiles_of_block, spec=spec)
     found: list[Floats] = []
-    with Progress(n_pictures, unit="pictures", label="spectrum") as progress:
-        for some in in_order(work, blocks_of(pictures), n_workers=n_workers):
+    with Progress(n_images, unit="pictures", label="spectrum") as progress:
+        for some in in_order(work, blocks_of(images), n_workers=n_workers):
             found += some
             progress.step(len(some))
     return found
@@ -156,22 +156,22 @@ def _read(corpus: Corpus, sample: Sample) -> Image:
         raise ImageError(f"{corpus.path}: {sample.key}: {error}") from None
 
 
-def pictures_of_folder(folder: Path) -> Iterator[tuple[str, Read]]:
-    """Yield the relative path of each picture below a folder, sorted, and what reads it.
+def images_of_folder(folder: Path) -> Iterator[tuple[str, Read]]:
+    """Yield the relative path of each image below a folder, sorted, and what reads it.
 
     Raises
     ------
     ArgumentError
         If there is none.
     """
-    names = sorted(n for n in walk(folder) if Path(n).suffix.lower() in PICTURE_SUFFIXES)
+    names = sorted(n for n in walk(folder) if Path(n).suffix.lower() in IMAGE_SUFFIXES)
     if not names:
-        raise ArgumentError(f"{folder}: no picture is there, and it is no corpus.")
+        raise ArgumentError(f"{folder}: no image is there, and it is no corpus.")
     for name in names:
-        yield name, partial(read_picture, folder / name)
+        yield name, partial(read_image, folder / name)
 
 
-def read_picture(path: Path) -> Image:
+def read_image(path: Path) -> Image:
     """Return the pixels of a file; ImageError names it."""
     try:
         return decode(read_bytes(path))

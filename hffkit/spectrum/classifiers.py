@@ -12,9 +12,9 @@ from sklearn.svm import SVC
 
 from hffkit.errors import TrainingError, UnknownNameError
 
-FAKE, REAL = 1, 0  # as the paper's pictures are labelled, inside scikit-learn's models alone
+FAKE, REAL = 1, 0  # as the paper's images are labelled, inside scikit-learn's models alone
 _SEEDS = 1 << 32
-_LEAST = 2  # training pictures of each class
+_LEAST = 2  # training images of each class
 _MOST_LOGIT = 700.0  # exp of more is no number
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -72,7 +72,7 @@ def fit(name: str, features: Floats, is_fake: Flags, *, seed: int = 0) -> Any:
     """Return a scikit-learn model fitted to features.
 
     k-means sees no labels; its clusters are then called fake and real as most of the training
-    pictures would have it.
+    images would have it.
 
     Parameters
     ----------
@@ -86,13 +86,13 @@ def fit(name: str, features: Floats, is_fake: Flags, *, seed: int = 0) -> Any:
     Raises
     ------
     TrainingError
-        If there are fewer than two real or two fake pictures, or features are no numbers.
+        If there are fewer than two real or two fake images, or features are no numbers.
     """
     classifier = classifier_named(name)
     n_fake, n_real = int(is_fake.sum()), int((~is_fake).sum())
     if min(n_fake, n_real) < _LEAST:
         raise TrainingError(
-            f"Training needs {_LEAST} pictures of each class at least, got {n_fake} fake and "
+            f"Training needs {_LEAST} images of each class at least, got {n_fake} fake and "
             f"{n_real} real."
         )
     if not np.isfinite(features).all():

@@ -23,7 +23,7 @@ def curves_of(
     Raises
     ------
     ImageError
-        If pictures have no spectrum, or profiles of several lengths that are not resampled.
+        If images have no spectrum, or profiles of several lengths that are not resampled.
     """
     from hffkit.reports.plots import Curve  # late: matplotlib takes a second
 
@@ -62,7 +62,7 @@ def curves_json(curves: "Sequence[Curve]") -> list[dict[str, Any]]:
         {
             "class": curve.name,
             "is_fake": curve.is_fake,
-            "n_pictures": curve.n_pictures,
+            "n_pictures": curve.n_images,
             "mean": curve.mean.tolist(),
             "spread": curve.spread.tolist(),
         }

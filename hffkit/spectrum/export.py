@@ -14,9 +14,9 @@ from hffkit.errors import ArgumentError, StorageError
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.samples import Split
 from hffkit.spectrum.cache import (
-    pictures_of_folder,
+    images_of_folder,
+    profiles_of_images,
     profiles_of_items,
-    profiles_of_pictures,
     versions_of_spectra,
 )
 from hffkit.spectrum.curves import curves_json, curves_of, value_of
@@ -81,7 +81,7 @@ def labelled_features(
 def write_features(
     source: str, out: Path, request: FeatureRequest, *, n_workers: int
 ) -> dict[str, Any]:
-    """Write the features of corpora, or of a folder of pictures, to an .npz; return what it holds.
+    """Write the features of corpora, or of a folder of images, to an .npz; return what it holds.
 
     Arrays: features (N, P), keys (N,); of corpora also is_fake, classes, splits and groups, (N,);
     about, JSON as text.
@@ -93,9 +93,9 @@ def write_features(
     spec = request.spec()
     about: dict[str, Any] = {"features": spec.to_json(), "versions": versions_of_spectra()}
     if _is_plain_folder(source):
-        pictures = list(pictures_of_folder(Path(source)))
-        found = profiles_of_pictures(pictures, len(pictures), spec, n_workers=n_workers)
-        arrays: dict[str, Any] = {"keys": [name for name, _ in pictures]}
+        images = list(images_of_folder(Path(source)))
+        found = profiles_of_images(images, len(images), spec, n_workers=n_workers)
+        arrays: dict[str, Any] = {"keys": [name for name, _ in images]}
         features = resampled(found, spec)
     else:
         corpora = open_faces([source])
@@ -118,7 +118,7 @@ def write_features(
 
 
 def _is_plain_folder(source: str) -> bool:
-    """Tell whether this is a folder of pictures: no corpus, and no folder of corpora."""
+    """Tell whether this is a folder of images: no corpus, and no folder of corpora."""
     path = Path(source)
     if not path.is_dir() or (path / CORPUS_FILE).is_file():
         return False

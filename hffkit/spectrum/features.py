@@ -1,4 +1,4 @@
-"""Profiles: the log power of a picture's spectrum, averaged over rings of equal frequency."""
+"""Profiles: the log power of an image's spectrum, averaged over rings of equal frequency."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +17,7 @@ from hffkit.spectrum.radial import check_centre, radial_of
 
 _EPSILON = 1e-8  # added to each complex coefficient, as in the notebooks: log 0 stays finite
 _BATCH_PIXELS = 1 << 17  # of one FFT: with its result 2 MB, which a core's own cache holds
-_BLOCK = 16  # pictures that a worker takes at a time
+_BLOCK = 16  # images that a worker takes at a time
 _DEGREE = 3
 Floats = npt.NDArray[np.float64]
 Grey = npt.NDArray[np.uint8]
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class FeatureSpec:
-    """How pictures become features."""
+    """How images become features."""
 
     crop: str = "whole"  # a name of CROPS
     centre: str = "paper"  # a name of radial.CENTRES
@@ -46,7 +46,7 @@ class FeatureSpec:
     def __str__(self) -> str:
         points = "native length" if self.n_points is None else f"{self.n_points} points"
         divided = ", divided by the first" if self.first_bin else ""
-        return f"{self.crop} picture, {self.centre} centre, {points}{divided}"
+        return f"{self.crop} image, {self.centre} centre, {points}{divided}"
 
 
 # The paper's three experiments.
@@ -93,11 +93,11 @@ def check_spec(spec: FeatureSpec) -> None:
 
 
 def profiles_of(pictures: Iterable[tuple[str, Read]], spec: FeatureSpec) -> Iterator[Floats]:
-    """Yield the native profile of each picture, in order.
+    """Yield the native profile of each image, in order.
 
     Parameters
     ----------
-    pictures : iterable of (name, read)
+    images : iterable of (name, read)
         `read` returns (H, W, 3) uint8 RGB, or (H, W) uint8 grey; a name is for errors.
     spec : FeatureSpec
         Crop and centre; the rest is for `resampled`.
@@ -105,7 +105,7 @@ def profiles_of(pictures: Iterable[tuple[str, Read]], spec: FeatureSpec) -> Iter
     Raises
     ------
     ImageError
-        If a picture has no spectrum: too small, of one colour, or oblong where that is refused.
+        If an image has no spectrum: too small, of one colour, or oblong where that is refused.
     """
     check_spec(spec)
     for block in blocks_of(pictures):
@@ -113,14 +113,14 @@ def profiles_of(pictures: Iterable[tuple[str, Read]], spec: FeatureSpec) -> Iter
 
 
 def blocks_of(pictures: Iterable[T]) -> Iterator[list[T]]:
-    """Yield pictures in blocks: enough for one FFT, few enough that no worker waits for another."""
+    """Yield images in blocks: enough for one FFT, few enough that no worker waits for another."""
     waiting = iter(pictures)
     return iter(lambda: list(islice(waiting, _BLOCK)), [])
 
 
 def features_of(images: Sequence[Image], spec: FeatureSpec) -> Floats:
-    """Return the features of pictures, (N, P) float64; see `profiles_of` and `resampled`."""
-    pictures = [(f"picture {i}", partial(_itself, image)) for i, image in enumerate(images)]
+    """Return the features of images, (N, P) float64; see `profiles_of` and `resampled`."""
+    pictures = [(f"image {i}", partial(_itself, image)) for i, image in enumerate(images)]
     return resampled(list(profiles_of(pictures, spec)), spec)
 
 
@@ -129,7 +129,7 @@ def _itself(image: Image) -> Image:
 
 
 def profiles_of_block(pictures: Sequence[tuple[str, Read]], spec: FeatureSpec) -> list[Floats]:
-    """Return the profiles of some pictures: one FFT for those of one shape, within bounds."""
+    """Return the profiles of some images: one FFT for those of one shape, within bounds."""
     crop = CROPS[spec.crop]
     found: dict[int, Floats] = {}
     waiting: dict[tuple[int, int], list[tuple[int, Grey]]] = {}
@@ -167,7 +167,7 @@ def _grey(image: Image, name: str) -> Grey:
 
 
 def _profiles(stack: Grey, centre: str) -> list[Floats]:
-    """Return the profile of each of (B, H, W) grey pictures: mean of 20 ln|F| over each radius."""
+    """Return the profile of each of (B, H, W) grey images: mean of 20 ln|F| over each radius."""
     radial = radial_of(stack.shape[1], stack.shape[2], centre)
     spectrum = rfft2(stack.astype(np.float64), overwrite_x=True)
     power = np.square(spectrum.real + _EPSILON)
@@ -194,7 +194,7 @@ def resampled(profiles: Sequence[Floats], spec: FeatureSpec) -> Floats:
         if len(lengths) > 1:
             raise ImageError(
                 f"Profiles have {len(lengths)} lengths, from {min(lengths)} to {max(lengths)}: the "
-                "pictures differ in size. Resample them to one number of points."
+                "images differ in size. Resample them to one number of points."
             )
         found = np.array(profiles, np.float64)
     else:
@@ -214,7 +214,7 @@ def _splined(profiles: Floats, n_points: int) -> Floats:
     length = profiles.shape[1]
     if length <= _DEGREE:
         raise ImageError(
-            f"A profile of {length} values is too short for a cubic spline: pictures must be of "
+            f"A profile of {length} values is too short for a cubic spline: images must be of "
             "9x9 pixels at least."
         )
     spline = make_interp_spline(np.linspace(0, n_points, length), profiles, k=_DEGREE, axis=1)

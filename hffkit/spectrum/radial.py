@@ -1,4 +1,4 @@
-"""Which coefficients of a real picture's half spectrum are averaged into which radius."""
+"""Which coefficients of a real image's half spectrum are averaged into which radius."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -62,9 +62,9 @@ def n_radii(height: int, width: int, centre: str) -> int:
 
 @lru_cache(_N_CACHED)
 def radial_of(height: int, width: int, centre: str) -> Radial:
-    """Return the averaging of pictures of a shape.
+    """Return the averaging of images of a shape.
 
-    A real picture's spectrum is its own mirror image, so half of it is computed; the other half's
+    A real image's spectrum is its own mirror image, so half of it is computed; the other half's
     coefficients count where they would lie. Radii are rounded down. Radius 0 and the last one are
     left out, as in the notebooks.
 

@@ -21,7 +21,7 @@ Places = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """Accuracies of one classifier, trained on so many pictures."""
+    """Accuracies of one classifier, trained on so many images."""
 
     n_train: int  # the least over the repeats, if all were taken
     accuracies: tuple[float, ...]  # of each repeat, in [0, 1]
@@ -48,12 +48,12 @@ def splits_of(
     """Return the places for training and for testing of each repeat.
 
     "grouped" never cuts a group in two, and takes a fifth of the groups for testing; "random" is
-    the paper's: a fifth of the pictures, whatever they show.
+    the paper's: a fifth of the images, whatever they show.
 
     Raises
     ------
     TrainingError
-        If there is but one group, or too few pictures to split.
+        If there is but one group, or too few images to split.
     """
     how = {"n_splits": n_repeats, "test_size": SHARE_OF_TEST, "random_state": seed % _SEEDS}
     n_units = len(set(groups)) if protocol == "grouped" else n
@@ -78,15 +78,15 @@ def repeated(
     seed: int = 0,
     n_train: int | None = None,
 ) -> Repeated:
-    """Return the accuracy of a classifier in each split, trained on all or on `n_train` pictures.
+    """Return the accuracy of a classifier in each split, trained on all or on `n_train` images.
 
-    Of `n_train` pictures half are fake, drawn anew in each split; smaller draws are the beginnings
+    Of `n_train` images half are fake, drawn anew in each split; smaller draws are the beginnings
     of larger ones.
 
     Raises
     ------
     TrainingError
-        If a split has fewer pictures, or too few of a class.
+        If a split has fewer images, or too few of a class.
     """
     accuracies = []
     for number, (train, test) in enumerate(splits):
@@ -114,7 +114,7 @@ def balanced(places: Places, is_fake: Flags, n: int, rng: np.random.Generator) -
     n_fake, n_real = n // 2, n - n // 2
     if len(fakes) < n_fake or len(reals) < n_real:
         raise TrainingError(
-            f"{n} training pictures would be {n_fake} fake and {n_real} real; there are "
+            f"{n} training images would be {n_fake} fake and {n_real} real; there are "
             f"{len(fakes)} and {len(reals)}."
         )
     return np.sort(np.concatenate([fakes[:n_fake], reals[:n_real]]))

@@ -34,10 +34,10 @@ class SpectrumRequest(FeatureRequest):
 
     data: tuple[str, ...] = ()
     classifier: str = "svm-rbf"
-    limit: int | None = None  # training pictures, half of them fake; None: all
+    limit: int | None = None  # training images, half of them fake; None: all
     repeats: int = 0  # splits into 80 and 20 % besides, for an accuracy with a spread
-    paper_split: bool = False  # those splits over pictures instead of groups, ten unless said
-    curve: bool = False  # the accuracy in those splits by the number of training pictures
+    paper_split: bool = False  # those splits over images instead of groups, ten unless said
+    curve: bool = False  # the accuracy in those splits by the number of training images
     seed: int = 0
 
 

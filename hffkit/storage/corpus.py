@@ -30,7 +30,7 @@ class Recipe:
 
     classes: ClassTable
     layout: Layout
-    size: int | None  # px of a packed corpus's pictures
+    size: int | None  # px of a packed corpus's images
     labels: Labels
     verb: str
     options: dict[str, Any]  # every argument that decides a byte, seed included

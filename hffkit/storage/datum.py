@@ -18,7 +18,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 @dataclass(frozen=True, slots=True)
 class Datum:
-    """One record. `encoded` data is a picture file; otherwise C*H*W bytes of pixels."""
+    """One record. `encoded` data is an image file; otherwise C*H*W bytes of pixels."""
 
     data: bytes | memoryview
     label: int

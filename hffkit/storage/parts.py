@@ -2,7 +2,7 @@
 
 A part is the Datums of its samples one behind the other, then a JSON line for each event in order,
 in which a sample says how many bytes its Datum has, then where the lines begin. Lines are written
-and read all at once: between pictures, which sweep the processor's caches, that takes longer.
+and read all at once: between images, which sweep the processor's caches, that takes longer.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a training learns from and selects on: pictures of corpora with labels, or pairs of them."""
+"""What a training learns from and selects on: images of corpora with labels, or pairs of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from hffkit.training.recipe import Metric, TrainRecipe
 from hffkit.training.sampler import Numbers
 
 Labelled = tuple[Faces | Pairs, Numbers]
-"""Pictures, or pairs of them, and their outputs (N,)."""
+"""Images, or pairs of them, and their outputs (N,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ def _val_items(corpora: Sequence[Corpus], recipe: TrainRecipe) -> Items:
 
 
 def _transform(recipe: TrainRecipe, seed: int) -> Transform | None:
-    """Return the recipe's operations, whose values are drawn anew for each picture and epoch."""
+    """Return the recipe's operations, whose values are drawn anew for each image and epoch."""
     if not recipe.degrade:
         return None
     operations = chain(*recipe.degrade)

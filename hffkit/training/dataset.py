@@ -1,4 +1,4 @@
-"""Pictures of corpora, read at the size and in the colour order of a network."""
+"""Images of corpora, read at the size and in the colour order of a network."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,6 +1,6 @@
-"""Batches of pixels on a device: from memory where the pictures fit, else from a stream.
+"""Batches of pixels on a device: from memory where the images fit, else from a stream.
 
-Pixels stay uint8 until the step casts them, and move as little as possible: resident pictures are
+Pixels stay uint8 until the step casts them, and move as little as possible: resident images are
 loaded once and gathered where the network is.
 """
 
@@ -25,18 +25,18 @@ Keep = Literal["auto", "memory", "stream"]
 Batch = tuple[Tensor, Tensor]
 """Pixels (B, *shape) uint8 and labels (B,) int64, on the device; good until the next batch."""
 
-_CHUNK = 256  # pictures that one thread loads at a time
+_CHUNK = 256  # images that one thread loads at a time
 _MAPPED_BYTES = 1 << 27  # of databases, read before they are let go
 _AHEAD = 2  # batches read while one is used
-_SHARE = 0.6  # of free memory that pictures may take
+_SHARE = 0.6  # of free memory that images may take
 
 
-class Pictures(Protocol):
-    """What a feed reads, number by number: pictures as Faces has them, or Pairs of such."""
+class ImageBlock(Protocol):
+    """What a feed reads, number by number: images as Faces has them, or Pairs of such."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one: (S, S, 3) of a picture."""
+        """The shape of one: (S, S, 3) of an image."""
 
     @property
     def transform(self) -> object | None:
@@ -62,7 +62,7 @@ class Feed(Protocol):
 
 
 class Resident:
-    """All pictures in the memory of the device."""
+    """All images in the memory of the device."""
 
     def __init__(self, pixels: Tensor, labels: Tensor) -> None:
         """Take pixels (N, *shape) uint8 and labels (N,) int64 on one device."""
@@ -89,13 +89,13 @@ class Resident:
 
 
 class Streaming:
-    """Pictures read again whenever they are needed, by threads, a few batches ahead."""
+    """Images read again whenever they are needed, by threads, a few batches ahead."""
 
     def __init__(
-        self, pictures: Pictures, labels: Numbers, device: torch.device, n_threads: int
+        self, pictures: ImageBlock, labels: Numbers, device: torch.device, n_threads: int
     ) -> None:
         """Read nothing yet."""
-        self._pictures, self._labels, self._device = pictures, labels, device
+        self._images, self._labels, self._device = pictures, labels, device
         self._n_threads = n_threads
 
     def batches(self, order: Order, start: int) -> Iterator[Batch]:
@@ -111,7 +111,7 @@ class Streaming:
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Yield every sample once, in order."""
-        n = len(self._pictures)
+        n = len(self._images)
         parts: Iterator[tuple[Numbers, Numbers | None]] = (
             (np.arange(start, min(start + batch_size, n)), None)
             for start in range(0, n, batch_size)
@@ -122,7 +122,7 @@ class Streaming:
         self, parts: Iterator[tuple[Numbers, Numbers | None]], batch_size: int
     ) -> Iterator[Batch]:
         """Yield batches; each buffer is filled anew only after what read it has ended."""
-        shape = (batch_size, *self._pictures.shape)
+        shape = (batch_size, *self._images.shape)
         is_cuda = self._device.type == "cuda"
         free = [
             torch.empty(shape, dtype=torch.uint8, pin_memory=is_cuda) for _ in range(_AHEAD + 1)
@@ -133,7 +133,7 @@ class Streaming:
             try:
                 while True:
                     if n_begun >= window and not under_way:
-                        self._pictures.release()
+                        self._images.release()
                         n_begun = 0
                     while free and n_begun < window and (part := next(parts, None)) is not None:
                         n_begun += 1
@@ -173,7 +173,7 @@ class Streaming:
         return [
             pool.submit(
                 read,
-                self._pictures,
+                self._images,
                 numbers[begin:end],
                 None if epochs is None else epochs[begin:end],
                 buffer[begin:end],
@@ -183,8 +183,8 @@ class Streaming:
         ]
 
 
-def load(pictures: Pictures, labels: Numbers, device: torch.device, n_threads: int) -> Resident:
-    """Return all pictures in the memory of the device, read once."""
+def load(pictures: ImageBlock, labels: Numbers, device: torch.device, n_threads: int) -> Resident:
+    """Return all images in the memory of the device, read once."""
     shape = (len(pictures), *pictures.shape)
     pixels = torch.empty(shape, dtype=torch.uint8, device=device)
 
@@ -196,7 +196,7 @@ def load(pictures: Pictures, labels: Numbers, device: torch.device, n_threads: i
         if here is not there:
             there.copy_(here)
 
-    window = (_MAPPED_BYTES // (math.prod(pictures.shape) * _CHUNK) + 1) * _CHUNK  # pictures
+    window = (_MAPPED_BYTES // (math.prod(pictures.shape) * _CHUNK) + 1) * _CHUNK  # images
     with ThreadPoolExecutor(n_threads) as pool:
         for begin in range(0, len(pictures), window):
             for _ in pool.map(load_from, range(begin, min(begin + window, len(pictures)), _CHUNK)):
@@ -211,7 +211,7 @@ def _sent(numbers: Numbers, device: torch.device) -> Tensor:
     return here if device.type == "cpu" else here.pin_memory().to(device, non_blocking=True)
 
 
-def read(pictures: Pictures, numbers: Numbers, epochs: Numbers | None, out: Tensor) -> None:
+def read(pictures: ImageBlock, numbers: Numbers, epochs: Numbers | None, out: Tensor) -> None:
     """Write the pixels of some samples to (B, *shape) uint8."""
     pixels = out.numpy()
     for place, number in enumerate(numbers.tolist()):
@@ -219,9 +219,9 @@ def read(pictures: Pictures, numbers: Numbers, epochs: Numbers | None, out: Tens
 
 
 def feed_of(
-    pictures: Pictures, labels: Numbers, device: torch.device, *, keep: Keep, n_threads: int
+    pictures: ImageBlock, labels: Numbers, device: torch.device, *, keep: Keep, n_threads: int
 ) -> Feed:
-    """Return the pictures in the memory of the device where they fit, else as a stream.
+    """Return the images in the memory of the device where they fit, else as a stream.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ class Objective(Protocol):
 
 
 class Classification:
-    """Pictures (S, S, 3), and logits that tell their classes apart."""
+    """Images (S, S, 3), and logits that tell their classes apart."""
 
     def __init__(self, net: nn.Module, recipe: TrainRecipe, spec: InputSpec) -> None:
         """Take the network that learns."""
@@ -37,7 +37,7 @@ class Classification:
     def loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
         """Return the mean loss () of a batch.
 
-        "squared-error" is Keras's: of the softmax against one-hot labels, over pictures and
+        "squared-error" is Keras's: of the softmax against one-hot labels, over images and
         classes.
         """
         with autocast(pixels.device, self._recipe):
@@ -48,7 +48,7 @@ class Classification:
         return functional.mse_loss(logits.softmax(1), wanted)
 
     def judged(self, batches: Iterator[Batch]) -> dict[str, float]:
-        """Return the mean cross-entropy and the share of pictures whose class is right."""
+        """Return the mean cross-entropy and the share of images whose class is right."""
         labels = []
 
         def remembered() -> Iterator[Batch]:
@@ -71,7 +71,7 @@ def autocast(device: torch.device, recipe: TrainRecipe) -> Any:
 
 @torch.inference_mode()
 def logits_of(net: nn.Module, batches: Iterator[Batch], spec: InputSpec) -> Tensor:
-    """Return the logits (N, C) float32 of all pictures of some batches, on the CPU.
+    """Return the logits (N, C) float32 of all images of some batches, on the CPU.
 
     They are computed in float32, whatever the network was trained in.
     """

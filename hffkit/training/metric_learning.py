@@ -1,6 +1,6 @@
-"""Metric learning against compression: the losses of Cao et al. (MM 2021) on pairs of pictures.
+"""Metric learning against compression: the losses of Cao et al. (MM 2021) on pairs of images.
 
-A pair is one picture in two qualities. Each goes through its own head and the shared tail; the
+A pair is one image in two qualities. Each goes through its own head and the shared tail; the
 embeddings of real faces are to lie at the origin, those of fake ones far from it, and both of a
 pair at the same place. Attention maps are to agree, and to show where a face was forged.
 """
@@ -30,14 +30,14 @@ MASK_LEVEL = 51  # of 255, 0.2: a cell above it is forged
 class Views:
     """What a network made of a batch of pairs, in float32."""
 
-    hq: Tensor  # (B, E) embeddings of the pictures of high quality
+    hq: Tensor  # (B, E) embeddings of the images of high quality
     lq: Tensor  # (B, E) of the same in low quality
     hq_map: Tensor  # (B, m, m) attention in 0..1
     lq_map: Tensor
 
 
 class MetricLearning:
-    """Pairs of pictures and their masks, and a network with a head for each quality."""
+    """Pairs of images and their masks, and a network with a head for each quality."""
 
     def __init__(self, net: Mml, recipe: TrainRecipe, metric: Metric, spec: InputSpec) -> None:
         """Take the network that learns; a threshold that the recipe names is set here."""

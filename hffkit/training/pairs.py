@@ -1,6 +1,6 @@
-"""Pairs of pictures in two qualities with their masks, read as Faces reads single pictures.
+"""Pairs of images in two qualities with their masks, read as Faces reads single images.
 
-A pair is one array of bytes: the picture of high quality (S, S, 3), that of low quality, and the
+A pair is one array of bytes: the image of high quality (S, S, 3), that of low quality, and the
 grey levels of the mask (m, m), where m is the side of the network's attention map.
 """
 
@@ -26,10 +26,10 @@ Array = TypeVar("Array", Pixels, Tensor)
 class Pairs:
     """Pairs whose bytes are read by number."""
 
-    transform = None  # what is put to one picture of a pair would part it from the other
+    transform = None  # what is put to one image of a pair would part it from the other
 
     def __init__(self, high: Faces, low: Faces, masks: Sequence[Item | None]) -> None:
-        """Take the pictures of both qualities, and for each pair its mask; None is all zeros."""
+        """Take the images of both qualities, and for each pair its mask; None is all zeros."""
         self._high, self._low, self._masks = high, low, masks
         self.items = high.items
         self.shape = pair_shape(high.size)
@@ -74,7 +74,7 @@ def shrunk(mask: Image, side: int) -> npt.NDArray[np.uint8]:
 
 
 def pair_shape(size: int) -> tuple[int]:
-    """Return the shape of a pair of pictures of `size` px."""
+    """Return the shape of a pair of images of `size` px."""
     return (2 * 3 * size * size + map_side(size) ** 2,)
 
 

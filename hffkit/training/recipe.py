@@ -82,7 +82,7 @@ class TrainRecipe:
     log_interval: int  # iterations that a line of metrics is the mean of
     select: Literal["accuracy", "loss", "last"]  # the weights that are kept, by validation
     patience: int  # looks at validation in a row without better weights that end it; 0: none do
-    degrade: tuple[str, ...]  # operations put to training pictures, drawn anew each epoch
+    degrade: tuple[str, ...]  # operations put to training images, drawn anew each epoch
     metric: Metric | None = None  # where the loss is "metric", and only there
 
     def __post_init__(self) -> None:

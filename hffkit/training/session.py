@@ -30,7 +30,7 @@ _VAL_BATCH = 128
 
 @dataclass(frozen=True, slots=True)
 class Feeds:
-    """Pictures to learn from and, unless nothing is selected, to select on, with their labels."""
+    """Images to learn from and, unless nothing is selected, to select on, with their labels."""
 
     train: Feed
     order: Order

@@ -1,4 +1,4 @@
-"""Maps as pictures."""
+"""Maps as images."""
 
 import cv2
 import numpy as np
@@ -11,14 +11,14 @@ Floats = npt.NDArray[np.float32]
 
 
 def overlay(image: Image, heat: Floats) -> Image:
-    """Return a picture (H, W, 3) half covered by heat (H, W), 0 (blue) to 1 (red), in jet."""
+    """Return an image (H, W, 3) half covered by heat (H, W), 0 (blue) to 1 (red), in jet."""
     levels = (heat * 255).round().astype(np.uint8)
     colours = from_bgr(cv2.applyColorMap(levels, cv2.COLORMAP_JET))
     return ((image.astype(np.uint16) + colours + 1) // 2).astype(np.uint8)
 
 
-def gradient_picture(gradient: Floats, colour: Colour) -> Image:
-    """Return a signed map (3, H, W) in a colour order as a picture, stretched to 0..255 as a whole.
+def gradient_image(gradient: Floats, colour: Colour) -> Image:
+    """Return a signed map (3, H, W) in a colour order as an image, stretched to 0..255 as a whole.
 
     A map of one value gives black.
     """
@@ -26,7 +26,7 @@ def gradient_picture(gradient: Floats, colour: Colour) -> Image:
     return grey_levels(planes.transpose(1, 2, 0))
 
 
-def trace_picture(trace: Floats) -> Image:
+def trace_image(trace: Floats) -> Image:
     """Return one map (H, W) in grey, stretched to 0..255."""
     return np.repeat(grey_levels(trace)[..., None], 3, axis=2)
 
