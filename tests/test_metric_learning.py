@@ -115,7 +115,7 @@ def write_masks(
             made = sample._replace(key=key, index=None, sha256=stored.sha256,
                            pixels_sha256=stored.pixels_sha256)  # fmt: skip
             writer.append(key, [Record(made, stored.value)])
-        writer.finish(replace(source.recipe, holds="masks"))
+        writer.finish(replace(source.provenance, holds="masks"))
     return out
 
 
@@ -720,7 +720,7 @@ def test_predict_and_the_scorer_judge_by_the_low_quality_head(
     opened = Corpus(corpus)
     sample = next(s for s in opened.samples() if s.key == "ff++/c40/Deepfakes/000_003/0000")
     scorer = load_scorer(finished, CPU)
-    scored = scorer.score([(opened, sample)], opened.recipe.classes, "binary")
+    scored = scorer.score([(opened, sample)], opened.provenance.classes, "binary")
     assert found.verdicts[0].score == pytest.approx(float(scored.scores[0]), rel=1e-5)
 
 

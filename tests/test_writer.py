@@ -18,7 +18,7 @@ from hffkit.errors import ManifestError, StorageError
 from hffkit.manifest.classes import numbered
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample, Split
-from hffkit.storage.corpus import Corpus, Recipe
+from hffkit.storage.corpus import Corpus, Provenance
 from hffkit.storage.datum import Datum, encode_datum
 from hffkit.storage.lmdb_file import LmdbReader, LmdbWriter
 from hffkit.storage.parts import (
@@ -35,7 +35,7 @@ from hffkit.storage.writer import CorpusWriter
 
 Unit = tuple[str, list[Event]]
 TEXTS = ("manifest.jsonl", "failures.jsonl", "boxes.json", "corpus.json")
-RECIPE = Recipe(
+PROVENANCE = Provenance(
     classes=numbered(["Forged"], ["Real"]),
     layout="native",
     size=None,
@@ -68,7 +68,7 @@ def record(
         pixels_sha256=sha256("pixels " + key),
         index=index,
     )
-    label = RECIPE.classes[cls].id
+    label = PROVENANCE.classes[cls].id
     return Record(sample, encode_datum(Datum(key.encode() * 40, label, encoded=True)))
 
 
@@ -107,7 +107,7 @@ def write(folder: Path, parts: Sequence[Unit]) -> dict[str, Any]:
     with CorpusWriter(folder) as writer:
         for name, events in parts[len(writer.units) :]:
             writer.append(name, events)
-        return writer.finish(RECIPE)
+        return writer.finish(PROVENANCE)
 
 
 def contents(folder: Path) -> dict[str, Any]:
@@ -204,7 +204,7 @@ def test_corpus_without_boxes_has_an_empty_object(folder: Path) -> None:
 def test_corpus_reads_back_what_was_written(folder: Path) -> None:
     write(folder, units())
     corpus = Corpus(folder)
-    assert corpus.recipe == RECIPE
+    assert corpus.provenance == PROVENANCE
     samples = list(corpus.samples())
     written = [event for _, events in units() for event in events if isinstance(event, Record)]
     assert [sample._replace(index=None) for sample in samples] == [
@@ -227,7 +227,7 @@ def test_samples_that_are_not_kept_leave_no_gap(folder: Path) -> None:
     with CorpusWriter(folder) as writer:
         events = [record(key, key) for key in "abc"]
         writer.append("one", events, lambda sample: sample.key != "b")
-        assert writer.finish(RECIPE)["n_samples"] == 2
+        assert writer.finish(PROVENANCE)["n_samples"] == 2
     assert list(records(folder)) == [b"00000000_a", b"00000001_c"]
 
 

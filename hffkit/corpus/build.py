@@ -29,7 +29,7 @@ from hffkit.sources.ffpp_tree import FfppOptions, pair_of, plain_quality
 from hffkit.sources.folders import read_celeba, read_faces_hq, read_folder, read_hff
 from hffkit.sources.listing import Listing, SourceOptions, check_groups
 from hffkit.sources.lists import read_celeb_df, read_dfdc, read_list
-from hffkit.storage.corpus import Corpus, Recipe, masks_path
+from hffkit.storage.corpus import Corpus, Provenance, masks_path
 from hffkit.storage.parts import PartWriter, Record, read_part
 from hffkit.storage.record import check_size
 from hffkit.storage.staging import restore
@@ -237,7 +237,7 @@ def build(
             "--retry-failed does one corpus anew, and --masks makes two: delete both and build "
             "them again."
         )
-    recipe = Recipe(
+    provenance = Provenance(
         classes=listing.classes,
         layout="native" if settings.size is None else "packed",
         size=settings.size,
@@ -255,7 +255,7 @@ def build(
     if retry_failed:
         restore(out)
         old = Corpus(out)
-        check_retry(old, recipe)
+        check_retry(old, provenance)
         seed = partial(seed_parts, old)
     plan = Plan(
         units=listing.units[share(len(listing.units), shard)],
@@ -266,13 +266,13 @@ def build(
         label="build",
         counted="files",
         failures=listing.failures if shard is None or shard[0] == 0 else (),
-        surplus=paper_surplus(recipe) if shard is None else None,
+        surplus=paper_surplus(provenance) if shard is None else None,
         seed=seed,
     )
     if not job.request.masks:
-        return assemble(out, recipe, plan, n_workers=n_workers, scheduler=scheduler)
-    beside = Beside(masks_path(out), replace(recipe, holds="masks"), _is_mask)
-    about = assemble(out, recipe, plan, n_workers=n_workers, scheduler=scheduler, beside=beside)
+        return assemble(out, provenance, plan, n_workers=n_workers, scheduler=scheduler)
+    beside = Beside(masks_path(out), replace(provenance, holds="masks"), _is_mask)
+    about = assemble(out, provenance, plan, n_workers=n_workers, scheduler=scheduler, beside=beside)
     masks = Corpus(beside.out).json
     known = {name: masks[name] for name in ("n_samples", "content_sha256")}
     return {**about, "masks": {"path": str(beside.out), **known}}
@@ -295,11 +295,11 @@ def keeps_index(listing: Listing) -> bool:
     )
 
 
-def paper_surplus(recipe: Recipe) -> Surplus | None:
-    """Return what decides which samples are over the paper's totals, if `recipe` asks for them."""
-    if recipe.options.get("frames") != "paper":
+def paper_surplus(provenance: Provenance) -> Surplus | None:
+    """Return the selection of samples over the paper's totals; None if it was not asked for."""
+    if provenance.options.get("frames") != "paper":
         return None
-    seed = int(recipe.options["seed"])
+    seed = int(provenance.options["seed"])
     return lambda samples: surplus(((s.key, s.split) for s in samples), seed=seed)
 
 

@@ -96,8 +96,8 @@ def inspect(names: Sequence[str], sheet: Path | None, *, columns: int = 12) -> I
     failures = [f for corpus in corpora for f in read_failures(corpus.path / FAILURES_FILE)]
     return Inspection(
         corpora=[str(corpus.path) for corpus in corpora],
-        layout=corpora[0].recipe.layout,
-        labels=corpora[0].recipe.labels,
+        layout=corpora[0].provenance.layout,
+        labels=corpora[0].provenance.labels,
         n_samples=sum(n_samples.values()),
         n_groups=len(set().union(*groups.values())),
         classes=rows,

@@ -12,7 +12,7 @@ from hffkit.faces.detector import read_boxes
 from hffkit.manifest.failures import read_failures
 from hffkit.manifest.samples import Box, GroupGuard
 from hffkit.storage.corpora import joint_classes, joint_versions, open_corpora
-from hffkit.storage.corpus import BOXES_FILE, FAILURES_FILE, Corpus, Recipe
+from hffkit.storage.corpus import BOXES_FILE, FAILURES_FILE, Corpus, Provenance
 from hffkit.storage.parts import Event, Record, VideoBoxes
 from hffkit.storage.staging import Partial
 from hffkit.storage.writer import CorpusWriter
@@ -30,17 +30,17 @@ def merge(names: Sequence[str], out: Path) -> dict[str, Any]:
         If shards are missing, or the corpora do not go together.
     """
     corpora = open_corpora(names)
-    recipe = _joint_recipe(corpora)
-    corpora = sorted(corpora, key=lambda corpus: corpus.recipe.shard or (0, 1))
-    choose = paper_surplus(recipe) if recipe.verb == "build" else None
+    provenance = _joint_provenance(corpora)
+    corpora = sorted(corpora, key=lambda corpus: corpus.provenance.shard or (0, 1))
+    choose = paper_surplus(provenance) if provenance.verb == "build" else None
     left_out = choose(s for c in corpora for s in c.samples()) if choose else set()
     guard = GroupGuard()  # before anything is written
     for corpus in corpora:
         for sample in corpus.samples():
             guard.check(sample)
-    keeps_index = recipe.verb == "build" and bool(recipe.options.get("keeps_index"))
+    keeps_index = provenance.verb == "build" and bool(provenance.options.get("keeps_index"))
     units = [f"{number} {corpus.content_sha256}" for number, corpus in enumerate(corpora)]
-    with Partial(out, recipe.to_json()) as partial:
+    with Partial(out, provenance.to_json()) as partial:
         with CorpusWriter(partial.product) as writer:
             if writer.units != units[: len(writer.units)]:
                 raise StorageError(
@@ -55,19 +55,19 @@ def merge(names: Sequence[str], out: Path) -> dict[str, Any]:
                             units[number], events, lambda sample: sample.key not in left_out
                         )
                     progress.step(corpus.n_samples)
-            about = writer.finish(recipe, {"n_left_out": len(left_out)} if left_out else None)
+            about = writer.finish(provenance, {"n_left_out": len(left_out)} if left_out else None)
         partial.publish()
     return about
 
 
-def _joint_recipe(corpora: Sequence[Corpus]) -> Recipe:
-    first = corpora[0].recipe
+def _joint_provenance(corpora: Sequence[Corpus]) -> Provenance:
+    first = corpora[0].provenance
     paths = [corpus.path.resolve() for corpus in corpora]
     twice = [path for path in paths if paths.count(path) > 1]
     if twice:
         raise StorageError(f"{twice[0]} is named twice. Name each corpus once.")
     first = replace(first, versions=joint_versions(corpora))
-    if any(corpus.recipe.shard for corpus in corpora):
+    if any(corpus.provenance.shard for corpus in corpora):
         _check_shards(corpora)
         listing = {"listing": None} if first.verb == "build" else {}
         return replace(first, shard=None, options={**first.options, **listing})
@@ -78,18 +78,18 @@ def _joint_recipe(corpora: Sequence[Corpus]) -> Recipe:
 
 
 def _check_shards(corpora: Sequence[Corpus]) -> None:
-    first = corpora[0].recipe
+    first = corpora[0].provenance
     total = first.shard[1] if first.shard else 1
     for corpus in corpora:
-        recipe = corpus.recipe
-        here, there = ({**r.options, "src": None} for r in (recipe, first))
+        provenance = corpus.provenance
+        here, there = ({**r.options, "src": None} for r in (provenance, first))
         differing = sorted(name for name in here if here[name] != there.get(name))
-        if recipe.shard is None or recipe.shard[1] != total or differing:
+        if provenance.shard is None or provenance.shard[1] != total or differing:
             raise StorageError(
                 f"{corpus.path} is no shard of the same whole as {corpora[0].path}: "
                 f"{', '.join(differing) or 'the number of shards'} differ."
             )
-    numbers = [corpus.recipe.shard[0] for corpus in corpora if corpus.recipe.shard]
+    numbers = [corpus.provenance.shard[0] for corpus in corpora if corpus.provenance.shard]
     missing = sorted(set(range(total)) - set(numbers))
     if missing or len(numbers) != total:
         raise StorageError(
@@ -108,7 +108,7 @@ def _events(corpus: Corpus, *, keeps_index: bool) -> Iterator[Event]:
 
 def _boxes(corpus: Corpus) -> Iterator[VideoBoxes]:
     """Yield a shard's boxes as they are, another corpus's under keys that no other corpus has."""
-    if corpus.recipe.shard is not None:
+    if corpus.provenance.shard is not None:
         for video, frames in read_boxes(corpus.path / BOXES_FILE).items():
             yield VideoBoxes(video, frames)
         return

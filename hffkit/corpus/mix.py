@@ -16,7 +16,7 @@ from hffkit.execution.progress import Progress
 from hffkit.manifest.failures import Failure, read_failures
 from hffkit.manifest.samples import Sample, Split
 from hffkit.manifest.seeds import rank
-from hffkit.storage.corpora import check_alike, derived_recipe, joint_classes, open_corpora
+from hffkit.storage.corpora import check_alike, derived_provenance, joint_classes, open_corpora
 from hffkit.storage.corpus import FAILURES_FILE, Corpus
 from hffkit.storage.lmdb_file import MAX_KEY_BYTES
 from hffkit.storage.parts import Record
@@ -122,7 +122,7 @@ def mix(names: Sequence[str], out: Path, request: MixRequest) -> dict[str, Any]:
     check_alike(corpora)
     pooled: tuple[Split, ...] = ("train", "val") if request.paper_pool else ("train",)
     chosen = PROPORTIONS[request.proportion](_pool(sources, pooled, request.seed))
-    recipe = derived_recipe(
+    provenance = derived_provenance(
         corpora,
         "mix",
         {
@@ -133,7 +133,7 @@ def mix(names: Sequence[str], out: Path, request: MixRequest) -> dict[str, Any]:
             "seed": request.seed,
         },
     )
-    with Partial(out, recipe.to_json()) as partial:
+    with Partial(out, provenance.to_json()) as partial:
         with CorpusWriter(partial.product) as writer:
             n_samples = sum(corpus.n_samples for corpus in sources[0])
             with Progress(n_samples, unit="pictures", label="mix") as progress:
@@ -142,7 +142,7 @@ def mix(names: Sequence[str], out: Path, request: MixRequest) -> dict[str, Any]:
                         events = (event for row in rows for event in _events(row, chosen))
                         writer.append(str(number), events)
                     progress.step(len(rows))
-            about = writer.finish(recipe)
+            about = writer.finish(provenance)
         partial.publish()
     return about
 

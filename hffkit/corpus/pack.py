@@ -14,7 +14,7 @@ from hffkit.manifest.classes import Labels
 from hffkit.manifest.samples import SPLITS, Sample
 from hffkit.manifest.seeds import rank
 from hffkit.storage.corpora import joint_classes, open_corpora
-from hffkit.storage.corpus import Corpus, Recipe
+from hffkit.storage.corpus import Corpus, Provenance
 from hffkit.storage.record import check_size
 from hffkit.storage.selection import Block, Places, places_of
 from hffkit.storage.staging import Partial
@@ -51,7 +51,7 @@ def pack(
     if request.shuffle:
         ranks = [rank(request.seed, "shuffle", sample.key) for sample in _samples(corpora, places)]
         places = places[sorted(range(len(places)), key=ranks.__getitem__)]
-    recipe = Recipe(
+    provenance = Provenance(
         classes=joint_classes(corpora),
         layout="packed",
         size=request.size,
@@ -66,15 +66,15 @@ def pack(
             "seed": request.seed,
         },
         versions=versions(),
-        holds=corpora[0].recipe.holds,
+        holds=corpora[0].provenance.holds,
     )
     treatment = Treatment((), None, "native", request.size, request.seed)
-    work = Rework(tuple(corpus.path for corpus in corpora), recipe, treatment)
+    work = Rework(tuple(corpus.path for corpus in corpora), provenance, treatment)
     if not request.per_split and request.shard_size is None:
         plan = plan_of(work, places, "pack")
-        about = assemble(out, recipe, plan, n_workers=n_workers, scheduler=scheduler)
+        about = assemble(out, provenance, plan, n_workers=n_workers, scheduler=scheduler)
         return [(out, about)]
-    with Partial(out, recipe.to_json()) as partial:
+    with Partial(out, provenance.to_json()) as partial:
         partial.product.mkdir(exist_ok=True)
         done = []
         for name, share in _databases(corpora, places, request):
@@ -83,7 +83,7 @@ def pack(
                 about = Corpus(path).json
             else:
                 plan = plan_of(work, share, name)
-                about = assemble(path, recipe, plan, n_workers=n_workers, scheduler=scheduler)
+                about = assemble(path, provenance, plan, n_workers=n_workers, scheduler=scheduler)
             done.append((out / name, about))
         partial.publish()
     return done

@@ -11,7 +11,7 @@ from hffkit.execution.supervisor import Job
 from hffkit.extraction.units import Family, ImageBlock, ImageFile, Unit, Video
 from hffkit.manifest.failures import Failure, read_failures
 from hffkit.manifest.samples import Sample
-from hffkit.storage.corpus import BOXES_FILE, FAILURES_FILE, Corpus, Recipe
+from hffkit.storage.corpus import BOXES_FILE, FAILURES_FILE, Corpus, Provenance
 from hffkit.storage.parts import PartWriter, Record, VideoBoxes
 from hffkit.storage.staging import differences
 
@@ -32,9 +32,9 @@ class _Past:
         return all(failure.kind not in ("unreadable", "short-read") for failure in self.failures)
 
 
-def check_retry(corpus: Corpus, recipe: Recipe) -> None:
+def check_retry(corpus: Corpus, provenance: Provenance) -> None:
     """Raise StorageError unless `corpus` was built by the command that is to be tried again."""
-    wrong = differences(corpus.recipe.to_json(), json.loads(json.dumps(recipe.to_json())))
+    wrong = differences(corpus.provenance.to_json(), json.loads(json.dumps(provenance.to_json())))
     if wrong:
         raise StorageError(
             f"{corpus.path} was built by another command: {'; '.join(wrong)}. Run --retry-failed "

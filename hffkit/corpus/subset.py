@@ -12,7 +12,7 @@ from hffkit.execution.progress import Progress
 from hffkit.manifest.pairs import frame_of
 from hffkit.manifest.samples import Sample
 from hffkit.manifest.seeds import rank
-from hffkit.storage.corpora import derived_recipe, open_corpora
+from hffkit.storage.corpora import derived_provenance, open_corpora
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.parts import Record
 from hffkit.storage.staging import Partial
@@ -56,7 +56,7 @@ def subset(names: Sequence[str], out: Path, request: SubsetRequest) -> dict[str,
     """
     check_share(request.share)
     corpora = open_corpora(names)
-    recipe = derived_recipe(
+    provenance = derived_provenance(
         corpora,
         "subset",
         {
@@ -67,14 +67,14 @@ def subset(names: Sequence[str], out: Path, request: SubsetRequest) -> dict[str,
         },
     )
     chosen = _chosen(corpora, request)
-    with Partial(out, recipe.to_json()) as partial:
+    with Partial(out, provenance.to_json()) as partial:
         with CorpusWriter(partial.product) as writer:
             with Progress(len(chosen), unit="samples", label="subset") as progress:
                 for number, records in enumerate(_units(corpora, chosen)):
                     if number >= len(writer.units):
                         writer.append(str(number), records)
                     progress.step(len(records))
-            about = writer.finish(recipe)
+            about = writer.finish(provenance)
         partial.publish()
     return about
 

@@ -98,14 +98,14 @@ def _check(corpus: Corpus, row: Row) -> list[tuple[str, str]]:
 def _reasons(corpus: Corpus, sample: Sample, value: bytes) -> Iterator[str]:
     try:
         datum = decode_datum(value)
-        if sample.cls not in corpus.recipe.classes.names:
+        if sample.cls not in corpus.provenance.classes.names:
             yield f"class {sample.cls!r} is not in the class table"
         elif datum.label != corpus.label(sample):
             yield f"label is {datum.label}, class {sample.cls} has {corpus.label(sample)}"
         if hashlib.sha256(datum.data).hexdigest() != sample.sha256:
             yield "sha256 of the stored bytes differs"
         image = datum.image()
-        size = corpus.recipe.size
+        size = corpus.provenance.size
         if size is not None and image.shape[:2] != (size, size):
             yield f"is {image.shape[1]}x{image.shape[0]} in a corpus packed at {size}"
         if pixels_sha256(image) != sample.pixels_sha256:

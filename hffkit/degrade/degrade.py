@@ -15,7 +15,7 @@ from hffkit.execution.assemble import assemble, share
 from hffkit.execution.versions import LIBRARIES, versions
 from hffkit.manifest.samples import SPLITS, Split
 from hffkit.storage.corpora import joint_classes, open_corpora
-from hffkit.storage.corpus import CORPUS_FILE, Recipe
+from hffkit.storage.corpus import CORPUS_FILE, Provenance
 from hffkit.storage.record import check_size
 from hffkit.storage.selection import drawn, places_of
 
@@ -122,7 +122,7 @@ def degrade_corpora(
     Keys, splits, groups and classes stay, so that a degraded corpus pairs with its source.
     """
     corpora = open_corpora(names)
-    treatment = treatment_of(request, corpora[0].recipe.size)
+    treatment = treatment_of(request, corpora[0].provenance.size)
     classes = joint_classes(corpora)
     if request.classes:
         classes = classes.only(request.classes)
@@ -134,11 +134,11 @@ def degrade_corpora(
     if request.limit is not None:
         places = drawn(corpora, places, request.limit, request.seed)
     places = places[share(len(places), shard)]
-    recipe = Recipe(
+    provenance = Provenance(
         classes=classes,
         layout="native" if treatment.size is None else "packed",
         size=treatment.size,
-        labels=corpora[0].recipe.labels,
+        labels=corpora[0].provenance.labels,
         verb="degrade",
         options={
             "content_sha256": [corpus.content_sha256 for corpus in corpora],
@@ -149,11 +149,11 @@ def degrade_corpora(
         },
         versions=versions(*LIBRARIES),
         shard=shard,
-        holds=corpora[0].recipe.holds,
+        holds=corpora[0].provenance.holds,
     )
-    work = Rework(tuple(corpus.path for corpus in corpora), recipe, treatment)
+    work = Rework(tuple(corpus.path for corpus in corpora), provenance, treatment)
     plan = plan_of(work, places, "degrade")
-    return assemble(out, recipe, plan, n_workers=n_workers, scheduler=scheduler)
+    return assemble(out, provenance, plan, n_workers=n_workers, scheduler=scheduler)
 
 
 def treatment_of(request: DegradeRequest, packed: int | None) -> Treatment:

@@ -12,7 +12,7 @@ from hffkit.execution.assemble import Plan
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample
 from hffkit.media.image import Image, resize
-from hffkit.storage.corpus import Recipe
+from hffkit.storage.corpus import Provenance
 from hffkit.storage.datum import Datum
 from hffkit.storage.parts import PartWriter, Record
 from hffkit.storage.record import store
@@ -50,7 +50,7 @@ class Rework:
     """Reads records, treats their pixels, stores them again; what workers are sent."""
 
     corpora: tuple[Path, ...]
-    recipe: Recipe
+    provenance: Provenance
     treatment: Treatment
 
     def __call__(self, unit: Block, part: PartWriter) -> None:
@@ -92,8 +92,8 @@ class Rework:
             raise datum
         n_done = len(sample.operations)
         treated = self.treatment(chain, datum.image(), sample.key, n_done)
-        label = self.recipe.classes.label(sample.cls, self.recipe.labels)
-        stored = store(treated.image, None, label, self.recipe.size)
+        label = self.provenance.classes.label(sample.cls, self.provenance.labels)
+        stored = store(treated.image, None, label, self.provenance.size)
         again = sample._replace(
             sha256=stored.sha256,
             pixels_sha256=stored.pixels_sha256,

@@ -14,7 +14,7 @@ from hffkit.execution.progress import Progress
 from hffkit.execution.supervisor import Done, Job, Work, longest_first, run
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample
-from hffkit.storage.corpus import FAILURES_FILE, Corpus, Recipe
+from hffkit.storage.corpus import FAILURES_FILE, Corpus, Provenance
 from hffkit.storage.parts import Event, Record, read_part, recycle, remove
 from hffkit.storage.staging import Partial, write_durably
 from hffkit.storage.writer import CorpusWriter
@@ -54,7 +54,7 @@ class Beside:
     """A second corpus of the same work: of its samples those with keys that it takes."""
 
     out: Path
-    recipe: Recipe
+    provenance: Provenance
     takes: Callable[[str], bool]
 
 
@@ -64,7 +64,7 @@ class _Product:
 
     writer: CorpusWriter
     known: Collection[str]  # units that were durable when it was opened
-    recipe: Recipe
+    provenance: Provenance
     takes: Callable[[str], bool]
     holds_samples_alone: bool = False  # failures and boxes are told once, in the other product
 
@@ -75,12 +75,14 @@ class _Product:
 
     def finish(self, left_out: Collection[str]) -> dict[str, Any]:
         n_left_out = sum(map(self.takes, left_out))
-        return self.writer.finish(self.recipe, {"n_left_out": n_left_out} if n_left_out else None)
+        return self.writer.finish(
+            self.provenance, {"n_left_out": n_left_out} if n_left_out else None
+        )
 
 
 def assemble(
     out: Path,
-    recipe: Recipe,
+    provenance: Provenance,
     plan: Plan[T],
     *,
     n_workers: int,
@@ -93,7 +95,7 @@ def assemble(
     """
     with Partial(
         out,
-        recipe.to_json(),
+        provenance.to_json(),
         replaces=plan.seed is not None,
         beside=None if beside is None else beside.out,
     ) as partial:
@@ -101,14 +103,14 @@ def assemble(
             spread = functools.partial(run, n_workers=n_workers, scheduler=scheduler)
             # Elsewhere a file that was written over may still be seen as it was.
             drop = recycle if plan.streams and scheduler is None else remove
-            _put_together(partial, recipe, plan, spread, drop, beside)
+            _put_together(partial, provenance, plan, spread, drop, beside)
         partial.publish()
     return Corpus(out).json
 
 
 def _put_together(
     partial: Partial,
-    recipe: Recipe,
+    provenance: Provenance,
     plan: Plan[T],
     spread: Callable[..., Iterator[Done]],
     drop: Callable[[Path], None],
@@ -122,7 +124,7 @@ def _put_together(
     if plan.seed is not None:
         plan.seed(jobs)
     with ExitStack() as stack:
-        products = _products(partial, recipe, beside, stack)
+        products = _products(partial, provenance, beside, stack)
         names = [_FIRST, *(job.part.stem for job in jobs)]
         if any(p.writer.units != names[: len(p.writer.units)] for p in products):
             raise StorageError(
@@ -131,7 +133,7 @@ def _put_together(
             )
         left_out = _work(partial, plan, products, jobs, spread, drop)
         about, *_ = [product.finish(left_out) for product in products]
-        if not about["n_samples"] and recipe.shard is None:
+        if not about["n_samples"] and provenance.shard is None:
             raise StorageError(
                 f"{partial.out}: not one sample came of it ({about['failures']}); "
                 f"{partial.product / FAILURES_FILE} says why for each input. Mend that, delete "
@@ -140,18 +142,18 @@ def _put_together(
 
 
 def _products(
-    partial: Partial, recipe: Recipe, beside: Beside | None, stack: ExitStack
+    partial: Partial, provenance: Provenance, beside: Beside | None, stack: ExitStack
 ) -> list[_Product]:
     """Return the plan's corpus and the one beside it, begun or taken up again."""
     writer = stack.enter_context(CorpusWriter(partial.product))
     known = frozenset(writer.units)
     if beside is None:
-        return [_Product(writer, known, recipe, lambda _: True)]
+        return [_Product(writer, known, provenance, lambda _: True)]
     other = stack.enter_context(CorpusWriter(partial.beside))
     return [
-        _Product(writer, known, recipe, lambda key: not beside.takes(key)),
+        _Product(writer, known, provenance, lambda key: not beside.takes(key)),
         _Product(
-            other, frozenset(other.units), beside.recipe, beside.takes, holds_samples_alone=True
+            other, frozenset(other.units), beside.provenance, beside.takes, holds_samples_alone=True
         ),
     ]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hffkit.errors import StorageError
 from hffkit.manifest.classes import ClassTable
-from hffkit.storage.corpus import CORPUS_FILE, Corpus, Recipe
+from hffkit.storage.corpus import CORPUS_FILE, Corpus, Provenance
 
 
 def open_corpora(names: Sequence[str]) -> list[Corpus]:
@@ -44,7 +44,7 @@ def open_masks(names: Sequence[str]) -> list[Corpus]:
 
 def _holding(what: str, names: Sequence[str], advice: str) -> list[Corpus]:
     corpora = open_corpora(names)
-    held = corpora[0].recipe.holds
+    held = corpora[0].provenance.holds
     if held != what:
         raise StorageError(f"{corpora[0].path} holds {held}, where {what} are wanted. {advice}")
     return corpora
@@ -52,14 +52,14 @@ def _holding(what: str, names: Sequence[str], advice: str) -> list[Corpus]:
 
 def check_alike(corpora: Sequence[Corpus]) -> None:
     """Raise StorageError if corpora differ in what they are, or their classes clash."""
-    first = corpora[0].recipe
+    first = corpora[0].provenance
     for corpus in corpora[1:]:
-        recipe = corpus.recipe
+        provenance = corpus.provenance
         for what in ("holds", "layout", "size", "labels"):
-            if getattr(recipe, what) != getattr(first, what):
+            if getattr(provenance, what) != getattr(first, what):
                 raise StorageError(
                     f"{corpus.path} and {corpora[0].path} cannot be taken as one: {what} is "
-                    f"{getattr(recipe, what)!r} and {getattr(first, what)!r}."
+                    f"{getattr(provenance, what)!r} and {getattr(first, what)!r}."
                 )
     joint_classes(corpora)
 
@@ -77,7 +77,7 @@ def joint_versions(corpora: Sequence[Corpus]) -> dict[str, str]:
     """Return the versions that corpora were made with; StorageError where two of them differ."""
     found: dict[str, tuple[str, Corpus]] = {}
     for corpus in corpora:
-        for name, version in corpus.recipe.versions.items():
+        for name, version in corpus.provenance.versions.items():
             known, other = found.setdefault(name, (version, corpus))
             if known != version:
                 raise StorageError(
@@ -88,10 +88,10 @@ def joint_versions(corpora: Sequence[Corpus]) -> dict[str, str]:
     return {name: version for name, (version, _) in found.items()}
 
 
-def derived_recipe(corpora: Sequence[Corpus], verb: str, options: dict[str, Any]) -> Recipe:
-    """Return the recipe of a corpus that takes its records as they are from `corpora`."""
-    first = corpora[0].recipe
-    return Recipe(
+def derived_provenance(corpora: Sequence[Corpus], verb: str, options: dict[str, Any]) -> Provenance:
+    """Return the provenance of a corpus that takes its records as they are from `corpora`."""
+    first = corpora[0].provenance
+    return Provenance(
         classes=joint_classes(corpora),
         layout=first.layout,
         size=first.size,
@@ -105,9 +105,9 @@ def derived_recipe(corpora: Sequence[Corpus], verb: str, options: dict[str, Any]
 
 def joint_classes(corpora: Sequence[Corpus]) -> ClassTable:
     """Return one class table for all; the same name must have the same id and polarity."""
-    rows = {row.name: row for row in corpora[0].recipe.classes}
+    rows = {row.name: row for row in corpora[0].provenance.classes}
     for corpus in corpora[1:]:
-        for row in corpus.recipe.classes:
+        for row in corpus.provenance.classes:
             known = rows.setdefault(row.name, row)
             twin = next((other for other in rows.values() if other.id == row.id), row)
             if known != row or twin != row:

@@ -25,7 +25,7 @@ BOXES_FILE = "boxes.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class Provenance:
     """What a corpus is and what command made it: the part of corpus.json known beforehand."""
 
     classes: ClassTable
@@ -39,7 +39,7 @@ class Recipe:
     holds: Holds = "faces"  # masks: which pixels of fakes are forged; nothing to train on alone
 
     def to_json(self) -> dict[str, Any]:
-        """Return the recipe as JSON values."""
+        """Return the provenance as JSON values."""
         return {
             "classes": self.classes.to_json(),
             "layout": self.layout,
@@ -53,8 +53,8 @@ class Recipe:
         }
 
     @classmethod
-    def from_json(cls, row: dict[str, Any]) -> "Recipe":
-        """Return the recipe that `to_json` wrote."""
+    def from_json(cls, row: dict[str, Any]) -> "Provenance":
+        """Return the provenance that `to_json` wrote."""
         shard = row["shard"]
         return cls(
             classes=ClassTable.from_json(row["classes"]),
@@ -137,7 +137,7 @@ class Corpus:
                 "Another version of hffkit made it; use that one or build it again."
             )
         try:
-            self.recipe = Recipe.from_json(self.json)
+            self.provenance = Provenance.from_json(self.json)
             self.n_samples = int(self.json["n_samples"])
             self.content_sha256 = str(self.json["content_sha256"])
         except (KeyError, TypeError, ValueError) as error:
@@ -146,7 +146,7 @@ class Corpus:
 
     def label(self, sample: Sample) -> int:
         """Return the label that the sample's Datum must have."""
-        return self.recipe.classes.label(sample.cls, self.recipe.labels)
+        return self.provenance.classes.label(sample.cls, self.provenance.labels)
 
     def samples(self) -> Iterator[Sample]:
         """Yield the samples in manifest order, which is key order."""

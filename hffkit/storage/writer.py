@@ -25,7 +25,7 @@ from hffkit.storage.corpus import (
     FORMAT,
     MANIFEST_FILE,
     Digests,
-    Recipe,
+    Provenance,
     nested,
 )
 from hffkit.storage.lmdb_file import LmdbWriter
@@ -176,7 +176,7 @@ class CorpusWriter:
         text = json_line({event.video: event.boxes}).strip()[1:-1]
         self._write(BOXES_FILE, ("{\n" if at_start else ",\n") + text)
 
-    def finish(self, recipe: Recipe, extra: dict[str, Any] | None = None) -> dict[str, Any]:
+    def finish(self, provenance: Provenance, extra: dict[str, Any] | None = None) -> dict[str, Any]:
         """Write corpus.json and return it; the folder is then a corpus but for its name."""
         self.commit()
         try:
@@ -185,7 +185,7 @@ class CorpusWriter:
             for file in self._files.values():
                 file.flush()
                 os.fsync(file.fileno())
-            about = self._about(recipe, extra or {})
+            about = self._about(provenance, extra or {})
             text = json.dumps(about, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
             with (self._folder / CORPUS_FILE).open("wb") as about_file:
                 about_file.write(text.encode("utf-8", "backslashreplace"))
@@ -195,11 +195,11 @@ class CorpusWriter:
             raise self._cannot_write(error) from None
         return about
 
-    def _about(self, recipe: Recipe, extra: dict[str, Any]) -> dict[str, Any]:
+    def _about(self, provenance: Provenance, extra: dict[str, Any]) -> dict[str, Any]:
         failures = Counter(row.kind for row in read_failures(self._folder / FAILURES_FILE))
         return {
             "format": FORMAT,
-            **recipe.to_json(),
+            **provenance.to_json(),
             "n_samples": sum(self._counts.values()),
             "counts": nested(self._counts),
             "failures": dict(sorted(failures.items())),

@@ -37,7 +37,7 @@ class Faces:
             If a corpus is packed at another size.
         """
         for corpus in {id(corpus): corpus for corpus, _ in items}.values():
-            packed = corpus.recipe.size
+            packed = corpus.provenance.size
             if packed is not None and packed != size:
                 raise CorpusError(
                     f"{corpus.path} is packed at {packed} px, and the network is fed with {size}. "
@@ -59,7 +59,7 @@ class Faces:
     def read(self, number: int, epoch: int, out: Pixels) -> None:
         """Write the pixels of one sample to `out`; `epoch` matters to a transform alone."""
         corpus, sample = self.items[number]
-        if self.transform is None and corpus.recipe.size is not None:
+        if self.transform is None and corpus.provenance.size is not None:
             datum = corpus.datum(sample)
             if datum.encoded or len(datum.data) != out.size:
                 raise CorpusError(
