@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hffkit.errors import ArgumentError
-from hffkit.extraction.frames import FramePlan, evenly
+from hffkit.extraction.frames import FramePlan
 from hffkit.manifest.samples import SPLITS
+from hffkit.media.video import evenly
 
 NUMBERS = st.one_of(
     st.integers(0, 1500).map(range),

@@ -20,9 +20,9 @@ from hffkit.extraction.units import identity, weight
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import json_line, printable
 from hffkit.manifest.seeds import rank
+from hffkit.media.files import is_video, walk
 from hffkit.media.image import decode, encode_png, pixels_sha256, read_bytes
 from hffkit.sources.ffpp_tree import plain_quality
-from hffkit.sources.listing import is_video, walk
 from hffkit.storage.corpus import FAILURES_FILE, MANIFEST_FILE
 from hffkit.storage.parts import FileMade, PartWriter, read_part
 from hffkit.storage.staging import Partial, write_bytes_durably, write_durably

@@ -1,9 +1,14 @@
 """Versions of what touches pixels or bytes: the same ones give the same corpus."""
 
+import platform
 from collections.abc import Callable, Mapping
 from importlib import import_module, metadata
+from typing import TYPE_CHECKING
 
 from PIL import features
+
+if TYPE_CHECKING:
+    import torch
 
 
 def _of_module(name: str) -> Callable[[], str]:
@@ -36,3 +41,18 @@ def versions(*libraries: str) -> dict[str, str]:
     hffkit, OpenCV and numpy are always among them.
     """
     return {name: _VERSIONS[name]() for name in ("hffkit", "opencv", "numpy", *libraries)}
+
+
+def versions_of_training(device: "torch.device") -> dict[str, str]:
+    """Return the versions and the processor that decide the bits of a training."""
+    import torch  # late: builds record versions without it
+
+    found = {
+        **versions("pillow"),
+        "torch": torch.__version__,
+        "cpu": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+    }
+    if device.type == "cuda":
+        found["gpu"] = torch.cuda.get_device_name(device)
+        found["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
+    return found

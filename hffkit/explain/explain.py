@@ -11,6 +11,7 @@ from typing import Any
 
 from hffkit.errors import ArgumentError, ExplainError
 from hffkit.execution.progress import Progress
+from hffkit.execution.versions import versions_of_training
 from hffkit.explain.explainer import TRACES, Explainer
 from hffkit.explain.findings import Findings
 from hffkit.explain.page import page_of, sheet_of
@@ -20,7 +21,7 @@ from hffkit.faces.search import FaceSearch
 from hffkit.inference.network import load_scorer
 from hffkit.manifest.samples import Split
 from hffkit.media.image import encode_png
-from hffkit.networks.devices import device_named, versions_of_training
+from hffkit.networks.devices import device_named
 from hffkit.runs.spectrum import is_spectrum_run
 from hffkit.storage.staging import Partial
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from hffkit.errors import ArgumentError
 from hffkit.manifest.samples import Split
+from hffkit.media.video import evenly
 
 # 70 frames of each of the 140 real test videos would give 9,800 of the paper's 10,000 faces.
 PAPER_REAL, PAPER_FAKE = 75, 20
@@ -68,10 +69,3 @@ class FramePlan:
             return real, real
         real = evenly(numbers, self.real)
         return real, evenly(real, self.fake)
-
-
-def evenly(numbers: Sequence[int], n: int) -> list[int]:
-    """Return `n` of `numbers` from the middles of n equal stretches, or all if there are fewer."""
-    if n >= len(numbers):
-        return list(numbers)
-    return [numbers[int((i + 0.5) * len(numbers) / n)] for i in range(n)]

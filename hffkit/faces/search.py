@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hffkit.errors import ArgumentError, VideoError
-from hffkit.extraction.frames import evenly
 from hffkit.faces.detector import crop, detect, fits, square_crop
 from hffkit.manifest.samples import Box
-from hffkit.media.image import IMAGE_SUFFIXES, Image, decode, grey, read_bytes
-from hffkit.media.video import open_clip
-from hffkit.sources.listing import is_video, walk
+from hffkit.media.files import is_video, walk
+from hffkit.media.image import Image, decode, grey, read_bytes
+from hffkit.media.video import evenly, open_clip
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +54,7 @@ def files_of(path: Path) -> list[Path]:
         raise ArgumentError(f"{path}: no such file or folder.")
     if not path.is_dir():
         return [path]
-    names = sorted(walk(path))
-    return [path / n for n in names if is_video(n) or Path(n).suffix.lower() in IMAGE_SUFFIXES]
+    return [path / name for name in sorted(walk(path))]
 
 
 def faces_in(file: Path, search: FaceSearch, looked_at: LookedAt) -> Iterator[FoundFace]:

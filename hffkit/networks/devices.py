@@ -1,13 +1,11 @@
-"""Where networks run, and what decides the last bits of what they compute."""
+"""Devices and threads that networks compute with."""
 
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from hffkit.errors import ArgumentError
-from hffkit.execution.versions import versions
 
 
 def device_named(name: str) -> torch.device:
@@ -51,16 +49,3 @@ def threads(n: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def versions_of_training(device: torch.device) -> dict[str, str]:
-    """Return the versions and the processor that decide the bits of a training."""
-    found = {
-        **versions("pillow"),
-        "torch": torch.__version__,
-        "cpu": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
-    }
-    if device.type == "cuda":
-        found["gpu"] = torch.cuda.get_device_name(device)
-        found["cudnn"] = str(torch.backends.cudnn.version())  # type: ignore[no-untyped-call]
-    return found

@@ -17,7 +17,8 @@ from pathlib import Path
 from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
 from hffkit.manifest.classes import FFPP, ClassTable
 from hffkit.manifest.pairs import MASKS
-from hffkit.sources.listing import is_video, subfolders
+from hffkit.media.files import is_video
+from hffkit.sources.listing import subfolders
 
 QUALITIES = ("raw", "c23", "c40")  # as published; raw is called c0 in the authors' scripts
 PAPER_CLASSES = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "Real")

@@ -7,15 +7,8 @@ from pathlib import Path, PurePosixPath
 from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
 from hffkit.manifest.classes import HFF_8, ClassTable, numbered
 from hffkit.manifest.samples import Split
-from hffkit.sources.listing import (
-    Entry,
-    Listing,
-    SourceOptions,
-    as_listing,
-    read_text,
-    subfolders,
-    walk,
-)
+from hffkit.media.files import walk
+from hffkit.sources.listing import Entry, Listing, SourceOptions, as_listing, read_text, subfolders
 
 _SPLIT_FOLDERS: Mapping[str, Split] = {
     "train": "train",

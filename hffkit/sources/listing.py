@@ -1,11 +1,10 @@
 """What a source gives: entries, and from them the units of work with their splits."""
 
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from hffkit.errors import ArgumentError, CorpusError
 from hffkit.extraction.units import Family, ImageBlock, ImageFile, Unit, Video, blocks
@@ -13,8 +12,7 @@ from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import SPLITS, Split, leak
 from hffkit.manifest.splits import PAPER_RATIO, SplitRatio, assign_splits
-from hffkit.media.image import IMAGE_SUFFIXES
-from hffkit.media.video import VIDEO_SUFFIXES
+from hffkit.media.files import is_video
 from hffkit.storage.lmdb_file import MAX_KEY_BYTES
 
 _INDEX_BYTES = len("00000000_")
@@ -58,27 +56,6 @@ class Listing:
     notes: tuple[str, ...] = ()  # what the user should know before the work begins
 
 
-def walk(root: Path, folder: str = "") -> Iterator[str]:
-    """Yield the images and videos under root/folder, sorted, as paths relative to `root`."""
-    found = []
-    seen = set()
-    for here, folders, names in os.walk(root / folder, onerror=_refuse, followlinks=True):
-        folders.sort()  # else chance decides under which of two links a folder is found
-        stat = Path(here).stat()
-        if (stat.st_dev, stat.st_ino) in seen:  # a link back up the tree
-            folders.clear()
-            continue
-        seen.add((stat.st_dev, stat.st_ino))
-        for name in names:
-            if Path(name).suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
-                found.append(Path(here, name).relative_to(root).as_posix())
-    return iter(sorted(found))
-
-
-def _refuse(error: OSError) -> None:
-    raise CorpusError(f"{error.filename}: cannot be read: {error.strerror}.")
-
-
 def read_text(path: Path) -> str:
     """Return the text of a list or table.
 
@@ -93,11 +70,6 @@ def read_text(path: Path) -> str:
         raise CorpusError(f"{path}: must be UTF-8 text: {error}.") from None
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read: {error.strerror}.") from None
-
-
-def is_video(path: str) -> bool:
-    """Tell whether a path has a video's suffix."""
-    return PurePosixPath(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def subfolders(root: Path) -> list[str]:

@@ -9,17 +9,9 @@ from pathlib import Path
 from hffkit.errors import ArgumentError, CorpusError
 from hffkit.manifest.classes import ClassTable, FaceClass, numbered
 from hffkit.manifest.failures import Failure
+from hffkit.media.files import is_video, walk
 from hffkit.sources.folders import selected
-from hffkit.sources.listing import (
-    Entry,
-    Listing,
-    SourceOptions,
-    as_listing,
-    is_video,
-    read_text,
-    subfolders,
-    walk,
-)
+from hffkit.sources.listing import Entry, Listing, SourceOptions, as_listing, read_text, subfolders
 
 _FAKE_OR_REAL = numbered(fake=["fake"], real=["real"])
 CELEB_DF = numbered(fake=["Celeb-synthesis"], real=["Celeb-real", "YouTube-real"])

@@ -20,8 +20,8 @@ from hffkit.execution.pool import in_order
 from hffkit.execution.progress import Progress
 from hffkit.execution.versions import versions
 from hffkit.manifest.samples import Sample
-from hffkit.media.image import IMAGE_SUFFIXES, Image, decode, read_bytes
-from hffkit.sources.listing import walk
+from hffkit.media.files import is_image, walk
+from hffkit.media.image import Image, decode, read_bytes
 from hffkit.spectrum.features import (
     FeatureSpec,
     Floats,
@@ -164,7 +164,7 @@ def images_of_folder(folder: Path) -> Iterator[tuple[str, Read]]:
     ArgumentError
         If there is none.
     """
-    names = sorted(n for n in walk(folder) if Path(n).suffix.lower() in IMAGE_SUFFIXES)
+    names = sorted(n for n in walk(folder) if is_image(n))
     if not names:
         raise ArgumentError(f"{folder}: no image is there, and it is no corpus.")
     for name in names:

@@ -10,7 +10,8 @@ import torch
 
 from hffkit.errors import ArgumentError, RecipeError, UnknownNameError
 from hffkit.execution.memory import keep_memory_of_tensors
-from hffkit.networks.devices import device_named, threads, versions_of_training
+from hffkit.execution.versions import versions_of_training
+from hffkit.networks.devices import device_named, threads
 from hffkit.networks.table import build, canonical_name, network_named, networks_table
 from hffkit.runs.run import Run, write_groups
 from hffkit.storage.labels import Task

@@ -1,0 +1,49 @@
+"""Image and video files, found by their suffixes."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from hffkit.errors import CorpusError
+from hffkit.media.image import IMAGE_SUFFIXES
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg"})
+
+
+def is_video(path: str) -> bool:
+    """Tell whether a path has a video's suffix."""
+    return PurePosixPath(path).suffix.lower() in VIDEO_SUFFIXES
+
+
+def is_image(path: str) -> bool:
+    """Tell whether a path has an image's suffix."""
+    return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
+
+
+def walk(root: Path, folder: str = "") -> Iterator[str]:
+    """Yield the images and videos under root/folder, sorted, as paths relative to `root`.
+
+    Links are followed; a folder that is reached twice is read once.
+
+    Raises
+    ------
+    CorpusError
+        If a folder cannot be read.
+    """
+    found = []
+    seen = set()
+    for here, folders, names in os.walk(root / folder, onerror=_refuse, followlinks=True):
+        folders.sort()  # else chance decides under which of two links a folder is found
+        stat = Path(here).stat()
+        if (stat.st_dev, stat.st_ino) in seen:  # a link back up the tree
+            folders.clear()
+            continue
+        seen.add((stat.st_dev, stat.st_ino))
+        for name in names:
+            if Path(name).suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+                found.append(Path(here, name).relative_to(root).as_posix())
+    return iter(sorted(found))
+
+
+def _refuse(error: OSError) -> None:
+    raise CorpusError(f"{error.filename}: cannot be read: {error.strerror}.")
