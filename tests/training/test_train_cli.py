@@ -257,7 +257,7 @@ def test_help_and_list_name_everything(run: Run) -> None:
     lines = table.splitlines()
     assert {line.split()[0] for line in lines[1:] if line} == set(NETWORKS)
     assert recipes.strip().split(", ") == recipe_names()
-    folder = Path(__file__).parent.parent / "recipes/train"
+    folder = Path(__file__).parents[2] / "recipes/train"
     assert recipe_names() == sorted(path.stem for path in folder.glob("*.toml"))
 
 

@@ -24,7 +24,7 @@ from hffkit.pipeline.recipe import Recipe, read_recipe, recipe_of
 from hffkit.pipeline.verbs import VERBS
 from hffkit.training.recipe import KEYS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 GOOD = """
 title = "What JPEG does"

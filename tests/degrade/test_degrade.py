@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 from click.testing import Result
 from PIL import Image
-from test_engine import workers_of
+from test_supervisor import workers_of
 from trees import (
     Pixels,
     about,

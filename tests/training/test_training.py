@@ -54,7 +54,7 @@ from hffkit.training.train import (
 )
 from hffkit.training.trainer import Trainer
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes/train").glob("*.toml"))
 CPU = torch.device("cpu")
 SIZE = 48

@@ -13,7 +13,7 @@ import pytest
 from conftest import Run as Invoke
 from PIL import Image
 from test_evaluate import THREE, write_run
-from test_spectrum_features import by_hand
+from test_features import by_hand
 from trees import build_corpus, write_clip, write_image
 
 from hffkit.cli.spectrum import train as train_command

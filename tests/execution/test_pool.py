@@ -83,7 +83,7 @@ def test_workers_end_with_a_caller_that_is_killed(tmp_path: Path) -> None:
     script.write_text(
         "import sys\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from test_processes import slow_square\n"
+        "from test_pool import slow_square\n"
         "from hffkit.execution.pool import in_order\n"
         "for _, pid in in_order(slow_square, range(10**6), n_workers=2):\n"
         "    print(pid, flush=True)\n"

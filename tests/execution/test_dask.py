@@ -37,7 +37,7 @@ class Dask:
     def _start(self, what: str, *arguments: str) -> subprocess.Popen[bytes]:
         module = f"distributed.cli.dask_{what}"
         words = [sys.executable, "-m", module, *arguments, "--scheduler-file", str(self.file)]
-        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
         return subprocess.Popen(words, env=env, stderr=subprocess.DEVNULL)
 
     def start_workers(self, n: int) -> None:
@@ -235,7 +235,7 @@ def test_work_waits_for_workers(tmp_path: Path) -> None:
     )
     empty = Dask(tmp_path)
     try:
-        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
         words = [sys.executable, "-c", code, str(tmp_path), str(empty.file)]
         with subprocess.Popen(
             words, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -23,7 +23,7 @@ from hffkit.pipeline.results import Results
 from hffkit.pipeline.table import results_of
 from hffkit.training.train import chosen_recipe
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 HFF = ("CelebA", "CelebA-HQ", "YouTube-Frame", "Glow", "StarGAN", "PGGAN", "StyleGAN", "Face2Face")
 NUMBERS = ("iii", "iv", "v", "vi", "vii", "viii", "x", "xi", "xii")
 Floats = npt.NDArray[np.float64]

@@ -24,7 +24,7 @@ from trees import all_files, change_records, records
 
 from hffkit.cli.main import main
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 HFFKIT = (sys.executable, "-c", "from hffkit.cli.main import main; main()")
 HOW = ("--workers", "1", "--threads", "1", "--device", "cpu")
 TINY = "size = 32, batch_size = 8, max_iterations = 3, val_interval = 2, log_interval = 1"

@@ -22,7 +22,7 @@ from hffkit.pipeline.recipe import recipe_of
 from hffkit.pipeline.runner import forecast, forecast_text
 from hffkit.storage.staging import partial_path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 OUT = Path("made")
 N = {"train": 32, "val": 2, "test": 8}  # of each class: half of it is the least for a table
 
