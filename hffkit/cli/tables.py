@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hffkit.corpus.build import Estimate
+    from hffkit.corpus.build import BuildEstimate
     from hffkit.corpus.inspect import Inspection
     from hffkit.reports.table import Table
 
@@ -60,7 +60,7 @@ def folder_text(path: Path, about: dict[str, Any]) -> str:
     return "\n".join(lines + _failures(about["failures"], f"{path}/failures.jsonl"))
 
 
-def estimate_text(found: "Estimate") -> str:
+def estimate_text(found: "BuildEstimate") -> str:
     """Return what a build would cost."""
     more = len(found.measured_on) - 1
     size = (

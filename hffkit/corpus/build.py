@@ -12,7 +12,7 @@ from typing import Any
 
 from hffkit.corpus.retry import check_retry, seed_parts
 from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
-from hffkit.execution.assemble import Beside, Plan, Surplus, assemble, share
+from hffkit.execution.assemble import Beside, Surplus, WorkPlan, assemble, share
 from hffkit.execution.versions import versions
 from hffkit.extraction.family import build_family
 from hffkit.extraction.frames import FramePlan
@@ -257,7 +257,7 @@ def build(
         old = Corpus(out)
         check_retry(old, provenance)
         seed = partial(seed_parts, old)
-    plan = Plan(
+    plan = WorkPlan(
         units=listing.units[share(len(listing.units), shard)],
         name=lambda unit: identity(unit, settings.root),
         weight=lambda unit: weight(unit, settings.root),
@@ -304,7 +304,7 @@ def paper_surplus(provenance: Provenance) -> Surplus | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class BuildEstimate:
     """What a build would cost, measured on one of its units."""
 
     n_units: int
@@ -316,7 +316,9 @@ class Estimate:
     seconds: float  # which that took
 
 
-def estimate(job: BuildJob, *, n_workers: int, shard: tuple[int, int] | None = None) -> Estimate:
+def estimate(
+    job: BuildJob, *, n_workers: int, shard: tuple[int, int] | None = None
+) -> BuildEstimate:
     """Return what a build would cost, by building a unit of about median weight for the clock."""
     root = job.settings.root
     units = job.listing.units[share(len(job.listing.units), shard)]
@@ -327,7 +329,7 @@ def estimate(job: BuildJob, *, n_workers: int, shard: tuple[int, int] | None = N
         n_samples, n_bytes, seconds = _measure(units[number], job.settings)
         if n_samples:
             scale = total / max(bytes_in, 1)
-            return Estimate(
+            return BuildEstimate(
                 n_units=len(units),
                 n_files=sum(len(unit.paths) for unit in units),
                 n_samples=round(n_samples * scale),

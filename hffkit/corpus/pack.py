@@ -10,13 +10,13 @@ import numpy as np
 from hffkit.degrade.rework import Rework, Treatment, plan_of
 from hffkit.execution.assemble import assemble
 from hffkit.execution.versions import versions
-from hffkit.manifest.classes import Labels
+from hffkit.manifest.classes import LabelKind
 from hffkit.manifest.samples import SPLITS, Sample
 from hffkit.manifest.seeds import rank
 from hffkit.storage.corpora import joint_classes, open_corpora
 from hffkit.storage.corpus import Corpus, Provenance
 from hffkit.storage.record import check_size
-from hffkit.storage.selection import Block, Places, places_of
+from hffkit.storage.selection import Places, RecordBlock, places_of
 from hffkit.storage.staging import Partial
 
 
@@ -25,7 +25,7 @@ class PackRequest:
     """The arguments of `hffkit pack`."""
 
     size: int = 128
-    labels: Labels = "multi"
+    labels: LabelKind = "multi"
     per_split: bool = False
     shard_size: int | None = None  # records in each LMDB; None: one LMDB
     shuffle: bool = False
@@ -91,7 +91,7 @@ def pack(
 
 def _samples(corpora: Sequence[Corpus], places: Places) -> Iterator[Sample]:
     paths = [corpus.path for corpus in corpora]
-    return (sample for _, sample in Block(0, places).samples(paths))
+    return (sample for _, sample in RecordBlock(0, places).samples(paths))
 
 
 def _databases(

@@ -18,7 +18,7 @@ _MIX = "-mix"
 
 
 @dataclass(frozen=True, slots=True)
-class Step(Generic[V]):
+class ChainStep(Generic[V]):
     """One operation with one value for all images, or with one drawn for each."""
 
     operation: Operation[V]
@@ -53,7 +53,7 @@ class Degraded:
 class Chain:
     """Operations in the order in which they are put to an image."""
 
-    steps: tuple[Step[Any], ...]
+    steps: tuple[ChainStep[Any], ...]
 
     @property
     def name(self) -> str:
@@ -140,15 +140,15 @@ def chain(*names: str, operations: Mapping[str, Operation[Any]] = OPERATIONS) ->
     return Chain(tuple(_step(name.strip().lower(), operations) for name in names))
 
 
-def _step(name: str, operations: Mapping[str, Operation[Any]]) -> Step[Any]:
+def _step(name: str, operations: Mapping[str, Operation[Any]]) -> ChainStep[Any]:
     code, colon, text = name.partition(":")
     if not colon and name.endswith(_MIX):
-        return Step(_named(name.removesuffix(_MIX), operations))
+        return ChainStep(_named(name.removesuffix(_MIX), operations))
     if not colon:
         code, text = _short_form(name, operations)
     operation = _named(code, operations)
     try:
-        return Step(operation, parse(operation.parameter, text))
+        return ChainStep(operation, parse(operation.parameter, text))
     except ArgumentError as error:
         raise ArgumentError(f"{name!r}: {error}") from None
 
@@ -174,6 +174,6 @@ def _short_form(name: str, operations: Mapping[str, Operation[Any]]) -> tuple[st
     return codes[0], name.removeprefix(codes[0])
 
 
-def every_step(operation: Operation[V]) -> Sequence[Step[V]]:
+def every_step(operation: Operation[V]) -> Sequence[ChainStep[V]]:
     """Return an operation at each of its listed values."""
-    return [Step(operation, value) for value in operation.parameter.shown]
+    return [ChainStep(operation, value) for value in operation.parameter.shown]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from hffkit.degrade.folder import FileSelection, degrade_folder
 from hffkit.degrade.own import read_chain, read_own
-from hffkit.degrade.rework import Rework, Stage, Treatment, plan_of
+from hffkit.degrade.rework import PixelStage, Rework, Treatment, plan_of
 from hffkit.errors import ArgumentError
 from hffkit.execution.assemble import assemble, share
 from hffkit.execution.versions import LIBRARIES, versions
@@ -25,7 +25,7 @@ class DegradeRequest:
     """The arguments of `hffkit degrade`; all of them go into what it writes."""
 
     ops: tuple[str, ...]
-    stage: Stage | None = None  # None: native pixels where there are such
+    stage: PixelStage | None = None  # None: native pixels where there are such
     size: int | Literal["native"] | None = None  # px of the output; None: as the source
     splits: tuple[Split, ...] = ()  # none: all
     classes: tuple[str, ...] = ()  # none: all

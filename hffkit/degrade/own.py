@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hffkit.degrade.chain import Chain, Step, chain
+from hffkit.degrade.chain import Chain, ChainStep, chain
 from hffkit.degrade.operation import Operation
 from hffkit.degrade.table import OPERATIONS, TABLE_IX
 from hffkit.errors import ArgumentError
@@ -93,7 +93,7 @@ def operations_table(own: OwnOperations | None = None) -> str:
     ]
     for code, operation in known_operations(own).items():
         parameter = operation.parameter
-        example = Chain((Step(operation, parameter.shown[0]),)).name
+        example = Chain((ChainStep(operation, parameter.shown[0]),)).name
         source = "" if code in TABLE_IX else " (not in Table IX)"
         lines.append(
             f"| `{example}`, `{code}-mix` | {operation.title}{source} | {parameter.name} "

@@ -13,7 +13,7 @@ V = TypeVar("V", int, float)
 
 
 @dataclass(frozen=True, slots=True)
-class Rule(Generic[V]):
+class ValueRule(Generic[V]):
     """What values an operation can work with at all, inside Table IX or not."""
 
     text: str  # completes "kernel must be ..."
@@ -29,7 +29,7 @@ class Parameter(Protocol[V]):
         """What the value is: "kernel", "quality", ..."""
 
     @property
-    def rule(self) -> Rule[V]:
+    def rule(self) -> ValueRule[V]:
         """What is possible."""
 
     @property
@@ -52,7 +52,7 @@ class Choice(Generic[V]):
     """One of some listed values."""
 
     name: str
-    rule: Rule[V]
+    rule: ValueRule[V]
     values: tuple[V, ...]
 
     @property
@@ -78,11 +78,11 @@ class Choice(Generic[V]):
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class RealRange:
     """Any real number from `low` to `high`."""
 
     name: str
-    rule: Rule[float]
+    rule: ValueRule[float]
     low: float
     high: float
 

@@ -8,7 +8,7 @@ from typing import Literal
 from hffkit.degrade.chain import Chain, Degraded
 from hffkit.degrade.own import OwnOperations, read_chain
 from hffkit.errors import ArgumentError, HffkitError, StorageError
-from hffkit.execution.assemble import Plan
+from hffkit.execution.assemble import WorkPlan
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample
 from hffkit.media.image import Image, resize
@@ -16,9 +16,9 @@ from hffkit.storage.corpus import Provenance
 from hffkit.storage.datum import Datum
 from hffkit.storage.parts import PartWriter, Record
 from hffkit.storage.record import store
-from hffkit.storage.selection import Block, Places, block_name, blocks_of
+from hffkit.storage.selection import Places, RecordBlock, block_name, blocks_of
 
-Stage = Literal["native", "input"]
+PixelStage = Literal["native", "input"]
 _AHEAD_BYTES = 1 << 20
 
 
@@ -28,7 +28,7 @@ class Treatment:
 
     names: tuple[str, ...]
     own: OwnOperations | None
-    stage: Stage
+    stage: PixelStage
     size: int | None  # px of what is stored; None: as the operations leave it
     seed: int
 
@@ -53,7 +53,7 @@ class Rework:
     provenance: Provenance
     treatment: Treatment
 
-    def __call__(self, unit: Block, part: PartWriter) -> None:
+    def __call__(self, unit: RecordBlock, part: PartWriter) -> None:
         """Write the block's records to `part`, and a failure for each that cannot be read."""
         chain = self.treatment.chain()
         for sample, datum in self._read(unit):
@@ -66,7 +66,7 @@ class Rework:
             else:
                 part.add(record)
 
-    def _read(self, unit: Block) -> Iterator[tuple[Sample, Datum | StorageError]]:
+    def _read(self, unit: RecordBlock) -> Iterator[tuple[Sample, Datum | StorageError]]:
         """Yield each sample with its record, or with what is wrong with that.
 
         Lines are read all at once, records a megabyte ahead: between images, which sweep the
@@ -102,14 +102,14 @@ class Rework:
         )
         return Record(again, stored.value)
 
-    def paths(self, unit: Block) -> Sequence[str]:
+    def paths(self, unit: RecordBlock) -> Sequence[str]:
         """Return the keys of the block's samples."""
         return [sample.key for _, sample in unit.samples(self.corpora)]
 
 
-def plan_of(work: Rework, places: Places, label: str) -> Plan[Block]:
+def plan_of(work: Rework, places: Places, label: str) -> WorkPlan[RecordBlock]:
     """Return the plan that does `work` on all the places."""
-    return Plan(
+    return WorkPlan(
         units=blocks_of(places),
         name=block_name,
         weight=len,

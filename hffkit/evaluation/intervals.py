@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hffkit.arrays import Floats64
 from hffkit.errors import MetricError
 from hffkit.evaluation.roc import Ranking
-from hffkit.runs.scores import Decisions, Floats
+from hffkit.runs.scores import Decisions
 
 N_RESAMPLES = 1_000
 PERCENTILES = (2.5, 97.5)
@@ -33,7 +34,7 @@ class GroupMetrics:
         Without them there are no metrics of a ranking.
     """
 
-    def __init__(self, decisions: Decisions, n_classes: int, scores: Floats | None) -> None:
+    def __init__(self, decisions: Decisions, n_classes: int, scores: Floats64 | None) -> None:
         places = {name: place for place, name in enumerate(sorted(set(decisions.groups)))}
         self.n_groups = len(places)
         self._owners = np.array([places[name] for name in decisions.groups], np.int64)
@@ -46,7 +47,7 @@ class GroupMetrics:
         self._called_right = np.bincount(self._owners, called_right, self.n_groups)
         self._ranking = None if scores is None else Ranking(decisions.is_fake, scores)
 
-    def at(self, counts: Floats) -> dict[str, float]:
+    def at(self, counts: Floats64) -> dict[str, float]:
         """Return the metrics where group g counts `counts[g]` times; undefined ones are absent.
 
         The class mean is over the classes that still occur.
@@ -96,7 +97,7 @@ def bootstrap_intervals(
     return intervals
 
 
-def resamples(n_groups: int, n_resamples: int, rng: np.random.Generator) -> Iterator[Floats]:
+def resamples(n_groups: int, n_resamples: int, rng: np.random.Generator) -> Iterator[Floats64]:
     """Yield how often each group occurs, (G,), in groups drawn with replacement."""
     for _ in range(n_resamples):
         drawn = rng.integers(n_groups, size=n_groups)

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hffkit.arrays import Bools, Floats64, Ints
 from hffkit.errors import MetricError
 from hffkit.evaluation.roc import Ranking, RocCurve
-from hffkit.runs.scores import Flags, Floats, Labels
-
-Counts = npt.NDArray[np.int64]
 
 N_BINS = 15  # of the calibration error, as Guo et al. 2017
 
 
-def accuracy(labels: Labels, predicted: Labels) -> float:
+def accuracy(labels: Ints, predicted: Ints) -> float:
     """Return the share of samples whose class is right.
 
     Every image weighs the same: the AMTENnet paper's "average accuracy".
@@ -41,7 +39,7 @@ def accuracy(labels: Labels, predicted: Labels) -> float:
     return float(np.mean(labels == predicted))
 
 
-def class_mean_accuracy(labels: Labels, predicted: Labels) -> float:
+def class_mean_accuracy(labels: Ints, predicted: Ints) -> float:
     """Return the mean of the recalls of the classes that occur; every class weighs the same.
 
     Parameters
@@ -64,7 +62,7 @@ def class_mean_accuracy(labels: Labels, predicted: Labels) -> float:
     return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
 
 
-def binary_accuracy(is_fake: Flags, scores: Floats) -> float:
+def binary_accuracy(is_fake: Bools, scores: Floats64) -> float:
     """Return the share of samples rightly called fake (score of 0.5 or more) or real.
 
     Parameters
@@ -87,13 +85,13 @@ def binary_accuracy(is_fake: Flags, scores: Floats) -> float:
     return float(np.mean(is_fake == (scores >= 0.5)))
 
 
-def confusion_counts(labels: Labels, predicted: Labels, n_classes: int) -> Counts:
+def confusion_counts(labels: Ints, predicted: Ints, n_classes: int) -> Ints:
     """Return how many samples of each true class (row) were given each class (column), (C, C)."""
     cells = np.bincount(labels * n_classes + predicted, minlength=n_classes * n_classes)
     return cells.reshape(n_classes, n_classes).astype(np.int64)
 
 
-def row_percent(counts: Counts) -> Floats:
+def row_percent(counts: Ints) -> Floats64:
     """Return a confusion matrix in per cent of its rows, the true classes.
 
     Each row sums to 100; that of a class without samples is zero. (The authors' test.py
@@ -113,7 +111,7 @@ def row_percent(counts: Counts) -> Floats:
     return np.asarray(100.0 * counts / np.maximum(totals, 1), np.float64)
 
 
-def recalls(counts: Counts) -> tuple[float | None, ...]:
+def recalls(counts: Ints) -> tuple[float | None, ...]:
     """Return for each class the share of its samples that were found; None if it has none."""
     rows = zip(counts.diagonal().tolist(), counts.sum(axis=1).tolist(), strict=True)
     return tuple(found / total if total else None for found, total in rows)
@@ -147,12 +145,12 @@ def relative_error_reduction(accuracy: float, other_accuracy: float) -> float:
     return (accuracy - other_accuracy) / other_error
 
 
-def roc_curve(is_fake: Flags, scores: Floats) -> RocCurve:
+def roc_curve(is_fake: Bools, scores: Floats64) -> RocCurve:
     """Return the ROC curve of samples; both arrays are (N,), scores are for fake."""
     return Ranking(is_fake, scores).curve()
 
 
-def roc_auc(is_fake: Flags, scores: Floats) -> float:
+def roc_auc(is_fake: Bools, scores: Floats64) -> float:
     """Return the area under the ROC curve, ties counted half.
 
     Parameters
@@ -179,7 +177,7 @@ def roc_auc(is_fake: Flags, scores: Floats) -> float:
     return roc_curve(is_fake, scores).auc()
 
 
-def equal_error_rate(is_fake: Flags, scores: Floats) -> float:
+def equal_error_rate(is_fake: Bools, scores: Floats64) -> float:
     """Return the error rate where as large a part of reals as of fakes is misjudged.
 
     Between two points of the ROC curve it is interpolated linearly, so it need not belong to
@@ -193,7 +191,7 @@ def equal_error_rate(is_fake: Flags, scores: Floats) -> float:
     return roc_curve(is_fake, scores).equal_error_rate()
 
 
-def average_precision(is_fake: Flags, scores: Floats) -> float:
+def average_precision(is_fake: Bools, scores: Floats64) -> float:
     """Return the sum over thresholds of precision times the step in recall; fake is positive.
 
     Not interpolated. Shapes and errors as of `roc_auc`.
@@ -206,7 +204,7 @@ def average_precision(is_fake: Flags, scores: Floats) -> float:
     return roc_curve(is_fake, scores).average_precision()
 
 
-def tpr_at_fpr(is_fake: Flags, scores: Floats, limit: float) -> float:
+def tpr_at_fpr(is_fake: Bools, scores: Floats64, limit: float) -> float:
     """Return the largest share of fakes found by a threshold whose FPR is at most `limit`.
 
     No interpolation: some threshold really gives it. With fewer than 1 / `limit` reals it is
@@ -224,9 +222,9 @@ def tpr_at_fpr(is_fake: Flags, scores: Floats, limit: float) -> float:
 class Calibration:
     """Confidence against accuracy in bins of equal width; (B,) each."""
 
-    counts: Counts
-    confidence: Floats  # mean over the samples of the bin; 0 where there are none
-    accuracy: Floats  # share of them that is right; 0 where there are none
+    counts: Ints
+    confidence: Floats64  # mean over the samples of the bin; 0 where there are none
+    accuracy: Floats64  # share of them that is right; 0 where there are none
 
     def error(self) -> float:
         """Return the mean distance of both, weighted by samples: see `calibration_error`."""
@@ -235,7 +233,7 @@ class Calibration:
 
 
 def calibration(
-    labels: Labels, probabilities: npt.NDArray[np.float32], n_bins: int = N_BINS
+    labels: Ints, probabilities: npt.NDArray[np.float32], n_bins: int = N_BINS
 ) -> Calibration:
     """Return the calibration of the top label in `n_bins` bins (low, high] over (0, 1].
 
@@ -266,11 +264,11 @@ def calibration(
     return Calibration(counts.astype(np.int64), means[0], means[1])
 
 
-def calibration_error(labels: Labels, probabilities: npt.NDArray[np.float32]) -> float:
+def calibration_error(labels: Ints, probabilities: npt.NDArray[np.float32]) -> float:
     """Return the expected calibration error: top label, 15 bins of equal width; in [0, 1]."""
     return calibration(labels, probabilities).error()
 
 
-def _demand_samples(values: npt.NDArray[np.int64] | Flags, metric: str) -> None:
+def _demand_samples(values: npt.NDArray[np.int64] | Bools, metric: str) -> None:
     if not len(values):
         raise MetricError(f"labels must hold samples, got none. {metric} is not defined.")

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from hffkit.arrays import Bools, Floats64
 from hffkit.errors import MetricError
 from hffkit.evaluation import metrics
 from hffkit.evaluation.tables import UNDEFINED
 from hffkit.reports.table import Table
-from hffkit.runs.scores import Flags, Floats, Scored
+from hffkit.runs.scores import Scored
 
 _LIMITS = tuple(10.0**-power for power in range(1, 7))
 _TITLES: Mapping[str, str] = {
@@ -68,7 +69,7 @@ def by_quality(
     return tuple(rows)
 
 
-def _values(is_fake: Flags, scores: Floats, ranking: Floats) -> dict[str, float | None]:
+def _values(is_fake: Bools, scores: Floats64, ranking: Floats64) -> dict[str, float | None]:
     curve = metrics.roc_curve(is_fake, ranking)
     found: dict[str, Callable[[], float]] = {
         "accuracy": lambda: metrics.binary_accuracy(is_fake, scores),

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hffkit.arrays import Bools, Floats64
 from hffkit.errors import MetricError
-from hffkit.runs.scores import Flags, Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,9 +15,9 @@ class RocCurve:
     Samples of one score are one step, so ties are never broken by the order of samples.
     """
 
-    thresholds: Floats  # (T+1,) falling; the first is infinite: nothing is called fake
-    true_positives: Floats  # (T+1,) fakes at or above it, rising from 0 to their number
-    false_positives: Floats  # (T+1,) reals at or above it
+    thresholds: Floats64  # (T+1,) falling; the first is infinite: nothing is called fake
+    true_positives: Floats64  # (T+1,) fakes at or above it, rising from 0 to their number
+    false_positives: Floats64  # (T+1,) reals at or above it
 
     @property
     def n_fake(self) -> int:
@@ -29,7 +29,7 @@ class RocCurve:
         """How many reals there are."""
         return round(float(self.false_positives[-1]))
 
-    def rates(self, metric: str) -> tuple[Floats, Floats]:
+    def rates(self, metric: str) -> tuple[Floats64, Floats64]:
         """Return FPR and TPR at each threshold, (T+1,) each, rising from 0 to 1.
 
         Raises
@@ -99,7 +99,7 @@ class Ranking:
         Score for fake; only their order matters.
     """
 
-    def __init__(self, is_fake: Flags, scores: Floats) -> None:
+    def __init__(self, is_fake: Bools, scores: Floats64) -> None:
         self._order = np.argsort(-scores, kind="stable")
         ranked = scores[self._order]
         last_of_ties = np.append(ranked[1:] != ranked[:-1], True)
@@ -107,7 +107,7 @@ class Ranking:
         self._fake = is_fake[self._order].astype(np.float64)
         self._thresholds = np.concatenate(([np.inf], ranked[self._ends]))
 
-    def curve(self, weights: Floats | None = None) -> RocCurve:
+    def curve(self, weights: Floats64 | None = None) -> RocCurve:
         """Return the curve; `weights`, (N,) whole numbers, say how often each sample counts."""
         ranked = np.ones(len(self._order)) if weights is None else weights[self._order]
         called = np.cumsum(ranked)[self._ends]

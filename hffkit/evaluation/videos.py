@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from hffkit.evaluation.metrics import Counts
-from hffkit.runs.scores import Decisions, Floats, Labels, Scored
+from hffkit.arrays import Floats64, Ints
+from hffkit.runs.scores import Decisions, Scored
 
 
 @dataclass(frozen=True, slots=True)
 class _Clips:
-    frames: Labels  # (F,) places of the frames in the scored samples
-    owners: Labels  # (F,) which video each of them belongs to, 0..V-1
-    first: Labels  # (V,) place of the first frame of each video
+    frames: Ints  # (F,) places of the frames in the scored samples
+    owners: Ints  # (F,) which video each of them belongs to, 0..V-1
+    first: Ints  # (V,) place of the first frame of each video
     names: tuple[str, ...]  # (V,)
 
 
@@ -96,16 +96,16 @@ def _clips(scored: Scored) -> _Clips | None:
     )
 
 
-def _sizes(clips: _Clips) -> Counts:
+def _sizes(clips: _Clips) -> Ints:
     return np.bincount(clips.owners, minlength=len(clips.first)).astype(np.int64)
 
 
-def _sums(values: npt.NDArray[np.floating], clips: _Clips) -> Floats:
+def _sums(values: npt.NDArray[np.floating], clips: _Clips) -> Floats64:
     total = np.zeros((len(clips.first), values.shape[1]))
     np.add.at(total, clips.owners, values)
     return total
 
 
-def _mean(scored: Scored, clips: _Clips) -> Floats:
+def _mean(scored: Scored, clips: _Clips) -> Floats64:
     rows = scored.probabilities[clips.frames].astype(np.float64)
     return _sums(rows, clips) / _sizes(clips)[:, None]

@@ -27,7 +27,7 @@ Surplus = Callable[[Iterable[Sample]], set[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan(Generic[T]):
+class WorkPlan(Generic[T]):
     """The work behind a corpus: its units in the order of their records."""
 
     units: Sequence[T]
@@ -83,7 +83,7 @@ class _Product:
 def assemble(
     out: Path,
     provenance: Provenance,
-    plan: Plan[T],
+    plan: WorkPlan[T],
     *,
     n_workers: int,
     scheduler: str | None = None,
@@ -111,7 +111,7 @@ def assemble(
 def _put_together(
     partial: Partial,
     provenance: Provenance,
-    plan: Plan[T],
+    plan: WorkPlan[T],
     spread: Callable[..., Iterator[Done]],
     drop: Callable[[Path], None],
     beside: Beside | None,
@@ -160,7 +160,7 @@ def _products(
 
 def _work(
     partial: Partial,
-    plan: Plan[T],
+    plan: WorkPlan[T],
     products: Sequence[_Product],
     jobs: Sequence[Job[T]],
     spread: Callable[..., Iterator[Done]],
@@ -194,7 +194,7 @@ class _Merge:
     def __init__(
         self,
         products: Sequence[_Product],
-        plan: Plan[T],
+        plan: WorkPlan[T],
         jobs: Sequence[Job[T]],
         drop: Callable[[Path], None],
     ) -> None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hffkit.arrays import Floats32
 from hffkit.errors import ArgumentError, ExplainError, UnknownNameError
 from hffkit.explain.faithfulness import area, blank, blurred, curve, order_of
 from hffkit.explain.gradients import count_relus
@@ -30,8 +31,6 @@ from hffkit.networks.mml import Mml
 from hffkit.networks.table import network_named
 from hffkit.reports.sheet import Tile
 
-Floats = npt.NDArray[np.float32]
-
 TRACES = "traces"  # of AMTEN: maps of the image, not of an answer
 RANDOM = "random order"  # what heat must beat
 _MANY, _FEW = 64, 16  # faces of a batch
@@ -52,9 +51,9 @@ class Explained:
     subject: Subject
     class_id: int  # the output that is explained
     probability: float  # of that class
-    maps: Mapping[str, Floats]  # by name: (3, S, S) signed, or heat (1, S, S)
-    heats: Mapping[str, Floats]  # by name (S, S), 0 to 1
-    traces: Mapping[str, Floats]  # of AMTEN: (C, S, S)
+    maps: Mapping[str, Floats32]  # by name: (3, S, S) signed, or heat (1, S, S)
+    heats: Mapping[str, Floats32]  # by name (S, S), 0 to 1
+    traces: Mapping[str, Floats32]  # of AMTEN: (C, S, S)
 
 
 class Explainer:

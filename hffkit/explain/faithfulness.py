@@ -6,17 +6,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from hffkit.arrays import Floats64, Ints
 from hffkit.explain.layers import undisturbed
 from hffkit.media.image import Image
-
-Floats = npt.NDArray[np.float64]
-Places = npt.NDArray[np.int64]
 
 _BLUR = 5 / 224  # sigma over the side, as RISE has it
 _AT_ONCE = 32  # images of a curve that are in memory together
 
 
-def order_of(heat: npt.NDArray[np.float32]) -> Places:
+def order_of(heat: npt.NDArray[np.float32]) -> Ints:
     """Return the pixels (H * W,) of heat (H, W), hottest first; equals in the order they lie."""
     return np.argsort(-heat.ravel(), kind="stable").astype(np.int64)
 
@@ -34,8 +32,8 @@ def blank(image: Image) -> Image:
 
 @torch.no_grad()
 def curve(
-    net: nn.Module, start: Tensor, end: Tensor, order: Places, class_id: int, *, steps: int
-) -> Floats:
+    net: nn.Module, start: Tensor, end: Tensor, order: Ints, class_id: int, *, steps: int
+) -> Floats64:
     """Return the probability of a class while pixels of one image give way to another's.
 
     Parameters
@@ -66,10 +64,10 @@ def curve(
         for some in torch.split(gone, _AT_ONCE):
             images = torch.where((ranks < some[:, None, None])[:, None], end, start)
             found.append(net(images).double().softmax(1)[:, class_id])
-    values: Floats = torch.cat(found).cpu().numpy()
+    values: Floats64 = torch.cat(found).cpu().numpy()
     return values
 
 
-def area(values: Floats) -> float:
+def area(values: Floats64) -> float:
     """Return the area under a curve over 0..1, by trapezoids: 0 to 1."""
     return float(np.trapezoid(values, dx=1 / (len(values) - 1)))

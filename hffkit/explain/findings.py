@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from hffkit.arrays import Floats64
 from hffkit.explain.explainer import Explained, Explainer, Faithfulness
 from hffkit.explain.images import overlay
 from hffkit.explain.methods import heat_of
-from hffkit.explain.sanity import Stage, cascade
+from hffkit.explain.sanity import CascadeStage, cascade
 from hffkit.explain.shares import Shares
 from hffkit.faces.landmarks import Predictor
 from hffkit.manifest.classes import BINARY, FaceClass
@@ -26,8 +27,6 @@ N_SHOWN = 48  # faces on the page and the sheet; all have their files
 _N_MEASURED = 4  # faces of each class whose maps are measured where averages are asked for
 _N_SHAKEN = 4  # faces that weights are made random for
 _N_BYTES = 80  # of a name within a file's, in UTF-8
-
-Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +43,8 @@ class Average:
     """Faces of one class, added up: crops of one rule lie one on the other."""
 
     n_faces: int = 0
-    pixels: Doubles = field(default_factory=lambda: np.zeros(()))  # (S, S, 3)
-    heats: dict[str, Doubles] = field(default_factory=dict)  # by name (S, S)
+    pixels: Floats64 = field(default_factory=lambda: np.zeros(()))  # (S, S, 3)
+    heats: dict[str, Floats64] = field(default_factory=dict)  # by name (S, S)
 
     def add(self, one: Explained) -> None:
         """Take in one more face; each map counts as it is, within 0 to 1."""
@@ -89,7 +88,7 @@ class Findings:
         self.faces: list[dict[str, Any]] = []  # as JSON values
         self.shown: list[Shown] = []
         self.averages: list[dict[str, Any]] = []  # as JSON values
-        self.stages: tuple[Stage, ...] = ()
+        self.stages: tuple[CascadeStage, ...] = ()
 
     def take(self, one: Explained) -> None:
         """Take in one face."""

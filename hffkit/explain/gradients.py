@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from hffkit.errors import ExplainError
 from hffkit.explain.layers import undisturbed
 
-Rule = Literal["deconvnet", "guided"]
+ReluRule = Literal["deconvnet", "guided"]
 
 _RELUS = (torch.relu, torch.Tensor.relu, functional.relu)
 _IN_PLACE = (torch.relu_, torch.Tensor.relu_, functional.relu_)
@@ -28,7 +28,7 @@ class _Rectified(torch.autograd.Function):
     """ReLU with another gradient: deconvnet rectifies it, guided does so beside ReLU's own."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, rule: Rule) -> Tensor:
+    def forward(ctx: Any, x: Tensor, rule: ReluRule) -> Tensor:
         y = x.clamp(min=0)
         ctx.is_guided = rule == "guided"
         ctx.save_for_backward(y)
@@ -47,7 +47,7 @@ class _Relus(TorchFunctionMode):
     Nothing is hooked to the network, so nothing can stay there.
     """
 
-    def __init__(self, rule: Rule | None) -> None:
+    def __init__(self, rule: ReluRule | None) -> None:
         super().__init__()
         self._rule = rule
         self.n = 0

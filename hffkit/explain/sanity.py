@@ -16,7 +16,7 @@ _STAGES = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class CascadeStage:
     """What is left of the maps when the layers from the last down to one are random."""
 
     layer: str  # the last that became random
@@ -42,7 +42,7 @@ def cascade(
     *,
     seed: int,
     n_stages: int = _STAGES,
-) -> tuple[Stage, ...]:
+) -> tuple[CascadeStage, ...]:
     """Make the layers of a network random from the last to the first; compare maps on the way.
 
     Parameters
@@ -79,7 +79,7 @@ def cascade(
                 key: tuple(_correlation(a, b) for a, b in zip(whole[key], heat, strict=True))
                 for key, heat in heats.items()
             }
-            stages.append(Stage(names[end - 1], end, heats, correlations))
+            stages.append(CascadeStage(names[end - 1], end, heats, correlations))
     return tuple(stages)
 
 

@@ -25,7 +25,7 @@ _FLAT = 25.0  # variance under which the surroundings say nothing
 _ALIKE = 0.1  # mean squared difference over variance, up to which shift 0 is a match at all
 
 
-class Verdict(Enum):
+class Alignment(Enum):
     """What the thumbnails say."""
 
     ALIGNED = "aligned"
@@ -64,7 +64,7 @@ def compare(
     derived: Surroundings,
     faces: Mapping[int, Box] | None,
     probes: Sequence[int],
-) -> tuple[Verdict, str]:
+) -> tuple[Alignment, str]:
     """Return the verdict on a derived video and, in words, why.
 
     Parameters
@@ -83,7 +83,7 @@ def compare(
             "x".join(map(str, size)) if size else "nothing"
             for size in (derived.frame_size, target.frame_size)
         ]
-        return Verdict.SHIFTED, f"frames are {sizes[0]}, the target's {sizes[1]}"
+        return Alignment.SHIFTED, f"frames are {sizes[0]}, the target's {sizes[1]}"
     probes = [
         n
         for n in probes
@@ -93,23 +93,23 @@ def compare(
         and derived.thumbnails[n].shape == next(iter(target.thumbnails.values())).shape
     ]
     if not probes:
-        return Verdict.UNCLEAR, "no frame to compare"
+        return Alignment.UNCLEAR, "no frame to compare"
     what = "the frames" if faces is None else "the surroundings of the face"
     masks = {n: _compared(target, None if faces is None else faces[n]) for n in probes}
     at_zero = _median([_difference(derived, n, target, n, masks[n]) for n in probes])
     spread = _median([float(target.thumbnails[n][masks[n]].var()) for n in probes])
     when, least = _best_time(target, derived, masks)
     if when != 0 and least * _FACTOR + _SLACK < at_zero:
-        return Verdict.SHIFTED, f"matches the target's frames {when:+d} better than its own"
+        return Alignment.SHIFTED, f"matches the target's frames {when:+d} better than its own"
     for part in _parts(next(iter(masks.values())).shape):
         place, least, here = _best_place(target, derived, {n: m & part for n, m in masks.items()})
         if place != (0, 0) and least * _FACTOR + _SLACK < here:
-            return Verdict.SHIFTED, f"part of the frame matches best {place} thumbnail px away"
+            return Alignment.SHIFTED, f"part of the frame matches best {place} thumbnail px away"
     if spread < _FLAT:
-        return Verdict.UNCLEAR, f"{what} are flat"
+        return Alignment.UNCLEAR, f"{what} are flat"
     if at_zero > _ALIKE * spread:
-        return Verdict.DIFFERENT, f"{what} differ"
-    return Verdict.ALIGNED, ""
+        return Alignment.DIFFERENT, f"{what} differ"
+    return Alignment.ALIGNED, ""
 
 
 def _compared(target: Surroundings, face: Box | None) -> npt.NDArray[np.bool_]:

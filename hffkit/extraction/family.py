@@ -10,8 +10,8 @@ import numpy as np
 
 from hffkit.errors import CorpusError, VideoError
 from hffkit.extraction.alignment import (
+    Alignment,
     Surroundings,
-    Verdict,
     choose_probes,
     compare,
     worth_keeping,
@@ -299,7 +299,7 @@ class _Builder:
     def _apart(self, lead: _Pass, done: _Pass) -> str:
         """Return why two qualities do not show the same; empty if they do."""
         verdict, why = compare(lead.surroundings, done.surroundings, None, self._probes)
-        return why if verdict in (Verdict.SHIFTED, Verdict.DIFFERENT) else ""
+        return why if verdict in (Alignment.SHIFTED, Alignment.DIFFERENT) else ""
 
     def _misfit(self, reference: _Reference, done: _Pass) -> str:
         """Return why the reference's boxes do not fit the clip just read; empty if they do."""
@@ -307,7 +307,7 @@ class _Builder:
             return ""
         faces = {number: box for number, box in reference.boxes.items() if box is not None}
         verdict, why = compare(reference.surroundings, done.surroundings, faces, self._probes)
-        if verdict in (Verdict.UNCLEAR, Verdict.DIFFERENT) and faces:
+        if verdict in (Alignment.UNCLEAR, Alignment.DIFFERENT) and faces:
             overlaps = []
             for number, grey_image in done.greys.items():
                 own = self._settings.rule.find(grey_image)
@@ -316,7 +316,7 @@ class _Builder:
             median = float(np.median(overlaps)) if overlaps else 1.0
             if median < _MIN_OVERLAP:
                 return f"{why}; median IoU of its own detection is {median:.2f}"
-        return why if verdict is Verdict.SHIFTED else ""
+        return why if verdict is Alignment.SHIFTED else ""
 
     def _send(self, events: Iterable[Event]) -> None:
         for event in events:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hffkit.extraction.crop import NO_OUTLINE, cut
 from hffkit.extraction.units import Settings, Video
 from hffkit.faces.detector import fits
-from hffkit.manifest.failures import Failure, Kind
+from hffkit.manifest.failures import Failure, FailureKind
 from hffkit.manifest.samples import Box, Sample
 from hffkit.media.video import Frame
 from hffkit.storage.parts import Record
@@ -51,7 +51,7 @@ class Moment:
         else:
             yield from self.events(settings, box, detector)
 
-    def _failure(self, kind: Kind, reason: str) -> Failure:
+    def _failure(self, kind: FailureKind, reason: str) -> Failure:
         return Failure(kind, _source(*self.first), self.first[1].number, reason)
 
     def _gap(self) -> Failure | None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hffkit.arrays import Floats64
 from hffkit.errors import WeightsError
 from hffkit.inference.network import Scorer, load_scorer, video_of
 from hffkit.manifest.classes import BINARY, ClassTable
@@ -24,7 +25,7 @@ from hffkit.runs.spectrum import (
     read_spectrum_run,
 )
 from hffkit.spectrum.cache import profiles_of_items
-from hffkit.spectrum.classifiers import Floats, classifier_named, margins, scores
+from hffkit.spectrum.classifiers import classifier_named, margins, scores
 from hffkit.spectrum.curves import figure_of
 from hffkit.spectrum.features import FeatureSpec, check_spec, profiles_of, resampled
 from hffkit.spectrum.models import read_model
@@ -73,7 +74,7 @@ class SpectrumScorer:
             reads = ((name, lambda image=image: image) for name, image in named)
             yield from _both(self._margins(list(profiles_of(reads, self.spec))))
 
-    def _margins(self, profiles: Sequence[Floats]) -> Floats:
+    def _margins(self, profiles: Sequence[Floats64]) -> Floats64:
         """Return (N,) decision values, above 0 for fake."""
         features = resampled(profiles, self.spec)
         if features.shape[1] != self.run.n_features:
@@ -97,7 +98,7 @@ class SpectrumScorer:
         return (figure_of(items, table, self.spec, n_workers=self.n_workers),)
 
 
-def _both(margins_of_fake: Floats) -> Any:
+def _both(margins_of_fake: Floats64) -> Any:
     """Return (N, 2) float32: the scores for fake, and 1 less them."""
     fake = scores(margins_of_fake)
     return np.stack((fake, 1 - fake), axis=1).astype(np.float32)

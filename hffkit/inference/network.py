@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from hffkit.arrays import Ints
 from hffkit.errors import WeightsError
 from hffkit.explain.cam import grad_cam
 from hffkit.explain.images import overlay
@@ -32,7 +33,6 @@ from hffkit.training.loader import Streaming, prepare
 from hffkit.training.losses import logits_of
 from hffkit.training.metric_learning import MASK_LEVEL
 from hffkit.training.pairs import Item, read_mask
-from hffkit.training.sampler import Numbers
 
 _BATCH = 128
 
@@ -78,7 +78,7 @@ class Scorer:
         both = np.stack((fake, 1 - fake), axis=1)
         return replace(scored, classes=BINARY, labels=labels, probabilities=both)
 
-    def _logits(self, items: Items, labels: Numbers) -> torch.Tensor:
+    def _logits(self, items: Items, labels: Ints) -> torch.Tensor:
         """Return the logits (N, C) of samples, each by the way that its quality takes."""
         found = torch.empty(len(items), len(self.run.classes.names))
         for net, places in self._ways(items):
@@ -87,7 +87,7 @@ class Scorer:
             found[places] = logits_of(net, feed.in_order(_BATCH), self.spec)
         return found
 
-    def _ways(self, items: Items) -> list[tuple[nn.Module, Numbers]]:
+    def _ways(self, items: Items) -> list[tuple[nn.Module, Ints]]:
         """Return what judges which samples: mml has a head for those of its high quality.
 
         What was degraded since is of no high quality.

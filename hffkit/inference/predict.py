@@ -27,7 +27,7 @@ class PredictRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class FacePrediction:
     """What the network says of one face."""
 
     path: str
@@ -39,7 +39,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class FilePrediction:
     """What follows for a file: an image or a video."""
 
     path: str
@@ -55,8 +55,8 @@ class Summary:
 class Prediction:
     """All verdicts and a summary for each file."""
 
-    verdicts: tuple[Verdict, ...]
-    summaries: tuple[Summary, ...]
+    verdicts: tuple[FacePrediction, ...]
+    summaries: tuple[FilePrediction, ...]
     n_unreadable: int
 
     def to_json(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def predict(request: PredictRequest) -> Prediction:
     files = [file for path in request.paths for file in files_of(path)]
     if not files:
         raise ArgumentError("No image or video is there. Name files or folders of them.")
-    verdicts: list[Verdict] = []
+    verdicts: list[FacePrediction] = []
     summaries = []
     n_unreadable = 0
     with Progress(len(files), unit="files", label="predict") as progress:
@@ -83,7 +83,9 @@ def predict(request: PredictRequest) -> Prediction:
                 found, looked_at = _judge(file, request, scorer)
             except (ImageError, VideoError) as error:
                 n_unreadable += 1
-                summaries.append(Summary(str(file), 0, 0, 0, None, None, f"unreadable: {error}"))
+                summaries.append(
+                    FilePrediction(str(file), 0, 0, 0, None, None, f"unreadable: {error}")
+                )
                 progress.step(1, 1)
                 continue
             verdicts += found
@@ -93,7 +95,9 @@ def predict(request: PredictRequest) -> Prediction:
     return Prediction(tuple(verdicts), tuple(summaries), n_unreadable)
 
 
-def _judge(file: Path, request: PredictRequest, scorer: Judge) -> tuple[list[Verdict], LookedAt]:
+def _judge(
+    file: Path, request: PredictRequest, scorer: Judge
+) -> tuple[list[FacePrediction], LookedAt]:
     places: list[tuple[int | None, Box | None]] = []
     looked_at = LookedAt()
     search = FaceSearch(request.frames, request.whole, request.upsample)
@@ -109,11 +113,13 @@ def _judge(file: Path, request: PredictRequest, scorer: Judge) -> tuple[list[Ver
     for (frame, box), values in zip(places, found, strict=True):
         each = {name: float(value) for name, value in zip(names, values, strict=True)}
         score = scorer.fake_score(values)
-        verdicts.append(Verdict(str(file), frame, box, score, names[int(values.argmax())], each))
+        verdicts.append(
+            FacePrediction(str(file), frame, box, score, names[int(values.argmax())], each)
+        )
     return verdicts, looked_at
 
 
-def _summary(path: str, verdicts: Sequence[Verdict], looked_at: LookedAt) -> Summary:
+def _summary(path: str, verdicts: Sequence[FacePrediction], looked_at: LookedAt) -> FilePrediction:
     largest: dict[int | None, float] = {}
     for verdict in verdicts:  # a frame's first is its largest face
         largest.setdefault(verdict.frame, verdict.score)
@@ -123,8 +129,8 @@ def _summary(path: str, verdicts: Sequence[Verdict], looked_at: LookedAt) -> Sum
         problems.append(f"{n_missing} of {n_frames + n_missing} frames cannot be read")
     problem = "; ".join(problems) or None
     if not largest:
-        return Summary(path, n_frames, n_missing, 0, None, None, problem)
+        return FilePrediction(path, n_frames, n_missing, 0, None, None, problem)
     scores = list(largest.values())
     fake_share = sum(score >= 0.5 for score in scores) / len(scores)
     mean = sum(scores) / len(scores)
-    return Summary(path, n_frames, n_missing, len(verdicts), mean, fake_share, problem)
+    return FilePrediction(path, n_frames, n_missing, len(verdicts), mean, fake_share, problem)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from hffkit.errors import ManifestError, UnknownNameError
 
-Labels = Literal["multi", "binary"]
+LabelKind = Literal["multi", "binary"]
 
 BINARY_FAKE = 0
 BINARY_REAL = 1
@@ -51,7 +51,7 @@ class ClassTable:
         """The class names in table order."""
         return tuple(face_class.name for face_class in self.classes)
 
-    def label(self, name: str, labels: Labels) -> int:
+    def label(self, name: str, labels: LabelKind) -> int:
         """Return the Datum label of a class: its id, or 0 for fake and 1 for real if binary."""
         face_class = self[name]
         if labels == "multi":

@@ -7,7 +7,7 @@ from typing import Literal
 
 from hffkit.manifest.samples import json_line, printable, read_json_lines
 
-Kind = Literal["unreadable", "no-face", "short-read", "own-boxes", "unpaired"]
+FailureKind = Literal["unreadable", "no-face", "short-read", "own-boxes", "unpaired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Failure:
     (`unpaired`) are facts worth knowing.
     """
 
-    kind: Kind
+    kind: FailureKind
     path: str  # relative to the source's root
     frame: int | None
     reason: str

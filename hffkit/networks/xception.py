@@ -27,7 +27,7 @@ class Separable(nn.Module):
         return y
 
 
-class Block(nn.Module):
+class XceptionBlock(nn.Module):
     """ReLU, separable convolution and normalisation, over and over, beside a short way."""
 
     def __init__(
@@ -75,18 +75,18 @@ def entry_flow() -> dict[str, nn.Module]:
         "conv2": nn.Conv2d(32, 64, 3, bias=False),
         "bn2": nn.BatchNorm2d(64),
         "relu2": nn.ReLU(),
-        "block1": Block((64, 128, 128), stride=2, has_first_relu=False),
-        "block2": Block((128, 256, 256), stride=2),
-        "block3": Block((256, MAPS, MAPS), stride=2),
-        **{f"block{n}": Block((MAPS,) * 4, stride=1) for n in range(4, 8)},
+        "block1": XceptionBlock((64, 128, 128), stride=2, has_first_relu=False),
+        "block2": XceptionBlock((128, 256, 256), stride=2),
+        "block3": XceptionBlock((256, MAPS, MAPS), stride=2),
+        **{f"block{n}": XceptionBlock((MAPS,) * 4, stride=1) for n in range(4, 8)},
     }
 
 
 def exit_flow() -> dict[str, nn.Module]:
     """Return the layers from block 8 on by name, in order: 728 maps to 2048 numbers."""
     return {
-        **{f"block{n}": Block((MAPS,) * 4, stride=1) for n in range(8, 12)},
-        "block12": Block((MAPS, MAPS, 1024), stride=2),
+        **{f"block{n}": XceptionBlock((MAPS,) * 4, stride=1) for n in range(8, 12)},
+        "block12": XceptionBlock((MAPS, MAPS, 1024), stride=2),
         "conv3": Separable(1024, 1536),
         "bn3": nn.BatchNorm2d(1536),
         "relu3": nn.ReLU(),

@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from hffkit.arrays import Floats64
 from hffkit.evaluation.intervals import N_RESAMPLES, PERCENTILES, resamples
 from hffkit.manifest.seeds import rng_for
 
-Floats = npt.NDArray[np.float64]
 Place = tuple[str, str]
 """Row and column."""
 Answer = Mapping[str, str]
@@ -21,7 +20,7 @@ class Sums:
     """A cell by group: how many samples, and how many of them right for each seed."""
 
     totals: Mapping[str, int]
-    right: Mapping[str, Floats]  # (seeds,)
+    right: Mapping[str, Floats64]  # (seeds,)
 
 
 class Grid:
@@ -42,24 +41,24 @@ class Grid:
         n = len(groups)
         mean = self._right.mean(0)
         with np.errstate(invalid="ignore"):
-            self.resamples: Floats = np.array(
+            self.resamples: Floats64 = np.array(
                 [
                     100 * (mean @ counts) / (self._totals @ counts)
                     for counts in resamples(n, N_RESAMPLES, rng)
                 ]
             )  # (R, cells)
-        self.by_seed: Floats = 100 * self._right.sum(2) / self._totals.sum(1)  # (seeds, cells)
+        self.by_seed: Floats64 = 100 * self._right.sum(2) / self._totals.sum(1)  # (seeds, cells)
         if n < 2:
             self.resamples[:] = np.nan
 
-    def values(self, weights: Mapping[Place, float]) -> tuple[Floats, Floats]:
+    def values(self, weights: Mapping[Place, float]) -> tuple[Floats64, Floats64]:
         """Return a weighted sum of cells: for each seed, and for each resample."""
         numbers = [self.places[place] for place in weights]
         factors = np.array(list(weights.values()))
         return self.by_seed[:, numbers] @ factors, self.resamples[:, numbers] @ factors
 
 
-def interval(values: Floats) -> tuple[float, float]:
+def interval(values: Floats64) -> tuple[float, float]:
     """Return the 95 % percentile interval; NaN where no resample has a value."""
     known = values[np.isfinite(values)]
     if not len(known):
@@ -71,7 +70,7 @@ def interval(values: Floats) -> tuple[float, float]:
 def sums_of(tables: Sequence[Sequence[Answer]], is_right: Callable[[Answer], bool]) -> Sums:
     """Return the sums of one cell, whose tables are of the same samples with several seeds."""
     totals: dict[str, int] = {}
-    right: dict[str, Floats] = {}
+    right: dict[str, Floats64] = {}
     for row in tables[0]:
         totals[row["group"]] = totals.get(row["group"], 0) + 1
     for number, rows in enumerate(tables):

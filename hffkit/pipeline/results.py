@@ -41,7 +41,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ClaimOutcome:
     """What the cells say of a claim: the mean difference, in points, with its 95 % interval."""
 
     text: str
@@ -78,7 +78,7 @@ class Results:
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     cells: Mapping[Place, Cell]
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[ClaimOutcome, ...]
     facts: tuple[tuple[str, str], ...]
 
     def to_table(self) -> Table:
@@ -95,7 +95,7 @@ class Results:
             (v.text, f"{v.difference:+.2f} [{v.low:+.2f}, {v.high:+.2f}]", v.says)
             for v in self.verdicts
         )
-        return Table(("Claim", "Mean difference, points", "Verdict"), rows)
+        return Table(("Claim", "Mean difference, points", "ClaimOutcome"), rows)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""

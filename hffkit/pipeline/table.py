@@ -10,7 +10,7 @@ from hffkit.errors import RecipeError, StorageError
 from hffkit.evaluation.metrics import relative_error_reduction
 from hffkit.pipeline.cells import Answer, Grid, Place, Sums, interval, sums_of
 from hffkit.pipeline.plan import Plan
-from hffkit.pipeline.results import Cell, Results, Verdict
+from hffkit.pipeline.results import Cell, ClaimOutcome, Results
 from hffkit.pipeline.spec import Claim, TableSpec, chosen_of, places_in, put
 from hffkit.pipeline.verbs import SAMPLES_FILE
 
@@ -154,7 +154,7 @@ def _samples(plan: Plan, name: str) -> list[dict[str, str]]:
         raise StorageError(f"{path}: cannot be read: {error.strerror}.") from None
 
 
-def _verdict(claim: Claim, grid: Grid) -> Verdict:
+def _verdict(claim: Claim, grid: Grid) -> ClaimOutcome:
     pairs = list(zip(claim.better, claim.worse, strict=True))
     found, resamples = [], []
     for better, worse in pairs:
@@ -163,4 +163,4 @@ def _verdict(claim: Claim, grid: Grid) -> Verdict:
         resamples.append(many_a - many_b)
     low, high = interval(np.mean(resamples, axis=0))
     differences = tuple((a, b, d) for (a, b), d in zip(pairs, found, strict=True))
-    return Verdict(claim.text, float(np.mean(found)), low, high, differences)
+    return ClaimOutcome(claim.text, float(np.mean(found)), low, high, differences)

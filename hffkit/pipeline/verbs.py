@@ -40,9 +40,9 @@ class How:
         return {"n_workers": self.n_workers, "scheduler": self.scheduler}
 
 
-Run = Callable[[Any, Sequence[str], Path, How], object]
+Runner = Callable[[Any, Sequence[str], Path, How], object]
 Check = Callable[[Any], object]
-Kind = Literal["folder", "corpus", "run", "evaluation"]
+OutputKind = Literal["folder", "corpus", "run", "evaluation"]
 # Of numbers, by the fields that hold them: as the command line bounds them.
 _MOST = 1 << 63
 _BOUNDS: Mapping[str, tuple[int, int]] = {
@@ -63,10 +63,10 @@ class Verb:
     """
 
     request: type[Any]
-    makes: Kind
-    inputs: Mapping[str, Kind]
+    makes: OutputKind
+    inputs: Mapping[str, OutputKind]
     check: Check  # refuses what the request cannot mean, with nothing but it at hand
-    run: Run
+    run: Runner
     suffix: str = ""  # of what it writes
     renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)  # argument to field
     withheld: tuple[str, ...] = ()  # fields that are the runner's to fill

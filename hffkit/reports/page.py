@@ -3,15 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
+from hffkit.arrays import Floats64, Ints
 from hffkit.media.image import Image
 from hffkit.reports.html import data_uri, html_of, thumbnail
 from hffkit.reports.table import Table
-
-Floats = npt.NDArray[np.float64]
-Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +36,12 @@ class Section:
     summary: Table
     notes: tuple[str, ...]
     class_names: tuple[str, ...]  # (C,)
-    confusion: Counts  # (C, C), rows are true classes
+    confusion: Ints  # (C, C), rows are true classes
     recalls: Table
-    roc: tuple[Floats, Floats] | None  # FPR and TPR, rising from 0 to 1; None if undefined
-    real_scores: Floats
-    fake_scores: Floats
-    calibration: tuple[Counts, Floats, Floats]  # (B,) samples, mean confidence, accuracy
+    roc: tuple[Floats64, Floats64] | None  # FPR and TPR, rising from 0 to 1; None if undefined
+    real_scores: Floats64
+    fake_scores: Floats64
+    calibration: tuple[Ints, Floats64, Floats64]  # (B,) samples, mean confidence, accuracy
     mistakes: tuple[Mistake, ...]  # the worst first
     figures: tuple[Figure, ...] = ()  # of this kind of run, besides those of all
     qualities: Table | None = None  # of the same images in several qualities

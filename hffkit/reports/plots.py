@@ -13,14 +13,12 @@ from typing import Any, Literal
 
 import matplotlib.style
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-Floats = npt.NDArray[np.float64]
-Counts = npt.NDArray[np.int64]
+from hffkit.arrays import Floats64, Ints
 
 _REAL, _FAKE = "#0072b2", "#d55e00"  # Okabe and Ito: told apart by colour-blind readers
 _QUIET = "#c8ccd2"
@@ -38,7 +36,7 @@ _STYLE: dict[str, Any] = {
 _LONGEST_NAME = 22  # characters; the table beside it has all of them
 
 
-def confusion_plot(names: Sequence[str], counts: Counts) -> bytes:
+def confusion_plot(names: Sequence[str], counts: Ints) -> bytes:
     """Return the confusion matrix, (C, C) with rows of true classes: per cent of rows, counts."""
     totals = counts.sum(axis=1, keepdims=True)
     percent = 100.0 * counts / np.maximum(totals, 1)
@@ -67,7 +65,7 @@ def confusion_plot(names: Sequence[str], counts: Counts) -> bytes:
         return _svg(figure)
 
 
-def heat_map(rows: Sequence[str], columns: Sequence[str], percent: Floats) -> bytes:
+def heat_map(rows: Sequence[str], columns: Sequence[str], percent: Floats64) -> bytes:
     """Return a table of (R, C) percentages as colours and numbers; NaN stays empty."""
     with _style():
         figure, axes = _figure(2.2 + 0.68 * len(columns), 1.3 + 0.36 * len(rows))
@@ -92,7 +90,7 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], percent: Floats) -> by
         return _svg(figure)
 
 
-def roc_plot(fpr: Floats, tpr: Floats) -> bytes:
+def roc_plot(fpr: Floats64, tpr: Floats64) -> bytes:
     """Return a ROC curve twice: linear, and with a logarithmic FPR from 0.01 %, in steps."""
     left = 1e-4
     with _style():
@@ -114,7 +112,7 @@ def roc_plot(fpr: Floats, tpr: Floats) -> bytes:
         return _svg(figure)
 
 
-def score_plot(real: Floats, fake: Floats) -> bytes:
+def score_plot(real: Floats64, fake: Floats64) -> bytes:
     """Return the histograms of scores in [0, 1] of real and of fake images, each summing to 1."""
     edges = np.linspace(0, 1, 41)
     with _style():
@@ -131,7 +129,7 @@ def score_plot(real: Floats, fake: Floats) -> bytes:
         return _svg(figure)
 
 
-def calibration_plot(counts: Counts, confidence: Floats, accuracy: Floats) -> bytes:
+def calibration_plot(counts: Ints, confidence: Floats64, accuracy: Floats64) -> bytes:
     """Return accuracy over confidence for (B,) bins of equal width, above how many they hold."""
     edges = np.linspace(0, 1, len(counts) + 1)
     filled = counts > 0
@@ -158,8 +156,8 @@ class Curve:
     name: str
     is_fake: bool
     n_images: int
-    mean: Floats  # (P,)
-    spread: Floats  # (P,)
+    mean: Floats64  # (P,)
+    spread: Floats64  # (P,)
 
 
 def profile_plot(curves: Sequence[Curve], value: str, kind: Literal["svg", "png"] = "svg") -> bytes:

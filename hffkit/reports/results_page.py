@@ -3,13 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
+from hffkit.arrays import Floats64
 from hffkit.reports.html import data_uri, html_of
 from hffkit.reports.table import Table
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +16,7 @@ class HeatMap:
     caption: str
     rows: tuple[str, ...]
     columns: tuple[str, ...]
-    percent: Floats  # (R, C)
+    percent: Floats64  # (R, C)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from hffkit.arrays import Bools, Floats64, Ints
 from hffkit.errors import MetricError
 from hffkit.manifest.classes import ClassTable
-
-Labels = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
 
 # Half precision sums to 1 within this; logits and unnormalised scores do not.
 _SUM_TOLERANCE = 0.02
@@ -23,10 +20,10 @@ _SUM_TOLERANCE = 0.02
 class Decisions:
     """What was decided of samples or videos: a class, and fake or real."""
 
-    labels: Labels  # (N,) the true class
-    predicted: Labels  # (N,) the class decided for
-    is_fake: Flags  # (N,) whether the true class is fake
-    called_fake: Flags  # (N,) the decision between fake and real
+    labels: Ints  # (N,) the true class
+    predicted: Ints  # (N,) the class decided for
+    is_fake: Bools  # (N,) whether the true class is fake
+    called_fake: Bools  # (N,) the decision between fake and real
     groups: tuple[str, ...]  # (N,) what never straddles splits
 
 
@@ -35,14 +32,14 @@ class Scored:
     """What a network said of samples, in the order of their corpus."""
 
     classes: ClassTable  # of the outputs, ids 0..C-1 in order
-    labels: Labels  # (N,) the true class, an id of `classes`
+    labels: Ints  # (N,) the true class, an id of `classes`
     probabilities: npt.NDArray[np.float32]  # (N, C) softmax
     keys: tuple[str, ...]  # (N,) of the samples
     groups: tuple[str, ...]  # (N,) what never straddles splits; the bootstrap's unit
     videos: tuple[str | None, ...]  # (N,) the video that a frame is from; None for an image
     # (N,) decision values of what has no probabilities: above 0 is fake. They rank samples, for
     # scores near 0 and 1 tie, and their mean decides tied votes.
-    margins: Floats | None = None
+    margins: Floats64 | None = None
 
     def __post_init__(self) -> None:
         n, n_classes = len(self.labels), len(self.classes.names)
@@ -75,23 +72,23 @@ class Scored:
             raise ValueError("probabilities must be a softmax: rows of at least 0 that sum to 1")
 
     @property
-    def is_fake(self) -> Flags:
+    def is_fake(self) -> Bools:
         """(N,) whether the true class is fake."""
         return self.fake_ids[self.labels]
 
     @property
-    def scores(self) -> Floats:
+    def scores(self) -> Floats64:
         """(N,) the probability of fake in [0, 1]: the sum over the fake classes."""
-        chosen: Floats = self.probabilities[:, self.fake_ids].sum(axis=1, dtype=np.float64)
+        chosen: Floats64 = self.probabilities[:, self.fake_ids].sum(axis=1, dtype=np.float64)
         return np.minimum(chosen, 1.0)  # sums of float32 exceed 1 by their rounding
 
     @property
-    def ranking(self) -> Floats:
+    def ranking(self) -> Floats64:
         """(N,) what orders the samples from real to fake: decision values, or else scores."""
         return self.scores if self.margins is None else self.margins
 
     @property
-    def predicted(self) -> Labels:
+    def predicted(self) -> Ints:
         """(N,) the most probable class, the first of equals."""
         return np.asarray(np.argmax(self.probabilities, axis=1), np.int64)
 
@@ -101,12 +98,12 @@ class Scored:
         return Decisions(self.labels, self.predicted, self.is_fake, self.scores >= 0.5, self.groups)
 
     @property
-    def fake_ids(self) -> Flags:
+    def fake_ids(self) -> Bools:
         """(C,) whether each class is fake."""
         return np.array([face_class.is_fake for face_class in self.classes], bool)
 
 
-def worst_mistakes(scored: Scored, n: int) -> Labels:
+def worst_mistakes(scored: Scored, n: int) -> Ints:
     """Return the places of up to `n` wrongly classified samples, the surest mistake first.
 
     Sure is who gave the wrong class a high probability; equals keep their order.

@@ -14,6 +14,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from hffkit.arrays import Floats64
 from hffkit.errors import ArgumentError, HffkitError, ImageError, StorageError
 from hffkit.execution.memory import keep_memory_of_tensors
 from hffkit.execution.pool import in_order
@@ -22,14 +23,7 @@ from hffkit.execution.versions import versions
 from hffkit.manifest.samples import Sample
 from hffkit.media.files import is_image, walk
 from hffkit.media.image import Image, decode, read_bytes
-from hffkit.spectrum.features import (
-    FeatureSpec,
-    Floats,
-    Read,
-    blocks_of,
-    check_spec,
-    profiles_of_block,
-)
+from hffkit.spectrum.features import FeatureSpec, Read, blocks_of, check_spec, profiles_of_block
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.labels import Items
 from hffkit.storage.staging import write_bytes_durably
@@ -43,9 +37,9 @@ def versions_of_spectra() -> dict[str, str]:
     return {**versions("pillow"), "scipy": metadata.version("scipy")}
 
 
-def profiles_of_items(items: Items, spec: FeatureSpec, *, n_workers: int) -> list[Floats]:
+def profiles_of_items(items: Items, spec: FeatureSpec, *, n_workers: int) -> list[Floats64]:
     """Return the native profile of each sample, in order; see `profiles_of_corpus`."""
-    known: dict[int, dict[str, Floats]] = {}
+    known: dict[int, dict[str, Floats64]] = {}
     for corpus in {id(corpus): corpus for corpus, _ in items}.values():
         profiles = profiles_of_corpus(corpus, spec, n_workers=n_workers)
         keys = (sample.key for sample in corpus.samples())
@@ -53,7 +47,7 @@ def profiles_of_items(items: Items, spec: FeatureSpec, *, n_workers: int) -> lis
     return [known[id(corpus)][sample.key] for corpus, sample in items]
 
 
-def profiles_of_corpus(corpus: Corpus, spec: FeatureSpec, *, n_workers: int) -> list[Floats]:
+def profiles_of_corpus(corpus: Corpus, spec: FeatureSpec, *, n_workers: int) -> list[Floats64]:
     """Return the native profiles of all samples of a corpus, in manifest order.
 
     They are kept in CORPUS.spectrum/CROP-CENTRE.npz with the corpus's content_sha256 and all that
@@ -82,7 +76,7 @@ def profiles_of_corpus(corpus: Corpus, spec: FeatureSpec, *, n_workers: int) -> 
 
 def profiles_of_images(
     images: Iterable[tuple[str, Read]], n_images: int, spec: FeatureSpec, *, n_workers: int
-) -> list[Floats]:
+) -> list[Floats64]:
     """Return the native profile of each image, in order, and show how far it is.
 
     `n_workers` processes work on them, and read them; see `profiles_of`.
@@ -90,7 +84,7 @@ def profiles_of_images(
     check_spec(spec)
     keep_memory_of_tensors()  # of spectra too: a megabyte and more for each image
     work = partial(profiles_of_block, spec=spec)
-    found: list[Floats] = []
+    found: list[Floats64] = []
     with Progress(n_images, unit="pictures", label="spectrum") as progress:
         for some in in_order(work, blocks_of(images), n_workers=n_workers):
             found += some
@@ -122,7 +116,7 @@ def _facts(corpus: Corpus, spec: FeatureSpec) -> dict[str, Any]:
     }
 
 
-def _packed(profiles: Sequence[Floats], facts: dict[str, Any]) -> bytes:
+def _packed(profiles: Sequence[Floats64], facts: dict[str, Any]) -> bytes:
     file = io.BytesIO()
     np.savez(
         file,
@@ -133,7 +127,7 @@ def _packed(profiles: Sequence[Floats], facts: dict[str, Any]) -> bytes:
     return file.getvalue()
 
 
-def _kept(path: Path, facts: dict[str, Any]) -> list[Floats] | None:
+def _kept(path: Path, facts: dict[str, Any]) -> list[Floats64] | None:
     """Return the profiles that were kept, if they are whole and of just this."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:

@@ -5,19 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
+from hffkit.arrays import Bools, Floats64
 from hffkit.errors import TrainingError, UnknownNameError
 
 FAKE, REAL = 1, 0  # as the paper's images are labelled, inside scikit-learn's models alone
 _SEEDS = 1 << 32
 _LEAST = 2  # training images of each class
 _MOST_LOGIT = 700.0  # exp of more is no number
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +23,15 @@ class Classifier:
     """One row of the table: a scikit-learn model with the paper's settings."""
 
     build: Callable[[int], Any]  # from a seed
-    margins: Callable[[Any, Floats], Floats]  # (N,), above 0 where it says fake
+    margins: Callable[[Any, Floats64], Floats64]  # (N,), above 0 where it says fake
     source: str
 
 
-def _decision(model: Any, features: Floats) -> Floats:
+def _decision(model: Any, features: Floats64) -> Floats64:
     return np.asarray(model.decision_function(features), np.float64)
 
 
-def _nearer(model: Any, features: Floats) -> Floats:
+def _nearer(model: Any, features: Floats64) -> Floats64:
     distances = model.transform(features)
     return np.asarray(distances[:, REAL] - distances[:, FAKE], np.float64)
 
@@ -68,7 +66,7 @@ def classifier_named(name: str) -> Classifier:
     return CLASSIFIERS[name]
 
 
-def fit(name: str, features: Floats, is_fake: Flags, *, seed: int = 0) -> Any:
+def fit(name: str, features: Floats64, is_fake: Bools, *, seed: int = 0) -> Any:
     """Return a scikit-learn model fitted to features.
 
     k-means sees no labels; its clusters are then called fake and real as most of the training
@@ -107,17 +105,17 @@ def fit(name: str, features: Floats, is_fake: Flags, *, seed: int = 0) -> Any:
     return model
 
 
-def margins(name: str, model: Any, features: Floats) -> Floats:
+def margins(name: str, model: Any, features: Floats64) -> Floats64:
     """Return how far a model takes features for fake, (N,): above 0 is fake."""
     return classifier_named(name).margins(model, features)
 
 
-def is_called_fake(name: str, model: Any, features: Floats) -> Flags:
+def is_called_fake(name: str, model: Any, features: Floats64) -> Bools:
     """Return what a model takes for fake, (N,)."""
     return margins(name, model, features) > 0
 
 
-def scores(margins_of_fake: Floats) -> Floats:
+def scores(margins_of_fake: Floats64) -> Floats64:
     """Return margins as scores for fake in [0, 1]: their logistic function.
 
     Of a logistic regression these are its probabilities. Of the others only the order and the

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hffkit.arrays import Floats64
 from hffkit.errors import ArgumentError, StorageError
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.samples import Split
@@ -20,7 +21,7 @@ from hffkit.spectrum.cache import (
     versions_of_spectra,
 )
 from hffkit.spectrum.curves import curves_json, curves_of, value_of
-from hffkit.spectrum.features import FeatureSpec, Floats, check_spec, features_named, resampled
+from hffkit.spectrum.features import FeatureSpec, check_spec, features_named, resampled
 from hffkit.storage.corpora import joint_classes, open_faces
 from hffkit.storage.corpus import CORPUS_FILE
 from hffkit.storage.labels import Items, items_of
@@ -53,29 +54,31 @@ class FeatureRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class LabelledFeatures:
     """Samples with their features."""
 
     items: Items
-    features: Floats  # (N, P)
+    features: Floats64  # (N, P)
     is_fake: npt.NDArray[np.bool_]  # (N,)
 
-    def at(self, places: Sequence[int] | np.ndarray[Any, Any]) -> "Labelled":
+    def at(self, places: Sequence[int] | np.ndarray[Any, Any]) -> "LabelledFeatures":
         """Return those at some places."""
         chosen = [self.items[place] for place in places]
-        return Labelled(chosen, self.features[places], self.is_fake[places])
+        return LabelledFeatures(chosen, self.features[places], self.is_fake[places])
 
-    def of(self, *splits: Split) -> "Labelled":
+    def of(self, *splits: Split) -> "LabelledFeatures":
         """Return those in some splits."""
         return self.at([i for i, (_, s) in enumerate(self.items) if s.split in splits])
 
 
 def labelled_features(
     items: Items, table: ClassTable, spec: FeatureSpec, n_workers: int
-) -> Labelled:
+) -> LabelledFeatures:
     """Return samples with their features, whose profiles are kept beside the corpora."""
     features = resampled(profiles_of_items(items, spec, n_workers=n_workers), spec)
-    return Labelled(items, features, np.array([table[s.cls].is_fake for _, s in items], bool))
+    return LabelledFeatures(
+        items, features, np.array([table[s.cls].is_fake for _, s in items], bool)
+    )
 
 
 def write_features(

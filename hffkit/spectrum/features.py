@@ -11,6 +11,7 @@ import numpy.typing as npt
 from scipy.fft import rfft2
 from scipy.interpolate import make_interp_spline
 
+from hffkit.arrays import Floats64
 from hffkit.errors import ArgumentError, ImageError, UnknownNameError
 from hffkit.media.image import Image, grey
 from hffkit.spectrum.radial import check_centre, radial_of
@@ -19,7 +20,6 @@ _EPSILON = 1e-8  # added to each complex coefficient, as in the notebooks: log 0
 _BATCH_PIXELS = 1 << 17  # of one FFT: with its result 2 MB, which a core's own cache holds
 _BLOCK = 16  # images that a worker takes at a time
 _DEGREE = 3
-Floats = npt.NDArray[np.float64]
 Grey = npt.NDArray[np.uint8]
 Read = Callable[[], Image]
 T = TypeVar("T")
@@ -92,7 +92,7 @@ def check_spec(spec: FeatureSpec) -> None:
         raise ArgumentError(f"The number of points must be from 2 to 100000, got {spec.n_points}.")
 
 
-def profiles_of(pictures: Iterable[tuple[str, Read]], spec: FeatureSpec) -> Iterator[Floats]:
+def profiles_of(pictures: Iterable[tuple[str, Read]], spec: FeatureSpec) -> Iterator[Floats64]:
     """Yield the native profile of each image, in order.
 
     Parameters
@@ -118,7 +118,7 @@ def blocks_of(pictures: Iterable[T]) -> Iterator[list[T]]:
     return iter(lambda: list(islice(waiting, _BLOCK)), [])
 
 
-def features_of(images: Sequence[Image], spec: FeatureSpec) -> Floats:
+def features_of(images: Sequence[Image], spec: FeatureSpec) -> Floats64:
     """Return the features of images, (N, P) float64; see `profiles_of` and `resampled`."""
     pictures = [(f"image {i}", partial(_itself, image)) for i, image in enumerate(images)]
     return resampled(list(profiles_of(pictures, spec)), spec)
@@ -128,10 +128,10 @@ def _itself(image: Image) -> Image:
     return image
 
 
-def profiles_of_block(pictures: Sequence[tuple[str, Read]], spec: FeatureSpec) -> list[Floats]:
+def profiles_of_block(pictures: Sequence[tuple[str, Read]], spec: FeatureSpec) -> list[Floats64]:
     """Return the profiles of some images: one FFT for those of one shape, within bounds."""
     crop = CROPS[spec.crop]
-    found: dict[int, Floats] = {}
+    found: dict[int, Floats64] = {}
     waiting: dict[tuple[int, int], list[tuple[int, Grey]]] = {}
 
     def flush(shape: tuple[int, int]) -> None:
@@ -166,7 +166,7 @@ def _grey(image: Image, name: str) -> Grey:
     return grey(image) if image.ndim == 3 else image
 
 
-def _profiles(stack: Grey, centre: str) -> list[Floats]:
+def _profiles(stack: Grey, centre: str) -> list[Floats64]:
     """Return the profile of each of (B, H, W) grey images: mean of 20 ln|F| over each radius."""
     radial = radial_of(stack.shape[1], stack.shape[2], centre)
     spectrum = rfft2(stack.astype(np.float64), overwrite_x=True)
@@ -177,7 +177,7 @@ def _profiles(stack: Grey, centre: str) -> list[Floats]:
     return [10.0 * radial.profile(half) for half in power.reshape(len(stack), -1)]
 
 
-def resampled(profiles: Sequence[Floats], spec: FeatureSpec) -> Floats:
+def resampled(profiles: Sequence[Floats64], spec: FeatureSpec) -> Floats64:
     """Return native profiles as features, (N, P): resampled and divided as the spec says.
 
     A profile of L values lies evenly on [0, P]; a cubic spline through it (not-a-knot, SciPy's
@@ -210,7 +210,7 @@ def resampled(profiles: Sequence[Floats], spec: FeatureSpec) -> Floats:
     return found
 
 
-def _splined(profiles: Floats, n_points: int) -> Floats:
+def _splined(profiles: Floats64, n_points: int) -> Floats64:
     length = profiles.shape[1]
     if length <= _DEGREE:
         raise ImageError(
@@ -218,5 +218,5 @@ def _splined(profiles: Floats, n_points: int) -> Floats:
             "9x9 pixels at least."
         )
     spline = make_interp_spline(np.linspace(0, n_points, length), profiles, k=_DEGREE, axis=1)
-    found: Floats = spline(np.linspace(0, n_points, n_points))
+    found: Floats64 = spline(np.linspace(0, n_points, n_points))
     return found

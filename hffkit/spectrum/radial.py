@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from hffkit.arrays import Floats64
 from hffkit.errors import ImageError, UnknownNameError
 
 _N_CACHED = 8  # shapes; 1024x1024 takes 12 MB
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +24,9 @@ class Radial:
         """The length of a profile."""
         return int(self.means.shape[0])
 
-    def profile(self, half_plane: Floats) -> Floats:
+    def profile(self, half_plane: Floats64) -> Floats64:
         """Return the means (R,) of (H * (W // 2 + 1),) values over each radius."""
-        found: Floats = self.means @ half_plane
+        found: Floats64 = self.means @ half_plane
         return found
 
 

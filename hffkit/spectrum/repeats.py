@@ -5,18 +5,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 
+from hffkit.arrays import Bools, Floats64, Ints
 from hffkit.errors import TrainingError
 from hffkit.manifest.seeds import rng_for
-from hffkit.spectrum.classifiers import Flags, Floats, fit, is_called_fake
+from hffkit.spectrum.classifiers import fit, is_called_fake
 
 Protocol = Literal["grouped", "random"]
 N_REPEATS = 10
 SHARE_OF_TEST = 0.2
 _SEEDS = 1 << 32
-Places = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class Repeated:
 
 def splits_of(
     n: int, groups: Sequence[str], protocol: Protocol, *, n_repeats: int, seed: int
-) -> list[tuple[Places, Places]]:
+) -> list[tuple[Ints, Ints]]:
     """Return the places for training and for testing of each repeat.
 
     "grouped" never cuts a group in two, and takes a fifth of the groups for testing; "random" is
@@ -71,9 +70,9 @@ def splits_of(
 
 def repeated(
     name: str,
-    features: Floats,
-    is_fake: Flags,
-    splits: Sequence[tuple[Places, Places]],
+    features: Floats64,
+    is_fake: Bools,
+    splits: Sequence[tuple[Ints, Ints]],
     *,
     seed: int = 0,
     n_train: int | None = None,
@@ -101,7 +100,7 @@ def repeated(
     return Repeated(n_train or min(len(train) for train, _ in splits), tuple(accuracies))
 
 
-def balanced(places: Places, is_fake: Flags, n: int, rng: np.random.Generator) -> Places:
+def balanced(places: Ints, is_fake: Bools, n: int, rng: np.random.Generator) -> Ints:
     """Return `n` of the places, half of them fake, one more real where `n` is odd.
 
     Raises

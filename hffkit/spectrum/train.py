@@ -16,7 +16,7 @@ from hffkit.spectrum.cache import (
     versions_of_spectra,
 )
 from hffkit.spectrum.classifiers import classifier_named, fit, is_called_fake
-from hffkit.spectrum.export import FeatureRequest, Labelled, labelled_features
+from hffkit.spectrum.export import FeatureRequest, LabelledFeatures, labelled_features
 from hffkit.spectrum.features import FeatureSpec
 from hffkit.spectrum.models import write_model
 from hffkit.spectrum.repeats import N_REPEATS, Protocol, balanced, repeated, splits_of
@@ -91,7 +91,7 @@ def train_spectrum(
     return out, run
 
 
-def _check_both(train: Labelled, corpora: Sequence[Corpus]) -> None:
+def _check_both(train: LabelledFeatures, corpora: Sequence[Corpus]) -> None:
     n_fake = int(train.is_fake.sum())
     if not 0 < n_fake < len(train.items):
         names = ", ".join(str(corpus.path) for corpus in corpora)
@@ -101,13 +101,13 @@ def _check_both(train: Labelled, corpora: Sequence[Corpus]) -> None:
         )
 
 
-def _accuracy(name: str, model: Any, some: Labelled) -> float | None:
+def _accuracy(name: str, model: Any, some: LabelledFeatures) -> float | None:
     if not some.items:
         return None
     return float(np.mean(is_called_fake(name, model, some.features) == some.is_fake))
 
 
-def _repeats(request: SpectrumRequest, labelled: Labelled) -> dict[str, Any] | None:
+def _repeats(request: SpectrumRequest, labelled: LabelledFeatures) -> dict[str, Any] | None:
     protocol: Protocol = "random" if request.paper_split else "grouped"
     wants = request.repeats or request.paper_split or request.curve
     if not wants:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hffkit.errors import ManifestError, StorageError
-from hffkit.manifest.classes import ClassTable, Labels
+from hffkit.manifest.classes import ClassTable, LabelKind
 from hffkit.manifest.samples import Sample, read_manifest
 from hffkit.media.image import Image
 from hffkit.storage.datum import Datum, decode_datum
@@ -31,7 +31,7 @@ class Provenance:
     classes: ClassTable
     layout: Layout
     size: int | None  # px of a packed corpus's images
-    labels: Labels
+    labels: LabelKind
     verb: str
     options: dict[str, Any]  # every argument that decides a byte, seed included
     versions: dict[str, str]  # of the libraries that touch pixels or bytes

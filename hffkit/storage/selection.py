@@ -25,7 +25,7 @@ Places = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class RecordBlock:
     """Neighbouring records, a unit of work."""
 
     number: int
@@ -84,19 +84,19 @@ def places_of(corpora: Sequence[Corpus], keep: Callable[[Sample], bool] | None =
 
 def drawn(corpora: Sequence[Corpus], places: Places, n: int, seed: int) -> Places:
     """Return `n` of the places, in order, drawn by the keys of their samples."""
-    samples = Block(0, places).samples([corpus.path for corpus in corpora])
+    samples = RecordBlock(0, places).samples([corpus.path for corpus in corpora])
     ranked = ((rank(seed, "limit", sample.key), i) for i, (_, sample) in enumerate(samples))
     return places[sorted(i for _, i in heapq.nsmallest(n, ranked))]
 
 
-def blocks_of(places: Places) -> list[Block]:
+def blocks_of(places: Places) -> list[RecordBlock]:
     """Return the places in blocks, whose size depends on their number alone."""
     size = min(max(len(places) // _BLOCKS, _LEAST), _MOST)
     starts = range(0, len(places), size)
-    return [Block(i, places[start : start + size]) for i, start in enumerate(starts)]
+    return [RecordBlock(i, places[start : start + size]) for i, start in enumerate(starts)]
 
 
-def block_name(block: Block) -> str:
+def block_name(block: RecordBlock) -> str:
     """Return a name for a block's part."""
     digest = hashlib.blake2b(str(block.number).encode(), digest_size=16)
     digest.update(np.ascontiguousarray(block.places).data)

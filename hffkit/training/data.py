@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hffkit.arrays import Ints
 from hffkit.degrade.chain import chain
 from hffkit.errors import ArgumentError, CorpusError
 from hffkit.manifest.classes import BINARY, ClassTable
@@ -17,9 +18,8 @@ from hffkit.storage.labels import Items, Task, items_of, labels_of, outputs_of
 from hffkit.training.dataset import Faces, Transform
 from hffkit.training.pairs import Item, Pairs
 from hffkit.training.recipe import Metric, TrainRecipe
-from hffkit.training.sampler import Numbers
 
-Labelled = tuple[Faces | Pairs, Numbers]
+LabelledImages = tuple[Faces | Pairs, Ints]
 """Images, or pairs of them, and their outputs (N,)."""
 
 
@@ -29,8 +29,8 @@ class TrainingData:
 
     corpora: Sequence[Corpus]
     outputs: ClassTable
-    train: Labelled
-    val: Labelled | None  # None: nothing is selected
+    train: LabelledImages
+    val: LabelledImages | None  # None: nothing is selected
     pairs: dict[str, Any] | None = field(default=None)  # what became of pairs, as JSON values
 
     @property
@@ -95,7 +95,7 @@ class _Finder:
         self._counts: dict[str, int] = {}
         self._left_out: dict[str, dict[str, int]] = {}
 
-    def pairs(self, split: Split, items: Items) -> Labelled:
+    def pairs(self, split: Split, items: Items) -> LabelledImages:
         """Return the pairs of a split with their labels."""
         qualities = (self._metric.high, self._metric.low)
         found = paired(items, self._masks, _sample, self._is_fake, qualities)
@@ -170,7 +170,7 @@ def _check_binary(outputs: ClassTable) -> None:
         )
 
 
-def _check_two(labels: Numbers, outputs: ClassTable, what: str) -> None:
+def _check_two(labels: Ints, outputs: ClassTable, what: str) -> None:
     if len(set(labels.tolist())) < 2:
         raise CorpusError(
             f"The {what} samples are all {outputs.names[labels[0]]!r}: training needs two "

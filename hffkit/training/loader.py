@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hffkit.arrays import Ints
 from hffkit.networks.spec import InputSpec
 from hffkit.training.dataset import Pixels
-from hffkit.training.sampler import Numbers, Order
+from hffkit.training.sampler import Order
 
 Keep = Literal["auto", "memory", "stream"]
 Batch = tuple[Tensor, Tensor]
@@ -31,7 +32,7 @@ _AHEAD = 2  # batches read while one is used
 _SHARE = 0.6  # of free memory that images may take
 
 
-class ImageBlock(Protocol):
+class ImageDataset(Protocol):
     """What a feed reads, number by number: images as Faces has them, or Pairs of such."""
 
     @property
@@ -92,7 +93,7 @@ class Streaming:
     """Images read again whenever they are needed, by threads, a few batches ahead."""
 
     def __init__(
-        self, pictures: ImageBlock, labels: Numbers, device: torch.device, n_threads: int
+        self, pictures: ImageDataset, labels: Ints, device: torch.device, n_threads: int
     ) -> None:
         """Read nothing yet."""
         self._images, self._labels, self._device = pictures, labels, device
@@ -101,7 +102,7 @@ class Streaming:
     def batches(self, order: Order, start: int) -> Iterator[Batch]:
         """Yield the batches of iterations `start`, `start` + 1, ... without end."""
 
-        def numbers() -> Iterator[tuple[Numbers, Numbers | None]]:
+        def numbers() -> Iterator[tuple[Ints, Ints | None]]:
             iteration = start
             while True:
                 yield order.batch(iteration)
@@ -112,14 +113,14 @@ class Streaming:
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Yield every sample once, in order."""
         n = len(self._images)
-        parts: Iterator[tuple[Numbers, Numbers | None]] = (
+        parts: Iterator[tuple[Ints, Ints | None]] = (
             (np.arange(start, min(start + batch_size, n)), None)
             for start in range(0, n, batch_size)
         )
         yield from self._stream(parts, batch_size)
 
     def _stream(
-        self, parts: Iterator[tuple[Numbers, Numbers | None]], batch_size: int
+        self, parts: Iterator[tuple[Ints, Ints | None]], batch_size: int
     ) -> Iterator[Batch]:
         """Yield batches; each buffer is filled anew only after what read it has ended."""
         shape = (batch_size, *self._images.shape)
@@ -127,7 +128,7 @@ class Streaming:
         free = [
             torch.empty(shape, dtype=torch.uint8, pin_memory=is_cuda) for _ in range(_AHEAD + 1)
         ]
-        under_way: deque[tuple[list[Future[None]], Tensor, Tensor, Numbers]] = deque()
+        under_way: deque[tuple[list[Future[None]], Tensor, Tensor, Ints]] = deque()
         n_begun, window = 0, _MAPPED_BYTES // free[0].numel() + 1  # batches
         with ThreadPoolExecutor(self._n_threads) as pool:
             try:
@@ -153,7 +154,7 @@ class Streaming:
                     for future in futures:
                         future.cancel()
 
-    def _handed(self, pixels: Tensor, numbers: Numbers) -> Iterator[Batch]:
+    def _handed(self, pixels: Tensor, numbers: Ints) -> Iterator[Batch]:
         """Yield one batch, and end when its buffer may be filled anew."""
         labels = _sent(self._labels[numbers], self._device)
         if self._device.type == "cpu":
@@ -166,7 +167,11 @@ class Streaming:
         arrived.synchronize()
 
     def _begin(
-        self, pool: ThreadPoolExecutor, numbers: Numbers, epochs: Numbers | None, buffer: Tensor
+        self,
+        pool: ThreadPoolExecutor,
+        numbers: Ints,
+        epochs: Ints | None,
+        buffer: Tensor,
     ) -> list[Future[None]]:
         """Let every thread read its share of a batch."""
         bounds = np.linspace(0, len(numbers), self._n_threads + 1).astype(int)
@@ -183,7 +188,7 @@ class Streaming:
         ]
 
 
-def load(pictures: ImageBlock, labels: Numbers, device: torch.device, n_threads: int) -> Resident:
+def load(pictures: ImageDataset, labels: Ints, device: torch.device, n_threads: int) -> Resident:
     """Return all images in the memory of the device, read once."""
     shape = (len(pictures), *pictures.shape)
     pixels = torch.empty(shape, dtype=torch.uint8, device=device)
@@ -205,13 +210,13 @@ def load(pictures: ImageBlock, labels: Numbers, device: torch.device, n_threads:
     return Resident(pixels, torch.from_numpy(labels).to(device))
 
 
-def _sent(numbers: Numbers, device: torch.device) -> Tensor:
+def _sent(numbers: Ints, device: torch.device) -> Tensor:
     """Return numbers on a device; nobody waits for them to arrive there."""
     here = torch.from_numpy(numbers)
     return here if device.type == "cpu" else here.pin_memory().to(device, non_blocking=True)
 
 
-def read(pictures: ImageBlock, numbers: Numbers, epochs: Numbers | None, out: Tensor) -> None:
+def read(pictures: ImageDataset, numbers: Ints, epochs: Ints | None, out: Tensor) -> None:
     """Write the pixels of some samples to (B, *shape) uint8."""
     pixels = out.numpy()
     for place, number in enumerate(numbers.tolist()):
@@ -219,7 +224,7 @@ def read(pictures: ImageBlock, numbers: Numbers, epochs: Numbers | None, out: Te
 
 
 def feed_of(
-    pictures: ImageBlock, labels: Numbers, device: torch.device, *, keep: Keep, n_threads: int
+    pictures: ImageDataset, labels: Ints, device: torch.device, *, keep: Keep, n_threads: int
 ) -> Feed:
     """Return the images in the memory of the device where they fit, else as a stream.
 

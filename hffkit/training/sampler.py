@@ -4,11 +4,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from hffkit.arrays import Ints
 from hffkit.manifest.seeds import rng_for
-
-Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(slots=True)
@@ -20,9 +18,9 @@ class Order:
     kind: Literal["shuffled", "caffe"]
     seed: int
     _epoch: int = field(default=-1, init=False)
-    _permutation: Numbers = field(default_factory=lambda: np.empty(0, np.int64), init=False)
+    _permutation: Ints = field(default_factory=lambda: np.empty(0, np.int64), init=False)
 
-    def batch(self, iteration: int) -> tuple[Numbers, Numbers]:
+    def batch(self, iteration: int) -> tuple[Ints, Ints]:
         """Return the samples of a batch and the epochs in which they are met, (B,) each."""
         places = np.arange(iteration * self.batch_size, (iteration + 1) * self.batch_size)
         epochs, numbers = np.divmod(places, self.n_samples)
@@ -32,7 +30,7 @@ class Order:
                 numbers[is_now] = self._permuted(int(epoch))[numbers[is_now]]
         return numbers, epochs
 
-    def _permuted(self, epoch: int) -> Numbers:
+    def _permuted(self, epoch: int) -> Ints:
         if epoch != self._epoch:
             rng = rng_for(self.seed, "order", str(epoch))
             self._epoch, self._permutation = epoch, rng.permutation(self.n_samples)

@@ -16,7 +16,7 @@ from hffkit.networks.table import build, canonical_name, network_named, networks
 from hffkit.runs.run import Run, write_groups
 from hffkit.storage.labels import Task
 from hffkit.storage.staging import Partial
-from hffkit.training.data import Labelled, TrainingData, training_data
+from hffkit.training.data import LabelledImages, TrainingData, training_data
 from hffkit.training.initial import initial_weights
 from hffkit.training.loader import Feed, Keep, feed_of
 from hffkit.training.recipe import TrainRecipe, flat, read_recipe, recipe_of
@@ -156,7 +156,7 @@ def _folder() -> Any:
 def _feeds(
     request: TrainRequest, recipe: TrainRecipe, data: TrainingData, device: torch.device
 ) -> Feeds:
-    def feed(labelled: Labelled) -> Feed:
+    def feed(labelled: LabelledImages) -> Feed:
         n_threads = torch.get_num_threads()
         return feed_of(*labelled, device, keep=request.keep, n_threads=n_threads)
 

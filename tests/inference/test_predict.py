@@ -16,7 +16,7 @@ from test_evaluate import THREE, caffe_softmax, write_run
 from trees import Pixels, build_corpus, face, portrait, write_clip, write_image
 
 from hffkit.errors import ArgumentError
-from hffkit.inference.predict import PredictRequest, Summary, Verdict, predict
+from hffkit.inference.predict import FacePrediction, FilePrediction, PredictRequest, predict
 from hffkit.interop.convert import convert
 from hffkit.media.video import open_clip
 from hffkit.networks.table import build
@@ -450,8 +450,8 @@ def test_json_has_the_documented_shape(three: Path, tmp_path: Path, run: Invoke)
     assert set(about) == {"score", "files", "faces"}
     assert about["score"] == "probability of fake"
     (file,), (verdict,) = about["files"], about["faces"]
-    assert set(file) == set(Summary.__slots__)
-    assert set(verdict) == set(Verdict.__slots__)
+    assert set(file) == set(FilePrediction.__slots__)
+    assert set(verdict) == set(FacePrediction.__slots__)
     probabilities = verdict["probabilities"]
     assert list(probabilities) == list(THREE.names)
     assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)

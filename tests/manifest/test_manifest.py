@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hffkit.errors import ManifestError, UnknownNameError
 from hffkit.manifest.classes import FFPP, HFF_8, ClassTable, FaceClass, numbered
-from hffkit.manifest.failures import Failure, Kind, read_failures
+from hffkit.manifest.failures import Failure, FailureKind, read_failures
 from hffkit.manifest.samples import (
     SPLITS,
     Counts,
@@ -89,7 +89,11 @@ def test_samples_come_back_as_they_were_saved(
     assert list(read_manifest(path)) == samples
 
 
-@given(st.builds(Failure, st.sampled_from(get_args(Kind)), TEXT, st.none() | st.integers(0), TEXT))
+@given(
+    st.builds(
+        Failure, st.sampled_from(get_args(FailureKind)), TEXT, st.none() | st.integers(0), TEXT
+    )
+)
 def test_failures_come_back_as_they_were_saved(
     tmp_path_factory: pytest.TempPathFactory, failure: Failure
 ) -> None:
