@@ -89,7 +89,7 @@ def degrade(
     if (lists or preview) and (sources or arguments["ops"] or as_json):
         raise click.UsageError("--list and --preview go without SRC, --op and --json.")
     if lists:
-        click.echo(operations_table(read_own(arguments["operations"])))
+        click.echo(operations_table(read_own(arguments["operations"])).to_markdown())
         return
     if preview is not None:
         sheet = out or Path(f"{preview.stem}-preview.png")

@@ -57,14 +57,14 @@ def run(
     step is kept as long as neither it nor what it reads changes; an interrupted one goes on.
     """
     from hffkit.pipeline.plan import Planned, plan_of
-    from hffkit.pipeline.recipe import known_text, read_recipe
+    from hffkit.pipeline.recipe import read_recipe, recipes_table
     from hffkit.pipeline.results import write_results
     from hffkit.pipeline.runner import forecast, forecast_text, run_plan
     from hffkit.pipeline.table import results_of
     from hffkit.pipeline.verbs import How
 
     if lists:
-        click.echo(known_text())
+        click.echo(recipes_table().to_text())
         return
     if recipe is None:
         raise click.UsageError("Name a recipe: a TOML file, or one of --list.")

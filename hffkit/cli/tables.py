@@ -1,28 +1,15 @@
 """Results as text for people."""
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from hffkit.reports.table import Table
 
 if TYPE_CHECKING:
     from hffkit.corpus.build import BuildEstimate
     from hffkit.corpus.inspect import Inspection
-    from hffkit.reports.table import Table
 
 _SPLITS = ("train", "val", "test")
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return rows as aligned columns: the first column to the left, the others to the right."""
-    cells = [[str(cell) for cell in row] for row in (header, *rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    )
 
 
 def corpus_text(path: Path, about: dict[str, Any]) -> str:
@@ -32,13 +19,13 @@ def corpus_text(path: Path, about: dict[str, Any]) -> str:
         (
             row["name"],
             "fake" if row["is_fake"] else "real",
-            *(counts.get(row["name"], {}).get(split, 0) for split in _SPLITS),
+            *(str(counts.get(row["name"], {}).get(split, 0)) for split in _SPLITS),
         )
         for row in about["classes"]
     ]
     size = "native pixels" if about["size"] is None else f"{about['size']}x{about['size']} pixels"
     lines = [
-        table(("class", "is", *_SPLITS), rows),
+        Table(("class", "is", *_SPLITS), tuple(rows)).to_text(),
         "",
         f"{path}: {about['n_samples']} samples, {size}",
     ]
@@ -82,13 +69,13 @@ def inspection_text(found: "Inspection") -> str:
             f"{row.id} {row.name}",
             "fake" if row.is_fake else "real",
             *(f"{row.samples[split]}/{row.groups[split]}" for split in _SPLITS),
-            row.n_sources,
+            str(row.n_sources),
             row.sizes,
         )
         for row in found.classes
     ]
     lines = [
-        table(("class", "is", *_SPLITS, "sources", "pixels"), rows),
+        Table(("class", "is", *_SPLITS, "sources", "pixels"), tuple(rows)).to_text(),
         "(samples/groups in each split)",
         "",
         f"{found.n_samples} samples in {found.n_groups} groups, {found.layout}, "
@@ -144,14 +131,14 @@ def spectrum_text(path: Path, run: dict[str, Any]) -> str:
     if repeats is not None:
         kind = "groups" if repeats["protocol"] == "grouped" else "images, as the paper: leaks"
         rows = [
-            (row["n_train"], f"{100 * row['mean']:.2f}", f"{100 * row['spread']:.2f}")
+            (str(row["n_train"]), f"{100 * row['mean']:.2f}", f"{100 * row['spread']:.2f}")
             for row in repeats["rows"]
         ]
         lines += [
             "",
             f"{repeats['n_repeats']} splits of {repeats['n_samples']} images into 80 and 20 % "
             f"of the {kind}",
-            table(("training images", "accuracy, %", "spread"), rows),
+            Table(("training images", "accuracy, %", "spread"), tuple(rows)).to_text(),
         ]
     return "\n".join(lines)
 
@@ -170,13 +157,14 @@ def prediction_text(found: dict[str, Any]) -> str:
             cells = [verdict, f"{file['score']:.4f}", str(file["n_faces"]), share]
         counts[verdict] += 1
         rows.append((file["path"], *cells))
-    lines = [table(("file", "verdict", "score", "faces", "frames fake"), rows), ""]
+    header = ("file", "verdict", "score", "faces", "frames fake")
+    lines = [Table(header, tuple(rows)).to_text(), ""]
     lines += [f"{file['path']}: {file['problem']}" for file in found["files"] if file["problem"]]
     lines.append(", ".join(f"{n} {name}" for name, n in counts.items()))
     return "\n".join(lines)
 
 
-def explain_text(path: Path, found: dict[str, Any], *tables: "Table | None") -> str:
+def explain_text(path: Path, found: dict[str, Any], *tables: Table | None) -> str:
     """Return what `explain` wrote: the answers, and how far each kind of map can be trusted."""
     lines = [
         f"#{face['number']}: {face['answer']} ({face['probability']:.5f})  {face['name']}"
@@ -185,6 +173,6 @@ def explain_text(path: Path, found: dict[str, Any], *tables: "Table | None") -> 
     lines += [f"{row['class']}: mean of {row['n_faces']} faces" for row in found["averages"]]
     for each in tables:
         if each is not None:
-            lines += ["", table(each.header, each.rows)]
+            lines += ["", each.to_text()]
     lines += ["", *found["notes"], *found["problems"], f"{path}/index.html shows all of it"]
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 import math
 
-from hffkit.degrade.parameter import Choice, RealRange, ValueRule, check, number, whole
+from hffkit.degrade.parameter import Choice, Interval, Rule, check, number, whole
 from hffkit.media.image import Image, decode, decode_own_jpeg, encode_jpeg, encode_jpeg2000
 
 _MAX_RATIO = 1000.0
@@ -24,12 +24,10 @@ def _is_crf(crf: int) -> bool:
 
 
 QUALITY = Choice(
-    "quality", ValueRule("a whole number from 1 to 100", whole, _is_quality), tuple(range(60, 91))
+    "quality", Rule("a whole number from 1 to 100", whole, _is_quality), tuple(range(60, 91))
 )
-RATIO = RealRange(
-    "ratio", ValueRule(f"a number from 1 to {_MAX_RATIO:.0f}", number, _is_ratio), 2.0, 8.0
-)
-CRF = Choice("crf", ValueRule(f"a whole number from 0 to {_MAX_CRF}", whole, _is_crf), _FFPP_CRFS)
+RATIO = Interval("ratio", Rule(f"a number from 1 to {_MAX_RATIO:.0f}", number, _is_ratio), 2.0, 8.0)
+CRF = Choice("crf", Rule(f"a whole number from 0 to {_MAX_CRF}", whole, _is_crf), _FFPP_CRFS)
 
 
 def jpeg_bytes(image: Image, quality: int) -> bytes:

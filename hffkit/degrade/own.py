@@ -14,6 +14,7 @@ from hffkit.degrade.chain import Chain, ChainStep, chain
 from hffkit.degrade.operation import Operation
 from hffkit.degrade.table import OPERATIONS, TABLE_IX
 from hffkit.errors import ArgumentError
+from hffkit.reports.table import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +86,21 @@ def _check_own(path: Path, code: Any, operation: Any) -> None:
         raise ArgumentError(f"{path}: OPERATIONS[{code!r}] must have the code {code!r}.")
 
 
-def operations_table(own: OwnOperations | None = None) -> str:
-    """Return the table of operations in Markdown, as the README has it."""
-    lines = [
-        "| name | operation | parameter | drawn by `-mix` | possible |",
-        "|---|---|---|---|---|",
-    ]
+def operations_table(own: OwnOperations | None = None) -> Table:
+    """Return the table of operations, as the README shows it."""
+    header = ("name", "operation", "parameter", "drawn by `-mix`", "possible")
+    rows = []
     for code, operation in known_operations(own).items():
         parameter = operation.parameter
         example = Chain((ChainStep(operation, parameter.shown[0]),)).name
         source = "" if code in TABLE_IX else " (not in Table IX)"
-        lines.append(
-            f"| `{example}`, `{code}-mix` | {operation.title}{source} | {parameter.name} "
-            f"| {parameter.domain} | {parameter.rule.text} |"
+        rows.append(
+            (
+                f"`{example}`, `{code}-mix`",
+                f"{operation.title}{source}",
+                parameter.name,
+                parameter.domain,
+                parameter.rule.text,
+            )
         )
-    return "\n".join(lines)
+    return Table(header, tuple(rows), left=tuple(range(len(header))))

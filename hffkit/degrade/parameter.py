@@ -13,7 +13,7 @@ V = TypeVar("V", int, float)
 
 
 @dataclass(frozen=True, slots=True)
-class ValueRule(Generic[V]):
+class Rule(Generic[V]):
     """What values an operation can work with at all, inside Table IX or not."""
 
     text: str  # completes "kernel must be ..."
@@ -29,7 +29,7 @@ class Parameter(Protocol[V]):
         """What the value is: "kernel", "quality", ..."""
 
     @property
-    def rule(self) -> ValueRule[V]:
+    def rule(self) -> Rule[V]:
         """What is possible."""
 
     @property
@@ -52,7 +52,7 @@ class Choice(Generic[V]):
     """One of some listed values."""
 
     name: str
-    rule: ValueRule[V]
+    rule: Rule[V]
     values: tuple[V, ...]
 
     @property
@@ -78,11 +78,11 @@ class Choice(Generic[V]):
 
 
 @dataclass(frozen=True, slots=True)
-class RealRange:
+class Interval:
     """Any real number from `low` to `high`."""
 
     name: str
-    rule: ValueRule[float]
+    rule: Rule[float]
     low: float
     high: float
 

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from hffkit.degrade.parameter import Choice, ValueRule, check, whole
+from hffkit.degrade.parameter import Choice, Rule, check, whole
 from hffkit.errors import ImageError
 from hffkit.media.image import MAX_PIXELS, Image
 
@@ -25,7 +25,7 @@ def _is_percent(percent: int) -> bool:
 
 PERCENT = Choice(
     "percent",
-    ValueRule(f"a whole number from {_LEAST} to +{_MOST} with its sign", _signed, _is_percent),
+    Rule(f"a whole number from {_LEAST} to +{_MOST} with its sign", _signed, _is_percent),
     (*(-p for p in reversed(_DOWN)), *_UP),
 )
 

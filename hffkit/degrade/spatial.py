@@ -9,7 +9,7 @@ import math
 import cv2
 import numpy as np
 
-from hffkit.degrade.parameter import Choice, ValueRule, check, number, whole
+from hffkit.degrade.parameter import Choice, Rule, check, number, whole
 from hffkit.media.image import Image
 
 _MAX_KERNEL = 99
@@ -27,12 +27,12 @@ def _is_gamma(gamma: float) -> bool:
 
 KERNEL = Choice(
     "kernel",
-    ValueRule(f"an odd whole number from 1 to {_MAX_KERNEL}", whole, _is_kernel),
+    Rule(f"an odd whole number from 1 to {_MAX_KERNEL}", whole, _is_kernel),
     (3, 5, 7),
 )
 GAMMA = Choice(
     "gamma",
-    ValueRule(f"a number above 0, at most {_MAX_GAMMA:.0f}", number, _is_gamma),
+    Rule(f"a number above 0, at most {_MAX_GAMMA:.0f}", number, _is_gamma),
     (0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0),
 )
 

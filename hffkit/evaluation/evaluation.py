@@ -8,8 +8,8 @@ from hffkit.errors import MetricError
 from hffkit.evaluation import metrics
 from hffkit.evaluation.intervals import (
     N_RESAMPLES,
+    ConfidenceInterval,
     GroupMetrics,
-    Interval,
     bootstrap_intervals,
 )
 from hffkit.evaluation.levels import Estimate, Level, LevelName
@@ -69,7 +69,7 @@ def evaluate(scored: Scored, *, seed: int = 0, n_resamples: int = N_RESAMPLES) -
     """
     n_classes = len(scored.classes.names)
 
-    def intervals(name: LevelName, groups: GroupMetrics) -> dict[str, Interval]:
+    def intervals(name: LevelName, groups: GroupMetrics) -> dict[str, ConfidenceInterval]:
         rng = rng_for(seed, "bootstrap", name)
         return bootstrap_intervals(groups, rng=rng, n_resamples=n_resamples)
 
@@ -120,7 +120,7 @@ def _ranked(scored: Scored) -> dict[str, Compute]:
 def _level(
     decisions: Decisions,
     values: Mapping[str, Compute],
-    intervals: Mapping[str, Interval],
+    intervals: Mapping[str, ConfidenceInterval],
     n_groups: int,
     n_classes: int,
 ) -> Level:
@@ -141,7 +141,7 @@ def _level(
     )
 
 
-def _estimate(compute: Compute, interval: Interval | None) -> Estimate:
+def _estimate(compute: Compute, interval: ConfidenceInterval | None) -> Estimate:
     try:
         return Estimate(compute(), interval, None)
     except MetricError as error:

@@ -15,7 +15,7 @@ PERCENTILES = (2.5, 97.5)
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class ConfidenceInterval:
     """A 95 % percentile interval."""
 
     low: float
@@ -74,7 +74,7 @@ class GroupMetrics:
 
 def bootstrap_intervals(
     metrics: GroupMetrics, *, rng: np.random.Generator, n_resamples: int = N_RESAMPLES
-) -> dict[str, Interval]:
+) -> dict[str, ConfidenceInterval]:
     """Return 95 % percentile intervals of each metric, from groups drawn with replacement.
 
     Resamples in which a metric is not defined are left out and counted. A metric that no
@@ -93,7 +93,7 @@ def bootstrap_intervals(
     intervals = {}
     for name, found in values.items():
         low, high = np.percentile(found, PERCENTILES).tolist()
-        intervals[name] = Interval(low, high, n_resamples - len(found))
+        intervals[name] = ConfidenceInterval(low, high, n_resamples - len(found))
     return intervals
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hffkit.evaluation.intervals import Interval
+from hffkit.evaluation.intervals import ConfidenceInterval
 
 LevelName = Literal["frame", "video_mean", "video_vote"]
 
@@ -14,7 +14,7 @@ class Estimate:
     """A metric; without a value there is the reason why it is not defined."""
 
     value: float | None
-    interval: Interval | None  # None if there is one group, or for metrics without one
+    interval: ConfidenceInterval | None  # None if there is one group, or for metrics without one
     reason: str | None
 
     def to_json(self) -> dict[str, Any]:

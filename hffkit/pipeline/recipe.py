@@ -34,6 +34,7 @@ from hffkit.pipeline.spec import (
     values_of,
 )
 from hffkit.pipeline.verbs import VERBS, Verb
+from hffkit.reports.table import Table
 
 _DEEPEST = 20  # recipes that extend each other
 _KEYS = ("title", "about", "extends", "paper", "data", "values", "steps", "table", "claims")
@@ -102,11 +103,10 @@ def recipe_names() -> list[str]:
     return sorted(_stem(file.name) for file in _shipped().iterdir() if file.name.endswith(".toml"))
 
 
-def known_text() -> str:
-    """Return the recipes that come with hffkit, and what each makes, as aligned text."""
-    rows = [(name, read_recipe(name).title) for name in recipe_names()]
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {title}" for name, title in rows)
+def recipes_table() -> Table:
+    """Return the names and titles of the recipes that come with hffkit."""
+    rows = tuple((name, read_recipe(name).title) for name in recipe_names())
+    return Table((), rows, left=(0, 1))
 
 
 def read_recipe(name: str) -> Recipe:

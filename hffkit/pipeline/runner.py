@@ -13,6 +13,7 @@ from typing import Any
 from hffkit.errors import HffkitError, StorageError
 from hffkit.pipeline.plan import STEPS_FOLDER, Plan, Planned
 from hffkit.pipeline.verbs import How
+from hffkit.reports.table import Table
 from hffkit.storage.corpora import open_corpora
 from hffkit.storage.staging import write_durably
 from hffkit.training.train import chosen_recipe
@@ -121,18 +122,15 @@ class Forecast:
 
 
 def forecast_text(found: Sequence[Forecast]) -> str:
-    """Return forecasts as aligned text, and their sum."""
-    width = max(len(each.planned.step.name) for each in found)
-    lines = [
-        f"{each.state:<5}  {each.planned.step.name:<{width}}  {_duration(each):>8}  "
-        f"{each.planned.out}"
+    """Return forecasts as aligned text, and the sum of what is still to do."""
+    rows = tuple(
+        (each.state, each.planned.step.name, _duration(each), str(each.planned.out))
         for each in found
-    ]
-    todo = [each for each in found if each.state != "done"]
-    total = sum(each.seconds for each in todo) / 3600
-    return "\n".join(
-        [*lines, f"{len(todo)} of {len(found)} steps to do, about {total:.2g} hours; a guess."]
     )
+    todo = [each for each in found if each.state != "done"]
+    hours = sum(each.seconds for each in todo) / 3600
+    total = f"{len(todo)} of {len(found)} steps to do, about {hours:.2g} hours; a guess."
+    return f"{Table((), rows, left=(0, 1, 3)).to_text()}\n{total}"
 
 
 def _duration(each: Forecast) -> str:
