@@ -200,3 +200,25 @@ def all_files(root: Path) -> dict[str, bytes]:
 
 def _files(root: Path) -> Iterator[Path]:
     return (path for path in sorted(root.rglob("*")) if path.is_file())
+
+
+def hostile_folder(folder: Path) -> Path:
+    """Write modules that shadow what Python and our workers import; return where they leave marks.
+
+    No file is there until one of them was executed.
+    """
+    mark = folder / "executed"
+    folder.mkdir()
+    for name in (
+        "cv2",
+        "hffkit",
+        "joblib",
+        "multiprocessing",
+        "numpy",
+        "queue",
+        "random",
+        "weakref",
+    ):
+        text = f"with open({str(mark)!r}, 'a') as file:\n    print({name!r}, file=file)\n"
+        (folder / f"{name}.py").write_text(text, "utf-8")
+    return mark

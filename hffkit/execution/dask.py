@@ -199,6 +199,8 @@ def _do(job: Job[T], work: Work[T], expected: dict[str, str], folder: Path) -> i
             f"A worker on {here} has {', '.join(wrong)}: its images could differ. Install the "
             "same versions there."
         )
+    # Modules are not to be imported from the folder of the command.
+    sys.path[:] = [str(Path(entry).absolute()) for entry in sys.path]
     try:
         os.chdir(folder)  # relative paths mean what they mean there
         any(job.part.parent.iterdir())

@@ -9,9 +9,11 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cache, partial
 from itertools import islice
+from multiprocessing import resource_tracker
 from typing import TypeVar
 
 from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.backend import resource_tracker as loky_resource_tracker
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from hffkit.errors import HffkitError
@@ -22,6 +24,9 @@ __all__ = ["BrokenProcessPool", "in_order", "processes", "set_up_worker"]
 _ALONE = 1.0  # seconds that the caller works alone: processes take about as long to begin
 _GROUP = 0.1  # seconds that tasks take that are sent together
 _AHEAD = 2  # groups sent for each process
+# A process begins without the modules of the current folder, which may be somebody else's; loky
+# then gives workers the sys.path of their parent.
+_SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -29,7 +34,8 @@ R = TypeVar("R")
 @contextmanager
 def processes(n: int) -> Iterator[ProcessPoolExecutor]:
     """Give `n` processes for images, which end with the block or soon after their parent."""
-    pool = ProcessPoolExecutor(n, initializer=_begin, initargs=(os.getpid(),))
+    _start_resource_trackers()
+    pool = ProcessPoolExecutor(n, initializer=_begin, initargs=(os.getpid(),), env=_SAFE_PATH)
     try:
         yield pool
     finally:
@@ -39,6 +45,22 @@ def processes(n: int) -> Iterator[ProcessPoolExecutor]:
             pool.shutdown(wait=True, kill_workers=True)
         finally:
             threading.excepthook = hook
+
+
+def _start_resource_trackers() -> None:
+    """Start the resource trackers of Python and loky, which a pool needs, unless they run.
+
+    The pool would start them with the environment of this process.
+    """
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ.update(_SAFE_PATH)
+    try:
+        resource_tracker.ensure_running()
+        loky_resource_tracker.ensure_running()
+    finally:
+        del os.environ["PYTHONSAFEPATH"]
+        if before is not None:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 def _begin(parent: int) -> None:

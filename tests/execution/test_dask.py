@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 from click.testing import Result
 from jobs import Suicidal, jobs_in, reasons
+from trees import hostile_folder
 
 from hffkit.errors import HffkitError
 from hffkit.execution import dask as cluster
@@ -24,21 +26,27 @@ Run = Callable[..., Result]
 
 
 class Dask:
-    """A scheduler and workers in processes of their own; a worker that dies is replaced."""
+    """A scheduler and workers in processes of their own; a worker that dies is replaced.
+
+    They start in a folder with modules that nobody may import, as the documentation has it.
+    """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder / "hostile"
+        self.mark = hostile_folder(self.folder)
         self.file = folder / "scheduler.json"
         self._scheduler = self._start("scheduler", "--port", "0", "--no-dashboard")
         self._workers: list[subprocess.Popen[bytes]] = []
         while not self.file.exists():
+            assert self._scheduler.poll() is None
             time.sleep(0.05)
         self.address: str = json.loads(self.file.read_text())["address"]
 
     def _start(self, what: str, *arguments: str) -> subprocess.Popen[bytes]:
         module = f"distributed.cli.dask_{what}"
         words = [sys.executable, "-m", module, *arguments, "--scheduler-file", str(self.file)]
-        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-        return subprocess.Popen(words, env=env, stderr=subprocess.DEVNULL)
+        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONSAFEPATH": "1"}
+        return subprocess.Popen(words, env=env, cwd=self.folder, stderr=subprocess.DEVNULL)
 
     def start_workers(self, n: int) -> None:
         arguments = ("--nworkers", str(n), "--nthreads", "1", "--no-dashboard")
@@ -77,8 +85,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_cluster_builds_packs_and_degrades_the_same_bytes(
-    local: Dask, tree: Path, run: Run, tmp_path: Path
+    local: Dask, tree: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(local.folder)
     address = local.address
     digests = []
     for name, how in (("here", ("--workers", 1)), ("there", ("--scheduler", address))):
@@ -92,6 +101,7 @@ def test_a_cluster_builds_packs_and_degrades_the_same_bytes(
             assert result.exit_code == 0, result.output
         digests.append([Corpus(path).content_sha256 for path in (built, packed, done)])
     assert digests[0] == digests[1]
+    assert not local.mark.exists(), local.mark.read_text("utf-8")
 
 
 def test_the_steps_of_a_recipe_go_to_the_cluster(
@@ -123,6 +133,23 @@ def test_relative_paths_mean_on_workers_what_they_mean_here(
                  "--scheduler", local.address)  # fmt: skip
     assert result.exit_code == 0, result.output
     assert Corpus(tmp_path / "data.lmdb").n_samples > 0
+
+
+def test_a_worker_imports_nothing_from_the_folder_of_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder, name in ((here, "beside_the_worker"), (there, "beside_the_data")):
+        folder.mkdir()
+        (folder / f"{name}.py").touch()
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    monkeypatch.setattr(cluster, "set_up_worker", lambda: None)  # this process is none
+    (job,) = jobs_in(tmp_path, 1)
+    cluster._do(job, Suicidal(), cluster._versions(), there)
+    assert Path.cwd() == there
+    assert find_spec("beside_the_worker")
+    assert not find_spec("beside_the_data")
 
 
 def test_videos_are_compressed_on_a_cluster_as_here(
