@@ -1,4 +1,4 @@
-"""Operations as they are asked for, one or several in a row, and put to an image."""
+"""Chains of operations: parse their names, draw their values, apply them to an image."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,22 +19,22 @@ _MIX = "-mix"
 
 @dataclass(frozen=True, slots=True)
 class ChainStep(Generic[V]):
-    """One operation with one value for all images, or with one drawn for each."""
+    """One operation with a fixed value, or with a value drawn for each image."""
 
     operation: Operation[V]
-    value: V | None = None  # None: draw
+    value: V | None = None  # None: drawn for each image
     name: str = field(init=False)  # canonical: "jp:60", "sc:+50", "jp-mix"
 
     def __post_init__(self) -> None:
         name = self.operation.code + _MIX
         if self.value is not None:
-            # Only scaling has values below zero: there the sign is part of the name.
+            # Only scaling has values below zero, so only there is the sign part of the name.
             is_signed = min(self.operation.parameter.shown) < 0
             name = f"{self.operation.code}:{self.value:{'+' if is_signed else ''}}"
         object.__setattr__(self, "name", name)
 
     def choose(self, seed: int, position: int, key: str) -> V:
-        """Return the value for the image called `key`, by a generator of its own."""
+        """Return the value for the image `key`, drawn by a generator of its own."""
         if self.value is not None:
             return self.value
         rng = rng_for(seed, f"degrade {self.operation.code}", str(position), key)
@@ -43,7 +43,7 @@ class ChainStep(Generic[V]):
 
 @dataclass(frozen=True, slots=True)
 class Degraded:
-    """A post-processed image and what was done to it, one entry for each operation."""
+    """A post-processed image and the record of each operation applied to it."""
 
     image: Image
     operations: tuple[dict[str, Any], ...]
@@ -51,37 +51,38 @@ class Degraded:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Operations in the order in which they are put to an image."""
+    """Operations in the order of their application."""
 
     steps: tuple[ChainStep[Any], ...]
 
     @property
     def name(self) -> str:
-        """The names of the steps with a plus between: "gb:3+jp-mix"."""
+        """The names of the steps, joined by plus signs: "gb:3+jp-mix"."""
         return "+".join(step.name for step in self.steps)
 
     def __call__(self, image: Image, *, seed: int, key: str, position: int = 0) -> Degraded:
-        """Return `image` after all steps.
+        """Apply all steps to an image.
 
         Parameters
         ----------
         image : (H, W, 3) uint8
             RGB; it is not changed.
         seed : int
-            Another seed, other drawn values.
+            Seed of the drawn values.
         key : str
-            The image's name. The same seed and key give the same values, in any order.
+            Name of the image. The same seed and key give the same values in any order of images.
         position : int
-            How many operations the image has behind it: a chain cut in two draws as one.
+            Number of operations applied to the image before, so that a chain cut in two draws
+            the same values as the whole chain.
 
         Raises
         ------
         ImageError
-            If an operation is impossible for an image of this size.
+            If an operation cannot be applied to an image of this size.
         ArgumentError
-            If an operation returns no image.
+            If an operation returns anything but an image.
         ValueError
-            If `image` is no (H, W, 3) uint8 array with pixels in it.
+            If `image` is not an (H, W, 3) uint8 array, or is empty.
         """
         if not _is_image(image):
             raise ValueError(f"an image must be (H, W, 3) uint8, got {_described(image)}")
@@ -125,15 +126,15 @@ def _described(value: Any) -> str:
 
 
 def chain(*names: str, operations: Mapping[str, Operation[Any]] = OPERATIONS) -> Chain:
-    """Return the operations called `names`, in this order.
+    """Parse the names of operations, to be applied in this order.
 
     A name is `jp-mix` (a value drawn for each image), `jp:60` (one value), or the paper's short
-    form `JP60` where that can mean one thing only.
+    form `JP60` where it is unambiguous.
 
     Raises
     ------
     ArgumentError
-        If a value is impossible, missing or of the wrong kind.
+        If a value is missing, malformed or out of range.
     UnknownNameError
         If there is no such operation.
     """
@@ -160,7 +161,7 @@ def _named(code: str, operations: Mapping[str, Operation[Any]]) -> Operation[Any
 
 
 def _short_form(name: str, operations: Mapping[str, Operation[Any]]) -> tuple[str, str]:
-    """Return code and value of a name such as me5; jp2 or jp24 could mean two things."""
+    """Split a name such as me5 into code and value; jp2 and jp24 are ambiguous."""
     if name in operations:
         example = operations[name].parameter.shown[0]
         raise ArgumentError(f"{name!r} lacks a value: {name}:{example} or {name}{_MIX}.")
@@ -170,7 +171,7 @@ def _short_form(name: str, operations: Mapping[str, Operation[Any]]) -> tuple[st
         raise UnknownNameError("operation", name, known)
     if len(codes) > 1:
         readings = " or ".join(f"{code}:{name.removeprefix(code)}" for code in codes)
-        raise ArgumentError(f"{name!r} can be read in two ways: write {readings}.")
+        raise ArgumentError(f"{name!r} is ambiguous: write {readings}.")
     return codes[0], name.removeprefix(codes[0])
 
 

@@ -3,11 +3,11 @@
 import math
 
 from hffkit.degrade.parameter import Choice, Interval, Rule, check, number, whole
-from hffkit.media.image import Image, decode, decode_own_jpeg, encode_jpeg, encode_jpeg2000
+from hffkit.media.image import Image, encode_jpeg, encode_jpeg2000
 
 _MAX_RATIO = 1000.0
 _MAX_CRF = 51
-# What FaceForensics++ calls raw, c23 and c40; at 0 it is libx264rgb, lossless.
+# The rate factors of FaceForensics++'s raw, c23 and c40; 0 is lossless (libx264rgb).
 _FFPP_CRFS = (0, 23, 40)
 
 
@@ -31,44 +31,28 @@ CRF = Choice("crf", Rule(f"a whole number from 0 to {_MAX_CRF}", whole, _is_crf)
 
 
 def jpeg_bytes(image: Image, quality: int) -> bytes:
-    """Return a baseline JPEG file, chroma 4:2:0."""
+    """Encode an image as baseline JPEG with 4:2:0 chroma subsampling."""
     return encode_jpeg(image, check(QUALITY, quality))
 
 
 def jpeg2000_bytes(image: Image, ratio: float) -> bytes:
-    """Return a JPEG 2000 file of about 1/ratio of the raw bytes, reversible 5/3 wavelet.
+    """Encode an image as JPEG 2000 in about 1/ratio of its raw bytes, reversible 5/3 wavelet.
 
-    Where lossless coding already beats `ratio` the file is smaller than asked, and lossless but for
-    a level here and there.
+    Where lossless coding already reaches a higher ratio, the file is smaller than requested and
+    its pixels differ from the image's by at most one level.
     """
     return encode_jpeg2000(image, check(RATIO, ratio))
 
 
 def h264_bytes(image: Image, crf: int) -> bytes:
-    """Return one H.264 key frame: intra-only, so milder than a frame inside a video."""
-    from hffkit.media.h264 import encode_intra  # late: FFmpeg is as much to load as OpenCV
+    """Encode an image as one H.264 key frame, which loses less than a frame inside a video."""
+    from hffkit.media.h264 import encode_intra  # late: loading FFmpeg takes as long as OpenCV
 
     return encode_intra(image, check(CRF, crf))
 
 
 def h264_pixels(encoded: bytes) -> Image:
-    """Return the image of one H.264 key frame; odd sides are longer by one."""
+    """Decode one H.264 key frame; odd sides come back longer by one pixel."""
     from hffkit.media.h264 import decode_intra
 
     return decode_intra(encoded)
-
-
-def jpeg(image: Image, quality: int) -> Image:
-    """Return `image` after one JPEG compression at `quality`."""
-    return decode_own_jpeg(jpeg_bytes(image, quality))
-
-
-def jpeg2000(image: Image, ratio: float) -> Image:
-    """Return `image` after one JPEG 2000 compression by `ratio`."""
-    return decode(jpeg2000_bytes(image, ratio))
-
-
-def h264_intra(image: Image, crf: int) -> Image:
-    """Return `image` as a single H.264 key frame shows it."""
-    height, width = image.shape[:2]
-    return h264_pixels(h264_bytes(image, crf))[:height, :width]

@@ -1,4 +1,4 @@
-"""What an operation is, and what it leaves: pixels, and a line of facts for the manifest."""
+"""The protocol of operations, and its two kinds: filters and codecs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from hffkit.media.image import Image
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The pixels that an operation made, and what it found out on the way."""
+    """The pixels that an operation made, and facts about them for the manifest."""
 
     image: Image
     facts: Mapping[str, float] = field(default_factory=dict)
@@ -21,23 +21,23 @@ class Operation(Protocol[V]):
 
     @property
     def code(self) -> str:
-        """Its name on the command line, lower case."""
+        """Name on the command line, lower case."""
 
     @property
     def title(self) -> str:
-        """Its name in words."""
+        """Name in words."""
 
     @property
     def parameter(self) -> Parameter[V]:
-        """The value that it takes."""
+        """The parameter of the operation."""
 
     def apply(self, image: Image, value: V) -> Applied:
-        """Return a new (H, W, 3) uint8 RGB image; `image` stays as it is."""
+        """Return a new (H, W, 3) uint8 RGB image; `image` is not changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filter(Generic[V]):
-    """An operation that turns pixels into pixels."""
+    """An operation that maps pixels to pixels."""
 
     code: str
     title: str
@@ -45,13 +45,13 @@ class Filter(Generic[V]):
     function: Callable[[Image, V], Image]
 
     def apply(self, image: Image, value: V) -> Applied:
-        """Return what the function makes of `image`."""
+        """Apply the function to an image."""
         return Applied(self.function(image, value))
 
 
 @dataclass(frozen=True, slots=True)
 class Codec(Generic[V]):
-    """An operation that stores an image with losses and reads it back."""
+    """An operation that encodes an image with losses and decodes it again."""
 
     code: str
     title: str

@@ -1,4 +1,4 @@
-"""The operations at hand: those of hffkit, and a user's own from a Python file."""
+"""A user's own operations, from a Python file, beside those of the table."""
 
 import functools
 import hashlib
@@ -19,14 +19,14 @@ from hffkit.reports.table import Table
 
 @dataclass(frozen=True, slots=True)
 class OwnOperations:
-    """A user's Python file, read once: workers are sent what it said then."""
+    """A user's Python file as it was read; workers run this text, not the file."""
 
     path: Path
     source: bytes
 
     @property
     def sha256(self) -> str:
-        """The digest of the file: what its operations do cannot be told by their names."""
+        """Digest of the file, which provenance records with the operations' names."""
         return hashlib.sha256(self.source).hexdigest()
 
 

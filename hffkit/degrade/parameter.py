@@ -1,4 +1,4 @@
-"""The one parameter of an operation: what it may be, what Table IX lists, how it is drawn."""
+"""Parameters of operations: possible values, values of Table IX, and how they are drawn."""
 
 import re
 from collections.abc import Callable
@@ -14,7 +14,7 @@ V = TypeVar("V", int, float)
 
 @dataclass(frozen=True, slots=True)
 class Rule(Generic[V]):
-    """What values an operation can work with at all, inside Table IX or not."""
+    """The values that an operation accepts, inside Table IX or not."""
 
     text: str  # completes "kernel must be ..."
     read: Callable[[str], V]  # raises ValueError where the text is no such value
@@ -22,19 +22,19 @@ class Rule(Generic[V]):
 
 
 class Parameter(Protocol[V]):
-    """A named value: checked, read from text, or drawn as Table IX draws it."""
+    """A named value, checked, parsed from text, or drawn from the values of Table IX."""
 
     @property
     def name(self) -> str:
-        """What the value is: "kernel", "quality", ..."""
+        """Name of the value: "kernel", "quality", ..."""
 
     @property
     def rule(self) -> Rule[V]:
-        """What is possible."""
+        """Possible values."""
 
     @property
     def shown(self) -> tuple[V, ...]:
-        """The listed values, or some of an interval, in order."""
+        """The listed values, or seven of an interval, in ascending order."""
 
     @property
     def domain(self) -> str:
@@ -49,7 +49,7 @@ class Parameter(Protocol[V]):
 
 @dataclass(frozen=True, slots=True)
 class Choice(Generic[V]):
-    """One of some listed values."""
+    """One of several listed values."""
 
     name: str
     rule: Rule[V]
@@ -57,7 +57,7 @@ class Choice(Generic[V]):
 
     @property
     def shown(self) -> tuple[V, ...]:
-        """All of them."""
+        """All listed values."""
         return self.values
 
     @property
@@ -69,11 +69,11 @@ class Choice(Generic[V]):
         return ", ".join(map(str, self.values))
 
     def lists(self, value: V) -> bool:
-        """Tell whether `value` is one of them."""
+        """Tell whether `value` is listed."""
         return value in self.values
 
     def draw(self, rng: np.random.Generator) -> V:
-        """Return one of them."""
+        """Draw one of the listed values."""
         return self.values[int(rng.integers(len(self.values)))]
 
 
@@ -88,46 +88,46 @@ class Interval:
 
     @property
     def shown(self) -> tuple[float, ...]:
-        """Seven values from one end to the other."""
+        """Seven evenly spaced values from `low` to `high`."""
         return tuple(float(value) for value in np.linspace(self.low, self.high, 7))
 
     @property
     def domain(self) -> str:
-        """Both ends."""
+        """The bounds in words."""
         return f"{self.low} to {self.high}"
 
     def lists(self, value: float) -> bool:
-        """Tell whether `value` lies inside."""
+        """Tell whether `value` lies between the bounds."""
         return self.low <= value <= self.high
 
     def draw(self, rng: np.random.Generator) -> float:
-        """Return a number from inside."""
+        """Draw a number between the bounds."""
         return float(rng.uniform(self.low, self.high))
 
 
 def whole(text: str) -> int:
-    """Return the whole number that `text` is in plain digits; else ValueError."""
+    """Parse a whole number in plain digits; anything else is a ValueError."""
     if not re.fullmatch(r"[-+]?[0-9]+", text):
         raise ValueError(text)
     return int(text)
 
 
 def number(text: str) -> float:
-    """Return the number that `text` is in plain digits; else ValueError."""
+    """Parse a number in plain digits; anything else is a ValueError."""
     if not re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?", text):
         raise ValueError(text)
     return float(text)
 
 
 def check(parameter: Parameter[V], value: V) -> V:
-    """Return `value`; one that the operation cannot work with is an ArgumentError."""
+    """Return `value` if the operation accepts it; else raise ArgumentError."""
     if not parameter.rule.allows(value):
         raise ArgumentError(f"{parameter.name} must be {parameter.rule.text}, got {value}.")
     return value
 
 
 def parse(parameter: Parameter[V], text: str) -> V:
-    """Return the value that `text` says; anything else is an ArgumentError."""
+    """Parse and check a value; anything impossible is an ArgumentError."""
     try:
         value = parameter.rule.read(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Resampling (SC of Table IX): to a percentage more or less of both sides."""
+"""Resampling (SC of Table IX): both sides enlarged or reduced by a percentage."""
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ _DOWN = (1, 3, 5, 10, 15, 20, 25, 30, 35, 40, 45)
 
 
 def _signed(text: str) -> int:
-    """Return a whole number that says by its sign whether to enlarge: "50" could mean either."""
+    """Parse a whole number with its sign, without which "50" could mean larger or smaller."""
     if text[:1] not in ("+", "-"):
         raise ValueError(text)
     return whole(text)
@@ -31,15 +31,15 @@ PERCENT = Choice(
 
 
 def scale_linear(image: Image, percent: int) -> Image:
-    """Return `image` with both sides changed by `percent`: OpenCV INTER_LINEAR, no anti-aliasing.
+    """Change both sides by `percent` with OpenCV INTER_LINEAR, without anti-aliasing.
 
-    128 px become 70 (-45) to 243 (+90). Nothing is scaled back.
+    128 px become 70 (-45) to 243 (+90). The result is not scaled back.
     """
     return _scale(image, percent, cv2.INTER_LINEAR)
 
 
 def scale_cubic(image: Image, percent: int) -> Image:
-    """Return `image` with both sides changed by `percent`: OpenCV INTER_CUBIC."""
+    """Change both sides by `percent` with OpenCV INTER_CUBIC."""
     return _scale(image, percent, cv2.INTER_CUBIC)
 
 
@@ -47,8 +47,10 @@ def _scale(image: Image, percent: int, interpolation: int) -> Image:
     factor = (100 + check(PERCENT, percent)) / 100
     height, width = image.shape[:2]
     if round(width * factor) < 1 or round(height * factor) < 1:
-        raise ImageError(f"{width}x{height} pixels scaled by {percent:+} % leave none")
+        raise ImageError(f"{width}x{height} pixels scaled by {percent:+} % leave no pixel")
     if width * height * factor**2 > MAX_PIXELS:
-        raise ImageError(f"{width}x{height} pixels scaled by {percent:+} % are too many")
+        raise ImageError(
+            f"{width}x{height} pixels scaled by {percent:+} % are more than {MAX_PIXELS}"
+        )
     scaled = cv2.resize(image, None, fx=factor, fy=factor, interpolation=interpolation)
     return np.asarray(scaled, np.uint8)

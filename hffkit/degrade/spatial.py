@@ -1,6 +1,6 @@
-"""Spatial filtering (ME, GB, MED) and enhancement (GC) of Table IX, by OpenCV.
+"""Spatial filters (ME, GB, MED) and gamma correction (GC) of Table IX, by OpenCV.
 
-Image borders: mirrored without the edge pixel (reflect 101) for mean and Gaussian, repeated for
+Borders are mirrored without the edge pixel (reflect 101) for mean and Gaussian, and repeated for
 the median.
 """
 
@@ -14,7 +14,7 @@ from hffkit.media.image import Image
 
 _MAX_KERNEL = 99
 _MAX_GAMMA = 100.0
-_NARROW = 512  # px: up to here a median of 5x5 is quicker from planes
+_NARROW = 512  # px: up to this width a 5x5 median of separate planes is faster
 
 
 def _is_kernel(kernel: int) -> bool:
@@ -38,33 +38,33 @@ GAMMA = Choice(
 
 
 def mean_filter(image: Image, kernel: int) -> Image:
-    """Return the mean over `kernel` x `kernel` pixels, rounded."""
+    """Average over `kernel` x `kernel` pixels, rounded."""
     side = check(KERNEL, kernel)
     return np.asarray(cv2.blur(image, (side, side)), np.uint8)
 
 
 def gaussian_filter(image: Image, kernel: int) -> Image:
-    """Return the Gaussian-weighted mean over `kernel` x `kernel` pixels, sigma 0 as in Table IX.
+    """Blur with a Gaussian of `kernel` x `kernel` pixels, sigma 0 as in Table IX.
 
-    OpenCV then takes [1 2 1]/4, [1 4 6 4 1]/16 and [2 7 14 18 14 7 2]/64 for kernels 3, 5 and 7,
-    and sigma = 0.3 ((kernel - 1)/2 - 1) + 0.8 above.
+    For sigma 0 OpenCV takes [1 2 1]/4, [1 4 6 4 1]/16 and [2 7 14 18 14 7 2]/64 for kernels 3, 5
+    and 7, and sigma = 0.3 ((kernel - 1)/2 - 1) + 0.8 above.
     """
     side = check(KERNEL, kernel)
     return np.asarray(cv2.GaussianBlur(image, (side, side), 0), np.uint8)
 
 
 def median_filter(image: Image, kernel: int) -> Image:
-    """Return the median over `kernel` x `kernel` pixels of each channel."""
+    """Take the median over `kernel` x `kernel` pixels of each channel."""
     side = check(KERNEL, kernel)
-    # OpenCV then does the ends of rows pixel by pixel, for each channel anew: see
-    # benchmarks/formats.py.
+    # OpenCV handles the ends of rows pixel by pixel for each channel, which costs a third of the
+    # time on narrow images: benchmarks/formats.py measures it.
     if side == 5 and image.shape[1] <= _NARROW:
         return _median_of_planes(image, side)
     return np.asarray(cv2.medianBlur(image, side), np.uint8)
 
 
 def _median_of_planes(image: Image, side: int) -> Image:
-    """Return the same from one grey image: the channels side by side, each with its borders."""
+    """Take the median of the channels laid side by side in one grey image, each with borders."""
     height, width = image.shape[:2]
     reach = side // 2
     inner = slice(reach, reach + width)
@@ -77,6 +77,6 @@ def _median_of_planes(image: Image, side: int) -> Image:
 
 
 def gamma_correction(image: Image, gamma: float) -> Image:
-    """Return 255 (v / 255)^gamma, rounded, for each value v: above 1 darkens, 128 to 64 at 2.0."""
+    """Map each value v to 255 (v / 255)^gamma, rounded; gamma above 1 darkens (128 to 64 at 2)."""
     curve = np.rint(255 * (np.arange(256) / 255) ** check(GAMMA, gamma)).astype(np.uint8)
     return np.asarray(cv2.LUT(image, curve), np.uint8)

@@ -1,4 +1,4 @@
-"""The table of operations: Table IX of the AMTENnet paper, and below it what it lacks."""
+"""The table of operations: those of Table IX of the AMTENnet paper, then the others."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -370,7 +370,7 @@ REFUSED = [
     ("--op jpg:60", 1, "No operation named 'jpg'. Did you mean 'jp'?"),
     ("--op jpg-mix", 1, "No operation named 'jpg'. Did you mean 'jp'?"),
     ("--op jp", 2, "'jp' lacks a value: jp:60 or jp-mix."),
-    ("--op jp24", 2, "'jp24' can be read in two ways: write jp:24 or jp2:4."),
+    ("--op jp24", 2, "'jp24' is ambiguous: write jp:24 or jp2:4."),
     ("--op jp:x", 2, "'jp:x': quality must be a whole number from 1 to 100, got 'x'."),
     ("--op me:4", 2, "'me:4': kernel must be an odd whole number from 1 to 99, got 4."),
     ("--op me3 --class swop", 1, "No class named 'swop'. Did you mean 'swap'?"),

@@ -19,6 +19,7 @@ from trees import face
 
 from hffkit.degrade import compression, resampling, spatial
 from hffkit.degrade.chain import chain
+from hffkit.degrade.table import OPERATIONS
 from hffkit.errors import ArgumentError, ImageError
 from hffkit.media.h264 import decode_intra, encode_intra
 from hffkit.media.image import Image, decode, encode_jpeg, encode_jpeg2000
@@ -38,6 +39,10 @@ TAPS = {  # OpenCV's for 8-bit images and sigma 0
     5: np.array([1, 4, 6, 4, 1]) / 16,
     7: np.array([2, 7, 14, 18, 14, 7, 2]) / 64,
 }
+
+
+def after(code: str, image: Image, value: float) -> Image:
+    return OPERATIONS[code].apply(image, value).image
 
 
 def real_images(data: Path, folder: str, n_images: int) -> list[Image]:
@@ -211,7 +216,7 @@ def test_jpeg_has_the_tables_of_the_ijg_formula_and_pillows_pixels(quality: int)
     by_pillow = io.BytesIO()
     PillowImage.fromarray(face()).save(by_pillow, "JPEG", quality=quality, subsampling="4:2:0")
     with PillowImage.open(by_pillow) as picture:
-        assert np.array_equal(compression.jpeg(face(), quality), np.asarray(picture))
+        assert np.array_equal(after("jp", face(), quality), np.asarray(picture))
 
 
 def test_jpeg_is_pillows_file_byte_by_byte() -> None:
@@ -248,7 +253,7 @@ def test_jpeg2000_has_the_reversible_colour_transform() -> None:
 
 @given(IMAGES)
 def test_jpeg2000_of_ratio_one_is_lossless(image: Image) -> None:
-    assert np.array_equal(compression.jpeg2000(image, 1.0), image)
+    assert np.array_equal(after("jp2", image, 1.0), image)
 
 
 @pytest.mark.parametrize("folder", REAL)
@@ -265,7 +270,7 @@ def test_jpeg2000_reaches_the_ratio_unless_lossless_coding_beats_it(
                 n_beaten += 1
                 assert achieved >= ratio
                 # Not always lossless: a few pixels may be one level off.
-                assert np.abs(compression.jpeg2000(image, ratio) - image.astype(int)).max() <= 1
+                assert np.abs(after("jp2", image, ratio) - image.astype(int)).max() <= 1
             else:
                 errors.append(achieved / ratio - 1)
     assert min(errors) > -0.005
@@ -329,10 +334,10 @@ def test_scaling_gives_128_px_the_papers_range_of_sizes() -> None:
 @pytest.mark.parametrize(
     ("shape", "name", "message"),
     [
-        ((1, 1, 3), "sc:-50", r"^1x1 pixels scaled by -50 % leave none$"),
-        ((40, 4, 3), "sc:-90", r"^4x40 pixels scaled by -90 % leave none$"),
-        ((4, 40, 3), "sc-cubic:-90", r"^40x4 pixels scaled by -90 % leave none$"),
-        ((1338, 1338, 3), "sc:+900", r"^1338x1338 pixels scaled by \+900 % are too many$"),
+        ((1, 1, 3), "sc:-50", r"^1x1 pixels scaled by -50 % leave no pixel$"),
+        ((40, 4, 3), "sc:-90", r"^4x40 pixels scaled by -90 % leave no pixel$"),
+        ((4, 40, 3), "sc-cubic:-90", r"^40x4 pixels scaled by -90 % leave no pixel$"),
+        ((1338, 1338, 3), "sc:+900", r"^1338x1338 pixels scaled by \+900 % are more than 178956970$"),
         ((1, 65501, 3), "jp:60", r"shape \(1, 65501, 3\).* JPEG"),
     ],
 )
@@ -358,12 +363,12 @@ def nal_types(encoded: bytes) -> list[int]:
 
 @given(IMAGES)
 def test_h264_of_crf_zero_is_lossless_at_any_size(image: Image) -> None:
-    assert np.array_equal(compression.h264_intra(image, 0), image)
+    assert np.array_equal(after("h264", image, 0), image)
 
 
 @given(IMAGES, st.integers(1, 51))
 def test_h264_keeps_the_shape_of_any_image(image: Image, crf: int) -> None:
-    assert compression.h264_intra(image, crf).shape == image.shape
+    assert after("h264", image, crf).shape == image.shape
     assert chain(f"h264:{crf}")(image, seed=0, key="a").image.shape == image.shape
 
 
@@ -371,7 +376,7 @@ def test_h264_loses_more_and_writes_less_as_crf_rises(data: Path) -> None:
     for image in (face(), *(real_images(data, folder, 1)[0] for folder in REAL)):
         crfs = (1, 10, 18, 23, 30, 40, 51)
         encoded = [encode_intra(image, crf) for crf in crfs]
-        decoded = [compression.h264_intra(image, crf) for crf in crfs]
+        decoded = [after("h264", image, crf) for crf in crfs]
         fidelity = [psnr(image, other) for other in decoded]
         assert fidelity == sorted(fidelity, reverse=True)
         assert len(set(fidelity)) == len(crfs)
@@ -399,7 +404,7 @@ def test_h264_keeps_plain_colours(crf: int) -> None:
     """A mix-up of colour matrices or ranges would move them by ten levels and more."""
     for colour in ((255, 0, 0), (0, 255, 0), (0, 0, 255), (200, 150, 120), (255, 255, 255)):
         image = np.full((33, 47, 3), colour, np.uint8)
-        assert np.abs(compression.h264_intra(image, crf) - image.astype(int)).max() <= 3
+        assert np.abs(after("h264", image, crf) - image.astype(int)).max() <= 3
 
 
 @pytest.mark.parametrize(
@@ -409,9 +414,9 @@ def test_h264_keeps_plain_colours(crf: int) -> None:
         (spatial.gaussian_filter, 0, "kernel must be an odd whole number from 1 to 99, got 0."),
         (spatial.median_filter, 101, "kernel must be an odd whole number from 1 to 99, got 101."),
         (spatial.gamma_correction, 0.0, "gamma must be a number above 0, at most 100, got 0.0."),
-        (compression.jpeg, 101, "quality must be a whole number from 1 to 100, got 101."),
-        (compression.jpeg2000, 0.5, "ratio must be a number from 1 to 1000, got 0.5."),
-        (compression.h264_intra, 52, "crf must be a whole number from 0 to 51, got 52."),
+        (compression.jpeg_bytes, 101, "quality must be a whole number from 1 to 100, got 101."),
+        (compression.jpeg2000_bytes, 0.5, "ratio must be a number from 1 to 1000, got 0.5."),
+        (compression.h264_bytes, 52, "crf must be a whole number from 0 to 51, got 52."),
         (
             resampling.scale_linear,
             -100,
@@ -420,7 +425,7 @@ def test_h264_keeps_plain_colours(crf: int) -> None:
     ],
 )
 def test_functions_refuse_impossible_values(
-    function: Callable[[Image, float], Image], value: float, message: str
+    function: Callable[[Image, float], object], value: float, message: str
 ) -> None:
     with pytest.raises(ArgumentError) as caught:
         function(face(), value)
