@@ -1,7 +1,8 @@
 """Fixtures for every test, and hypothesis without its clock: slow machines are no failure."""
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,35 @@ def run() -> Run:
         return CliRunner().invoke(main, [str(part) for part in arguments], catch_exceptions=False)
 
     return invoke
+
+
+@pytest.fixture(autouse=True)
+def _same_threads() -> Iterator[None]:
+    """Leave the number of PyTorch's threads as it was: trainings set it."""
+    n = torch.get_num_threads() if (torch := sys.modules.get("torch")) else 0
+    yield
+    if torch:
+        torch.set_num_threads(n)
+
+
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A packed corpus of 48x48 px: 7 train, 4 val and 2 test images of each of three classes."""
+    from makers.trainings import packed_corpus
+
+    return packed_corpus(tmp_path_factory.mktemp("packed"), {"train": 7, "val": 4, "test": 2})
+
+
+@pytest.fixture(scope="session")
+def native(packed: Path) -> Path:
+    """The corpus of 56x64 px that `packed` was made of."""
+    return packed.with_name("raw")
+
+
+@pytest.fixture(scope="session")
+def predictor(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A predictor of 68 landmarks, smaller than the published one, which we may not ship."""
+    from makers.landmarks import annotated, trained
+
+    folder = tmp_path_factory.mktemp("predictor")
+    return trained(annotated(data, "training", folder), folder / "sp68.dat")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import numpy as np
 import pytest
-from trees import build_corpus, write_image
+from makers.trees import build_corpus, write_image
 
 from hffkit.cli.main import main
 from hffkit.degrade.degrade import DegradeRequest, degrade_corpora
@@ -20,6 +20,19 @@ ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "hffkit").rglob("*.py"))
 
 
+def lines_of(path: Path) -> list[str]:
+    return path.read_text("utf-8").splitlines()
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Yield the first part of each module that a file imports, wherever it does."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.partition(".")[0]
+
+
 def commands(group: click.Group, prefix: str = "hffkit") -> Iterator[tuple[str, click.Command]]:
     for name, command in group.commands.items():
         yield f"{prefix} {name}", command
@@ -27,25 +40,39 @@ def commands(group: click.Group, prefix: str = "hffkit") -> Iterator[tuple[str, 
             yield from commands(command, f"{prefix} {name}")
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_modules_are_short_and_named_after_their_noun(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 400
-    assert path.stem not in {"utils", "util", "helpers", "common", "base", "core", "misc"}
+def test_modules_are_short_and_named_after_their_noun() -> None:
+    long = [f"{path}: {n} lines" for path in MODULES if (n := len(lines_of(path))) > 400]
+    assert not long
+    vague = {"utils", "util", "helpers", "common", "base", "core", "misc"}
+    assert not [path for path in MODULES if path.stem in vague]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "hffkit").rglob("__init__.py")), ids=str)
-def test_packages_export_nothing(path: Path) -> None:
-    body = ast.parse(path.read_text()).body
-    assert len(body) == 1
-    assert ast.get_docstring(ast.parse(path.read_text()))
+def test_packages_export_nothing() -> None:
+    for path in (path for path in MODULES if path.name == "__init__.py"):
+        module = ast.parse(path.read_text("utf-8"))
+        assert len(module.body) == 1, path
+        assert ast.get_docstring(module), path
 
 
-@pytest.mark.parametrize(("name", "command"), list(commands(main)))
-def test_every_command_and_option_has_help(name: str, command: click.Command) -> None:
-    assert command.help, name
-    for parameter in command.params:
-        if isinstance(parameter, click.Option):
-            assert parameter.help, f"{name} {parameter.opts}"
+def test_no_test_file_imports_another() -> None:
+    found = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for name in imports_of(path)
+        if name.startswith("test_")
+    ]
+    assert not found, "What several test files need belongs in tests/makers or conftest.py"
+
+
+def test_every_command_and_option_has_help() -> None:
+    without = [name for name, command in commands(main) if not command.help]
+    without += [
+        f"{name} {parameter.opts}"
+        for name, command in commands(main)
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and not parameter.help
+    ]
+    assert not without
 
 
 def test_every_command_is_in_the_readme() -> None:

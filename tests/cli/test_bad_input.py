@@ -10,8 +10,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import Result
-from PIL import Image
-from trees import (
+from makers.trees import (
     about,
     all_files,
     build_corpus,
@@ -24,6 +23,7 @@ from trees import (
     write_clip,
     write_image,
 )
+from PIL import Image
 
 from hffkit.cli.main import main
 from hffkit.corpus.build import SOURCES, BuildRequest, BuildWork, prepare

@@ -16,8 +16,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import Result
-from PIL import Image
-from trees import (
+from makers.trees import (
     Pixels,
     about,
     all_files,
@@ -30,6 +29,7 @@ from trees import (
     rows,
     write_image,
 )
+from PIL import Image
 
 from hffkit.corpus.inspect import inspect
 from hffkit.corpus.merge import merge

@@ -15,7 +15,8 @@ import pytest
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import about, all_files, build_corpus, change_records, records, rows, write_image
+from makers.programs import run_mortal
+from makers.trees import about, all_files, build_corpus, change_records, records, rows, write_image
 
 from hffkit.corpus.mix import PROPORTIONS, MixRequest, Pool, mix, quotas_of
 from hffkit.corpus.pack import PackRequest, pack
@@ -276,26 +277,6 @@ def test_middle_draws_from_each_source_by_itself(bulk: list[str], tmp_path: Path
 
 # interruption -----------------------------------------------------------------------------------
 
-# Dies by SIGKILL when a file of this name is opened for writing the n-th time.
-MORTAL = """
-import os, signal, sys
-name, n = sys.argv[1], int(sys.argv[2])
-def watch(event, arguments):
-    global n
-    if event == "open" and str(arguments[0]).endswith(name) and str(arguments[1])[0] in "aw":
-        n -= 1
-        if n == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(watch)
-from hffkit.cli.main import main
-main(sys.argv[3:])
-"""
-
-
-def _mortal(name: str, n: int, command: Sequence[str]) -> int:
-    program = [sys.executable, "-c", MORTAL, name, str(n)]
-    return subprocess.run([*program, *command], capture_output=True, check=False).returncode
-
 
 @pytest.mark.parametrize(
     ("death", "n_left"),
@@ -307,11 +288,12 @@ def test_a_mix_that_was_killed_goes_on_and_gives_the_same_corpus(
 ) -> None:
     out, whole = tmp_path / "x", tmp_path / "whole"
     command = ["mix", *bulk, "--out", str(out)]
-    assert _mortal(*death, command) == -signal.SIGKILL
+    assert run_mortal(*death, command).returncode == -signal.SIGKILL
     assert list(tmp_path.iterdir()) == [tmp_path / "x.partial"]
     other = run(*command, "--seed", 1).output
     assert "begun by another command: options.seed was 0, is now 1" in other
-    assert _mortal("journal.jsonl", n_left + 1, command) == 0  # it had no more to commit
+    again = run_mortal("journal.jsonl", n_left + 1, command)
+    assert again.returncode == 0  # it had no more to commit
     assert list(tmp_path.iterdir()) == [out]
     assert about(out) == mix(bulk, whole, MixRequest())
     assert (out / "manifest.jsonl").read_bytes() == (whole / "manifest.jsonl").read_bytes()

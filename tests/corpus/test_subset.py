@@ -16,8 +16,8 @@ import pytest
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
-from test_mix import MORTAL
-from trees import about, all_files, build_corpus, change_records, records, rows, write_image
+from makers.programs import run_mortal
+from makers.trees import about, all_files, build_corpus, change_records, records, rows, write_image
 
 from hffkit.corpus.pack import PackRequest, pack
 from hffkit.corpus.subset import SubsetRequest, quota, smallest, subset
@@ -215,12 +215,6 @@ def test_the_smallest_class_of_each_split_is_told_before_anything_is_written(
 OFTEN = "from hffkit.storage import writer\nwriter._COMMIT_BYTES = 1\n"
 
 
-def _mortal(name: str, n: int, command: Sequence[str]) -> int:
-    """Return the exit code of a command that dies when it opens `name` the n-th time."""
-    program = [sys.executable, "-c", OFTEN + MORTAL, name, str(n)]
-    return subprocess.run([*program, *command], capture_output=True, check=False).returncode
-
-
 @pytest.mark.parametrize(
     ("death", "n_left"),
     [(("journal.jsonl", 1), 2), (("journal.jsonl", 2), 1), (("corpus.json", 1), 0)],
@@ -231,11 +225,12 @@ def test_a_subset_that_was_killed_goes_on_and_gives_the_same_corpus(
 ) -> None:
     out, whole = tmp_path / "x", tmp_path / "whole"
     command = ["subset", bulk, "--share", "0.9", "--out", str(out)]  # 540: a unit and a bit
-    assert _mortal(*death, command) == -signal.SIGKILL
+    assert run_mortal(*death, command, OFTEN).returncode == -signal.SIGKILL
     assert list(tmp_path.iterdir()) == [tmp_path / "x.partial"]
     other = run("subset", bulk, "--share", 0.8, "--out", out).output
     assert "begun by another command: options.share was 0.9, is now 0.8" in other
-    assert _mortal("journal.jsonl", n_left + 1, command) == 0  # it had no more to commit
+    again = run_mortal("journal.jsonl", n_left + 1, command, OFTEN)
+    assert again.returncode == 0  # it had no more to commit
     assert list(tmp_path.iterdir()) == [out]
     assert about(out) == subset([bulk], whole, SubsetRequest(0.9))
     assert (out / "manifest.jsonl").read_bytes() == (whole / "manifest.jsonl").read_bytes()

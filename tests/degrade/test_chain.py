@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from trees import face
+from makers.trees import face
 
 from hffkit.degrade import compression, spatial
 from hffkit.degrade.chain import Degraded, chain, every_step

@@ -24,9 +24,8 @@ import imagecodecs
 import numpy as np
 import pytest
 from click.testing import Result
-from PIL import Image
-from test_supervisor import workers_of
-from trees import (
+from makers.programs import workers_of
+from makers.trees import (
     Pixels,
     about,
     all_files,
@@ -38,6 +37,7 @@ from trees import (
     rows,
     write_image,
 )
+from PIL import Image
 
 from hffkit.corpus.pack import PackRequest, pack
 from hffkit.corpus.verify import verify

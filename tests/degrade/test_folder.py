@@ -17,9 +17,7 @@ import numpy as np
 import pytest
 from av.video.frame import PictureType
 from click.testing import Result
-from PIL import Image
-from skimage.metrics import peak_signal_noise_ratio
-from trees import (
+from makers.trees import (
     Pixels,
     all_files,
     face,
@@ -31,6 +29,8 @@ from trees import (
     write_clip,
     write_image,
 )
+from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
 
 from hffkit.corpus.verify import verify
 from hffkit.degrade.chain import chain

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from makers.trees import face
 from PIL import Image as PillowImage
-from trees import face
 
 from hffkit.degrade import compression, resampling, spatial
 from hffkit.degrade.chain import chain

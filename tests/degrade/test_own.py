@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import Result
-from PIL import Image
-from trees import (
+from makers.trees import (
     Pixels,
     about,
     build_corpus,
@@ -22,6 +21,7 @@ from trees import (
     rows,
     write_image,
 )
+from PIL import Image
 
 from hffkit.corpus.verify import verify
 from hffkit.degrade.table import OPERATIONS

@@ -4,8 +4,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
-from html.parser import HTMLParser
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,9 +14,11 @@ import numpy.typing as npt
 import pytest
 import torch
 from conftest import Run as Invoke
+from makers.pages import Reader
+from makers.runs import THREE, caffe_softmax, write_run
+from makers.trees import build_corpus, change_manifest, raw_pixels, records, rows, write_clip
+from makers.trees import write_image as image
 from PIL import Image
-from trees import build_corpus, change_manifest, raw_pixels, records, rows, write_clip
-from trees import write_image as image
 
 from hffkit.errors import (
     ArgumentError,
@@ -32,33 +33,17 @@ from hffkit.evaluation.evaluation import evaluate
 from hffkit.inference import network as scoring
 from hffkit.interop.convert import convert
 from hffkit.manifest.classes import BINARY, ClassTable, FaceClass, numbered
-from hffkit.networks.table import build, network_named
-from hffkit.runs.run import Run, read_run
+from hffkit.networks.table import build
+from hffkit.runs.run import read_run
 from hffkit.runs.scores import Scored
 from hffkit.runs.weights import read_weights, weights_sha256, write_weights
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.staging import write_bytes_durably
 
 FAKES, REALS = ("GAN", "Glow"), ("camera",)
-THREE = numbered(FAKES, REALS)
 N = 8  # images of each class
 SIZE = 32  # px: the least that Meso-4 takes
 Table = list[dict[str, str]]
-
-
-def write_run(path: Path, classes: ClassTable, *, seed: int = 3, **facts: Any) -> Path:
-    """A Meso-4 of random weights, the last of them large: its scores are all over the place."""
-    torch.manual_seed(seed)
-    net = build("meso4", len(classes.names), facts.get("size", SIZE))
-    with torch.no_grad():
-        list(net.parameters())[-2].mul_(60)
-    path.mkdir(parents=True)
-    write_weights(path, net.state_dict(), {})
-    spec = asdict(network_named("meso4").input)
-    Run(
-        "meso4", facts.get("size", SIZE), spec, classes, {"verb": "train"}, facts.get("result", {})
-    ).write(path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -135,13 +120,6 @@ def golden(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         size=128,
     )
     return folder
-
-
-def caffe_softmax(data: Path) -> npt.NDArray[np.float64]:
-    outputs = np.load(data / "golden" / "caffe-amtennet" / "activations_iter_120.npz")
-    logits = outputs["logits"].astype(np.float64)
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float64)
 
 
 def test_caffes_network_scores_and_errs_as_it_does_in_caffe(
@@ -485,41 +463,6 @@ def test_json_is_what_was_measured(corpus: Path, three: Path, run: Invoke) -> No
         ],
     }
     assert expected.to_json()["bootstrap"]["n_resamples"] == 20
-
-
-VOID = {"meta", "img", "br", "link", "input", "hr", "base"}
-
-
-class Reader(HTMLParser):
-    """Checks that elements are closed in order, and collects what a page leads to and shows."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: set[str] = set()
-        self.targets: list[str] = []
-        self.thumbnails: list[str] = []
-        self.text: list[str] = []
-        self.feed(html)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        known = dict(attrs)
-        assert not [name for name in known if name.startswith("on")]
-        self.targets += [known[name] or "" for name in ("src", "href", "action") if name in known]
-        if tag == "img" and (known["src"] or "").startswith("data:image/png;base64,"):
-            self.thumbnails.append(known["alt"] or "")
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
-            self.text.append(data)
 
 
 def test_the_page_is_one_file_with_the_mistakes_in_it(

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from trees import build_corpus, hostile_folder, write_image
+from makers.trees import build_corpus, hostile_folder, write_image
 
 # What the installed script does, but that even little work is given to a worker.
 SCRIPT = """

@@ -12,8 +12,8 @@ from unittest.mock import patch
 
 import pytest
 from click.testing import Result
-from jobs import Suicidal, jobs_in, reasons
-from trees import hostile_folder
+from makers.jobs import Suicidal, jobs_in, reasons
+from makers.trees import hostile_folder
 
 from hffkit.errors import HffkitError
 from hffkit.execution import dask as cluster

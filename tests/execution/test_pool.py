@@ -11,16 +11,12 @@ from itertools import count, islice
 from pathlib import Path
 
 import pytest
+from makers.jobs import slow_square
 
 from hffkit.errors import HffkitError, ImageError
 from hffkit.execution.pool import in_order
 
 N = 1200  # tasks of 2 ms: the caller alone would take 2.4 s
-
-
-def slow_square(n: int) -> tuple[int, int]:
-    time.sleep(0.002)
-    return n * n, os.getpid()
 
 
 def picky(n: int) -> int:
@@ -82,8 +78,8 @@ def test_workers_end_with_a_caller_that_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "caller.py"
     script.write_text(
         "import sys\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from test_pool import slow_square\n"
+        f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
+        "from makers.jobs import slow_square\n"
         "from hffkit.execution.pool import in_order\n"
         "for _, pid in in_order(slow_square, range(10**6), n_workers=2):\n"
         "    print(pid, flush=True)\n"

@@ -6,7 +6,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from jobs import Suicidal, jobs_in, reasons
+from makers.jobs import Suicidal, jobs_in, reasons
+from makers.programs import HFFKIT, workers_of
 
 from hffkit.execution.supervisor import Job
 from hffkit.execution.supervisor import run as run_jobs
@@ -140,9 +140,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(tree: Path, out: Path, *more: str) -> list[str]:
-    start = [sys.executable, "-c", "from hffkit.cli.main import main; main()"]
     arguments = ["build", "ff++", "--src", str(tree), "--quality", "c23,c40", "--frames", "8/4"]
-    return [*start, *arguments, "--out", str(out), "--workers", "2", *more]
+    return [*HFFKIT, *arguments, "--out", str(out), "--workers", "2", *more]
 
 
 @pytest.fixture(scope="module")
@@ -184,18 +183,6 @@ def killed_worker(tree: Path, out: Path, whole: tuple[Corpus, float], moment: fl
         _, errors = process.communicate()
     assert process.returncode == 0, errors.decode()
     same(out, whole[0])
-
-
-def workers_of(parent: int) -> list[int]:
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent_of = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent_of == parent and b"popen_loky" in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-        except OSError:
-            continue  # it ended meanwhile
-    return sorted(found)
 
 
 MOMENTS = (lambda rng: [rng.uniform(0.05, 1.0) for _ in range(10)])(random.Random(7))

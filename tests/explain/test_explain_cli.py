@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import Run as Invoke
+from makers.pages import Reader
+from makers.runs import THREE, write_run
+from makers.trees import Pixels, all_files, build_corpus, face, portrait, write_clip, write_image
 from PIL import Image
-from test_evaluate import Reader
-from test_landmarks import annotated, trained
-from trees import Pixels, all_files, build_corpus, face, portrait, write_clip, write_image
 
 from hffkit.errors import ArgumentError, CorpusError, ExplainError, HffkitError, UnknownNameError
 from hffkit.evaluation.evaluate import EvalRequest, measure
@@ -28,41 +28,32 @@ from hffkit.explain.images import overlay
 from hffkit.explain.regions import region_shares
 from hffkit.inference.network import Scorer, load_scorer
 from hffkit.inference.predict import PredictRequest, predict
-from hffkit.manifest.classes import BINARY, ClassTable, numbered
+from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.networks.table import build, network_named
 from hffkit.runs.run import Run
 from hffkit.runs.weights import write_weights
 from hffkit.spectrum.train import SpectrumRequest, train_spectrum
 from hffkit.storage.corpus import Corpus
 
-THREE = numbered(("GAN", "Glow"), ("camera",))
 SIZE = 64
 BOX = (162, 63, 117)  # of the portrait's face, 1.3 times what dlib finds
 
 
-def write_run(
+def sure_run(
     path: Path, network: str = "meso4", classes: ClassTable = THREE, size: int = SIZE
 ) -> Path:
-    """A network of random weights, its last ones large, so that it is sure of what it says."""
-    torch.manual_seed(1)
-    net = build(network, len(classes.names), size)
-    with torch.no_grad():
-        list(net.parameters())[-2].mul_(10)
-    path.mkdir(parents=True)
-    write_weights(path, net.state_dict(), {})
-    spec = asdict(network_named(network).input)
-    Run(network, size, spec, classes, {"verb": "train"}, {}).write(path)
-    return path
+    """A network of random weights that is sure of what it says."""
+    return write_run(path, classes, network=network, seed=1, gain=10, size=size)
 
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("runs") / "three")
+    return sure_run(tmp_path_factory.mktemp("runs") / "three")
 
 
 @pytest.fixture(scope="module")
 def amten(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("runs") / "amten", "amtennet", BINARY)
+    return sure_run(tmp_path_factory.mktemp("runs") / "amten", "amtennet", BINARY)
 
 
 @pytest.fixture(scope="module")
@@ -251,7 +242,7 @@ def test_averages_leave_traces_out(amten: Path, corpus: Path, tmp_path: Path) ->
 
 def test_fewer_faces_at_once_where_much_is_kept_for_gradients(three: Path, tmp_path: Path) -> None:
     scorer = scorer_of(three)
-    large = scorer_of(write_run(tmp_path / "large", size=299))
+    large = scorer_of(sure_run(tmp_path / "large", size=299))
     assert Explainer(scorer, ("gradcam",)).at_once == 64
     assert Explainer(large, ("gradcam",)).at_once == 64
     assert Explainer(scorer, ("gradcam",), ("block1",)).at_once == 16
@@ -275,7 +266,7 @@ def test_progress_counts_files_and_samples_not_faces(
 
 @pytest.mark.slow
 def test_a_network_of_two_heads_says_which_is_explained(picture: Path, tmp_path: Path) -> None:
-    mml = write_run(tmp_path / "mml", "mml", BINARY)
+    mml = sure_run(tmp_path / "mml", "mml", BINARY)
     about = asked(mml, tmp_path / "out", picture, methods=("attention",))
     assert about["notes"][0].startswith("mml is explained by its low-quality head")
 
@@ -303,9 +294,8 @@ def test_an_average_is_the_mean_of_its_faces(three: Path, corpus: Path, tmp_path
 
 
 def test_shares_of_heat_are_told_where_landmarks_are_known(
-    data: Path, three: Path, picture: Path, tmp_path: Path, run: Invoke
+    predictor: Path, three: Path, picture: Path, tmp_path: Path, run: Invoke
 ) -> None:
-    predictor = trained(annotated(data, "training", tmp_path), tmp_path / "sp68.dat")
     out = tmp_path / "out"
     found = run(
         "explain", three, picture, "--out", out, "--landmarks", predictor, "--layer", "block3"
@@ -384,7 +374,7 @@ def test_the_same_is_explained_by_the_same_bytes(three: Path, corpus: Path, tmp_
 
 
 def test_networks_without_relu_say_so(picture: Path, tmp_path: Path, run: Invoke) -> None:
-    path = write_run(tmp_path / "run", "mislnet", BINARY)
+    path = sure_run(tmp_path / "run", "mislnet", BINARY)
     found = run(
         "explain", path, picture, "--method", "guided,vanilla", "--steps", 0,
         "--out", tmp_path / "out",

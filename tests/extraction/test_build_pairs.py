@@ -4,7 +4,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,8 +15,8 @@ import numpy.typing as npt
 import pytest
 from click.testing import CliRunner, Result
 from conftest import Run
-from test_mix import MORTAL
-from trees import Pixels, about, ffpp_paths, records, rows, touch, write_clip, write_image
+from makers.programs import run_mortal
+from makers.trees import Pixels, about, ffpp_paths, records, rows, touch, write_clip, write_image
 
 from hffkit.cli.main import main
 from hffkit.corpus.verify import verify
@@ -36,16 +35,13 @@ WINDOWS = {
 N_FRAMES = 16
 PAIR = ("--pair", "c23,c40", "--masks", "--frames", "4/3")
 MASKED = "ff++/masks/"
-MORTALS = MORTAL.replace(
-    "sys.addaudithook(watch)",
-    """
+# A file that gets the name is counted as one that is opened.
+RENAMES = """
 def rename(event, arguments):
     if event == "os.rename" and str(arguments[1]).endswith(name):
         watch("open", (name, "w"))
-sys.addaudithook(watch)
 sys.addaudithook(rename)
-""",
-)
+"""
 
 
 def frames_of(path: Path, n: int = 10**6) -> list[Pixels]:
@@ -301,8 +297,7 @@ def test_a_build_that_was_killed_gives_the_same_corpora(
 ) -> None:
     out = tmp_path / "x.lmdb"
     command = ["build", "ff++", "--src", str(small), "--out", str(out), "--workers", "1", *SMALL]
-    program = [sys.executable, "-c", MORTALS, death[0], str(death[1])]
-    killed = subprocess.run([*program, *command], capture_output=True, check=False)
+    killed = run_mortal(*death, command, RENAMES)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not out.exists()
     assert masks_of(out).exists() == (death[0] == "x.lmdb")  # the masks have their name first
@@ -315,8 +310,7 @@ def test_masks_that_were_taken_away_before_the_faces_had_their_name_are_built_ag
 ) -> None:
     out = tmp_path / "x.lmdb"
     command = ["build", "ff++", "--src", str(small), "--out", str(out), "--workers", "1", *SMALL]
-    program = [sys.executable, "-c", MORTALS, "x.lmdb", "1"]
-    subprocess.run([*program, *command], capture_output=True, check=False)
+    run_mortal("x.lmdb", 1, command, RENAMES)
     shutil.rmtree(masks_of(out))
     assert hffkit(*command).exit_code == 0
     same(out, small_pairs)

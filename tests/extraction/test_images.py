@@ -7,8 +7,7 @@ import cv2
 import dlib
 import numpy as np
 import pytest
-from PIL import Image
-from trees import (
+from makers.trees import (
     Pixels,
     encoded_data,
     listing,
@@ -19,6 +18,7 @@ from trees import (
     rows,
     write_image,
 )
+from PIL import Image
 
 from hffkit.extraction.frames import FramePlan
 from hffkit.extraction.images import build_images

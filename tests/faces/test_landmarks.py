@@ -1,6 +1,5 @@
 """Outlines of faces, by predictors that dlib trains here on its own published examples."""
 
-import re
 import xml.etree.ElementTree as Xml
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,9 +12,10 @@ import pytest
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
+from makers.landmarks import annotated, trained
+from makers.trees import Pixels, about, encoded_data, portrait, records, rows, write_clip
 from PIL import Image as Pillow
 from PIL import ImageDraw
-from trees import Pixels, about, encoded_data, portrait, records, rows, write_clip
 
 from hffkit.errors import CorpusError
 from hffkit.faces.detector import Face, face_of, square_crop
@@ -24,35 +24,6 @@ from hffkit.faces.outline import Points, black_outside, outline
 from hffkit.media.image import decode
 
 Run = Callable[..., Result]
-
-
-def annotated(data: Path, kind: str, folder: Path, n_points: int = 68) -> Path:
-    """Write dlib's landmarks of its example images with the paths that these have here."""
-    text = (data / f"data/reference/dlib_faces_{kind}_with_face_landmarks.xml").read_text("latin-1")
-    images = data / "data/images/real-photo"
-    text = re.sub(r"file='([^']+)'", rf"file='{images}/dlib_\1'", text)
-    root = Xml.fromstring(text)
-    for box in root.iter("box"):
-        for part in box.findall("part")[n_points:]:
-            box.remove(part)
-    path = folder / f"{kind}.xml"
-    Xml.ElementTree(root).write(path)
-    return path
-
-
-def trained(examples: Path, out: Path) -> Path:
-    options = dlib.shape_predictor_training_options()
-    options.cascade_depth, options.num_trees_per_cascade_level, options.tree_depth = 6, 60, 2
-    options.feature_pool_size, options.num_threads = 120, 1
-    dlib.train_shape_predictor(str(examples), str(out), options)
-    return out
-
-
-@pytest.fixture(scope="session")
-def predictor(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A predictor of 68 landmarks, smaller than the published one, which we may not ship."""
-    folder = tmp_path_factory.mktemp("predictor")
-    return trained(annotated(data, "training", folder), folder / "sp68.dat")
 
 
 def drawn(points: Points, width: int, height: int) -> tuple[Pixels, Pixels]:

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pytest
 import torch
 from conftest import Run as Invoke
+from makers.runs import THREE, caffe_softmax, write_run
+from makers.trees import Pixels, build_corpus, face, portrait, write_clip, write_image
 from PIL import Image
-from test_evaluate import THREE, caffe_softmax, write_run
-from trees import Pixels, build_corpus, face, portrait, write_clip, write_image
 
 from hffkit.errors import ArgumentError
 from hffkit.inference.predict import FacePrediction, FilePrediction, PredictRequest, predict

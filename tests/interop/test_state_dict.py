@@ -11,8 +11,8 @@ import pytest
 import safetensors.torch
 import torch
 from click.testing import Result
-from test_backbones import THEIRS, redrawn
-from test_training import native_corpus, request_of
+from makers.backbones import THEIRS, redrawn
+from makers.trainings import native_corpus, request_of
 from torch import Tensor, nn
 
 from hffkit.errors import WeightsError

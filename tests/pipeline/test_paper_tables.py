@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from click.testing import CliRunner
-from test_recipe_files import write
-from trees import build_corpus, ffpp_paths, touch, write_image
+from makers.recipes import write
+from makers.trees import build_corpus, ffpp_paths, touch, write_image
 
 from hffkit.cli.main import main
 from hffkit.pipeline.plan import Plan, plan_of

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_recipe_files import GOOD, changed
-from trees import all_files, build_corpus, change_manifest, write_image
+from makers.recipes import GOOD, changed
+from makers.trees import all_files, build_corpus, change_manifest, write_image
 
 from hffkit.errors import ArgumentError, CorpusError, HffkitError, UnknownNameError
 from hffkit.pipeline import plan as plans

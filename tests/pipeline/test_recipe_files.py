@@ -1,6 +1,5 @@
 """The grammar of recipe files: what they mean, and that whatever makes no sense is refused."""
 
-import copy
 import dataclasses
 import itertools
 import re
@@ -14,7 +13,8 @@ import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import build_corpus, write_image
+from makers.recipes import GOOD, NAMES, changed, write
+from makers.trees import build_corpus, write_image
 
 from hffkit.cli.main import main
 from hffkit.errors import HffkitError, RecipeError, UnknownNameError
@@ -26,54 +26,6 @@ from hffkit.training.recipe import KEYS
 
 ROOT = Path(__file__).parents[2]
 
-GOOD = """
-title = "What JPEG does"
-
-[data.faces]
-about = "faces"
-
-[values]
-set = ["Raw", "JP60"]
-test = ["Raw", "JP60"]
-seed = [0, 1]
-
-[steps."{set} on {test}, {seed}"]
-do = "eval"
-runs = "net {set}, {seed}"
-data = "{test}"
-resamples = 0
-
-[steps.Raw]
-do = "pack"
-src = "faces"
-size = 32
-
-[steps.JP60]
-do = "degrade"
-src = "faces"
-op = "JP60"
-size = 32
-
-[steps."net {set}, {seed}"]
-do = "train"
-data = "{set}"
-recipe = "small"
-set = { size = 32 }
-seed = "{seed}"
-
-[table]
-cell = "{set} on {test}, {seed}"
-rows = "set"
-columns = "test"
-averages.columns = { Average = ["Raw", "JP60"] }
-
-[[claims]]
-text = "It helps."
-better = [["JP60", "JP60"]]
-worse = [["Raw", "JP60"]]
-"""
-NAMES = {"net": "net {set}, {seed}", "eval": "{set} on {test}, {seed}"}
-
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -81,20 +33,6 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(4):
         write_image(folder / f"in/train/{'ab'[number % 2]}/{number}.png", number)
     return build_corpus("folder", folder / "in", folder / "x", real=("a",), fake=("b",))
-
-
-def changed(place: str, value: Any, rows: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return GOOD, or `rows`, with another value at a place such as steps.net.seed."""
-    made = copy.deepcopy(dict(tomllib.loads(GOOD) if rows is None else rows))
-    *path, last = (NAMES.get(part, part) for part in place.split("."))
-    inner = made
-    for part in path:
-        inner = inner.setdefault(part, {})
-    if value is None:
-        del inner[last]
-    else:
-        inner[last] = value
-    return made
 
 
 def planned(rows: Mapping[str, Any], corpus: Path) -> Plan:
@@ -195,11 +133,6 @@ def test_the_example_of_the_documentation_is_a_recipe(tmp_path: Path) -> None:
     text = (ROOT / "docs/recipes.md").read_text("utf-8")
     (tmp_path / "x.toml").write_text(text.partition("```toml\n")[2].partition("```")[0], "utf-8")
     assert len(read_recipe(str(tmp_path / "x.toml")).steps) == 2 + 2 * 3 + 2 * 2 * 3
-
-
-def write(path: Path, text: str) -> str:
-    path.write_text(text, "utf-8")
-    return str(path)
 
 
 def test_a_recipe_that_extends_says_only_what_is_different(tmp_path: Path) -> None:

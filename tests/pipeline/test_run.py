@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,15 +16,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from test_mix import MORTAL
-from test_recipe_files import GOOD, write
-from test_training import lay_faces, native_corpus, result_of
-from trees import all_files, change_records, records
+from makers.programs import HFFKIT, run_mortal
+from makers.recipes import GOOD, write
+from makers.trainings import lay_faces, native_corpus, result_of
+from makers.trees import all_files, change_records, records
 
 from hffkit.cli.main import main
 
 ROOT = Path(__file__).parents[2]
-HFFKIT = (sys.executable, "-c", "from hffkit.cli.main import main; main()")
 HOW = ("--workers", "1", "--threads", "1", "--device", "cpu")
 TINY = "size = 32, batch_size = 8, max_iterations = 3, val_interval = 2, log_interval = 1"
 RECIPE = GOOD.replace("set = { size = 32 }", f"set = {{ {TINY} }}")
@@ -277,8 +275,7 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same_table(
     few: Path, faces: Path, tmp_path: Path, death: tuple[str, int], left: list[str]
 ) -> None:
     command = ["run", str(few.parent / "few.toml"), "--out", str(tmp_path / "o"), *HOW]
-    program = [sys.executable, "-c", MORTAL, death[0], str(death[1])]
-    killed = subprocess.run([*program, *command, f"--data=faces={faces}"], capture_output=True)
+    killed = run_mortal(*death, [*command, f"--data=faces={faces}"])
     assert killed.returncode == -signal.SIGKILL
     result = hffkit(*command, data=faces)
     assert (result.exit_code, steps_told(result)) == (0, left)

@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from trees import (
+from makers.trees import (
     FFPP_FAKES,
     about,
     all_files,

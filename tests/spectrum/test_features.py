@@ -8,8 +8,9 @@ import numpy.typing as npt
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from makers.spectra import by_hand
+from makers.trees import Pixels, face
 from scipy.interpolate import griddata
-from trees import Pixels, face
 
 from hffkit.errors import ArgumentError, ImageError, UnknownNameError
 from hffkit.media.image import decode, read_bytes
@@ -27,24 +28,6 @@ from hffkit.spectrum.radial import n_radii
 Floats = npt.NDArray[np.float64]
 WHOLE, TRUE = FeatureSpec(), FeatureSpec(centre="true")
 FOLDERS = ("real-celeba-stargan128", "fake-dcgan128", "real-ffhq256", "real-celeba-half89")
-
-
-def by_hand(grey: Pixels, centre: str) -> Floats:
-    """The azimuthal average as SYSTEMS C describes it: whole complex FFT, a loop over radii."""
-    height, width = grey.shape
-    spectrum = np.fft.fftshift(np.fft.fft2(grey.astype(np.float64))) + 1e-8
-    power = 20 * np.log(np.abs(spectrum))
-    middle = ((height - 1) / 2, (width - 1) / 2)
-    if centre == "true":
-        middle = (height // 2, width // 2)  # where fftshift puts the DC
-    rows = np.array([[math.hypot(y - middle[0], x - middle[1]) for x in range(width)]
-                     for y in range(height)])  # fmt: skip
-    means = [
-        math.fsum(power[(rows >= radius) & (rows < radius + 1)])
-        / ((rows >= radius) & (rows < radius + 1)).sum()
-        for radius in range(int(rows.max()) + 1)
-    ]
-    return np.array(means[1:-1])
 
 
 def pictures(data: Path, name: str, n: int) -> list[Pixels]:

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from conftest import Run as Invoke
+from makers.runs import THREE, write_run
+from makers.spectra import by_hand
+from makers.trees import build_corpus, write_clip, write_image
 from PIL import Image
-from test_evaluate import THREE, write_run
-from test_features import by_hand
-from trees import build_corpus, write_clip, write_image
 
 from hffkit.cli.spectrum import train as train_command
 from hffkit.errors import HffkitError

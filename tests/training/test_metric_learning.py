@@ -17,11 +17,11 @@ import torch
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
+from makers.trainings import StopError, fail, result_of, stop_at
+from makers.trees import build_corpus, change_manifest, portrait
 from PIL import Image as Pillow
-from test_training import StopError, fail, result_of, stop_at
 from torch import Tensor, nn
 from torch.nn import functional
-from trees import build_corpus, change_manifest, portrait
 
 from hffkit.errors import ArgumentError, CorpusError, ManifestError, RecipeError, WeightsError
 from hffkit.evaluation.evaluate import EvalRequest, measure

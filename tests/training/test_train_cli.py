@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import torch
 from click.testing import Result
-from test_training import native_corpus, packed_corpus, result_of, stop_at
+from makers.programs import HFFKIT
+from makers.trainings import native_corpus, packed_corpus, result_of, stop_at
 
 from hffkit.networks.table import NETWORKS
 from hffkit.runs.run import read_run
@@ -23,7 +24,6 @@ from hffkit.training.train import recipe_names
 
 Run = Callable[..., Result]
 
-HFFKIT = (sys.executable, "-c", "from hffkit.cli.main import main; main()")
 SMALL = (
     "--device=cpu", "--threads=1", "--set=size=48", "--batch-size=8", "--set=base_lr=1e-4",
     "--set=val_interval=20", "--set=log_interval=4",

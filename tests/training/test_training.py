@@ -5,7 +5,7 @@ import json
 import math
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -17,10 +17,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image as Pillow
-from trees import build_corpus, change_manifest, portrait, rows
+from makers.trainings import (
+    SIZE,
+    StopError,
+    begin,
+    fail,
+    native_corpus,
+    request_of,
+    result_of,
+    stop_at,
+)
+from makers.trees import change_manifest, rows
 
-from hffkit.corpus.pack import PackRequest, pack
 from hffkit.errors import (
     ArgumentError,
     CorpusError,
@@ -57,77 +65,6 @@ from hffkit.training.trainer import Trainer
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes/train").glob("*.toml"))
 CPU = torch.device("cpu")
-SIZE = 48
-CLASSES = ("grid", "tint", "real")  # the first two are fake
-SMALL = {
-    "size": SIZE,
-    "batch_size": 8,
-    "max_iterations": 12,
-    "val_interval": 5,
-    "log_interval": 4,
-    "base_lr": 1e-4,
-}
-
-
-def lay_faces(root: Path, splits: dict[str, int], classes: tuple[str, ...] = CLASSES) -> Path:
-    """Write cuts of the portrait, forged in two ways, in split folders: 56x64, all different."""
-    number = 0
-    for split, n in splits.items():
-        for name in classes:
-            for _ in range(n):
-                number += 1
-                x, y = 7 * number % 400, 3 * number % 300
-                pixels = portrait()[y : y + 64, x : x + 56].copy()
-                if name == "grid":
-                    pixels[::2, ::2] ^= 64
-                elif name == "tint":
-                    pixels[..., 0] //= 2
-                path = root / split / name / f"{number}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Pillow.fromarray(pixels).save(path)
-    return root
-
-
-def native_corpus(
-    folder: Path, splits: dict[str, int], classes: tuple[str, ...] = CLASSES, name: str = "raw"
-) -> Path:
-    fake = tuple(cls for cls in classes if cls in CLASSES[:2])
-    real = tuple(cls for cls in classes if cls not in CLASSES[:2])
-    root = lay_faces(folder / f"in-{name}", splits, classes)
-    return build_corpus("folder", root, folder / name, fake=fake, real=real)
-
-
-def packed_corpus(folder: Path, splits: dict[str, int]) -> Path:
-    pack([str(native_corpus(folder, splits))], folder / "p48", PackRequest(size=SIZE), n_workers=1)
-    return folder / "p48"
-
-
-@pytest.fixture(scope="session")
-def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return packed_corpus(tmp_path_factory.mktemp("packed"), {"train": 7, "val": 4, "test": 2})
-
-
-@pytest.fixture(scope="session")
-def native(packed: Path) -> Path:
-    return packed.with_name("raw")
-
-
-@pytest.fixture(autouse=True)
-def _same_threads() -> Iterator[None]:
-    n = torch.get_num_threads()
-    yield
-    torch.set_num_threads(n)
-
-
-def request_of(data: Path, **changes: Any) -> TrainRequest:
-    """Return a small training; keys of a recipe are overrides, the others arguments."""
-    arguments = {name: changes.pop(name) for name in list(changes) if name in _ARGUMENTS}
-    overrides = tuple(sorted((SMALL | changes).items()))
-    made = TrainRequest((str(data),), device="cpu", threads=1, overrides=overrides)
-    return replace(made, **arguments)
-
-
-_ARGUMENTS = ("network", "recipe", "task", "init", "seed", "device", "keep", "threads")
 
 
 def items_of(path: Path) -> list[Any]:
@@ -487,28 +424,6 @@ def test_runs_of_other_versions_and_damaged_ones_are_refused(
 # --- training --------------------------------------------------------------------------------
 
 
-class StopError(Exception):
-    """What the tests stop a training with."""
-
-
-def stop_at(
-    monkeypatch: pytest.MonkeyPatch, iteration: int, how: Callable[[Trainer], None]
-) -> None:
-    """Call `how` before the step of an iteration."""
-    step = Trainer.step
-
-    def stepped(self: Trainer, pixels: Any, labels: Any) -> None:
-        if self.iteration == iteration:
-            how(self)
-        step(self, pixels, labels)
-
-    monkeypatch.setattr(Trainer, "step", stepped)
-
-
-def fail(_: Trainer) -> None:
-    raise StopError
-
-
 def interrupt(_: Trainer) -> None:
     raise KeyboardInterrupt
 
@@ -523,13 +438,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "mislnet": {"network": "mislnet", "select": "last"},
     "modern": {"recipe": "modern", "degrade": ["jp-mix"], "replicas": 2},
 }
-
-
-def result_of(out: Path) -> tuple[bytes, bytes, Any]:
-    """Return all of a run that must not depend on where it was interrupted."""
-    result = json.loads((out / "run.json").read_text())["result"]
-    del result["seconds_of_last_start"]
-    return (out / "weights.safetensors").read_bytes(), (out / "metrics.jsonl").read_bytes(), result
 
 
 @pytest.fixture(scope="module")
@@ -597,16 +505,6 @@ def test_another_seed_is_another_run(
 ) -> None:
     train(request_of(packed, seed=1), tmp_path / "run")
     assert result_of(tmp_path / "run")[0] != uninterrupted["amtennet"][0]
-
-
-def begin(request: TrainRequest, out: Path, iteration: int = 6) -> Path:
-    """Train up to an iteration and leave a checkpoint there; return its path."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
-        stop_at(patch, iteration, fail)
-        with pytest.raises(StopError):
-            train(request, out)
-    return partial_path(out) / "run" / training.CHECKPOINT_FILE
 
 
 def test_another_command_may_not_go_on_with_it(packed: Path, native: Path, tmp_path: Path) -> None:

@@ -46,3 +46,8 @@ def reasons(folder: Path) -> dict[str, str]:
         for event in read_part(path)
         if isinstance(event, Failure)
     }
+
+
+def slow_square(n: int) -> tuple[int, int]:
+    time.sleep(0.002)
+    return n * n, os.getpid()

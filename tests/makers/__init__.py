@@ -1,0 +1,1 @@
+"""Makers of what several test files need: trees, corpora, runs, and programs that die."""
