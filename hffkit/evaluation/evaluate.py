@@ -18,7 +18,7 @@ from hffkit.manifest.pairs import by_key, quality_of
 from hffkit.manifest.samples import Split
 from hffkit.media.image import Image
 from hffkit.networks.devices import device_named
-from hffkit.networks.mml import Mml
+from hffkit.networks.table import NETWORKS
 from hffkit.reports.page import Page, Section, render
 from hffkit.runs.scores import Scored, csv_lines
 from hffkit.storage.corpora import joint_classes, open_faces, open_masks
@@ -240,11 +240,12 @@ def _apart(one: Measured, table: ClassTable, masks: Mapping[str, Item] | None) -
 
 def _with_map(judge: Judge) -> Scorer:
     """Return a judge that masks can be compared with; ArgumentError if it has no attention map."""
-    if isinstance(judge, Scorer) and isinstance(judge.net, Mml):
+    if isinstance(judge, Scorer) and judge.network.attention_map is not None:
         return judge
+    able = ", ".join(name for name, spec in NETWORKS.items() if spec.attention_map is not None)
     raise ArgumentError(
-        f"{judge.path}: {judge.run.network} has no attention map that --masks could be compared "
-        "with; mml has."
+        f"{judge.path}: {judge.run.network} has no attention map to compare --masks with. "
+        f"Networks with one: {able}."
     )
 
 

@@ -15,20 +15,10 @@ from hffkit.explain.faithfulness import area, blank, blurred, curve, order_of
 from hffkit.explain.gradients import count_relus
 from hffkit.explain.images import gradient_image, overlay, trace_image
 from hffkit.explain.layers import maps_of, undisturbed, with_extent
-from hffkit.explain.methods import (
-    F_MT,
-    METHODS,
-    Attentive,
-    Query,
-    heat_of,
-    is_traced,
-    traces,
-)
+from hffkit.explain.methods import METHODS, Query, heat_of, traces
 from hffkit.explain.subjects import Subject
 from hffkit.inference.network import Scorer
 from hffkit.manifest.seeds import rng_for
-from hffkit.networks.mml import Mml
-from hffkit.networks.table import network_named
 from hffkit.reports.sheet import Tile
 
 TRACES = "traces"  # of AMTEN: maps of the image, not of an answer
@@ -102,7 +92,7 @@ class Explainer:
         with undisturbed(scorer.net):
             maps_of(scorer.net, blank_images, self.layers, needs_grad=False)
         rectifying = [name for name in self.methods if name in METHODS and METHODS[name].rectifies]
-        if isinstance(scorer.net, Mml):
+        if scorer.network.high_quality is not None:
             self.notes.append(
                 f"{scorer.run.network} is explained by its low-quality head, whatever the quality "
                 "of the faces."
@@ -121,7 +111,7 @@ class Explainer:
         lies behind earlier ones, or the pixels, grows with the area of the faces: 64 of 299 px
         would take 10 GB and more.
         """
-        own = network_named(self.scorer.run.network).layers
+        own = self.scorer.network.layers
         is_shallow = all(METHODS[name].is_shallow for name in self.methods if name != TRACES)
         if is_shallow and self.layers in ((), own[-1:]):
             return _MANY
@@ -136,7 +126,11 @@ class Explainer:
         maps = self.maps(inputs, ids)
         heats = {name: _array(heat_of(each)) for name, each in maps.items()}
         found = {name: _array(each) for name, each in maps.items()}
-        traced = traces(self.scorer.net, inputs) if TRACES in self.methods else {}
+        traced = (
+            traces(self.scorer.net, inputs, self.scorer.network.traces)
+            if TRACES in self.methods
+            else {}
+        )
         flows = {name: _array(each) for name, each in traced.items()}
         return [
             Explained(
@@ -157,7 +151,7 @@ class Explainer:
                 seeing = ", ".join(name for name, row in METHODS.items() if row.sees_layers)
                 raise ArgumentError(f"--layer is for {seeing}.")
             return ()
-        own = with_extent(self.scorer.net, network_named(run.network).layers, images)
+        own = with_extent(self.scorer.net, self.scorer.network.layers, images)
         if not own and (not names or "all" in names):
             raise ExplainError(
                 f"{run.network} has no layer with maps for images of {run.size} px. Take other "
@@ -174,6 +168,7 @@ class Explainer:
             torch.from_numpy(ids).to(inputs.device),
             self.layers,
             self.scorer.spec.low,
+            self.scorer.network.attention_map,
         )
         chosen = (METHODS[name] for name in self.methods if name != TRACES)
         return {name: each for method in chosen for name, each in method.maps(query).items()}
@@ -207,8 +202,9 @@ class Explainer:
         }
         tiles = {name: [Tile(name, picture)] for name, picture in drawn.items()}
         if one.traces:
-            f_mt = gradient_image(one.traces[F_MT], colour)
-            tiles[TRACES] = [Tile(f"{F_MT} in colour", f_mt)] + [
+            first = self.scorer.network.traces[0]
+            in_colour = gradient_image(one.traces[first], colour)
+            tiles[TRACES] = [Tile(f"{first} in colour", in_colour)] + [
                 Tile(f"{name}, map {number}", trace_image(plane))
                 for name, planes in one.traces.items()
                 for number, plane in enumerate(planes, 1)
@@ -217,8 +213,8 @@ class Explainer:
 
 
 def _methods(names: Sequence[str], scorer: Scorer) -> tuple[str, ...]:
-    has_traces, has_attention = is_traced(scorer.net), isinstance(scorer.net, Attentive)
-    missing = {TRACES: not has_traces, "attention": not has_attention}
+    spec = scorer.network
+    missing = {TRACES: not spec.traces, "attention": spec.attention_map is None}
     every = [name for name in (*METHODS, TRACES) if not missing.get(name, False)]
     chosen = tuple(dict.fromkeys(n for name in names for n in (every if name == "all" else [name])))
     if not chosen:

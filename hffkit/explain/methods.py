@@ -1,8 +1,8 @@
 """The table of methods."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,17 +11,6 @@ from hffkit.errors import ExplainError
 from hffkit.explain.cam import enlarged, grad_cams, stretched
 from hffkit.explain.gradients import deconvnet, guided, integrated, vanilla
 from hffkit.explain.layers import maps_of, undisturbed
-
-F_MT, F_REU = "F_mt", "F_reu"  # layers of AMTEN and its variants
-
-
-@runtime_checkable
-class Attentive(Protocol):
-    """A network that says itself where it looks."""
-
-    def attention_map(self, images: Tensor) -> Tensor:
-        """Return (B, 1, h, w), 0 to 1, of images (B, 3, S, S)."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +22,8 @@ class Query:
     classes: Tensor  # (B,) int64: the output to explain, for each image
     layers: tuple[str, ...]  # for methods that look at layers
     black: float  # the level of black pixels in `images`
+    # Of networks that have one: see NetworkSpec.attention_map.
+    attention_map: Callable[[Any, Tensor], Tensor] | None = None
 
 
 Maps = dict[str, Tensor]
@@ -62,10 +53,10 @@ def _guided_grad_cam(query: Query) -> Maps:
 
 @torch.no_grad()
 def _attention(query: Query) -> Maps:
-    if not isinstance(query.net, Attentive):
+    if query.attention_map is None:
         raise ExplainError("This network has no attention map. Choose another --method.")
     with undisturbed(query.net):
-        found = query.net.attention_map(query.images)
+        found = query.attention_map(query.net, query.images)
     return {"attention": enlarged(found, query.images)[:, None]}
 
 
@@ -89,27 +80,12 @@ def heat_of(maps: Tensor) -> Tensor:
     return maps[:, 0] if maps.shape[1] == 1 else stretched(maps.abs().amax(1))
 
 
-def is_traced(net: nn.Module) -> bool:
-    """Tell whether the network is of AMTENnet's family, whose traces have names."""
-    return {F_MT, F_REU} <= dict(net.named_modules()).keys()
-
-
 @torch.no_grad()
-def traces(net: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """Return AMTEN's manipulation traces of images (B, 3, S, S): "F_mt" and "F_reu".
+def traces(net: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    """Return the manipulation traces of images (B, 3, S, S): the outputs of `layers` by name.
 
-    F_mt (B, 3, S, S) is what conv1 predicts less the image, F_reu (B, 12, S, S) all that is reused
-    of it (arXiv 2005.04945, Fig. 3).
-
-    Raises
-    ------
-    ExplainError
-        If the network is none of AMTENnet's family.
+    Those of AMTEN are F_mt (B, 3, S, S), the prediction of conv1 minus the image, and F_reu
+    (B, 12, S, S), everything that is reused of it (arXiv 2005.04945, Fig. 3).
     """
-    if not is_traced(net):
-        raise ExplainError(
-            "Manipulation traces are AMTENnet's and its variants'; this network has none. Choose "
-            "another --method."
-        )
     with undisturbed(net):
-        return maps_of(net, images, (F_MT, F_REU), needs_grad=False)[0]
+        return maps_of(net, images, layers, needs_grad=False)[0]

@@ -20,8 +20,8 @@ from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.manifest.pairs import quality_of
 from hffkit.manifest.samples import Sample
 from hffkit.media.image import IMAGE_SUFFIXES, Image, resize
-from hffkit.networks.mml import HeadName, HighQuality, Mml, map_side
-from hffkit.networks.spec import InputSpec
+from hffkit.networks.mml import map_side
+from hffkit.networks.spec import InputSpec, NetworkSpec
 from hffkit.networks.table import build, network_named
 from hffkit.reports.page import Figure
 from hffkit.runs.run import Run, read_groups, read_run
@@ -49,6 +49,11 @@ class Scorer:
     weights_sha256: str
     groups: frozenset[str]  # that it was trained or selected on, as far as known
 
+    @property
+    def network(self) -> NetworkSpec:
+        """The network's row of the table, which states its capabilities."""
+        return network_named(self.run.network)
+
     def score(self, items: Items, table: ClassTable, task: Task) -> Scored:
         """Return what the network says of samples; `table` has their classes.
 
@@ -62,6 +67,9 @@ class Scorer:
         labels = labels_of(items, table, BINARY if is_collapsed else outputs)
         logits = self._logits(items, labels)
         values = np.asarray(logits.softmax(1).numpy(), np.float32)
+        margins = None
+        if self.network.ranks_by_logits:
+            margins = (logits[:, 0] - logits[:, 1]).double().numpy()
         scored = Scored(
             outputs,
             labels if not is_collapsed else np.zeros_like(labels),
@@ -69,8 +77,7 @@ class Scorer:
             tuple(sample.key for _, sample in items),
             tuple(sample.group for _, sample in items),
             tuple(video_of(sample) for _, sample in items),
-            # Softmax of long distances is 1 in float32: they are told apart before it.
-            (logits[:, 0] - logits[:, 1]).double().numpy() if isinstance(self.net, Mml) else None,
+            margins,
         )
         if not is_collapsed:
             return scored
@@ -88,18 +95,18 @@ class Scorer:
         return found
 
     def _ways(self, items: Items) -> list[tuple[nn.Module, Ints]]:
-        """Return what judges which samples: mml has a head for those of its high quality.
+        """Return modules with the places of the samples that each scores.
 
-        What was degraded since is of no high quality.
+        A head for images of high quality scores those, unless operations were applied to them.
         """
-        everything = np.arange(len(items))
-        if not isinstance(self.net, Mml):
+        everything, head = np.arange(len(items)), self.network.high_quality
+        if head is None:
             return [(self.net, everything)] if len(items) else []
         high = self.high_quality
         is_high = np.array(
             [high is not None and quality_of(s.key) == high and not s.operations for _, s in items]
         )
-        ways = [(HighQuality(self.net), everything[is_high]), (self.net, everything[~is_high])]
+        ways = [(head.view(self.net), everything[is_high]), (self.net, everything[~is_high])]
         return [(net, places) for net, places in ways if len(places)]
 
     @property
@@ -120,18 +127,18 @@ class Scorer:
         TypeError
             If the network has no attention map.
         """
-        if not isinstance(self.net, Mml):
+        attention_map = self.network.attention_map
+        if attention_map is None:
             raise TypeError(f"{self.run.network} has no attention map")
         side = map_side(self.run.size)
         levels = [np.zeros((side, side)) if m is None else read_mask(m, side) for m in masks]
         wanted = torch.from_numpy(np.stack(levels)) > MASK_LEVEL
         right = np.empty(len(items))
         for way, places in self._ways(items):
-            head: HeadName = "hq" if isinstance(way, HighQuality) else "lq"
             faces = Faces([items[place] for place in places], self.run.size, self.spec.colour)
             feed = Streaming(faces, places, self.device, torch.get_num_threads())
             for pixels, numbers in feed.in_order(_BATCH):
-                found = self.net.attention_map(prepare(pixels, self.spec), head)[:, 0].cpu() > 0.5
+                found = attention_map(way, prepare(pixels, self.spec))[:, 0].cpu() > 0.5
                 here = numbers.cpu()
                 right[here] = (found == wanted[here]).double().mean((1, 2)).numpy()
         return right
@@ -173,9 +180,8 @@ class Scorer:
         images = [corpus.image(sample) for corpus, sample in items]
         heats: dict[int, npt.NDArray[np.float32]] = {}
         for net, places in self._ways(items):
-            names = network_named(self.run.network).layers
-            if isinstance(net, HighQuality):
-                names = net.layers(names)
+            head = None if net is self.net else self.network.high_quality
+            names = self.network.layers if head is None else head.layers
             inputs = self.inputs([images[place] for place in places])
             layers = with_extent(net, names, inputs[:1])
             if layers:

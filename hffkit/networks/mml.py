@@ -101,10 +101,19 @@ class HighQuality(nn.Module):
         """Return the logits (B, 2) of images (B, 3, S, S)."""
         return self.net.logits(images, "hq")
 
+    def attention_map(self, images: Tensor) -> Tensor:
+        """Return the high-quality head's attention (B, 1, m, m) in 0..1."""
+        return self.net.attention_map(images, "hq")
+
     @staticmethod
     def layers(names: Iterable[str]) -> tuple[str, ...]:
         """Return the names that layers of the low-quality way have on this one."""
         return tuple(f"net.{name.replace('lq_head', 'hq_head')}" for name in names)
+
+
+def attention_map(net: Mml | HighQuality, images: Tensor) -> Tensor:
+    """Return the attention (B, 1, m, m) in 0..1 of the head that `net` runs."""
+    return net.attention_map(images)
 
 
 def lengths(embeddings: Tensor) -> Tensor:

@@ -1,17 +1,17 @@
-"""What a network is fed with, and how it is built."""
+"""Rows of the table of networks: input, construction and capabilities of each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 Colour = Literal["RGB", "BGR"]
 
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """Colour order of a network's images, and what the levels 0 and 255 become."""
+    """Colour order of a network's input, and the values that levels 0 and 255 become."""
 
     colour: Colour
     low: float
@@ -25,12 +25,35 @@ RGB_SIGNED = InputSpec("RGB", -1, 1)
 
 
 @dataclass(frozen=True, slots=True)
+class HighQualityHead:
+    """A second head, for images of high quality; such a network trains on pairs of qualities."""
+
+    view: Callable[[Any], nn.Module]  # network -> module that runs this head on shared weights
+    layers: tuple[str, ...]  # of the view: see NetworkSpec.layers
+
+
+@dataclass(frozen=True, slots=True)
+class Pretrained:
+    """Another network whose weights are an accepted initialisation."""
+
+    network: str
+    parts: tuple[str, ...]  # submodules; each takes the other network's layers that it has
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkSpec:
-    """A network that can be trained: one row of the table."""
+    """One row of the table: a network that can be trained, and its capabilities."""
 
     build: Callable[[int, int], nn.Module]  # (number of classes, size in px) -> images to logits
     input: InputSpec
     size: int  # px of its original's images; others work where the architecture allows
     source: str  # paper, and where the layers come from
-    layers: tuple[str, ...]  # whose maps are worth seeing, in order; the last is the usual one
+    layers: tuple[str, ...]  # with instructive maps, in order; the last is the default
     is_approximate: bool = False  # rebuilt from an incomplete description
+    traces: tuple[str, ...] = ()  # layers with manipulation traces; the first has three channels
+    # (network or view, images (B, 3, S, S)) -> (B, 1, m, m) in 0..1
+    attention_map: Callable[[Any, Tensor], Tensor] | None = None
+    high_quality: HighQualityHead | None = None
+    pretrained: Pretrained | None = None
+    # Decides by an unbounded distance, whose softmax saturates: logits rank samples, not scores.
+    ranks_by_logits: bool = False

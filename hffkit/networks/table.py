@@ -1,6 +1,7 @@
 """The table of networks."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -15,9 +16,18 @@ from hffkit.networks.efficientnet import EfficientNetB0
 from hffkit.networks.handcrafted import HandCraftedRes
 from hffkit.networks.meso import Meso4, MesoInception4
 from hffkit.networks.mislnet import MislNet
-from hffkit.networks.mml import Mml
+from hffkit.networks.mml import HighQuality, Mml, attention_map
 from hffkit.networks.resnet import ResNet18
-from hffkit.networks.spec import BGR_255, BGR_UNIT, RGB_SIGNED, RGB_UNIT, InputSpec, NetworkSpec
+from hffkit.networks.spec import (
+    BGR_255,
+    BGR_UNIT,
+    RGB_SIGNED,
+    RGB_UNIT,
+    HighQualityHead,
+    InputSpec,
+    NetworkSpec,
+    Pretrained,
+)
 from hffkit.networks.vgg import Vgg11Bn
 from hffkit.networks.xception import Xception
 
@@ -30,30 +40,35 @@ _MESO = "Afchar et al., arXiv 1809.00888; DariusAf/MesoNet classifiers.py"
 
 
 _BLOCKS = ("relu4", "relu5", "relu6", "relu7")
-_TRACES = ("F_mt", "F_reu", *_BLOCKS)
+_TRACES = ("F_mt", "F_reu")
 _RESIDUAL = ("residual", *_BLOCKS)
 _MESO_BLOCKS = ("block1", "block2", "block3", "block4")
+_MML = ("lq_head.relu2", "lq_head.block3", "lq_head.block7", "tail.block12", "tail.relu4")
 
 
 def _guo(
-    build: Callable[[int, int], nn.Module], where: str, layers: tuple[str, ...] = _TRACES
+    build: Callable[[int, int], nn.Module], where: str, layers: tuple[str, ...]
 ) -> NetworkSpec:
     return NetworkSpec(build, BGR_255, 128, f"{_GUO}, {where}", layers)
 
 
+def _amten(build: Callable[[int, int], nn.Module], where: str) -> NetworkSpec:
+    return replace(_guo(build, where, (*_TRACES, *_BLOCKS)), traces=_TRACES)
+
+
 NETWORKS: Mapping[str, NetworkSpec] = {
-    "amtennet": _guo(AmtenNet, "Table I; AMTENnet.prototxt"),
-    "amtennet-freu15": _guo(partial(AmtenNet, reuse=2), "Table I with F_reu of Eq. 9"),
-    "amten-1": _guo(partial(AmtenNet, trace="image"), "Table VI: the image for F_mt, no Conv1"),
-    "amten-1b": _guo(partial(AmtenNet, trace="prediction"), "Table VI: Conv1 for F_mt"),
-    "amten-2": _guo(partial(AmtenNet, reuse=0), "Table VI: F_mt not reused"),
-    "amten-3": _guo(partial(AmtenNet, n_kernels=3), "Table VI: 3 kernels in Conv4 and Conv5"),
-    "amten-4": _guo(partial(AmtenNet, n_kernels=12), "Table VI: 12 kernels in Conv4 and Conv5"),
-    "amten-5": _guo(partial(AmtenNet, kernel=5), "Table VI: Conv1 of 5x5"),
-    "amten-6": _guo(partial(AmtenNet, is_deep=False), "Table VI: no Conv3, no Conv5"),
-    "amtennet-7": _guo(partial(AmtenNet, pool=average_pool), "Table VI: average pooling"),
-    "amtennet-8": _guo(partial(AmtenNet, last_kernel=3), "Table VI: Conv9 of 3x3"),
-    "amtennet-8-padded": _guo(
+    "amtennet": _amten(AmtenNet, "Table I; AMTENnet.prototxt"),
+    "amtennet-freu15": _amten(partial(AmtenNet, reuse=2), "Table I with F_reu of Eq. 9"),
+    "amten-1": _amten(partial(AmtenNet, trace="image"), "Table VI: the image for F_mt, no Conv1"),
+    "amten-1b": _amten(partial(AmtenNet, trace="prediction"), "Table VI: Conv1 for F_mt"),
+    "amten-2": _amten(partial(AmtenNet, reuse=0), "Table VI: F_mt not reused"),
+    "amten-3": _amten(partial(AmtenNet, n_kernels=3), "Table VI: 3 kernels in Conv4 and Conv5"),
+    "amten-4": _amten(partial(AmtenNet, n_kernels=12), "Table VI: 12 kernels in Conv4 and Conv5"),
+    "amten-5": _amten(partial(AmtenNet, kernel=5), "Table VI: Conv1 of 5x5"),
+    "amten-6": _amten(partial(AmtenNet, is_deep=False), "Table VI: no Conv3, no Conv5"),
+    "amtennet-7": _amten(partial(AmtenNet, pool=average_pool), "Table VI: average pooling"),
+    "amtennet-8": _amten(partial(AmtenNet, last_kernel=3), "Table VI: Conv9 of 3x3"),
+    "amtennet-8-padded": _amten(
         partial(AmtenNet, last_kernel=3, last_padding=1), "Table VI: Conv9 of 3x3, padded"
     ),
     "model-base": _guo(ModelBase, "Table VI: no AMTEN", _BLOCKS),
@@ -100,7 +115,11 @@ NETWORKS: Mapping[str, NetworkSpec] = {
         RGB_SIGNED,
         299,
         "Cao et al., MM 2021; qinnzou/detect-fake-image",
-        ("lq_head.relu2", "lq_head.block3", "lq_head.block7", "tail.block12", "tail.relu4"),
+        _MML,
+        attention_map=attention_map,
+        high_quality=HighQualityHead(HighQuality, HighQuality.layers(_MML)),
+        pretrained=Pretrained("xception", ("hq_head", "lq_head", "tail")),
+        ranks_by_logits=True,
     ),
     "resnet18": NetworkSpec(
         ResNet18,

@@ -1,71 +1,90 @@
-"""Weights to begin with: of a run, or of another program's file."""
+"""Initial weights: of a run, of another program's file, or of a pretrained other network."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from hffkit.errors import WeightsError
+from hffkit.interop.weights import foreign_weights
 from hffkit.manifest.classes import ClassTable
-from hffkit.networks.mml import Mml
-from hffkit.networks.table import head_of
+from hffkit.networks.spec import Pretrained
+from hffkit.networks.table import head_of, network_named
 from hffkit.runs.run import read_run
 from hffkit.runs.weights import WEIGHTS_FILE, read_weights, weights_sha256
-from hffkit.training.xception_start import start_from_xception
 
 _IMAGENET_CLASSES = 1000  # none of which any corpus of faces has
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Weights that were read."""
+
+    network: str
+    state: Mapping[str, Tensor]
+    record: dict[str, str]  # path and digests, for run.json
+    has_same_outputs: bool
 
 
 def initial_weights(
     net: nn.Module, path: Path, network: str, outputs: ClassTable
 ) -> dict[str, Any]:
-    """Give a network the weights of `path`, all but a last layer that tells other classes apart.
+    """Load the weights of `path` into a network.
+
+    Left out is a last layer with other classes. Where the network's spec names a pretrained
+    network, weights of that one are accepted too.
 
     Returns
     -------
     dict
-        What was read, for the run's record.
+        Record of the source and of the tensors not taken, for run.json.
 
     Raises
     ------
     WeightsError
-        If they are those of another network.
+        If the weights are of another network.
     """
-    if isinstance(net, Mml) and (begun := start_from_xception(net, path)) is not None:
-        return begun
-    state, about, is_other = _read(path, network, outputs)
+    pretrained = network_named(network).pretrained
+    source = _read(path, network, pretrained, outputs)
     own = net.state_dict()
+    if pretrained is None or source.network == network:
+        taken = _fitting(net, source, path)
+    else:
+        named = {f"{p}.{k}": value for p in pretrained.parts for k, value in source.state.items()}
+        taken = {name: value for name, value in named.items() if name in own}
+    net.load_state_dict({**own, **taken})
+    return {**source.record, "not_taken": sorted(own.keys() - taken.keys())}
+
+
+def _read(path: Path, network: str, pretrained: Pretrained | None, outputs: ClassTable) -> _Source:
+    folder = path.parent if path.name == WEIGHTS_FILE else path  # a run's own file of weights
+    if not folder.is_dir():
+        found = foreign_weights(path, network if pretrained is None else pretrained.network)
+        is_same = found.n_classes != _IMAGENET_CLASSES
+        return _Source(found.network, found.state, {"path": str(path), **found.facts}, is_same)
+    run = read_run(folder)
+    accepted = (network,) if pretrained is None else (network, pretrained.network)
+    if run.network not in accepted:
+        raise WeightsError(
+            f"{folder}: weights of another network than {' or '.join(accepted)}: {run.network}."
+        )
+    record = {"path": str(folder), "sha256": weights_sha256(folder)}
+    return _Source(run.network, read_weights(folder), record, run.classes == outputs)
+
+
+def _fitting(net: nn.Module, source: _Source, path: Path) -> dict[str, Tensor]:
+    """Return the tensors of the same network, without a last layer of other classes."""
+    own, state = net.state_dict(), source.state
     head = head_of(net) + "."
-    skipped = sorted(k for k in own if k.startswith(head) and (is_other or _differs(state, own, k)))
-    wrong = [k for k in own if k not in skipped and _differs(state, own, k)]
-    wrong += [k for k in state if k not in own]
+    differing = {k for k in own if k not in state or state[k].shape != own[k].shape}
+    skipped = {k for k in own if k.startswith(head) and not source.has_same_outputs}
+    skipped |= {k for k in differing if k.startswith(head)}
+    wrong = sorted((differing - skipped) | (state.keys() - own.keys()))
     if wrong:
         raise WeightsError(
-            f"{path}: weights of another network than {network}: {', '.join(sorted(wrong)[:6])} "
+            f"{path}: weights of another network than {source.network}: {', '.join(wrong[:6])} "
             "is missing, unknown or of another shape."
         )
-    net.load_state_dict({**own, **{k: v for k, v in state.items() if k not in skipped}})
-    return {**about, "not_taken": skipped}
-
-
-def _read(
-    path: Path, network: str, outputs: ClassTable
-) -> tuple[dict[str, Tensor], dict[str, Any], bool]:
-    """Return the weights, what they are, and whether they tell other classes apart."""
-    if path.name == WEIGHTS_FILE:  # a run's own, by the name of its file
-        path = path.parent
-    if path.is_dir():
-        run = read_run(path)
-        if run.network != network:
-            raise WeightsError(f"{path}: weights of another network than {network}: {run.network}.")
-        state = read_weights(path)
-        return state, {"path": str(path), "sha256": weights_sha256(path)}, run.classes != outputs
-    from hffkit.interop.weights import foreign_weights
-
-    found = foreign_weights(path, network)
-    about = {"path": str(path), **found.facts}
-    return dict(found.state), about, found.n_classes == _IMAGENET_CLASSES
-
-
-def _differs(state: dict[str, Tensor], own: dict[str, Tensor], key: str) -> bool:
-    return key not in state or state[key].shape != own[key].shape
+    return {name: value for name, value in state.items() if name not in skipped}

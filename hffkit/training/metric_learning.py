@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from hffkit.errors import CorpusError
@@ -39,8 +39,18 @@ class Views:
 class MetricLearning:
     """Pairs of images and their masks, and a network with a head for each quality."""
 
-    def __init__(self, net: Mml, recipe: TrainRecipe, metric: Metric, spec: InputSpec) -> None:
-        """Take the network that learns; a threshold that the recipe names is set here."""
+    def __init__(
+        self, net: nn.Module, recipe: TrainRecipe, metric: Metric, spec: InputSpec
+    ) -> None:
+        """Take the network to train; a threshold that the recipe names is set here.
+
+        Raises
+        ------
+        TypeError
+            If the network is not Mml.
+        """
+        if not isinstance(net, Mml):
+            raise TypeError(f"metric learning trains Mml, got {type(net).__name__}")
         self._net, self._recipe, self._metric, self._spec = net, recipe, metric, spec
         self.shape = pair_shape(recipe.size)
         if metric.threshold != "val":

@@ -10,6 +10,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from hffkit.errors import ArgumentError, RecipeError
+from hffkit.networks.table import NETWORKS
 
 _MOST = 1e30  # float32 holds it
 _BOUNDS: Sequence[tuple[Sequence[str], Callable[[float], bool], str]] = (
@@ -103,10 +104,10 @@ class TrainRecipe:
         self._check_metric()
 
     def _check_metric(self) -> None:
-        if (self.network == _PAIRED) != (self.loss == "metric"):
+        if (self.network in _PAIRED) != (self.loss == "metric"):
             raise RecipeError(
-                f"{_PAIRED} and loss = 'metric' go together, got {self.network} and "
-                f"{self.loss!r}. Take the recipe {_PAIRED}."
+                f"{_PAIRED_NAMES} and loss = 'metric' go together, got {self.network} and "
+                f"{self.loss!r}. Take the recipe {_PAIRED_NAMES}."
             )
         if (self.loss == "metric") != (self.metric is not None):
             raise RecipeError("loss = 'metric' and the table [metric] go together.")
@@ -166,7 +167,9 @@ def recipe_of(values: Mapping[str, Any], where: str) -> TrainRecipe:
     missing, unknown = wanted.keys() - values.keys(), values.keys() - wanted.keys()
     if missing and missing <= _METRIC.keys():
         given = ", ".join(sorted(_METRIC.keys() & values.keys()))
-        raise RecipeError(f"{where}: has no [metric], to which {given} belongs. Take {_PAIRED}.")
+        raise RecipeError(
+            f"{where}: has no [metric], to which {given} belongs. Take {_PAIRED_NAMES}."
+        )
     if missing:
         raise RecipeError(f"{where}: missing {', '.join(sorted(missing))}. Every key is required.")
     if unknown:
@@ -220,7 +223,8 @@ def _number_or_word(name: str, value: Any, kind: Any, where: str) -> Any:
     return float(value)
 
 
-_PAIRED = "mml"  # the network that learns from pairs
+_PAIRED = [name for name, spec in NETWORKS.items() if spec.high_quality is not None]
+_PAIRED_NAMES = ", ".join(_PAIRED)
 _INNER = "metric."
 _PLAIN: Mapping[str, Any] = {n: k for n, k in TrainRecipe.__annotations__.items() if n != "metric"}
 _METRIC: Mapping[str, Any] = {_INNER + n: k for n, k in Metric.__annotations__.items()}

@@ -7,7 +7,6 @@ from hffkit.errors import RecipeError
 from hffkit.networks.caffe import BatchNorm
 from hffkit.networks.constraint import project
 from hffkit.networks.efficientnet import StochasticDepth
-from hffkit.networks.mml import Mml
 from hffkit.networks.spec import InputSpec
 from hffkit.training.losses import Classification, Objective
 from hffkit.training.metric_learning import MetricLearning
@@ -110,6 +109,6 @@ def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _objective(net: nn.Module, recipe: TrainRecipe, spec: InputSpec) -> Objective:
-    if recipe.metric is not None and isinstance(net, Mml):
+    if recipe.metric is not None:
         return MetricLearning(net, recipe, recipe.metric, spec)
     return Classification(net, recipe, spec)

@@ -378,7 +378,7 @@ def test_networks_without_relu_are_told_apart() -> None:
 
 def test_amten_shows_what_its_authors_call_traces() -> None:
     net, images = network("amtennet")
-    found = traces(net, images)
+    found = traces(net, images, NETWORKS["amtennet"].traces)
 
     def conv(name: str, x: Tensor) -> Tensor:
         weight, bias = (net.get_parameter(f"{name}.{part}") for part in ("weight", "bias"))
@@ -389,8 +389,6 @@ def test_amten_shows_what_its_authors_call_traces() -> None:
     f_2 = conv("conv3_2", conv("conv3_1", torch.cat((f_1, f_mt), 1)))
     assert found["F_mt"] == pytest.approx(f_mt.detach(), abs=1e-3)
     assert found["F_reu"] == pytest.approx(torch.cat((f_2, f_1, f_mt), 1).detach(), abs=1e-2)
-    with pytest.raises(ExplainError, match="AMTENnet's and its variants'; this network has none"):
-        traces(OneConv(), images)
 
 
 class Attending(OneConv):
@@ -412,7 +410,7 @@ class Attending(OneConv):
 
 def test_a_network_that_has_attention_shows_it() -> None:
     net, images = Attending(), torch.randn(2, 3, 16, 16)
-    query = Query(net, images, torch.tensor([0, 1]), (), 0.0)
+    query = Query(net, images, torch.tensor([0, 1]), (), 0.0, Attending.attention_map)
     found = METHODS["attention"].maps(query)["attention"]
     assert found.shape == (2, 1, 16, 16)
     own = net.attention_map(images).detach().numpy()
@@ -459,7 +457,8 @@ def in_training(net: nn.Module) -> nn.Module:
 def test_a_network_is_left_as_it_was(name: str) -> None:
     net, images = in_training(Attending()), torch.randn(2, 3, 8, 8)
     before = condition(net)
-    METHODS[name].maps(Query(net, images, torch.tensor([0, 1]), ("conv", "relu"), 0.0))
+    classes, layers = torch.tensor([0, 1]), ("conv", "relu")
+    METHODS[name].maps(Query(net, images, classes, layers, 0.0, Attending.attention_map))
     assert condition(net) == before
     assert not images.requires_grad
 

@@ -771,6 +771,26 @@ def test_each_network_is_fed_as_its_original() -> None:
     assert approximate == {"handcrafted-res", "handcrafted-res-model-base"}
 
 
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_each_network_has_the_layers_and_capabilities_that_its_spec_names(name: str) -> None:
+    spec, net = NETWORKS[name], on_meta(name, 2, 64)
+    modules, tensors = dict(net.named_modules()), set(net.state_dict())
+    assert {*spec.layers, *spec.traces} <= modules.keys()
+    assert bool(spec.traces) == isinstance(net, AmtenNet)
+    images = torch.empty(2, 3, 64, 64, device="meta")
+    views = [net]
+    if spec.high_quality is not None:
+        views.append(spec.high_quality.view(net))
+        assert set(spec.high_quality.layers) <= dict(views[1].named_modules()).keys()
+    if spec.attention_map is not None:
+        assert [spec.attention_map(view, images).shape[:2] for view in views] == [(2, 1)] * 2
+    if spec.pretrained is not None:
+        layers = set(on_meta(spec.pretrained.network, 2, 64).state_dict())
+        for part in spec.pretrained.parts:
+            inner = {key.removeprefix(f"{part}.") for key in tensors if key.startswith(f"{part}.")}
+            assert len(inner & layers) > 10
+
+
 def test_the_table_shows_every_network_and_draws_no_weights() -> None:
     before = torch.get_rng_state()
     header, *rows = networks_table().splitlines()

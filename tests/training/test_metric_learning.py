@@ -30,6 +30,7 @@ from hffkit.explain.images import overlay
 from hffkit.inference.network import load_scorer
 from hffkit.inference.predict import PredictRequest, predict
 from hffkit.interop.weights import foreign_weights
+from hffkit.manifest.classes import BINARY
 from hffkit.manifest.pairs import frame_of, in_quality, paired, quality_of
 from hffkit.manifest.samples import Sample
 from hffkit.media.image import Image, resize
@@ -44,12 +45,12 @@ from hffkit.storage.record import store
 from hffkit.storage.writer import CorpusWriter
 from hffkit.training import session as training
 from hffkit.training.dataset import Faces
+from hffkit.training.initial import initial_weights
 from hffkit.training.metric_learning import Views, best_threshold, mask_of, pair_loss
 from hffkit.training.pairs import Pairs, pair_shape, parts_of, shrunk
 from hffkit.training.recipe import Metric, TrainRecipe, parse_override
 from hffkit.training.train import TrainRequest, chosen_recipe, train
 from hffkit.training.trainer import Trainer
-from hffkit.training.xception_start import start_from_xception
 
 Run = Callable[..., Result]
 CPU = torch.device("cpu")
@@ -611,7 +612,7 @@ def test_files_that_are_no_xception_are_refused(tmp_path: Path) -> None:
         ("absent.pth", "no such file"),
     ):
         with pytest.raises(WeightsError, match=message):
-            start_from_xception(net, tmp_path / name)
+            initial_weights(net, tmp_path / name, "mml", BINARY)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
