@@ -8,7 +8,7 @@ with the recipe `small` (Meso-4 with its own, whose Adam suits it better) and se
 selected on val; printed are test accuracies, the mean over seeds with a 95 % interval from a
 bootstrap over groups, and what files tell without a look at their pixels: a classifier on file
 size and JPEG header alone. It runs for hours; finished runs are kept in --scratch and not run
-again.
+again. amtennet-bf16 needs a processor with AVX512_BF16 or AMX; --networks leaves it out.
 """
 
 import argparse

@@ -11,7 +11,7 @@ import torch
 from hffkit.errors import ArgumentError, RecipeError, UnknownNameError
 from hffkit.execution.memory import keep_memory_of_tensors
 from hffkit.execution.versions import versions_of_training
-from hffkit.networks.devices import device_named, threads
+from hffkit.networks.devices import check_bf16, device_named, threads
 from hffkit.networks.table import build, canonical_name, network_named, networks_table
 from hffkit.runs.run import Run, write_groups
 from hffkit.storage.labels import Task
@@ -65,6 +65,8 @@ def train(
 def _train(request: TrainRequest, recipe: TrainRecipe, data: TrainingData, out: Path) -> Run:
     # All that can be refused is refused before anything is written.
     device = device_named(request.device)
+    if recipe.precision == "bf16":
+        check_bf16(device)
     spec = network_named(recipe.network).input
     torch.manual_seed(request.seed % SEEDS)
     net = build(recipe.network, len(data.outputs.names), recipe.size)

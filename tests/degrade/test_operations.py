@@ -337,7 +337,11 @@ def test_scaling_gives_128_px_the_papers_range_of_sizes() -> None:
         ((1, 1, 3), "sc:-50", r"^1x1 pixels scaled by -50 % leave no pixel$"),
         ((40, 4, 3), "sc:-90", r"^4x40 pixels scaled by -90 % leave no pixel$"),
         ((4, 40, 3), "sc-cubic:-90", r"^40x4 pixels scaled by -90 % leave no pixel$"),
-        ((1338, 1338, 3), "sc:+900", r"^1338x1338 pixels scaled by \+900 % are more than 178956970$"),
+        (
+            (1338, 1338, 3),
+            "sc:+900",
+            r"^1338x1338 pixels scaled by \+900 % are more than 178956970$",
+        ),
         ((1, 65501, 3), "jp:60", r"shape \(1, 65501, 3\).* JPEG"),
     ],
 )

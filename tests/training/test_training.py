@@ -41,6 +41,7 @@ from hffkit.errors import (
 )
 from hffkit.evaluation.evaluate import EvalRequest, measure
 from hffkit.media.image import resize
+from hffkit.networks import devices
 from hffkit.networks.devices import device_named
 from hffkit.networks.spec import BGR_255, RGB_SIGNED, RGB_UNIT
 from hffkit.runs.run import read_run
@@ -913,6 +914,40 @@ def test_devices_that_are_not_there_are_refused(name: str) -> None:
 def test_the_automatic_device_is_the_gpu_where_there_is_one() -> None:
     assert device_named("cpu").type == "cpu"
     assert device_named("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+X86 = {"avx2": True, "avx512_bf16": False, "amx_bf16": False, "avx_ne_convert": False}
+
+
+@pytest.mark.parametrize("has", [X86, {"neon": True, "bf16": False}])
+def test_bf16_is_refused_where_a_processor_can_only_emulate_it(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has: dict[str, bool]
+) -> None:
+    monkeypatch.setattr(devices, "_capabilities", lambda: has)
+    with pytest.raises(
+        ArgumentError, match=r"^precision must be fp32 .* 6\.4 images/s instead of 60"
+    ):
+        train(request_of(packed, precision="bf16"), tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+    devices.check_bf16(torch.device("cuda"))
+
+
+@pytest.mark.parametrize(
+    "has", [X86 | {"amx_bf16": True}, {"bf16": True}, {"architecture": "s390x"}, {}]
+)
+def test_bf16_is_tried_on_all_other_processors(
+    monkeypatch: pytest.MonkeyPatch, has: dict[str, bool]
+) -> None:
+    monkeypatch.setattr(devices, "_capabilities", lambda: has)
+    devices.check_bf16(torch.device("cpu"))
+
+
+def test_pytorch_names_the_instructions_that_linux_names() -> None:
+    found = devices._capabilities()
+    if not found:
+        pytest.skip("this PyTorch does not name them")
+    words = Path("/proc/cpuinfo").read_text("utf-8").split()
+    assert all(found[name] for name in devices._BF16 if name in words)
 
 
 def test_threads_are_recorded_and_kept_when_it_goes_on(packed: Path, tmp_path: Path) -> None:
