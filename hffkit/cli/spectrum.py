@@ -175,7 +175,7 @@ def plot(
     chosen: Any = None if split == "all" else split
     request = FeatureRequest(**arguments)
     curves = draw(corpora, out, request, split=chosen, n_workers=workers)
-    names = ", ".join(f"{curve['class']} ({curve['n_images']})" for curve in curves)
+    names = ", ".join(f"{curve['class']} ({curve['n_pictures']})" for curve in curves)
     click.echo(options.json_text(curves) if as_json else printable(f"{out}: {names}"))
 
 
