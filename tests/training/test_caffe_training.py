@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from hffkit.interop.caffe_network import to_state_dict
 from hffkit.interop.caffemodel import read_caffemodel
 from hffkit.networks.amten import AmtenNet
-from hffkit.networks.devices import threads
+from hffkit.networks.caffe import average_pool
 from hffkit.networks.spec import BGR_255
 from hffkit.networks.table import build
 from hffkit.storage.lmdb_file import LmdbReader
@@ -36,11 +36,19 @@ CALM: dict[str, Any] = {
     "order": "caffe", "precision": "fp32", "max_iterations": 30, "val_interval": 1000,
     "log_interval": 40, "select": "last", "patience": 0, "degrade": [],
 }  # fmt: skip
-# In 30 steps rounding alone grows to the tolerances: in float64 conv4 is 3.4e-4 away from Caffe's,
-# with 1 to 4 threads 0.9e-4 to 2.1e-4. So the order of sums is fixed, to one that is close.
-N_THREADS = 2
-LOSS_TOLERANCE = 2e-3
-CONV_TOLERANCE, FC_TOLERANCE = 1e-4, 1e-5  # max |a - b| / max |b| of a weight tensor
+# Rounding parts two correct runs: max pooling picks another of two close values, and every later
+# step amplifies the difference. The order of sums differs between processors and numbers of
+# threads, so the limits leave room for any of them. Distances from Caffe's run, measured with
+# the instruction sets of ATen and oneDNN and 1 to 4 threads: losses up to 2.0e-3 (3.3e-4 before
+# the rate falls), fully connected parameters 0.1 % of the way they moved, all others 4.0 %.
+# In float64: 2.2e-3, 0.1 % and 4.5 %, since Caffe's run has rounding of its own. A wrong run
+# is far beyond: .11, 24 % and 29 % with torch.optim.SGD; .38, 18 % and 70 % with average pooling.
+N_CALM = 10  # iterations before the rate first falls: torch.optim.SGD is right in these
+CALM_LOSS_LIMIT, LOSS_LIMIT = 2e-3, 1e-2
+WAY_LIMITS = {
+    "fc weight": 0.01, "fc bias": 0.01, "conv weight": 0.15, "conv bias": 0.15,
+    "scale weight": 0.15, "scale bias": 0.15,
+}  # fmt: skip
 
 
 def recipe(**changes: Any) -> TrainRecipe:
@@ -77,67 +85,90 @@ def column(path: Path) -> list[float]:
 def run_of(
     golden: Path,
     records: tuple[Tensor, Tensor],
-    solver_of: Callable[[nn.Module], Optimizer] | None = None,
+    change: Callable[[Trainer], None] = lambda _: None,
 ) -> tuple[list[float], nn.Module]:
-    """Return the losses and the network of the calm run, with our solver or another one."""
+    """Return the losses and the network of the calm run, `change` applied to its trainer."""
     calm = recipe()
-    with threads(N_THREADS):
-        trainer = Trainer(net_of(golden / "init_iter_0.caffemodel"), calm, BGR_255, CPU, seed=0)
-        if solver_of is not None:
-            trainer._solver = solver_of(trainer.net)
-        order = Order(len(records[0]), calm.batch_size, calm.order, 0)
-        for iteration in range(calm.max_iterations):
-            for group in [] if solver_of is None else trainer._solver.param_groups:
-                group["lr"] = calm.rate(iteration) * group["lr_mult"]
-            numbers = torch.from_numpy(order.batch(iteration)[0])
-            trainer.step(records[0][numbers], records[1][numbers])
+    trainer = Trainer(net_of(golden / "init_iter_0.caffemodel"), calm, BGR_255, CPU, seed=0)
+    change(trainer)
+    order = Order(len(records[0]), calm.batch_size, calm.order, 0)
+    for iteration in range(calm.max_iterations):
+        for group in trainer._solver.param_groups:
+            group["lr"] = calm.rate(iteration) * group["lr_mult"]  # which only PyTorch's reads
+        numbers = torch.from_numpy(order.batch(iteration)[0])
+        trainer.step(records[0][numbers], records[1][numbers])
     return trainer.losses[: calm.max_iterations].tolist(), trainer.net
 
 
-def loss_error(losses: list[float], golden: Path) -> float:
+def loss_errors(losses: list[float], golden: Path) -> list[float]:
+    """Return the distance of each loss from Caffe's."""
     wanted = column(golden / "calm-loss.csv")
-    return max(abs(a - b) for a, b in zip(losses, wanted, strict=True))
+    return [abs(a - b) for a, b in zip(losses, wanted, strict=True)]
 
 
-def weight_errors(net: nn.Module, golden: Path, kind: str) -> dict[str, float]:
-    """Return the relative error of each weight tensor whose name begins with `kind`."""
-    wanted = net_of(golden / "calm_iter_30.caffemodel").state_dict()
-    return {
-        name: float((value - wanted[name]).abs().max() / wanted[name].abs().max())
-        for name, value in net.state_dict().items()
-        if name.startswith(kind) and name.endswith(".weight")
-    }
+def way_errors(net: nn.Module, golden: Path) -> dict[str, float]:
+    """Return the distance from Caffe's parameters as a share of the way that Caffe's moved."""
+    start, end = (
+        net_of(golden / "init_iter_0.caffemodel"),
+        net_of(golden / "calm_iter_30.caffemodel"),
+    )
+    errors = {}
+    for kind in WAY_LIMITS:
+        ours, first, last = (parameters_of(each, *kind.split()) for each in (net, start, end))
+        errors[kind] = float((ours - last).norm() / (last - first).norm())
+    return errors
+
+
+def parameters_of(net: nn.Module, layers: str, part: str) -> Tensor:
+    """Return the weights or biases of all layers whose name begins with `layers`, as a vector."""
+    return torch.cat(
+        [
+            parameter.detach().flatten()
+            for name, parameter in net.named_parameters()
+            if name.startswith(layers) and name.endswith(part)
+        ]
+    )
 
 
 def test_a_run_of_caffe_is_followed_to_its_end(
     golden: Path, records: tuple[Tensor, Tensor]
 ) -> None:
     losses, net = run_of(golden, records)
-    assert len(losses) == 30
-    assert loss_error(losses, golden) < LOSS_TOLERANCE
-    conv, fc = weight_errors(net, golden, "conv"), weight_errors(net, golden, "fc")
-    assert (len(conv), len(fc)) == (9, 3)
-    assert max(conv.values()) < CONV_TOLERANCE, conv
-    assert max(fc.values()) < FC_TOLERANCE, fc
+    errors, ways = loss_errors(losses, golden), way_errors(net, golden)
+    assert len(errors) == 30
+    assert max(errors[:N_CALM]) < CALM_LOSS_LIMIT
+    assert max(errors) < LOSS_LIMIT
+    assert {kind: way for kind, way in ways.items() if way >= WAY_LIMITS[kind]} == {}
+
+
+def use_torch_sgd(trainer: Trainer) -> None:
+    groups = [
+        {**group, "weight_decay": CALM["weight_decay"] * group["decay_mult"]}
+        for group in caffe_groups(trainer.net)
+    ]
+    trainer._solver = torch.optim.SGD(groups, lr=CALM["base_lr"], momentum=CALM["momentum"])
+
+
+def use_average_pooling(trainer: Trainer) -> None:
+    for number in (4, 5, 6, 7):
+        setattr(trainer.net, f"pool{number}", average_pool())
 
 
 @pytest.mark.slow
-def test_the_sgd_of_pytorch_does_not_follow_it(
-    golden: Path, records: tuple[Tensor, Tensor]
+@pytest.mark.parametrize(
+    ("change", "is_calm"), [(use_torch_sgd, True), (use_average_pooling, False)]
+)
+def test_another_solver_or_pooling_does_not_follow_it(
+    golden: Path,
+    records: tuple[Tensor, Tensor],
+    change: Callable[[Trainer], None],
+    is_calm: bool,  # noqa: FBT001
 ) -> None:
-    def torch_sgd(net: nn.Module) -> Optimizer:
-        groups = [
-            {**group, "weight_decay": CALM["weight_decay"] * group["decay_mult"]}
-            for group in caffe_groups(net)
-        ]
-        solver: Optimizer = torch.optim.SGD(groups, lr=CALM["base_lr"], momentum=CALM["momentum"])
-        return solver
-
-    losses, net = run_of(golden, records, torch_sgd)
-    assert loss_error(losses[:10] + column(golden / "calm-loss.csv")[10:], golden) < LOSS_TOLERANCE
-    assert loss_error(losses, golden) > 10 * LOSS_TOLERANCE
-    assert max(weight_errors(net, golden, "conv").values()) > 10 * CONV_TOLERANCE
-    assert max(weight_errors(net, golden, "fc").values()) > 10 * FC_TOLERANCE
+    losses, net = run_of(golden, records, change)
+    errors, ways = loss_errors(losses, golden), way_errors(net, golden)
+    assert (max(errors[:N_CALM]) < CALM_LOSS_LIMIT) == is_calm
+    assert max(errors) > 5 * LOSS_LIMIT
+    assert {kind: way for kind, way in ways.items() if way <= 1.5 * WAY_LIMITS[kind]} == {}
 
 
 def test_the_first_loss_at_the_authors_rate_is_caffes(
