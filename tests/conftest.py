@@ -63,6 +63,18 @@ def native(packed: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def finished(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of AMTENnet, trained on `packed` for 12 iterations."""
+    from makers.trainings import request_of
+
+    from hffkit.training.train import train
+
+    out = tmp_path_factory.mktemp("finished") / "run"
+    train(request_of(packed), out)
+    return out
+
+
+@pytest.fixture(scope="session")
 def predictor(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A predictor of 68 landmarks, smaller than the published one, which we may not ship."""
     from makers.landmarks import annotated, trained

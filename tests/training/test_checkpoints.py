@@ -1,0 +1,259 @@
+"""Trainings that go on after anything that stops them."""
+
+import errno
+import math
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from makers.trainings import StopError, begin, fail, request_of, result_of, stop_at
+from makers.trees import rows
+
+from hffkit.errors import StorageError, TrainingError, WeightsError
+from hffkit.runs.tensors import read_tensors, write_tensors
+from hffkit.storage.staging import partial_path
+from hffkit.training import session as training
+from hffkit.training.train import train
+from hffkit.training.trainer import Trainer
+
+
+def interrupt(_: Trainer) -> None:
+    raise KeyboardInterrupt
+
+
+def ctrl_c(_: Trainer) -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "amtennet": {"network": "amtennet"},
+    "meso4": {"network": "meso4", "recipe": "meso4-native", "select": "loss"},
+    "mislnet": {"network": "mislnet", "select": "last"},
+    "modern": {"recipe": "modern", "degrade": ["jp-mix"], "replicas": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    found = {}
+    for name, changes in KINDS.items():
+        train(request_of(packed, **changes), folder / name)
+        found[name] = result_of(folder / name)
+    return found
+
+
+@pytest.mark.parametrize("how", [fail, interrupt])
+@pytest.mark.parametrize("seconds", [0.0, 1e9])
+@pytest.mark.parametrize("name", KINDS)
+def test_an_interrupted_training_ends_as_an_uninterrupted_one(
+    packed: Path, tmp_path: Path, uninterrupted: dict[str, Any], name: str, seconds: float,
+    how: Callable[[Trainer], None],
+) -> None:  # fmt: skip
+    out, request = tmp_path / "run", request_of(packed, **KINDS[name])
+    for iteration in (2, 5, 9, 11):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(training, "_CHECKPOINT_SECONDS", seconds)
+            stop_at(patch, iteration, how)
+            with pytest.raises((StopError, KeyboardInterrupt)):
+                train(request, out)
+        saved = partial_path(out) / "run" / training.CHECKPOINT_FILE
+        at = read_tensors(saved)[1]["iteration"] if saved.exists() else 0
+        assert at == (iteration if seconds == 0 else iteration // 5 * 5)
+    train(request, out)
+    assert result_of(out) == uninterrupted[name]
+    assert not partial_path(out).exists()
+    assert sorted(path.name for path in out.iterdir()) == [
+        "groups.json", "metrics.jsonl", "run.json", "weights.safetensors",
+    ]  # fmt: skip
+
+
+def test_the_first_ctrl_c_waits_for_the_step_and_saves(
+    packed: Path, tmp_path: Path, uninterrupted: dict[str, Any]
+) -> None:
+    out, request = tmp_path / "run", request_of(packed, **KINDS["meso4"])
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, 7, ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            train(request, out)
+    assert signal.getsignal(signal.SIGINT) is before
+    saved = partial_path(out) / "run" / training.CHECKPOINT_FILE
+    assert read_tensors(saved)[1]["iteration"] == 8
+    train(request, out)
+    assert result_of(out) == uninterrupted["meso4"]
+
+
+def test_another_command_may_not_go_on_with_it(packed: Path, native: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    begin(request_of(packed), out)
+    for changes, message in (
+        ({"seed": 1}, "seed was 0, is now 1"),
+        ({"base_lr": 1e-3}, "recipe.base_lr was 0.0001, is now 0.001"),
+        ({"task": "binary"}, "task was 'multi', is now 'binary'"),
+        ({"threads": 2}, "threads was 1, is now 2"),
+        ({"network": "amten-3"}, "recipe.network was 'amtennet', is now 'amten-3'"),
+    ):
+        with pytest.raises(StorageError, match=message):
+            train(request_of(packed, **changes), out)
+    with pytest.raises(StorageError, match="data was"):
+        train(request_of(native), out)
+    train(request_of(packed), out)
+    with pytest.raises(StorageError, match="already exists"):
+        train(request_of(packed), out)
+
+
+def test_a_damaged_checkpoint_is_refused_by_name(packed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    path = begin(request_of(packed), out)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    with pytest.raises(WeightsError, match=r"checkpoint\.safetensors: no whole .*damaged"):
+        train(request_of(packed), out)
+    tensors, facts = read_tensors(begin(request_of(packed), tmp_path / "other"))
+    for wrong, told in (
+        ({k: v for k, v in tensors.items() if k != "net:conv4.weight"}, facts),
+        ({k: v for k, v in tensors.items() if k != "losses"}, facts),
+        (tensors | {"net:conv4.weight": torch.zeros(3)}, facts),
+        (tensors, {}),
+    ):
+        write_tensors(path, wrong, told)
+        with pytest.raises(
+            WeightsError, match=r"(?s)no whole checkpoint of this training: .*Delete .*anew"
+        ):
+            train(request_of(packed), out)
+    path.write_bytes(whole)
+    train(request_of(packed), out)
+
+
+def test_a_checkpoint_without_the_solver_is_refused(packed: Path, tmp_path: Path) -> None:
+    path = begin(request_of(packed), tmp_path / "run")
+    tensors, facts = read_tensors(path)
+    write_tensors(path, {k: v for k, v in tensors.items() if "solver" not in k}, facts)
+    with pytest.raises(WeightsError, match="no whole checkpoint of this training"):
+        train(request_of(packed), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "name", ["checkpoint.safetensors.tmp", "weights.safetensors.tmp", "metrics.jsonl"]
+)
+def test_a_full_disk_costs_nothing_that_was_there(
+    packed: Path, tmp_path: Path, uninterrupted: dict[str, Any], name: str
+) -> None:
+    out, request = tmp_path / "run", request_of(packed, select="loss", network="meso4",
+                                                recipe="meso4-native")  # fmt: skip
+    path = begin(request, out)
+    lines, checkpoint = path.with_name("metrics.jsonl").read_bytes(), path.read_bytes()
+    fsync = os.fsync
+
+    def full(fd: int) -> None:
+        if Path(f"/proc/self/fd/{fd}").readlink().name == name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(fd)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StorageError, match="No space left on device") as caught:
+            train(request, out)
+    assert name.removesuffix(".tmp") in str(caught.value)
+    assert path.read_bytes() == checkpoint
+    assert path.with_name("metrics.jsonl").read_bytes().startswith(lines)
+    assert not list(path.parent.glob("*.tmp"))
+    train(request, out)
+    assert result_of(out) == uninterrupted["meso4"]
+
+
+def test_a_full_disk_at_the_start_costs_no_metrics(
+    packed: Path, tmp_path: Path, uninterrupted: dict[str, Any]
+) -> None:
+    out, request = tmp_path / "run", request_of(packed)
+    begin(request, out)
+    write_bytes = Path.write_bytes
+
+    def full(self: Path, data: bytes) -> int:
+        if self.name != "metrics.jsonl":
+            return write_bytes(self, data)
+        write_bytes(self, b"")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.MonkeyPatch.context() as patch, suppress(StorageError):
+        patch.setattr(Path, "write_bytes", full)
+        train(request, out)
+    if not out.exists():
+        train(request, out)
+    assert result_of(out) == uninterrupted["amtennet"]
+
+
+def test_a_finished_training_that_cannot_be_named_is_not_begun_anew(
+    packed: Path, tmp_path: Path, uninterrupted: dict[str, Any]
+) -> None:
+    out, request = tmp_path / "run", request_of(packed)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, 9, lambda _: out.mkdir())
+        with pytest.raises(StorageError, match="Move it away and run the command again"):
+            train(request, out)
+    out.rmdir()
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, 0, fail)
+        train(request, out)
+    assert result_of(out) == uninterrupted["amtennet"]
+
+
+def test_metrics_behind_the_checkpoint_are_cut_off(packed: Path, tmp_path: Path) -> None:
+    out, request = tmp_path / "run", request_of(packed, **KINDS["amtennet"])
+    path = begin(request, out).with_name("metrics.jsonl")
+    with path.open("ab") as file:
+        file.write(b'{"iteration":8,"loss":1.0,"rate":1.0}\n{"iteration":9,"lo')
+    train(request, out)
+    found = rows(out / "metrics.jsonl")
+    assert [(row["iteration"], "loss" in row) for row in found] == [
+        (4, True), (5, False), (8, True), (10, False), (12, True), (12, False),
+    ]  # fmt: skip
+    assert all(row["rate"] == 1e-4 for row in found if "loss" in row)
+
+
+def test_a_checkpoint_from_before_the_loss_was_lost_survives(
+    packed: Path, tmp_path: Path, uninterrupted: dict[str, Any]
+) -> None:
+    def poison(trainer: Trainer) -> None:
+        with torch.no_grad():
+            next(trainer.net.parameters()).fill_(math.nan)
+
+    out = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
+        stop_at(patch, 6, poison)
+        with pytest.raises(TrainingError, match="The loss is nan by iteration 7"):
+            train(request_of(packed), out)
+    path = partial_path(out) / "run" / training.CHECKPOINT_FILE
+    tensors, facts = read_tensors(path)
+    assert facts["iteration"] == 6
+    assert all(bool(value.isfinite().all()) for value in tensors.values())
+    train(request_of(packed), out)
+    assert result_of(out) == uninterrupted["amtennet"]
+
+
+def test_threads_are_recorded_and_kept_when_it_goes_on(packed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    torch.set_num_threads(2)
+    path = begin(request_of(packed, threads=None), out)
+    assert read_tensors(path)[1]["threads"] == 2
+    torch.set_num_threads(1)
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, 7, lambda _: seen.append(torch.get_num_threads()))
+        train(request_of(packed, threads=None), out)
+    assert seen == [2]
+
+
+def test_the_threads_recorded_are_those_that_were_used(packed: Path, tmp_path: Path) -> None:
+    torch.set_num_threads(2)
+    begin(request_of(packed, threads=None), tmp_path / "run")
+    torch.set_num_threads(1)
+    _, run = train(request_of(packed, threads=None), tmp_path / "run")
+    assert run.made["threads"] == 2

@@ -1,0 +1,111 @@
+"""Recipes of trainings: the packaged ones, files, overrides, and refusals."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hffkit.errors import ArgumentError, RecipeError, UnknownNameError
+from hffkit.training.recipe import parse_override, read_recipe, recipe_of
+from hffkit.training.train import TrainRequest, chosen_recipe, recipe_names
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "recipes/train").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_packaged_recipe_is_sound(path: Path) -> None:
+    recipe = recipe_of(read_recipe(path), path.name)
+    assert recipe_of(recipe.to_json(), "again") == recipe
+    assert path.stem in recipe_names()
+    request = TrainRequest(("x",), recipe=path.stem)
+    assert chosen_recipe(request) == recipe
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg11-bn", "densenet121", "efficientnet-b0"])
+def test_the_facial_parts_study_divides_its_rate_every_five_epochs(name: str) -> None:
+    recipe = chosen_recipe(TrainRequest(("x",), network=name))
+    epoch = 16_000 // 32
+    rates = [recipe.rate(number * epoch) for number in range(20)]
+    wanted = [1e-4] * 5 + [1e-5] * 5 + [1e-6] * 5 + [1e-7] * 5
+    assert rates == pytest.approx(wanted)
+    assert [recipe.rate(number * epoch - 1) for number in range(1, 21)] == pytest.approx(wanted)
+    assert (recipe.network, recipe.size, recipe.batch_size) == (name, 224, 32)
+    assert (recipe.max_iterations, recipe.val_interval) == (20 * epoch, epoch)
+
+
+def test_a_network_without_a_recipe_takes_that_of_amtennet() -> None:
+    found = chosen_recipe(TrainRequest(("x",), network="AMTEN_3"))
+    assert found == replace(chosen_recipe(TrainRequest(("x",))), network="amten-3")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 3}, r"mine: unknown seed\. Known: network, size"),
+        ({"gamma": None}, r"mine: missing gamma\. Every key is required"),
+        ({"base_lr": "fast"}, "mine: base_lr must be float, got 'fast'"),
+        ({"size": True}, "mine: size must be int, got True"),
+        ({"size": 48.0}, "mine: size must be int, got 48.0"),
+        ({"base_lr": True}, "mine: base_lr must be float, got True"),
+        ({"solver": "sgd"}, "mine: solver must be one of caffe-sgd, adam, adamw, got 'sgd'"),
+        ({"solver": ["adam"]}, "mine: solver must be one of"),
+        ({"degrade": "jp-mix"}, "mine: degrade must be a list of operations"),
+        ({"degrade": [1]}, "mine: degrade must be a list of operations"),
+        ({"base_lr": 0.0}, "mine: base_lr must be above 0, at most 1e.30, got 0.0"),
+        ({"base_lr": math.nan}, "mine: base_lr must be above 0, at most 1e.30, got nan"),
+        ({"gamma": math.inf}, "mine: gamma must be from 0 to 1, got inf"),
+        ({"momentum": 1.0}, "mine: momentum must be from 0 to below 1, got 1.0"),
+        ({"batch_size": 0}, "mine: batch_size must be at least 1, got 0"),
+        ({"max_iterations": -1}, "mine: max_iterations must be from 0 to 1e.30, got -1"),
+        ({"replicas": 3}, "mine: replicas must divide batch_size, got 3 and 64"),
+        ({"patience": -1}, "mine: patience must be from 0 to 1e.30, got -1"),
+        ({"patience": 1.5}, "mine: patience must be int, got 1.5"),
+        ({"patience": 2, "select": "last"}, "mine: patience must be 0 where select is last, got 2"),
+    ],
+)
+def test_impossible_recipes_are_refused_by_name(changes: dict[str, Any], message: str) -> None:
+    values = read_recipe(ROOT / "recipes/train/amtennet.toml") | changes
+    values = {name: value for name, value in values.items() if value is not None}
+    with pytest.raises(RecipeError, match=message):
+        recipe_of(values, "mine")
+
+
+def test_a_recipe_file_of_ones_own_is_read_and_its_errors_name_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    text = (ROOT / "recipes/train/meso4.toml").read_text()
+    path.write_text(text.replace("base_lr = 0.001", "base_lr = 1"))
+    assert chosen_recipe(TrainRequest(("x",), recipe=str(path))).base_lr == 1.0
+    path.write_text(text + "colour = 1\n")
+    with pytest.raises(RecipeError, match=r"mine\.toml: unknown colour"):
+        chosen_recipe(TrainRequest(("x",), recipe=str(path)))
+    path.write_text("network =")
+    with pytest.raises(RecipeError, match=r"mine\.toml: cannot be read"):
+        chosen_recipe(TrainRequest(("x",), recipe=str(path)))
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(RecipeError, match=r"mine\.toml: cannot be read"):
+        chosen_recipe(TrainRequest(("x",), recipe=str(path)))
+    with pytest.raises(RecipeError, match=r"absent\.toml: cannot be read"):
+        chosen_recipe(TrainRequest(("x",), recipe=str(tmp_path / "absent.toml")))
+    path.write_text(text.replace('"meso4"', '"Meso_4"'))
+    with pytest.raises(RecipeError, match=r"write network = 'meso4'"):
+        chosen_recipe(TrainRequest(("x",), recipe=str(path)))
+    with pytest.raises(UnknownNameError, match="Did you mean 'mislnet'"):
+        chosen_recipe(TrainRequest(("x",), recipe="mislnt"))
+
+
+def test_overrides_are_read_as_toml_would() -> None:
+    assert parse_override("base_lr=1e-3") == ("base_lr", 1e-3)
+    assert parse_override("size = 64") == ("size", 64)
+    assert parse_override("select=last") == ("select", "last")
+    assert parse_override('select="last"') == ("select", "last")
+    assert parse_override("degrade=gb:3 + jp-mix") == ("degrade", ["gb:3", "jp-mix"])
+    assert parse_override("degrade=") == ("degrade", [])
+    with pytest.raises(ArgumentError, match="'size' must be KEY=VALUE"):
+        parse_override("size")
+    with pytest.raises(ArgumentError, match=r"A recipe has no 'sice'\. Known: network, size"):
+        parse_override("sice=3")
+    with pytest.raises(RecipeError, match=r"amtennet: size must be int, got 'big'"):
+        chosen_recipe(TrainRequest(("x",), overrides=(parse_override("size=big"),)))
