@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from hffkit.cli import options
-from hffkit.cli.tables import corpus_text, estimate_text
+from hffkit.cli.tables import corpus_json, corpus_text, estimate_text
 
 Command = Callable[..., Any]
 Options = tuple[Callable[[Command], Command], ...]
@@ -199,7 +199,7 @@ def _build(source: str, **arguments: Any) -> None:
         found = estimate(job, n_workers=run["workers"], shard=run["shard"])
         click.echo(options.json_text(asdict(found)) if run["as_json"] else estimate_text(found))
         return
-    about = build_corpus(
+    info = build_corpus(
         job,
         run["out"],
         n_workers=run["workers"],
@@ -207,8 +207,11 @@ def _build(source: str, **arguments: Any) -> None:
         shard=run["shard"],
         retry_failed=run["retry_failed"],
     )
-    click.echo(options.json_text(about) if run["as_json"] else corpus_text(run["out"], about))
-    if about["failures"].get("unreadable", 0) > run["max_failures"]:
+    out = run["out"]
+    click.echo(
+        options.json_text(corpus_json(out, info)) if run["as_json"] else corpus_text(out, info)
+    )
+    if info.failures.get("unreadable", 0) > run["max_failures"]:
         sys.exit(options.UNREADABLE)
 
 

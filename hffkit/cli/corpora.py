@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from hffkit.cli import options
-from hffkit.cli.tables import corpus_text, inspection_text
+from hffkit.cli.tables import corpus_json, corpus_text, inspection_text
 
 _corpora = click.argument("corpora", nargs=-1, required=True, metavar="CORPUS...")
 
@@ -53,11 +53,11 @@ def pack(
         corpora, out, PackRequest(**arguments), n_workers=workers, scheduler=scheduler
     )
     click.echo(
-        options.json_text({str(path): about for path, about in done})
+        options.json_text({str(path): corpus_json(path, info) for path, info in done})
         if as_json
-        else "\n\n".join(corpus_text(path, about) for path, about in done)
+        else "\n\n".join(corpus_text(path, info) for path, info in done)
     )
-    if any(about["failures"] for _, about in done):
+    if any(info.failures for _, info in done):
         sys.exit(options.UNREADABLE)
 
 
@@ -117,8 +117,8 @@ def subset(corpora: tuple[str, ...], out: Path, as_json: bool, **arguments: Any)
     from hffkit.corpus.subset import SubsetRequest
     from hffkit.corpus.subset import subset as keep_share
 
-    about = keep_share(corpora, out, SubsetRequest(**arguments))
-    click.echo(options.json_text(about) if as_json else corpus_text(out, about))
+    info = keep_share(corpora, out, SubsetRequest(**arguments))
+    click.echo(options.json_text(info.to_json()) if as_json else corpus_text(out, info))
 
 
 @click.command()
@@ -129,5 +129,5 @@ def merge(corpora: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Join the shards of one build, or several corpora, to one corpus."""
     from hffkit.corpus.merge import merge as merge_corpora
 
-    about = merge_corpora(corpora, out)
-    click.echo(options.json_text(about) if as_json else corpus_text(out, about))
+    info = merge_corpora(corpora, out)
+    click.echo(options.json_text(info.to_json()) if as_json else corpus_text(out, info))

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from hffkit.cli import options
-from hffkit.cli.tables import corpus_text, folder_text
+from hffkit.cli.tables import corpus_json, corpus_text, folder_text
 
 
 @click.command()
@@ -85,6 +85,7 @@ def degrade(
     from hffkit.degrade.degrade import degrade as post_process
     from hffkit.degrade.own import operations_table, read_own
     from hffkit.degrade.preview import preview as draw
+    from hffkit.storage.corpus import CorpusInfo
 
     if (lists or preview) and (sources or arguments["ops"] or as_json):
         raise click.UsageError("--list and --preview go without SRC, --op and --json.")
@@ -99,7 +100,7 @@ def degrade(
     run = {name: arguments.pop(name) for name in ("workers", "scheduler", "shard", "max_failures")}
     arguments["classes"] = options.names(arguments["classes"])
     request = DegradeRequest(**arguments)
-    path, about = post_process(
+    path, found = post_process(
         sources or ("data.lmdb",),
         out,
         request,
@@ -107,11 +108,14 @@ def degrade(
         scheduler=run["scheduler"],
         shard=run["shard"],
     )
-    if as_json:
-        click.echo(options.json_text(about))
+    if isinstance(found, CorpusInfo):
+        failures = found.failures
+        row = corpus_json(path, found)
+        click.echo(options.json_text(row) if as_json else corpus_text(path, found))
     else:
-        click.echo(corpus_text(path, about) if "classes" in about else folder_text(path, about))
-    if about["failures"].get("unreadable", 0) > run["max_failures"]:
+        failures = found["failures"]
+        click.echo(options.json_text(found) if as_json else folder_text(path, found))
+    if failures.get("unreadable", 0) > run["max_failures"]:
         sys.exit(options.UNREADABLE)
 
 
@@ -143,7 +147,7 @@ def mix(raw: str, copies: tuple[str, ...], out: Path, as_json: bool, **arguments
     from hffkit.corpus.mix import MixRequest
     from hffkit.corpus.mix import mix as mix_corpora
 
-    about = mix_corpora((raw, *copies), out, MixRequest(**arguments))
-    click.echo(options.json_text(about) if as_json else corpus_text(out, about))
-    if about["failures"]:
+    info = mix_corpora((raw, *copies), out, MixRequest(**arguments))
+    click.echo(options.json_text(info.to_json()) if as_json else corpus_text(out, info))
+    if info.failures:
         sys.exit(options.UNREADABLE)

@@ -1,5 +1,7 @@
 """Results as text for people."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,37 +10,55 @@ from hffkit.reports.table import Table
 if TYPE_CHECKING:
     from hffkit.corpus.build import BuildEstimate
     from hffkit.corpus.inspect import Inspection
+    from hffkit.storage.corpus import CorpusInfo
 
 _SPLITS = ("train", "val", "test")
 
 
-def corpus_text(path: Path, about: dict[str, Any]) -> str:
-    """Return what a corpus that was just written holds."""
-    counts: dict[str, dict[str, int]] = about["counts"]
+def corpus_text(path: Path, info: "CorpusInfo") -> str:
+    """Return the summary of a corpus that was just written."""
+    from hffkit.storage.corpus import masks_path  # late: it loads OpenCV
+
+    made = info.provenance
     rows = [
         (
-            row["name"],
-            "fake" if row["is_fake"] else "real",
-            *(str(counts.get(row["name"], {}).get(split, 0)) for split in _SPLITS),
+            row.name,
+            "fake" if row.is_fake else "real",
+            *(str(info.counts.get(row.name, {}).get(split, 0)) for split in _SPLITS),
         )
-        for row in about["classes"]
+        for row in made.classes
     ]
-    size = "native pixels" if about["size"] is None else f"{about['size']}x{about['size']} pixels"
+    size = "native pixels" if made.size is None else f"{made.size}x{made.size} pixels"
     lines = [
         Table(("class", "is", *_SPLITS), tuple(rows)).to_text(),
         "",
-        f"{path}: {about['n_samples']} samples, {size}",
+        f"{path}: {info.n_samples} samples, {size}",
     ]
-    if "masks" in about:
-        lines.append(f"{about['masks']['path']}: masks of {about['masks']['n_samples']} of them")
-    if about["verb"] == "degrade":
-        options = about["options"]
-        lines.append(f"operations on {options['stage']} pixels: {', '.join(options['ops'])}")
-    if about.get("n_left_out"):
-        lines.append(f"left out to meet the paper's totals: {about['n_left_out']}")
-    lines += _failures(about["failures"], f"{path}/failures.jsonl")
-    lines.append(f"content_sha256 {about['content_sha256']}")
+    if info.masks is not None:
+        lines.append(f"{masks_path(path)}: masks of {info.masks.n_samples} of them")
+    if made.verb == "degrade":
+        lines.append(
+            f"operations on {made.options['stage']} pixels: {', '.join(made.options['ops'])}"
+        )
+    if info.n_left_out:
+        lines.append(f"left out to meet the paper's totals: {info.n_left_out}")
+    lines += _failures(info.failures, f"{path}/failures.jsonl")
+    lines.append(f"content_sha256 {info.content_sha256}")
     return "\n".join(lines)
+
+
+def corpus_json(path: Path, info: "CorpusInfo") -> dict[str, Any]:
+    """Return the contents of a corpus in the order of its corpus.json, the masks' behind them."""
+    from hffkit.storage.corpus import masks_path
+
+    row: dict[str, Any] = json.loads(json.dumps(info.to_json(), sort_keys=True))
+    if info.masks is not None:
+        row["masks"] = {
+            "path": str(masks_path(path)),
+            "n_samples": info.masks.n_samples,
+            "content_sha256": info.masks.content_sha256,
+        }
+    return row
 
 
 def folder_text(path: Path, about: dict[str, Any]) -> str:
@@ -90,7 +110,7 @@ def inspection_text(found: "Inspection") -> str:
     return "\n".join(lines)
 
 
-def _failures(failures: dict[str, int], where: str) -> list[str]:
+def _failures(failures: Mapping[str, int], where: str) -> list[str]:
     if not failures:
         return []
     counted = ", ".join(f"{n} {kind}" for kind, n in failures.items())

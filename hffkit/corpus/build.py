@@ -29,7 +29,7 @@ from hffkit.sources.ffpp_tree import FfppOptions, pair_of, plain_quality
 from hffkit.sources.folders import read_celeba, read_faces_hq, read_folder, read_hff
 from hffkit.sources.listing import Listing, SourceOptions, check_groups
 from hffkit.sources.lists import read_celeb_df, read_dfdc, read_list
-from hffkit.storage.corpus import Corpus, Provenance, masks_path
+from hffkit.storage.corpus import Corpus, CorpusInfo, Provenance, masks_path
 from hffkit.storage.parts import PartWriter, Record, read_part
 from hffkit.storage.record import check_size
 from hffkit.storage.staging import restore
@@ -208,11 +208,11 @@ def build(
     scheduler: str | None = None,
     shard: tuple[int, int] | None = None,
     retry_failed: bool = False,
-) -> dict[str, Any]:
-    """Build the corpus `out` and return its corpus.json.
+) -> CorpusInfo:
+    """Build the corpus `out` and return its contents.
 
     With masks these are a second corpus, at `masks_path(out)`, which has its name before the first
-    one has; what is returned then has a row `masks`: its path, n_samples and content_sha256.
+    one has; the result then has the contents of both.
 
     Parameters
     ----------
@@ -272,10 +272,7 @@ def build(
     if not job.request.masks:
         return assemble(out, provenance, plan, n_workers=n_workers, scheduler=scheduler)
     beside = Beside(masks_path(out), replace(provenance, holds="masks"), _is_mask)
-    about = assemble(out, provenance, plan, n_workers=n_workers, scheduler=scheduler, beside=beside)
-    masks = Corpus(beside.out).json
-    known = {name: masks[name] for name in ("n_samples", "content_sha256")}
-    return {**about, "masks": {"path": str(beside.out), **known}}
+    return assemble(out, provenance, plan, n_workers=n_workers, scheduler=scheduler, beside=beside)
 
 
 def _is_mask(key: str) -> bool:

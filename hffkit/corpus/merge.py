@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from hffkit.corpus.build import paper_surplus
 from hffkit.errors import StorageError
@@ -12,14 +11,14 @@ from hffkit.faces.detector import read_boxes
 from hffkit.manifest.failures import read_failures
 from hffkit.manifest.samples import Box, GroupGuard
 from hffkit.storage.corpora import joint_classes, joint_versions, open_corpora
-from hffkit.storage.corpus import BOXES_FILE, FAILURES_FILE, Corpus, Provenance
+from hffkit.storage.corpus import BOXES_FILE, FAILURES_FILE, Corpus, CorpusInfo, Provenance
 from hffkit.storage.parts import Event, Record, VideoBoxes
 from hffkit.storage.staging import Partial
 from hffkit.storage.writer import CorpusWriter
 
 
-def merge(names: Sequence[str], out: Path) -> dict[str, Any]:
-    """Join corpora to the corpus `out` and return its corpus.json.
+def merge(names: Sequence[str], out: Path) -> CorpusInfo:
+    """Join corpora to the corpus `out` and return its contents.
 
     The shards of one build or degrade, in whatever order they are named, give what the unsharded
     command gives, digests included. Other corpora follow one another as named.
@@ -55,9 +54,9 @@ def merge(names: Sequence[str], out: Path) -> dict[str, Any]:
                             units[number], events, lambda sample: sample.key not in left_out
                         )
                     progress.step(corpus.n_samples)
-            about = writer.finish(provenance, {"n_left_out": len(left_out)} if left_out else None)
+            info = writer.finish(provenance, len(left_out))
         partial.publish()
-    return about
+    return info
 
 
 def _joint_provenance(corpora: Sequence[Corpus]) -> Provenance:

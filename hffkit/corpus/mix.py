@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count, islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,7 @@ from hffkit.manifest.failures import Failure, read_failures
 from hffkit.manifest.samples import Sample, Split
 from hffkit.manifest.seeds import rank
 from hffkit.storage.corpora import check_alike, derived_provenance, joint_classes, open_corpora
-from hffkit.storage.corpus import FAILURES_FILE, Corpus
+from hffkit.storage.corpus import FAILURES_FILE, Corpus, CorpusInfo
 from hffkit.storage.lmdb_file import MAX_KEY_BYTES
 from hffkit.storage.parts import Record
 from hffkit.storage.staging import Partial
@@ -89,8 +88,8 @@ class MixRequest:
     seed: int = 0
 
 
-def mix(names: Sequence[str], out: Path, request: MixRequest) -> dict[str, Any]:
-    """Write the training set `out` and return its corpus.json.
+def mix(names: Sequence[str], out: Path, request: MixRequest) -> CorpusInfo:
+    """Write the training set `out` and return its contents.
 
     The first corpus is the raw one, the others hold its images post-processed, under the same
     keys and in the same order. Training samples come from all of them; a copy's key says what was
@@ -142,9 +141,9 @@ def mix(names: Sequence[str], out: Path, request: MixRequest) -> dict[str, Any]:
                         events = (event for row in rows for event in _events(row, chosen))
                         writer.append(str(number), events)
                     progress.step(len(rows))
-            about = writer.finish(provenance)
+            info = writer.finish(provenance)
         partial.publish()
-    return about
+    return info
 
 
 @dataclass(frozen=True, slots=True)

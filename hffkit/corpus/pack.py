@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from hffkit.manifest.classes import LabelKind
 from hffkit.manifest.samples import SPLITS, Sample
 from hffkit.manifest.seeds import rank
 from hffkit.storage.corpora import joint_classes, open_corpora
-from hffkit.storage.corpus import Corpus, Provenance
+from hffkit.storage.corpus import Corpus, CorpusInfo, Provenance
 from hffkit.storage.record import check_size
 from hffkit.storage.selection import Places, RecordBlock, places_of
 from hffkit.storage.staging import Partial
@@ -39,8 +38,8 @@ def pack(
     *,
     n_workers: int,
     scheduler: str | None = None,
-) -> list[tuple[Path, dict[str, Any]]]:
-    """Pack corpora taken as one and return (path, corpus.json) of each database written.
+) -> list[tuple[Path, CorpusInfo]]:
+    """Pack corpora taken as one and return the path and contents of each database written.
 
     One database is the corpus `out` itself. With `per_split` or `shard_size` `out` is a folder
     of corpora: train_lmdb, val_lmdb, test_lmdb, and -00000 and so on behind the name of a shard.
@@ -72,19 +71,18 @@ def pack(
     work = Rework(tuple(corpus.path for corpus in corpora), provenance, treatment)
     if not request.per_split and request.shard_size is None:
         plan = plan_of(work, places, "pack")
-        about = assemble(out, provenance, plan, n_workers=n_workers, scheduler=scheduler)
-        return [(out, about)]
+        return [(out, assemble(out, provenance, plan, n_workers=n_workers, scheduler=scheduler))]
     with Partial(out, provenance.to_json()) as partial:
         partial.product.mkdir(exist_ok=True)
         done = []
         for name, share in _databases(corpora, places, request):
             path = partial.product / name
             if path.exists():
-                about = Corpus(path).json
+                info = Corpus(path).info
             else:
                 plan = plan_of(work, share, name)
-                about = assemble(path, provenance, plan, n_workers=n_workers, scheduler=scheduler)
-            done.append((out / name, about))
+                info = assemble(path, provenance, plan, n_workers=n_workers, scheduler=scheduler)
+            done.append((out / name, info))
         partial.publish()
     return done
 

@@ -40,7 +40,7 @@ def check_retry(corpus: Corpus, provenance: Provenance) -> None:
             f"{corpus.path} was built by another command: {'; '.join(wrong)}. Run --retry-failed "
             "with the arguments it was built with."
         )
-    if corpus.json.get("n_left_out"):
+    if corpus.info.n_left_out:
         raise StorageError(
             f"{corpus.path} was cut to the paper's totals, so what was left out is gone. Build it "
             "again."

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hffkit.errors import ArgumentError
 from hffkit.execution.progress import Progress
@@ -13,7 +12,7 @@ from hffkit.manifest.pairs import frame_of
 from hffkit.manifest.samples import Sample
 from hffkit.manifest.seeds import rank
 from hffkit.storage.corpora import derived_provenance, open_corpora
-from hffkit.storage.corpus import Corpus
+from hffkit.storage.corpus import Corpus, CorpusInfo
 from hffkit.storage.parts import Record
 from hffkit.storage.staging import Partial
 from hffkit.storage.writer import CorpusWriter
@@ -40,8 +39,8 @@ def quota(n: int, share: float) -> int:
     return math.ceil(n * share - 1e-9)
 
 
-def subset(names: Sequence[str], out: Path, request: SubsetRequest) -> dict[str, Any]:
-    """Write the corpus `out` and return its corpus.json.
+def subset(names: Sequence[str], out: Path, request: SubsetRequest) -> CorpusInfo:
+    """Write the corpus `out` and return its contents.
 
     Parameters
     ----------
@@ -74,9 +73,9 @@ def subset(names: Sequence[str], out: Path, request: SubsetRequest) -> dict[str,
                     if number >= len(writer.units):
                         writer.append(str(number), records)
                     progress.step(len(records))
-            about = writer.finish(provenance)
+            info = writer.finish(provenance)
         partial.publish()
-    return about
+    return info
 
 
 def _chosen(corpora: Sequence[Corpus], request: SubsetRequest) -> set[str]:
@@ -113,7 +112,7 @@ def smallest(corpora: Sequence[Corpus], share: float) -> dict[str, tuple[str, in
     """Return for each split the class of which a subset would hold fewest, and how many."""
     counts: Counter[tuple[str, str]] = Counter()
     for corpus in corpora:
-        for name, splits in corpus.json["counts"].items():
+        for name, splits in corpus.info.counts.items():
             for split, n in splits.items():
                 counts[name, split] += n
     found: dict[str, tuple[str, int]] = {}

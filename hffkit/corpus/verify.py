@@ -58,9 +58,10 @@ def _verify_one(
             for found in pool.map(lambda row: _check(corpus, row), chunk):
                 yield from found
             progress.step(len(chunk))
+    recorded = corpus.info.to_json()
     for name, value in (("counts", nested(counts)), *digests.to_json().items()):
-        if corpus.json.get(name) != value:
-            yield CORPUS_FILE, f"{name} should be {value}, it says {corpus.json.get(name)}"
+        if recorded[name] != value:
+            yield CORPUS_FILE, f"{name} should be {value}, it says {recorded[name]}"
 
 
 def _joined(samples: Iterator[Sample], items: Iterator[tuple[bytes, bytes]]) -> Iterator[Row]:

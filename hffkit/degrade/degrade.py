@@ -15,7 +15,7 @@ from hffkit.execution.assemble import assemble, share
 from hffkit.execution.versions import LIBRARIES, versions
 from hffkit.manifest.samples import SPLITS, Split
 from hffkit.storage.corpora import joint_classes, open_corpora
-from hffkit.storage.corpus import CORPUS_FILE, Provenance
+from hffkit.storage.corpus import CORPUS_FILE, CorpusInfo, Provenance
 from hffkit.storage.record import check_size
 from hffkit.storage.selection import drawn, places_of
 
@@ -43,7 +43,7 @@ def degrade(
     n_workers: int,
     scheduler: str | None = None,
     shard: tuple[int, int] | None = None,
-) -> tuple[Path, dict[str, Any]]:
+) -> tuple[Path, CorpusInfo | dict[str, Any]]:
     """Put operations to every image of corpora, or of a folder; return what was written.
 
     Parameters
@@ -65,8 +65,8 @@ def degrade(
 
     Returns
     -------
-    (Path, dict)
-        The output, and its corpus.json or degrade.json.
+    (Path, CorpusInfo or dict)
+        The output, and the contents of its corpus.json or degrade.json.
     """
     for source in sources:
         if Path(source).is_file():
@@ -116,8 +116,8 @@ def degrade_corpora(
     n_workers: int,
     scheduler: str | None = None,
     shard: tuple[int, int] | None = None,
-) -> dict[str, Any]:
-    """Write the corpus `out` and return its corpus.json.
+) -> CorpusInfo:
+    """Write the corpus `out` and return its contents.
 
     Keys, splits, groups and classes stay, so that a degraded corpus pairs with its source.
     """

@@ -5,16 +5,16 @@ import json
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from hffkit.errors import StorageError
 from hffkit.execution.progress import Progress
 from hffkit.execution.supervisor import Done, Job, Work, longest_first, run
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample
-from hffkit.storage.corpus import FAILURES_FILE, Corpus, Provenance
+from hffkit.storage.corpus import FAILURES_FILE, Corpus, CorpusInfo, Provenance
 from hffkit.storage.parts import Event, Record, read_part, recycle, remove
 from hffkit.storage.staging import Partial, write_durably
 from hffkit.storage.writer import CorpusWriter
@@ -73,11 +73,8 @@ class _Product:
             events = (e for e in events if isinstance(e, Record) or not self.holds_samples_alone)
             self.writer.append(unit, events, lambda s: self.takes(s.key) and s.key not in left_out)
 
-    def finish(self, left_out: Collection[str]) -> dict[str, Any]:
-        n_left_out = sum(map(self.takes, left_out))
-        return self.writer.finish(
-            self.provenance, {"n_left_out": n_left_out} if n_left_out else None
-        )
+    def finish(self, left_out: Collection[str]) -> CorpusInfo:
+        return self.writer.finish(self.provenance, sum(map(self.takes, left_out)))
 
 
 def assemble(
@@ -88,8 +85,8 @@ def assemble(
     n_workers: int,
     scheduler: str | None = None,
     beside: Beside | None = None,
-) -> dict[str, Any]:
-    """Do a plan's work, write the corpus `out`, and one `beside` it, and return its corpus.json.
+) -> CorpusInfo:
+    """Do a plan's work, write the corpus `out`, and one `beside` it, and return its contents.
 
     Everything happens in `out`.partial. Run again after any interruption it goes on where it was.
     """
@@ -105,7 +102,8 @@ def assemble(
             drop = recycle if plan.streams and scheduler is None else remove
             _put_together(partial, provenance, plan, spread, drop, beside)
         partial.publish()
-    return Corpus(out).json
+    info = Corpus(out).info
+    return info if beside is None else replace(info, masks=Corpus(beside.out).info)
 
 
 def _put_together(
@@ -132,10 +130,10 @@ def _put_together(
                 "and run the command again."
             )
         left_out = _work(partial, plan, products, jobs, spread, drop)
-        about, *_ = [product.finish(left_out) for product in products]
-        if not about["n_samples"] and provenance.shard is None:
+        info, *_ = [product.finish(left_out) for product in products]
+        if not info.n_samples and provenance.shard is None:
             raise StorageError(
-                f"{partial.out}: not one sample came of it ({about['failures']}); "
+                f"{partial.out}: not one sample came of it ({info.failures}); "
                 f"{partial.product / FAILURES_FILE} says why for each input. Mend that, delete "
                 f"{partial.path} and run the command again."
             )

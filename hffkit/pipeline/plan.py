@@ -55,7 +55,7 @@ class Planned:
         """How many inputs of a finished corpus could not be read."""
         if not (self.out / CORPUS_FILE).exists():
             return 0
-        return int(Corpus(self.out).json["failures"].get("unreadable", 0))
+        return Corpus(self.out).info.failures.get("unreadable", 0)
 
     def bound(self) -> tuple[Any, tuple[str, ...]]:
         """Return the request of its workflow, and `src`; see `Verb.bind`."""

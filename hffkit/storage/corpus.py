@@ -69,6 +69,49 @@ class Provenance:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class CorpusInfo:
+    """The contents of corpus.json: provenance, counts and digests of a finished corpus."""
+
+    provenance: Provenance
+    n_samples: int
+    counts: Mapping[str, Mapping[str, int]]  # samples by class, then split
+    failures: Mapping[str, int]  # by kind
+    content_sha256: str
+    pixels_sha256: str
+    sources_sha256: str
+    n_left_out: int = 0  # samples above the paper's totals
+    masks: "CorpusInfo | None" = None  # built beside it, a corpus of their own; not in corpus.json
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the contents of corpus.json as JSON values."""
+        row = {
+            "format": FORMAT,
+            **self.provenance.to_json(),
+            "n_samples": self.n_samples,
+            "counts": self.counts,
+            "failures": self.failures,
+            "content_sha256": self.content_sha256,
+            "pixels_sha256": self.pixels_sha256,
+            "sources_sha256": self.sources_sha256,
+        }
+        return {**row, "n_left_out": self.n_left_out} if self.n_left_out else row
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> "CorpusInfo":
+        """Build from the values that `to_json` returned."""
+        return cls(
+            provenance=Provenance.from_json(row),
+            n_samples=int(row["n_samples"]),
+            counts=row["counts"],
+            failures=row["failures"],
+            content_sha256=str(row["content_sha256"]),
+            pixels_sha256=str(row["pixels_sha256"]),
+            sources_sha256=str(row["sources_sha256"]),
+            n_left_out=int(row.get("n_left_out", 0)),
+        )
+
+
 def masks_path(faces: Path) -> Path:
     """Return where the masks of a corpus of faces lie: pairs.lmdb has pairs-masks.lmdb."""
     return faces.with_name(f"{faces.stem}-masks{faces.suffix}")
@@ -123,25 +166,26 @@ class Corpus:
         """Read corpus.json; the database is opened when it is read from."""
         self.path = path
         try:
-            self.json: dict[str, Any] = json.loads((path / CORPUS_FILE).read_text("utf-8"))
+            row = json.loads((path / CORPUS_FILE).read_text("utf-8"))
         except FileNotFoundError:
             raise StorageError(
                 f"{path}: no hffkit corpus: it holds no {CORPUS_FILE}.{_hint(path)}"
             ) from None
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise StorageError(f"{path / CORPUS_FILE}: cannot be read: {error}") from None
-        found = self.json.get("format") if isinstance(self.json, dict) else None
+        found = row.get("format") if isinstance(row, dict) else None
         if found != FORMAT:
             raise StorageError(
                 f"{path}: corpus format must be {FORMAT}, got {found!r}. "
                 "Another version of hffkit made it; use that one or build it again."
             )
         try:
-            self.provenance = Provenance.from_json(self.json)
-            self.n_samples = int(self.json["n_samples"])
-            self.content_sha256 = str(self.json["content_sha256"])
+            self.info = CorpusInfo.from_json(row)
         except (KeyError, TypeError, ValueError) as error:
             raise StorageError(f"{path / CORPUS_FILE}: damaged: {error!r}.") from None
+        self.provenance = self.info.provenance
+        self.n_samples = self.info.n_samples
+        self.content_sha256 = self.info.content_sha256
         self.records = LmdbReader(path)
 
     def label(self, sample: Sample) -> int:

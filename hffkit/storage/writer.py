@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from hffkit.errors import StorageError
 from hffkit.manifest.failures import Failure, read_failures
@@ -22,8 +22,8 @@ from hffkit.storage.corpus import (
     BOXES_FILE,
     CORPUS_FILE,
     FAILURES_FILE,
-    FORMAT,
     MANIFEST_FILE,
+    CorpusInfo,
     Digests,
     Provenance,
     nested,
@@ -176,7 +176,7 @@ class CorpusWriter:
         text = json_line({event.video: event.boxes}).strip()[1:-1]
         self._write(BOXES_FILE, ("{\n" if at_start else ",\n") + text)
 
-    def finish(self, provenance: Provenance, extra: dict[str, Any] | None = None) -> dict[str, Any]:
+    def finish(self, provenance: Provenance, n_left_out: int = 0) -> CorpusInfo:
         """Write corpus.json and return it; the folder is then a corpus but for its name."""
         self.commit()
         try:
@@ -185,24 +185,25 @@ class CorpusWriter:
             for file in self._files.values():
                 file.flush()
                 os.fsync(file.fileno())
-            about = self._about(provenance, extra or {})
-            text = json.dumps(about, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+            info = self._info(provenance, n_left_out)
+            text = json.dumps(info.to_json(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
             with (self._folder / CORPUS_FILE).open("wb") as about_file:
                 about_file.write(text.encode("utf-8", "backslashreplace"))
                 about_file.flush()
                 os.fsync(about_file.fileno())
         except OSError as error:
             raise self._cannot_write(error) from None
-        return about
+        return info
 
-    def _about(self, provenance: Provenance, extra: dict[str, Any]) -> dict[str, Any]:
+    def _info(self, provenance: Provenance, n_left_out: int) -> CorpusInfo:
         failures = Counter(row.kind for row in read_failures(self._folder / FAILURES_FILE))
-        return {
-            "format": FORMAT,
-            **provenance.to_json(),
-            "n_samples": sum(self._counts.values()),
-            "counts": nested(self._counts),
-            "failures": dict(sorted(failures.items())),
-            **self._digests.to_json(),
-            **extra,
-        }
+        return CorpusInfo(
+            provenance=provenance,
+            n_samples=sum(self._counts.values()),
+            counts=nested(self._counts),
+            failures=dict(sorted(failures.items())),
+            content_sha256=self._digests.content.hexdigest(),
+            pixels_sha256=self._digests.pixels.hexdigest(),
+            sources_sha256=self._digests.sources.hexdigest(),
+            n_left_out=n_left_out,
+        )

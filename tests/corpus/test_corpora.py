@@ -234,7 +234,7 @@ def test_pieces_pack_to_what_the_whole_packs_to(packed: Path, pieces: Path, tmp_
     whole = pack([str(packed)], tmp_path / "whole", PackRequest(size=8), n_workers=1)
     joined = pack([f"{pieces}/shard-*"], tmp_path / "joined", PackRequest(size=8), n_workers=1)
     for name in ("content_sha256", "pixels_sha256", "sources_sha256"):
-        assert whole[0][1][name] == joined[0][1][name]
+        assert getattr(whole[0][1], name) == getattr(joined[0][1], name)
 
 
 def test_two_workers_pack_the_same(native: Path, packed: Path, tmp_path: Path) -> None:

@@ -295,7 +295,7 @@ def test_a_mix_that_was_killed_goes_on_and_gives_the_same_corpus(
     again = run_mortal("journal.jsonl", n_left + 1, command)
     assert again.returncode == 0  # it had no more to commit
     assert list(tmp_path.iterdir()) == [out]
-    assert about(out) == mix(bulk, whole, MixRequest())
+    assert about(out) == mix(bulk, whole, MixRequest()).to_json()
     assert (out / "manifest.jsonl").read_bytes() == (whole / "manifest.jsonl").read_bytes()
     assert records(out) == records(whole)
 

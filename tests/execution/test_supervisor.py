@@ -156,7 +156,7 @@ def whole(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Corpus,
 def same(out: Path, whole: Corpus) -> None:
     built = Corpus(out)
     for name in ("content_sha256", "pixels_sha256", "sources_sha256", "counts", "failures"):
-        assert built.json[name] == whole.json[name]
+        assert getattr(built.info, name) == getattr(whole.info, name)
     for name in ("manifest.jsonl", "failures.jsonl", "boxes.json"):
         assert (out / name).read_bytes() == (whole.path / name).read_bytes()
     assert not out.with_name(out.name + ".partial").exists()

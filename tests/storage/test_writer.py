@@ -107,7 +107,7 @@ def write(folder: Path, parts: Sequence[Unit]) -> dict[str, Any]:
     with CorpusWriter(folder) as writer:
         for name, events in parts[len(writer.units) :]:
             writer.append(name, events)
-        return writer.finish(PROVENANCE)
+        return writer.finish(PROVENANCE).to_json()
 
 
 def contents(folder: Path) -> dict[str, Any]:
@@ -227,7 +227,7 @@ def test_samples_that_are_not_kept_leave_no_gap(folder: Path) -> None:
     with CorpusWriter(folder) as writer:
         events = [record(key, key) for key in "abc"]
         writer.append("one", events, lambda sample: sample.key != "b")
-        assert writer.finish(PROVENANCE)["n_samples"] == 2
+        assert writer.finish(PROVENANCE).n_samples == 2
     assert list(records(folder)) == [b"00000000_a", b"00000001_c"]
 
 
