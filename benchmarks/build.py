@@ -41,7 +41,6 @@ from hffkit.media.image import Image, encode_png, from_bgr, grey
 from hffkit.media.video import VideoFile
 from hffkit.sources.ffpp import official_pairs, read_ffpp
 from hffkit.sources.ffpp_tree import FfppOptions
-from hffkit.sources.listing import SourceOptions
 
 METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
 TARGETS = {"519": "Deepfakes/519_515", "634": "FaceSwap/634_660", "004": "NeuralTextures/004_982"}
@@ -86,7 +85,7 @@ def images(path: Path) -> Iterator[Image]:
 
 def families(root: Path) -> list[Family]:
     """Return the families of the tree, the heaviest first."""
-    listing = read_ffpp(SourceOptions(root), FfppOptions(QUALITIES))
+    listing = read_ffpp(FfppOptions("ff++", root, qualities=QUALITIES))
     found = [unit for unit in listing.units if isinstance(unit, Family)]
     return sorted(found, key=lambda f: -sum((root / p).stat().st_size for p in f.paths))
 

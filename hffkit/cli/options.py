@@ -3,11 +3,14 @@
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import click
+
+from hffkit.options import Declared, Names, Pairs, options_of
 
 UNREADABLE = 3  # exit code: done, but some inputs could not be read
 
@@ -70,6 +73,52 @@ def names(values: Sequence[str]) -> tuple[str, ...]:
     if values and not found:
         raise click.UsageError(f"{','.join(values)!r} names nothing.")
     return found
+
+
+def declared(request: type[Any]) -> list[click.Parameter]:
+    """Return the options that the fields of a dataclass declare."""
+    return [_option(each) for each in options_of(request)]
+
+
+def _option(each: Declared) -> click.Option:
+    default = each.option.none if each.default is None else each.default
+    known: dict[str, Any] = {}
+    if default not in (None, (), MISSING):
+        known = {"default": default, "show_default": default is not False}
+    return click.Option(
+        [f"--{each.name.replace('_', '-')}", each.field],
+        type=_type(each),
+        callback=_callback(each),
+        required=default is MISSING,
+        is_flag=each.kind is bool,
+        multiple=each.kind in (Names, Pairs),
+        metavar=each.option.metavar,
+        help=each.option.help,
+        **known,
+    )
+
+
+_TYPES: Mapping[Any, Any] = {
+    Path: click.Path(path_type=Path), Pairs: Pair(), Names: str, str: str, int: int, bool: bool
+}  # fmt: skip
+
+
+def _type(each: Declared) -> Any:
+    if each.choices:
+        return click.Choice(each.choices)
+    if each.option.none is not None:
+        return Size()
+    if each.bounds is not None:
+        return click.IntRange(each.bounds.low, each.bounds.high)
+    return _TYPES[each.kind]
+
+
+def _callback(each: Declared) -> Callable[..., Any] | None:
+    if each.kind is Names:
+        return lambda *given: names(given[-1])
+    if each.option.none is not None:
+        return lambda *given: None if given[-1] == each.option.none else given[-1]
+    return None
 
 
 def default_workers() -> int:

@@ -4,34 +4,32 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import MISSING, asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hffkit.corpus.retry import check_retry, seed_parts
-from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
+from hffkit.errors import ArgumentError, CorpusError
 from hffkit.execution.assemble import Beside, Surplus, WorkPlan, assemble, share
 from hffkit.execution.versions import versions
 from hffkit.extraction.family import build_family
 from hffkit.extraction.frames import FramePlan
 from hffkit.extraction.images import build_images
+from hffkit.extraction.settings import Settings
 from hffkit.extraction.trim import surplus
-from hffkit.extraction.units import Crop, ImageBlock, Settings, Unit, identity, weight
+from hffkit.extraction.units import ImageBlock, Unit, identity, weight
 from hffkit.faces.detector import FaceRule, read_boxes
 from hffkit.faces.landmarks import predictor_of
 from hffkit.manifest.pairs import MASKS, quality_of
-from hffkit.manifest.samples import SPLITS, split_named
-from hffkit.manifest.splits import SplitRatio
-from hffkit.sources.ffpp import read_dfd, read_ffpp
-from hffkit.sources.ffpp_tree import FfppOptions, pair_of, plain_quality
-from hffkit.sources.folders import read_celeba, read_faces_hq, read_folder, read_hff
-from hffkit.sources.listing import Listing, SourceOptions, check_groups
-from hffkit.sources.lists import read_celeb_df, read_dfdc, read_list
+from hffkit.options import options_of
+from hffkit.sources.ffpp_tree import FfppOptions
+from hffkit.sources.listing import Listing
+from hffkit.sources.options import SourceOptions, VideoOptions
+from hffkit.sources.table import SOURCES, read_source
 from hffkit.storage.corpus import Corpus, CorpusInfo, Provenance, masks_path
 from hffkit.storage.parts import PartWriter, Record, read_part
-from hffkit.storage.record import check_size
 from hffkit.storage.staging import restore
 
 _TRIED_FOR_ESTIMATE = 5  # units, until one gives a sample
@@ -56,148 +54,60 @@ class BuildWork:
 
 
 @dataclass(frozen=True, slots=True)
-class BuildRequest:
-    """The arguments of `hffkit build SOURCE`; those that decide bytes go into corpus.json."""
-
-    source: str  # a name of SOURCES
-    src: Path
-    real: tuple[str, ...] = ()
-    fake: tuple[str, ...] = ()
-    folders: tuple[tuple[str, str], ...] = ()  # (class, folder) where they differ
-    group_by: str | None = None
-    split_ratio: str = "75/5/20"
-    split: str = "all"
-    paper_split: bool = False
-    qualities: tuple[str, ...] = ()  # of FaceForensics++; none named: those of `pair`, or c23
-    pair: tuple[str, ...] = ()  # two qualities: the same frames of both, or none
-    masks: bool = False  # with `pair`: also the masks of its forgeries, as a corpus of their own
-    methods: tuple[str, ...] = ()  # classes of FaceForensics++ to build
-    detect_on: str | None = None  # a quality, or "each" for every video by itself
-    list_file: Path | None = None
-    strip_prefix: str = ""  # what the list's paths begin with before the path below src
-    frames: str = "32"
-    crop: Crop | None = None  # None: faces from videos, images whole
-    size: int | None = None
-    upsample: int = 1
-    ffpp_compat: bool = False
-    boxes: Path | None = None
-    landmarks: Path | None = None
-    seed: int = 0
-
-    @property
-    def all_qualities(self) -> tuple[str, ...]:
-        """The qualities to build, as they were named."""
-        return self.pair or self.qualities or ("c23",)
-
-    def options(self) -> dict[str, Any]:
-        """Return the arguments as JSON values."""
-        row = {**asdict(self), "qualities": self.all_qualities}
-        for name in ("list_file", "boxes", "landmarks"):
-            path: Path | None = row[name]
-            row[name] = None if path is None else hashlib.sha256(_bytes(path)).hexdigest()
-        return {**row, "src": str(self.src)}
-
-
-SOURCES: Mapping[str, Callable[[BuildRequest, SourceOptions], Listing]] = {
-    "ff++": lambda request, options: read_ffpp(options, _ffpp(request)),
-    "dfd": lambda request, options: read_dfd(options, _ffpp(request)),
-    "hff": lambda _, options: read_hff(options),
-    "folder": lambda _, options: read_folder(options),
-    "list": lambda request, options: read_list(options, _list_file(request), request.strip_prefix),
-    "faces-hq": lambda _, options: read_faces_hq(options),
-    "celeba": lambda _, options: read_celeba(options),
-    "celeb-df": lambda _, options: read_celeb_df(options),
-    "dfdc": lambda _, options: read_dfdc(options),
-}
-
-
-_FFPP = ("ff++", "dfd")
-_VIDEOS = (*_FFPP, "folder", "list", "celeb-df", "dfdc")
-# What not every source can do something with: by field, its option and those that can.
-OPTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "folders": ("--class", ("hff", "folder", "list", "faces-hq")),
-    "paper_split": ("--paper-split", ("hff",)),
-    "qualities": ("--quality", _FFPP),
-    "pair": ("--pair", _FFPP),
-    "masks": ("--masks", _FFPP),
-    "methods": ("--method", _FFPP),
-    "detect_on": ("--detect-on", _FFPP),
-    "list_file": ("--list", ("list",)),
-    "strip_prefix": ("--strip-prefix", ("list",)),
-    "frames": ("--frames", _VIDEOS),
-    "boxes": ("--boxes", _VIDEOS),
-    "ffpp_compat": ("--ffpp-compat", _VIDEOS),
-}
-
-
-@dataclass(frozen=True, slots=True)
 class BuildJob:
-    """A request that was found sound: what there is to build, and how."""
+    """A dataset that was listed and the settings to build it with."""
 
-    request: BuildRequest
+    options: SourceOptions
     listing: Listing
     settings: Settings
 
 
-def prepare(request: BuildRequest) -> BuildJob:
-    """Look at the source and check every argument; write nothing.
+def prepare(options: SourceOptions) -> BuildJob:
+    """List the dataset and check that it can be built as the options ask; write nothing.
 
     Raises
     ------
-    CorpusError, ManifestError, UnknownNameError
-        If the source is not what the request says, or an argument is wrong.
+    ArgumentError, CorpusError, ManifestError, UnknownNameError
+        If the dataset is not as its source expects, or contradicts the options.
     """
-    if request.source not in SOURCES:
-        raise UnknownNameError("source", request.source, SOURCES)
-    _check_fields(request)
-    options = SourceOptions(
-        root=request.src,
-        real=request.real,
-        fake=request.fake,
-        folders=dict(request.folders),
-        group_by=request.group_by,
-        ratio=SplitRatio.parse(request.split_ratio),
-        splits=SPLITS if request.split == "all" else (split_named(request.split),),
-        seed=request.seed,
-        paper_split=request.paper_split,
-    )
-    plan = FramePlan.parse(request.frames)
-    if request.frames == "paper" and request.source != "ff++":
-        raise ArgumentError("--frames paper names FaceForensics++'s totals: only ff++ has them.")
-    if request.pair and request.landmarks is not None:
-        raise ArgumentError(
-            "--landmarks outlines each image by itself, and would part the two of a --pair."
-        )
-    check_size(request.size)
-    if request.boxes is not None:
-        read_boxes(request.boxes)
-    listing = SOURCES[request.source](request, options)
-    check_groups(listing)
+    # Sources of images may hold videos: these are read with the default options.
+    videos = options if isinstance(options, VideoOptions) else VideoOptions(options.source)
+    if videos.boxes is not None:
+        read_boxes(videos.boxes)
+    listing = read_source(options)
+    has_images = any(isinstance(unit, ImageBlock) for unit in listing.units)
+    if videos.boxes is not None and has_images and options.crop == "face":
+        raise ArgumentError("`boxes` gives crops of videos: not for `crop` none or images.")
     settings = Settings(
-        root=request.src,
+        root=options.src,
         classes=listing.classes,
-        plan=plan,
-        rule=FaceRule(request.upsample, first=request.ffpp_compat),
-        crop_images=request.crop or "none",
-        crop_videos=request.crop or "face",
-        size=request.size,
-        boxes_file=request.boxes,
-        detect_each=request.detect_on == "each",
-        outline=None if request.landmarks is None else predictor_of(request.landmarks),
+        plan=FramePlan.parse(videos.frames),
+        rule=FaceRule(options.upsample, first=videos.ffpp_compat),
+        crop=options.crop,
+        size=options.size,
+        boxes_file=videos.boxes,
+        detect_each=isinstance(options, FfppOptions) and options.detect_on == "each",
+        outline=None if options.landmarks is None else predictor_of(options.landmarks),
     )
-    if request.boxes is not None:
-        has_faces = any(isinstance(unit, ImageBlock) for unit in listing.units)
-        if request.crop == "none" or (has_faces and request.crop == "face"):
-            raise ArgumentError("--boxes gives crops of videos: not for --crop none or images.")
-    return BuildJob(request, listing, settings)
+    return BuildJob(options, listing, settings)
 
 
-def _check_fields(request: BuildRequest) -> None:
-    """Raise ArgumentError if something is asked for that the source does not have."""
-    defaults = {field.name: field.default for field in fields(BuildRequest)}
-    for name, (option, sources) in OPTIONS.items():
-        if getattr(request, name) != defaults[name] and request.source not in sources:
-            raise ArgumentError(f"{option} is for {', '.join(sources)}, not for {request.source}.")
+def recorded(options: SourceOptions) -> dict[str, Any]:
+    """Return the options of all sources as JSON values for corpus.json.
+
+    Options that the source does not have are recorded with their defaults, and files by their
+    SHA-256.
+    """
+    declared = [each for source in SOURCES.values() for each in options_of(source.options)]
+    defaults = {each.field: None if each.default is MISSING else each.default for each in declared}
+    row = {**defaults, "qualities": FfppOptions("").named_qualities, **asdict(options)}
+    if isinstance(options, FfppOptions):
+        row["qualities"] = options.named_qualities
+    src = str(row.pop("src"))
+    for name, value in row.items():
+        if isinstance(value, Path):
+            row[name] = hashlib.sha256(_bytes(value)).hexdigest()
+    return {**row, "src": src}
 
 
 def build(
@@ -232,10 +142,11 @@ def build(
         rest, and put the new corpus in its place.
     """
     settings, listing = job.settings, job.listing
-    if retry_failed and job.request.masks:
+    holds_masks = isinstance(job.options, FfppOptions) and job.options.masks
+    if retry_failed and holds_masks:
         raise ArgumentError(
-            "--retry-failed does one corpus anew, and --masks makes two: delete both and build "
-            "them again."
+            "`retry_failed` replaces one corpus, and `masks` makes two: delete both and build them "
+            "again."
         )
     provenance = Provenance(
         classes=listing.classes,
@@ -244,7 +155,7 @@ def build(
         labels="multi",
         verb="build",
         options={
-            **job.request.options(),
+            **recorded(job.options),
             "keeps_index": keeps_index(listing),
             "listing": None if shard is None else listing_digest(listing),
         },
@@ -269,7 +180,7 @@ def build(
         surplus=paper_surplus(provenance) if shard is None else None,
         seed=seed,
     )
-    if not job.request.masks:
+    if not holds_masks:
         return assemble(out, provenance, plan, n_workers=n_workers, scheduler=scheduler)
     beside = Beside(masks_path(out), replace(provenance, holds="masks"), _is_mask)
     return assemble(out, provenance, plan, n_workers=n_workers, scheduler=scheduler, beside=beside)
@@ -348,24 +259,6 @@ def _measure(unit: Unit, settings: Settings) -> tuple[int, int, float]:
         seconds = time.perf_counter() - begin
         n_samples = sum(isinstance(e, Record) for e in read_part(path, with_values=False))
         return n_samples, path.stat().st_size, seconds
-
-
-def _ffpp(request: BuildRequest) -> FfppOptions:
-    lender = None if request.detect_on == "each" else request.detect_on
-    qualities = tuple(dict.fromkeys(map(plain_quality, request.all_qualities)))
-    if request.pair:
-        if request.qualities:
-            raise ArgumentError("--pair names both qualities: leave out --quality.")
-        qualities = pair_of(request.pair)
-    elif request.masks:
-        raise ArgumentError("--masks goes with --pair, such as --pair c23,c40.")
-    return FfppOptions(qualities, request.methods, lender, bool(request.pair), request.masks)
-
-
-def _list_file(request: BuildRequest) -> Path:
-    if request.list_file is None:
-        raise CorpusError("build list needs --list FILE: `path label` lines, or a CSV.")
-    return request.list_file
 
 
 def _bytes(path: Path) -> bytes:

@@ -13,11 +13,11 @@ import numpy.typing as npt
 from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
 from hffkit.execution.progress import Progress
 from hffkit.manifest.failures import Failure, read_failures
-from hffkit.manifest.samples import Sample, Split
+from hffkit.manifest.samples import MAX_KEY_BYTES, Sample, Split
 from hffkit.manifest.seeds import rank
+from hffkit.options import Seed
 from hffkit.storage.corpora import check_alike, derived_provenance, joint_classes, open_corpora
 from hffkit.storage.corpus import FAILURES_FILE, Corpus, CorpusInfo
-from hffkit.storage.lmdb_file import MAX_KEY_BYTES
 from hffkit.storage.parts import Record
 from hffkit.storage.staging import Partial
 from hffkit.storage.writer import CorpusWriter
@@ -85,7 +85,7 @@ class MixRequest:
 
     proportion: str = "large"  # a name of PROPORTIONS
     paper_pool: bool = False  # draw from train and val, as the paper's sizes imply
-    seed: int = 0
+    seed: Seed = 0
 
 
 def mix(names: Sequence[str], out: Path, request: MixRequest) -> CorpusInfo:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from hffkit.execution.versions import versions
 from hffkit.manifest.classes import LabelKind
 from hffkit.manifest.samples import SPLITS, Sample
 from hffkit.manifest.seeds import rank
+from hffkit.options import Bounds, Seed
 from hffkit.storage.corpora import joint_classes, open_corpora
 from hffkit.storage.corpus import Corpus, CorpusInfo, Provenance
 from hffkit.storage.record import check_size
@@ -26,9 +28,9 @@ class PackRequest:
     size: int = 128
     labels: LabelKind = "multi"
     per_split: bool = False
-    shard_size: int | None = None  # records in each LMDB; None: one LMDB
+    shard_size: Annotated[int | None, Bounds(1)] = None  # records in each LMDB; None: one LMDB
     shuffle: bool = False
-    seed: int = 0
+    seed: Seed = 0
 
 
 def pack(

@@ -37,8 +37,8 @@ def check_retry(corpus: Corpus, provenance: Provenance) -> None:
     wrong = differences(corpus.provenance.to_json(), json.loads(json.dumps(provenance.to_json())))
     if wrong:
         raise StorageError(
-            f"{corpus.path} was built by another command: {'; '.join(wrong)}. Run --retry-failed "
-            "with the arguments it was built with."
+            f"{corpus.path} was built by another command: {'; '.join(wrong)}. Retry with the "
+            "arguments that it was built with."
         )
     if corpus.info.n_left_out:
         raise StorageError(

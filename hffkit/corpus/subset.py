@@ -11,6 +11,7 @@ from hffkit.execution.progress import Progress
 from hffkit.manifest.pairs import frame_of
 from hffkit.manifest.samples import Sample
 from hffkit.manifest.seeds import rank
+from hffkit.options import Seed
 from hffkit.storage.corpora import derived_provenance, open_corpora
 from hffkit.storage.corpus import Corpus, CorpusInfo
 from hffkit.storage.parts import Record
@@ -25,7 +26,7 @@ class SubsetRequest:
     """The arguments of `hffkit subset`."""
 
     share: float  # of each class in each split
-    seed: int = 0
+    seed: Seed = 0
 
 
 def check_share(share: float) -> None:

@@ -14,6 +14,7 @@ from hffkit.errors import ArgumentError
 from hffkit.execution.assemble import assemble, share
 from hffkit.execution.versions import LIBRARIES, versions
 from hffkit.manifest.samples import SPLITS, Split
+from hffkit.options import Seed
 from hffkit.storage.corpora import joint_classes, open_corpora
 from hffkit.storage.corpus import CORPUS_FILE, CorpusInfo, Provenance
 from hffkit.storage.record import check_size
@@ -30,7 +31,7 @@ class DegradeRequest:
     splits: tuple[Split, ...] = ()  # none: all
     classes: tuple[str, ...] = ()  # none: all
     limit: int | None = None  # samples
-    seed: int = 0
+    seed: Seed = 0
     operations: Path | None = None  # a Python file with operations of one's own
     quality: str | None = None  # of the videos in a FaceForensics++ tree; None: there is one
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from hffkit.errors import ArgumentError, CorpusError
 from hffkit.evaluation.cross import CrossTable, cross_table
@@ -19,6 +19,7 @@ from hffkit.manifest.samples import Split
 from hffkit.media.image import Image
 from hffkit.networks.devices import device_named
 from hffkit.networks.table import NETWORKS
+from hffkit.options import Bounds, Seed
 from hffkit.reports.page import Page, Section, render
 from hffkit.runs.scores import Scored, csv_lines
 from hffkit.storage.corpora import joint_classes, open_faces, open_masks
@@ -40,8 +41,8 @@ class EvalRequest:
     task: Task = "multi"
     against: Path | None = None  # another run, for the relative error reduction
     masks: tuple[str, ...] = ()  # corpora with the masks that attention maps are compared with
-    seed: int = 0
-    n_resamples: int = 1000
+    seed: Seed = 0
+    n_resamples: Annotated[int, Bounds(0)] = 1000
     device: str = "auto"
 
 

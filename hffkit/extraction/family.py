@@ -18,7 +18,8 @@ from hffkit.extraction.alignment import (
 )
 from hffkit.extraction.images import Sink
 from hffkit.extraction.moments import Moment, other_size
-from hffkit.extraction.units import Family, Settings, Video
+from hffkit.extraction.settings import Settings
+from hffkit.extraction.units import Family, Video
 from hffkit.faces.detector import Boxes, overlap, read_boxes
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Box
@@ -178,7 +179,7 @@ class _Builder:
     def _build_mates(self, mates: Sequence[Video], frames: Sequence[int]) -> None:
         """Send what mates give; the first of them has the boxes that all of them use."""
         lead = mates[0]
-        if lead.is_cropped or self._settings.crop_videos == "none":
+        if lead.is_cropped or self._settings.crop == "none":
             for moment in self._in_step(mates, set(frames), ()):
                 self._send(moment.events(self._settings, None, None))
             return

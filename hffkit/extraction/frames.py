@@ -7,7 +7,7 @@ from typing import Literal
 
 from hffkit.errors import ArgumentError
 from hffkit.manifest.samples import Split
-from hffkit.media.video import evenly
+from hffkit.media.spacing import evenly
 
 # 70 frames of each of the 140 real test videos would give 9,800 of the paper's 10,000 faces.
 PAPER_REAL, PAPER_FAKE = 75, 20
@@ -41,12 +41,12 @@ class FramePlan:
         numbers = [int(part) for part in match.groups() if part] if match else []
         if not match or 0 in numbers:
             raise ArgumentError(
-                f"--frames must be N, REAL/FAKE, all, every:K, paper or cao, got {text!r}."
+                f"`frames` must be N, REAL/FAKE, all, every:K, paper or cao, got {text!r}."
             )
         way: Literal["even", "every"] = "every" if match.group(1) else "even"
         if numbers[-1] > numbers[0]:
             raise ArgumentError(
-                f"--frames {text}: fakes take a subset of the real video's frames, so FAKE must be "
+                f"`frames` {text}: fakes take a subset of the real video's frames, so FAKE must be "
                 "at most REAL."
             )
         return cls(way, numbers[0], numbers[-1])

@@ -5,7 +5,8 @@ from typing import Protocol
 
 from hffkit.errors import ImageError
 from hffkit.extraction.crop import NO_OUTLINE, cut
-from hffkit.extraction.units import ImageBlock, Settings
+from hffkit.extraction.settings import Settings
+from hffkit.extraction.units import ImageBlock
 from hffkit.faces.detector import find_in_image
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample
@@ -37,7 +38,7 @@ def build_images(unit: ImageBlock, settings: Settings, sink: Sink) -> None:
             sink.add(Failure("unreadable", item.path, None, str(error)))
             continue
         box = detector = None
-        if settings.crop_images == "face":
+        if settings.crop == "face":
             box = find_in_image(settings.rule, image)
             if box is None:
                 sink.add(Failure("no-face", item.path, None, "no face found"))

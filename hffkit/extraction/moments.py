@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from hffkit.extraction.crop import NO_OUTLINE, cut
-from hffkit.extraction.units import Settings, Video
+from hffkit.extraction.settings import Settings
+from hffkit.extraction.units import Video
 from hffkit.faces.detector import fits
 from hffkit.manifest.failures import Failure, FailureKind
 from hffkit.manifest.samples import Box, Sample

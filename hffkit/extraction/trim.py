@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from hffkit.manifest.samples import Split
 from hffkit.manifest.seeds import rank
-from hffkit.media.video import evenly
+from hffkit.media.spacing import evenly
 
 # Faces a quality has in the paper: 50k + 10k real, 12.5k + 2.5k of each method; no val is named.
 PAPER_TOTALS: Mapping[tuple[bool, Split], int] = {

@@ -6,16 +6,11 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import Field, asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Protocol
 
-from hffkit.extraction.frames import FramePlan
-from hffkit.faces.detector import FaceRule
-from hffkit.faces.landmarks import Predictor
-from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.samples import Split
 
 IMAGES_PER_UNIT = 256
-Crop = Literal["face", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,22 +82,6 @@ class Family:
 
 
 Unit = ImageBlock | Family
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How units are worked on; the same for all of one build."""
-
-    root: Path
-    classes: ClassTable
-    plan: FramePlan
-    rule: FaceRule
-    crop_images: Crop
-    crop_videos: Crop
-    size: int | None = None  # px of packed samples; None keeps native pixels
-    boxes_file: Path | None = None
-    detect_each: bool = False  # every video by its own detection
-    outline: Predictor | None = None  # makes black what lies outside of a face's outline
 
 
 def blocks(images: Iterable[ImageFile]) -> Iterator[ImageBlock]:

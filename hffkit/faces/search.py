@@ -9,7 +9,8 @@ from hffkit.faces.detector import crop, detect, fits, square_crop
 from hffkit.manifest.samples import Box
 from hffkit.media.files import is_video, walk
 from hffkit.media.image import Image, decode, grey, read_bytes
-from hffkit.media.video import evenly, open_clip
+from hffkit.media.spacing import evenly
+from hffkit.media.video import open_clip
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from hffkit.explain.layers import with_extent
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.manifest.pairs import quality_of
 from hffkit.manifest.samples import Sample
-from hffkit.media.image import IMAGE_SUFFIXES, Image, resize
+from hffkit.media.files import IMAGE_SUFFIXES
+from hffkit.media.image import Image, resize
 from hffkit.networks.mml import map_side
 from hffkit.networks.spec import InputSpec, NetworkSpec
 from hffkit.networks.table import build, network_named

@@ -11,6 +11,7 @@ from hffkit.errors import ManifestError, UnknownNameError
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+MAX_KEY_BYTES = 511  # LMDB's limit for `lmdb_key`
 Box = tuple[int, int, int]
 """A square crop: x and y of its top left corner and its size, in pixels."""
 

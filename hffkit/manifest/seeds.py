@@ -1,12 +1,16 @@
 """Random generators that depend on names alone."""
 
 import hashlib
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
-def rng_for(seed: int, *names: str) -> np.random.Generator:
+def rng_for(seed: int, *names: str) -> "np.random.Generator":
     """Return a generator fixed by (seed, names), not by worker, order or batch."""
+    import numpy as np  # here, so that `hffkit build --help` need not import it
+
     digest = hashlib.blake2b("\0".join(names).encode(), digest_size=16).digest()
     return np.random.default_rng([seed, int.from_bytes(digest, "big")])
 

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from hffkit.errors import CorpusError
-from hffkit.media.image import IMAGE_SUFFIXES
 
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2"}
+)
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg"})
 
 

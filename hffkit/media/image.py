@@ -31,9 +31,6 @@ import cv2
 
 Image = npt.NDArray[np.uint8]
 
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2"}
-)
 # Pillow's own limit: 537 MB once decoded. Larger headers are damaged files or attacks, not faces.
 MAX_PIXELS = 178_956_970
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"

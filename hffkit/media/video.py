@@ -9,7 +9,8 @@ from pathlib import Path
 import cv2
 
 from hffkit.errors import ImageError, VideoError
-from hffkit.media.image import IMAGE_SUFFIXES, Image, decode, from_bgr, read_bytes
+from hffkit.media.files import IMAGE_SUFFIXES
+from hffkit.media.image import Image, decode, from_bgr, read_bytes
 
 OnUnreadable = Callable[[str, int, str], None]
 """Told the file name, the frame number and the reason of each frame that cannot be decoded."""
@@ -152,10 +153,3 @@ def common_numbers(clips: Sequence[Clip]) -> Sequence[int]:
     if all(isinstance(numbers, range) for numbers in lengths):
         return range(min(len(numbers) for numbers in lengths))
     return sorted(set(lengths[0]).intersection(*lengths[1:]))
-
-
-def evenly(numbers: Sequence[int], n: int) -> list[int]:
-    """Return `n` of `numbers` from the middles of n equal stretches, or all if there are fewer."""
-    if n >= len(numbers):
-        return list(numbers)
-    return [numbers[int((i + 0.5) * len(numbers) / n)] for i in range(n)]

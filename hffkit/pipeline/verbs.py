@@ -7,14 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
-from hffkit.corpus.build import BuildRequest, build, prepare
+from hffkit.corpus.build import build, prepare
 from hffkit.corpus.mix import PROPORTIONS, MixRequest, mix
 from hffkit.corpus.pack import PackRequest, pack
 from hffkit.corpus.subset import SubsetRequest, check_share, subset
 from hffkit.degrade.degrade import DegradeRequest, degrade, treatment_of
 from hffkit.errors import HffkitError, RecipeError, UnknownNameError
 from hffkit.evaluation.evaluate import EvalRequest, measure
+from hffkit.options import check, options_of
 from hffkit.pipeline.arguments import typed
+from hffkit.sources.options import SourceOptions
+from hffkit.sources.table import SOURCES
 from hffkit.spectrum.train import SpectrumRequest, check_spectrum, train_spectrum
 from hffkit.storage.corpus import masks_path
 from hffkit.storage.record import check_size
@@ -43,14 +46,6 @@ class How:
 Runner = Callable[[Any, Sequence[str], Path, How], object]
 Check = Callable[[Any], object]
 OutputKind = Literal["folder", "corpus", "run", "evaluation"]
-# Of numbers, by the fields that hold them: as the command line bounds them.
-_MOST = 1 << 63
-_BOUNDS: Mapping[str, tuple[int, int]] = {
-    "seed": (0, _MOST),
-    "upsample": (0, 3),
-    "shard_size": (1, _MOST),
-    "n_resamples": (0, _MOST),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +69,7 @@ class Verb:
     beside: Mapping[str, Callable[[Path], Path]] = dataclasses.field(
         default_factory=dict
     )  # flags that make it write a second output of its kind, and where that lies
+    variants: Mapping[str, type[Any]] = dataclasses.field(default_factory=dict)  # by `source`
 
     def arguments(self) -> dict[str, Any]:
         """Return the type of every argument that a recipe may give."""
@@ -94,19 +90,43 @@ class Verb:
         ------
         RecipeError
             If an argument is unknown, missing or of the wrong kind; `where` is named.
+        ArgumentError
+            If a value is out of bounds.
         """
-        found = self._typed(values, where)
+        verb = self._of_source(values, where)
+        found = verb._typed(values, where)
         for name in ("src", "data", "runs"):
             if name in self.inputs and not found.get(name):
                 raise RecipeError(f"{where}: {name} is missing: name what it reads.")
-        has_src = any(field.name == "src" for field in dataclasses.fields(self.request))
+        has_src = any(field.name == "src" for field in dataclasses.fields(verb.request))
         src: tuple[str, ...] = () if has_src else found.pop("src", ())
-        known = {self.renamed.get(name, name): name for name in found}
-        for field in _required(self.request):
+        known = {verb.renamed.get(name, name): name for name in found}
+        for field in _required(verb.request):
             if field not in known:
-                back = {to: name for name, to in self.renamed.items()}
+                back = {to: name for name, to in verb.renamed.items()}
                 raise RecipeError(f"{where}: {back.get(field, field)} is missing.")
-        return self.request(**{field: found[name] for field, name in known.items()}), src
+        request = verb.request(**{field: found[name] for field, name in known.items()})
+        check(request)
+        return request, src
+
+    def _of_source(self, values: Mapping[str, Any], where: str) -> "Verb":
+        """Return the verb with the request that the arguments call for."""
+        if not self.variants:
+            return self
+        source = values.get("source")
+        if not isinstance(source, str):
+            raise RecipeError(f"{where}: source is missing: one of {', '.join(self.variants)}.")
+        if source not in self.variants:
+            raise RecipeError(f"{where}: {UnknownNameError('source', source, self.variants)}")
+        request = self.variants[source]
+        declared = options_of(request)
+        return replace(
+            self,
+            request=request,
+            renamed={each.name: each.field for each in declared},
+            words={each.name: each.option.none for each in declared if each.option.none},
+            variants={},
+        )
 
     def _typed(self, values: Mapping[str, Any], where: str) -> dict[str, Any]:
         kinds = self.arguments()
@@ -117,9 +137,6 @@ class Verb:
             found[name] = typed(value, kinds[name], f"{where}.{name}")
             if self.words.get(name, ()) == value:
                 found[name] = None
-            low, high = _BOUNDS.get(self.renamed.get(name, name), (None, None))
-            if low is not None and high is not None and not low <= value <= high:
-                raise RecipeError(f"{where}.{name} must be from {low} to {high}, got {value}.")
         return found
 
 
@@ -135,9 +152,9 @@ def _check_mix(request: MixRequest) -> None:
         raise UnknownNameError("proportion", request.proportion, PROPORTIONS)
 
 
-def _check_build(request: BuildRequest) -> None:
-    if request.src.exists():  # else the data are not given yet
-        prepare(request)
+def _check_build(options: SourceOptions) -> None:
+    if options.src.exists():  # otherwise the data are not given yet
+        prepare(options)
 
 
 def _evaluate(request: EvalRequest, _: Sequence[str], out: Path, how: How) -> None:
@@ -160,20 +177,14 @@ def _check_eval(request: EvalRequest) -> None:
 
 VERBS: Mapping[str, Verb] = {
     "build": Verb(
-        BuildRequest,
+        SourceOptions,
         "corpus",
         {"src": "folder"},
         _check_build,
-        lambda request, _, out, how: build(prepare(request), out, **how.workers),
+        lambda options, _, out, how: build(prepare(options), out, **how.workers),
         ".lmdb",
-        {
-            "class": "folders",
-            "quality": "qualities",
-            "method": "methods",
-            "list": "list_file",
-        },
-        words={"size": "native"},
         beside={"masks": masks_path},
+        variants={name: source.options for name, source in SOURCES.items()},
     ),
     "pack": Verb(
         PackRequest,

@@ -14,6 +14,7 @@ from hffkit.manifest.failures import Failure
 from hffkit.manifest.pairs import MASKS
 from hffkit.manifest.samples import Split
 from hffkit.manifest.splits import assign_splits
+from hffkit.options import Names
 from hffkit.sources.ffpp_tree import (
     PAPER_CLASSES,
     FfppOptions,
@@ -25,7 +26,8 @@ from hffkit.sources.ffpp_tree import (
     wanted_of,
 )
 from hffkit.sources.folders import selected
-from hffkit.sources.listing import Listing, SourceOptions, group_of
+from hffkit.sources.listing import Listing, group_of
+from hffkit.sources.options import SourceOptions
 
 DFD_CLASSES = ("DeepFakeDetection", "Real-actors")
 
@@ -54,34 +56,32 @@ def official_pairs() -> dict[str, tuple[str, Split]]:
     }
 
 
-def read_ffpp(options: SourceOptions, ffpp: FfppOptions) -> Listing:
-    """List the wanted classes, those of the paper by default."""
-    return _read(options, ffpp, PAPER_CLASSES)
+def read_ffpp(options: FfppOptions) -> Listing:
+    """List the videos of FaceForensics++: of the paper's classes, or of those named."""
+    return _read(options, PAPER_CLASSES)
 
 
-def read_dfd(options: SourceOptions, ffpp: FfppOptions) -> Listing:
-    """List the actors' videos and their forgeries (DeepFakeDetection)."""
-    return _read(options, ffpp, DFD_CLASSES)
+def read_dfd(options: FfppOptions) -> Listing:
+    """List the actors' videos of DeepFakeDetection and their forgeries."""
+    return _read(options, DFD_CLASSES)
 
 
-def _read(options: SourceOptions, ffpp: FfppOptions, default: Sequence[str]) -> Listing:
-    for quality in ffpp.qualities:
-        rate_factor(quality)
-    named = bool(options.real or options.fake or ffpp.methods)
+def _read(options: FfppOptions, default: Names) -> Listing:
+    named = bool(options.real or options.fake or options.methods)
     classes = selected(FFPP, options)
-    if ffpp.methods or not named:
-        classes = classes.only(ffpp.methods or default)
-    tree = look(options.root, classes, ffpp, must_exist=named)
+    if options.methods or not named:
+        classes = classes.only(options.methods or default)
+    tree = look(classes, options, must_exist=named)
     _refuse_twins(tree)
     names, failures = _names(tree.videos, options)
     videos = sorted(tree.videos, key=lambda found: _order(found, classes))
-    lent = lenders(options.root, ffpp)
-    if ffpp.is_paired:
+    lent = lenders(options)
+    if options.pair:
         wanted = {path for path, name in names.items() if name.split in options.splits}
-        lone = dict(_unpaired([video for video in videos if video.path in wanted], ffpp, classes))
+        lone = dict(_unpaired([v for v in videos if v.path in wanted], options, classes))
         failures += [failure for failure in lone.values() if failure is not None]
-        # A real video without its partner is no sample, but faces are still looked for in it.
-        best = (v for v in videos if v.path in lone and v.quality == ffpp.qualities[0])
+        # A real video without its partner gives no sample, but faces are still detected in it.
+        best = (v for v in videos if v.path in lone and v.quality == options.levels[0])
         best = (v for v in best if not (classes[v.cls].is_fake or v.is_cropped))
         lent = {(v.cls, v.stem): v.path for v in best} | lent
         videos = [video for video in videos if video.path not in lone]
@@ -90,9 +90,9 @@ def _read(options: SourceOptions, ffpp: FfppOptions, default: Sequence[str]) -> 
         name = names.get(video.path)
         if name is not None and name.split in options.splits:
             families[name.target].append(_video(video, name, classes))
-    units = [_family(members, lent, ffpp) for _, members in sorted(families.items())]
+    units = [_family(members, lent, options) for _, members in sorted(families.items())]
     if not units and not failures:
-        raise CorpusError(f"{options.root}: no video in split {', '.join(options.splits)}.")
+        raise CorpusError(f"{options.src}: no video in split {', '.join(options.splits)}.")
     notes = [*tree.notes, *_unofficial(tree)]
     return Listing(classes, tuple(units), tuple(failures), tuple(notes))
 
@@ -107,7 +107,7 @@ def _refuse_twins(tree: Tree) -> None:
 
 
 def _unpaired(
-    videos: Sequence[Found], ffpp: FfppOptions, classes: ClassTable
+    videos: Sequence[Found], options: FfppOptions, classes: ClassTable
 ) -> Iterator[tuple[str, Failure | None]]:
     """Yield the path of each video whose mates are not all there, and for one of each, why.
 
@@ -117,7 +117,7 @@ def _unpaired(
     for video in videos:
         mates[video.cls, video.stem][video.quality] = video.path
     for (cls, _), paths in mates.items():
-        wanted = wanted_of(ffpp, is_fake=classes[cls].is_fake)
+        wanted = wanted_of(options, is_fake=classes[cls].is_fake)
         missing = [quality for quality in wanted if quality not in paths]
         if missing:
             lead = next((path for quality, path in paths.items() if quality != MASKS), None)
@@ -214,9 +214,9 @@ def _video(video: Found, name: _Name, table: ClassTable) -> Video:
 
 
 def _family(
-    videos: Sequence[Video], lenders: Mapping[tuple[str, str], str], ffpp: FfppOptions
+    videos: Sequence[Video], lenders: Mapping[tuple[str, str], str], options: FfppOptions
 ) -> Family:
     first = videos[0]
     real = "Real-actors" if first.cls in DFD_CLASSES else "Real"
     lender = lenders.get((real, first.target_name or ""))
-    return Family(tuple(videos), None if lender == first.path else lender, ffpp.is_paired)
+    return Family(tuple(videos), None if lender == first.path else lender, bool(options.pair))

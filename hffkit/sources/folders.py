@@ -1,14 +1,18 @@
 """Class folders of images or videos: any such tree, HFF, Faces-HQ, CelebA."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Annotated
 
 from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
 from hffkit.manifest.classes import HFF_8, ClassTable, numbered
 from hffkit.manifest.samples import Split
 from hffkit.media.files import walk
-from hffkit.sources.listing import Entry, Listing, SourceOptions, as_listing, read_text, subfolders
+from hffkit.options import Option
+from hffkit.sources.listing import Entry, Listing, as_listing, read_text, subfolders
+from hffkit.sources.options import FolderNames, SourceOptions, VideoOptions
 
 _SPLIT_FOLDERS: Mapping[str, Split] = {
     "train": "train",
@@ -34,39 +38,54 @@ CELEBA = numbered(fake=[], real=["CelebA"])
 _CELEBA_SPLITS: Mapping[str, Split] = {"0": "train", "1": "val", "2": "test"}
 
 
-def read_folder(options: SourceOptions) -> Listing:
-    """List class folders named by --real and --fake, or split folders that hold them."""
-    present = subfolders(options.root)
+@dataclass(frozen=True, kw_only=True)
+class FolderOptions(VideoOptions, FolderNames):
+    """Options of class folders of images or videos."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HffOptions(FolderNames):
+    """Options of Hybrid Fake Face."""
+
+    paper_split: Annotated[
+        bool,
+        Option("Split at random over images, as the paper does: one video may be in two splits."),
+    ] = False
+
+
+def read_folder(options: FolderOptions) -> Listing:
+    """List the class folders of the named classes, or split folders that hold them."""
+    present = subfolders(options.src)
     if not options.real and not options.fake:
         raise CorpusError(
-            f"{options.root}: say which classes are real and which are fake with --real and "
-            f"--fake. Folders there: {', '.join(present) or 'none'}."
+            f"{options.src}: name the real classes in `real` and the fake ones in `fake`. Folders "
+            f"there: {', '.join(present) or 'none'}."
         )
     classes = numbered(options.fake, options.real)
-    return _class_folders(classes, options, _folder_of(options))
+    return _class_folders(classes, options, dict(options.folders))
 
 
-def read_hff(options: SourceOptions) -> Listing:
+def read_hff(options: HffOptions) -> Listing:
     """List the Hybrid Fake Face dataset: eight class folders, or train|val|test/{fake,real}."""
-    present = subfolders(options.root)
-    if not options.folders and _has_split_layout(options.root, present, _BINARY.names):
+    present = subfolders(options.src)
+    if not options.folders and _has_split_layout(options.src, present, _BINARY.names):
         if options.real or options.fake or options.paper_split:
             raise ArgumentError(
-                "train|val|test/{fake,real} says itself what is what: no --real, --fake or "
-                "--paper-split."
+                "train|val|test/{fake,real} names classes and splits: leave out `real`, `fake` and "
+                "`paper_split`."
             )
         return _class_folders(_BINARY, options, {})
-    classes = selected(HFF_8, options)
+    classes = selected(HFF_8, options, dict(options.folders))
     folders = _matched(options, {_plain(name): name for name in classes.names}, present)
     there = _only_present(classes, folders, options)
     missing = [name for name in classes.names if name not in there.names]
     notes = [f"no folder for {', '.join(missing)}: not built."] if missing else []
-    return _class_folders(there, options, folders, notes)
+    return _class_folders(there, options, folders, notes, keeps_groups=not options.paper_split)
 
 
-def read_faces_hq(options: SourceOptions) -> Listing:
+def read_faces_hq(options: FolderNames) -> Listing:
     """List Faces-HQ (Durall et al.): two sources of real and two of generated faces."""
-    present = subfolders(options.root)
+    present = subfolders(options.src)
     aliases = {
         _plain(folder): name
         for folder in present
@@ -74,22 +93,22 @@ def read_faces_hq(options: SourceOptions) -> Listing:
         if _plain(folder).startswith(start)
     }
     folders = _matched(options, aliases, present)
-    classes = _only_present(selected(FACES_HQ, options), folders, options)
+    classes = _only_present(selected(FACES_HQ, options, dict(options.folders)), folders, options)
     return _class_folders(classes, options, folders)
 
 
 def read_celeba(options: SourceOptions) -> Listing:
     """List CelebA by its own partition file; identities are groups where their file is there."""
-    present = subfolders(options.root)
-    partition = _table_file(options.root, "list_eval_partition.txt", "list_eval_partition.csv")
+    present = subfolders(options.src)
+    partition = _table_file(options.src, "list_eval_partition.txt", "list_eval_partition.csv")
     if partition is None:
         raise CorpusError(
-            f"{options.root}: list_eval_partition.txt not found there or one folder below; found "
+            f"{options.src}: list_eval_partition.txt not found there or one folder below; found "
             f"{', '.join(present) or 'no folder'}. It comes with CelebA; without it use `hffkit "
             "build folder`."
         )
     classes = selected(CELEBA, options)
-    identity = _table_file(options.root, "identity_CelebA.txt") or {}
+    identity = _table_file(options.src, "identity_CelebA.txt") or {}
     entries = [
         Entry(
             path=path,
@@ -98,26 +117,26 @@ def read_celeba(options: SourceOptions) -> Listing:
             split=_CELEBA_SPLITS.get(partition[name]),
             group=f"identity-{identity[name]}" if name in identity else None,
         )
-        for path in walk(options.root)
+        for path in walk(options.src)
         if (name := PurePosixPath(path).name) in partition
     ]
-    n_others = sum(1 for _ in walk(options.root)) - len(entries)
+    n_others = sum(1 for _ in walk(options.src)) - len(entries)
     notes = [f"{n_others} files are not in the partition and not built."] if n_others else []
     return as_listing(entries, classes, options, notes)
 
 
-def selected(table: ClassTable, options: SourceOptions) -> ClassTable:
-    """Return a dataset's own table, cut to --real and --fake, extended by --class.
+def selected(table: ClassTable, options: SourceOptions, folders: Iterable[str] = ()) -> ClassTable:
+    """Return a dataset's own table, cut to the named classes, extended by those with a folder.
 
     Raises
     ------
     CorpusError
-        If a class is called real that is fake, or the other way round.
+        If a real class is named as fake, or the other way round.
     """
-    extra = [name for name in options.folders or {} if name not in table.names]
+    extra = [name for name in folders if name not in table.names]
     for name in extra:
         if name not in options.real + options.fake:
-            raise CorpusError(f"Class {name!r} is new: name it in --real or --fake as well.")
+            raise CorpusError(f"Class {name!r} is new: name it in `real` or `fake` as well.")
     added = numbered(
         [name for name in extra if name in options.fake],
         [name for name in extra if name in options.real],
@@ -137,19 +156,15 @@ def selected(table: ClassTable, options: SourceOptions) -> ClassTable:
     return table.only(named) if named else table
 
 
-def _folder_of(options: SourceOptions) -> dict[str, str]:
-    return dict(options.folders or {})
-
-
 def _only_present(
     classes: ClassTable, folders: Mapping[str, str], options: SourceOptions
 ) -> ClassTable:
     missing = [name for name in classes.names if name not in folders]
     if missing and (options.real or options.fake or len(missing) == len(classes.names)):
         raise CorpusError(
-            f"{options.root}: no folder for class {missing[0]!r}. Found: "
-            f"{', '.join(subfolders(options.root)) or 'no folder'}. "
-            f"Map it with --class {missing[0]}=FOLDER."
+            f"{options.src}: no folder for class {missing[0]!r}. Found: "
+            f"{', '.join(subfolders(options.src)) or 'no folder'}. "
+            "Name its folder in `folders`."
         )
     return classes.only(folders.keys() & set(classes.names))
 
@@ -159,24 +174,29 @@ def _class_folders(
     options: SourceOptions,
     folders: Mapping[str, str],
     notes: Sequence[str] = (),
+    *,
+    keeps_groups: bool = True,
 ) -> Listing:
     """List every class's folder, under the root or under train, val and test folders."""
-    present = subfolders(options.root)
+    present = subfolders(options.src)
     splits: list[tuple[str, Split | None]] = [("", None)]
-    if _has_split_layout(options.root, present, [folders.get(n, n) for n in classes.names]):
+    if _has_split_layout(options.src, present, [folders.get(n, n) for n in classes.names]):
         splits = [(f"{name}/", _SPLIT_FOLDERS[name.lower()]) for name in _split_names(present)]
     entries: list[Entry] = []
     for name in classes.names:
         folder = folders.get(name, name)
-        if not any((options.root / start / folder).is_dir() for start, _ in splits):
-            raise UnknownNameError(f"class folder in {options.root}", folder, present)
+        if not any((options.src / start / folder).is_dir() for start, _ in splits):
+            raise UnknownNameError(f"class folder in {options.src}", folder, present)
         for start, split in splits:
-            if (options.root / start / folder).is_dir():
-                entries += _entries(options.root, start + folder, name, split)
+            if (options.src / start / folder).is_dir():
+                entries += _entries(options.src, start + folder, name, split)
     rest = set(present) - {folders.get(name, name) for name in classes.names}
     notes = list(notes)
     if rest and splits == [("", None)]:
         notes.append(f"{len(rest)} other folders are not read: {', '.join(sorted(rest))}.")
+    if not keeps_groups:
+        entries = [replace(entry, group=None) for entry in entries]
+        options = replace(options, group_by=None)
     return as_listing(entries, classes, options, notes)
 
 
@@ -211,10 +231,10 @@ def _plain(name: str) -> str:
 
 
 def _matched(
-    options: SourceOptions, aliases: Mapping[str, str], present: Sequence[str]
+    options: FolderNames, aliases: Mapping[str, str], present: Sequence[str]
 ) -> dict[str, str]:
     """Return the folder of each class; `aliases` leads from plain folder names to classes."""
-    named = _folder_of(options)
+    named = dict(options.folders)
     folders: dict[str, str] = {}
     for folder in present:
         name = aliases.get(_plain(folder))
@@ -222,8 +242,8 @@ def _matched(
             continue
         if name in folders:
             raise CorpusError(
-                f"{options.root}: {folders[name]} and {folder} both look like class {name!r}. Say "
-                f"which with --class {name}=FOLDER."
+                f"{options.src}: {folders[name]} and {folder} both look like class {name!r}. "
+                "Name its folder in `folders`."
             )
         folders[name] = folder
     return {**folders, **named}

@@ -2,36 +2,21 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hffkit.errors import ArgumentError, CorpusError
+from hffkit.errors import CorpusError
 from hffkit.extraction.units import Family, ImageBlock, ImageFile, Unit, Video, blocks
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.failures import Failure
-from hffkit.manifest.samples import SPLITS, Split, leak
-from hffkit.manifest.splits import PAPER_RATIO, SplitRatio, assign_splits
+from hffkit.manifest.samples import MAX_KEY_BYTES, SPLITS, Split, leak
+from hffkit.manifest.splits import SplitRatio, assign_splits
 from hffkit.media.files import is_video
-from hffkit.storage.lmdb_file import MAX_KEY_BYTES
+from hffkit.sources.options import SourceOptions
 
 _INDEX_BYTES = len("00000000_")
 _FRAME_BYTES = len("/000000")
-
-
-@dataclass(frozen=True, slots=True)
-class SourceOptions:
-    """What every source understands."""
-
-    root: Path
-    real: tuple[str, ...] = ()
-    fake: tuple[str, ...] = ()
-    folders: Mapping[str, str] | None = None  # class name to folder, where they differ
-    group_by: str | None = None  # regular expression on the path; its first group, or all of it
-    ratio: SplitRatio = PAPER_RATIO
-    splits: tuple[Split, ...] = SPLITS  # which of them to build
-    seed: int = 0
-    paper_split: bool = False  # the paper's plain random split: groups may be cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +68,7 @@ def subfolders(root: Path) -> list[str]:
     try:
         return sorted(path.name for path in root.iterdir() if path.is_dir())
     except FileNotFoundError:
-        raise CorpusError(f"{root}: no such folder. Pass the dataset's root as --src.") from None
+        raise CorpusError(f"{root}: no such folder. Pass the dataset's root as `src`.") from None
     except OSError as error:
         raise CorpusError(f"{root}: cannot be read: {error.strerror}.") from None
 
@@ -99,28 +84,37 @@ def check_groups(listing: Listing) -> None:
 
 
 def as_listing(
-    entries: Sequence[Entry], classes: ClassTable, options: SourceOptions, notes: Iterable[str] = ()
+    entries: Sequence[Entry],
+    classes: ClassTable,
+    options: SourceOptions,
+    notes: Iterable[str] = (),
+    *,
+    ratio: SplitRatio | None = None,
 ) -> Listing:
-    """Return the units of `entries`: groups and splits settled, bad keys set apart."""
+    """Return the units of `entries`: groups and splits settled, bad keys set apart.
+
+    Open splits are drawn by `ratio`, by default that of the options.
+    """
     notes = list(notes)
+    ratio = ratio or options.ratio
     entries, failures = _with_good_keys(entries)
     if not entries and not failures:
-        raise CorpusError(f"{options.root}: no image or video of the wanted classes in it.")
+        raise CorpusError(f"{options.src}: no image or video of the wanted classes in it.")
     grouped, unmatched = _with_groups(entries, options)
     if unmatched:
         notes.append(
-            f"--group-by matches no part of {len(unmatched)} of {len(entries)} paths, such as "
-            f"{unmatched[0]!r}: each of these is a group of its own."
+            f"{len(unmatched)} of {len(entries)} paths do not match the expression of groups, such "
+            f"as {unmatched[0]!r}: each of these is a group of its own."
         )
-    settled = _with_splits(grouped, options)
+    settled = _with_splits(grouped, ratio, options.seed)
     wanted = [entry for entry in settled if entry.split in options.splits]
     if entries and not wanted:
-        raise CorpusError(f"{options.root}: nothing in split {', '.join(options.splits)}.")
-    notes += _missing_splits(settled, options)
+        raise CorpusError(f"{options.src}: nothing in split {', '.join(options.splits)}.")
+    notes += _missing_splits(settled, ratio)
     return Listing(classes, tuple(_units(wanted, classes)), tuple(failures), tuple(notes))
 
 
-def _missing_splits(entries: Sequence[Entry], options: SourceOptions) -> Iterator[str]:
+def _missing_splits(entries: Sequence[Entry], ratio: SplitRatio) -> Iterator[str]:
     """Say which classes have no sample in a split that they should have some in."""
     groups: dict[str, set[str | None]] = defaultdict(set)
     filled: dict[str, set[Split | None]] = defaultdict(set)
@@ -129,13 +123,11 @@ def _missing_splits(entries: Sequence[Entry], options: SourceOptions) -> Iterato
         groups[entry.cls].add(entry.group)
         filled[entry.cls].add(entry.split)
     for name, splits in filled.items():
-        missing = [
-            s for s in SPLITS if options.ratio.of(s) * n_files[name] >= 1 and s not in splits
-        ]
+        missing = [s for s in SPLITS if ratio.of(s) * n_files[name] >= 1 and s not in splits]
         if missing:
             yield (
                 f"class {name} has nothing in {', '.join(missing)}: its {n_files[name]} files are "
-                f"{len(groups[name])} groups, which stay whole (--group-by, --split-ratio)."
+                f"{len(groups[name])} groups, which are not cut."
             )
 
 
@@ -161,24 +153,13 @@ def _with_good_keys(entries: Iterable[Entry]) -> tuple[list[Entry], list[Failure
 
 
 def group_of(path: str, pattern: str | None) -> str | None:
-    """Return the group that --group-by finds in a path: the first group of the expression, or all.
-
-    Raises
-    ------
-    CorpusError
-        If `pattern` is no regular expression.
-    """
-    if pattern is None:
-        return None
-    try:
-        match = re.search(pattern, path)
-    except re.error as error:
-        raise ArgumentError(f"--group-by {pattern!r} is no regular expression: {error}.") from None
+    """Return the first group of a regular expression in a path, or its match; None without one."""
+    match = None if pattern is None else re.search(pattern, path)
     return None if match is None else match.group(1 if match.re.groups else 0)
 
 
 def _with_groups(entries: Iterable[Entry], options: SourceOptions) -> tuple[list[Entry], list[str]]:
-    """Return the entries with a group each, and the paths that --group-by does not match."""
+    """Return the entries with a group each, and the paths that `group_by` does not match."""
     grouped, unmatched = [], []
     for entry in entries:
         group = entry.group
@@ -186,18 +167,18 @@ def _with_groups(entries: Iterable[Entry], options: SourceOptions) -> tuple[list
             group = group_of(entry.path, options.group_by)
             if group is None:
                 unmatched.append(entry.path)
-        if group is None or options.paper_split:
+        if group is None:
             group = entry.key
         grouped.append(replace(entry, group=group))
     return grouped, unmatched
 
 
-def _with_splits(entries: Sequence[Entry], options: SourceOptions) -> list[Entry]:
+def _with_splits(entries: Sequence[Entry], ratio: SplitRatio, seed: int) -> list[Entry]:
     """Return the entries with a split each; those that have none share the ratio among them."""
     fixed = {entry.group or "": entry.split for entry in entries if entry.split is not None}
     members = [(entry.group or "", entry.cls) for entry in entries if entry.split is None]
     taken = {group: fixed[group] for group, _ in members if group in fixed}
-    splits = assign_splits(members, options.ratio, seed=options.seed, taken=taken)
+    splits = assign_splits(members, ratio, seed=seed, taken=taken)
     return [replace(entry, split=entry.split or splits[entry.group or ""]) for entry in entries]
 
 

@@ -3,36 +3,59 @@
 import csv
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated
 
 from hffkit.errors import ArgumentError, CorpusError
 from hffkit.manifest.classes import ClassTable, FaceClass, numbered
 from hffkit.manifest.failures import Failure
 from hffkit.media.files import is_video, walk
-from hffkit.sources.folders import selected
-from hffkit.sources.listing import Entry, Listing, SourceOptions, as_listing, read_text, subfolders
+from hffkit.options import Option
+from hffkit.sources.folders import FolderOptions, selected
+from hffkit.sources.listing import Entry, Listing, as_listing, read_text, subfolders
+from hffkit.sources.options import VideoOptions
 
 _FAKE_OR_REAL = numbered(fake=["fake"], real=["real"])
 CELEB_DF = numbered(fake=["Celeb-synthesis"], real=["Celeb-real", "YouTube-real"])
 DFDC = numbered(fake=["DFDC-fake"], real=["DFDC-real"])
 
 
-def read_list(options: SourceOptions, list_file: Path, prefix: str = "") -> Listing:
+@dataclass(frozen=True, kw_only=True)
+class ListOptions(FolderOptions):
+    """Options of a list of files."""
+
+    list_file: Annotated[
+        Path,
+        Option("`path label` lines, or a CSV with the columns path and real.", name="list"),
+    ]
+    strip_prefix: Annotated[
+        str,
+        Option(
+            "The start of each path in the list that is no part of its path below --src.",
+            metavar="TEXT",
+        ),
+    ] = ""
+
+
+def read_list(options: ListOptions) -> Listing:
     """List the files of a `path label` list, or of a CSV with the columns path and real.
 
-    Labels are the class ids, as in convert_imageset; a list of images keeps its line numbers
-    as record numbers, so unreadable ones leave gaps, as there. Every path must begin with
-    `prefix`, and what follows it is the path below the root.
+    Labels are class ids, as in convert_imageset. A list of images keeps its line numbers as
+    record numbers, so unreadable images leave gaps, as there. Every path must begin with
+    `strip_prefix`; the rest of it is the path below the root.
     """
-    subfolders(options.root)
+    list_file, prefix = options.list_file, options.strip_prefix
+    subfolders(options.src)
     lines = [line.rstrip("\r") for line in read_text(list_file).rstrip("\r\n").split("\n")]
     if lines == [""]:
         raise CorpusError(f"{list_file}: lists nothing.")
     header = [cell.strip() for cell in next(csv.reader(lines[:1]), [])]
     if {"path", "real"} <= set(header):
         if options.real or options.fake or options.folders:
-            raise ArgumentError("A CSV says itself what is real: no --real, --fake or --class.")
+            raise ArgumentError(
+                "The column real of a CSV tells the classes: leave out `real`, `fake`, `folders`."
+            )
         classes = _FAKE_OR_REAL
         table = csv.DictReader(lines[1:], fieldnames=header)
         rows = [((row["path"] or "").strip(), _real_or_fake(row, list_file)) for row in table]
@@ -62,7 +85,7 @@ def _split_line(line: str, number: int, list_file: Path) -> tuple[str, str]:
 
 def _without(prefix: str, path: str, list_file: Path) -> str:
     if not path.startswith(prefix):
-        raise CorpusError(f"{list_file}: {path!r} does not begin with --strip-prefix {prefix!r}.")
+        raise CorpusError(f"{list_file}: {path!r} does not begin with `strip_prefix` {prefix!r}.")
     rest = path.removeprefix(prefix)
     return rest.lstrip("/") if prefix else rest
 
@@ -76,31 +99,31 @@ def _real_or_fake(row: Mapping[str, str], list_file: Path) -> str:
     return "real" if value == "1" else "fake"
 
 
-def _labelled(labels: Iterable[str], options: SourceOptions) -> ClassTable:
-    """Return a table whose classes are called by their labels, or by --class NAME=LABEL."""
-    names = {label: name for name, label in (options.folders or {}).items()}
+def _labelled(labels: Iterable[str], options: ListOptions) -> ClassTable:
+    """Return a table whose classes are named by their labels, or by `folders` (name, label)."""
+    names = {label: name for name, label in options.folders}
     rows = []
     for label in labels:
         known = {label, names.get(label, label)}
         if not known & {*options.real, *options.fake}:
             raise CorpusError(
-                f"Label {label} of the list is neither real nor fake yet: name each label in "
-                "--real or --fake (0 for fake and 1 for real is a habit, not a rule)."
+                f"Label {label} of the list is neither in `real` nor in `fake`. Name each label "
+                "in one of them (0 for fake and 1 for real is a habit, not a rule)."
             )
         is_fake = bool(known & set(options.fake))
         if is_fake and known & set(options.real):
-            raise CorpusError(f"Label {label} of the list is named in --real and in --fake.")
+            raise CorpusError(f"Label {label} of the list is named both in `real` and in `fake`.")
         rows.append(FaceClass(int(label), names.get(label, label), is_fake))
     return ClassTable(tuple(rows))
 
 
-def read_celeb_df(options: SourceOptions) -> Listing:
+def read_celeb_df(options: VideoOptions) -> Listing:
     """List Celeb-DF: its test list is the test split, the rest is train and val.
 
     Each video is its own group: the official test list takes forgeries without their targets.
     """
-    present = subfolders(options.root)
-    test_file = options.root / "List_of_testing_videos.txt"
+    present = subfolders(options.src)
+    test_file = options.src / "List_of_testing_videos.txt"
     if not test_file.is_file():
         raise CorpusError(
             f"{test_file}: not there; found {', '.join(present) or 'no folder'}. It comes with "
@@ -111,16 +134,15 @@ def read_celeb_df(options: SourceOptions) -> Listing:
     missing = [name for name in classes.names if name not in present]
     if len(missing) == len(classes.names) or (missing and (options.real or options.fake)):
         raise CorpusError(
-            f"{options.root}: no folder {' or '.join(missing)}; found "
+            f"{options.src}: no folder {' or '.join(missing)}; found "
             f"{', '.join(present) or 'no folder'}."
         )
     classes = classes.only(name for name in classes.names if name in present)
     entries = [
         Entry(path, name, key=path, split="test" if path in test else None, group=path)
         for name in classes.names
-        for path in walk(options.root, name)
+        for path in walk(options.src, name)
     ]
-    options = replace(options, ratio=options.ratio.without_test())
     notes = ["Celeb-DF's test list shares people with the rest: see docs/sources.md."]
     wanted = {path for path in test if path.split("/")[0] in classes.names}
     absent = sorted(wanted - {entry.path for entry in entries})
@@ -128,29 +150,29 @@ def read_celeb_df(options: SourceOptions) -> Listing:
         raise CorpusError(f"{test_file}: none of its videos is there, such as {absent[0]}.")
     if absent:
         notes.append(f"{len(absent)} videos of the test list are not there, such as {absent[0]}.")
-    return as_listing(entries, classes, options, notes)
+    return as_listing(entries, classes, options, notes, ratio=options.ratio.without_test())
 
 
-def read_dfdc(options: SourceOptions) -> Listing:
+def read_dfdc(options: VideoOptions) -> Listing:
     """List DFDC parts by their metadata.json; a group is an original with its forgeries."""
-    present = subfolders(options.root)
-    files = sorted(options.root.rglob("metadata.json"))
+    present = subfolders(options.src)
+    files = sorted(options.src.rglob("metadata.json"))
     if not files:
         raise CorpusError(
-            f"{options.root}: no metadata.json in it or below it; found "
+            f"{options.src}: no metadata.json in it or below it; found "
             f"{', '.join(present) or 'no folder'}. Each part of DFDC comes with one."
         )
     classes = selected(DFDC, options)
     entries, failures = [], []
     for file in files:
-        folder = file.parent.relative_to(options.root).as_posix()
+        folder = file.parent.relative_to(options.src).as_posix()
         for name, row in sorted(_metadata(file).items()):
             path = name if folder == "." else f"{folder}/{name}"
             cls = "DFDC-fake" if row["label"] == "FAKE" else "DFDC-real"
             group = row.get("original") or name
             if cls not in classes.names:
                 continue
-            if (options.root / path).is_file():
+            if (options.src / path).is_file():
                 entries.append(Entry(path, cls, key=path, group=group))
             else:
                 failures.append(Failure("unreadable", path, None, "in metadata.json, not there"))

@@ -10,6 +10,7 @@ import numpy as np
 
 from hffkit.errors import ArgumentError, CorpusError
 from hffkit.manifest.seeds import rng_for
+from hffkit.options import Seed
 from hffkit.runs.run import write_groups
 from hffkit.runs.spectrum import MODEL_FILE, SpectrumRun
 from hffkit.spectrum.cache import (
@@ -38,7 +39,7 @@ class SpectrumRequest(FeatureRequest):
     repeats: int = 0  # splits into 80 and 20 % besides, for an accuracy with a spread
     paper_split: bool = False  # those splits over images instead of groups, ten unless said
     curve: bool = False  # the accuracy in those splits by the number of training images
-    seed: int = 0
+    seed: Seed = 0
 
 
 def check_spectrum(request: SpectrumRequest) -> None:

@@ -15,7 +15,6 @@ import lmdb
 from hffkit.errors import StorageError
 from hffkit.storage.datum import Datum, decode_datum
 
-MAX_KEY_BYTES = 511
 _FIRST_MAP_BYTES = 1 << 26
 _BATCH_RECORDS = 1000
 _BATCH_BYTES = 1 << 24  # small, so that little is left to wait for at a commit

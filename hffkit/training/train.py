@@ -13,6 +13,7 @@ from hffkit.execution.memory import keep_memory_of_tensors
 from hffkit.execution.versions import versions_of_training
 from hffkit.networks.devices import check_bf16, device_named, threads
 from hffkit.networks.table import build, canonical_name, network_named, networks_table
+from hffkit.options import Seed
 from hffkit.runs.run import Run, write_groups
 from hffkit.storage.labels import Task
 from hffkit.storage.staging import Partial
@@ -38,7 +39,7 @@ class TrainRequest:
     task: Task = "multi"
     init: Path | None = None
     masks: tuple[str, ...] = ()  # corpora with the masks of pairs
-    seed: int = 0
+    seed: Seed = 0
     device: str = "auto"
     keep: Keep = "auto"
     threads: int | None = None

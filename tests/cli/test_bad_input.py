@@ -26,8 +26,10 @@ from makers.trees import (
 from PIL import Image
 
 from hffkit.cli.main import main
-from hffkit.corpus.build import SOURCES, BuildRequest, BuildWork, prepare
+from hffkit.corpus.build import BuildWork, prepare
 from hffkit.corpus.verify import verify
+from hffkit.sources.folders import FolderOptions
+from hffkit.sources.table import SOURCES
 from hffkit.storage.parts import PartWriter
 
 Run = Callable[..., Result]
@@ -410,7 +412,7 @@ def _noise(root: Path, *, n: int, size: tuple[int, int]) -> Path:
 
 def _part_size(root: Path, scratch: Path) -> int:
     """Return the bytes of the one part that a folder's images make."""
-    job = prepare(BuildRequest("folder", root, real=("a",), fake=("b",)))
+    job = prepare(FolderOptions("folder", root, real=("a",), fake=("b",)))
     (unit,) = job.listing.units
     with PartWriter(scratch / "unit.part") as part:
         BuildWork(job.settings)(unit, part)

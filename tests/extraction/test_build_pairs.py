@@ -555,7 +555,7 @@ def test_crops_of_cao_et_al_are_paired_frame_by_frame(tmp_path: Path) -> None:
         ("--pair ,", 2, "',' names nothing"),
         ("--pair c23,c99x", 1, "No quality named 'c99x'"),
         ("--masks", 2, "--masks goes with --pair, such as --pair c23,c40."),
-        ("--pair c23,c40 --masks --retry-failed", 2, "--retry-failed does one corpus anew"),
+        ("--pair c23,c40 --masks --retry-failed", 2, "--retry-failed replaces one corpus"),
         ("--pair raw,c40", 1, "raw/videos: no video there. Download raw."),
         ("--pair c23,c30", 1, "--quality c23 --op h264:30 --out DIR`, then `cp -r DIR/*_sequences"),
         ("--pair c23,c40 --frames 5:3", 2, "all, every:K, paper or cao, got '5:3'"),

@@ -13,7 +13,8 @@ import pytest
 
 from hffkit.extraction.family import build_family
 from hffkit.extraction.frames import FramePlan
-from hffkit.extraction.units import Family, Settings, Video
+from hffkit.extraction.settings import Settings
+from hffkit.extraction.units import Family, Video
 from hffkit.faces.detector import FaceRule, crop, overlap, read_boxes
 from hffkit.manifest.classes import FFPP
 from hffkit.manifest.failures import Failure
@@ -87,8 +88,6 @@ def build(root: Path, *videos: Video, frames: str = "8/4", boxes: Path | None = 
         classes=FFPP,
         plan=FramePlan.parse(frames),
         rule=FaceRule(),
-        crop_images="none",
-        crop_videos="face",
         boxes_file=boxes,
     )
     sink = Sink()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hffkit.errors import ArgumentError
 from hffkit.extraction.frames import FramePlan
 from hffkit.manifest.samples import SPLITS
-from hffkit.media.video import evenly
+from hffkit.media.spacing import evenly
 
 NUMBERS = st.one_of(
     st.integers(0, 1500).map(range),

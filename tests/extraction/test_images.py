@@ -22,7 +22,8 @@ from PIL import Image
 
 from hffkit.extraction.frames import FramePlan
 from hffkit.extraction.images import build_images
-from hffkit.extraction.units import ImageBlock, Settings
+from hffkit.extraction.settings import Settings
+from hffkit.extraction.units import ImageBlock
 from hffkit.faces.detector import FaceRule
 from hffkit.manifest.failures import Failure
 from hffkit.storage.parts import PartWriter, Record, read_part
@@ -36,7 +37,7 @@ def _built(root: Path, **settings: Any) -> tuple[dict[str, Record], dict[str, Fa
         classes=found.classes,
         plan=FramePlan.parse("all"),
         rule=FaceRule(),
-        **{"crop_images": "none", "crop_videos": "face"} | settings,
+        **settings,
     )
     events = []
     for unit in found.units:
@@ -215,7 +216,7 @@ def test_a_wrong_suffix_does_not_matter(tmp_path: Path) -> None:
 def test_crop_face_stores_the_square_around_the_face_as_png(tmp_path: Path) -> None:
     path = _write(tmp_path, "me.png", Image.fromarray(portrait()))
     _write(tmp_path, "wall.png", Image.new("RGB", (200, 200), (90, 120, 60)))
-    found, failures = _built(tmp_path, crop_images="face")
+    found, failures = _built(tmp_path, crop="face")
     assert [(f.kind, f.path) for f in failures.values()] == [("no-face", "real/wall.png")]
     record = found["real/me.png"]
     grey = cv2.cvtColor(portrait(), cv2.COLOR_RGB2GRAY)
@@ -239,7 +240,7 @@ def test_images_of_no_face_give_no_crop(data: Path, tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     for path in sorted((data / "data/images/noface-photo").iterdir())[:10]:
         (tmp_path / "real" / path.name).write_bytes(path.read_bytes())
-    found, failures = _built(tmp_path, crop_images="face")
+    found, failures = _built(tmp_path, crop="face")
     assert found == {}
     assert {failure.kind for failure in failures.values()} == {"no-face"}
     assert len(failures) == 10

@@ -14,10 +14,11 @@ import numpy.typing as npt
 from PIL import Image
 from skimage.data import astronaut
 
-from hffkit.corpus.build import BuildRequest, build, prepare
+from hffkit.corpus.build import build, prepare
 from hffkit.extraction.units import ImageBlock, ImageFile, Video
 from hffkit.media.h264 import write_video
 from hffkit.sources.listing import Listing
+from hffkit.sources.table import SOURCES
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -99,7 +100,7 @@ def ffpp_paths(real: str, fake: str, *, quality: str = "c23", ending: str = ".mp
 
 def listing(source: str, root: Path, **arguments: Any) -> Listing:
     """Return what `hffkit build SOURCE --src ROOT` would work on."""
-    return prepare(BuildRequest(source, root, **arguments)).listing
+    return prepare(SOURCES[source].options(source, root, **arguments)).listing
 
 
 def items(found: Listing) -> list[ImageFile | Video]:
@@ -115,7 +116,8 @@ def build_corpus(
     source: str, root: Path, out: Path, *, shard: tuple[int, int] | None = None, **arguments: Any
 ) -> Path:
     """Build a corpus with one worker and return its path."""
-    build(prepare(BuildRequest(source, root, **arguments)), out, n_workers=1, shard=shard)
+    job = prepare(SOURCES[source].options(source, root, **arguments))
+    build(job, out, n_workers=1, shard=shard)
     return out
 
 

@@ -367,11 +367,11 @@ def test_no_value_anywhere_ends_in_a_traceback(corpus: Path) -> None:
 
 
 # --- the same names and defaults as the command line ------------------------------------------
+# Those of build are generated from one declaration, so there is nothing to compare.
 
 # Options of the commands that are not in a recipe: how work is spread, where it goes, what is
 # printed; --keep and --tensorboard leave the weights as they are.
 RUNNERS: Mapping[str, str] = {
-    "build": "out workers scheduler shard max_failures retry_failed dry_run json",
     "pack": "out workers scheduler json",
     "degrade": "out workers scheduler shard max_failures list preview json",
     "mix": "out json",
@@ -387,7 +387,6 @@ SHORTHANDS = {
     "as_published": "metric.as_published",
 }  # fmt: skip
 NEEDED: Mapping[str, dict[str, Any]] = {
-    "build": {"source": "folder", "real": ["a"]},
     "degrade": {"op": "jp60"},
     "subset": {"share": 0.5},
     "eval": {"runs": "run", "data": "corpus"},
@@ -397,17 +396,15 @@ NEEDED: Mapping[str, dict[str, Any]] = {
 
 
 def parameters_of(verb: str) -> Iterator[tuple[str, str, click.Parameter]]:
-    """Yield command, name and parameter of all that a command has; of build of all sources."""
+    """Yield command, name and parameter of all that a command has."""
     command = main.commands[verb]
-    commands = list(command.commands.values()) if isinstance(command, click.Group) else [command]
-    if verb == "spectrum":  # its other commands make nothing that a step could
-        commands = [each for each in commands if each.name == "train"]
-    for each in commands:
-        for param in each.params:
-            name = param.opts[0].removeprefix("--").replace("-", "_")
-            if isinstance(param, click.Argument):
-                name = "runs" if verb == "eval" else "src"
-            yield str(each.name), name, param
+    if isinstance(command, click.Group):  # spectrum: its other commands make nothing for a step
+        command = command.commands["train"]
+    for param in command.params:
+        name = param.opts[0].removeprefix("--").replace("-", "_")
+        if isinstance(param, click.Argument):
+            name = "runs" if verb == "eval" else "src"
+        yield str(command.name), name, param
 
 
 def deciding(verb: str) -> list[tuple[str, click.Parameter]]:
@@ -417,22 +414,20 @@ def deciding(verb: str) -> list[tuple[str, click.Parameter]]:
 
 
 def test_every_verb_is_a_command_and_what_is_left_out_is_an_option_of_it() -> None:
-    assert list(VERBS) == list(RUNNERS)
+    assert list(VERBS) == ["build", *RUNNERS]
     for verb, names in RUNNERS.items():
         assert {name for _, name, _ in parameters_of(verb)} > set(names.split())
     assert {name for _, name, _ in parameters_of("train")} > set(SHORTHANDS)
     assert set(KEYS) > set(SHORTHANDS.values())
 
 
-@pytest.mark.parametrize("verb", list(VERBS))
+@pytest.mark.parametrize("verb", list(RUNNERS))
 def test_a_recipe_has_every_option_that_decides_bytes_and_no_other(verb: str) -> None:
     of_the_command = {name for name, _ in deciding(verb)}
-    if verb == "build":
-        of_the_command.add("source")  # which is the name of the subcommand
     assert set(VERBS[verb].arguments()) == of_the_command
 
 
-@pytest.mark.parametrize("verb", list(VERBS))
+@pytest.mark.parametrize("verb", list(RUNNERS))
 def test_the_default_of_an_argument_is_that_of_the_option(verb: str) -> None:
     fields = {field.name: field.default for field in dataclasses.fields(VERBS[verb].request)}
     n_compared = 0
@@ -448,7 +443,7 @@ def test_the_default_of_an_argument_is_that_of_the_option(verb: str) -> None:
     assert n_compared >= {"subset": 1, "mix": 3, "train": 3, "eval": 4}.get(verb, 6)
 
 
-@pytest.mark.parametrize("verb", list(VERBS))
+@pytest.mark.parametrize("verb", list(RUNNERS))
 def test_what_an_option_takes_an_argument_takes(verb: str) -> None:
     kinds = VERBS[verb].arguments()
     for name, param in deciding(verb):
@@ -457,13 +452,13 @@ def test_what_an_option_takes_an_argument_takes(verb: str) -> None:
             typed(value, kinds[name], f"{verb} {name}")
 
 
-@pytest.mark.parametrize("verb", list(VERBS))
+@pytest.mark.parametrize("verb", list(RUNNERS))
 def test_a_number_that_an_option_refuses_is_refused_before_anything_runs(
     corpus: Path, verb: str
 ) -> None:
     needed = dict(NEEDED.get(verb, {}))
     if "src" in VERBS[verb].inputs:
-        needed["src"] = str(corpus.parent / "in") if verb == "build" else [str(corpus)]
+        needed["src"] = [str(corpus)]
     taken = set()
     for name, param in deciding(verb):
         if not isinstance(param.type, click.IntRange):

@@ -1,5 +1,4 @@
 import csv
-import dataclasses
 import json
 import os
 import re
@@ -28,12 +27,12 @@ from makers.trees import (
     write_image,
 )
 
-from hffkit.cli.build import build as build_group
-from hffkit.corpus.build import OPTIONS, SOURCES, BuildRequest, build, prepare
+from hffkit.corpus.build import build, prepare
 from hffkit.corpus.merge import merge
 from hffkit.errors import ArgumentError, CorpusError, ManifestError, UnknownNameError
 from hffkit.extraction.units import Family, ImageBlock, Video
 from hffkit.manifest.samples import SPLITS, Split
+from hffkit.sources.ffpp_tree import FfppOptions
 
 Run = Callable[..., Result]
 
@@ -1083,7 +1082,7 @@ def shards(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def test_two_workers_give_the_bytes_of_one(clips: Path, whole: Path, tmp_path: Path) -> None:
     two = tmp_path / "x.lmdb"
-    build(prepare(BuildRequest("ff++", clips, **_FFPP)), two, n_workers=2)
+    build(prepare(FfppOptions("ff++", clips, **_FFPP)), two, n_workers=2)
     assert records(two) == records(whole)
     assert len(records(whole)) == 4 * 3 + 4 * 2
     for name in ("manifest.jsonl", "failures.jsonl", "boxes.json", "corpus.json"):
@@ -1132,21 +1131,6 @@ def test_shards_of_a_list_merge_to_the_unsharded_corpus(tmp_path: Path, kind: st
 # What a source has ------------------------------------------------------------------------------
 
 
-def test_what_a_source_does_not_have_is_refused_and_its_command_does_not_offer_it(
-    tmp_path: Path,
-) -> None:
-    defaults = {field.name: field.default for field in dataclasses.fields(BuildRequest)}
-    for source in SOURCES:
-        offered = {parameter.name for parameter in build_group.commands[source].params}
-        for name, (option, sources) in OPTIONS.items():
-            assert (name in offered) == (source in sources), (source, name)
-            if source not in sources:
-                other: Any = not defaults[name] if isinstance(defaults[name], bool) else "7"
-                request = BuildRequest(source, tmp_path, **{name: other})
-                with pytest.raises(ArgumentError, match=f"{option} is for .*, not for"):
-                    prepare(request)
-
-
 def test_a_step_of_a_recipe_cannot_ask_for_what_its_source_does_not_have(
     run: Run, tmp_path: Path
 ) -> None:
@@ -1159,4 +1143,4 @@ def test_a_step_of_a_recipe_cannot_ask_for_what_its_source_does_not_have(
     )
     result = run("run", recipe, "--data", f"images={tmp_path / 'in'}", "--out", tmp_path / "out")
     assert result.exit_code != 0
-    assert "steps.a: --quality is for ff++, dfd, not for folder." in result.output
+    assert "steps.a: No argument named 'quality'." in result.output

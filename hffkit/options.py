@@ -1,0 +1,107 @@
+"""Options of a verb, each declared once as a field of the dataclass that the verb takes.
+
+The type and default of a field are those of the option: a `Literal` lists its choices, a tuple may
+be repeated, `Annotated[int, Bounds(0, 3)]` is bounded. `check` enforces this on library calls. An
+`Option` in the annotation adds the texts; the command line and recipes are generated from both.
+"""
+
+from collections.abc import Iterator
+from dataclasses import Field, dataclass, fields
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from hffkit.errors import ArgumentError
+
+Names = tuple[str, ...]
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The least and the greatest value of a number; None: no limit."""
+
+    low: int
+    high: int | None = None
+
+    def __str__(self) -> str:
+        return f"at least {self.low}" if self.high is None else f"from {self.low} to {self.high}"
+
+    def __contains__(self, value: int) -> bool:
+        return self.low <= value and (self.high is None or value <= self.high)
+
+
+Seed = Annotated[int, Bounds(0)]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """The texts of an option."""
+
+    help: str
+    name: str | None = None  # in recipes, and with hyphens on the command line; None: the field's
+    metavar: str | None = None  # placeholder of the value in `--help`
+    none: str | None = None  # a word that stands for None on the command line and in recipes
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """An option and the field that declares it."""
+
+    field: str
+    kind: Any  # the type without None
+    default: Any  # MISSING where a value is required
+    option: Option
+    bounds: Bounds | None
+
+    @property
+    def name(self) -> str:
+        """The name in recipes."""
+        return self.option.name or self.field
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values of a `Literal`; empty for other types."""
+        return _choices(self.kind)
+
+
+def options_of(request: type[Any]) -> list[Declared]:
+    """Return the options that a dataclass declares, in the order of its fields."""
+    return [
+        Declared(field.name, kind, field.default, option, _bounds(facts))
+        for field, kind, facts in _annotated(request)
+        for option in facts
+        if isinstance(option, Option)
+    ]
+
+
+def check(request: Any) -> None:
+    """Raise ArgumentError if a field of a dataclass has a value that its annotation excludes."""
+    for field, kind, facts in _annotated(type(request)):
+        value, choices, bounds = getattr(request, field.name), _choices(kind), _bounds(facts)
+        if value is None:
+            continue
+        if choices and value not in choices:
+            known = ", ".join(map(str, choices))
+            raise ArgumentError(f"`{field.name}` must be one of {known}, got {value!r}.")
+        if bounds is not None and value not in bounds:
+            raise ArgumentError(f"`{field.name}` must be {bounds}, got {value}.")
+
+
+def _annotated(request: type[Any]) -> Iterator[tuple[Field[Any], Any, tuple[Any, ...]]]:
+    """Yield each field with its type, without None, and the facts in its annotation."""
+    hints = get_type_hints(request, include_extras=True)
+    for field in fields(request):
+        hint = hints[field.name]
+        facts = getattr(hint, "__metadata__", ())
+        kind = hint.__origin__ if facts else hint
+        if get_origin(kind) in (Union, UnionType):
+            kind = Union[tuple(each for each in get_args(kind) if each is not NoneType)]  # noqa: UP007
+        yield field, kind, facts
+
+
+def _bounds(facts: tuple[Any, ...]) -> Bounds | None:
+    return next((fact for fact in facts if isinstance(fact, Bounds)), None)
+
+
+def _choices(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) is Literal else ()

@@ -1,0 +1,125 @@
+"""Options that several sources share; those of one source are declared beside its reader."""
+
+import re
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from hffkit.errors import ArgumentError
+from hffkit.extraction.frames import FramePlan
+from hffkit.manifest.samples import SPLITS, Split
+from hffkit.manifest.splits import SplitRatio
+from hffkit.options import Bounds, Names, Option, Pairs, Seed, check
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Options of every source."""
+
+    source: str  # a name of SOURCES
+    src: Annotated[Path, Option("Root folder of the dataset.")] = Path()
+    _: KW_ONLY
+    real: Annotated[Names, Option("Classes that are real.", metavar="CLASS,...")] = ()
+    fake: Annotated[Names, Option("Classes that are fake.", metavar="CLASS,...")] = ()
+    group_by: Annotated[
+        str | None,
+        Option(
+            "Keep samples in one split whose paths have the same first group of REGEX, or the "
+            "same match of one without groups.",
+            metavar="REGEX",
+        ),
+    ] = None
+    split_ratio: Annotated[
+        str, Option("Shares of train, val and test where the dataset has no splits of its own.")
+    ] = "75/5/20"
+    split: Annotated[Literal[Split, "all"], Option("Build this split only.")] = "all"
+    crop: Annotated[
+        Literal["face", "none"] | None,
+        Option("Crop faces, or store whole images.  [default: faces of videos, whole images]"),
+    ] = None
+    landmarks: Annotated[
+        Path | None,
+        Option(
+            "A 68-point shape predictor of dlib (.dat): pixels outside the outline of the face, "
+            "from jaw to brows, become black.",
+            metavar="FILE",
+        ),
+    ] = None
+    size: Annotated[
+        int | None,
+        Bounds(1, 4096),
+        Option(
+            "Store native pixels (PNG, or the untouched file), or raw pixels of this size.",
+            none="native",
+        ),
+    ] = None
+    upsample: Annotated[
+        int,
+        Bounds(0, 3),
+        Option(
+            "Double images so many times before detection: 0 finds faces from 80 px, 1 from 40."
+        ),
+    ] = 1
+    seed: Annotated[Seed, Option("Seed of drawn splits and of --frames paper.")] = 0
+
+    def __post_init__(self) -> None:
+        check(self)
+        _ = self.ratio
+        if self.group_by is not None:
+            try:
+                re.compile(self.group_by)
+            except re.error as error:
+                raise ArgumentError(
+                    f"`group_by` {self.group_by!r} is no regular expression: {error}."
+                ) from None
+
+    @property
+    def ratio(self) -> SplitRatio:
+        """The shares of train, val and test that `split_ratio` names."""
+        return SplitRatio.parse(self.split_ratio)
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits to build."""
+        return SPLITS if self.split == "all" else (self.split,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderNames(SourceOptions):
+    """Options of a source whose classes are folders."""
+
+    folders: Annotated[
+        Pairs, Option("The folder of a class that has another name. Repeatable.", name="class")
+    ] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoOptions(SourceOptions):
+    """Options of a source that holds videos."""
+
+    frames: Annotated[
+        str,
+        Option(
+            "Frames of each video, evenly spaced over its whole length; paper takes 75 real, 20 "
+            "fake and the totals of the AMTENnet paper; cao takes 270 in train, 140 in val and "
+            "test.",
+            metavar="N|REAL/FAKE|all|every:K|paper|cao",
+        ),
+    ] = "32"
+    boxes: Annotated[
+        Path | None,
+        Option("Crop at the boxes of this JSON, {video: {frame: [x, y, size]}}; detect nothing."),
+    ] = None
+    ffpp_compat: Annotated[
+        bool, Option("Take the first detection instead of the largest face.")
+    ] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        FramePlan.parse(self.frames)
+        if self.frames == "paper" and self.source != "ff++":
+            raise ArgumentError(
+                "`frames` paper names totals of FaceForensics++: only ff++ has them."
+            )
+        if self.boxes is not None and self.crop == "none":
+            raise ArgumentError("`boxes` gives crops of videos: not for `crop` none or images.")
