@@ -30,7 +30,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from hffkit.evaluation.evaluate import EvalRequest, measure
+from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.inference.network import Scorer, load_scorer
 from hffkit.manifest.pairs import in_quality, quality_of
 from hffkit.manifest.samples import Split
@@ -104,7 +104,7 @@ def measured(run: Path, data: str) -> Found:
     splits: tuple[Split, ...] = ("val", "test")
     for split in splits:
         request = EvalRequest((run,), (data,), split=split, task="binary", n_resamples=0)
-        for row in measure(request).measured[0].qualities:
+        for row in evaluate(request).measured[0].qualities:
             accuracy, auc = row.values["accuracy"], row.values["auc"]
             if accuracy is None or auc is None:
                 raise SystemExit(f"{data}: {row.quality} of {split} lacks real faces or fakes")

@@ -40,7 +40,7 @@ import numpy as np
 import numpy.typing as npt
 from learn import interval
 
-from hffkit.evaluation.evaluate import EvalRequest, measure
+from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.execution.memory import keep_memory_of_tensors
 from hffkit.spectrum.cache import profiles_of_images, read_image
 from hffkit.spectrum.export import plot
@@ -280,7 +280,7 @@ def accuracy(data: Path, scratch: Path, names: Sequence[str]) -> None:
 def tested(run_folder: Path, corpus: Path) -> str:
     """Return the test accuracy with its interval."""
     request = EvalRequest((run_folder,), (str(corpus),), n_resamples=0, device="cpu")
-    (found,) = measure(request).measured
+    (found,) = evaluate(request).measured
     decisions = found.scored.decisions
     right = (decisions.predicted == decisions.labels).astype(float)
     low, high = interval(right, [sample for _, sample in found.items])

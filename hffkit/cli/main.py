@@ -8,10 +8,11 @@ from hffkit.cli.build import build
 from hffkit.cli.corpora import inspect, merge, pack, subset, verify
 from hffkit.cli.degrade import degrade, mix
 from hffkit.cli.demo import demo
+from hffkit.cli.evaluate import evaluate, predict
 from hffkit.cli.explain import explain
 from hffkit.cli.run import run
 from hffkit.cli.spectrum import spectrum
-from hffkit.cli.train import convert, evaluate, predict, train
+from hffkit.cli.train import convert, train
 from hffkit.errors import ArgumentError, HffkitError
 from hffkit.manifest.samples import printable
 

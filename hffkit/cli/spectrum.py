@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 import click
 
 from hffkit.cli import options
+from hffkit.cli.evaluate import evaluate, predict
 from hffkit.cli.tables import spectrum_text
-from hffkit.cli.train import evaluate, predict
 from hffkit.manifest.samples import printable
 
 F = TypeVar("F", bound=Callable[..., Any])

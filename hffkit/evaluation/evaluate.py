@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from hffkit.errors import ArgumentError, CorpusError
-from hffkit.evaluation.cross import CrossTable, cross_table
-from hffkit.evaluation.evaluation import Evaluation, evaluate
+from hffkit.evaluation.levels import Evaluation, measure
 from hffkit.evaluation.metrics import relative_error_reduction
+from hffkit.evaluation.page import page_section
 from hffkit.evaluation.qualities import QualityRow, by_quality, quality_table
-from hffkit.evaluation.section import page_section
+from hffkit.evaluation.tables import CrossTable, evaluation_markdown
 from hffkit.inference.detector import Judge, load_judge
 from hffkit.inference.network import Scorer
 from hffkit.manifest.classes import ClassTable
@@ -103,7 +103,7 @@ class Result:
         """The table of trained on against tested on, where there is more than one cell."""
         if len(self.measured) < 2:
             return None
-        return cross_table({(str(m.run.path), m.data): m.evaluation for m in self.measured})
+        return CrossTable({(str(m.run.path), m.data): m.evaluation for m in self.measured})
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -118,12 +118,12 @@ class Result:
 
     def to_markdown(self) -> str:
         """Return the tables as Markdown."""
-        parts = [] if self.cross is None else [self.cross.to_markdown()]
+        parts = [] if self.cross is None else [f"{self.cross.to_table().to_markdown()}\n"]
         for one in self.measured:
             parts.append(f"## {one.run.path} on {one.data}\n")
             if one.warning is not None:
                 parts.append(f"**Warning**: {one.warning}\n")
-            parts.append(one.evaluation.to_markdown())
+            parts.append(evaluation_markdown(one.evaluation))
             if one.qualities:
                 parts.append(f"{quality_table(one.qualities).to_markdown()}\n")
             if one.n_without_mask:
@@ -168,7 +168,7 @@ def check_outputs(request: EvalRequest, html: Path | None, csv: Path | None) -> 
             raise ArgumentError(f"{name} must be a file in a folder that is there, got {path}.")
 
 
-def measure(request: EvalRequest) -> Result:
+def evaluate(request: EvalRequest) -> Result:
     """Score every run on every corpus, and measure.
 
     Raises
@@ -190,10 +190,10 @@ def measure(request: EvalRequest) -> Result:
         items, table = _items(corpora, request), joint_classes(corpora)
         rival = None
         if other is not None:
-            rival = evaluate(other.score(items, table, request.task), n_resamples=0)
+            rival = measure(other.score(items, table, request.task), n_resamples=0)
         for scorer in scorers:
             scored = scorer.score(items, table, request.task)
-            found = evaluate(scored, seed=request.seed, n_resamples=request.n_resamples)
+            found = measure(scored, seed=request.seed, n_resamples=request.n_resamples)
             reduction = None if rival is None else _reduction(found, rival)
             one = Measured(scorer, name, tuple(corpora), items, scored, found, reduction)
             measured.append(_apart(one, table, masks))

@@ -1,17 +1,24 @@
-"""The metrics of one level: frames, or videos by their mean or by vote."""
+"""Metrics of scored samples: by frame and, where there are videos, by video."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from hffkit.evaluation.intervals import ConfidenceInterval
+from hffkit.errors import MetricError
+from hffkit.evaluation.bootstrap import N_RESAMPLES, ConfidenceInterval, bootstrap_intervals
+from hffkit.evaluation.metrics import METRICS, LevelName, Metric
+from hffkit.evaluation.sums import GroupedSamples, Sums, grouped
+from hffkit.evaluation.videos import mean_over_videos, vote_over_videos
+from hffkit.manifest.classes import ClassTable
+from hffkit.manifest.seeds import rng_for
+from hffkit.runs.scores import Scored
 
-LevelName = Literal["frame", "video_mean", "video_vote"]
+FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A metric; without a value there is the reason why it is not defined."""
+    """The value of a metric, or the reason why it is not defined."""
 
     value: float | None
     interval: ConfidenceInterval | None  # None if there is one group, or for metrics without one
@@ -36,10 +43,26 @@ class Level:
     n_real: int
     n_fake: int
     n_groups: int
-    estimates: Mapping[str, Estimate]  # a vote has no score, so none of a ranking
+    estimates: Mapping[str, Estimate]  # by names of METRICS
     confusion: tuple[tuple[int, ...], ...]  # (C, C) counts; rows are true classes
-    row_percent: tuple[tuple[float, ...] | None, ...]  # rows sum to 100; None without samples
-    recalls: tuple[float | None, ...]  # (C,), None for a class without samples
+
+    @property
+    def recalls(self) -> tuple[float | None, ...]:
+        """(C,) share of each class's samples that was found; None for a class without samples."""
+        rows = enumerate(self.confusion)
+        return tuple(row[place] / sum(row) if any(row) else None for place, row in rows)
+
+    @property
+    def row_percent(self) -> tuple[tuple[float, ...] | None, ...]:
+        """(C, C) per cent of each true class that was given each class; None without samples.
+
+        Rows sum to 100. (The authors' test.py divides column j by the sum of row j, which is
+        wrong wherever classes differ in size.)
+        """
+        return tuple(
+            tuple(100.0 * count / sum(row) for count in row) if any(row) else None
+            for row in self.confusion
+        )
 
     def to_json(self, names: tuple[str, ...]) -> dict[str, Any]:
         """Return the level as JSON values; `names` are those of the classes."""
@@ -53,7 +76,85 @@ class Level:
             "confusion": {
                 "rows": "true class",
                 "columns": "predicted class",
-                "counts": [list(row) for row in self.confusion],
-                "row_percent": [list(row) if row else None for row in self.row_percent],
+                "counts": self.confusion,
+                "row_percent": self.row_percent,
             },
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The metrics of one detector on one corpus."""
+
+    classes: ClassTable
+    seed: int
+    n_resamples: int
+    levels: Mapping[LevelName, Level]  # "frame" always; both of videos where there are some
+
+    @property
+    def frame(self) -> Level:
+        """The level of frames and images, which is always there."""
+        return self.levels["frame"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the evaluation as JSON values; rates are in [0, 1], undefined ones null."""
+        names = self.classes.names
+        return {
+            "format": FORMAT,
+            "score": "probability of fake: the sum over the fake classes",
+            "classes": self.classes.to_json(),
+            "bootstrap": {"unit": "group", "seed": self.seed, "n_resamples": self.n_resamples},
+            "levels": {name: level.to_json(names) for name, level in self.levels.items()},
+        }
+
+
+def measure(scored: Scored, *, seed: int = 0, n_resamples: int = N_RESAMPLES) -> Evaluation:
+    """Compute every metric of scored samples, by frame and by video.
+
+    Parameters
+    ----------
+    scored : Scored
+    seed : int
+        Of the bootstrap; equal seeds give equal intervals, whatever the order of samples.
+    n_resamples : int
+        Of the bootstrap; 0 for no intervals.
+    """
+    n_classes = len(scored.classes.names)
+    means, votes = mean_over_videos(scored), vote_over_videos(scored)
+    samples: dict[LevelName, GroupedSamples] = {"frame": grouped(scored)}
+    if means is not None:
+        samples["video_mean"] = grouped(means)
+    if votes is not None:
+        samples["video_vote"] = GroupedSamples(votes, n_classes)
+    levels: dict[LevelName, Level] = {}
+    for name, found in samples.items():
+        rows = {key: row for key, row in METRICS.items() if name in row.levels}
+        intervals = bootstrap_intervals(
+            found,
+            {key: row for key, row in rows.items() if row.has_interval},
+            rng=rng_for(seed, "bootstrap", name),
+            n_resamples=n_resamples,
+        )
+        levels[name] = _level(found, rows, intervals)
+    return Evaluation(scored.classes, seed, n_resamples, levels)
+
+
+def _level(
+    samples: GroupedSamples, rows: Mapping[str, Metric], intervals: Mapping[str, ConfidenceInterval]
+) -> Level:
+    sums = samples.sums()
+    n_fake, n_real = (int(n) for n in sums.calls.sum(axis=1))
+    return Level(
+        n_real,
+        n_fake,
+        samples.n_groups,
+        {name: _estimate(row, sums, intervals.get(name)) for name, row in rows.items()},
+        tuple(map(tuple, sums.confusion.astype(int).tolist())),
+    )
+
+
+def _estimate(metric: Metric, sums: Sums, interval: ConfidenceInterval | None) -> Estimate:
+    try:
+        return Estimate(metric.compute(sums), interval, None)
+    except MetricError as error:
+        return Estimate(None, None, str(error))

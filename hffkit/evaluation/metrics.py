@@ -1,124 +1,112 @@
-"""Metrics: small pure functions on arrays.
+"""The table of metrics: each is a function of sums over samples, with its title and unit.
 
-Labels are class ids; scores are the probability of fake; every rate is in [0, 1].
+The score is the probability of fake, and every rate is in [0, 1]. A new metric is a row here:
+JSON, tables, intervals and pages read the table.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from hffkit.arrays import Bools, Floats64, Ints
 from hffkit.errors import MetricError
-from hffkit.evaluation.roc import Ranking, RocCurve
+from hffkit.evaluation.sums import Sums
 
-N_BINS = 15  # of the calibration error, as Guo et al. 2017
+LevelName = Literal["frame", "video_mean", "video_vote"]
+EVERY_LEVEL: tuple[LevelName, ...] = ("frame", "video_mean", "video_vote")
+WITH_SCORES: tuple[LevelName, ...] = ("frame", "video_mean")
+STRICTEST_FPR = 0.001  # of the levels
+UNDEFINED = "–"  # noqa: RUF001 - the dash of tables
 
 
-def accuracy(labels: Ints, predicted: Ints) -> float:
-    """Return the share of samples whose class is right.
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric: its title, its unit and its definition."""
+
+    title: str
+    unit: Literal["percent", "fraction"]  # of texts; values are in [0, 1]
+    compute: Callable[[Sums], float]  # raises MetricError where it is not defined
+    levels: tuple[LevelName, ...] = EVERY_LEVEL  # none: for the table of qualities only
+    has_interval: bool = True
+
+    def text(self, value: float | None) -> str:
+        """Return a value as text: `96.16 %`, `0.9876`, or a dash."""
+        if value is None:
+            return UNDEFINED
+        return f"{value:.4f}" if self.unit == "fraction" else f"{100 * value:.2f} %"
+
+
+def accuracy(sums: Sums) -> float:
+    """Compute the share of samples whose predicted class is the true one.
 
     Every image weighs the same: the AMTENnet paper's "average accuracy".
-
-    Parameters
-    ----------
-    labels, predicted : (N,) int
-        True and predicted class.
-
-    Returns
-    -------
-    float
-        In [0, 1].
-
-    Raises
-    ------
-    MetricError
-        If there is no sample.
     """
-    _demand_samples(labels, "Accuracy")
-    return float(np.mean(labels == predicted))
+    return float(sums.confusion.trace() / sums.confusion.sum())
 
 
-def class_mean_accuracy(labels: Ints, predicted: Ints) -> float:
-    """Return the mean of the recalls of the classes that occur; every class weighs the same.
+def class_mean_accuracy(sums: Sums) -> float:
+    """Compute the mean recall of the classes that occur, elsewhere called balanced accuracy."""
+    totals = sums.confusion.sum(axis=1)
+    return float(np.mean(sums.confusion.diagonal()[totals > 0] / totals[totals > 0]))
 
-    Parameters
-    ----------
-    labels, predicted : (N,) int
-        True and predicted class.
 
-    Returns
-    -------
-    float
-        In [0, 1]; elsewhere called balanced accuracy.
+def binary_accuracy(sums: Sums) -> float:
+    """Compute the share of samples rightly called fake (a score of 0.5 or more) or real.
 
-    Raises
-    ------
-    MetricError
-        If there is no sample.
+    A forgery taken for another forgery is right.
     """
-    _demand_samples(labels, "Class-mean accuracy")
-    right = labels == predicted
-    return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
+    return float(sums.calls.trace() / sums.calls.sum())
 
 
-def binary_accuracy(is_fake: Bools, scores: Floats64) -> float:
-    """Return the share of samples rightly called fake (score of 0.5 or more) or real.
-
-    Parameters
-    ----------
-    is_fake : (N,) bool
-    scores : (N,) float
-        Probability of fake; of a multi-class network the sum over its fake classes.
-
-    Returns
-    -------
-    float
-        In [0, 1]. A forgery taken for another forgery is right here.
-
-    Raises
-    ------
-    MetricError
-        If there is no sample.
-    """
-    _demand_samples(is_fake, "Accuracy")
-    return float(np.mean(is_fake == (scores >= 0.5)))
+def _tpr_at_fpr(limit: float, levels: tuple[LevelName, ...] = ()) -> Metric:
+    title = f"TPR at FPR {100 * limit:g} %"
+    return Metric(
+        title, "percent", lambda sums: sums.curve.tpr_at_fpr(limit), levels, has_interval=False
+    )
 
 
-def confusion_counts(labels: Ints, predicted: Ints, n_classes: int) -> Ints:
-    """Return how many samples of each true class (row) were given each class (column), (C, C)."""
-    cells = np.bincount(labels * n_classes + predicted, minlength=n_classes * n_classes)
-    return cells.reshape(n_classes, n_classes).astype(np.int64)
-
-
-def row_percent(counts: Ints) -> Floats64:
-    """Return a confusion matrix in per cent of its rows, the true classes.
-
-    Each row sums to 100; that of a class without samples is zero. (The authors' test.py
-    divides column j by the sum of row j, which is wrong wherever classes differ in size.)
-
-    Parameters
-    ----------
-    counts : (C, C) int
-        Rows are true classes, columns predicted ones.
-
-    Returns
-    -------
-    (C, C) float
-        In [0, 100].
-    """
-    totals = counts.sum(axis=1, keepdims=True)
-    return np.asarray(100.0 * counts / np.maximum(totals, 1), np.float64)
-
-
-def recalls(counts: Ints) -> tuple[float | None, ...]:
-    """Return for each class the share of its samples that were found; None if it has none."""
-    rows = zip(counts.diagonal().tolist(), counts.sum(axis=1).tolist(), strict=True)
-    return tuple(found / total if total else None for found, total in rows)
+METRICS: Mapping[str, Metric] = {
+    "accuracy": Metric("Accuracy", "percent", accuracy),
+    "class_mean_accuracy": Metric("Class-mean accuracy", "percent", class_mean_accuracy),
+    "binary_accuracy": Metric("Fake/real accuracy", "percent", binary_accuracy),
+    "auc": Metric("AUC", "fraction", lambda sums: sums.curve.auc(), WITH_SCORES),
+    "eer": Metric(
+        "Equal error rate", "percent", lambda sums: sums.curve.equal_error_rate(), WITH_SCORES
+    ),
+    "average_precision": Metric(
+        "Average precision", "fraction", lambda sums: sums.curve.average_precision(), WITH_SCORES
+    ),
+    "tpr_at_fpr_0.001": _tpr_at_fpr(STRICTEST_FPR, WITH_SCORES),
+    "tpr_at_fpr_0.01": _tpr_at_fpr(0.01, WITH_SCORES),
+    "tpr_at_fpr_0.1": _tpr_at_fpr(0.1, WITH_SCORES),
+    "calibration_error": Metric(
+        "Calibration error",
+        "fraction",
+        lambda sums: sums.calibration.error(),
+        WITH_SCORES,
+        has_interval=False,
+    ),
+    "eer_published": Metric(
+        "Misses where errors are nearest",
+        "percent",
+        lambda sums: sums.curve.nearest_miss_rate(),
+        (),
+    ),
+    "tpr_at_fpr_0.0001": _tpr_at_fpr(1e-4),
+    "tpr_at_fpr_1e-05": _tpr_at_fpr(1e-5),
+    "tpr_at_fpr_1e-06": _tpr_at_fpr(1e-6),
+    "tpr_at_first_false_alarm": Metric(
+        "TPR at the first false alarm",
+        "percent",
+        lambda sums: sums.curve.tpr_at_first_false_alarm(),
+        (),
+    ),
+}
 
 
 def relative_error_reduction(accuracy: float, other_accuracy: float) -> float:
-    """Return the RER: which part of another network's errors this one does not make.
+    """Compute the share of another detector's errors that this one avoids.
 
     Parameters
     ----------
@@ -143,132 +131,3 @@ def relative_error_reduction(accuracy: float, other_accuracy: float) -> float:
     if other_error <= 0:
         raise MetricError("The other accuracy must be below 1, got 1. RER is not defined.")
     return (accuracy - other_accuracy) / other_error
-
-
-def roc_curve(is_fake: Bools, scores: Floats64) -> RocCurve:
-    """Return the ROC curve of samples; both arrays are (N,), scores are for fake."""
-    return Ranking(is_fake, scores).curve()
-
-
-def roc_auc(is_fake: Bools, scores: Floats64) -> float:
-    """Return the area under the ROC curve, ties counted half.
-
-    Parameters
-    ----------
-    is_fake : (N,) bool
-        Both values must occur.
-    scores : (N,) float
-        Score for fake; only the order matters.
-
-    Returns
-    -------
-    float
-        In [0, 1].
-
-    Raises
-    ------
-    MetricError
-        If only fakes or only reals occur.
-
-    References
-    ----------
-    Mann and Whitney 1947: the U statistic over n_real * n_fake.
-    """
-    return roc_curve(is_fake, scores).auc()
-
-
-def equal_error_rate(is_fake: Bools, scores: Floats64) -> float:
-    """Return the error rate where as large a part of reals as of fakes is misjudged.
-
-    Between two points of the ROC curve it is interpolated linearly, so it need not belong to
-    any threshold. Shapes and errors as of `roc_auc`.
-
-    Returns
-    -------
-    float
-        In [0, 1]; 0.5 for chance.
-    """
-    return roc_curve(is_fake, scores).equal_error_rate()
-
-
-def average_precision(is_fake: Bools, scores: Floats64) -> float:
-    """Return the sum over thresholds of precision times the step in recall; fake is positive.
-
-    Not interpolated. Shapes and errors as of `roc_auc`.
-
-    Returns
-    -------
-    float
-        In (0, 1]; the share of fakes for chance.
-    """
-    return roc_curve(is_fake, scores).average_precision()
-
-
-def tpr_at_fpr(is_fake: Bools, scores: Floats64, limit: float) -> float:
-    """Return the largest share of fakes found by a threshold whose FPR is at most `limit`.
-
-    No interpolation: some threshold really gives it. With fewer than 1 / `limit` reals it is
-    the share found without any false alarm. Shapes and errors as of `roc_auc`.
-
-    Returns
-    -------
-    float
-        In [0, 1].
-    """
-    return roc_curve(is_fake, scores).tpr_at_fpr(limit)
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """Confidence against accuracy in bins of equal width; (B,) each."""
-
-    counts: Ints
-    confidence: Floats64  # mean over the samples of the bin; 0 where there are none
-    accuracy: Floats64  # share of them that is right; 0 where there are none
-
-    def error(self) -> float:
-        """Return the mean distance of both, weighted by samples: see `calibration_error`."""
-        gaps = np.abs(self.confidence - self.accuracy)
-        return float(np.sum(gaps * self.counts) / self.counts.sum())
-
-
-def calibration(
-    labels: Ints, probabilities: npt.NDArray[np.float32], n_bins: int = N_BINS
-) -> Calibration:
-    """Return the calibration of the top label in `n_bins` bins (low, high] over (0, 1].
-
-    Parameters
-    ----------
-    labels : (N,) int
-    probabilities : (N, C) float
-        The confidence is the largest of a row.
-    n_bins : int
-        Fifteen, as in the reference.
-
-    Raises
-    ------
-    MetricError
-        If there is no sample.
-
-    References
-    ----------
-    Guo et al. 2017, On Calibration of Modern Neural Networks, section 2.
-    """
-    _demand_samples(labels, "The calibration error")
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    right = np.argmax(probabilities, axis=1) == labels
-    bins = np.clip(np.ceil(confidence * n_bins).astype(np.int64) - 1, 0, n_bins - 1)
-    counts = np.bincount(bins, minlength=n_bins)
-    sums = (np.bincount(bins, values, n_bins) for values in (confidence, right))
-    means = [total / np.maximum(counts, 1) for total in sums]
-    return Calibration(counts.astype(np.int64), means[0], means[1])
-
-
-def calibration_error(labels: Ints, probabilities: npt.NDArray[np.float32]) -> float:
-    """Return the expected calibration error: top label, 15 bins of equal width; in [0, 1]."""
-    return calibration(labels, probabilities).error()
-
-
-def _demand_samples(values: npt.NDArray[np.int64] | Bools, metric: str) -> None:
-    if not len(values):
-        raise MetricError(f"labels must hold samples, got none. {metric} is not defined.")

@@ -1,53 +1,53 @@
-"""What a network is worth on each quality of the same images, fake against real."""
+"""Metrics of each quality of the same images, fake against real."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from hffkit.arrays import Bools, Floats64
 from hffkit.errors import MetricError
-from hffkit.evaluation import metrics
-from hffkit.evaluation.tables import UNDEFINED
+from hffkit.evaluation.metrics import METRICS, Metric
+from hffkit.evaluation.sums import Sums, grouped
 from hffkit.reports.table import Table
 from hffkit.runs.scores import Scored
 
-_LIMITS = tuple(10.0**-power for power in range(1, 7))
-_TITLES: Mapping[str, str] = {
-    "accuracy": "Fake/real accuracy",
-    "auc": "AUC",
-    "eer": "Equal error rate",
-    "eer_published": "Misses where errors are nearest",
-    **{f"tpr_at_fpr_{limit:g}": f"TPR at FPR {limit:g}" for limit in _LIMITS},
-    "tpr_at_first_false_alarm": "TPR at the first false alarm",
-    "mask_accuracy": "Mask cells right",
+_NAMES = (
+    "auc", "eer", "eer_published", "tpr_at_fpr_0.1", "tpr_at_fpr_0.01", "tpr_at_fpr_0.001",
+    "tpr_at_fpr_0.0001", "tpr_at_fpr_1e-05", "tpr_at_fpr_1e-06", "tpr_at_first_false_alarm",
+)  # fmt: skip
+# All is fake against real here, so that accuracy needs no longer name.
+_METRICS: Mapping[str, Metric] = {
+    "accuracy": METRICS["binary_accuracy"],
+    **{name: METRICS[name] for name in _NAMES},
 }
 
 
 @dataclass(frozen=True, slots=True)
 class QualityRow:
-    """The figures of one quality; what is not defined is None."""
+    """The metrics of one quality; what is not defined is None."""
 
     quality: str
     n_real: int
     n_fake: int
-    values: Mapping[str, float | None]  # names as in the table, in [0, 1]
+    values: Mapping[str, float | None]  # by name, in [0, 1]
+    mask_accuracy: float | None = None  # share of the mask's cells that are right; None: no masks
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as JSON values."""
+        masks = {} if self.mask_accuracy is None else {"mask_accuracy": self.mask_accuracy}
         return {
             "quality": self.quality,
             "n_real": self.n_real,
             "n_fake": self.n_fake,
-            "metrics": dict(self.values),
+            "metrics": {**self.values, **masks},
         }
 
 
 def by_quality(
     scored: Scored, qualities: Sequence[str | None], mask_accuracy: Mapping[str, float]
 ) -> tuple[QualityRow, ...]:
-    """Return a row for each quality, in the order of their names.
+    """Compute a row for each quality, in the order of their names.
 
     Parameters
     ----------
@@ -59,46 +59,26 @@ def by_quality(
     rows = []
     of_each = np.array([quality or "" for quality in qualities])
     for name in sorted({quality for quality in qualities if quality}):
-        here = of_each == name
-        is_fake, called = scored.is_fake[here], scored.scores[here]
-        values = _values(is_fake, called, scored.ranking[here])
-        if name in mask_accuracy:
-            values["mask_accuracy"] = mask_accuracy[name]
-        n_fake = int(is_fake.sum())
-        rows.append(QualityRow(name, len(is_fake) - n_fake, n_fake, values))
+        sums = grouped(scored.subset(np.flatnonzero(of_each == name))).sums()
+        n_fake, n_real = (int(n) for n in sums.calls.sum(axis=1))
+        values = {key: _value(metric, sums) for key, metric in _METRICS.items()}
+        rows.append(QualityRow(name, n_real, n_fake, values, mask_accuracy.get(name)))
     return tuple(rows)
 
 
-def _values(is_fake: Bools, scores: Floats64, ranking: Floats64) -> dict[str, float | None]:
-    curve = metrics.roc_curve(is_fake, ranking)
-    found: dict[str, Callable[[], float]] = {
-        "accuracy": lambda: metrics.binary_accuracy(is_fake, scores),
-        "auc": curve.auc,
-        "eer": curve.equal_error_rate,
-        "eer_published": curve.nearest_miss_rate,
-        **{f"tpr_at_fpr_{at:g}": lambda at=at: curve.tpr_at_fpr(at) for at in _LIMITS},  # type: ignore[misc]
-        "tpr_at_first_false_alarm": curve.tpr_at_first_false_alarm,
-    }
-    return {name: _defined(compute) for name, compute in found.items()}
-
-
-def _defined(compute: Callable[[], float]) -> float | None:
+def _value(metric: Metric, sums: Sums) -> float | None:
     try:
-        return compute()
+        return metric.compute(sums)
     except MetricError:  # fake or real does not occur
         return None
 
 
 def quality_table(rows: Sequence[QualityRow]) -> Table:
-    """Return a table of a row a metric and a column a quality."""
+    """Return a table with a row a metric and a column a quality."""
     cells = [("Real + fake", *(f"{row.n_real} + {row.n_fake}" for row in rows))]
-    for name, title in _TITLES.items():
-        if any(name in row.values for row in rows):
-            cells.append((title, *(_text(name, row.values.get(name)) for row in rows)))
+    for name, metric in _METRICS.items():
+        cells.append((metric.title, *(metric.text(row.values[name]) for row in rows)))
+    if any(row.mask_accuracy is not None for row in rows):
+        shares = (METRICS["accuracy"].text(row.mask_accuracy) for row in rows)
+        cells.append(("Mask cells right", *shares))
     return Table(("Qualities apart", *(row.quality for row in rows)), tuple(cells))
-
-
-def _text(name: str, value: float | None) -> str:
-    if value is None:
-        return UNDEFINED
-    return f"{value:.4f}" if name == "auc" else f"{100 * value:.2f} %"

@@ -1,4 +1,4 @@
-"""The ROC curve, and the metrics that are read from it."""
+"""The ROC curve and the metrics read from it."""
 
 from dataclasses import dataclass
 
@@ -10,24 +10,15 @@ from hffkit.errors import MetricError
 
 @dataclass(frozen=True, slots=True)
 class RocCurve:
-    """How many fakes and reals score at least each threshold.
+    """Numbers of fake and real samples that score at least each threshold.
 
-    Samples of one score are one step, so ties are never broken by the order of samples.
+    Samples of one score are one step, so the order of samples never breaks ties. Metrics raise
+    MetricError if only fake or only real samples occur.
     """
 
     thresholds: Floats64  # (T+1,) falling; the first is infinite: nothing is called fake
     true_positives: Floats64  # (T+1,) fakes at or above it, rising from 0 to their number
     false_positives: Floats64  # (T+1,) reals at or above it
-
-    @property
-    def n_fake(self) -> int:
-        """How many fakes there are."""
-        return round(float(self.true_positives[-1]))
-
-    @property
-    def n_real(self) -> int:
-        """How many reals there are."""
-        return round(float(self.false_positives[-1]))
 
     def rates(self, metric: str) -> tuple[Floats64, Floats64]:
         """Return FPR and TPR at each threshold, (T+1,) each, rising from 0 to 1.
@@ -35,25 +26,32 @@ class RocCurve:
         Raises
         ------
         MetricError
-            If fake or real does not occur; it says that `metric` is not defined.
+            If only fake or only real samples occur; the message names `metric`.
         """
-        if not self.n_fake or not self.n_real:
+        n_fake, n_real = self.true_positives[-1], self.false_positives[-1]
+        if not n_fake or not n_real:
             raise MetricError(
-                f"labels must hold real and fake, got {self.n_fake} fake and {self.n_real} real. "
+                f"labels must hold real and fake, got {n_fake:.0f} fake and {n_real:.0f} real. "
                 f"{metric} is not defined; evaluate on a set with both."
             )
-        return (
-            self.false_positives / self.false_positives[-1],
-            self.true_positives / self.true_positives[-1],
-        )
+        return self.false_positives / n_real, self.true_positives / n_fake
 
     def auc(self) -> float:
-        """Return the area under the curve, ties counted half: see `metrics.roc_auc`."""
+        """Compute the area under the curve in [0, 1], ties counted half.
+
+        References
+        ----------
+        Mann and Whitney 1947: the U statistic over n_real * n_fake.
+        """
         fpr, tpr = self.rates("AUC")
         return float(np.sum(np.diff(fpr) * (tpr[1:] + tpr[:-1])) / 2)
 
     def equal_error_rate(self) -> float:
-        """Return where FPR = 1 - TPR: see `metrics.equal_error_rate`."""
+        """Compute the error rate in [0, 1] at which FPR = 1 - TPR.
+
+        It is interpolated linearly between two points of the curve, so it need not belong to any
+        threshold.
+        """
         fpr, tpr = self.rates("EER")
         balance = fpr + tpr - 1  # rises from -1 to 1; 0 where both errors are equal
         after = int(np.argmax(balance >= 0))
@@ -62,29 +60,36 @@ class RocCurve:
         return float(fpr[before] + part * (fpr[after] - fpr[before]))
 
     def nearest_miss_rate(self) -> float:
-        """Return the share of missed fakes at the threshold where both errors are nearest.
+        """Compute the share of missed fakes at the threshold where both error rates are nearest.
 
         This is the equal error rate as Cao et al. (MM 2021) compute it: not interpolated, and of
-        two thresholds that are equally near the higher one.
+        two equally near thresholds the higher one.
         """
         fpr, tpr = self.rates("EER")
         missed = 1 - tpr
         return float(missed[np.argmin(np.abs(missed - fpr))])
 
     def tpr_at_first_false_alarm(self) -> float:
-        """Return the TPR at the highest threshold that any real reaches: where FPR leaves 0."""
+        """Compute the TPR at the highest threshold that any real sample reaches."""
         fpr, tpr = self.rates("TPR at the first false alarm")
         return float(tpr[np.argmax(fpr > 0)])
 
     def average_precision(self) -> float:
-        """Return the sum of precision over steps of recall: see `metrics.average_precision`."""
+        """Compute the sum over thresholds of precision times the step in recall, in (0, 1].
+
+        Fake is positive; nothing is interpolated. Chance gives the share of fakes.
+        """
         _, recall = self.rates("AP")
         called = self.true_positives + self.false_positives
         precision = self.true_positives / np.maximum(called, 1)  # 0 called: recall stays 0 too
         return float(np.sum(np.diff(recall) * precision[1:]))
 
     def tpr_at_fpr(self, limit: float) -> float:
-        """Return the largest TPR whose FPR is within `limit`: see `metrics.tpr_at_fpr`."""
+        """Compute the largest TPR of the thresholds whose FPR is at most `limit`.
+
+        Not interpolated: some threshold really reaches it. With fewer than 1 / `limit` real
+        samples it is the share of fakes found without any false alarm.
+        """
         fpr, tpr = self.rates("TPR at a fixed FPR")
         return float(tpr[fpr <= limit].max())
 
@@ -108,7 +113,7 @@ class Ranking:
         self._thresholds = np.concatenate(([np.inf], ranked[self._ends]))
 
     def curve(self, weights: Floats64 | None = None) -> RocCurve:
-        """Return the curve; `weights`, (N,) whole numbers, say how often each sample counts."""
+        """Return the curve of samples that count `weights` times, (N,) whole numbers; else once."""
         ranked = np.ones(len(self._order)) if weights is None else weights[self._order]
         called = np.cumsum(ranked)[self._ends]
         true_positives = np.cumsum(ranked * self._fake)[self._ends]

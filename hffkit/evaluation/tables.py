@@ -1,71 +1,51 @@
-"""Levels as tables for people; figures that are not defined are dashes, with the reason beside."""
+"""Tables of metrics: by level, by class, and across corpora.
+
+What is not defined is a dash, with the reason in the notes.
+"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from hffkit.evaluation.levels import Estimate, Level, LevelName
+from hffkit.evaluation.levels import Estimate, Evaluation, Level
+from hffkit.evaluation.metrics import METRICS, STRICTEST_FPR, UNDEFINED, LevelName
 from hffkit.reports.table import Table
 
-UNDEFINED = "–"  # noqa: RUF001 - the dash of tables
-FPR_LIMITS: Mapping[str, float] = {
-    "tpr_at_fpr_0.001": 0.001,
-    "tpr_at_fpr_0.01": 0.01,
-    "tpr_at_fpr_0.1": 0.1,
-}
-_TITLES: Mapping[str, str] = {
-    "accuracy": "Accuracy",
-    "class_mean_accuracy": "Class-mean accuracy",
-    "binary_accuracy": "Fake/real accuracy",
-    "auc": "AUC",
-    "eer": "Equal error rate",
-    "average_precision": "Average precision",
-    "tpr_at_fpr_0.001": "TPR at FPR 0.1 %",
-    "tpr_at_fpr_0.01": "TPR at FPR 1 %",
-    "tpr_at_fpr_0.1": "TPR at FPR 10 %",
-    "calibration_error": "Calibration error",
-}
-_AS_FRACTION = frozenset({"auc", "average_precision", "calibration_error"})
 _LEVELS: Mapping[LevelName, str] = {
     "frame": "Images",
     "video_mean": "Videos, mean of frames",
     "video_vote": "Videos, vote of frames",
 }
-
-
-def figure(name: str, value: float | None) -> str:
-    """Return a metric as text: `96.16 %`, `0.9876`, or a dash."""
-    if value is None:
-        return UNDEFINED
-    return f"{value:.4f}" if name in _AS_FRACTION else f"{100 * value:.2f} %"
+_CROSS: Mapping[str, str] = {"accuracy": "", "auc": "AUC "}
 
 
 def estimate_text(name: str, estimate: Estimate) -> str:
     """Return a metric with its 95 % interval: `96.16 % [95.90, 96.41]`."""
-    text = figure(name, estimate.value)
-    if estimate.interval is None:
+    metric, interval = METRICS[name], estimate.interval
+    text = metric.text(estimate.value)
+    if interval is None:
         return text
-    bounds = (estimate.interval.low, estimate.interval.high)
-    low, high = (figure(name, bound).removesuffix(" %") for bound in bounds)
+    low, high = (metric.text(bound).removesuffix(" %") for bound in (interval.low, interval.high))
     return f"{text} [{low}, {high}]"
 
 
 def levels_table(levels: Mapping[LevelName, Level]) -> Table:
-    """Return a table of a row a metric and a column a level, after one of counts."""
+    """Return a table with a row a metric and a column a level, below rows of counts."""
     rows = [
         ("Real + fake", *(f"{level.n_real} + {level.n_fake}" for level in levels.values())),
         ("Groups", *(str(level.n_groups) for level in levels.values())),
     ]
-    for name, title in _TITLES.items():
-        cells = [
-            estimate_text(name, level.estimates[name]) if name in level.estimates else UNDEFINED
-            for level in levels.values()
-        ]
-        rows.append((title, *cells))
+    for name, metric in METRICS.items():
+        if metric.levels:
+            each = (level.estimates.get(name) for level in levels.values())
+            cells = (UNDEFINED if found is None else estimate_text(name, found) for found in each)
+            rows.append((metric.title, *cells))
     heads = [_LEVELS[name] for name in levels]
     return Table(("Metric [95 % interval over groups]", *heads), tuple(rows))
 
 
 def level_notes(levels: Mapping[LevelName, Level]) -> tuple[str, ...]:
-    """Return what a reader of the table must know: missing metrics, resamples, few reals."""
+    """Return notes to the table: undefined metrics, resamples left out, few real samples."""
     notes: list[str] = []
     for name, level in levels.items():
         notes += [f"{_LEVELS[name]}: {text}" for text in _notes(level)]
@@ -90,11 +70,53 @@ def confusion_table(names: Sequence[str], level: Level) -> Table:
 def recall_table(names: Sequence[str], kinds: Sequence[str], level: Level) -> Table:
     """Return a table of each class, its kind (real or fake), its samples and its recall."""
     totals = (str(sum(counts)) for counts in level.confusion)
-    recalls = (figure("recall", value) for value in level.recalls)
+    recalls = (METRICS["accuracy"].text(value) for value in level.recalls)
     return Table(
         ("Class", "Kind", "Samples", "Recall"),
         tuple(zip(names, kinds, totals, recalls, strict=True)),
     )
+
+
+def evaluation_markdown(evaluation: Evaluation) -> str:
+    """Return the tables of metrics and confusion as Markdown."""
+    parts = [levels_table(evaluation.levels).to_markdown()]
+    if notes := level_notes(evaluation.levels):
+        parts.append("\n".join(f"- {note}" for note in notes))
+    parts.append(confusion_table(evaluation.classes.names, evaluation.frame).to_markdown())
+    return "\n\n".join(parts) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class CrossTable:
+    """Evaluations by the run, or what it was trained on, and the corpus tested on."""
+
+    cells: Mapping[tuple[str, str], Evaluation]  # (trained on, tested on); pairs may be missing
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Return a row a pair: trained, tested, accuracy and AUC with their intervals."""
+        return [
+            {
+                "trained_on": trained,
+                "tested_on": tested,
+                **{name: found.frame.estimates[name].to_json() for name in _CROSS},
+            }
+            for (trained, tested), found in self.cells.items()
+        ]
+
+    def to_table(self) -> Table:
+        """Return the table; a cell is accuracy and AUC of images with 95 % intervals."""
+        trained = dict.fromkeys(pair[0] for pair in self.cells)
+        tested = tuple(dict.fromkeys(pair[1] for pair in self.cells))
+        rows = tuple((one, *(self._cell(one, other) for other in tested)) for one in trained)
+        return Table(("Trained on / tested on", *tested), rows)
+
+    def _cell(self, trained: str, tested: str) -> str:
+        if (trained, tested) not in self.cells:
+            return UNDEFINED
+        estimates = self.cells[trained, tested].frame.estimates
+        return "; ".join(
+            prefix + estimate_text(name, estimates[name]) for name, prefix in _CROSS.items()
+        )
 
 
 def _notes(level: Level) -> list[str]:
@@ -105,11 +127,10 @@ def _notes(level: Level) -> list[str]:
     undefined: dict[int, list[str]] = {}
     for name, found in level.estimates.items():
         if found.interval and found.interval.n_left_out:
-            undefined.setdefault(found.interval.n_left_out, []).append(_TITLES[name])
+            undefined.setdefault(found.interval.n_left_out, []).append(METRICS[name].title)
     for n_left_out, titles in undefined.items():
         notes.append(f"{n_left_out} resamples do not define {', '.join(titles)}; left out there.")
-    strictest = min(FPR_LIMITS.values())
-    if level.n_fake and 0 < level.n_real * strictest < 1 and "auc" in level.estimates:
+    if level.n_fake and 0 < level.n_real * STRICTEST_FPR < 1 and "auc" in level.estimates:
         notes.append(
             f"{level.n_real} reals allow no false alarm at an FPR below {100 / level.n_real:.2g} %."
         )

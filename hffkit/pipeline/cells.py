@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hffkit.arrays import Floats64
-from hffkit.evaluation.intervals import N_RESAMPLES, PERCENTILES, resamples
+from hffkit.evaluation.bootstrap import N_RESAMPLES, percentile_interval, resamples
 from hffkit.manifest.seeds import rng_for
 
 Place = tuple[str, str]
@@ -63,8 +63,7 @@ def interval(values: Floats64) -> tuple[float, float]:
     known = values[np.isfinite(values)]
     if not len(known):
         return float("nan"), float("nan")
-    low, high = np.percentile(known, PERCENTILES).tolist()
-    return low, high
+    return percentile_interval(known)
 
 
 def sums_of(tables: Sequence[Sequence[Answer]], is_right: Callable[[Answer], bool]) -> Sums:

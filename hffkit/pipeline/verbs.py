@@ -13,7 +13,7 @@ from hffkit.corpus.pack import PackRequest, pack
 from hffkit.corpus.subset import SubsetRequest, check_share, subset
 from hffkit.degrade.degrade import DegradeRequest, degrade, treatment_of
 from hffkit.errors import HffkitError, RecipeError, UnknownNameError
-from hffkit.evaluation.evaluate import EvalRequest, measure
+from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.options import check, options_of
 from hffkit.pipeline.arguments import typed
 from hffkit.sources.options import SourceOptions
@@ -159,7 +159,7 @@ def _check_build(options: SourceOptions) -> None:
 
 def _evaluate(request: EvalRequest, _: Sequence[str], out: Path, how: How) -> None:
     """Write the folder `out`: evaluation.json, and a line a sample."""
-    result = measure(replace(request, device=how.device))
+    result = evaluate(replace(request, device=how.device))
     about = result.to_json()
     with Partial(out, {"verb": "eval"}, product="evaluation") as partial:
         partial.product.mkdir(exist_ok=True)

@@ -71,6 +71,18 @@ class Scored:
         if self.probabilities.min() < 0 or np.abs(sums - 1).max() > _SUM_TOLERANCE:
             raise ValueError("probabilities must be a softmax: rows of at least 0 that sum to 1")
 
+    def subset(self, places: Ints) -> "Scored":
+        """Return the samples at some places, in that order."""
+        return Scored(
+            self.classes,
+            self.labels[places],
+            self.probabilities[places],
+            tuple(self.keys[place] for place in places),
+            tuple(self.groups[place] for place in places),
+            tuple(self.videos[place] for place in places),
+            None if self.margins is None else self.margins[places],
+        )
+
     @property
     def is_fake(self) -> Bools:
         """(N,) whether the true class is fake."""

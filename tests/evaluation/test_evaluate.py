@@ -28,8 +28,8 @@ from hffkit.errors import (
     StorageError,
     WeightsError,
 )
-from hffkit.evaluation.evaluate import EvalRequest, Measured, Result, measure
-from hffkit.evaluation.evaluation import evaluate
+from hffkit.evaluation.evaluate import EvalRequest, Measured, Result, evaluate
+from hffkit.evaluation.levels import measure
 from hffkit.inference import network as scoring
 from hffkit.interop.convert import convert
 from hffkit.manifest.classes import BINARY, ClassTable, FaceClass, numbered
@@ -73,7 +73,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def one(run: Path, data: Path, **how: Any) -> Measured:
     how = {"n_resamples": 0, "device": "cpu", **how}
     request = EvalRequest((run,), (str(data),), **how)
-    (found,) = measure(request).measured
+    (found,) = evaluate(request).measured
     return found
 
 
@@ -342,7 +342,7 @@ def test_the_cross_table_has_runs_as_rows_and_corpora_as_columns(
     other_run = write_run(tmp_path / "other", THREE, seed=5)
     runs, data = (three, other_run), (corpus, other_data)
     request = EvalRequest(runs, tuple(map(str, data)), n_resamples=0, device="cpu")
-    result = measure(request)
+    result = evaluate(request)
     assert [(m.run.path, m.data) for m in result.measured] == [
         (a, str(b)) for b in data for a in runs
     ]
@@ -355,7 +355,7 @@ def test_the_cross_table_has_runs_as_rows_and_corpora_as_columns(
             estimates = one(path, tested).evaluation.frame.estimates
             accuracy, auc = estimates["accuracy"].value, estimates["auc"].value
             assert table.rows[i][j + 1] == f"{100 * (accuracy or 0):.2f} %; AUC {auc:.4f}"
-    assert result.to_markdown().startswith(result.cross.to_markdown())
+    assert result.to_markdown().startswith(result.cross.to_table().to_markdown())
     arguments = ("--data", corpus, "--data", other_data, "--resamples", 0, "--device", "cpu")
     shown = run("eval", *runs, *arguments)
     assert shown.exit_code == 0
@@ -367,7 +367,7 @@ def test_the_cross_table_has_runs_as_rows_and_corpora_as_columns(
 
 
 def test_one_cell_makes_no_cross_table(corpus: Path, three: Path) -> None:
-    assert measure(EvalRequest((three,), (str(corpus),), n_resamples=0)).cross is None
+    assert evaluate(EvalRequest((three,), (str(corpus),), n_resamples=0)).cross is None
 
 
 def test_error_reduction_is_that_of_the_definition(
@@ -441,7 +441,7 @@ def test_json_is_what_was_measured(corpus: Path, three: Path, run: Invoke) -> No
     found = run("eval", three, "--data", corpus, "--seed", 3, "--resamples", 20, "--json")
     assert found.exit_code == 0
     measured = one(three, corpus, seed=3, n_resamples=20)
-    expected = evaluate(measured.scored, seed=3, n_resamples=20)
+    expected = measure(measured.scored, seed=3, n_resamples=20)
     about = json.loads((corpus / "corpus.json").read_text("utf-8"))
     assert json.loads(found.stdout) == {
         "split": "test",
@@ -574,7 +574,7 @@ def test_outputs_are_checked_before_the_work(
     def fail(*_: object) -> None:
         raise AssertionError("it is measuring")
 
-    monkeypatch.setattr("hffkit.evaluation.evaluate.evaluate", fail)
+    monkeypatch.setattr("hffkit.evaluation.evaluate.measure", fail)
     found = run("eval", three, "--data", corpus, "--html", hostile(tmp_path)[what])
     assert found.exit_code in (1, 2)
 
@@ -768,7 +768,7 @@ def test_a_results_page_without_mistakes_or_reals_is_written(
         tuple(found.scored.groups[i] for i in fakes),
         tuple(None for _ in fakes),
     )
-    measured = replace(found, scored=scored, evaluation=evaluate(scored, n_resamples=0))
+    measured = replace(found, scored=scored, evaluation=measure(scored, n_resamples=0))
     result = Result(EvalRequest((three,), (str(corpus),)), (measured,))
     result.write_html(tmp_path / "page.html")
     reader = Reader((tmp_path / "page.html").read_text("utf-8"))

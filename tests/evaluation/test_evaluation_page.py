@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from hffkit.evaluation.cross import cross_table
-from hffkit.evaluation.evaluation import evaluate
-from hffkit.evaluation.section import N_MISTAKES, page_section
+from hffkit.evaluation.levels import measure
+from hffkit.evaluation.page import N_MISTAKES, page_section
+from hffkit.evaluation.tables import CrossTable
 from hffkit.manifest.classes import numbered
 from hffkit.media.image import Image, decode
 from hffkit.reports.page import Page, render
@@ -70,8 +70,8 @@ def faces(places: Sequence[int]) -> list[tuple[Image, ...]]:
 
 
 def page_of(scored: Scored, *, n_corpora: int = 1) -> Page:
-    evaluation = evaluate(scored, n_resamples=20)
-    crossed = cross_table({("train", "test"): evaluation, ("train", EVIL): evaluation})
+    evaluation = measure(scored, n_resamples=20)
+    crossed = CrossTable({("train", "test"): evaluation, ("train", EVIL): evaluation})
     sections = tuple(
         page_section(f"corpus {i} {EVIL}", scored, evaluation, images_of=faces)
         for i in range(n_corpora)
@@ -105,7 +105,7 @@ def test_the_page_shows_every_corpus_and_the_cross_table() -> None:
         assert f"corpus {i} {EVIL}" in reader.cells
     assert "Trained and tested across corpora" in reader.cells
     assert "ab" * 32 in reader.cells
-    evaluation = evaluate(scored, n_resamples=20)
+    evaluation = measure(scored, n_resamples=20)
     accuracy = evaluation.frame.estimates["accuracy"]
     assert accuracy.value is not None
     assert accuracy.interval is not None
@@ -196,7 +196,7 @@ def test_tables_are_markdown_whatever_is_in_them() -> None:
 
 def test_importing_evaluations_does_not_import_matplotlib_or_torch() -> None:
     code = (
-        "import sys, hffkit.evaluation.section, hffkit.evaluation.cross;"
+        "import sys, hffkit.evaluation.page, hffkit.evaluation.tables;"
         "print({'matplotlib', 'jinja2', 'torch', 'click'} & set(sys.modules))"
     )
     done = run_process([sys.executable, "-c", code], capture_output=True, text=True, check=True)

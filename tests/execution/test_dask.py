@@ -252,7 +252,7 @@ def test_an_address_without_scheduler_is_named(
 def test_work_waits_for_workers(tmp_path: Path) -> None:
     """As on a cluster whose queue starts and stops workers when it likes."""
     code = (
-        "import sys; from pathlib import Path; from jobs import Suicidal, jobs_in\n"
+        "import sys; from pathlib import Path; from makers.jobs import Suicidal, jobs_in\n"
         "from hffkit.execution import dask; dask._LOOK_EVERY = 0.5\n"
         "from hffkit.execution.supervisor import run\n"
         "there = jobs_in(Path(sys.argv[1]), 6)\n"

@@ -18,7 +18,7 @@ from makers.trees import Pixels, all_files, build_corpus, face, portrait, write_
 from PIL import Image
 
 from hffkit.errors import ArgumentError, CorpusError, ExplainError, HffkitError, UnknownNameError
-from hffkit.evaluation.evaluate import EvalRequest, measure
+from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.execution.progress import Progress
 from hffkit.explain.cam import grad_cam
 from hffkit.explain.explain import ExplainRequest, explain
@@ -509,7 +509,9 @@ def test_the_last_layer_that_has_maps_at_the_size_of_the_run_is_taken(
 def test_the_worst_mistakes_are_shown_with_their_heat(
     three: Path, corpus: Path, tmp_path: Path
 ) -> None:
-    result = measure(EvalRequest((three,), (str(corpus),), split=None, n_resamples=0, device="cpu"))
+    result = evaluate(
+        EvalRequest((three,), (str(corpus),), split=None, n_resamples=0, device="cpu")
+    )
     result.write_html(tmp_path / "page.html")
     html = (tmp_path / "page.html").read_text("utf-8")
     scored = result.measured[0].scored

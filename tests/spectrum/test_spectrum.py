@@ -18,7 +18,7 @@ from PIL import Image
 
 from hffkit.cli.spectrum import train as train_command
 from hffkit.errors import HffkitError
-from hffkit.evaluation.evaluate import EvalRequest, measure
+from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.evaluation.videos import vote_over_videos
 from hffkit.manifest.classes import BINARY
 from hffkit.media.image import grey
@@ -313,7 +313,7 @@ def test_groups_that_were_learned_from_are_warned_of(
     tree: Path, fitted: Path, tmp_path: Path
 ) -> None:
     other = build(tree, tmp_path / "other.lmdb", split_ratio="0/0/100")
-    (one,) = measure(EvalRequest((fitted,), (str(other),), n_resamples=0)).measured
+    (one,) = evaluate(EvalRequest((fitted,), (str(other),), n_resamples=0)).measured
     assert one.warning is not None
     assert "have names of groups that the run was trained" in one.warning
 
@@ -328,7 +328,7 @@ def test_frames_are_judged_by_video_too(tmp_path: Path) -> None:
     )  # fmt: skip
     out = tmp_path / "run"
     train_spectrum(SpectrumRequest(data=(str(data),), classifier="logistic"), out, n_workers=1)
-    (one,) = measure(EvalRequest((out,), (str(data),), n_resamples=0)).measured
+    (one,) = evaluate(EvalRequest((out,), (str(data),), n_resamples=0)).measured
     assert set(one.evaluation.levels) == {"frame", "video_mean", "video_vote"}
     vote = one.evaluation.levels["video_vote"]
     assert vote.n_real + vote.n_fake == len(set(one.scored.videos))
@@ -417,18 +417,18 @@ def test_damaged_runs_are_refused(
 ) -> None:
     bad = change(fitted, tmp_path / "bad", edit)
     with pytest.raises(HffkitError, match=message):
-        measure(EvalRequest((bad,), (str(corpus),)))
+        evaluate(EvalRequest((bad,), (str(corpus),)))
 
 
 def test_a_run_without_its_model_is_refused(corpus: Path, fitted: Path, tmp_path: Path) -> None:
     bad = change(fitted, tmp_path / "bad", lambda _: None)
     (bad / "model.skops").unlink()
     with pytest.raises(HffkitError, match=r"model\.skops: cannot be read"):
-        measure(EvalRequest((bad,), (str(corpus),)))
+        evaluate(EvalRequest((bad,), (str(corpus),)))
     features, is_fake = of_split(corpus, "train")
     write_model(bad / "model.skops", fit("kmeans", features, is_fake))
     with pytest.raises(HffkitError, match="holds a KMeans, no fitted SVC"):
-        measure(EvalRequest((bad,), (str(corpus),)))
+        evaluate(EvalRequest((bad,), (str(corpus),)))
 
 
 def test_a_training_cannot_begin_with_a_run_of_spectra(

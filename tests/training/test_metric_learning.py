@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hffkit.errors import ArgumentError, CorpusError, ManifestError, RecipeError, WeightsError
-from hffkit.evaluation.evaluate import EvalRequest, measure
+from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.explain.cam import grad_cam
 from hffkit.explain.images import overlay
 from hffkit.inference.network import load_scorer
@@ -526,7 +526,7 @@ def test_a_training_says_what_it_paired_and_chooses_its_threshold(finished: Path
 
 def test_the_accuracy_of_val_is_that_of_eval(corpus: Path, finished: Path) -> None:
     kept = (read_run(finished).result or {})["selected"]
-    (one,) = measure(EvalRequest((finished,), (str(corpus),), split="val")).measured
+    (one,) = evaluate(EvalRequest((finished,), (str(corpus),), split="val")).measured
     found = {row.quality: row.values for row in one.qualities}
     assert found["c40"]["accuracy"] == pytest.approx(kept["val_accuracy"])
 

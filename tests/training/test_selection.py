@@ -10,7 +10,7 @@ from makers.trainings import StopError, fail, request_of, result_of, stop_at
 from makers.trees import rows
 
 from hffkit.errors import StorageError, TrainingError
-from hffkit.evaluation.evaluate import EvalRequest, measure
+from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.runs.run import read_run
 from hffkit.runs.tensors import read_tensors
 from hffkit.runs.weights import read_weights
@@ -42,7 +42,7 @@ def test_the_weights_kept_are_those_that_the_recipe_selects(
     assert read_tensors(out / "weights.safetensors")[1] == selected
     assert read_run(out).result == run.result
     if select != "last":
-        measured = measure(EvalRequest((out,), (str(packed),), "val", n_resamples=0)).measured[0]
+        measured = evaluate(EvalRequest((out,), (str(packed),), "val", n_resamples=0)).measured[0]
         accuracy = measured.evaluation.frame.estimates["accuracy"].value
         assert accuracy == pytest.approx(selected["val_accuracy"])
 

@@ -11,7 +11,7 @@ from makers.trainings import SIZE, native_corpus, request_of, result_of
 from makers.trees import change_manifest, rows
 
 from hffkit.errors import ArgumentError, CorpusError, HffkitError, TrainingError
-from hffkit.evaluation.evaluate import EvalRequest, measure
+from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.networks import devices
 from hffkit.runs.run import read_run
 from hffkit.storage.corpus import Corpus
@@ -105,8 +105,8 @@ def test_one_class_is_refused(packed: Path, tmp_path: Path) -> None:
 def test_classes_that_the_network_does_not_know_are_refused(finished: Path, tmp_path: Path) -> None:
     data = native_corpus(tmp_path, {"test": 3}, ("grid", "stranger"))
     with pytest.raises(CorpusError, match=r"class 'stranger' \(real\) is none .*--task binary"):
-        measure(EvalRequest((finished,), (str(data),), n_resamples=0))
-    found = measure(EvalRequest((finished,), (str(data),), task="binary", n_resamples=0))
+        evaluate(EvalRequest((finished,), (str(data),), n_resamples=0))
+    found = evaluate(EvalRequest((finished,), (str(data),), task="binary", n_resamples=0))
     assert len(found.measured[0].items) == 6
 
 

@@ -1,11 +1,11 @@
-"""What a page shows of one evaluation."""
+"""The section of an HTML page on one evaluation."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from hffkit.evaluation.evaluation import Evaluation
-from hffkit.evaluation.metrics import calibration, roc_curve
+from hffkit.evaluation.levels import Evaluation
+from hffkit.evaluation.sums import grouped
 from hffkit.evaluation.tables import level_notes, levels_table, recall_table
 from hffkit.media.image import Image
 from hffkit.reports.page import Figure, Mistake, Section
@@ -41,8 +41,8 @@ def page_section(
     """
     level = evaluation.frame
     kinds = ["fake" if face_class.is_fake else "real" for face_class in scored.classes]
-    curve = roc_curve(scored.is_fake, scored.ranking)
-    bins = calibration(scored.labels, scored.probabilities)
+    sums = grouped(scored).sums()
+    bins = sums.calibration
     return Section(
         name=name,
         facts=tuple(facts),
@@ -51,10 +51,10 @@ def page_section(
         class_names=scored.classes.names,
         confusion=np.array(level.confusion, np.int64),
         recalls=recall_table(scored.classes.names, kinds, level),
-        roc=curve.rates("ROC") if level.n_real and level.n_fake else None,
+        roc=sums.curve.rates("ROC") if level.n_real and level.n_fake else None,
         real_scores=scored.scores[~scored.is_fake],
         fake_scores=scored.scores[scored.is_fake],
-        calibration=(bins.counts, bins.confidence, bins.accuracy),
+        calibration=(bins.counts.astype(np.int64), bins.confidence, bins.accuracy),
         mistakes=_mistakes(scored, images_of) if images_of else (),
         figures=tuple(figures),
     )

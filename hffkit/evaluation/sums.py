@@ -1,0 +1,78 @@
+"""Sums over scored samples, from which every metric is computed."""
+
+from functools import cached_property
+
+import numpy as np
+
+from hffkit.arrays import Floats64, Ints
+from hffkit.evaluation.calibration import Calibration, calibration
+from hffkit.evaluation.roc import Ranking, RocCurve
+from hffkit.runs.scores import Decisions, Scored
+
+
+class GroupedSamples:
+    """Samples with their groups, sorted once for the sums of many resamples.
+
+    Parameters
+    ----------
+    decisions : Decisions
+    n_classes : int
+    scored : Scored, optional
+        The scores behind the decisions; votes have none.
+    """
+
+    def __init__(self, decisions: Decisions, n_classes: int, scored: Scored | None = None) -> None:
+        places = {name: place for place, name in enumerate(sorted(set(decisions.groups)))}
+        self.n_groups, self.n_classes = len(places), n_classes
+        self._owners = np.array([places[name] for name in decisions.groups], np.int64)
+        self.decisions = decisions
+        self.scored = scored
+        self.ranking = None if scored is None else Ranking(scored.is_fake, scored.ranking)
+
+    def sums(self, counts: Floats64 | None = None) -> "Sums":
+        """Return the sums where group g counts `counts[g]` times, (G,); by default once."""
+        return Sums(self, None if counts is None else counts[self._owners])
+
+
+class Sums:
+    """Sums over samples, each counted as often as its weight says; computed when asked for."""
+
+    def __init__(self, samples: GroupedSamples, weights: Floats64 | None) -> None:
+        self._samples, self._weights = samples, weights
+
+    @cached_property
+    def confusion(self) -> Floats64:
+        """(C, C) number of samples by true class (row) and predicted class (column)."""
+        found = self._samples.decisions
+        return self._table(found.labels, found.predicted, self._samples.n_classes)
+
+    @cached_property
+    def calls(self) -> Floats64:
+        """(2, 2) number of samples that are fake, real (rows) and called fake, real (columns)."""
+        found = self._samples.decisions
+        is_real, called_real = (~found.is_fake).astype(int), (~found.called_fake).astype(int)
+        return self._table(is_real, called_real, 2)
+
+    @cached_property
+    def curve(self) -> RocCurve:
+        """The ROC curve; samples need scores."""
+        if self._samples.ranking is None:
+            raise ValueError("votes have no scores, so no ROC curve")
+        return self._samples.ranking.curve(self._weights)
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The calibration of the predicted class; samples need scores."""
+        scored = self._samples.scored
+        if scored is None:
+            raise ValueError("votes have no scores, so no calibration")
+        return calibration(scored.labels, scored.probabilities, self._weights)
+
+    def _table(self, rows: Ints, columns: Ints, n: int) -> Floats64:
+        cells = np.bincount(rows * n + columns, self._weights, n * n)
+        return cells.reshape(n, n).astype(np.float64)
+
+
+def grouped(scored: Scored) -> GroupedSamples:
+    """Return scored samples with their groups."""
+    return GroupedSamples(scored.decisions, len(scored.classes.names), scored)
