@@ -12,7 +12,7 @@ import pytest
 from makers.trees import build_corpus, write_image
 
 from hffkit.cli.main import main
-from hffkit.degrade.degrade import DegradeRequest, degrade_corpora
+from hffkit.degrade.degrade import DegradeRequest, degrade
 from hffkit.degrade.own import operations_table, read_chain, read_own
 from hffkit.storage.corpus import Corpus
 
@@ -128,7 +128,7 @@ def test_the_dataset_in_the_readme_works(tmp_path: Path) -> None:
     dataset = names["Degraded"](source, ["jp-mix"])
     loader = names["torch"].utils.data.DataLoader(dataset, batch_size=2, num_workers=2)
     images = [image.numpy() for batch, _ in loader for image in batch]
-    degrade_corpora([str(source)], tmp_path / "y", DegradeRequest(("jp-mix",)), n_workers=1)
+    degrade([str(source)], tmp_path / "y", DegradeRequest(("jp-mix",)), n_workers=1)
     stored = Corpus(tmp_path / "y")
     for image, sample in zip(images, stored.samples(), strict=True):
         assert np.array_equal(image, stored.image(sample))

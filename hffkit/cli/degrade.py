@@ -1,13 +1,16 @@
-"""`hffkit degrade` and `mix`: post-processed corpora, and training sets made of several."""
+"""`hffkit degrade` and `mix`: degraded corpora, and training sets mixed of them."""
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hffkit.cli import options
-from hffkit.cli.tables import corpus_json, corpus_text, folder_text
+from hffkit.cli.tables import corpus_json, corpus_text, failure_lines
+
+if TYPE_CHECKING:
+    from hffkit.degrade.folder import FolderInfo
 
 
 @click.command()
@@ -17,54 +20,58 @@ from hffkit.cli.tables import corpus_json, corpus_text, folder_text
     "ops",
     multiple=True,
     metavar="NAME",
-    help="jp-mix, jp:60, jp60, me5, sc:+50, h264:40, ... (--list); several are applied in order.",
+    help="jp-mix, jp:60, jp60, me5, sc:+50, h264:40, ... (--list). Repeatable; applied in order.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="What to write; it must not exist.  [default: SRC with the operations in its name]",
+    help="The output, which must not exist.  [default: SRC with the operations in its name]",
 )
 @click.option(
     "--stage",
     type=click.Choice(["native", "input"]),
-    help="Operate on native pixels, or after resizing to --size.  [default: native; input where "
-    "SRC is packed]",
+    help="Apply operations to native pixels, or after resizing to --size.  [default: native; input "
+    "if SRC is packed]",
 )
 @click.option(
     "--size",
     type=options.Size(),
-    help="Keep pixels as the operations leave them, or pack at this size.  [default: as SRC]",
+    help="Store pixels as the operations leave them, or packed at this size.  [default: as SRC]",
 )
 @click.option(
     "--split",
     "splits",
     multiple=True,
     type=click.Choice(["train", "val", "test"]),
-    help="Only this split. Repeatable.",
+    help="Degrade this split only. Repeatable.",
 )
-@click.option("--class", "classes", multiple=True, metavar="CLASS,...", help="Only these classes.")
+@click.option(
+    "--class", "classes", multiple=True, metavar="CLASS,...", help="Degrade these classes only."
+)
 @click.option(
     "--quality",
     metavar="raw|c23|c40",
-    help="Of a FaceForensics++ tree of videos that holds several: read this one.",
+    help="Quality to read, from a FaceForensics++ tree of videos that holds several.",
 )
-@click.option("--limit", type=int, help="Only N samples, drawn by the seed.")
+@click.option("--limit", type=int, help="Degrade N samples only, drawn by the seed.")
 @click.option(
     "--operations",
     type=click.Path(path_type=Path),
-    help="A Python file that defines OPERATIONS of your own.",
+    help="A Python file that defines your own OPERATIONS.",
 )
 @options.seed
 @options.workers
 @options.scheduler
-@click.option("--shard", type=options.Shard(), help="Do share I of N; then merge them.")
+@click.option(
+    "--shard", type=options.Shard(), help="Degrade share I of N; merge the shares afterwards."
+)
 @options.max_failures
 @click.option("--list", "lists", is_flag=True, help="Print the table of operations.")
 @click.option(
     "--preview",
     type=click.Path(path_type=Path),
     metavar="IMAGE",
-    help="Draw every operation at every value on one image instead; --out names a PNG.",
+    help="Draw every operation at every value on one image, and nothing else; --out names a PNG.",
 )
 @options.as_json
 def degrade(
@@ -75,11 +82,14 @@ def degrade(
     as_json: bool,
     **arguments: Any,
 ) -> None:
-    """Put post-processing operations to every image of corpora, or of a folder.
+    """Apply post-processing operations to every image of a corpus, folder or video tree.
 
-    SRC is a corpus (default data.lmdb), or several taken as one, and so is what is written. A
-    folder of images gives a folder of PNG files; a folder of videos, with --op h264:CRF, gives a
-    folder of videos. Values of a -mix are drawn for each image from the seed and its key.
+    SRC is a corpus (default: data.lmdb) or several, which are treated as one; the output is one
+    corpus. A folder of images becomes a folder of PNG files, and with --op h264:CRF a folder of
+    videos becomes a folder of videos. The values of a -mix are drawn for each image from the seed
+    and its key.
+
+    Example: hffkit degrade data.lmdb --op jp-mix
     """
     from hffkit.degrade.degrade import DegradeRequest
     from hffkit.degrade.degrade import degrade as post_process
@@ -88,7 +98,7 @@ def degrade(
     from hffkit.storage.corpus import CorpusInfo
 
     if (lists or preview) and (sources or arguments["ops"] or as_json):
-        raise click.UsageError("--list and --preview go without SRC, --op and --json.")
+        raise click.UsageError("--list and --preview exclude SRC, --op and --json.")
     if lists:
         click.echo(operations_table(read_own(arguments["operations"])).to_markdown())
         return
@@ -109,14 +119,18 @@ def degrade(
         shard=run["shard"],
     )
     if isinstance(found, CorpusInfo):
-        failures = found.failures
-        row = corpus_json(path, found)
-        click.echo(options.json_text(row) if as_json else corpus_text(path, found))
+        text, row = corpus_text(path, found), corpus_json(path, found)
     else:
-        failures = found["failures"]
-        click.echo(options.json_text(found) if as_json else folder_text(path, found))
-    if failures.get("unreadable", 0) > run["max_failures"]:
+        text, row = _folder_text(path, found), found.to_json()
+    click.echo(options.json_text(row) if as_json else text)
+    if found.failures.get("unreadable", 0) > run["max_failures"]:
         sys.exit(options.UNREADABLE)
+
+
+def _folder_text(path: Path, info: "FolderInfo") -> str:
+    """Return the contents of a folder of files that was just written."""
+    lines = [f"{path}: {info.n_files} files after {', '.join(info.ops)}"]
+    return "\n".join(lines + failure_lines(info.failures, f"{path}/failures.jsonl"))
 
 
 @click.command()
@@ -128,21 +142,24 @@ def degrade(
     type=click.Choice(["small", "middle", "large"]),
     default="large",
     show_default=True,
-    help="Of Table XI: every image once, from one of the sources; 55/124 of each source; all.",
+    help="Training images, as in Table XI. small: every image once, from one of the sources; "
+    "middle: 55/124 of each source; large: all.",
 )
 @click.option(
     "--paper-pool",
     is_flag=True,
-    help="Draw from train and val, as the paper's sizes imply; nothing can then be selected on "
-    "val.",
+    help="Train on the validation samples too, as the paper's sizes imply; then nothing can be "
+    "selected on them.",
 )
 @options.seed
 @options.as_json
 def mix(raw: str, copies: tuple[str, ...], out: Path, as_json: bool, **arguments: Any) -> None:
-    """Mix a corpus and its degraded copies to one training set, as Table XI does.
+    """Mix a corpus and its degraded copies into one training set, as in Table XI.
 
-    Training samples come from all of them and tell by their keys what was done to them
-    (KEY@jp-mix). Validation and test samples are those of RAW, untouched.
+    Training samples come from all of them; their keys name the operations (KEY@jp-mix). Validation
+    and test samples are those of RAW, untouched.
+
+    Example: hffkit mix data.lmdb data-jp-mix.lmdb --out mixed.lmdb
     """
     from hffkit.corpus.mix import MixRequest
     from hffkit.corpus.mix import mix as mix_corpora

@@ -42,7 +42,7 @@ def corpus_text(path: Path, info: "CorpusInfo") -> str:
         )
     if info.n_left_out:
         lines.append(f"left out to meet the paper's totals: {info.n_left_out}")
-    lines += _failures(info.failures, f"{path}/failures.jsonl")
+    lines += failure_lines(info.failures, f"{path}/failures.jsonl")
     lines.append(f"content_sha256 {info.content_sha256}")
     return "\n".join(lines)
 
@@ -59,12 +59,6 @@ def corpus_json(path: Path, info: "CorpusInfo") -> dict[str, Any]:
             "content_sha256": info.masks.content_sha256,
         }
     return row
-
-
-def folder_text(path: Path, about: dict[str, Any]) -> str:
-    """Return what a folder of files that was just written holds."""
-    lines = [f"{path}: {about['n_files']} files after {', '.join(about['ops'])}"]
-    return "\n".join(lines + _failures(about["failures"], f"{path}/failures.jsonl"))
 
 
 def estimate_text(found: "BuildEstimate") -> str:
@@ -100,7 +94,7 @@ def inspection_text(found: "Inspection") -> str:
         "",
         f"{found.n_samples} samples in {found.n_groups} groups, {found.layout}, "
         f"{found.labels} labels",
-        *_failures(found.failures, "failures.jsonl"),
+        *failure_lines(found.failures, "failures.jsonl"),
         *(
             f"  {row.path}{'' if row.frame is None else f' frame {row.frame}'}: {row.reason}"
             for row in found.first_failures
@@ -110,11 +104,12 @@ def inspection_text(found: "Inspection") -> str:
     return "\n".join(lines)
 
 
-def _failures(failures: Mapping[str, int], where: str) -> list[str]:
+def failure_lines(failures: Mapping[str, int], where: str) -> list[str]:
+    """Return a line that counts failures by kind, or none; `where` names the file of them."""
     if not failures:
         return []
     counted = ", ".join(f"{n} {kind}" for kind, n in failures.items())
-    return [f"gave nothing or not all: {counted} (see {where})"]
+    return [f"inputs without a complete result: {counted} (see {where})"]
 
 
 def run_text(path: Path, run: dict[str, Any]) -> str:

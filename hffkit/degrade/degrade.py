@@ -1,4 +1,4 @@
-"""`hffkit degrade`: post-processing of corpora, or of folders of images and videos."""
+"""`hffkit degrade`: apply operations to corpora, or to folders of images or videos."""
 
 import glob
 import re
@@ -7,33 +7,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hffkit.degrade.folder import FileSelection, degrade_folder
-from hffkit.degrade.own import read_chain, read_own
+from hffkit.degrade.folder import FileSelection, FolderInfo, degrade_folder
+from hffkit.degrade.own import OwnOperations, read_chain, read_own
 from hffkit.degrade.rework import PixelStage, Rework, Treatment, plan_of
 from hffkit.errors import ArgumentError
-from hffkit.execution.assemble import assemble, share
+from hffkit.execution.assemble import WorkPlan, assemble, share
 from hffkit.execution.versions import LIBRARIES, versions
 from hffkit.manifest.samples import SPLITS, Split
 from hffkit.options import Seed
 from hffkit.storage.corpora import joint_classes, open_corpora
-from hffkit.storage.corpus import CORPUS_FILE, CorpusInfo, Provenance
+from hffkit.storage.corpus import CORPUS_FILE, Corpus, CorpusInfo, Provenance
 from hffkit.storage.record import check_size
-from hffkit.storage.selection import drawn, places_of
+from hffkit.storage.selection import RecordBlock, drawn, places_of
 
 
 @dataclass(frozen=True, slots=True)
 class DegradeRequest:
-    """The arguments of `hffkit degrade`; all of them go into what it writes."""
+    """Arguments of `hffkit degrade`; provenance records all of them."""
 
-    ops: tuple[str, ...]
-    stage: PixelStage | None = None  # None: native pixels where there are such
+    ops: tuple[str, ...]  # names of operations, in the order of their application
+    stage: PixelStage | None = None  # None: native pixels, or those of a packed source
     size: int | Literal["native"] | None = None  # px of the output; None: as the source
     splits: tuple[Split, ...] = ()  # none: all
     classes: tuple[str, ...] = ()  # none: all
-    limit: int | None = None  # samples
+    limit: int | None = None  # samples, drawn by the seed
     seed: Seed = 0
-    operations: Path | None = None  # a Python file with operations of one's own
-    quality: str | None = None  # of the videos in a FaceForensics++ tree; None: there is one
+    operations: Path | None = None  # a Python file with operations of the user's own
+    quality: str | None = None  # of videos in a FaceForensics++ tree; None: it holds only one
 
 
 def degrade(
@@ -44,64 +44,70 @@ def degrade(
     n_workers: int,
     scheduler: str | None = None,
     shard: tuple[int, int] | None = None,
-) -> tuple[Path, CorpusInfo | dict[str, Any]]:
-    """Put operations to every image of corpora, or of a folder; return what was written.
+) -> tuple[Path, CorpusInfo | FolderInfo]:
+    """Apply operations to every image of corpora, or of a folder; return the output.
 
     Parameters
     ----------
     sources : sequence of str
-        Corpora, folders of corpora or globs, taken as one; or one folder of images or videos.
+        Corpora, folders of corpora or globs, treated as one; or one folder of images or videos.
     out : Path, optional
-        Where to write; it must not exist. By default beside the first source, with the operations
-        in its name: data.lmdb gives data-jp-mix.lmdb.
+        The output, which must not exist. By default beside the first source, with the operations
+        in its name: data.lmdb becomes data-jp-mix.lmdb.
     request : DegradeRequest
-        What to do to which samples.
+        Operations and selection of samples.
     n_workers : int
-        Processes. They do what threads would, and JPEG 2000 as well, whose encoder holds the
-        interpreter lock.
+        Processes, not threads: the encoder of JPEG 2000 holds the interpreter lock.
     scheduler : str, optional
-        Of a Dask cluster that does the work instead.
+        Address or file of a Dask scheduler, whose workers do the work instead.
     shard : (I, N), optional
-        Only the I-th of N shares of corpora; `merge` joins them.
+        Process only the I-th of N shares of corpora; `merge` joins them.
 
     Returns
     -------
-    (Path, CorpusInfo or dict)
+    (Path, CorpusInfo or FolderInfo)
         The output, and the contents of its corpus.json or degrade.json.
     """
     for source in sources:
         if Path(source).is_file():
-            raise ArgumentError(f"{source}: a file. Name a corpus or a folder, or --preview it.")
-    ops = read_chain(request.ops, read_own(request.operations)).name
+            raise ArgumentError(f"{source} is a file. Name a corpus or a folder, or `preview` it.")
+    own = read_own(request.operations)
     if out is None:
-        if len(sources) != 1 or glob.has_magic(sources[0]):
-            raise ArgumentError("Several sources: name what is written with --out.")
-        first = Path(sources[0]).resolve()
-        share = "" if shard is None else f"-{shard[0]}of{shard[1]}"
-        # jp60, but jp2-4.0: the parser would not know which of them is which either.
-        done = re.sub("([0-9]):", r"\1-", ops).replace(":", "")
-        out = first.with_name(f"{first.stem}-{done}{share}{first.suffix}")
-    if _is_folder_of_files(sources):
-        if request.splits or request.classes or shard is not None:
+        out = _default_out(sources, read_chain(request.ops, own).name, shard)
+    if not _is_folder_of_files(sources):
+        if request.quality is not None:
             raise ArgumentError(
-                "--split, --class and --shard are for corpora: a folder does not say what its "
-                "files are."
+                "`quality` is for folders of videos: select samples of a corpus by `splits` and "
+                "`classes`."
             )
-        treatment = treatment_of(request, None)
-        selection = FileSelection(Path(sources[0]), request.quality, request.limit)
-        about = options_of(request, treatment)
-        return out, degrade_folder(
-            selection, out, treatment, about, n_workers=n_workers, scheduler=scheduler
+        work = _corpora_work(open_corpora(sources), request, own, shard)
+        return out, assemble(out, *work, n_workers=n_workers, scheduler=scheduler)
+    if request.splits or request.classes or shard is not None:
+        raise ArgumentError(
+            "`splits`, `classes` and `shard` are for corpora: a folder has no splits and classes."
         )
-    if request.quality is not None:
-        raise ArgumentError("--quality is for folders of videos: a corpus has --split and --class.")
-    return out, degrade_corpora(
-        sources, out, request, n_workers=n_workers, scheduler=scheduler, shard=shard
+    treatment = treatment_of(request, own)
+    selection = FileSelection(Path(sources[0]), request.quality, request.limit)
+    about = _pixel_options(request, treatment)
+    info = degrade_folder(
+        selection, out, treatment, about, n_workers=n_workers, scheduler=scheduler
     )
+    return out, info
+
+
+def _default_out(sources: Sequence[str], ops: str, shard: tuple[int, int] | None) -> Path:
+    """Return the output beside the only source, named after the operations."""
+    if len(sources) != 1 or glob.has_magic(sources[0]):
+        raise ArgumentError("Name the output of several sources with `out`.")
+    source = Path(sources[0]).resolve()
+    part = "" if shard is None else f"-{shard[0]}of{shard[1]}"
+    # jp:60 becomes jp60, but jp2:4.0 becomes jp2-4.0, because jp24.0 would be ambiguous.
+    done = re.sub("([0-9]):", r"\1-", ops).replace(":", "")
+    return source.with_name(f"{source.stem}-{done}{part}{source.suffix}")
 
 
 def _is_folder_of_files(sources: Sequence[str]) -> bool:
-    """Tell whether the source is one folder in which, and right under which, no corpus lies."""
+    """Tell whether the source is one folder that neither is nor directly contains a corpus."""
     if len(sources) != 1 or not Path(sources[0]).is_dir():
         return False
     folder = Path(sources[0])
@@ -109,21 +115,18 @@ def _is_folder_of_files(sources: Sequence[str]) -> bool:
     return not is_lmdb and not any(folder.glob(f"*/{CORPUS_FILE}"))
 
 
-def degrade_corpora(
-    names: Sequence[str],
-    out: Path,
+def _corpora_work(
+    corpora: Sequence[Corpus],
     request: DegradeRequest,
-    *,
-    n_workers: int,
-    scheduler: str | None = None,
-    shard: tuple[int, int] | None = None,
-) -> CorpusInfo:
-    """Write the corpus `out` and return its contents.
+    own: OwnOperations | None,
+    shard: tuple[int, int] | None,
+) -> tuple[Provenance, WorkPlan[RecordBlock]]:
+    """Return the provenance of the degraded corpus, and the work that makes it.
 
     Keys, splits, groups and classes stay, so that a degraded corpus pairs with its source.
     """
-    corpora = open_corpora(names)
-    treatment = treatment_of(request, corpora[0].provenance.size)
+    first = corpora[0].provenance
+    treatment = treatment_of(request, own, packed_size=first.size)
     classes = joint_classes(corpora)
     if request.classes:
         classes = classes.only(request.classes)
@@ -134,31 +137,39 @@ def degrade_corpora(
         places = places_of(corpora)
     if request.limit is not None:
         places = drawn(corpora, places, request.limit, request.seed)
-    places = places[share(len(places), shard)]
     provenance = Provenance(
         classes=classes,
         layout="native" if treatment.size is None else "packed",
         size=treatment.size,
-        labels=corpora[0].provenance.labels,
+        labels=first.labels,
         verb="degrade",
         options={
             "content_sha256": [corpus.content_sha256 for corpus in corpora],
             "manifest_sha256": [corpus.manifest_sha256() for corpus in corpora],
-            **options_of(request, treatment),
+            **_pixel_options(request, treatment),
             "splits": list(splits),
             "classes": list(request.classes),
         },
         versions=versions(*LIBRARIES),
         shard=shard,
-        holds=corpora[0].provenance.holds,
+        holds=first.holds,
     )
     work = Rework(tuple(corpus.path for corpus in corpora), provenance, treatment)
-    plan = plan_of(work, places, "degrade")
-    return assemble(out, provenance, plan, n_workers=n_workers, scheduler=scheduler)
+    return provenance, plan_of(work, places[share(len(places), shard)], "degrade")
 
 
-def treatment_of(request: DegradeRequest, packed: int | None) -> Treatment:
-    """Return how images are treated; `packed` is the size that the source's pixels have already.
+def treatment_of(
+    request: DegradeRequest, own: OwnOperations | None, *, packed_size: int | None = None
+) -> Treatment:
+    """Return the treatment of each image, with the defaults of the source filled in.
+
+    Parameters
+    ----------
+    request : DegradeRequest
+    own : OwnOperations, optional
+        The user's operations, as `read_own` returns them.
+    packed_size : int, optional
+        Size in px of a packed source; None if it has native pixels.
 
     Raises
     ------
@@ -166,24 +177,23 @@ def treatment_of(request: DegradeRequest, packed: int | None) -> Treatment:
         If the request contradicts itself or its source.
     """
     if not request.ops:
-        raise ArgumentError("Name at least one --op, such as jp-mix; --list shows all.")
+        raise ArgumentError("Name at least one operation in `ops`, such as jp-mix.")
     if request.limit is not None and request.limit < 1:
-        raise ArgumentError(f"--limit must be at least 1, got {request.limit}.")
-    if packed is not None and request.stage == "native":
-        raise ArgumentError("--stage native: a packed corpus has no native pixels any more.")
-    stage = request.stage or ("native" if packed is None else "input")
-    size = packed if request.size is None else request.size
-    if stage == "input" and packed is None and not isinstance(size, int):
-        raise ArgumentError("--stage input resizes first: say to what, such as --size 128.")
+        raise ArgumentError(f"`limit` must be at least 1, got {request.limit}.")
+    if packed_size is not None and request.stage == "native":
+        raise ArgumentError("`stage` native is impossible: a packed corpus has no native pixels.")
+    stage = request.stage or ("native" if packed_size is None else "input")
+    size = packed_size if request.size is None else request.size
+    if stage == "input" and packed_size is None and not isinstance(size, int):
+        raise ArgumentError("`stage` input resizes first: give a `size`, such as 128.")
     size = None if size == "native" else size
     check_size(size)
-    own = read_own(request.operations)
     names = tuple(step.name for step in read_chain(request.ops, own).steps)
     return Treatment(names, own, stage, size, request.seed)
 
 
-def options_of(request: DegradeRequest, treatment: Treatment) -> dict[str, Any]:
-    """Return what decides the pixels, as JSON values."""
+def _pixel_options(request: DegradeRequest, treatment: Treatment) -> dict[str, Any]:
+    """Return the options that decide pixels, as JSON values."""
     return {
         "ops": list(treatment.names),
         "operations": None if treatment.own is None else treatment.own.sha256,

@@ -1,4 +1,4 @@
-"""`hffkit degrade` on folders: images to PNG files, whole videos to H.264."""
+"""Degrade folders: images become PNG files, whole videos become H.264."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -33,34 +33,52 @@ _IMAGES_PER_UNIT = 64
 
 @dataclass(frozen=True, slots=True)
 class FileSelection:
-    """Which files of a folder are treated."""
+    """A selection of files in a folder."""
 
     root: Path
-    quality: str | None  # of FaceForensics++ videos
-    limit: int | None  # files, drawn by the treatment's seed
+    quality: str | None  # of FaceForensics++ videos; None: all
+    limit: int | None  # files, drawn by the treatment's seed; None: all
+
+
+@dataclass(frozen=True, slots=True)
+class FolderInfo:
+    """The contents of degrade.json: the command, and counts of a finished folder."""
+
+    command: dict[str, Any]  # all that decides the result, JSON values
+    n_files: int
+    failures: Mapping[str, int]  # by kind
+
+    @property
+    def ops(self) -> tuple[str, ...]:
+        """Names of the operations applied."""
+        return tuple(self.command["ops"])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the contents of degrade.json as JSON values."""
+        return {**self.command, "n_files": self.n_files, "failures": dict(self.failures)}
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """A unit of work: images, or one video; paths relative to the root."""
+    """A unit of work: several images or one video, by their paths below the root."""
 
     paths: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class FileWork:
-    """Treats files and writes them under their place in the new tree; what workers are sent."""
+    """The work on one unit: degrade its files and write them into the new tree."""
 
     root: Path
     target: Path
     treatment: Treatment
 
     def __call__(self, unit: Files, part: PartWriter) -> None:
-        """Write the unit's files, and to `part` what they are or why they are not."""
+        """Write the unit's files, and to `part` their records or failures."""
         for path in unit.paths:
             try:
                 made = self._video(path) if is_video(path) else self._image(path)
-            except (ArgumentError, StorageError):  # wrong for every file, or no room for it
+            except (ArgumentError, StorageError):  # wrong for every file, or the disk is full
                 raise
             except HffkitError as error:
                 part.add(Failure("unreadable", path, None, str(error)))
@@ -68,7 +86,7 @@ class FileWork:
             part.add(FileMade(made))
             n_frames, n_claimed = made.get("n_frames", 0), made.get("n_claimed", 0)
             if n_frames < n_claimed:
-                reason = f"{n_frames} frames of the {n_claimed} that it claims"
+                reason = f"{n_frames} of the {n_claimed} frames that its header claims"
                 part.add(Failure("short-read", path, n_frames, reason))
 
     def paths(self, unit: Files) -> Sequence[str]:
@@ -93,11 +111,11 @@ class FileWork:
         }
 
     def _video(self, path: str) -> dict[str, Any]:
-        from hffkit.media.h264 import transcode  # late, as in hffkit.degrade.compression
+        from hffkit.media.h264 import transcode  # late: loading FFmpeg takes as long as OpenCV
 
         crf = crf_of(self.treatment)
         place = video_place(path, crf)
-        # Of its own: a worker that was taken for dead may still be writing the same video.
+        # A name of its own, because a worker taken for dead may still write the same video.
         temporary = self._make_room(place).with_suffix(f".{secrets.token_hex(4)}.tmp")
         try:
             found = transcode(self.root / path, temporary, crf=crf)
@@ -125,15 +143,15 @@ class FileWork:
 
 
 def image_place(path: str) -> str:
-    """Return where an image goes: its own place, as PNG."""
+    """Return the output path of an image: its own, with the suffix of PNG."""
     return PurePosixPath(path).with_suffix(".png").as_posix()
 
 
 def video_place(path: str, crf: int) -> str:
-    """Return where a video goes: its own place, as MP4.
+    """Return the output path of a video: its own, with the suffix of MP4.
 
-    In FaceForensics++'s layout, .../raw/videos/000.mp4, the quality becomes that of `crf`, so that
-    `build ff++` finds what was made, and under a name that is true.
+    In FaceForensics++'s layout (.../raw/videos/000.mp4) the quality becomes that of `crf`, so that
+    `build ff++` finds the result under the right quality.
     """
     parts = list(PurePosixPath(path).with_suffix(".mp4").parts)
     if quality_of(path) is not None:
@@ -142,7 +160,7 @@ def video_place(path: str, crf: int) -> str:
 
 
 def quality_of(path: str) -> str | None:
-    """Return the quality that FaceForensics++'s layout gives a video: .../c23/videos/000.mp4."""
+    """Return the quality of a video in FaceForensics++'s layout: .../c23/videos/000.mp4."""
     match = re.search(r"(?:^|/)(raw|c\d+)/videos/[^/]+$", path)
     return None if match is None else plain_quality(match[1])
 
@@ -159,30 +177,30 @@ def degrade_folder(
     *,
     n_workers: int,
     scheduler: str | None = None,
-) -> dict[str, Any]:
-    """Treat every image, or every video, of a folder; write the tree `out` and describe it.
+) -> FolderInfo:
+    """Degrade every image or every video of a folder into the tree `out`.
 
-    Beside the files lie manifest.jsonl, failures.jsonl and degrade.json, which is returned.
+    Beside the files it holds manifest.jsonl, failures.jsonl and degrade.json.
 
     Parameters
     ----------
     selection : FileSelection
-        A folder of images or of videos, not both, and what to take of it. The masks of
-        FaceForensics++ are left out.
+        Files of a folder that holds images or videos, not both. Masks of FaceForensics++ are
+        left out.
     out : Path
-        The folder to write; it must not exist. Running the same command again goes on with it.
+        The folder to write, which must not exist. Run the same command again to resume.
     treatment : Treatment
-        What to do. Videos take one h264 operation of one value and nothing else.
+        Operations. Videos accept one h264 operation with one value and nothing else.
     about : dict
-        What decides the result, JSON values.
+        Options that decide the result, JSON values.
     n_workers : int
         Processes.
     scheduler : str, optional
-        Of a Dask cluster that does the work instead.
+        Address or file of a Dask scheduler, whose workers do the work instead.
     """
     root = selection.root
     if out.resolve().is_relative_to(root.resolve()):
-        raise ArgumentError(f"{out} lies inside {root}: it would be read as well. Move --out.")
+        raise ArgumentError(f"`out` {out} lies inside {root} and would be read as well. Move it.")
     paths = _listed(selection, treatment)
     units = _units(paths)
     command = {
@@ -203,32 +221,32 @@ def degrade_folder(
             ordered = longest_first(jobs, weights)
             for done in run(ordered, work, n_workers=n_workers, scheduler=scheduler):
                 progress.step(done.size, done.failures)
-        found = _describe(partial.product, jobs, command)
-        if not found["n_files"]:
+        info = _describe(partial.product, jobs, command)
+        if not info.n_files:
             raise CorpusError(
-                f"{out}: not one file came of it; {partial.product / FAILURES_FILE} says why for "
-                "each input."
+                f"{out}: no file could be degraded; {partial.product / FAILURES_FILE} has the "
+                "reason for each input."
             )
         partial.publish()
-    return found
+    return info
 
 
 def crf_of(treatment: Treatment) -> int:
-    """Return the rate factor at which whole videos are written again.
+    """Return the rate factor for whole videos.
 
     Raises
     ------
     ArgumentError
-        If anything but one h264 operation of one value is asked for.
+        If the treatment is anything but one h264 operation with one value.
     """
     steps = treatment.chain().steps
     if len(steps) != 1 or steps[0].operation.code != "h264" or steps[0].value is None:
         raise ArgumentError(
-            "Whole videos take one --op h264:CRF, such as h264:40. Other operations are for "
+            "`ops` of whole videos must be one h264:CRF, such as h264:40. Other operations are for "
             "images: build a corpus first."
         )
     if treatment.size is not None:
-        raise ArgumentError("--size is for images: whole videos keep theirs.")
+        raise ArgumentError("`size` is for images: whole videos keep their size.")
     return int(steps[0].value)
 
 
@@ -240,11 +258,11 @@ def _listed(selection: FileSelection, treatment: Treatment) -> list[str]:
         paths = [path for path in paths if quality_of(path) == wanted]
     n_videos = sum(map(is_video, paths))
     if not paths:
-        raise CorpusError(f"{root}: no corpus, and no image or video in it.")
+        raise CorpusError(f"{root} is no corpus, and holds no image or video.")
     if 0 < n_videos < len(paths):
         raise CorpusError(
-            f"{root}: holds {n_videos} videos and {len(paths) - n_videos} images. Name a folder "
-            "of one kind."
+            f"{root} holds {n_videos} videos and {len(paths) - n_videos} images. Name a folder of "
+            "one kind."
         )
     if selection.limit is not None:
         chosen = sorted(paths, key=lambda path: rank(treatment.seed, "limit", path))
@@ -256,8 +274,8 @@ def _listed(selection: FileSelection, treatment: Treatment) -> list[str]:
         other = places.setdefault(place, path)
         if other != path:
             raise CorpusError(
-                f"{root}: {other} and {path} would both become {place}. Say which --quality of "
-                "videos, rename one, or name a folder that holds one of them."
+                f"{root}: {other} and {path} would both become {place}. Select a `quality` of "
+                "videos, rename one, or name a folder that holds only one."
             )
     return paths
 
@@ -269,8 +287,8 @@ def _units(paths: Sequence[str]) -> list[Files]:
     return [Files(tuple(paths[start : start + _IMAGES_PER_UNIT])) for start in starts]
 
 
-def _describe(folder: Path, jobs: Sequence[Job[Files]], command: dict[str, Any]) -> dict[str, Any]:
-    """Write what is known of the files beside them; a file that nothing is known of goes."""
+def _describe(folder: Path, jobs: Sequence[Job[Files]], command: dict[str, Any]) -> FolderInfo:
+    """Write manifest, failures and degrade.json; delete files that are in none of the parts."""
     known: set[Path] = set()
     failures: list[Failure] = []
     rows = folder / f"{MANIFEST_FILE}.tmp"
@@ -287,17 +305,14 @@ def _describe(folder: Path, jobs: Sequence[Job[Files]], command: dict[str, Any])
     except OSError as error:
         raise StorageError(f"{rows}: cannot be written: {error.strerror}.") from None
     for path in folder.rglob("*"):
-        if path not in known and path != rows and path.is_file():  # of a source that has gone
+        if path not in known and path != rows and path.is_file():  # its source was removed
             path.unlink()
     rows.replace(folder / MANIFEST_FILE)
     write_durably(folder / FAILURES_FILE, "".join(failure.to_line() for failure in failures))
-    found = {
-        **command,
-        "n_files": len(known),
-        "failures": dict(sorted(Counter(failure.kind for failure in failures).items())),
-    }
-    write_durably(folder / ABOUT_FILE, json.dumps(found, indent=1, sort_keys=True) + "\n")
-    return found
+    kinds = Counter(failure.kind for failure in failures)
+    info = FolderInfo(command, len(known), dict(sorted(kinds.items())))
+    write_durably(folder / ABOUT_FILE, json.dumps(info.to_json(), indent=1, sort_keys=True) + "\n")
+    return info
 
 
 def _file_sha256(path: Path) -> str:

@@ -31,7 +31,7 @@ class OwnOperations:
 
 
 def read_own(path: Path | None) -> OwnOperations | None:
-    """Return a file of operations; one that cannot be read is an ArgumentError."""
+    """Read a file of operations; raise ArgumentError if it cannot be read."""
     if path is None:
         return None
     try:
@@ -41,12 +41,12 @@ def read_own(path: Path | None) -> OwnOperations | None:
 
 
 def read_chain(names: Sequence[str], own: OwnOperations | None) -> Chain:
-    """Return the operations called `names`; `own` may define some of them."""
+    """Parse the names of operations, some of which `own` may define."""
     return chain(*names, operations=known_operations(own))
 
 
 def known_operations(own: OwnOperations | None) -> Mapping[str, Operation[Any]]:
-    """Return the table of operations with those that a Python file adds in its OPERATIONS.
+    """Return the table of operations, with those of a Python file's OPERATIONS.
 
     Raises
     ------
@@ -59,8 +59,8 @@ def known_operations(own: OwnOperations | None) -> Mapping[str, Operation[Any]]:
 @functools.cache
 def _with_own(path: Path, source: bytes) -> Mapping[str, Operation[Any]]:
     if path.suffix != ".py":
-        raise ArgumentError(f"{path}: no Python file (its name must end in .py).")
-    # Not by import: its cache knows a file by time and size alone.
+        raise ArgumentError(f"{path} is no Python file: its name must end in .py.")
+    # Not imported, because the import cache identifies a file by time and size alone.
     module = ModuleType(f"hffkit_operations_{hashlib.sha256(source).hexdigest()}")
     sys.modules[module.__name__] = module
     try:
@@ -69,7 +69,7 @@ def _with_own(path: Path, source: bytes) -> Mapping[str, Operation[Any]]:
         raise ArgumentError(f"{path}: {error}") from None
     added = getattr(module, "OPERATIONS", None)
     if not isinstance(added, Mapping) or not added:
-        raise ArgumentError(f"{path}: it must define OPERATIONS, a dict of code to operation.")
+        raise ArgumentError(f"{path}: OPERATIONS must be a dict of codes and operations.")
     for code, operation in added.items():
         _check_own(path, code, operation)
     return {**OPERATIONS, **added}
@@ -77,7 +77,7 @@ def _with_own(path: Path, source: bytes) -> Mapping[str, Operation[Any]]:
 
 def _check_own(path: Path, code: Any, operation: Any) -> None:
     if code in OPERATIONS:
-        raise ArgumentError(f"{path}: there is an operation {code!r} already. Rename yours.")
+        raise ArgumentError(f"{path}: an operation {code!r} exists already. Rename yours.")
     if not isinstance(code, str) or not re.fullmatch("[a-z]+(-[a-z]+)*", code):
         raise ArgumentError(f"{path}: code {code!r} must be lower-case letters, such as 'vig'.")
     if any(not hasattr(operation, name) for name in ("title", "parameter", "apply")):

@@ -1,4 +1,4 @@
-"""`hffkit degrade --preview`: what every operation does to one image, side by side."""
+"""`hffkit degrade --preview`: the effect of every operation on one image, side by side."""
 
 import math
 from collections.abc import Sequence
@@ -16,24 +16,24 @@ from hffkit.media.image import Image, decode, read_bytes
 from hffkit.reports.sheet import Tile, contact_sheet, write_sheet
 
 _COLUMNS = 8
-_TILE = 168  # px: images are cut to it, not reduced, so that what was done to pixels shows
+_TILE = 168  # px: images are cropped to it, not reduced, so that changes of pixels are visible
 
 
-def preview(picture: Path, sheet: Path, own: OwnOperations | None) -> int:
-    """Draw every operation at every listed value on one image; return how many that were.
+def preview(path: Path, sheet: Path, own: OwnOperations | None) -> int:
+    """Draw every operation at every listed value on one image; return the number of tiles.
 
-    A tile shows the middle of the result at its own scale, under the value, the PSNR against the
-    image and, for codecs, the ratio of raw to compressed bytes. A scaled image is scaled back
-    for its PSNR.
+    A tile shows the middle of the result at its own scale, with the value, the PSNR against the
+    image and, for codecs, the ratio of raw to compressed bytes. The PSNR of a scaled image is
+    computed after scaling it back.
     """
     try:
-        image = decode(read_bytes(picture))
+        image = decode(read_bytes(path))
     except ImageError as error:
-        raise ImageError(f"{picture}: {error}") from None
-    if sheet.exists() and sheet.samefile(picture):
-        raise ArgumentError(f"{sheet} is the image itself. Choose another --out.")
+        raise ImageError(f"{path}: {error}") from None
+    if sheet.exists() and sheet.samefile(path):
+        raise ArgumentError(f"`out` {sheet} is the image itself. Choose another file.")
     rows: list[tuple[str, Sequence[Tile]]] = [
-        (f"{picture.name}, {image.shape[1]}x{image.shape[0]}", [Tile("as it is", _middle(image))])
+        (f"{path.name}, {image.shape[1]}x{image.shape[0]}", [Tile("as it is", _middle(image))])
     ]
     for operation in known_operations(own).values():
         tiles = [_tile(image, chain) for chain in _chains(operation)]
@@ -65,7 +65,7 @@ def _caption(image: Image, done: Degraded) -> str:
 
 
 def psnr_db(image: Image, other: Image) -> float:
-    """Return the peak signal-to-noise ratio in dB; `other` is brought to the size of `image`."""
+    """Compute the peak signal-to-noise ratio in dB, after resizing `other` to `image`."""
     if other.shape != image.shape:
         size = (image.shape[1], image.shape[0])
         other = np.asarray(cv2.resize(other, size, interpolation=cv2.INTER_LINEAR), np.uint8)

@@ -1,4 +1,4 @@
-"""Corpora read, treated and stored again, record by record: what `pack` and `degrade` share."""
+"""Rewrite corpora record by record: the unit of work that `pack` and `degrade` share."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,20 +24,20 @@ _AHEAD_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """What is done to each image, from its pixels to those that are stored."""
+    """The processing of each image, from its pixels to those that are stored."""
 
     names: tuple[str, ...]
     own: OwnOperations | None
     stage: PixelStage
-    size: int | None  # px of what is stored; None: as the operations leave it
+    size: int | None  # px of stored images; None: as the operations leave them
     seed: int
 
     def chain(self) -> Chain:
-        """Return the operations; workers make their own."""
+        """Return the operations; each worker makes its own."""
         return read_chain(self.names, self.own)
 
     def __call__(self, chain: Chain, image: Image, key: str, position: int = 0) -> Degraded:
-        """Return the treated image, and the record of it with the stage."""
+        """Process an image, and add the stage to the record of its operations."""
         if self.stage == "input" and self.size is not None:
             image = resize(image, self.size)
         done = chain(image, seed=self.seed, key=key, position=position)
@@ -47,7 +47,7 @@ class Treatment:
 
 @dataclass(frozen=True, slots=True)
 class Rework:
-    """Reads records, treats their pixels, stores them again; what workers are sent."""
+    """The work on one block: read its records, process their pixels, store them again."""
 
     corpora: tuple[Path, ...]
     provenance: Provenance
@@ -59,7 +59,7 @@ class Rework:
         for sample, datum in self._read(unit):
             try:
                 record = self._again(chain, sample, datum)
-            except ArgumentError:  # an operation that is wrong for every record
+            except ArgumentError:  # the operation is wrong for every record
                 raise
             except HffkitError as error:
                 part.add(Failure("unreadable", sample.key, None, str(error)))
@@ -67,10 +67,10 @@ class Rework:
                 part.add(record)
 
     def _read(self, unit: RecordBlock) -> Iterator[tuple[Sample, Datum | StorageError]]:
-        """Yield each sample with its record, or with what is wrong with that.
+        """Yield each sample with its record, or with the error of reading it.
 
-        Lines are read all at once, records a megabyte ahead: between images, which sweep the
-        processor's caches, the same takes longer.
+        All lines are read at once and records a megabyte ahead, because reading takes longer
+        between images, whose pixels displace everything else from the processor's caches.
         """
         ahead: list[tuple[Sample, Datum | StorageError]] = []
         n_bytes = 0
@@ -108,7 +108,7 @@ class Rework:
 
 
 def plan_of(work: Rework, places: Places, label: str) -> WorkPlan[RecordBlock]:
-    """Return the plan that does `work` on all the places."""
+    """Return the plan of doing `work` on all places."""
     return WorkPlan(
         units=blocks_of(places),
         name=block_name,

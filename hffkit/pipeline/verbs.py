@@ -12,6 +12,7 @@ from hffkit.corpus.mix import PROPORTIONS, MixRequest, mix
 from hffkit.corpus.pack import PackRequest, pack
 from hffkit.corpus.subset import SubsetRequest, check_share, subset
 from hffkit.degrade.degrade import DegradeRequest, degrade, treatment_of
+from hffkit.degrade.own import read_own
 from hffkit.errors import HffkitError, RecipeError, UnknownNameError
 from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.options import check, options_of
@@ -198,7 +199,7 @@ VERBS: Mapping[str, Verb] = {
         DegradeRequest,
         "corpus",
         {"src": "corpus"},
-        lambda request: treatment_of(request, None),
+        lambda request: treatment_of(request, read_own(request.operations)),
         lambda request, src, out, how: degrade(src, out, request, **how.workers),
         ".lmdb",
         {"op": "ops", "split": "splits", "class": "classes"},

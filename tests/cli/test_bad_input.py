@@ -321,7 +321,7 @@ def test_what_cannot_be_read_is_recorded_and_the_rest_is_built(
     assert set(stored) == {"a/good.mp4/0001", "a/good.mp4/0003", "b/good.jpg", *odd}
     for name in odd:
         assert encoded_data(stored[name])[0] == (bad / name).read_bytes()
-    assert "gave nothing or not all: 7 unreadable (see" in result.output
+    assert "inputs without a complete result: 7 unreadable (see" in result.output
     assert about(out)["failures"] == {"unreadable": 7}
     assert list(verify([str(out)], n_workers=1)) == []
 

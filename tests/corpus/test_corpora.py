@@ -294,7 +294,7 @@ def test_a_record_that_cannot_be_packed_is_recorded_and_the_rest_is_packed(
     out = tmp_path / "x.lmdb"
     result = run("pack", copy, "--out", out, "--size", 16, "--workers", 1)
     assert result.exit_code == 3
-    assert "gave nothing or not all: 1 unreadable (see" in result.output
+    assert "inputs without a complete result: 1 unreadable (see" in result.output
     (failure,) = rows(out / "failures.jsonl")
     assert (failure["kind"], failure["path"], failure["frame"]) == ("unreadable", bad, None)
     assert reason in failure["reason"]

@@ -338,7 +338,10 @@ def test_a_record_that_cannot_be_read_is_told_and_the_others_survive(
     out = tmp_path / "x"
     result = run("degrade", copy, "--op", "gb3", "--workers", 1, "--out", out)
     assert result.exit_code == 3
-    assert f"gave nothing or not all: 1 unreadable (see {out}/failures.jsonl)" in result.output
+    assert (
+        f"inputs without a complete result: 1 unreadable (see {out}/failures.jsonl)"
+        in result.output
+    )
     (failure,) = rows(out / "failures.jsonl")
     assert (failure["kind"], failure["path"]) == ("unreadable", "train/gan/v1/1.png")
     assert re.match("cut short|damaged PNG", failure["reason"])
@@ -366,7 +369,7 @@ def test_the_output_is_named_after_source_and_operations(
 
 
 REFUSED = [
-    ("", 2, "Name at least one --op, such as jp-mix; --list shows all."),
+    ("", 2, "Name at least one operation in --op, such as jp-mix."),
     ("--op jpg:60", 1, "No operation named 'jpg'. Did you mean 'jp'?"),
     ("--op jpg-mix", 1, "No operation named 'jpg'. Did you mean 'jp'?"),
     ("--op jp", 2, "'jp' lacks a value: jp:60 or jp-mix."),
@@ -376,13 +379,13 @@ REFUSED = [
     ("--op me3 --class swop", 1, "No class named 'swop'. Did you mean 'swap'?"),
     ("--op me3 --limit 0", 2, "--limit must be at least 1, got 0."),
     ("--op me3 --size 0", 2, "--size must be native or 1 to 4096 px, got 0."),
-    ("--op me3 --stage input", 2, "--stage input resizes first: say to what, such as --size 128."),
+    ("--op me3 --stage input", 2, "--stage input resizes first: give a --size, such as 128."),
     (
         "--op me3 --class swap --split test",
         1,
         "x.lmdb: not one sample is selected; `hffkit inspect` counts them.",
     ),
-    ("--op me3 other.lmdb", 2, "Several sources: name what is written with --out."),
+    ("--op me3 other.lmdb", 2, "Name the output of several sources with --out."),
     ("--op me3 nowhere --out y", 1, "nowhere: no hffkit corpus: it holds no corpus.json."),
 ]
 
@@ -421,7 +424,7 @@ def test_packed_corpora_have_no_native_pixels(
 ) -> None:
     more = ("--op", "me3", "--out", tmp_path / "x")
     message = error_of(run("degrade", packed, "--stage", "native", *more), 2)
-    assert message == "--stage native: a packed corpus has no native pixels any more."
+    assert message == "--stage native is impossible: a packed corpus has no native pixels."
     message = error_of(run("degrade", native, packed, *more), 1)
     assert message.endswith("cannot be taken as one: layout is 'packed' and 'native'.")
 

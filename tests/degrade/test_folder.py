@@ -172,38 +172,38 @@ def test_a_image_that_cannot_be_read_is_told_and_the_others_survive(
     (root / "a.jpg").write_bytes(b"")
     message = error_of(run("degrade", root, "--op", "me3", "--out", tmp_path / "y"), 1)
     assert message == (
-        f"{tmp_path}/y: not one file came of it; {tmp_path}/y.partial/corpus/failures.jsonl says "
-        "why for each input."
+        f"{tmp_path}/y: no file could be degraded; {tmp_path}/y.partial/corpus/failures.jsonl has "
+        "the reason for each input."
     )
 
 
-FOLDERS = "--split, --class and --shard are for corpora: a folder does not say what its files are."
+FOLDERS = "--split, --class and --shard are for corpora: a folder has no splits and classes."
 VIDEOS = (
-    "Whole videos take one --op h264:CRF, such as h264:40. Other operations are for images: "
+    "--op of whole videos must be one h264:CRF, such as h264:40. Other operations are for images: "
     "build a corpus first."
 )
-TWICE = "Say which --quality of videos, rename one, or name a folder that holds one of them."
+TWICE = "Select a --quality of videos, rename one, or name a folder that holds only one."
 REFUSED = [
-    ("empty --op me3", 1, "empty: no corpus, and no image or video in it."),
+    ("empty --op me3", 1, "empty is no corpus, and holds no image or video."),
     ("twins --op me3", 1, f"twins: a.jpg and a.png would both become a.png. {TWICE}"),
     (
         "c2340 --op h264:40",
         1,
         "c2340: c23/videos/0.mp4 and c40/videos/0.mp4 would both become c40/videos/0.mp4. " + TWICE,
     ),
-    ("both --op h264:40", 1, "both: holds 1 videos and 1 images. Name a folder of one kind."),
+    ("both --op h264:40", 1, "both holds 1 videos and 1 images. Name a folder of one kind."),
     ("one --op me3 --split train", 2, FOLDERS),
     ("one --op me3 --class real", 2, FOLDERS),
     ("one --op me3 --shard 0/2", 2, FOLDERS),
     (
         "one --op me3 --stage input",
         2,
-        "--stage input resizes first: say to what, such as --size 128.",
+        "--stage input resizes first: give a --size, such as 128.",
     ),
     ("clips --op jp:60", 2, VIDEOS),
     ("clips --op h264-mix", 2, VIDEOS),
     ("clips --op h264:23 --op h264:40", 2, VIDEOS),
-    ("clips --op h264:40 --size 9", 2, "--size is for images: whole videos keep theirs."),
+    ("clips --op h264:40 --size 9", 2, "--size is for images: whole videos keep their size."),
     ("clips --op h264:52", 2, "'h264:52': crf must be a whole number from 0 to 51, got 52."),
 ]
 
@@ -357,7 +357,7 @@ def test_a_video_that_was_cut_short_is_compressed_as_far_as_it_goes(
     assert n_left <= n_made <= 20  # OpenCV gives up the frames that the decoder still holds
     assert rows(out / "failures.jsonl") == [
         {"frame": n_made, "kind": "short-read", "path": "a.mp4",
-         "reason": f"{n_made} frames of the 30 that it claims"}
+         "reason": f"{n_made} of the 30 frames that its header claims"}
     ]  # fmt: skip
 
 
@@ -506,7 +506,7 @@ def test_a_preview_never_overwrites_its_image(tmp_path: Path, run: Run) -> None:
 def test_a_single_image_is_no_source(tmp_path: Path, run: Run) -> None:
     result = run("degrade", write_image(tmp_path / "a.png"), "--op", "me3")
     assert result.exit_code == 2
-    assert "a.png: a file. Name a corpus or a folder, or --preview it." in result.output
+    assert "a.png is a file. Name a corpus or a folder, or --preview it." in result.output
 
 
 def test_what_a_vanished_source_left_is_not_published(tmp_path: Path, run: Run) -> None:

@@ -153,12 +153,12 @@ def test_list_and_preview_show_it_too(own: Path, tmp_path: Path, run: Run) -> No
 FILTER = '"own": Filter("own"'
 WRONG = [
     (None, "cannot be read: No such file or directory."),
-    ("", "it must define OPERATIONS, a dict of code to operation."),
-    ("OPERATIONS = {}", "it must define OPERATIONS, a dict of code to operation."),
-    ("OPERATIONS = ['own']", "it must define OPERATIONS, a dict of code to operation."),
+    ("", "OPERATIONS must be a dict of codes and operations."),
+    ("OPERATIONS = {}", "OPERATIONS must be a dict of codes and operations."),
+    ("OPERATIONS = ['own']", "OPERATIONS must be a dict of codes and operations."),
     (
         VIGNETTE.replace(FILTER, '"jp": Filter("jp"'),
-        "there is an operation 'jp' already. Rename yours.",
+        "an operation 'jp' exists already. Rename yours.",
     ),
     (
         VIGNETTE.replace(FILTER, '"other": Filter("own"'),
@@ -193,7 +193,7 @@ def test_a_file_that_defines_no_operation_is_refused(
 def test_a_file_that_is_no_python_is_refused(own: Path, tmp_path: Path, run: Run) -> None:
     path = own.rename(tmp_path / "own.txt")
     message = error_of(run("degrade", "--operations", path, "--list"), 2)
-    assert message == f"{path}: no Python file (its name must end in .py)."
+    assert message == f"{path} is no Python file: its name must end in .py."
 
 
 def test_without_the_file_nobody_knows_the_operation(native: Path, own: Path, run: Run) -> None:
