@@ -1,1 +1,1 @@
-"""Recipes of steps: read, planned, run, and put together to a table; calls workflows only."""
+"""Recipes of steps: read, plan and run them, and compute their tables."""

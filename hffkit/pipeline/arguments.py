@@ -1,4 +1,4 @@
-"""Values of a recipe file as the types that a command's request wants."""
+"""Convert values of a recipe file to the types of a command's request."""
 
 import types
 from pathlib import Path
@@ -8,14 +8,14 @@ from hffkit.errors import RecipeError
 
 
 def typed(value: Any, kind: Any, where: str) -> Any:
-    """Return a TOML value as `kind`: a number, a text, a path, one of several, a tuple of such.
+    """Convert a TOML value to `kind`: a number, text, path, literal, or a tuple of these.
 
     A table becomes a tuple of pairs.
 
     Raises
     ------
     RecipeError
-        If it is of another kind; `where` is named.
+        If the value is of another kind; the message names `where`.
     """
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
@@ -34,7 +34,7 @@ def typed(value: Any, kind: Any, where: str) -> Any:
             for name, each in value.items()
         )
     if origin is tuple:
-        values = value if isinstance(value, list | tuple) else [value]  # one needs no brackets
+        values = value if isinstance(value, list | tuple) else [value]  # one value without brackets
         return tuple(typed(each, inner[0], where) for each in values)
     return _plain(value, kind, where)
 

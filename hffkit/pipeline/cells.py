@@ -1,4 +1,4 @@
-"""Cells of a table: shares of right answers, and how sure they are."""
+"""Cells of a table: accuracies of one or several seeds, and their resamples."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ from hffkit.evaluation.bootstrap import N_RESAMPLES, percentile_interval, resamp
 from hffkit.manifest.seeds import rng_for
 
 Place = tuple[str, str]
-"""Row and column."""
+"""Titles of the row and the column of a cell."""
 Answer = Mapping[str, str]
-"""A line of what an eval step wrote of its samples."""
+"""One line of the samples.csv of an eval step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """A cell by group: how many samples, and how many of them right for each seed."""
+    """The sums of a cell by group: samples, and correct predictions for each seed."""
 
     totals: Mapping[str, int]
     right: Mapping[str, Floats64]  # (seeds,)
 
 
 class Grid:
-    """Cells and resamples of them, all drawn alike: differences are between the same images."""
+    """Cells and their resamples of the same groups, so differences are between the same images."""
 
     def __init__(self, sums: Mapping[Place, Sums], title: str) -> None:
         self.places = {place: number for number, place in enumerate(sums)}
@@ -52,14 +52,14 @@ class Grid:
             self.resamples[:] = np.nan
 
     def values(self, weights: Mapping[Place, float]) -> tuple[Floats64, Floats64]:
-        """Return a weighted sum of cells: for each seed, and for each resample."""
+        """Compute a weighted sum of cells, for each seed and for each resample."""
         numbers = [self.places[place] for place in weights]
         factors = np.array(list(weights.values()))
         return self.by_seed[:, numbers] @ factors, self.resamples[:, numbers] @ factors
 
 
 def interval(values: Floats64) -> tuple[float, float]:
-    """Return the 95 % percentile interval; NaN where no resample has a value."""
+    """Compute the 95 % percentile interval; NaN if no resample has a value."""
     known = values[np.isfinite(values)]
     if not len(known):
         return float("nan"), float("nan")
@@ -67,7 +67,7 @@ def interval(values: Floats64) -> tuple[float, float]:
 
 
 def sums_of(tables: Sequence[Sequence[Answer]], is_right: Callable[[Answer], bool]) -> Sums:
-    """Return the sums of one cell, whose tables are of the same samples with several seeds."""
+    """Sum up one cell, from tables of the same samples by several seeds."""
     totals: dict[str, int] = {}
     right: dict[str, Floats64] = {}
     for row in tables[0]:

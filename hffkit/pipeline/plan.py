@@ -1,8 +1,8 @@
-"""What a recipe comes to on given data: each step's identity, its output, what is done already.
+"""Plans: the steps of a recipe on given data, with their identities and outputs.
 
-A step's identity is a digest of what it does, with which arguments, on what: of data their own
-digests, of other steps these steps' identities. So a change reaches all that depends on it, and a
-plan is made without running anything.
+The identity of a step is a digest of its verb, its arguments and its inputs: digests of data,
+identities of other steps. So a change reaches every step that depends on it, and a plan needs no
+run of anything.
 """
 
 import glob
@@ -22,11 +22,11 @@ from hffkit.storage.corpus import CORPUS_FILE, Corpus
 from hffkit.storage.staging import partial_path
 from hffkit.training.train import TrainRequest, chosen_recipe
 
-FORMAT = 1  # of what steps write; a new one makes every step anew
+FORMAT = 1  # of outputs; a new format repeats every step
 STEPS_FOLDER = "steps"
 MIN_PER_CLASS = {"train": 16, "val": 1, "test": 4}  # samples that --scale must leave
 _MIN_ITERATIONS = 5
-_MIN_LIMIT = 4  # training images of a spectrum step
+_MIN_LIMIT = 4  # training samples of a spectrum step
 _SCALED = ("max_iterations", "step_size", "val_interval", "log_interval")
 _DIGITS = 12
 
@@ -42,32 +42,32 @@ class Planned:
 
     @property
     def is_done(self) -> bool:
-        """Whether its output is there."""
+        """True if the output exists."""
         return self.out.exists()
 
     @property
     def is_begun(self) -> bool:
-        """Whether it was interrupted."""
+        """True if an interrupted output exists."""
         return partial_path(self.out).exists()
 
     @property
     def n_unreadable(self) -> int:
-        """How many inputs of a finished corpus could not be read."""
+        """Number of inputs of a finished corpus that could not be read."""
         if not (self.out / CORPUS_FILE).exists():
             return 0
         return Corpus(self.out).info.failures.get("unreadable", 0)
 
     def bound(self) -> tuple[Any, tuple[str, ...]]:
-        """Return the request of its workflow, and `src`; see `Verb.bind`."""
+        """Return the request of its command, and `src`; see `Verb.bind`."""
         return _bound(self.step, {name: str(path) for name, path in self.paths.items()})
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All steps, each behind those that it needs."""
+    """All steps, each after those that it needs."""
 
     recipe: Recipe
-    data: Mapping[str, str]  # digests of what was given
+    data: Mapping[str, str]  # digests of the given data
     steps: tuple[Planned, ...]
 
     def step(self, name: str) -> Planned:
@@ -77,11 +77,11 @@ class Plan:
 
     @property
     def unreadable(self) -> dict[str, int]:
-        """How many inputs could not be read, by the names of the steps that said so."""
+        """Number of inputs that could not be read, by the step that reported them."""
         return {p.step.name: p.n_unreadable for p in self.steps if p.n_unreadable}
 
     def only(self, name: str) -> "Plan":
-        """Return the plan that does one step, and before it what it needs."""
+        """Return the plan of one step and of those that it needs."""
         wanted = {self.recipe.step(name).name}
         for planned in reversed(self.steps):
             if wanted.intersection(planned.step.gives):
@@ -92,32 +92,32 @@ class Plan:
 
 
 def plan_of(recipe: Recipe, data: Mapping[str, Path], out: Path, *, scale: float = 1) -> Plan:
-    """Return the plan of a recipe; everything that can be refused is refused here.
+    """Plan a recipe, and reject everything that can be rejected before it runs.
 
     Parameters
     ----------
     recipe : Recipe
     data : mapping of str to Path
-        Where what the recipe wants lies: corpora, or folders to build from.
+        Paths of the data that the recipe needs: corpora, or folders to build from.
     out : Path
-        The folder in which outputs of steps lie, under `steps`.
+        The folder whose subfolder `steps` holds the outputs.
     scale : float
-        Below 1, that share of each corpus, and of the iterations of each training.
+        A value below 1 reduces each corpus and the iterations of each training to that share.
 
     Raises
     ------
     HffkitError
-        If data are missing, an argument is wrong, or a scale would leave too little.
+        If data are missing, an argument is wrong, or a scale would leave too few samples.
     """
     for name in data:
         if name not in recipe.data:
             raise UnknownNameError("data", name, recipe.data)
     for name, about in recipe.data.items():
         if name not in data:
-            raise ArgumentError(f"{recipe.name} needs --data {name}=PATH: {about}")
+            raise ArgumentError(f"{recipe.name} needs `data` {name}=PATH: {about}")
     digests = {name: _digest_of(path) for name, path in data.items()}
     if scale != 1:
-        plan_of(recipe, data, out)  # what is wrong with it is wrong at any scale
+        plan_of(recipe, data, out)  # an error of the whole is reported as such
         recipe = scaled(recipe, data, scale)
     known: dict[str, tuple[str, Path]] = {n: (digests[n], path) for n, path in data.items()}
     steps = []
@@ -141,9 +141,9 @@ def _planned(step: Step, known: Mapping[str, tuple[str, Path]], out: Path) -> Pl
 
 
 def _identified(step: Step, digests: Mapping[str, str]) -> dict[str, Any]:
-    """Return what decides a step's output: arguments that are not the defaults, inputs' digests.
+    """Return all that decides a step's output: arguments other than the defaults, and digests.
 
-    Of a training it is all values of its recipe, wherever they were written.
+    For a training these are all values of its training recipe, wherever they were set.
     """
     request, src = _bound(step, digests)
     values = {f.name: getattr(request, f.name) for f in fields(request)}
@@ -159,14 +159,14 @@ def _identified(step: Step, digests: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _content(value: Any) -> Any:
-    """Return a digest in place of the path of a file that is there, such as one of operations."""
+    """Return the digest of an existing file, such as one of operations, in place of its path."""
     if isinstance(value, Path) and value.is_file():
         return hashlib.sha256(value.read_bytes()).hexdigest()
     return value
 
 
 def _bound(step: Step, inputs: Mapping[str, str]) -> tuple[Any, tuple[str, ...]]:
-    """Return the request of a step, and `src`, with a text for each thing that it needs."""
+    """Return the request of a step, and `src`, with `inputs` in place of the names it needs."""
 
     def put(value: Any) -> Any:
         return [inputs[n] for n in value] if isinstance(value, list | tuple) else inputs[value]
@@ -177,7 +177,7 @@ def _bound(step: Step, inputs: Mapping[str, str]) -> tuple[Any, tuple[str, ...]]
 
 
 def _checked(step: Step, known: Mapping[str, tuple[str, Path]], out: Path, where: str) -> Planned:
-    """Return a step planned, whose workflow would take its arguments."""
+    """Plan a step, and check that its command accepts the arguments."""
     try:
         planned = _planned(step, known, out)
         step.does.check(planned.bound()[0])
@@ -190,16 +190,16 @@ def _checked(step: Step, known: Mapping[str, tuple[str, Path]], out: Path, where
 
 
 def _digest_of(path: Path) -> str:
-    """Return what tells data from others: of corpora their digests, of a tree its list of files."""
+    """Return a digest of data: of corpora by their own digests, of a tree by its list of files."""
     if not path.exists() and not glob.has_magic(str(path)):
-        raise CorpusError(f"{path}: not there.")
+        raise CorpusError(f"{path} does not exist.")
     if (path / CORPUS_FILE).exists() or not path.is_dir() or any(path.glob(f"*/{CORPUS_FILE}")):
         corpora = open_corpora([str(path)])
         text = " ".join(f"{c.content_sha256} {c.manifest_sha256()}" for c in corpora)
     else:
         text = "\n".join(sorted(_files(path)))
         if not text:
-            raise CorpusError(f"{path}: no file lies there.")
+            raise CorpusError(f"{path} holds no file.")
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -212,20 +212,22 @@ def _files(root: Path) -> Iterator[str]:
 
 
 def scaled(recipe: Recipe, data: Mapping[str, Path], scale: float) -> Recipe:
-    """Return the recipe with a share of each corpus, and shorter trainings.
+    """Return the recipe with a share of each corpus and of the iterations of each training.
 
     Raises
     ------
     ArgumentError
-        If the scale is none, what is given is no corpus, or too few samples would be left.
+        If the scale is out of range, the data are no corpora, or too few samples would be left.
     """
     if not 0 < scale <= 1:
-        raise ArgumentError(f"--scale must be above 0 and at most 1, got {scale:g}.")
+        raise ArgumentError(f"`scale` must be above 0 and at most 1, got {scale:g}.")
     renamed = {}
     parts = []
     for name, path in data.items():
         if any(step.verb == "build" and name in step.needs for step in recipe.steps):
-            raise ArgumentError(f"--scale is for corpora, and {recipe.name} builds one of {name}.")
+            raise ArgumentError(
+                f"`scale` is for corpora, but {recipe.name} builds a corpus from {name}."
+            )
         _check_enough(name, path, scale)
         renamed[name] = f"{name} at {scale:g}"
         parts.append(Step(renamed[name], "subset", {"src": [name], "share": scale}))
@@ -237,8 +239,8 @@ def _check_enough(name: str, path: Path, scale: float) -> None:
     for split, (cls, n) in smallest(open_corpora([str(path)]), scale).items():
         if n < MIN_PER_CLASS[split]:
             raise ArgumentError(
-                f"--scale {scale:g} would leave {n} {split} samples of class {cls!r} of {name}, "
-                f"and {MIN_PER_CLASS[split]} are the least that a table can be made of."
+                f"`scale` {scale:g} would leave {n} {split} samples of class {cls!r} of {name}; "
+                f"a table needs at least {MIN_PER_CLASS[split]}."
             )
 
 

@@ -1,7 +1,8 @@
-"""Recipe files: what is given, the steps, and the table that comes of them.
+"""Recipe files: data, steps and a table.
 
-A step whose name holds {x} is one step for each of the values called x; in its arguments {x}
-stands for the value. A recipe that `extends` another one says only what is different.
+A step whose name contains {x} is repeated for each of the values called x, and {x} in its
+arguments is replaced by the value. A recipe that `extends` another one contains only the
+differences.
 """
 
 import csv
@@ -42,50 +43,50 @@ _KEYS = ("title", "about", "extends", "paper", "data", "values", "steps", "table
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to do."""
+    """One step: a verb and its arguments."""
 
     name: str
     verb: str  # a name of VERBS
-    arguments: Mapping[str, Any]  # as the file has them, with the values put in
+    arguments: Mapping[str, Any]  # of the file, with the values filled in
 
     @property
     def does(self) -> Verb:
-        """What the verb means."""
+        """The row of the verb."""
         return VERBS[self.verb]
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The names of the steps and data that it reads."""
+        """Names of the steps and data that it reads."""
         return tuple(name for argument in self.does.inputs for name in self.named(argument))
 
     @property
     def beside(self) -> dict[str, str]:
-        """What it makes beside its output: the name of each, and the flag that asks for it."""
+        """Its second outputs: the name of each, and the flag that requests it."""
         flags = [flag for flag in self.does.beside if self.arguments.get(flag) is True]
         return {f"{self.name}-{flag}": flag for flag in flags}
 
     @property
     def gives(self) -> tuple[str, ...]:
-        """The names of what it makes."""
+        """Names of all its outputs."""
         return (self.name, *self.beside)
 
     def named(self, argument: str) -> list[str]:
-        """Return the names that an argument holds."""
+        """Return the names in an argument."""
         value = self.arguments.get(argument, [])
         return list(value) if isinstance(value, list) else [value]
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A recipe file, read and checked."""
+    """A recipe file, parsed and checked."""
 
     name: str
-    where: str  # the file, or the name of a shipped one
+    where: str  # the file, or the name of a recipe of hffkit
     title: str
     about: str
-    data: Mapping[str, str]  # what must be given, and what it is
+    data: Mapping[str, str]  # descriptions of the data to give, by name
     values: Values
-    steps: tuple[Step, ...]  # each behind those that it needs
+    steps: tuple[Step, ...]  # each after those that it needs
     table: TableSpec | None
     claims: tuple[Claim, ...]
     paper: Mapping[tuple[str, str], float]  # the published figures, per cent, by row and column
@@ -110,12 +111,12 @@ def recipes_table() -> Table:
 
 
 def read_recipe(name: str) -> Recipe:
-    """Return the recipe of a file, or the shipped one of that name.
+    """Read a recipe from a file, or one of hffkit by its name.
 
     Raises
     ------
     RecipeError
-        If it cannot be read, or something in it is unknown, missing, impossible or circular.
+        If it cannot be read, or contains unknown, missing, invalid or circular parts.
     """
     return recipe_of(_merged(_file(name, Path()), ()), name)
 
@@ -129,7 +130,7 @@ def _stem(name: str) -> str:
 
 
 def _file(name: str, folder: Path) -> Traversable:
-    """Return the file of a recipe: one in `folder` if the name ends so, else one of ours."""
+    """Return the file of a recipe: in `folder` if the name ends in .toml, else a packaged one."""
     if Path(name).suffix == ".toml":
         return folder / name
     if name not in recipe_names():
@@ -154,7 +155,7 @@ def _merged(path: Traversable, above: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _over(base: dict[str, Any], rows: dict[str, Any]) -> dict[str, Any]:
-    """Return `base` with `rows` over it, table by table; `values` are taken whole."""
+    """Return `base` updated with `rows`, table by table; lists and values are replaced."""
     merged = dict(base)
     for key, value in rows.items():
         both = isinstance(value, dict) and isinstance(base.get(key), dict)
@@ -163,11 +164,11 @@ def _over(base: dict[str, Any], rows: dict[str, Any]) -> dict[str, Any]:
 
 
 def recipe_of(rows: Mapping[str, Any], where: str) -> Recipe:
-    """Return the recipe of a parsed file; see `read_recipe` for the errors."""
+    """Build the recipe of a parsed file; see `read_recipe` for the errors."""
     check_keys(rows, _KEYS, where)
     steps_of = table_of(rows, "steps", where)
     if not steps_of:
-        raise RecipeError(f"{where}: no [steps.NAME]: there is nothing to do.")
+        raise RecipeError(f"{where}: no [steps.NAME]. A recipe needs at least one step.")
     data = {
         name: _about(value, f"{where}: data.{name}")
         for name, value in table_of(rows, "data", where).items()
@@ -223,10 +224,10 @@ def _steps(template: str, body: Any, values: Values, where: str) -> Iterator[Ste
 
 
 def _named(step: Step, taken: Collection[str], where: str) -> dict[str, Step]:
-    """Return a step under the names of all that it makes; none may be `taken`."""
+    """Return a step by the names of all its outputs, none of which may be `taken`."""
     for name in step.gives:
         if name in taken:
-            raise RecipeError(f"{where}: two things are called {name!r}.")
+            raise RecipeError(f"{where}: the name {name!r} is used twice.")
     return dict.fromkeys(step.gives, step)
 
 
@@ -246,7 +247,7 @@ def _check_needs(steps: Mapping[str, Step], data: Mapping[str, str], where: str)
 
 
 def _sorted(steps: Mapping[str, Step], where: str) -> tuple[Step, ...]:
-    """Return the steps behind what they need, otherwise in the order of the file."""
+    """Return the steps in the order of the file, but each after those that it needs."""
     graph = {
         step.name: [steps[name].name for name in step.needs if name in steps]
         for step in steps.values()
@@ -255,7 +256,7 @@ def _sorted(steps: Mapping[str, Step], where: str) -> tuple[Step, ...]:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         circle = " <- ".join(error.args[1])
-        raise RecipeError(f"{where}: steps wait for each other: {circle}.") from None
+        raise RecipeError(f"{where}: steps need each other: {circle}.") from None
     order: dict[str, Step] = {}
     waiting = list(graph)[::-1]
     while waiting:
@@ -270,7 +271,7 @@ def _sorted(steps: Mapping[str, Step], where: str) -> tuple[Step, ...]:
 
 
 def _paper(name: Any, where: str) -> dict[tuple[str, str], float]:
-    """Return the figures of a file of manifests/paper; none where no file is named."""
+    """Read the figures of a file of manifests/paper; none if no file is named."""
     if not name:
         return {}
     file = resources.files("hffkit.manifests") / "paper" / f"{name}.csv"

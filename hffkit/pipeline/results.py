@@ -1,4 +1,4 @@
-"""What came of a recipe: a table, claims and facts, as text."""
+"""Results of a recipe: its table, claims and facts, as Markdown, CSV, JSON and HTML."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ LEGEND = (
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Percentages: the mean over seeds with its 95 % interval, each seed's, and the paper's."""
+    """Percentages: mean over seeds, its 95 % interval, each seed's value, and the paper's."""
 
     value: float
     low: float
@@ -32,7 +32,7 @@ class Cell:
     paper: float | None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the cell as JSON values; a bound that is not defined is null."""
+        """Return the cell as JSON values; an undefined bound is null."""
         bounds = {
             name: None if math.isnan(bound) else bound
             for name, bound in (("low", self.low), ("high", self.high))
@@ -42,7 +42,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class ClaimOutcome:
-    """What the cells say of a claim: the mean difference, in points, with its 95 % interval."""
+    """The test of a claim: its mean difference in points, with a 95 % interval."""
 
     text: str
     difference: float
@@ -52,13 +52,13 @@ class ClaimOutcome:
 
     @property
     def says(self) -> str:
-        """Whether the claim holds here."""
+        """The outcome in words."""
         if self.low > 0:
             return "holds here"
         return "does not hold here" if self.high < 0 else "is not decided here"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the verdict as JSON values."""
+        """Return the outcome as JSON values."""
         return {
             "claim": self.text,
             "says": self.says,
@@ -70,7 +70,7 @@ class ClaimOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """A recipe's table, and where it is from."""
+    """The table of a recipe, with its claims and the facts behind it."""
 
     title: str
     about: str
@@ -82,7 +82,7 @@ class Results:
     facts: tuple[tuple[str, str], ...]
 
     def to_table(self) -> Table:
-        """Return the table as text: measured [interval] (paper, difference)."""
+        """Format the cells as text: measured [interval] (paper, difference)."""
         rows = tuple(
             (row, *(_cell_text(self.cells.get((row, column))) for column in self.columns))
             for row in self.rows
@@ -90,7 +90,7 @@ class Results:
         return Table((self.corner, *self.columns), rows)
 
     def claims_table(self) -> Table:
-        """Return the claims and what the cells say of them."""
+        """Format the claims and their outcomes."""
         rows = tuple(
             (v.text, f"{v.difference:+.2f} [{v.low:+.2f}, {v.high:+.2f}]", v.says)
             for v in self.verdicts
@@ -118,7 +118,7 @@ class Results:
         return "\n\n".join(part for part in parts if part) + "\n"
 
     def to_csv(self) -> str:
-        """Return a line for each cell."""
+        """Return CSV with one line for each cell."""
         text = io.StringIO()
         lines = csv.writer(text, lineterminator="\n")
         lines.writerow(["row", "column", "measured", "low", "high", "seeds", "paper", "difference"])
@@ -150,7 +150,7 @@ def _csv_cells(cell: Cell) -> Iterator[str]:
 
 
 def page_of(results: Results) -> ResultsPage:
-    """Return the page of a table: heat maps of what was measured and of the paper's figures."""
+    """Return the page of a table, with heat maps of the measured and of the paper's figures."""
     maps = [_heat_map(results, "Measured", "Per cent, mean over seeds.", lambda cell: cell.value)]
     if any(cell.paper is not None for cell in results.cells.values()):
         maps.append(_heat_map(results, "The paper's", "Per cent, published.", lambda c: c.paper))
@@ -193,7 +193,7 @@ def _heat_map(
 
 
 def write_results(results: Results, out: Path, name: str = "table") -> list[Path]:
-    """Write NAME.md, NAME.csv and NAME.html, each whole; return their paths."""
+    """Write NAME.md, NAME.csv and NAME.html, each atomically; return their paths."""
     texts = {
         out / f"{name}.md": results.to_markdown(),
         out / f"{name}.csv": results.to_csv(),

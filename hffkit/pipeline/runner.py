@@ -1,4 +1,4 @@
-"""Running a plan: step after step, nothing twice, and how long each took."""
+"""Run plans step by step, and forecast how long they take."""
 
 import fcntl
 import json
@@ -19,7 +19,7 @@ from hffkit.storage.staging import write_durably
 from hffkit.training.train import chosen_recipe
 
 TIMES_FILE = "times.json"
-# Seconds for each image on two cores of a server (docs/performance.md), where nothing is known.
+# Seconds for each image on two cores of a server (docs/performance.md), before any step has run.
 _SECONDS = {
     "build": 0.02, "pack": 0.0003, "degrade": 0.0004, "mix": 0.0002, "subset": 0.0002,
     "train": 0.01, "spectrum": 0.003, "eval": 0.005,
@@ -29,14 +29,14 @@ Tell = Callable[[int, Planned], None]
 
 
 class StepError(HffkitError):
-    """A step that failed; what was finished before it is kept."""
+    """A step failed; steps finished before it are kept."""
 
 
 def run_plan(plan: Plan, out: Path, how: How, tell: Tell = lambda *_: None) -> None:
-    """Do every step that has no output yet, in order.
+    """Run every step that has no output yet, in order.
 
-    Run again after any interruption it goes on: finished steps are kept, the one that was under
-    way goes on as its own command would.
+    Run it again after an interruption: finished steps are kept, and the interrupted one resumes
+    as its own command would.
 
     Parameters
     ----------
@@ -44,14 +44,14 @@ def run_plan(plan: Plan, out: Path, how: How, tell: Tell = lambda *_: None) -> N
     out : Path
         The folder of the plan's outputs.
     how : How
-        How work is spread.
+        Workers, device and threads.
     tell : callable, optional
-        Called with the number of a step, from 0, and the step, before it begins.
+        Called before each step with its number, from 0, and the step.
 
     Raises
     ------
     StepError
-        If a step fails, with its reason.
+        If a step fails; the message has the reason.
     """
     with _alone_in(out):
         for number, planned in enumerate(plan.steps):
@@ -75,14 +75,14 @@ def _alone_in(out: Path) -> Iterator[None]:
             lock = stack.enter_context((out / "lock").open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StorageError(f"{out}: another hffkit is at work there.") from None
+            raise StorageError(f"{out} is in use by another hffkit. Wait for it to end.") from None
         except OSError as error:
             raise StorageError(f"{out}: cannot be written: {error.strerror}.") from None
         yield
 
 
 def read_times(out: Path) -> dict[str, Any]:
-    """Return what is known of finished steps' times, by identity."""
+    """Read the recorded times of finished steps, by identity."""
     try:
         rows = json.loads((out / TIMES_FILE).read_text("utf-8"))
     except (OSError, ValueError):
@@ -103,7 +103,7 @@ def _note_time(out: Path, planned: Planned, seconds: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a step will be: done, begun or to do, and for how long."""
+    """The state of a step (done, begun or to do), and its expected time."""
 
     planned: Planned
     state: str
@@ -138,7 +138,7 @@ def _duration(each: Forecast) -> str:
 
 
 def forecast(plan: Plan, out: Path) -> list[Forecast]:
-    """Return what is done of a plan and how long the rest takes: by earlier steps, or a guess."""
+    """Forecast each step of a plan, by the times of earlier steps or by a guess."""
     rates: dict[str, list[float]] = {}
     for row in read_times(out).values():
         if row["pictures"]:
@@ -156,7 +156,7 @@ def forecast(plan: Plan, out: Path) -> list[Forecast]:
 
 
 def _images(planned: Planned, known: Mapping[Path, float]) -> float:
-    """Return how many images a step works on, about."""
+    """Estimate the number of images that a step processes."""
     step = planned.step
     if step.verb == "build":
         return 0.0

@@ -1,4 +1,4 @@
-"""What a recipe says of its table: its cells, averages and claims; and {x} put in for values."""
+"""The table of a recipe: its cells, averages and claims; and the placeholders {x} of values."""
 
 import itertools
 import re
@@ -15,19 +15,19 @@ Values = Mapping[str, Sequence[Any]]
 
 @dataclass(frozen=True, slots=True)
 class TableSpec:
-    """The table that a recipe prints."""
+    """The specification of a recipe's table."""
 
     cell: str  # the name of the eval step behind a cell, with placeholders
-    rows: str  # the values that the rows are
-    columns: str | None  # likewise; None: the columns are figures of one step
+    rows: str  # name of the values that are the rows
+    columns: str | None  # likewise; None: the columns are metrics of one step
     kind: str  # accuracy, ablation or confusion
-    reference: str | None  # the row that an ablation compares with
+    reference: str | None  # the row that others are compared with, in an ablation
     averages: Mapping[str, Mapping[str, Sequence[str]]]  # "rows" or "columns": name: of which
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """That some cells are better than others, one by one."""
+    """A claim that some cells are better than others, compared one by one."""
 
     text: str
     better: tuple[tuple[str, str], ...]  # (row, column)
@@ -35,7 +35,7 @@ class Claim:
 
 
 def known_places(template: str, values: Values, where: str) -> list[str]:
-    """Return the x of each {x}; RecipeError if the recipe has no values of that name."""
+    """Return the x of each {x}; raise RecipeError if the recipe has no values of that name."""
     places = places_in(template)
     for place in places:
         if place not in values:
@@ -44,18 +44,18 @@ def known_places(template: str, values: Values, where: str) -> list[str]:
 
 
 def places_in(text: str) -> list[str]:
-    """Return the x of each {x} in a text, once."""
+    """Return the x of each {x} in a text, without repetition."""
     return list(dict.fromkeys(_PLACE.findall(text)))
 
 
 def chosen_of(places: Sequence[str], values: Values) -> Iterator[dict[str, Any]]:
-    """Yield every combination of the values at some places, the last one quickest."""
+    """Yield every combination of the values of some placeholders, the last varying fastest."""
     for row in itertools.product(*(values[place] for place in places)):
         yield dict(zip(places, row, strict=True))
 
 
 def put(value: Any, chosen: Mapping[str, Any]) -> Any:
-    """Return `value` with each {x} replaced; a text that is one {x} becomes the value itself."""
+    """Replace each {x} in a value; a text that is just one {x} becomes the value itself."""
     if isinstance(value, list):
         return [put(each, chosen) for each in value]
     if isinstance(value, dict):
@@ -69,7 +69,7 @@ def put(value: Any, chosen: Mapping[str, Any]) -> Any:
 
 
 def table_spec(row: Any, values: Values, where: str) -> TableSpec | None:
-    """Return the table of a recipe file, if there is one; RecipeError if it makes no sense."""
+    """Parse the table of a recipe file, if it has one; raise RecipeError if it is invalid."""
     if row is None:
         return None
     if not isinstance(row, dict):
@@ -101,9 +101,9 @@ def table_spec(row: Any, values: Values, where: str) -> TableSpec | None:
 
 
 def check_table(spec: TableSpec, values: Values, verbs: Mapping[str, str], where: str) -> None:
-    """Raise RecipeError unless every cell is an eval step and every average of cells.
+    """Raise RecipeError unless all cells are eval steps and all averages are of cells.
 
-    `verbs` are those of all steps, by their names.
+    `verbs` are the verbs of all steps, by name.
     """
     for chosen in chosen_of(places_in(spec.cell), values):
         name = str(put(spec.cell, chosen))
@@ -129,15 +129,15 @@ def check_table(spec: TableSpec, values: Values, verbs: Mapping[str, str], where
 def _check_new(names: Iterable[str], axis: str | None, values: Values, where: str) -> None:
     for name in names:
         if name in map(str, values.get(axis or "", ())):
-            raise RecipeError(f"{where}: an average is called {name!r}, as a cell's place is.")
+            raise RecipeError(f"{where}: {name!r} names both an average and a row or column.")
 
 
 def check_claims(
     claims: Sequence[Claim], spec: TableSpec | None, values: Values, where: str
 ) -> None:
-    """Raise RecipeError unless claims are of cells that the table has."""
+    """Raise RecipeError unless all claims are about cells of the table."""
     if claims and (spec is None or spec.kind != "accuracy"):
-        raise RecipeError(f"{where} need a table of accuracies.")
+        raise RecipeError(f"{where} need a table of kind accuracy.")
     axes = (spec.rows, spec.columns) if spec else (None, None)
     for claim in claims:
         cells = (*claim.better, *claim.worse)
@@ -153,7 +153,7 @@ def _check_labels(names: Sequence[str], axis: str | None, values: Values, where:
 
 
 def claims_of(rows: Any, where: str) -> tuple[Claim, ...]:
-    """Return the claims of a recipe file; RecipeError if one is not whole."""
+    """Parse the claims of a recipe file; raise RecipeError if one is incomplete."""
     if not isinstance(rows, list):
         raise RecipeError(f"{where} must be a list of tables, got {rows!r}.")
     return tuple(_claim(row, where) for row in rows)
@@ -165,7 +165,7 @@ def _claim(row: Any, where: str) -> Claim:
     check_keys(row, _CLAIM_KEYS, where)
     better, worse = _pairs(row, "better", where), _pairs(row, "worse", where)
     if len(better) != len(worse) or not better:
-        raise RecipeError(f"{where}: better and worse must be as many cells, each to each.")
+        raise RecipeError(f"{where}: better and worse must be lists of equally many cells.")
     return Claim(text_of(row, "text", where), better, worse)
 
 
@@ -177,14 +177,14 @@ def _pairs(row: Mapping[str, Any], name: str, where: str) -> tuple[tuple[str, st
 
 
 def check_keys(row: Mapping[str, Any], known: Sequence[str], where: str) -> None:
-    """Raise RecipeError if a table of a recipe file has an unknown key."""
+    """Raise RecipeError if a table of a recipe file has unknown keys."""
     for key in row:
         if key not in known:
             raise RecipeError(f"{where}: {UnknownNameError('key', key, known)}")
 
 
 def table_of(rows: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
-    """Return a table of a recipe file, by default an empty one."""
+    """Return a table of a recipe file; empty if it is missing."""
     found = rows.get(name, {})
     if not isinstance(found, dict):
         raise RecipeError(f"{where}: {name} must be a table.")
@@ -192,7 +192,7 @@ def table_of(rows: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any
 
 
 def text_of(row: Any, name: str, where: str) -> str:
-    """Return a text of a table, which must not be empty."""
+    """Return a non-empty text of a table, or raise RecipeError."""
     value = row.get(name) if isinstance(row, dict) else None
     if not isinstance(value, str) or not value:
         raise RecipeError(f"{where}: {name} is missing: it must be text.")
@@ -200,7 +200,7 @@ def text_of(row: Any, name: str, where: str) -> str:
 
 
 def values_of(value: Any, where: str) -> list[Any]:
-    """Return a list of values, all different, of which {x} is each in turn."""
+    """Return a list of different values, or raise RecipeError."""
     is_good = isinstance(value, list) and value and len(set(map(str, value))) == len(value)
     if not is_good or not all(isinstance(each, str | int | float) for each in value):
         raise RecipeError(f"{where} must be a list of different texts or numbers, got {value!r}.")

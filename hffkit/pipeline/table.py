@@ -1,4 +1,4 @@
-"""Making the table of a recipe out of what its eval steps wrote."""
+"""Compute the table of a recipe from the samples.csv files of its eval steps."""
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from hffkit.pipeline.verbs import SAMPLES_FILE
 
 
 def results_of(plan: Plan) -> Results:
-    """Return the table of a plan all of whose steps are done.
+    """Compute the table of a plan whose steps are all done.
 
     Raises
     ------
@@ -25,7 +25,7 @@ def results_of(plan: Plan) -> Results:
     """
     recipe = plan.recipe
     if recipe.table is None:
-        raise RecipeError(f"{recipe.name} prints no table.")
+        raise RecipeError(f"{recipe.name} has no table.")
     maker = {"accuracy": _accuracy, "ablation": _ablation, "confusion": _confusion}
     rows, columns, cells, grid = maker[recipe.table.kind](plan, recipe.table, recipe.paper)
     return Results(
@@ -86,7 +86,7 @@ def _cell(grid: Grid, weights: Mapping[Place, float], paper: float | None) -> Ce
 
 
 def _ablation(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made:
-    """Return accuracy and relative error reduction by the reference row, (E - E_ref) / E."""
+    """Compute accuracy, and the relative error reduction by the reference row, (E - E_ref) / E."""
     rows = tuple(map(str, plan.recipe.values[spec.rows]))
     accuracy, reduction = "accuracy", "relative error reduction"
     sums = {
@@ -111,7 +111,7 @@ def _ablation(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made
 
 
 def _confusion(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made:
-    """Return how many per cent of a true class were called what, by the mean over seeds."""
+    """Compute the confusion matrix in per cent of the true class, as a mean over seeds."""
     names = _evals(plan, spec, {})
     tables = [_samples(plan, name) for name in names]
     classes = [name.removeprefix("p_") for name in tables[0][0] if name.startswith("p_")]
@@ -134,7 +134,7 @@ def _calls(label: int) -> Callable[[Answer], bool]:
 
 
 def _evals(plan: Plan, spec: TableSpec, fixed: Mapping[str, Any]) -> list[str]:
-    """Return the names of the eval steps behind a cell: one for each seed, say."""
+    """Return the names of the eval steps of a cell, such as one for each seed."""
     template = put(spec.cell, fixed)
     return [str(put(template, each)) for each in chosen_of(places_in(template), plan.recipe.values)]
 

@@ -1,4 +1,4 @@
-"""What a step can do: the workflows of the command line, with its names and defaults."""
+"""The verbs of steps: the commands, with the names and defaults of the command line."""
 
 import dataclasses
 import json
@@ -31,7 +31,7 @@ EVALUATION_FILE = "evaluation.json"
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """How work is spread: nothing that a recipe says, for results should not depend on it."""
+    """Workers, device and threads: no part of a recipe, since results do not depend on them."""
 
     n_workers: int
     scheduler: str | None = None
@@ -40,7 +40,7 @@ class How:
 
     @property
     def workers(self) -> dict[str, Any]:
-        """What verbs take whose work can go to a cluster."""
+        """Arguments of verbs whose work can run on a cluster."""
         return {"n_workers": self.n_workers, "scheduler": self.scheduler}
 
 
@@ -51,25 +51,25 @@ OutputKind = Literal["folder", "corpus", "run", "evaluation"]
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One thing that a step can do.
+    """A verb of steps.
 
-    `inputs` are the arguments that name steps or data, with what these must be. `src` is what the
-    command line takes without an option: where the request has no such field, it is handed to
-    `run` beside it.
+    `inputs` are the arguments that name steps or data, with the kind that these must have. `src`
+    is the positional argument of the command line; if the request has no such field, `run` gets
+    it as an argument of its own.
     """
 
     request: type[Any]
     makes: OutputKind
     inputs: Mapping[str, OutputKind]
-    check: Check  # refuses what the request cannot mean, with nothing but it at hand
+    check: Check  # rejects requests that are invalid whatever the data
     run: Runner
-    suffix: str = ""  # of what it writes
+    suffix: str = ""  # of the output
     renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)  # argument to field
-    withheld: tuple[str, ...] = ()  # fields that are the runner's to fill
+    withheld: tuple[str, ...] = ()  # fields that the runner fills
     words: Mapping[str, str] = dataclasses.field(default_factory=dict)  # that stand for None
     beside: Mapping[str, Callable[[Path], Path]] = dataclasses.field(
         default_factory=dict
-    )  # flags that make it write a second output of its kind, and where that lies
+    )  # flags that request a second output of the same kind, and its path
     variants: Mapping[str, type[Any]] = dataclasses.field(default_factory=dict)  # by `source`
 
     def arguments(self) -> dict[str, Any]:
@@ -85,12 +85,12 @@ class Verb:
         return {"src": tuple[str, ...], **known} if "src" in self.inputs else known
 
     def bind(self, values: Mapping[str, Any], where: str) -> tuple[Any, tuple[str, ...]]:
-        """Return the request of some arguments, and `src` where that is no part of it.
+        """Build the request from arguments; return it with `src` if that is not part of it.
 
         Raises
         ------
         RecipeError
-            If an argument is unknown, missing or of the wrong kind; `where` is named.
+            If an argument is unknown, missing or of the wrong kind; the message names `where`.
         ArgumentError
             If a value is out of bounds.
         """
@@ -98,7 +98,7 @@ class Verb:
         found = verb._typed(values, where)
         for name in ("src", "data", "runs"):
             if name in self.inputs and not found.get(name):
-                raise RecipeError(f"{where}: {name} is missing: name what it reads.")
+                raise RecipeError(f"{where}: {name} is missing: name its input.")
         has_src = any(field.name == "src" for field in dataclasses.fields(verb.request))
         src: tuple[str, ...] = () if has_src else found.pop("src", ())
         known = {verb.renamed.get(name, name): name for name in found}
@@ -111,7 +111,7 @@ class Verb:
         return request, src
 
     def _of_source(self, values: Mapping[str, Any], where: str) -> "Verb":
-        """Return the verb with the request that the arguments call for."""
+        """Return the verb with the request type of the arguments' source."""
         if not self.variants:
             return self
         source = values.get("source")
@@ -159,7 +159,7 @@ def _check_build(options: SourceOptions) -> None:
 
 
 def _evaluate(request: EvalRequest, _: Sequence[str], out: Path, how: How) -> None:
-    """Write the folder `out`: evaluation.json, and a line a sample."""
+    """Write evaluation.json and samples.csv into the folder `out`."""
     result = evaluate(replace(request, device=how.device))
     about = result.to_json()
     with Partial(out, {"verb": "eval"}, product="evaluation") as partial:
@@ -173,7 +173,7 @@ def _evaluate(request: EvalRequest, _: Sequence[str], out: Path, how: How) -> No
 
 def _check_eval(request: EvalRequest) -> None:
     if len(request.runs) != 1 or len(request.data) != 1:
-        raise HffkitError("a step measures one run on one corpus: make it one step for each.")
+        raise HffkitError("an eval step takes one run and one corpus: use one step for each.")
 
 
 VERBS: Mapping[str, Verb] = {

@@ -292,10 +292,10 @@ def test_a_forecast_tells_what_is_done_and_times_the_rest_by_what_was(
 @pytest.mark.parametrize(
     ("data", "kind", "told"),
     [
-        ({}, ArgumentError, "odd-table needs --data faces=PATH: faces"),
+        ({}, ArgumentError, "odd-table needs `data` faces=PATH: faces"),
         ({"face": "x"}, UnknownNameError, "No data named 'face'. Did you mean 'faces'?"),
-        ({"faces": "absent"}, CorpusError, "absent: not there."),
-        ({"faces": "empty"}, CorpusError, "empty: no file lies there."),
+        ({"faces": "absent"}, CorpusError, "absent does not exist."),
+        ({"faces": "empty"}, CorpusError, "empty holds no file."),
         ({"faces": "file"}, HffkitError, "file"),
     ],
 )
@@ -360,11 +360,14 @@ def test_a_scale_that_leaves_enough_is_taken(corpus: Path, scale: float) -> None
 @pytest.mark.parametrize(
     ("scale", "told"),
     [
-        (0.46, r"--scale 0.46 would leave 15 train samples of class '[ab]' of faces, and 16 are"),
-        (0, "--scale must be above 0 and at most 1, got 0"),
-        (-0.5, "--scale must be above 0 and at most 1"),
-        (1.01, "--scale must be above 0 and at most 1"),
-        (float("nan"), "--scale must be above 0 and at most 1"),
+        (
+            0.46,
+            r"`scale` 0.46 would leave 15 train samples of class '[ab]' of faces; a table needs at",
+        ),
+        (0, "`scale` must be above 0 and at most 1, got 0"),
+        (-0.5, "`scale` must be above 0 and at most 1"),
+        (1.01, "`scale` must be above 0 and at most 1"),
+        (float("nan"), "`scale` must be above 0 and at most 1"),
     ],
 )
 def test_a_scale_that_leaves_too_little_is_refused(corpus: Path, scale: float, told: str) -> None:
@@ -389,7 +392,9 @@ def test_a_recipe_that_builds_a_corpus_has_no_scale(tmp_path: Path) -> None:
     write_image(tmp_path / "in/train/a/0.png")
     body = {"do": "build", "source": "folder", "src": "faces", "real": ["a"]}
     rows = {"title": "t", "data": {"faces": {"about": "a tree"}}, "steps": {"built": body}}
-    with pytest.raises(ArgumentError, match="--scale is for corpora, and odd-table builds one of"):
+    with pytest.raises(
+        ArgumentError, match="`scale` is for corpora, but odd-table builds a corpus"
+    ):
         planned(rows, tmp_path / "in", scale=0.5)
 
 

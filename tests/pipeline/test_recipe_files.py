@@ -174,7 +174,7 @@ def test_a_recipe_that_extends_itself_is_refused(tmp_path: Path, text: str) -> N
         ('extends = "absent.toml"', "absent.toml: cannot be read: "),
         ("extends = 3", "x.toml: extends must name .*, got 3"),
         ('title = "a"\nsteps = ]', "x.toml: cannot be read: .*line 2"),
-        ("", "x.toml: no .steps.NAME.: there is nothing to do."),
+        ("", "x.toml: no .steps.NAME.. A recipe needs at least one step."),
     ],
 )
 def test_a_file_that_is_no_recipe_is_named(tmp_path: Path, text: str, told: str) -> None:
@@ -211,14 +211,14 @@ FIRST_LOOK: Sequence[tuple[str, Any, str]] = [
     ("steps.net.data", "{sets}", "steps.net {set}, {seed}: {sets} is not in the step's name."),
     ("steps.Raw.size", "{seed}", "steps.Raw: {seed} is not in the step's name."),
     ("steps.a {sed}", {"do": "pack"}, "No value named 'sed'. Did you mean 'seed'?"),
-    ("steps.net {test}, {seed}", {"do": "pack"}, "two things are called 'net Raw, 0'."),
-    ("data.Raw", {"about": "x"}, "two things are called 'Raw'."),
+    ("steps.net {test}, {seed}", {"do": "pack"}, "the name 'net Raw, 0' is used twice."),
+    ("data.Raw", {"about": "x"}, "the name 'Raw' is used twice."),
     (
         "steps.Raw.src",
         "JP60 on Raw, 0",
         "steps.Raw.src must be a corpus, and 'JP60 on Raw, 0' makes",
     ),
-    ("steps.net.init", "net {set}, {seed}", "steps wait for each other: "),
+    ("steps.net.init", "net {set}, {seed}", "steps need each other: "),
     ("data.faces", {}, "data.faces: about is missing"),
     ("data.faces.path", "x", "data.faces: No key named 'path'"),
     ("data", 3, "data must be a table"),
@@ -242,14 +242,14 @@ FIRST_LOOK: Sequence[tuple[str, Any, str]] = [
     ("table.averages.columns", {"A": ["JP6"]}, "named 'JP6'. Did you mean 'JP60'?"),
     ("table.averages.columns", {"Raw": ["JP60"]}, "table: "),  # there is a column of that name
     ("table.columns", "set", "table: "),  # which the rows are already
-    ("table", None, "claims need a table of accuracies."),
+    ("table", None, "claims need a table of kind accuracy."),
     ("claims", [3], "claims must be tables."),
     ("claims", [{"txt": "x"}], "claims: No key named 'txt'. Did you mean 'text'?"),
     ("claims", [{"text": "x"}], "claims: better must be a list of [row, column]"),
     (
         "claims",
         [{"text": "x", "better": [["Raw", "Raw"]], "worse": []}],
-        "claims: better and worse must be as many cells",
+        "claims: better and worse must be lists of equally many cells",
     ),
     (
         "claims",
@@ -285,7 +285,7 @@ def test_a_table_of_no_evals_and_an_unknown_reference_are_refused() -> None:
 def test_a_circle_names_the_steps_that_wait_for_each_other() -> None:
     rows = changed("steps.Raw.src", ["faces", "JP60"])
     rows["steps"]["JP60"]["src"] = "Raw"
-    with pytest.raises(RecipeError, match=r"x.toml: steps wait for each other: ") as error:
+    with pytest.raises(RecipeError, match=r"x.toml: steps need each other: ") as error:
         recipe_of(rows, "x.toml")
     assert set(str(error.value).rpartition(": ")[2].rstrip(".").split(" <- ")) == {"Raw", "JP60"}
 
@@ -322,7 +322,7 @@ SECOND_LOOK: Sequence[tuple[str, Any, str]] = [
         "steps.net Raw, 0 ... No recipe named 'smalll'. Did you mean 'small'",
     ),
     ("steps.net.recipe", "absent.toml", "steps.net Raw, 0 ... absent.toml: cannot be read"),
-    ("steps.eval.data", ["Raw", "JP60"], "steps.Raw on Raw, 0: a step measures one run on one"),
+    ("steps.eval.data", ["Raw", "JP60"], "steps.Raw on Raw, 0: an eval step takes one run and one"),
     ("steps.m", {"do": "subset", "src": "Raw", "share": 0}, "steps.m: --share must be above 0"),
     ("steps.m", {"do": "subset", "src": "Raw"}, "steps.m: share is missing."),
     ("steps.m", {"do": "mix", "src": "Raw", "proportion": "smalll"}, "No proportion named"),

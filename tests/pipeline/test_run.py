@@ -334,7 +334,7 @@ def test_two_at_once_in_one_folder_are_refused(few: Path, faces: Path, tmp_path:
         finally:
             process.kill()
     assert (other.exit_code, other.stdout, after == before) == (1, "", True)
-    assert other.stderr == f"Error: {tmp_path}/o: another hffkit is at work there.\n"
+    assert other.stderr == f"Error: {tmp_path}/o is in use by another hffkit. Wait for it to end.\n"
     assert process.returncode == -signal.SIGKILL
     assert steps_told(hffkit(*command, data=faces)) == STEPS  # whoever dies leaves no lock
 
@@ -438,7 +438,7 @@ def test_the_list_names_every_recipe_of_the_folder() -> None:
         (["absent.toml"], 1, "absent.toml: cannot be read"),
         (["mini-x"], 2, "mini-x needs --data hff=PATH: "),
         (["mini-x", "--data", "hff"], 2, "must be NAME="),
-        (["mini-x", "--data", "hff=absent"], 1, "absent: not there."),
+        (["mini-x", "--data", "hff=absent"], 1, "absent does not exist."),
         (["mini-x", "--data", "hf=absent"], 1, "No data named 'hf'. Did you mean 'hff'?"),
         (["mini-x", "--scale", "big"], 2, "'big' is not a valid float"),
         (["mini-x", "--workers", "0"], 2, "0 is not in the range"),
