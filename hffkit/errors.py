@@ -1,15 +1,27 @@
-"""Every error that hffkit raises on purpose: what is wrong, where, and what to do."""
+"""The errors that hffkit raises on purpose. A message says what is wrong, where, and what to do.
+
+A message names parameters in backticks, as docstrings do, and never command-line options:
+``ArgumentError("`limit` must be at least 1, got 0.")``. The command line prints each as the option
+that sets it: "--limit must be at least 1, got 0."
+"""
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+
+_PARAMETER = re.compile(r"`(\w+)`")
 
 
 class HffkitError(Exception):
-    """Something the user can mend; the command line prints it as one line and exits with 1."""
+    """An error that the user can correct; the command line prints one line and exits with 1."""
+
+    def message(self, names: Mapping[str, str]) -> str:
+        """Return the message with `names` in place of the parameters that it names."""
+        return _PARAMETER.sub(lambda match: names.get(match[1], match[0]), str(self))
 
 
 class ArgumentError(HffkitError):
-    """An argument that no run could use; the command line exits with 2."""
+    """An argument that is invalid or contradicts another; the command line exits with 2."""
 
 
 class CorpusError(HffkitError):

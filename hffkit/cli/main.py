@@ -25,16 +25,24 @@ class _Group(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
-        except ArgumentError as error:
-            raise click.UsageError(printable(str(error))) from error
         except HffkitError as error:
-            raise click.ClickException(printable(str(error))) from error
+            kind = click.UsageError if isinstance(error, ArgumentError) else click.ClickException
+            names = _options(self.commands[context.invoked_subcommand or ""])
+            raise kind(printable(error.message(names))) from error
         except KeyboardInterrupt:
             click.echo(
                 "\nInterrupted. What is finished is kept: the same command goes on with it.",
                 err=True,
             )
             context.exit(_INTERRUPTED)
+
+
+def _options(command: click.Command) -> dict[str, str]:
+    """Return the options of a command, or of all commands of a group, by parameter."""
+    children = command.commands.values() if isinstance(command, click.Group) else ()
+    names = {name: option for child in children for name, option in _options(child).items()}
+    options = (param for param in command.params if isinstance(param, click.Option))
+    return names | {param.name: param.opts[0] for param in options if param.name}
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})

@@ -32,7 +32,7 @@ class SubsetRequest:
 def check_share(share: float) -> None:
     """Raise ArgumentError unless `share` is above 0 and at most 1."""
     if not 0 < share <= 1:
-        raise ArgumentError(f"--share must be above 0 and at most 1, got {share:g}.")
+        raise ArgumentError(f"`share` must be above 0 and at most 1, got {share:g}.")
 
 
 def quota(n: int, share: float) -> int:

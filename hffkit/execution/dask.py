@@ -132,12 +132,12 @@ def _connected(scheduler: str) -> Iterator[Any]:
     try:
         from distributed import Client
     except ImportError:
-        raise HffkitError('--scheduler needs Dask: pip install -e ".[dask]".') from None
+        raise HffkitError('`scheduler` needs Dask: pip install -e ".[dask]".') from None
     is_address = scheduler.startswith(("tcp://", "tls://"))
     if not is_address and not Path(scheduler).is_file():  # Dask would wait for it
         raise HffkitError(
-            f"--scheduler {scheduler}: neither an address such as tcp://node:8786 nor a file that "
-            "`dask scheduler --scheduler-file` wrote."
+            f"`scheduler` {scheduler}: neither an address such as tcp://node:8786 nor a file that "
+            "a Dask scheduler wrote for its workers."
         )
     where = {"address": scheduler} if is_address else {"scheduler_file": scheduler}
     kind: Any = Client  # it has no types
@@ -146,8 +146,8 @@ def _connected(scheduler: str) -> Iterator[Any]:
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise HffkitError(
-            f"--scheduler {scheduler}: no Dask scheduler answers there: {reason}. Start one with "
-            "`dask scheduler`, and workers with `dask worker`."
+            f"`scheduler` {scheduler}: no Dask scheduler answers there: {reason}. Start one with "
+            "`dask scheduler` and workers with `dask worker`."
         ) from None
     with client:
         if not _n_threads(client):
@@ -157,7 +157,7 @@ def _connected(scheduler: str) -> Iterator[Any]:
             yield client
         except CancelledError:
             raise HffkitError(
-                f"--scheduler {scheduler} went away. Finished parts are kept: run the same command "
+                f"`scheduler` {scheduler} went away. Finished parts are kept: run the same command "
                 "again."
             ) from None
 

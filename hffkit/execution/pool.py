@@ -115,7 +115,7 @@ def in_order(work: Callable[[T], R], tasks: Iterable[T], *, n_workers: int) -> I
     except BrokenProcessPool:
         raise HffkitError(
             "A worker died: too little memory for so many, or an input that its decoder does not "
-            "survive. Try fewer --workers; what one alone does not survive is to be left out."
+            "survive. Try fewer workers; leave out an input that a single one does not survive."
         ) from None
 
 

@@ -98,7 +98,7 @@ def _run_here(pending: dict[Path, Job[T]], work: Work[T], n_workers: int) -> Ite
             if n_barren == _BARREN:
                 raise HffkitError(
                     "Workers die before they begin: too little memory for so many, or a package "
-                    "that cannot be imported. Try fewer --workers."
+                    "that cannot be imported. Try fewer workers."
                 ) from None
             for job in suspects:
                 del pending[job.part]

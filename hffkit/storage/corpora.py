@@ -39,7 +39,7 @@ def open_faces(names: Sequence[str]) -> list[Corpus]:
 
 def open_masks(names: Sequence[str]) -> list[Corpus]:
     """Return corpora as `open_corpora` does; StorageError also if they hold faces."""
-    return _holding("masks", names, "Name what `hffkit build ff++ --pair HQ,LQ --masks` wrote.")
+    return _holding("masks", names, "Name the masks that a build with `pair` and `masks` wrote.")
 
 
 def _holding(what: str, names: Sequence[str], advice: str) -> list[Corpus]:

@@ -62,7 +62,7 @@ def labels_of(items: Items, table: ClassTable, outputs: ClassTable) -> npt.NDArr
             raise CorpusError(
                 f"class {name!r} ({_polarity(table[name].is_fake)}) is none that the network "
                 f"knows: {', '.join(f'{row.name} ({_polarity(row.is_fake)})' for row in outputs)}. "
-                "Judge fake against real with --task binary."
+                "Set `task` to binary to score fake against real."
             )
         ids[name] = known.id
     return np.array([ids[sample.cls] for _, sample in items], np.int64)

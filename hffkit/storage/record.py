@@ -33,4 +33,4 @@ def store(image: Image, original: bytes | None, label: int, size: int | None) ->
 def check_size(size: int | None) -> None:
     """Raise ArgumentError unless `size` is a sensible side in pixels."""
     if size is not None and not 1 <= size <= 4096:
-        raise ArgumentError(f"--size must be native or 1 to 4096 px, got {size}.")
+        raise ArgumentError(f"`size` must be native or 1 to 4096 px, got {size}.")

@@ -81,7 +81,7 @@ class Partial:
     ) -> None:
         """Create the folder or take it up again, and lock it."""
         if _exists(out) and not replaces:
-            raise StorageError(f"{out} already exists. Delete it or choose another --out.")
+            raise StorageError(f"{out} already exists. Delete it or choose another `out`.")
         self.out = out
         self.path = partial_path(out)
         self.product = self.path / product
@@ -92,7 +92,7 @@ class Partial:
             and (beside is None or self.beside.exists() or _exists(beside))
         )
         if beside is not None and _exists(beside) and not self.is_whole:
-            raise StorageError(f"{beside} already exists. Delete it or choose another --out.")
+            raise StorageError(f"{beside} already exists. Delete it or choose another `out`.")
         self._replaces = replaces
         self.parts = self.path / "parts"
         self._beside_out = beside
@@ -109,13 +109,13 @@ class Partial:
         except BlockingIOError:
             self._lock.close()
             raise StorageError(
-                f"{self.path}: another hffkit is at work there. Wait, or choose another --out."
+                f"{self.path}: another hffkit is at work there. Wait, or choose another `out`."
             ) from None
         except OSError as error:
             self._lock.close()
             raise StorageError(
-                f"{self.path}: this file system gives no locks ({error.strerror}). Choose an --out "
-                "on another one."
+                f"{self.path}: this file system supports no locks ({error.strerror}). Choose an "
+                "`out` on another one."
             ) from None
         except StorageError:
             self._lock.close()
@@ -131,7 +131,7 @@ class Partial:
         if wrong:
             raise StorageError(
                 f"{self.path} was begun by another command: {'; '.join(wrong)}. Run the "
-                "command that began it, delete it, or choose another --out."
+                "command that began it, delete it, or choose another `out`."
             )
 
     def __enter__(self) -> "Partial":

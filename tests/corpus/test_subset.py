@@ -267,7 +267,7 @@ def _refused(run: Run, arguments: Sequence[object], out: Path) -> tuple[int, str
 def test_a_share_that_is_none_is_refused(native: str, tmp_path: Path, run: Run, share: str) -> None:
     told = f"--share must be above 0 and at most 1, got {share}."
     assert _refused(run, [native, "--share", share], tmp_path / "x") == (2, told)
-    with pytest.raises(ArgumentError, match=r"--share must be above 0 and at most 1"):
+    with pytest.raises(ArgumentError, match=r"`share` must be above 0 and at most 1"):
         subset([native], tmp_path / "x", SubsetRequest(float(share)))
 
 

@@ -209,7 +209,7 @@ def test_classes_that_the_corpus_lacks_are_no_error(corpus: Path, tmp_path: Path
 
 def test_a_class_unknown_to_the_network_is_an_error(corpus: Path, tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", numbered(("GAN",), REALS))
-    with pytest.raises(CorpusError, match=r"class 'Glow' \(fake\) is none .*--task binary"):
+    with pytest.raises(CorpusError, match=r"class 'Glow' \(fake\) is none .*Set `task` to binary"):
         one(run, corpus)
     scored = one(run, corpus, task="binary").scored
     assert scored.labels.tolist() == [0] * N + [1] * (N // 2)
