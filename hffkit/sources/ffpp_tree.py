@@ -241,7 +241,7 @@ def _missing(layout: _Layout, name: str, quality: str, options: FfppOptions) -> 
         )
     else:
         is_other = there and not options.pair
-        cure = f"Download {quality}" + (f" or pass {there[0]} in `qualities`" if is_other else "")
+        cure = f"Download {quality}" + (f" or pass `qualities` {there[0]}" if is_other else "")
     return f"{wanted}: no video there. {cure}."
 
 

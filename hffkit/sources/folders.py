@@ -164,7 +164,7 @@ def _only_present(
         raise CorpusError(
             f"{options.src}: no folder for class {missing[0]!r}. Found: "
             f"{', '.join(subfolders(options.src)) or 'no folder'}. "
-            "Name its folder in `folders`."
+            f"Map it with `folders` {missing[0]}=FOLDER."
         )
     return classes.only(folders.keys() & set(classes.names))
 
@@ -243,7 +243,7 @@ def _matched(
         if name in folders:
             raise CorpusError(
                 f"{options.src}: {folders[name]} and {folder} both look like class {name!r}. "
-                "Name its folder in `folders`."
+                f"Map it with `folders` {name}=FOLDER."
             )
         folders[name] = folder
     return {**folders, **named}

@@ -133,7 +133,7 @@ def test_an_output_with_too_long_a_name_is_refused(images: Path, tmp_path: Path,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--size", "0"], "--size must be native or 1 to 4096 px, got 0"),
+        (["--size", "0"], "--size must be from 1 to 4096, got 0"),
         (["--split-ratio", "3/4"], "must be train/val/test such as 75/5/20, got '3/4'"),
         (["--split-ratio", "0/0/0"], "must be train/val/test such as 75/5/20, got '0/0/0'"),
         (["--group-by", "("], "--group-by '(' is no regular expression"),

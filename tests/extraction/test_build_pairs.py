@@ -554,7 +554,7 @@ def test_crops_of_cao_et_al_are_paired_frame_by_frame(tmp_path: Path) -> None:
         ("--pair c23,c40,raw", 2, "--pair takes two qualities"),
         ("--pair ,", 2, "',' names nothing"),
         ("--pair c23,c99x", 1, "No quality named 'c99x'"),
-        ("--masks", 2, "--masks goes with --pair, such as --pair c23,c40."),
+        ("--masks", 2, "--masks goes with --pair, such as c23,c40."),
         ("--pair c23,c40 --masks --retry-failed", 2, "--retry-failed replaces one corpus"),
         ("--pair raw,c40", 1, "raw/videos: no video there. Download raw."),
         ("--pair c23,c30", 1, "--quality c23 --op h264:30 --out DIR`, then `cp -r DIR/*_sequences"),
@@ -576,7 +576,7 @@ def test_masks_that_are_nowhere_are_told_of(small: Path, tmp_path: Path) -> None
     shutil.copytree(small, root, ignore=shutil.ignore_patterns("masks"))
     result = built(root, tmp_path / "x.lmdb", *SMALL)
     assert result.exit_code == 1
-    assert "masks/videos: no video there. Download the masks or leave out --masks" in result.output
+    assert "masks/videos: no video there. Download the masks, or leave out --masks" in result.output
     assert not (tmp_path / "x.lmdb.partial").exists()
 
 

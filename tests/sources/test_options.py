@@ -76,8 +76,8 @@ def test_a_declared_option_is_an_argument_of_a_step(tmp_path: Path) -> None:
         ({"source": "lists"}, "No source named 'lists'. Did you mean 'list'?"),
         ({"quality": "c40"}, "No argument named 'quality'"),
         ({"list_file": "l.txt"}, "No argument named 'list_file'"),
-        ({"upsample": 4}, "upsample must be from 0 to 3, got 4"),
-        ({"seed": -1}, "seed must be at least 0, got -1"),
+        ({"upsample": 4}, "`upsample` must be from 0 to 3, got 4"),
+        ({"seed": -1}, "`seed` must be at least 0, got -1"),
         ({"split": "dev"}, "split must be one of train, val, test, all, got 'dev'"),
     ):
         values = {name: value for name, value in {**whole, **wrong}.items() if value is not None}
@@ -90,10 +90,10 @@ def test_a_declared_option_is_an_argument_of_a_step(tmp_path: Path) -> None:
 def test_values_that_a_declaration_excludes_are_refused_in_library_calls() -> None:
     check(_Toy("toy", needed=Path("x"), side=1))
     for wrong, message in (
-        ({"number": 1}, "number must be from 2 to 5, got 1"),
-        ({"side": 0}, "side must be at least 1, got 0"),
-        ({"choice": "c"}, "choice must be one of a, b, got 'c'"),
-        ({"group_by": "("}, r"group_by '\(' is no regular expression"),
+        ({"number": 1}, "`number` must be from 2 to 5, got 1"),
+        ({"side": 0}, "`side` must be at least 1, got 0"),
+        ({"choice": "c"}, "`choice` must be one of a, b, got 'c'"),
+        ({"group_by": "("}, r"`group_by` '\(' is no regular expression"),
         ({"split_ratio": "1"}, "must be train/val/test"),
     ):
         arguments: dict[str, Any] = {"needed": Path("x"), **wrong}
@@ -104,16 +104,16 @@ def test_values_that_a_declaration_excludes_are_refused_in_library_calls() -> No
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"frames": "first"}, "frames must be N"),
+        ({"frames": "first"}, "`frames` must be N"),
         ({"frames": "20/75"}, "FAKE must be at most REAL"),
-        ({"source": "dfd", "frames": "paper"}, r"only ff\+\+ has these totals"),
-        ({"boxes": Path("b.json"), "crop": "none"}, "boxes are crops of videos"),
-        ({"masks": True}, "masks needs pair"),
+        ({"source": "dfd", "frames": "paper"}, r"only ff\+\+ has them"),
+        ({"boxes": Path("b.json"), "crop": "none"}, "`boxes` gives crops of videos"),
+        ({"masks": True}, "`masks` goes with `pair`"),
         ({"pair": ("c23",)}, "two qualities, the better one first"),
         ({"pair": ("c40", "c23")}, "two qualities, the better one first"),
         ({"pair": ("raw", "c0")}, "two qualities, the better one first"),
-        ({"pair": ("c23", "c40"), "qualities": ("c23",)}, "leave out qualities"),
-        ({"pair": ("c23", "c40"), "landmarks": Path("x.dat")}, "would part the images"),
+        ({"pair": ("c23", "c40"), "qualities": ("c23",)}, "leave out `qualities`"),
+        ({"pair": ("c23", "c40"), "landmarks": Path("x.dat")}, "would part the two"),
         ({"qualities": ("c24x",)}, "No quality named 'c24x'"),
     ],
 )

@@ -221,7 +221,7 @@ def test_a_missing_quality_is_named_with_one_that_is_there(
 ) -> None:
     touch(tmp_path, *ffpp_paths("000", "000_003", quality=held))
     expected = (
-        f"Deepfakes/{wanted}/videos: no video there.*Download {wanted} or pass --quality {held}"
+        f"Deepfakes/{wanted}/videos: no video there.*Download {wanted} or pass `qualities` {held}"
     )
     with pytest.raises(CorpusError, match=expected):
         listing("ff++", tmp_path, qualities=(wanted,))
@@ -231,9 +231,9 @@ def test_a_missing_quality_is_named_with_one_that_is_there(
 
 def test_a_quality_that_a_message_proposes_is_understood(tmp_path: Path) -> None:
     touch(tmp_path, *ffpp_paths("000", "000_003", quality="c0"))
-    with pytest.raises(CorpusError, match="pass --quality") as raised:
+    with pytest.raises(CorpusError, match="pass `qualities`") as raised:
         listing("ff++", tmp_path)
-    proposed = re.findall(r"--quality (\w+)", str(raised.value))[0]
+    proposed = re.findall(r"`qualities` (\w+)", str(raised.value))[0]
     assert len(items(listing("ff++", tmp_path, qualities=(proposed,)))) == 5
 
 
@@ -456,7 +456,7 @@ def test_class_maps_a_folder_of_another_name(tmp_path: Path) -> None:
         "Glow/0.jpg": "Glow",
     }
     arguments = {"folders": (("Mine", "new"), ("CelebA", "faces"))}
-    with pytest.raises(CorpusError, match="Class 'Mine' is new: name it in --real or --fake"):
+    with pytest.raises(CorpusError, match="Class 'Mine' is new: name it in `real` or `fake`"):
         listing("hff", tmp_path, **arguments)
     found = listing("hff", tmp_path, **arguments, fake=("Mine",), real=("CelebA",))
     assert [(row.id, row.name, row.is_fake) for row in found.classes] == [
@@ -468,7 +468,7 @@ def test_class_maps_a_folder_of_another_name(tmp_path: Path) -> None:
 def test_a_missing_hff_class_that_was_asked_for_is_named(tmp_path: Path) -> None:
     touch(tmp_path, "Glow/0.jpg")
     with pytest.raises(
-        CorpusError, match=r"no folder for class 'PGGAN'. Found: Glow. Map it with --class PGGAN="
+        CorpusError, match=r"no folder for class 'PGGAN'. Found: Glow. Map it with `folders` PGGAN="
     ):
         listing("hff", tmp_path, fake=("Glow", "PGGAN"))
 
@@ -536,8 +536,11 @@ def test_group_by_makes_groups_of_what_the_expression_finds(tmp_path: Path) -> N
     assert groups == {f"CelebA/{name}.jpg": name[:3] for name in names} | {
         "CelebA/odd.jpg": "CelebA/odd.jpg"
     }
-    assert "matches no part of 1 of 61 paths, such as 'CelebA/odd.jpg'" in " ".join(found.notes)
-    with pytest.raises(ArgumentError, match=r"--group-by '\(' is no regular expression"):
+    assert (
+        "1 of 61 paths do not match the expression of groups, such as 'CelebA/odd.jpg'"
+        in " ".join(found.notes)
+    )
+    with pytest.raises(ArgumentError, match=r"`group_by` '\(' is no regular expression"):
         listing("hff", tmp_path, group_by="(")
 
 
@@ -582,7 +585,8 @@ def test_folder_takes_the_classes_it_is_told(tmp_path: Path) -> None:
     assert _keys(found) == ["b/0.png", "a/0.jpg", "a/clip.mp4"]
     assert "1 other folders are not read: c" in " ".join(found.notes)
     with pytest.raises(
-        CorpusError, match=r"say which classes are real and which are fake.*Folders there: a, b, c"
+        CorpusError,
+        match=r"the real classes in `real` and the fake ones in `fake`.*Folders there: a, b, c",
     ):
         listing("folder", tmp_path)
     with pytest.raises(UnknownNameError, match="named 'bb'"):
@@ -648,7 +652,7 @@ def test_a_list_splits_at_the_last_space_and_keeps_its_order(tmp_path: Path) -> 
 
 
 def test_every_label_of_a_list_must_be_called_real_or_fake(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="Label 1 of the list is neither real nor fake yet"):
+    with pytest.raises(CorpusError, match="Label 1 of the list is neither in `real` nor in `fake`"):
         _list(tmp_path, "a.jpg 0\nb.jpg 1\n", fake=("0",))
 
 
@@ -767,7 +771,7 @@ def test_a_csv_of_another_machine_is_read_below_the_root(
 
 
 def test_a_csv_says_itself_what_is_real(tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match="no --real, --fake or --class"):
+    with pytest.raises(ArgumentError, match="leave out `real`, `fake`, `folders`"):
         _list(tmp_path, "path,real\na.jpg,1\n", real=("real",))
 
 
@@ -1139,7 +1143,7 @@ def test_a_step_of_a_recipe_cannot_ask_for_what_its_source_does_not_have(
     recipe = tmp_path / "odd.toml"
     recipe.write_text(
         'title = "t"\n[data.images]\nabout = "p"\n[steps.a]\ndo = "build"\nsource = "folder"\n'
-        'src = "pictures"\nreal = "real"\nfake = "fake"\nquality = "c40"\n'
+        'src = "images"\nreal = "real"\nfake = "fake"\nquality = "c40"\n'
     )
     result = run("run", recipe, "--data", f"images={tmp_path / 'in'}", "--out", tmp_path / "out")
     assert result.exit_code != 0
