@@ -34,7 +34,7 @@ from peaks import peaks_of
 from hffkit.extraction.alignment import Surroundings, choose_probes, compare, worth_keeping
 from hffkit.extraction.frames import FramePlan
 from hffkit.extraction.units import Family
-from hffkit.faces.detector import FaceRule, crop
+from hffkit.faces.detection import FaceRule, crop
 from hffkit.manifest.samples import Box
 from hffkit.media.h264 import write_video
 from hffkit.media.image import Image, encode_png, from_bgr, grey

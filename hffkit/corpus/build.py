@@ -20,7 +20,7 @@ from hffkit.extraction.images import build_images
 from hffkit.extraction.settings import Settings
 from hffkit.extraction.trim import surplus
 from hffkit.extraction.units import ImageBlock, Unit, identity, weight
-from hffkit.faces.detector import FaceRule, read_boxes
+from hffkit.faces.detection import FaceRule, read_boxes
 from hffkit.faces.landmarks import predictor_of
 from hffkit.manifest.pairs import MASKS, quality_of
 from hffkit.options import options_of

@@ -7,7 +7,7 @@ from pathlib import Path
 from hffkit.corpus.build import paper_surplus
 from hffkit.errors import StorageError
 from hffkit.execution.progress import Progress
-from hffkit.faces.detector import read_boxes
+from hffkit.faces.detection import read_boxes
 from hffkit.manifest.failures import read_failures
 from hffkit.manifest.samples import Box, GroupGuard
 from hffkit.storage.corpora import joint_classes, joint_versions, open_corpora

@@ -4,7 +4,7 @@ import numpy as np
 
 from hffkit.explain.explainer import Explained
 from hffkit.explain.regions import region_shares
-from hffkit.faces.detector import face_of
+from hffkit.faces.detection import face_of
 from hffkit.faces.landmarks import Predictor, landmarks_of
 from hffkit.media.image import grey
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hffkit.extraction.settings import Settings
-from hffkit.faces.detector import crop, face_of
+from hffkit.faces.detection import crop, face_of
 from hffkit.faces.landmarks import landmarks_of
 from hffkit.faces.outline import black_outside
 from hffkit.manifest.samples import Box

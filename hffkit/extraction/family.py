@@ -20,7 +20,7 @@ from hffkit.extraction.images import Sink
 from hffkit.extraction.moments import Moment, other_size
 from hffkit.extraction.settings import Settings
 from hffkit.extraction.units import Family, Video
-from hffkit.faces.detector import Boxes, overlap, read_boxes
+from hffkit.faces.detection import Boxes, overlap, read_boxes
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Box
 from hffkit.media.image import Image, grey

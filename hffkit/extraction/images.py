@@ -7,7 +7,7 @@ from hffkit.errors import ImageError
 from hffkit.extraction.crop import NO_OUTLINE, cut
 from hffkit.extraction.settings import Settings
 from hffkit.extraction.units import ImageBlock
-from hffkit.faces.detector import find_in_image
+from hffkit.faces.detection import find_in_image
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample
 from hffkit.media.image import decode, read_bytes

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hffkit.extraction.crop import NO_OUTLINE, cut
 from hffkit.extraction.settings import Settings
 from hffkit.extraction.units import Video
-from hffkit.faces.detector import fits
+from hffkit.faces.detection import fits
 from hffkit.manifest.failures import Failure, FailureKind
 from hffkit.manifest.samples import Box, Sample
 from hffkit.media.video import Frame

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from hffkit.extraction.frames import FramePlan
-from hffkit.faces.detector import FaceRule
+from hffkit.faces.detection import FaceRule
 from hffkit.faces.landmarks import Predictor
 from hffkit.manifest.classes import ClassTable
 

@@ -10,7 +10,7 @@ import dlib
 import numpy as np
 
 from hffkit.errors import CorpusError
-from hffkit.faces.detector import Face
+from hffkit.faces.detection import Face
 from hffkit.faces.outline import N_LANDMARKS, Points
 from hffkit.media.image import Image
 

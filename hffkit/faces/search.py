@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hffkit.errors import ArgumentError, VideoError
-from hffkit.faces.detector import crop, detect, fits, square_crop
+from hffkit.faces.detection import crop, detect, fits, square_crop
 from hffkit.manifest.samples import Box
 from hffkit.media.files import is_video, walk
 from hffkit.media.image import Image, decode, grey, read_bytes

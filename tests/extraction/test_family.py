@@ -15,7 +15,7 @@ from hffkit.extraction.family import build_family
 from hffkit.extraction.frames import FramePlan
 from hffkit.extraction.settings import Settings
 from hffkit.extraction.units import Family, Video
-from hffkit.faces.detector import FaceRule, crop, overlap, read_boxes
+from hffkit.faces.detection import FaceRule, crop, overlap, read_boxes
 from hffkit.manifest.classes import FFPP
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample

@@ -24,7 +24,7 @@ from hffkit.extraction.frames import FramePlan
 from hffkit.extraction.images import build_images
 from hffkit.extraction.settings import Settings
 from hffkit.extraction.units import ImageBlock
-from hffkit.faces.detector import FaceRule
+from hffkit.faces.detection import FaceRule
 from hffkit.manifest.failures import Failure
 from hffkit.storage.parts import PartWriter, Record, read_part
 

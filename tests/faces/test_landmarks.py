@@ -18,7 +18,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw
 
 from hffkit.errors import CorpusError
-from hffkit.faces.detector import Face, face_of, square_crop
+from hffkit.faces.detection import Face, face_of, square_crop
 from hffkit.faces.landmarks import landmarks_of, predictor_of
 from hffkit.faces.outline import Points, black_outside, outline
 from hffkit.media.image import decode

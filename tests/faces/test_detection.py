@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hffkit.errors import CorpusError
-from hffkit.faces.detector import (
+from hffkit.faces.detection import (
     Face,
     FaceRule,
     crop,
