@@ -3,15 +3,18 @@
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hffkit.cli import options
-from hffkit.cli.tables import corpus_json, corpus_text, estimate_text
+from hffkit.cli.tables import corpus_json, corpus_text
 from hffkit.options import options_of
 from hffkit.sources.options import SourceOptions
 from hffkit.sources.table import SOURCES, Source
+
+if TYPE_CHECKING:
+    from hffkit.corpus.estimate import BuildEstimate
 
 
 def _example(name: str, arguments: str) -> str:
@@ -70,14 +73,15 @@ def _build(
     as_json: bool,
 ) -> None:
     from hffkit.corpus.build import build as build_corpus
-    from hffkit.corpus.build import estimate, prepare
+    from hffkit.corpus.build import prepare
+    from hffkit.corpus.estimate import estimate
 
     job = prepare(request)
     for note in job.listing.notes:
         click.echo(f"note: {note}", err=True)
     if dry_run:
         found = estimate(job, n_workers=workers, shard=shard)
-        click.echo(options.json_text(asdict(found)) if as_json else estimate_text(found))
+        click.echo(options.json_text(asdict(found)) if as_json else _estimate_text(found))
         return
     info = build_corpus(
         job, out, n_workers=workers, scheduler=scheduler, shard=shard, retry_failed=retry_failed
@@ -85,6 +89,21 @@ def _build(
     click.echo(options.json_text(corpus_json(out, info)) if as_json else corpus_text(out, info))
     if info.failures.get("unreadable", 0) > max_failures:
         sys.exit(options.UNREADABLE)
+
+
+def _estimate_text(found: "BuildEstimate") -> str:
+    """Return an estimate for people."""
+    more = len(found.measured_on) - 1
+    size = (
+        f"{found.n_bytes / 1e9:.1f} GB" if found.n_bytes >= 1e9 else f"{found.n_bytes / 1e6:.1f} MB"
+    )
+    return (
+        f"{found.n_files} files, {found.n_units} families or blocks of images\n"
+        f"about {found.n_samples} samples, {size} (as much again while building), "
+        f"{found.hours:.2f} hours\n"
+        f"scaled by input bytes from {found.measured_on[0]}{f' and {more} more' if more else ''}, "
+        f"built in {found.seconds:.1f} s"
+    )
 
 
 for _name, _source in SOURCES.items():

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from hffkit.reports.table import Table
 
 if TYPE_CHECKING:
-    from hffkit.corpus.build import BuildEstimate
     from hffkit.corpus.inspect import Inspection
     from hffkit.storage.corpus import CorpusInfo
 
@@ -59,21 +58,6 @@ def corpus_json(path: Path, info: "CorpusInfo") -> dict[str, Any]:
             "content_sha256": info.masks.content_sha256,
         }
     return row
-
-
-def estimate_text(found: "BuildEstimate") -> str:
-    """Return what a build would cost."""
-    more = len(found.measured_on) - 1
-    size = (
-        f"{found.n_bytes / 1e9:.1f} GB" if found.n_bytes >= 1e9 else f"{found.n_bytes / 1e6:.1f} MB"
-    )
-    return (
-        f"{found.n_files} files, {found.n_units} families or blocks of images\n"
-        f"about {found.n_samples} samples, {size} (as much again while building), "
-        f"{found.hours:.2f} hours\n"
-        f"scaled by input bytes from {found.measured_on[0]}{f' and {more} more' if more else ''}, "
-        f"built in {found.seconds:.1f} s"
-    )
 
 
 def inspection_text(found: "Inspection") -> str:

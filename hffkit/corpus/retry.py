@@ -49,7 +49,7 @@ def check_retry(corpus: Corpus, provenance: Provenance) -> None:
 
 def seed_parts(corpus: Corpus, jobs: Sequence[Job[Unit]]) -> None:
     """Write the part of every job that `corpus` holds whole, from its own records."""
-    items = {item.path: (job, item) for job in jobs for item in _items(job.unit)}
+    items = {item.path: (job, item) for job in jobs for item in job.unit.items}
     pasts: dict[str, _Past] = defaultdict(_Past)
     for sample in corpus.samples():
         found = _owner(sample.source, items)
@@ -69,13 +69,9 @@ def seed_parts(corpus: Corpus, jobs: Sequence[Job[Unit]]) -> None:
     boxes: _Boxes = json.loads((corpus.path / BOXES_FILE).read_text("utf-8"))
     for job in jobs:
         past = pasts[job.part.stem]
-        is_whole = past.seen == {item.path for item in _items(job.unit)}
+        is_whole = past.seen == {item.path for item in job.unit.items}
         if past.is_sound and is_whole and not job.part.exists():
             _write(corpus, job, past, boxes)
-
-
-def _items(unit: Unit) -> Sequence[ImageFile | Video]:
-    return unit.items if isinstance(unit, ImageBlock) else unit.videos
 
 
 def _owner(
@@ -90,11 +86,10 @@ def _same(sample: Sample, item: ImageFile | Video) -> bool:
 
 
 def _write(corpus: Corpus, job: Job[Unit], past: _Past, boxes: _Boxes) -> None:
-    keeps_index = isinstance(job.unit, ImageBlock) and job.unit.items[0].index is not None
     with PartWriter(job.part) as part:
         for sample in past.samples:
             value = corpus.records.get(sample.lmdb_key)
-            part.add(Record(sample if keeps_index else sample._replace(index=None), value))
+            part.add(Record(sample if job.unit.keeps_index else sample._replace(index=None), value))
         for failure in past.failures:
             part.add(failure)
         for name in _box_names(job.unit):

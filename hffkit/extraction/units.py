@@ -48,6 +48,11 @@ class ImageBlock:
     items: tuple[ImageFile, ...]
 
     @property
+    def keeps_index(self) -> bool:
+        """Whether records keep the numbers that the images have in a list."""
+        return self.items[0].index is not None
+
+    @property
     def paths(self) -> tuple[str, ...]:
         """The files the unit reads."""
         return tuple(item.path for item in self.items)
@@ -60,6 +65,12 @@ class Family:
     videos: tuple[Video, ...]
     detect_on: str | None = None  # a video that only lends its boxes
     is_paired: bool = False
+    keeps_index: ClassVar[bool] = False
+
+    @property
+    def items(self) -> tuple[Video, ...]:
+        """The videos, under the name that a block of images has for its files."""
+        return self.videos
 
     def mates(self) -> list[tuple[Video, ...]]:
         """Return the videos by what gives the same frames in the same boxes, or nothing.

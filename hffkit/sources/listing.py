@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hffkit.errors import CorpusError
-from hffkit.extraction.units import Family, ImageBlock, ImageFile, Unit, Video, blocks
+from hffkit.extraction.units import Family, ImageFile, Unit, Video, blocks
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import MAX_KEY_BYTES, SPLITS, Split, leak
@@ -77,7 +77,7 @@ def check_groups(listing: Listing) -> None:
     """Raise ManifestError if a group would be in two splits: before the work, not after it."""
     split_of: dict[str, tuple[Split, str]] = {}
     for unit in listing.units:
-        for item in unit.items if isinstance(unit, ImageBlock) else unit.videos:
+        for item in unit.items:
             split, path = split_of.setdefault(item.group, (item.split, item.path))
             if split != item.split:
                 raise leak(item.group, (path, split), (item.path, item.split))

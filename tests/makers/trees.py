@@ -15,7 +15,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from hffkit.corpus.build import build, prepare
-from hffkit.extraction.units import ImageBlock, ImageFile, Video
+from hffkit.extraction.units import ImageFile, Video
 from hffkit.media.h264 import write_video
 from hffkit.sources.listing import Listing
 from hffkit.sources.table import SOURCES
@@ -105,11 +105,7 @@ def listing(source: str, root: Path, **arguments: Any) -> Listing:
 
 def items(found: Listing) -> list[ImageFile | Video]:
     """Return the images and videos of a listing in order."""
-    return [
-        item
-        for unit in found.units
-        for item in (unit.items if isinstance(unit, ImageBlock) else unit.videos)
-    ]
+    return [item for unit in found.units for item in unit.items]
 
 
 def build_corpus(
