@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hffkit.errors import ExplainError
-from hffkit.explain.layers import maps_of, undisturbed
+from hffkit.explain.layers import activations, frozen
 
 
 def grad_cams(
@@ -37,8 +37,8 @@ def grad_cams(
     ExplainError
         If a layer has no spatial extent, runs not exactly once, or has no part in the class.
     """
-    with undisturbed(net), torch.enable_grad():
-        maps, logits = maps_of(net, images, layers, needs_grad=True)
+    with frozen(net), torch.enable_grad():
+        maps, logits = activations(net, images, layers, needs_grad=True)
         if classes is None:
             classes = logits.argmax(1)
         score = logits.gather(1, classes[:, None]).sum()

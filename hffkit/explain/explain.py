@@ -12,10 +12,10 @@ from typing import Any
 from hffkit.errors import ArgumentError, ExplainError
 from hffkit.execution.progress import Progress
 from hffkit.execution.versions import versions_of_training
-from hffkit.explain.explainer import TRACES, Explainer
-from hffkit.explain.findings import Findings
+from hffkit.explain.attribution import TRACES, Attributor
+from hffkit.explain.inputs import InputFace, InputFaces, SampleSelection
 from hffkit.explain.page import page_of, sheet_of
-from hffkit.explain.subjects import Selection, Subject, Subjects
+from hffkit.explain.recorder import Recorder
 from hffkit.faces.landmarks import predictor_of
 from hffkit.faces.search import FaceSearch
 from hffkit.inference.network import load_scorer
@@ -61,45 +61,45 @@ def explain(request: ExplainRequest, out: Path) -> dict[str, Any]:
     HffkitError
         If the run has no network, a method, layer or class is none of its, or no face is found.
     """
-    explainer, subjects = _prepared(request)
+    attributor, inputs = _prepared(request)
     predictor = None if request.landmarks is None else predictor_of(request.landmarks)
-    faces = iter(subjects)
+    faces = iter(inputs)
     first = next(faces, None)
     if first is None:
-        raise ExplainError(_nothing(subjects))
-    with Partial(out, _command(request, explainer), product="explained") as partial:
+        raise ExplainError(_nothing(inputs))
+    with Partial(out, _command(request, attributor), product="explained") as partial:
         shutil.rmtree(partial.product, ignore_errors=True)
         partial.product.mkdir()
-        findings = Findings(
-            explainer,
+        recorder = Recorder(
+            attributor,
             partial.product,
             average=request.average,
             steps=request.steps,
             seed=request.seed,
             predictor=predictor,
         )
-        with Progress(len(subjects), unit="files and samples", label="explain") as progress:
+        with Progress(len(inputs), unit="files and samples", label="explain") as progress:
             n_told = 0
-            for batch in _batches(chain([first], faces), explainer.at_once):
-                for one in explainer(batch):
-                    findings.take(one)
-                progress.step(subjects.n_begun - n_told)
-                n_told = subjects.n_begun
-            progress.step(len(subjects) - n_told)  # the last may have no face
-        findings.finish(shakes=request.sanity)
+            for batch in _batches(chain([first], faces), attributor.batch_size):
+                for one in attributor(batch):
+                    recorder.take(one)
+                progress.step(inputs.n_begun - n_told)
+                n_told = inputs.n_begun
+            progress.step(len(inputs) - n_told)  # the last may have no face
+        recorder.finish(shakes=request.sanity)
         about = {
-            **_about(request, explainer, findings, subjects),
+            **_about(request, attributor, recorder, inputs),
             "landmarks": None if predictor is None else str(predictor),
         }
         text = json.dumps(about, indent=1) + "\n"
         (partial.product / JSON_FILE).write_text(text, "ascii")
-        (partial.product / SHEET_FILE).write_bytes(encode_png(sheet_of(findings)))
-        (partial.product / PAGE_FILE).write_text(page_of(findings, about), "utf-8")
+        (partial.product / SHEET_FILE).write_bytes(encode_png(sheet_of(recorder)))
+        (partial.product / PAGE_FILE).write_text(page_of(recorder, about), "utf-8")
         partial.publish()
     return about
 
 
-def _prepared(request: ExplainRequest) -> tuple[Explainer, Subjects]:
+def _prepared(request: ExplainRequest) -> tuple[Attributor, InputFaces]:
     """Return what explains what; whatever cannot be meant is said before anything is written."""
     if is_spectrum_run(request.run):
         raise ExplainError(
@@ -114,48 +114,48 @@ def _prepared(request: ExplainRequest) -> tuple[Explainer, Subjects]:
             "--average, --sanity and --landmarks need a method that gives heat; traces do not."
         )
     scorer = load_scorer(request.run, device_named(request.device))
-    explainer = Explainer(
+    attributor = Attributor(
         scorer, request.methods, request.layers, request.target, only_heat=request.average
     )
     limit = _LIMIT if request.limit is None and not request.average else request.limit
-    subjects = Subjects(
+    inputs = InputFaces(
         request.paths,
         request.data,
         size=scorer.run.size,
         search=FaceSearch(request.frames, request.whole, request.upsample),
-        selection=Selection(request.split, request.classes, limit, request.seed),
+        selection=SampleSelection(request.split, request.classes, limit, request.seed),
     )
-    return explainer, subjects
+    return attributor, inputs
 
 
-def _nothing(subjects: Subjects) -> str:
-    some = "; ".join(subjects.problems[:2])
-    more = f"; and {len(subjects.problems) - 2} more" if len(subjects.problems) > 2 else ""
+def _nothing(inputs: InputFaces) -> str:
+    some = "; ".join(inputs.problems[:2])
+    more = f"; and {len(inputs.problems) - 2} more" if len(inputs.problems) > 2 else ""
     return f"No face to explain: {some}{more}. Pass --whole if the files are face crops already."
 
 
-def _command(request: ExplainRequest, explainer: Explainer) -> dict[str, Any]:
+def _command(request: ExplainRequest, attributor: Attributor) -> dict[str, Any]:
     asked = json.loads(json.dumps(asdict(request), default=str))
-    return {"verb": "explain", **asked, "weights_sha256": explainer.scorer.weights_sha256}
+    return {"verb": "explain", **asked, "weights_sha256": attributor.scorer.weights_sha256}
 
 
-def _batches(subjects: Iterable[Subject], size: int) -> Iterator[list[Subject]]:
-    waiting = iter(subjects)
+def _batches(inputs: Iterable[InputFace], size: int) -> Iterator[list[InputFace]]:
+    waiting = iter(inputs)
     while some := list(islice(waiting, size)):
         yield some
 
 
 def _about(
-    request: ExplainRequest, explainer: Explainer, findings: Findings, subjects: Subjects
+    request: ExplainRequest, attributor: Attributor, recorder: Recorder, inputs: InputFaces
 ) -> dict[str, Any]:
-    scorer = explainer.scorer
+    scorer = attributor.scorer
     return {
         "run": str(scorer.path),
         "network": scorer.run.network,
         "size": scorer.run.size,
         "weights_sha256": scorer.weights_sha256,
-        "methods": list(explainer.methods),
-        "layers": list(explainer.layers),
+        "methods": list(attributor.methods),
+        "layers": list(attributor.layers),
         "target": request.target,
         "steps": request.steps,
         "seed": request.seed,
@@ -163,14 +163,14 @@ def _about(
             **versions_of_training(scorer.device),
             "captum": metadata.version("captum"),
         },
-        "n_faces": findings.n_faces,
-        "n_unreadable": subjects.n_unreadable,
-        "notes": [*explainer.notes, *findings.notes()],
-        "problems": subjects.problems,
-        "n_measured": findings.n_measured,
-        "faithfulness": findings.faithfulness(),
-        "sanity": findings.sanity(),
-        "shares": findings.shares(),
-        "averages": findings.averages,
-        "faces": findings.faces,
+        "n_faces": recorder.n_faces,
+        "n_unreadable": inputs.n_unreadable,
+        "notes": [*attributor.notes, *recorder.notes()],
+        "problems": inputs.problems,
+        "n_measured": recorder.n_measured,
+        "faithfulness": recorder.faithfulness(),
+        "sanity": recorder.sanity(),
+        "shares": recorder.shares(),
+        "averages": recorder.averages,
+        "faces": recorder.faces,
     }

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hffkit.arrays import Floats64, Ints
-from hffkit.explain.layers import undisturbed
+from hffkit.explain.layers import frozen
 from hffkit.media.image import Image
 
 _BLUR = 5 / 224  # sigma over the side, as RISE has it
@@ -60,7 +60,7 @@ def curve(
     ranks = torch.from_numpy(rank).to(start.device).view(start.shape[1:])
     gone = torch.linspace(0, n_pixels, steps + 1, device=start.device).round()
     found = []
-    with undisturbed(net):
+    with frozen(net):
         for some in torch.split(gone, _AT_ONCE):
             images = torch.where((ranks < some[:, None, None])[:, None], end, start)
             found.append(net(images).double().softmax(1)[:, class_id])

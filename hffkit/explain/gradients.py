@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from hffkit.errors import ExplainError
-from hffkit.explain.layers import undisturbed
+from hffkit.explain.layers import frozen
 
 ReluRule = Literal["deconvnet", "guided"]
 
@@ -72,7 +72,7 @@ class _Relus(TorchFunctionMode):
 
 def vanilla(net: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
     """Return the gradient (Simonyan et al., arXiv 1312.6034)."""
-    with undisturbed(net):
+    with frozen(net):
         return _gradient(net, images, classes)
 
 
@@ -87,7 +87,7 @@ def deconvnet(net: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
     ExplainError
         If a ReLU changes its input in place.
     """
-    with undisturbed(net), _Relus("deconvnet"):
+    with frozen(net), _Relus("deconvnet"):
         return _gradient(net, images, classes)
 
 
@@ -99,7 +99,7 @@ def guided(net: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
     ExplainError
         If a ReLU changes its input in place.
     """
-    with undisturbed(net), _Relus("guided"):
+    with frozen(net), _Relus("guided"):
         return _gradient(net, images, classes)
 
 
@@ -109,7 +109,7 @@ def integrated(net: nn.Module, images: Tensor, classes: Tensor, *, black: float)
     `black` is the level of black pixels in `images`. The sum over an image's values is about the
     logit less that of the black image.
     """
-    with undisturbed(net):
+    with frozen(net):
         found: Tensor = IntegratedGradients(net).attribute(
             images, black, classes, n_steps=_STEPS, internal_batch_size=_AT_ONCE
         )
@@ -120,7 +120,7 @@ def integrated(net: nn.Module, images: Tensor, classes: Tensor, *, black: float)
 def count_relus(net: nn.Module, images: Tensor) -> int:
     """Return how many ReLUs an image passes: without one, three of the gradients are the same."""
     relus = _Relus(None)
-    with undisturbed(net), relus:
+    with frozen(net), relus:
         net(images)
     return relus.n
 

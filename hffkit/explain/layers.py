@@ -16,7 +16,7 @@ Seen = Callable[[str, Any], Any]
 
 
 @contextmanager
-def undisturbed(net: nn.Module) -> Iterator[None]:
+def frozen(net: nn.Module) -> Iterator[None]:
     """Put `net` in evaluation mode with parameters that need no gradient; undo both afterwards."""
     modes = {module: module.training for module in net.modules()}
     learning = [parameter for parameter in net.parameters() if parameter.requires_grad]
@@ -33,7 +33,7 @@ def undisturbed(net: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def watched(net: nn.Module, names: Sequence[str], see: Seen) -> Iterator[None]:
+def hooked(net: nn.Module, names: Sequence[str], see: Seen) -> Iterator[None]:
     """Call `see` whenever one of the named layers has an output; no hook outlives the context."""
     modules = dict(net.named_modules())
     handles = []
@@ -75,7 +75,7 @@ def shapes(net: nn.Module, images: Tensor) -> Mapping[str, tuple[int, ...]]:
             found[name] = tuple(output.shape)
 
     names = [name for name, _ in net.named_modules() if name]
-    with undisturbed(net), watched(net, names, see):
+    with frozen(net), hooked(net, names, see):
         net(images)
     return found
 
@@ -86,7 +86,7 @@ def with_extent(net: nn.Module, names: Sequence[str], images: Tensor) -> tuple[s
     return tuple(name for name in names if math.prod(found[name][2:]) > 1)
 
 
-def maps_of(
+def activations(
     net: nn.Module, images: Tensor, names: Sequence[str], *, needs_grad: bool
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Return the maps (B, C, H, W) of layers, and the logits (B, n_classes).
@@ -94,7 +94,7 @@ def maps_of(
     Parameters
     ----------
     net, images
-        Any network in the state `undisturbed` puts it in, and its images.
+        Any network in the state `frozen` puts it in, and its images.
     names
         Of layers; each must run once.
     needs_grad
@@ -125,7 +125,7 @@ def maps_of(
         # What follows may change its input in place; what is kept is the layer's own output.
         return found[name].clone()
 
-    with torch.set_grad_enabled(needs_grad), watched(net, names, see):
+    with torch.set_grad_enabled(needs_grad), hooked(net, names, see):
         logits: Tensor = net(images)
     for name in names:
         if name not in found:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hffkit.errors import ExplainError
 from hffkit.explain.cam import enlarged, grad_cams, stretched
 from hffkit.explain.gradients import deconvnet, guided, integrated, vanilla
-from hffkit.explain.layers import maps_of, undisturbed
+from hffkit.explain.layers import activations, frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def _guided_grad_cam(query: Query) -> Maps:
 def _attention(query: Query) -> Maps:
     if query.attention_map is None:
         raise ExplainError("This network has no attention map. Choose another --method.")
-    with undisturbed(query.net):
+    with frozen(query.net):
         found = query.attention_map(query.net, query.images)
     return {"attention": enlarged(found, query.images)[:, None]}
 
@@ -87,5 +87,5 @@ def traces(net: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, T
     Those of AMTEN are F_mt (B, 3, S, S), the prediction of conv1 minus the image, and F_reu
     (B, 12, S, S), everything that is reused of it (arXiv 2005.04945, Fig. 3).
     """
-    with undisturbed(net):
-        return maps_of(net, images, layers, needs_grad=False)[0]
+    with frozen(net):
+        return activations(net, images, layers, needs_grad=False)[0]

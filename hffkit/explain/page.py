@@ -3,10 +3,10 @@
 from itertools import chain
 from typing import Any
 
-from hffkit.explain.findings import N_SHOWN, Findings, Shown
+from hffkit.explain.recorder import N_SHOWN, Recorder, Shown
 from hffkit.explain.regions import REGIONS
 from hffkit.media.image import Image
-from hffkit.reports.explain_page import ExplainPage, Figures, Gallery, render_explain
+from hffkit.reports.gallery import Gallery, GalleryPage, GallerySection, render_gallery
 from hffkit.reports.sheet import contact_sheet
 from hffkit.reports.table import Table
 
@@ -15,10 +15,10 @@ _LONGEST = 60  # characters of a face's name
 _TILE = 224  # px: the longest caption fits under it
 
 
-def sheet_of(findings: Findings) -> Image:
+def sheet_of(recorder: Recorder) -> Image:
     """Return all shown images under their titles."""
     rows = []
-    for each in findings.shown:
+    for each in recorder.shown:
         tiles = [group[0] for group in each.groups]
         for start in range(0, len(tiles), _COLUMNS):
             title = " (continued)" if start else f"  {_ending(each.caption)}"
@@ -32,7 +32,7 @@ def _ending(caption: str) -> str:
     return caption if len(caption) <= _LONGEST else f"…{caption[1 - _LONGEST :]}"
 
 
-def page_of(findings: Findings, about: dict[str, Any]) -> str:
+def page_of(recorder: Recorder, about: dict[str, Any]) -> str:
     """Return the page as HTML; `about` is what explain.json says."""
     facts = [
         ("run", about["run"]),
@@ -45,9 +45,9 @@ def page_of(findings: Findings, about: dict[str, Any]) -> str:
         ("seed", str(about["seed"])),
         ("versions", ", ".join(f"{k} {v}" for k, v in about["versions"].items())),
     ]
-    parts = [*_figures(about), *_shares(about), *_sanity(findings, about), _faces(findings, about)]
-    return render_explain(
-        ExplainPage(
+    parts = [*_figures(about), *_shares(about), *_sanity(recorder, about), _faces(recorder, about)]
+    return render_gallery(
+        GalleryPage(
             f"hffkit explain: {about['run']}",
             tuple((name, value) for name, value in facts if value),
             (*about["notes"], *about["problems"]),
@@ -92,7 +92,7 @@ def _rho(value: float | None) -> str:
     return "no map" if value is None else f"{value:.2f}"
 
 
-def _figures(about: dict[str, Any]) -> list[Figures]:
+def _figures(about: dict[str, Any]) -> list[GallerySection]:
     if not about["faithfulness"]:
         return []
     caption = (
@@ -101,10 +101,10 @@ def _figures(about: dict[str, Any]) -> list[Figures]:
         "less is better. Insertion: they come first into the blurred image; more is better. A "
         "map that does no better than a random order of pixels says nothing."
     )
-    return [Figures("Faithfulness", caption, faithfulness_table(about), ())]
+    return [GallerySection("Faithfulness", caption, faithfulness_table(about), ())]
 
 
-def _shares(about: dict[str, Any]) -> list[Figures]:
+def _shares(about: dict[str, Any]) -> list[GallerySection]:
     table = shares_table(about)
     if table is None:
         return []
@@ -112,34 +112,34 @@ def _shares(about: dict[str, Any]) -> list[Figures]:
         "Mean over the faces of a class: how much of a map's heat lies on a part of the face. Jaw "
         "is the rest inside of jaw and brows; area is the share that even heat would have."
     )
-    return [Figures("Parts of the face", caption, table, ())]
+    return [GallerySection("Parts of the face", caption, table, ())]
 
 
-def _sanity(findings: Findings, about: dict[str, Any]) -> list[Figures]:
+def _sanity(recorder: Recorder, about: dict[str, Any]) -> list[GallerySection]:
     if not about["sanity"]:
         return []
     caption = (
         "Weights made random from the last layer to the first: Spearman's correlation of each map "
         "with that of the trained network. A method that stays near 1 does not look at the weights."
     )
-    galleries = tuple(_gallery(each) for each in findings.shaken())
-    return [Figures("Sanity", caption, sanity_table(about), galleries)]
+    galleries = tuple(_gallery(each) for each in recorder.shaken())
+    return [GallerySection("Sanity", caption, sanity_table(about), galleries)]
 
 
-def _faces(findings: Findings, about: dict[str, Any]) -> Figures:
-    galleries = tuple(_gallery(each) for each in findings.shown)
+def _faces(recorder: Recorder, about: dict[str, Any]) -> GallerySection:
+    galleries = tuple(_gallery(each) for each in recorder.shown)
     if about["averages"]:
         caption = (
             "Means of maps within 0 to 1, over the mean face; the highest mean is full red. "
             "average.npz has the numbers."
         )
-        return Figures("Averages", caption, None, galleries)
+        return GallerySection("Averages", caption, None, galleries)
     caption = (
         "In brackets the probability of the class that is explained. Red is what speaks for it."
     )
-    if findings.n_faces > N_SHOWN:
-        caption += f" The first {N_SHOWN} of {findings.n_faces}; all have their files."
-    return Figures("Faces", caption, None, galleries)
+    if recorder.n_faces > N_SHOWN:
+        caption += f" The first {N_SHOWN} of {recorder.n_faces}; all have their files."
+    return GallerySection("Faces", caption, None, galleries)
 
 
 def _gallery(shown: Shown) -> Gallery:

@@ -20,9 +20,9 @@ from PIL import Image
 from hffkit.errors import ArgumentError, CorpusError, ExplainError, HffkitError, UnknownNameError
 from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.execution.progress import Progress
+from hffkit.explain.attribution import Attributor
 from hffkit.explain.cam import grad_cam
 from hffkit.explain.explain import ExplainRequest, explain
-from hffkit.explain.explainer import Explainer
 from hffkit.explain.gradients import vanilla
 from hffkit.explain.images import overlay
 from hffkit.explain.regions import region_shares
@@ -243,11 +243,11 @@ def test_averages_leave_traces_out(amten: Path, corpus: Path, tmp_path: Path) ->
 def test_fewer_faces_at_once_where_much_is_kept_for_gradients(three: Path, tmp_path: Path) -> None:
     scorer = scorer_of(three)
     large = scorer_of(sure_run(tmp_path / "large", size=299))
-    assert Explainer(scorer, ("gradcam",)).at_once == 64
-    assert Explainer(large, ("gradcam",)).at_once == 64
-    assert Explainer(scorer, ("gradcam",), ("block1",)).at_once == 16
-    assert Explainer(large, ("gradcam",), ("block1",)).at_once == 11
-    assert Explainer(large, ("gradcam", "vanilla")).at_once == 11
+    assert Attributor(scorer, ("gradcam",)).batch_size == 64
+    assert Attributor(large, ("gradcam",)).batch_size == 64
+    assert Attributor(scorer, ("gradcam",), ("block1",)).batch_size == 16
+    assert Attributor(large, ("gradcam",), ("block1",)).batch_size == 11
+    assert Attributor(large, ("gradcam", "vanilla")).batch_size == 11
 
 
 def test_progress_counts_files_and_samples_not_faces(

@@ -14,9 +14,9 @@ from hffkit.errors import ArgumentError, ExplainError, UnknownNameError
 from hffkit.explain.faithfulness import area, blank, blurred, curve, order_of
 from hffkit.explain.gradients import count_relus
 from hffkit.explain.images import gradient_image, overlay, trace_image
-from hffkit.explain.layers import maps_of, undisturbed, with_extent
+from hffkit.explain.inputs import InputFace
+from hffkit.explain.layers import activations, frozen, with_extent
 from hffkit.explain.methods import METHODS, Query, heat_of, traces
-from hffkit.explain.subjects import Subject
 from hffkit.inference.network import Scorer
 from hffkit.manifest.seeds import rng_for
 from hffkit.reports.sheet import Tile
@@ -35,10 +35,10 @@ class Faithfulness:
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
+class Attribution:
     """A face, the answer and what explains it."""
 
-    subject: Subject
+    face: InputFace
     class_id: int  # the output that is explained
     probability: float  # of that class
     maps: Mapping[str, Floats32]  # by name: (3, S, S) signed, or heat (1, S, S)
@@ -46,7 +46,7 @@ class Explained:
     traces: Mapping[str, Floats32]  # of AMTEN: (C, S, S)
 
 
-class Explainer:
+class Attributor:
     """Methods and layers that were chosen for a network."""
 
     def __init__(
@@ -89,8 +89,8 @@ class Explainer:
             self.notes.append("Traces are left out: averages are of heat, and traces have none.")
         self.layers = self._layers(layers, blank_images)
         self.target = None if target is None else scorer.run.classes[target].id
-        with undisturbed(scorer.net):
-            maps_of(scorer.net, blank_images, self.layers, needs_grad=False)
+        with frozen(scorer.net):
+            activations(scorer.net, blank_images, self.layers, needs_grad=False)
         rectifying = [name for name in self.methods if name in METHODS and METHODS[name].rectifies]
         if scorer.network.high_quality is not None:
             self.notes.append(
@@ -104,7 +104,7 @@ class Explainer:
             )
 
     @property
-    def at_once(self) -> int:
+    def batch_size(self) -> int:
         """How many faces to explain in one batch.
 
         64 where no more is kept for gradients than what lies behind the network's last layer. What
@@ -117,9 +117,9 @@ class Explainer:
             return _MANY
         return max(1, min(_FEW, _MANY * 128**2 // self.scorer.run.size**2))
 
-    def __call__(self, subjects: Sequence[Subject]) -> list[Explained]:
+    def __call__(self, faces: Sequence[InputFace]) -> list[Attribution]:
         """Explain a batch of faces."""
-        images = [subject.image for subject in subjects]
+        images = [face.image for face in faces]
         values = np.stack(list(self.scorer.probabilities(images)))
         ids = np.full(len(images), self.target) if self.target is not None else values.argmax(1)
         inputs = self.scorer.inputs(images)
@@ -133,15 +133,15 @@ class Explainer:
         )
         flows = {name: _array(each) for name, each in traced.items()}
         return [
-            Explained(
-                subject,
+            Attribution(
+                face,
                 int(ids[i]),
                 float(values[i, ids[i]]),
                 {name: each[i] for name, each in found.items()},
                 {name: each[i] for name, each in heats.items()},
                 {name: each[i] for name, each in flows.items()},
             )
-            for i, subject in enumerate(subjects)
+            for i, face in enumerate(faces)
         ]
 
     def _layers(self, names: Sequence[str], images: Tensor) -> tuple[str, ...]:
@@ -173,14 +173,14 @@ class Explainer:
         chosen = (METHODS[name] for name in self.methods if name != TRACES)
         return {name: each for method in chosen for name, each in method.maps(query).items()}
 
-    def faithfulness(self, one: Explained, *, steps: int, seed: int) -> dict[str, Faithfulness]:
+    def faithfulness(self, one: Attribution, *, steps: int, seed: int) -> dict[str, Faithfulness]:
         """Return the figures of each method, and of pixels in random order, for one face.
 
         The random order depends on the seed and the face's name.
         """
-        image = one.subject.image
+        image = one.face.image
         whole, gone, start = self.scorer.inputs([image, blank(image), blurred(image)])
-        random = rng_for(seed, RANDOM, one.subject.name).permutation(image[..., 0].size)
+        random = rng_for(seed, RANDOM, one.face.name).permutation(image[..., 0].size)
         orders = {name: order_of(heat) for name, heat in one.heats.items()}
         net, class_id = self.scorer.net, one.class_id
         return {
@@ -191,9 +191,9 @@ class Explainer:
             for name, order in {**orders, RANDOM: random}.items()
         }
 
-    def tiles(self, one: Explained) -> dict[str, list[Tile]]:
+    def tiles(self, one: Attribution) -> dict[str, list[Tile]]:
         """Return the images of each method by the name of its file; traces have several."""
-        colour, image = self.scorer.spec.colour, one.subject.image
+        colour, image = self.scorer.spec.colour, one.face.image
         drawn = {
             name: overlay(image, one.heats[name])
             if len(each) == 1

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from torch import Tensor
 
 from hffkit.arrays import Floats64
-from hffkit.explain.explainer import Explained, Explainer, Faithfulness
+from hffkit.explain.attribution import Attribution, Attributor, Faithfulness
 from hffkit.explain.images import overlay
 from hffkit.explain.methods import heat_of
+from hffkit.explain.regions import MeanShares
 from hffkit.explain.sanity import CascadeStage, cascade
-from hffkit.explain.shares import Shares
 from hffkit.faces.landmarks import Predictor
 from hffkit.manifest.classes import BINARY, FaceClass
 from hffkit.media.image import Image, encode_png
@@ -46,10 +46,10 @@ class Average:
     pixels: Floats64 = field(default_factory=lambda: np.zeros(()))  # (S, S, 3)
     heats: dict[str, Floats64] = field(default_factory=dict)  # by name (S, S)
 
-    def add(self, one: Explained) -> None:
+    def add(self, one: Attribution) -> None:
         """Take in one more face; each map counts as it is, within 0 to 1."""
         self.n_faces += 1
-        self.pixels = self.pixels + one.subject.image
+        self.pixels = self.pixels + one.face.image
         for name, heat in one.heats.items():
             self.heats[name] = self.heats.get(name, np.zeros(())) + heat
 
@@ -62,12 +62,12 @@ class Average:
         return {k: (total / self.n_faces).astype(np.float32) for k, total in self.heats.items()}
 
 
-class Findings:
+class Recorder:
     """Takes faces one after the other; writes their images to a folder."""
 
     def __init__(
         self,
-        explainer: Explainer,
+        attributor: Attributor,
         folder: Path,
         *,
         average: bool,
@@ -76,11 +76,11 @@ class Findings:
         predictor: Predictor | None = None,
     ) -> None:
         """Begin with no face; see ExplainRequest for what is asked."""
-        self._explainer, self._folder = explainer, folder
+        self._attributor, self._folder = attributor, folder
         self._averages: dict[str, Average] | None = {} if average else None
         self._steps, self._seed = steps, seed
-        self._shares = None if predictor is None else Shares(predictor)
-        self._shaken: list[Explained] = []
+        self._shares = None if predictor is None else MeanShares(predictor)
+        self._shaken: list[Attribution] = []
         self._n_measured: Counter[str] = Counter()
         self._figures: list[dict[str, Faithfulness]] = []
         self._n_empty: Counter[str] = Counter()
@@ -90,18 +90,18 @@ class Findings:
         self.averages: list[dict[str, Any]] = []  # as JSON values
         self.stages: tuple[CascadeStage, ...] = ()
 
-    def take(self, one: Explained) -> None:
+    def take(self, one: Attribution) -> None:
         """Take in one face."""
         row = self._class_of(one)
-        name = one.subject.cls or row.name
+        name = one.face.cls or row.name
         figures: dict[str, Faithfulness] = {}
         wants_more = self._averages is None or self._n_measured[name] < _N_MEASURED
         if self._steps and one.heats and wants_more:
-            figures = self._explainer.faithfulness(one, steps=self._steps, seed=self._seed)
+            figures = self._attributor.faithfulness(one, steps=self._steps, seed=self._seed)
             self._figures.append(figures)
             self._n_measured[name] += 1
         if self._shares is not None:
-            self._shares.add(name, one)
+            self._shares.add(name, one.face.image, one.heats)
         self.n_faces += 1
         self._n_empty.update(key for key, heat in one.heats.items() if not heat.any())
         if len(self._shaken) < _N_SHAKEN:
@@ -111,24 +111,24 @@ class Findings:
         else:
             self._averages.setdefault(name, Average()).add(one)
 
-    def _class_of(self, one: Explained) -> FaceClass:
-        classes = self._explainer.scorer.run.classes
+    def _class_of(self, one: Attribution) -> FaceClass:
+        classes = self._attributor.scorer.run.classes
         return classes[classes.names[one.class_id]]
 
-    def _write(self, one: Explained, row: FaceClass, figures: Mapping[str, Faithfulness]) -> None:
-        run, number = self._explainer.scorer.run, len(self.faces)
+    def _write(self, one: Attribution, row: FaceClass, figures: Mapping[str, Faithfulness]) -> None:
+        run, number = self._attributor.scorer.run, len(self.faces)
         answer = "Fake" if row.is_fake else "Real"
-        stem = one.subject.stem
+        stem = one.face.stem
         arch = run.network if stem is None else f"{_plain(stem)}-{run.network}"
-        images = self._explainer.tiles(one)
+        images = self._attributor.tiles(one)
         files = {key: f"{number}-{arch}-{_plain(key)}-{answer}.png" for key in images}
         for key, tiles in images.items():
             (self._folder / files[key]).write_bytes(encode_png(_image(tiles)))
         self.faces.append(
             {
                 "number": number,
-                "name": one.subject.name,
-                "class": one.subject.cls,
+                "name": one.face.name,
+                "class": one.face.cls,
                 "explained": row.name,
                 "answer": answer,
                 "probability": one.probability,
@@ -139,14 +139,14 @@ class Findings:
         if number < N_SHOWN:
             of_many = "" if run.classes == BINARY else f", {row.name}"
             title = f"#{number}: {answer}{of_many} ({one.probability:.5f})"
-            known = "" if one.subject.cls is None else f"true class {one.subject.cls}: "
-            groups = ((Tile("face", one.subject.image),), *map(tuple, images.values()))
-            self.shown.append(Shown(title, f"{known}{one.subject.name}", groups))
+            known = "" if one.face.cls is None else f"true class {one.face.cls}: "
+            groups = ((Tile("face", one.face.image),), *map(tuple, images.values()))
+            self.shown.append(Shown(title, f"{known}{one.face.name}", groups))
 
     def finish(self, *, shakes: bool) -> None:
         """Write the averages; see what random weights do, if that is asked for."""
         arrays: dict[str, Any] = {}
-        network = self._explainer.scorer.run.network
+        network = self._attributor.scorer.run.network
         for number, (name, average) in enumerate(sorted((self._averages or {}).items())):
             face, tiles, files = average.face(), list[Tile](), {}
             arch = f"average-{number}-{_plain(name)}-{network}"
@@ -168,21 +168,21 @@ class Findings:
             self._shake()
 
     def _shake(self) -> None:
-        explainer, some = self._explainer, self._shaken
-        inputs = explainer.scorer.inputs([one.subject.image for one in some])
+        attributor, some = self._attributor, self._shaken
+        inputs = attributor.scorer.inputs([one.face.image for one in some])
         ids = np.array([one.class_id for one in some])
 
         def heats() -> dict[str, Tensor]:
-            return {key: heat_of(maps) for key, maps in explainer.maps(inputs, ids).items()}
+            return {key: heat_of(maps) for key, maps in attributor.maps(inputs, ids).items()}
 
-        self.stages = cascade(explainer.scorer.net, inputs, heats, seed=self._seed)
+        self.stages = cascade(attributor.scorer.net, inputs, heats, seed=self._seed)
 
     def shaken(self) -> list[Shown]:
         """Return for each kind of map what random weights make of it, on the first face."""
         if not self.stages:
             return []
         one = self._shaken[0]
-        image = one.subject.image
+        image = one.face.image
         rows = []
         for key, heat in one.heats.items():
             tiles = [Tile("trained", overlay(image, heat))]
@@ -190,7 +190,7 @@ class Findings:
                 rho = stage.correlations[key][0]
                 caption = f"to {stage.layer}: {'no map' if rho is None else f'{rho:.2f}'}"
                 tiles.append(Tile(caption, overlay(image, stage.heats[key][0].cpu().numpy())))
-            rows.append(Shown(key, one.subject.name, (tuple(tiles),)))
+            rows.append(Shown(key, one.face.name, (tuple(tiles),)))
         return rows
 
     def faithfulness(self) -> dict[str, dict[str, float]]:

@@ -17,7 +17,7 @@ class Gallery:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class GallerySection:
     """A table under a title, and galleries that belong to it."""
 
     title: str
@@ -27,16 +27,16 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class ExplainPage:
+class GalleryPage:
     """What a run sees."""
 
     title: str
     facts: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
-    parts: tuple[Figures, ...]
+    parts: tuple[GallerySection, ...]
 
 
-def render_explain(page: ExplainPage) -> str:
+def render_gallery(page: GalleryPage) -> str:
     """Return the page as HTML; the same page gives the same text."""
     parts = [
         {
@@ -48,4 +48,4 @@ def render_explain(page: ExplainPage) -> str:
         }
         for part in page.parts
     ]
-    return html_of("explain.html.j2", page=page, parts=parts)
+    return html_of("gallery.html.j2", page=page, parts=parts)

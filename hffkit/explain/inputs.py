@@ -17,7 +17,7 @@ from hffkit.training.dataset import Faces
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class SampleSelection:
     """Which samples of corpora."""
 
     split: Split | None = "test"  # None: all
@@ -27,7 +27,7 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class InputFace:
     """A face."""
 
     name: str  # path and frame, or the key of a sample
@@ -36,7 +36,7 @@ class Subject:
     image: Image  # (S, S, 3) RGB, of the network's size
 
 
-class Subjects:
+class InputFaces:
     """Faces in order, read when they are iterated over; then also what was wrong with files."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Subjects:
         *,
         size: int,
         search: FaceSearch,
-        selection: Selection,
+        selection: SampleSelection,
     ) -> None:
         """List files and samples; a path may be a corpus.
 
@@ -72,7 +72,7 @@ class Subjects:
         """Return the number of files and samples; a file may hold any number of faces."""
         return len(self._files) + (0 if self._samples is None else len(self._samples))
 
-    def __iter__(self) -> Iterator[Subject]:
+    def __iter__(self) -> Iterator[InputFace]:
         for file in self._files:
             self.n_begun += 1
             yield from self._of_file(file)
@@ -81,16 +81,16 @@ class Subjects:
                 image = np.empty((self._size, self._size, 3), np.uint8)
                 self.n_begun += 1
                 self._samples.read(number, 0, image)
-                yield Subject(sample.key, None, sample.cls, image)
+                yield InputFace(sample.key, None, sample.cls, image)
 
-    def _of_file(self, file: Path) -> Iterator[Subject]:
+    def _of_file(self, file: Path) -> Iterator[InputFace]:
         looked_at, n_faces = LookedAt(), 0
         try:
             for face in faces_in(file, self._search, looked_at):
                 at = "" if face.frame is None else f"-{face.frame}"
                 name = str(file) if face.frame is None else f"{file} frame {face.frame}"
                 n_faces += 1
-                yield Subject(name, f"{file.stem}{at}", None, resize(face.image, self._size))
+                yield InputFace(name, f"{file.stem}{at}", None, resize(face.image, self._size))
         except (ImageError, VideoError) as error:
             self.n_unreadable += 1
             self.problems.append(f"{file}: unreadable: {error}")
@@ -112,7 +112,7 @@ def _is_corpus(path: Path) -> bool:
         return False
 
 
-def _selected(names: Sequence[str], size: int, selection: Selection) -> Faces:
+def _selected(names: Sequence[str], size: int, selection: SampleSelection) -> Faces:
     corpora = open_corpora(names)
     table = joint_classes(corpora)
     wanted = {table[name].name for name in selection.classes}
