@@ -1,24 +1,28 @@
-"""`hffkit explain`: what a network sees."""
+"""`hffkit explain`."""
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hffkit.cli import options
-from hffkit.cli.tables import explain_text
 from hffkit.manifest.samples import printable
+
+if TYPE_CHECKING:
+    from hffkit.explain.result import ExplainResult
 
 _path = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(
+    epilog="Example: hffkit explain runs/amtennet photo.jpg clip.mp4 --method all --out explained"
+)
 @click.argument("run", type=_path)
 @click.argument("paths", nargs=-1, type=_path, metavar="[PATH]...")
 @click.option("--out", type=_path, required=True, help="The folder to write; it must not exist.")
 @click.option(
-    "--data", multiple=True, metavar="CORPUS", help="Explain samples of a corpus; repeatable."
+    "--data", multiple=True, metavar="CORPUS", help="Explain samples of this corpus; repeatable."
 )
 @click.option(
     "--method",
@@ -28,55 +32,53 @@ _path = click.Path(path_type=Path)
     default=("gradcam",),
     show_default=True,
     help="vanilla, deconvnet, guided, integrated, gradcam, guided_gradcam; traces of AMTENnet; "
-    "attention of networks that have it; all.",
+    "attention of networks that have it; or all.",
 )
 @click.option(
     "--layer",
     "layers",
     multiple=True,
     metavar="NAME,...",
-    help="For gradcam and guided_gradcam, as PyTorch names it; all: the network's own, from the "
-    "first to the last.  [default: the last one with maps]",
+    help="Layers for gradcam and guided_gradcam, by their names in PyTorch; all: the layers that "
+    "docs/explain.md lists for the network.  [default: the last with spatial extent]",
 )
 @click.option(
     "--target",
     metavar="CLASS",
-    help="The run's class to explain.  [default: each face's most probable one]",
+    help="Class of the run to explain.  [default: the most probable one of each face]",
 )
 @click.option(
     "--split",
     type=click.Choice(["train", "val", "test", "all"]),
     default="test",
     show_default=True,
-    help="Of corpora.",
+    help="Split of corpora to explain.",
 )
 @click.option(
-    "--class", "classes", multiple=True, metavar="NAME,...", help="Samples of these classes only."
+    "--class", "classes", multiple=True, metavar="NAME,...", help="Explain these classes only."
 )
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
-    help="Draw N samples of corpora.  [default: 16; all with --average]",
+    help="Draw this many samples of corpora.  [default: 16; all with --average]",
 )
 @options.faces_of_files(frames=4)
 @click.option(
-    "--average", is_flag=True, help="The mean heat of each class instead of each face's images."
+    "--average", is_flag=True, help="Write mean maps of each class, not maps of each face."
 )
 @click.option(
     "--steps",
     type=click.IntRange(min=0),
     default=32,
     show_default=True,
-    help="Of deletion and insertion, which say how faithful a map is; 0 for neither.",
+    help="Steps of deletion and insertion, which measure faithfulness; 0 skips them.",
 )
-@click.option(
-    "--sanity", is_flag=True, help="Compare with maps of the network with random weights."
-)
+@click.option("--sanity", is_flag=True, help="Compare the maps with those of randomised weights.")
 @click.option(
     "--landmarks",
     type=_path,
     metavar="FILE",
-    help="A 68-point predictor of dlib's (.dat): how much heat lies on eyes, mouth and so on.",
+    help="dlib's 68-point predictor (.dat): measure the share of heat on eyes, mouth and so on.",
 )
 @options.seed
 @options.device
@@ -84,21 +86,34 @@ _path = click.Path(path_type=Path)
 def explain(
     run: Path, paths: tuple[Path, ...], out: Path, split: str, as_json: bool, **arguments: Any
 ) -> None:
-    """Show where a run's network sees what it answers by.
+    """Map the pixels that a network's predictions rest on.
 
-    PATH is an image, a video, a folder of them, or a corpus. OUT holds a PNG of each face and
+    PATH is an image, a video, a folder of them, or a corpus. OUT receives a PNG for each face and
     method, an overview (sheet.png), a page (index.html) and all figures (explain.json).
     """
     from hffkit.explain.explain import ExplainRequest
-    from hffkit.explain.explain import explain as draw
-    from hffkit.explain.page import faithfulness_table, sanity_table, shares_table
+    from hffkit.explain.explain import explain as write_maps
 
     for name in ("methods", "layers", "classes"):
         arguments[name] = options.names(arguments[name])
     chosen: Any = None if split == "all" else split
-    about = draw(ExplainRequest(run, paths, split=chosen, **arguments), out)
-    tables = (table(about) for table in (faithfulness_table, shares_table, sanity_table))
-    text = explain_text(out, about, *tables)
-    click.echo(printable(options.json_text(about) if as_json else text))
-    if about["n_unreadable"]:
+    result = write_maps(ExplainRequest(run, paths, split=chosen, **arguments), out)
+    text = options.json_text(result.to_json()) if as_json else explain_text(out, result)
+    click.echo(printable(text))
+    if result.n_unreadable:
         sys.exit(options.UNREADABLE)
+
+
+def explain_text(out: Path, result: "ExplainResult") -> str:
+    """Return the predictions, tables and notes as text."""
+    from hffkit.explain.page import tables_of
+
+    lines = [
+        f"#{face.number}: {face.answer} ({face.probability:.5f})  {face.name}"
+        for face in result.faces
+    ]
+    lines += [f"{each.cls}: mean of {each.n_faces} faces" for each in result.averages]
+    for table in tables_of(result):
+        lines += ["", table.to_text()]
+    lines += ["", *result.notes, *result.problems, f"{out}/index.html shows the maps"]
+    return "\n".join(lines)

@@ -161,17 +161,3 @@ def prediction_text(found: dict[str, Any]) -> str:
     lines += [f"{file['path']}: {file['problem']}" for file in found["files"] if file["problem"]]
     lines.append(", ".join(f"{n} {name}" for name, n in counts.items()))
     return "\n".join(lines)
-
-
-def explain_text(path: Path, found: dict[str, Any], *tables: Table | None) -> str:
-    """Return what `explain` wrote: the answers, and how far each kind of map can be trusted."""
-    lines = [
-        f"#{face['number']}: {face['answer']} ({face['probability']:.5f})  {face['name']}"
-        for face in found["faces"]
-    ]
-    lines += [f"{row['class']}: mean of {row['n_faces']} faces" for row in found["averages"]]
-    for each in tables:
-        if each is not None:
-            lines += ["", each.to_text()]
-    lines += ["", *found["notes"], *found["problems"], f"{path}/index.html shows all of it"]
-    return "\n".join(lines)

@@ -1,1 +1,1 @@
-"""Where in an image a network sees what it answers by."""
+"""Maps of the pixels that a network's predictions rest on, and measures of their faithfulness."""

@@ -1,17 +1,15 @@
-"""Ways of explaining put to faces, a batch at a time, and how faithful each is."""
+"""Attribution maps of faces by chosen methods and layers, and their faithfulness."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from hffkit.arrays import Floats32
+from hffkit.arrays import Floats32, Ints
 from hffkit.errors import ArgumentError, ExplainError, UnknownNameError
-from hffkit.explain.faithfulness import area, blank, blurred, curve, order_of
+from hffkit.explain.faithfulness import Faithfulness, area, blank, blurred, curve, order_of
 from hffkit.explain.gradients import count_relus
 from hffkit.explain.images import gradient_image, overlay, trace_image
 from hffkit.explain.inputs import InputFace
@@ -21,33 +19,25 @@ from hffkit.inference.network import Scorer
 from hffkit.manifest.seeds import rng_for
 from hffkit.reports.sheet import Tile
 
-TRACES = "traces"  # of AMTEN: maps of the image, not of an answer
-RANDOM = "random order"  # what heat must beat
-_MANY, _FEW = 64, 16  # faces of a batch
-
-
-@dataclass(frozen=True, slots=True)
-class Faithfulness:
-    """Areas under the curves of the explained class's probability, 0 to 1."""
-
-    deletion: float  # less is better
-    insertion: float  # more is better
+TRACES = "traces"  # AMTEN's maps, which depend on the image but on no class
+RANDOM = "random order"  # the baseline of faithfulness
+_MANY, _FEW = 64, 16  # faces in a batch
 
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """A face, the answer and what explains it."""
+    """The prediction on a face and the maps that explain it."""
 
     face: InputFace
-    class_id: int  # the output that is explained
+    class_id: int  # the explained output
     probability: float  # of that class
     maps: Mapping[str, Floats32]  # by name: (3, S, S) signed, or heat (1, S, S)
     heats: Mapping[str, Floats32]  # by name (S, S), 0 to 1
-    traces: Mapping[str, Floats32]  # of AMTEN: (C, S, S)
+    traces: Mapping[str, Floats32]  # by layer (C, S, S)
 
 
 class Attributor:
-    """Methods and layers that were chosen for a network."""
+    """Methods and layers chosen for a network."""
 
     def __init__(
         self,
@@ -58,62 +48,84 @@ class Attributor:
         *,
         only_heat: bool = False,
     ) -> None:
-        """Check that the network can be asked all of it.
+        """Check that the network supports the choice.
 
         Parameters
         ----------
         scorer
             The network of a run.
         methods
-            Names of METHODS and "traces"; "all" is every one that the network has.
+            Names of METHODS and "traces"; "all" stands for all that the network supports.
         layers
-            By default the last of the network's own that has spatial extent; "all" is each of
-            these.
+            By default the last of the network's `layers` with spatial extent; "all" stands for
+            all of these.
         target
-            The class to explain; by default an image's most probable one.
+            The class to explain; by default the most probable one of each face.
         only_heat
-            Leave traces out, which cannot be averaged.
+            Leave out traces, which are no heat and cannot be averaged.
 
         Raises
         ------
         HffkitError
-            If there is no such method, layer or class, or not in this network.
+            If a method, layer or class does not exist or the network does not support it.
         """
         self.scorer = scorer
         size = scorer.run.size
-        blank_images = scorer.inputs([np.zeros((size, size, 3), np.uint8)])
-        self.notes: list[str] = []
+        black = scorer.inputs([np.zeros((size, size, 3), np.uint8)])
         self.methods = _methods(methods, scorer)
-        if only_heat and TRACES in self.methods:
+        has_traces = TRACES in self.methods
+        if only_heat:
             self.methods = tuple(name for name in self.methods if name != TRACES)
-            self.notes.append("Traces are left out: averages are of heat, and traces have none.")
-        self.layers = self._layers(layers, blank_images)
+        self._rows = [METHODS[name] for name in self.methods if name != TRACES]
+        self.layers = self._layers(layers, black)
         self.target = None if target is None else scorer.run.classes[target].id
         with frozen(scorer.net):
-            activations(scorer.net, blank_images, self.layers, needs_grad=False)
-        rectifying = [name for name in self.methods if name in METHODS and METHODS[name].rectifies]
-        if scorer.network.high_quality is not None:
-            self.notes.append(
-                f"{scorer.run.network} is explained by its low-quality head, whatever the quality "
-                "of the faces."
+            activations(scorer.net, black, self.layers, needs_grad=False)
+        self.notes = self._notes(black)
+        if only_heat and has_traces:
+            self.notes.insert(0, "Traces are left out: they are not heat and have no average.")
+
+    def _layers(self, names: Sequence[str], images: Tensor) -> tuple[str, ...]:
+        run = self.scorer.run
+        if not any(row.takes_layers for row in self._rows):
+            if names:
+                taking = ", ".join(name for name, row in METHODS.items() if row.takes_layers)
+                raise ArgumentError(f"layers apply to {taking}, got {', '.join(self.methods)}.")
+            return ()
+        own = with_extent(self.scorer.net, self.scorer.network.layers, images)
+        if not own and (not names or "all" in names):
+            raise ExplainError(
+                f"{run.network} has no layer with spatial extent at {run.size} px. Choose methods "
+                "without layers, or train it on larger images."
             )
-        if rectifying and not count_relus(scorer.net, blank_images):
-            self.notes.append(
-                f"{scorer.run.network} has no ReLU, so that deconvnet and guided backpropagation "
-                "are its gradient."
+        every = [n for name in names or own[-1:] for n in (own if name == "all" else (name,))]
+        return tuple(dict.fromkeys(every))
+
+    def _notes(self, images: Tensor) -> list[str]:
+        network, notes = self.scorer.run.network, []
+        if self.scorer.network.high_quality is not None:
+            notes.append(
+                f"{network} is explained by its low-quality head, whatever the quality of the "
+                "faces."
             )
+        rectifies = any(row.rectifies for row in self._rows)
+        if rectifies and not count_relus(self.scorer.net, images):
+            notes.append(
+                f"{network} has no ReLU, so deconvnet and guided backpropagation equal its "
+                "gradient."
+            )
+        return notes
 
     @property
     def batch_size(self) -> int:
-        """How many faces to explain in one batch.
+        """The number of faces to explain at a time.
 
-        64 where no more is kept for gradients than what lies behind the network's last layer. What
-        lies behind earlier ones, or the pixels, grows with the area of the faces: 64 of 299 px
-        would take 10 GB and more.
+        64 if gradients end at the network's last layer. Gradients to earlier layers or to pixels
+        keep activations that grow with the area of the faces: 64 faces of 299 px would take 10 GB
+        and more.
         """
-        own = self.scorer.network.layers
-        is_shallow = all(METHODS[name].is_shallow for name in self.methods if name != TRACES)
-        if is_shallow and self.layers in ((), own[-1:]):
+        is_shallow = all(row.is_shallow for row in self._rows)
+        if is_shallow and self.layers in ((), self.scorer.network.layers[-1:]):
             return _MANY
         return max(1, min(_FEW, _MANY * 128**2 // self.scorer.run.size**2))
 
@@ -124,43 +136,22 @@ class Attributor:
         ids = np.full(len(images), self.target) if self.target is not None else values.argmax(1)
         inputs = self.scorer.inputs(images)
         maps = self.maps(inputs, ids)
-        heats = {name: _array(heat_of(each)) for name, each in maps.items()}
-        found = {name: _array(each) for name, each in maps.items()}
-        traced = (
-            traces(self.scorer.net, inputs, self.scorer.network.traces)
-            if TRACES in self.methods
-            else {}
-        )
-        flows = {name: _array(each) for name, each in traced.items()}
+        traced = {}
+        if TRACES in self.methods:
+            traced = traces(self.scorer.net, inputs, self.scorer.network.traces)
+        kinds = maps, {name: heat_of(each) for name, each in maps.items()}, traced
+        arrays = [{name: _array(each) for name, each in kind.items()} for kind in kinds]
         return [
             Attribution(
                 face,
                 int(ids[i]),
                 float(values[i, ids[i]]),
-                {name: each[i] for name, each in found.items()},
-                {name: each[i] for name, each in heats.items()},
-                {name: each[i] for name, each in flows.items()},
+                *({name: each[i] for name, each in kind.items()} for kind in arrays),
             )
             for i, face in enumerate(faces)
         ]
 
-    def _layers(self, names: Sequence[str], images: Tensor) -> tuple[str, ...]:
-        run = self.scorer.run
-        if not any(METHODS[name].sees_layers for name in self.methods if name != TRACES):
-            if names:
-                seeing = ", ".join(name for name, row in METHODS.items() if row.sees_layers)
-                raise ArgumentError(f"--layer is for {seeing}.")
-            return ()
-        own = with_extent(self.scorer.net, self.scorer.network.layers, images)
-        if not own and (not names or "all" in names):
-            raise ExplainError(
-                f"{run.network} has no layer with maps for images of {run.size} px. Take other "
-                "methods, or train it on larger ones."
-            )
-        every = [n for name in names or own[-1:] for n in (own if name == "all" else (name,))]
-        return tuple(dict.fromkeys(every))
-
-    def maps(self, inputs: Tensor, ids: npt.NDArray[np.int64]) -> dict[str, Tensor]:
+    def maps(self, inputs: Tensor, ids: Ints) -> dict[str, Tensor]:
         """Return the maps of all methods but traces, by name: see hffkit.explain.methods."""
         query = Query(
             self.scorer.net,
@@ -170,11 +161,10 @@ class Attributor:
             self.scorer.spec.low,
             self.scorer.network.attention_map,
         )
-        chosen = (METHODS[name] for name in self.methods if name != TRACES)
-        return {name: each for method in chosen for name, each in method.maps(query).items()}
+        return {name: each for row in self._rows for name, each in row.maps(query).items()}
 
     def faithfulness(self, one: Attribution, *, steps: int, seed: int) -> dict[str, Faithfulness]:
-        """Return the figures of each method, and of pixels in random order, for one face.
+        """Return the areas of each map and of pixels in random order, for one face.
 
         The random order depends on the seed and the face's name.
         """
@@ -192,15 +182,14 @@ class Attributor:
         }
 
     def tiles(self, one: Attribution) -> dict[str, list[Tile]]:
-        """Return the images of each method by the name of its file; traces have several."""
-        colour, image = self.scorer.spec.colour, one.face.image
-        drawn = {
-            name: overlay(image, one.heats[name])
-            if len(each) == 1
-            else gradient_image(each, colour)
-            for name, each in one.maps.items()
-        }
-        tiles = {name: [Tile(name, picture)] for name, picture in drawn.items()}
+        """Return the images of each map by its name; traces have several."""
+        colour = self.scorer.spec.colour
+        tiles = {}
+        for name, each in one.maps.items():
+            is_heat = len(each) == 1
+            heat, face = one.heats[name], one.face.image
+            drawn = overlay(face, heat) if is_heat else gradient_image(each, colour)
+            tiles[name] = [Tile(name, drawn)]
         if one.traces:
             first = self.scorer.network.traces[0]
             in_colour = gradient_image(one.traces[first], colour)
@@ -213,21 +202,23 @@ class Attributor:
 
 
 def _methods(names: Sequence[str], scorer: Scorer) -> tuple[str, ...]:
-    spec = scorer.network
+    spec, known = scorer.network, (*METHODS, TRACES)
     missing = {TRACES: not spec.traces, "attention": spec.attention_map is None}
-    every = [name for name in (*METHODS, TRACES) if not missing.get(name, False)]
+    every = [name for name in known if not missing.get(name, False)]
     chosen = tuple(dict.fromkeys(n for name in names for n in (every if name == "all" else [name])))
     if not chosen:
-        raise ArgumentError("Name at least one --method.")
+        raise ArgumentError("methods must name at least one method.")
     for name in chosen:
-        if name not in (*METHODS, TRACES):
-            raise UnknownNameError("method", name, (*METHODS, TRACES))
-        if missing.get(name, False):
+        if name not in known:
+            raise UnknownNameError("method", name, known)
+        if name not in every:
             raise ExplainError(
-                f"{scorer.run.network} has no {name}. It can be explained by {', '.join(every)}."
+                f"{scorer.run.network} has no {name}. Choose one of its methods: "
+                f"{', '.join(every)}."
             )
     return chosen
 
 
-def _array(values: Tensor) -> Any:
-    return values.detach().float().cpu().numpy()
+def _array(values: Tensor) -> Floats32:
+    found: Floats32 = values.detach().float().cpu().numpy()
+    return found

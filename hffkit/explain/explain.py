@@ -1,13 +1,12 @@
-"""`hffkit explain`: where a run's network sees what it answers by, as images and figures."""
+"""`hffkit explain`: maps of the pixels that a network's predictions rest on, and figures."""
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 from hffkit.errors import ArgumentError, ExplainError
 from hffkit.execution.progress import Progress
@@ -16,6 +15,7 @@ from hffkit.explain.attribution import TRACES, Attributor
 from hffkit.explain.inputs import InputFace, InputFaces, SampleSelection
 from hffkit.explain.page import page_of, sheet_of
 from hffkit.explain.recorder import Recorder
+from hffkit.explain.result import ExplainResult
 from hffkit.faces.landmarks import predictor_of
 from hffkit.faces.search import FaceSearch
 from hffkit.inference.network import load_scorer
@@ -26,40 +26,41 @@ from hffkit.runs.spectrum import is_spectrum_run
 from hffkit.storage.staging import Partial
 
 PAGE_FILE, SHEET_FILE, JSON_FILE = "index.html", "sheet.png", "explain.json"
-_LIMIT = 16  # samples of corpora that have files of their own, unless said otherwise
+_LIMIT = 16  # samples of corpora, unless they are averaged
 
 
 @dataclass(frozen=True, slots=True)
 class ExplainRequest:
-    """What to explain and how."""
+    """Parameters of `explain`."""
 
     run: Path
     paths: tuple[Path, ...] = ()  # images, videos, folders of them, corpora
     data: tuple[str, ...] = ()  # corpora
     methods: tuple[str, ...] = ("gradcam",)
-    layers: tuple[str, ...] = ()  # none: the network's last with maps
+    layers: tuple[str, ...] = ()  # empty: the network's last with spatial extent
     target: str | None = None  # the class to explain; None: the most probable one
     split: Split | None = "test"  # of corpora; None: all samples
-    classes: tuple[str, ...] = ()  # of corpora; none: all
-    limit: int | None = None  # samples; None: 16, or all where averages are asked for
-    frames: int = 4  # of each video, evenly
-    whole: bool = False
+    classes: tuple[str, ...] = ()  # of corpora; empty: all
+    limit: int | None = None  # samples of corpora; None: 16, or all with `average`
+    frames: int = 4  # of each video, evenly spaced
+    whole: bool = False  # files are face crops
     upsample: int = 1
-    average: bool = False  # the mean heat of each class instead of each face's
-    steps: int = 32  # of deletion and insertion; 0: neither
+    average: bool = False  # mean maps of each class in place of maps of each face
+    steps: int = 32  # of deletion and insertion; 0: not measured
     sanity: bool = False  # compare with random weights
-    landmarks: Path | None = None  # a 68-point predictor of dlib's: heat on parts of the face
+    landmarks: Path | None = None  # dlib's 68-point predictor, for shares of heat
     seed: int = 0
     device: str = "auto"
 
 
-def explain(request: ExplainRequest, out: Path) -> dict[str, Any]:
-    """Write the folder `out` and return what explain.json in it says.
+def explain(request: ExplainRequest, out: Path) -> ExplainResult:
+    """Explain the predictions of a run's network on faces, and write the folder `out`.
 
     Raises
     ------
     HffkitError
-        If the run has no network, a method, layer or class is none of its, or no face is found.
+        If the run has no network, the network does not support a method, layer or class, or no
+        face is found.
     """
     attributor, inputs = _prepared(request)
     predictor = None if request.landmarks is None else predictor_of(request.landmarks)
@@ -67,51 +68,51 @@ def explain(request: ExplainRequest, out: Path) -> dict[str, Any]:
     first = next(faces, None)
     if first is None:
         raise ExplainError(_nothing(inputs))
-    with Partial(out, _command(request, attributor), product="explained") as partial:
-        shutil.rmtree(partial.product, ignore_errors=True)
-        partial.product.mkdir()
+    asked = json.loads(json.dumps(asdict(request), default=str))
+    command = {"verb": "explain", **asked, "weights_sha256": attributor.scorer.weights_sha256}
+    with Partial(out, command, product="explained") as partial:
+        folder = partial.product
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
         recorder = Recorder(
             attributor,
-            partial.product,
+            folder,
             average=request.average,
             steps=request.steps,
             seed=request.seed,
             predictor=predictor,
         )
-        with Progress(len(inputs), unit="files and samples", label="explain") as progress:
-            n_told = 0
-            for batch in _batches(chain([first], faces), attributor.batch_size):
-                for one in attributor(batch):
-                    recorder.take(one)
-                progress.step(inputs.n_begun - n_told)
-                n_told = inputs.n_begun
-            progress.step(len(inputs) - n_told)  # the last may have no face
-        recorder.finish(shakes=request.sanity)
-        about = {
-            **_about(request, attributor, recorder, inputs),
-            "landmarks": None if predictor is None else str(predictor),
-        }
-        text = json.dumps(about, indent=1) + "\n"
-        (partial.product / JSON_FILE).write_text(text, "ascii")
-        (partial.product / SHEET_FILE).write_bytes(encode_png(sheet_of(recorder)))
-        (partial.product / PAGE_FILE).write_text(page_of(recorder, about), "utf-8")
+        _record(recorder, attributor, inputs, chain([first], faces))
+        recorder.write_averages()
+        if request.sanity:
+            recorder.check_sanity()
+        landmarks = None if predictor is None else str(predictor)
+        result = _result(request, attributor, recorder, inputs, landmarks)
+        text = json.dumps(result.to_json(), indent=1) + "\n"
+        (folder / JSON_FILE).write_text(text, "ascii")
+        (folder / SHEET_FILE).write_bytes(encode_png(sheet_of(recorder.sheet)))
+        page = page_of(result, recorder.galleries, recorder.sanity_galleries)
+        (folder / PAGE_FILE).write_text(page, "utf-8")
         partial.publish()
-    return about
+    return result
 
 
 def _prepared(request: ExplainRequest) -> tuple[Attributor, InputFaces]:
-    """Return what explains what; whatever cannot be meant is said before anything is written."""
+    """Return what `explain` works with; all arguments are checked before anything is written."""
     if is_spectrum_run(request.run):
         raise ExplainError(
-            f"{request.run}: a run of spectra, which has no network to look into. `hffkit spectrum "
-            "plot` shows what it sees."
+            f"{request.run}: a spectrum run, which has no network to explain. Draw its spectra "
+            "with `hffkit spectrum plot`."
         )
-    if request.steps < 0 or request.frames < 1 or (request.limit is not None and request.limit < 1):
-        raise ArgumentError("--frames and --limit must be 1 or more, --steps 0 or more.")
+    for name, value, least in (
+        ("frames", request.frames, 1), ("limit", request.limit, 1), ("steps", request.steps, 0)
+    ):  # fmt: skip
+        if value is not None and value < least:
+            raise ArgumentError(f"{name} must be {least} or more, got {value}.")
     needs_heat = request.average or request.sanity or request.landmarks is not None
     if set(request.methods) == {TRACES} and needs_heat:
         raise ArgumentError(
-            "--average, --sanity and --landmarks need a method that gives heat; traces do not."
+            "average, sanity and landmarks need a method that gives heat; traces are not heat."
         )
     scorer = load_scorer(request.run, device_named(request.device))
     attributor = Attributor(
@@ -131,46 +132,50 @@ def _prepared(request: ExplainRequest) -> tuple[Attributor, InputFaces]:
 def _nothing(inputs: InputFaces) -> str:
     some = "; ".join(inputs.problems[:2])
     more = f"; and {len(inputs.problems) - 2} more" if len(inputs.problems) > 2 else ""
-    return f"No face to explain: {some}{more}. Pass --whole if the files are face crops already."
+    return f"No face to explain: {some}{more}. If the files are face crops, set whole."
 
 
-def _command(request: ExplainRequest, attributor: Attributor) -> dict[str, Any]:
-    asked = json.loads(json.dumps(asdict(request), default=str))
-    return {"verb": "explain", **asked, "weights_sha256": attributor.scorer.weights_sha256}
+def _record(
+    recorder: Recorder, attributor: Attributor, inputs: InputFaces, faces: Iterator[InputFace]
+) -> None:
+    with Progress(len(inputs), unit="files and samples", label="explain") as progress:
+        n_done = 0
+        while batch := list(islice(faces, attributor.batch_size)):
+            for one in attributor(batch):
+                recorder.add(one)
+            progress.step(inputs.n_begun - n_done)
+            n_done = inputs.n_begun
+        progress.step(len(inputs) - n_done)  # the last files may have no face
 
 
-def _batches(inputs: Iterable[InputFace], size: int) -> Iterator[list[InputFace]]:
-    waiting = iter(inputs)
-    while some := list(islice(waiting, size)):
-        yield some
-
-
-def _about(
-    request: ExplainRequest, attributor: Attributor, recorder: Recorder, inputs: InputFaces
-) -> dict[str, Any]:
+def _result(
+    request: ExplainRequest,
+    attributor: Attributor,
+    recorder: Recorder,
+    inputs: InputFaces,
+    landmarks: str | None,
+) -> ExplainResult:
     scorer = attributor.scorer
-    return {
-        "run": str(scorer.path),
-        "network": scorer.run.network,
-        "size": scorer.run.size,
-        "weights_sha256": scorer.weights_sha256,
-        "methods": list(attributor.methods),
-        "layers": list(attributor.layers),
-        "target": request.target,
-        "steps": request.steps,
-        "seed": request.seed,
-        "versions": {
-            **versions_of_training(scorer.device),
-            "captum": metadata.version("captum"),
-        },
-        "n_faces": recorder.n_faces,
-        "n_unreadable": inputs.n_unreadable,
-        "notes": [*attributor.notes, *recorder.notes()],
-        "problems": inputs.problems,
-        "n_measured": recorder.n_measured,
-        "faithfulness": recorder.faithfulness(),
-        "sanity": recorder.sanity(),
-        "shares": recorder.shares(),
-        "averages": recorder.averages,
-        "faces": recorder.faces,
-    }
+    return ExplainResult(
+        run=str(scorer.path),
+        network=scorer.run.network,
+        size=scorer.run.size,
+        weights_sha256=scorer.weights_sha256,
+        methods=attributor.methods,
+        layers=attributor.layers,
+        target=request.target,
+        steps=request.steps,
+        seed=request.seed,
+        versions={**versions_of_training(scorer.device), "captum": metadata.version("captum")},
+        n_faces=recorder.n_faces,
+        n_unreadable=inputs.n_unreadable,
+        notes=(*attributor.notes, *recorder.notes()),
+        problems=tuple(inputs.problems),
+        n_measured=recorder.n_measured,
+        faithfulness=recorder.faithfulness(),
+        sanity=tuple(recorder.sanity),
+        shares=recorder.shares(),
+        averages=tuple(recorder.averages),
+        faces=tuple(recorder.faces),
+        landmarks=landmarks,
+    )

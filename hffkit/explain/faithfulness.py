@@ -1,4 +1,6 @@
-"""Whether a heat map means anything: deletion and insertion (RISE, arXiv 1806.07421)."""
+"""Faithfulness of heat maps: deletion and insertion (RISE, arXiv 1806.07421)."""
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -10,22 +12,30 @@ from hffkit.arrays import Floats64, Ints
 from hffkit.explain.layers import frozen
 from hffkit.media.image import Image
 
-_BLUR = 5 / 224  # sigma over the side, as RISE has it
-_AT_ONCE = 32  # images of a curve that are in memory together
+_BLUR = 5 / 224  # RISE: sigma over the side
+_AT_ONCE = 32  # images of a curve in one batch
+
+
+@dataclass(frozen=True, slots=True)
+class Faithfulness:
+    """Areas under the curves of the explained class's probability, 0 to 1."""
+
+    deletion: float  # less is better
+    insertion: float  # more is better
 
 
 def order_of(heat: npt.NDArray[np.float32]) -> Ints:
-    """Return the pixels (H * W,) of heat (H, W), hottest first; equals in the order they lie."""
+    """Return the indices (H * W,) of pixels by falling heat (H, W); ties keep raster order."""
     return np.argsort(-heat.ravel(), kind="stable").astype(np.int64)
 
 
 def blurred(image: Image) -> Image:
-    """Return what insertion starts from: Gaussian blur with a sigma of 5 px at 224."""
+    """Blur an image by a Gaussian of sigma 5 px at 224 px, as insertion starts from."""
     return np.asarray(cv2.GaussianBlur(image, (0, 0), _BLUR * max(image.shape[:2])), np.uint8)
 
 
 def blank(image: Image) -> Image:
-    """Return what deletion ends with: the image's mean colour everywhere."""
+    """Fill an image with its mean colour, as deletion ends with."""
     mean = image.reshape(-1, 3).mean(axis=0)
     return np.broadcast_to(mean.round().astype(np.uint8), image.shape).copy()
 
@@ -34,25 +44,25 @@ def blank(image: Image) -> Image:
 def curve(
     net: nn.Module, start: Tensor, end: Tensor, order: Ints, class_id: int, *, steps: int
 ) -> Floats64:
-    """Return the probability of a class while pixels of one image give way to another's.
+    """Compute the probability of a class while one image's pixels are replaced by another's.
 
     Parameters
     ----------
     net
-        Images to logits, in any state; it is left in that state.
+        Maps images to logits; its state is restored.
     start, end : (3, S, S) float32
-        Images as the network is fed with.
+        Inputs of the network.
     order : (S * S,) int64
-        The pixels, first to go first.
+        Indices of pixels in the order of replacement.
     class_id
-        The output.
+        The output whose probability is followed.
     steps
-        In each the same share of the pixels goes, within one.
+        Number of equal steps, to within one pixel.
 
     Returns
     -------
     (steps + 1,) float64
-        From `start` to `end`; its mean by `area` is the figure.
+        From `start` to `end`.
     """
     n_pixels = start[0].numel()
     rank = np.empty(n_pixels, np.int64)
@@ -69,5 +79,5 @@ def curve(
 
 
 def area(values: Floats64) -> float:
-    """Return the area under a curve over 0..1, by trapezoids: 0 to 1."""
+    """Compute the area under a curve over 0..1 by the trapezoidal rule; 0 to 1."""
     return float(np.trapezoid(values, dx=1 / (len(values) - 1)))

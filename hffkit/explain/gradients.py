@@ -1,8 +1,8 @@
-"""Gradients of a class's logit with respect to the pixels, and the two that change ReLU's.
+"""Gradients of a class's logit with respect to the pixels, two of them with modified ReLUs.
 
-What all take: a network in any state, which is left in that state; images (B, 3, S, S) float32
-as the network is fed with; classes (B,) int64, one output for each image. What all return: float32
-of the images' shape, in the network's colour order.
+The methods take a network, whose state they restore, its inputs (B, 3, S, S) float32, and classes
+(B,) int64, one output for each image. They return float32 of the images' shape, in the network's
+colour order.
 """
 
 from typing import Any, Literal
@@ -20,12 +20,12 @@ ReluRule = Literal["deconvnet", "guided"]
 
 _RELUS = (torch.relu, torch.Tensor.relu, functional.relu)
 _IN_PLACE = (torch.relu_, torch.Tensor.relu_, functional.relu_)
-_STEPS = 50  # of integrated gradients: captum's own number
-_AT_ONCE = 16  # images that integrated gradients puts to the network
+_STEPS = 50  # of integrated gradients: captum's default
+_AT_ONCE = 16  # images in a batch of integrated gradients
 
 
 class _Rectified(torch.autograd.Function):
-    """ReLU with another gradient: deconvnet rectifies it, guided does so beside ReLU's own."""
+    """ReLU whose gradient is rectified; guided also keeps ReLU's own mask."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, rule: ReluRule) -> Tensor:
@@ -42,9 +42,9 @@ class _Rectified(torch.autograd.Function):
 
 
 class _Relus(TorchFunctionMode):
-    """While it is entered, every ReLU, a module's or a function's, has the rule's gradient.
+    """A context in which every ReLU, as a module or a function, has the gradient of `rule`.
 
-    Nothing is hooked to the network, so nothing can stay there.
+    It counts ReLUs and leaves nothing attached to the network.
     """
 
     def __init__(self, rule: ReluRule | None) -> None:
@@ -58,8 +58,8 @@ class _Relus(TorchFunctionMode):
             func is functional.relu and (kwargs.get("inplace") or any(args[1:]))
         ):
             raise ExplainError(
-                "The network has a ReLU that changes its input in place, which hides what it was. "
-                "Build it with nn.ReLU(inplace=False)."
+                "The network has a ReLU that overwrites its input. Build it with "
+                "nn.ReLU(inplace=False)."
             )
         if func not in _RELUS:
             return func(*args, **kwargs)
@@ -71,54 +71,53 @@ class _Relus(TorchFunctionMode):
 
 
 def vanilla(net: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
-    """Return the gradient (Simonyan et al., arXiv 1312.6034)."""
+    """Compute the gradient (Simonyan et al., arXiv 1312.6034)."""
     with frozen(net):
         return _gradient(net, images, classes)
 
 
 def deconvnet(net: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
-    """Return the gradient whose negative part every ReLU drops on the way back (arXiv 1311.2901).
+    """Compute the gradient with rectification in place of ReLU's gradient (arXiv 1311.2901).
 
-    ReLU's own gradient, zero where its input was negative, is left out. Other activations keep
-    theirs: without a ReLU this is `vanilla`.
+    Other activations keep their gradients: without ReLUs this is `vanilla`.
 
     Raises
     ------
     ExplainError
-        If a ReLU changes its input in place.
+        If a ReLU overwrites its input.
     """
     with frozen(net), _Relus("deconvnet"):
         return _gradient(net, images, classes)
 
 
 def guided(net: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
-    """Return guided backpropagation (arXiv 1412.6806): deconvnet with ReLU's own gradient, too.
+    """Compute guided backpropagation: deconvnet times ReLU's own gradient (arXiv 1412.6806).
 
     Raises
     ------
     ExplainError
-        If a ReLU changes its input in place.
+        If a ReLU overwrites its input.
     """
     with frozen(net), _Relus("guided"):
         return _gradient(net, images, classes)
 
 
 def integrated(net: nn.Module, images: Tensor, classes: Tensor, *, black: float) -> Tensor:
-    """Return integrated gradients along the line from black (arXiv 1703.01365), by captum.
+    """Compute integrated gradients from a black image by captum (arXiv 1703.01365).
 
-    `black` is the level of black pixels in `images`. The sum over an image's values is about the
-    logit less that of the black image.
+    `black` is the value of black pixels in `images`. The values of an image sum to about its logit
+    minus that of the black image.
     """
     with frozen(net):
         found: Tensor = IntegratedGradients(net).attribute(
             images, black, classes, n_steps=_STEPS, internal_batch_size=_AT_ONCE
         )
-    return found.detach().to(images.dtype)  # captum computes in float64 here and there
+    return found.detach().to(images.dtype)  # captum computes some in float64
 
 
 @torch.no_grad()
 def count_relus(net: nn.Module, images: Tensor) -> int:
-    """Return how many ReLUs an image passes: without one, three of the gradients are the same."""
+    """Count the ReLU calls of a forward pass; with none, three of the gradients are equal."""
     relus = _Relus(None)
     with frozen(net), relus:
         net(images)

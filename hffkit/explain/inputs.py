@@ -1,4 +1,4 @@
-"""Faces to be explained: of images and videos, or samples of corpora."""
+"""Input faces: those found in images and videos, and samples of corpora."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,26 +18,26 @@ from hffkit.training.dataset import Faces
 
 @dataclass(frozen=True, slots=True)
 class SampleSelection:
-    """Which samples of corpora."""
+    """The samples of corpora to explain."""
 
     split: Split | None = "test"  # None: all
-    classes: tuple[str, ...] = ()  # none: all
-    limit: int | None = None  # drawn by their keys; None: all
+    classes: tuple[str, ...] = ()  # empty: all
+    limit: int | None = None  # drawn by key and seed; None: all
     seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class InputFace:
-    """A face."""
+    """A face at the network's size."""
 
     name: str  # path and frame, or the key of a sample
-    stem: str | None  # of a file's name; None for a sample
+    stem: str | None  # of the file's name; None for a sample
     cls: str | None  # of a sample
-    image: Image  # (S, S, 3) RGB, of the network's size
+    image: Image  # (S, S, 3) RGB
 
 
 class InputFaces:
-    """Faces in order, read when they are iterated over; then also what was wrong with files."""
+    """Faces in order, read while they are iterated over; problems with files are collected."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class InputFaces:
         Raises
         ------
         HffkitError
-            If a path leads nowhere, a corpus cannot be read or is packed at another size, or
+            If a path does not exist, a corpus cannot be read or is packed at another size, or
             nothing is selected.
         """
         corpora = [str(path) for path in paths if _is_corpus(path)]
@@ -62,11 +62,11 @@ class InputFaces:
         names = (*corpora, *data)
         self._samples = _selected(names, size, selection) if names else None
         if not self._files and self._samples is None:
-            raise ArgumentError("No image, video or corpus is there. Name some, or --data.")
+            raise ArgumentError("paths and data name no image, video or corpus.")
         self._size, self._search = size, search
         self.problems: list[str] = []
         self.n_unreadable = 0
-        self.n_begun = 0  # of the files and samples
+        self.n_begun = 0  # files and samples
 
     def __len__(self) -> int:
         """Return the number of files and samples; a file may hold any number of faces."""
@@ -84,9 +84,9 @@ class InputFaces:
                 yield InputFace(sample.key, None, sample.cls, image)
 
     def _of_file(self, file: Path) -> Iterator[InputFace]:
-        looked_at, n_faces = LookedAt(), 0
+        read, n_faces = LookedAt(), 0
         try:
-            for face in faces_in(file, self._search, looked_at):
+            for face in faces_in(file, self._search, read):
                 at = "" if face.frame is None else f"-{face.frame}"
                 name = str(file) if face.frame is None else f"{file} frame {face.frame}"
                 n_faces += 1
@@ -97,18 +97,16 @@ class InputFaces:
             return
         if not n_faces:
             self.problems.append(f"{file}: no face found")
-        if looked_at.n_missing:
+        if read.n_missing:
             self.n_unreadable += 1
-            n_wanted = looked_at.n_frames + looked_at.n_missing
-            self.problems.append(
-                f"{file}: {looked_at.n_missing} of {n_wanted} frames cannot be read"
-            )
+            n_wanted = read.n_frames + read.n_missing
+            self.problems.append(f"{file}: {read.n_missing} of {n_wanted} frames cannot be read")
 
 
 def _is_corpus(path: Path) -> bool:
     try:
         return (path / CORPUS_FILE).is_file()
-    except (OSError, ValueError):  # what is wrong with it is told where its files are listed
+    except (OSError, ValueError):  # files_of reports the problem with such a path
         return False
 
 

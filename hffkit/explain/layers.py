@@ -1,4 +1,4 @@
-"""Layers of any network by name, and what comes out of them; the network stays as it was."""
+"""Outputs of layers of any network, by the names of PyTorch."""
 
 import difflib
 import math
@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from hffkit.errors import ExplainError, UnknownNameError
 
-Seen = Callable[[str, Any], Any]
-"""Takes a layer's name and its output; what it returns, if anything, goes on in its stead."""
+Hook = Callable[[str, Any], Any]
+"""Takes a layer's name and output; a result other than None replaces the output."""
 
 
 @contextmanager
 def frozen(net: nn.Module) -> Iterator[None]:
-    """Put `net` in evaluation mode with parameters that need no gradient; undo both afterwards."""
+    """Put `net` in evaluation mode without gradients of parameters; restore both afterwards."""
     modes = {module: module.training for module in net.modules()}
     learning = [parameter for parameter in net.parameters() if parameter.requires_grad]
     try:
@@ -33,15 +33,15 @@ def frozen(net: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def hooked(net: nn.Module, names: Sequence[str], see: Seen) -> Iterator[None]:
-    """Call `see` whenever one of the named layers has an output; no hook outlives the context."""
+def hooked(net: nn.Module, names: Sequence[str], call: Hook) -> Iterator[None]:
+    """Call `call` with each output of the named layers, and remove the hooks afterwards."""
     modules = dict(net.named_modules())
     handles = []
     try:
         for name in names:
 
             def hook(_module: nn.Module, _inputs: Any, output: Any, name: str = name) -> Any:
-                return see(name, output)
+                return call(name, output)
 
             handles.append(modules[name].register_forward_hook(hook))
         yield
@@ -51,37 +51,37 @@ def hooked(net: nn.Module, names: Sequence[str], see: Seen) -> Iterator[None]:
 
 
 def check_layers(net: nn.Module, names: Sequence[str]) -> None:
-    """Raise UnknownNameError unless `net` has all layers; names are those of `named_modules`."""
+    """Raise UnknownNameError unless `net` has all layers of these names, as in `named_modules`."""
     known = [name for name, _ in net.named_modules() if name]
     for name in names:
         if name not in known:
-            is_like_one = difflib.get_close_matches(name, known, n=1)
-            # Hundreds of names help nobody.
-            listed = known if is_like_one else [each for each in known if "." not in each]
+            has_match = difflib.get_close_matches(name, known, n=1)
+            # Without a close match the error lists the names, of which some networks have hundreds.
+            listed = known if has_match else [each for each in known if "." not in each]
             raise UnknownNameError("layer", name, listed)
 
 
 @torch.no_grad()
 def shapes(net: nn.Module, images: Tensor) -> Mapping[str, tuple[int, ...]]:
-    """Return the output shape of every layer that gives a tensor, in the order they are done.
+    """Return the output shape of each layer with a tensor output, in order of completion.
 
-    Of what encloses layers the enclosed come first. A layer that runs twice counts as the second.
+    Inner modules precede those that contain them. A layer that runs twice has its last place.
     """
     found: dict[str, tuple[int, ...]] = {}
 
-    def see(name: str, output: Any) -> None:
+    def record(name: str, output: Any) -> None:
         if isinstance(output, Tensor):
             found.pop(name, None)
             found[name] = tuple(output.shape)
 
     names = [name for name, _ in net.named_modules() if name]
-    with frozen(net), hooked(net, names, see):
+    with frozen(net), hooked(net, names, record):
         net(images)
     return found
 
 
 def with_extent(net: nn.Module, names: Sequence[str], images: Tensor) -> tuple[str, ...]:
-    """Return those of the named layers whose maps of such images have more than one value."""
+    """Return those of the named layers whose maps have more than one value for these images."""
     found = shapes(net, images)
     return tuple(name for name in names if math.prod(found[name][2:]) > 1)
 
@@ -89,29 +89,28 @@ def with_extent(net: nn.Module, names: Sequence[str], images: Tensor) -> tuple[s
 def activations(
     net: nn.Module, images: Tensor, names: Sequence[str], *, needs_grad: bool
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Return the maps (B, C, H, W) of layers, and the logits (B, n_classes).
+    """Return the activations (B, C, H, W) of layers, and the logits (B, n_classes).
 
     Parameters
     ----------
     net, images
-        Any network in the state `frozen` puts it in, and its images.
+        A network within `frozen`, and its inputs.
     names
-        Of layers; each must run once.
+        Layers that run once in a forward pass.
     needs_grad
-        Whether gradients of the logits with respect to the maps will be asked for. Nothing is
-        recorded before the first of the layers: what lies there costs a forward pass alone.
+        Record the graph from the first of the layers to the logits, for gradients.
 
     Raises
     ------
     UnknownNameError
-        If there is no such layer.
+        If the network has no such layer.
     ExplainError
-        If a layer does not run or runs twice, or gives no maps: one value a channel, or no tensor.
+        If a layer does not run exactly once, or its output is no tensor with spatial extent.
     """
     check_layers(net, names)
     found: dict[str, Tensor] = {}
 
-    def see(name: str, output: Any) -> Tensor:
+    def record(name: str, output: Any) -> Tensor:
         if name in found:
             raise ExplainError(f"Layer {name!r} runs more than once. Choose one that runs once.")
         if not (isinstance(output, Tensor) and output.dim() == 4 and output[0, 0].numel() > 1):
@@ -122,10 +121,10 @@ def activations(
             )
         is_first = needs_grad and not output.requires_grad
         found[name] = output.detach().requires_grad_() if is_first else output
-        # What follows may change its input in place; what is kept is the layer's own output.
+        # A clone goes on, because the next layer may overwrite its input.
         return found[name].clone()
 
-    with torch.set_grad_enabled(needs_grad), hooked(net, names, see):
+    with torch.set_grad_enabled(needs_grad), hooked(net, names, record):
         logits: Tensor = net(images)
     for name in names:
         if name not in found:

@@ -15,19 +15,19 @@ from hffkit.explain.layers import activations, frozen
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked of a network."""
+    """Arguments of a method."""
 
-    net: nn.Module  # in any state; it is left in that state
-    images: Tensor  # (B, 3, S, S) float32, as the network is fed with
+    net: nn.Module  # maps images to logits; its state is restored
+    images: Tensor  # (B, 3, S, S) float32, inputs of the network
     classes: Tensor  # (B,) int64: the output to explain, for each image
-    layers: tuple[str, ...]  # for methods that look at layers
-    black: float  # the level of black pixels in `images`
-    # Of networks that have one: see NetworkSpec.attention_map.
+    layers: tuple[str, ...]  # for methods that take layers
+    black: float  # the value of black pixels in `images`
+    # NetworkSpec.attention_map, of networks that have one.
     attention_map: Callable[[Any, Tensor], Tensor] | None = None
 
 
 Maps = dict[str, Tensor]
-"""By name, "vanilla" or "gradcam-layer4": (B, 3, S, S), signed, or heat (B, 1, S, S), 0 to 1."""
+"""Signed maps (B, 3, S, S) or heat (B, 1, S, S), 0 to 1, named "vanilla" or "gradcam-layer4"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ class Method:
     """One row of the table."""
 
     maps: Callable[[Query], Maps]
-    sees_layers: bool = False
-    rectifies: bool = False  # whether its gradient is another one at ReLUs
-    is_shallow: bool = False  # whether no gradient goes back beyond the layers, to the pixels
+    takes_layers: bool = False
+    rectifies: bool = False  # modifies the gradient of ReLUs
+    is_shallow: bool = False  # needs no gradient with respect to pixels
 
 
 def _grad_cam(query: Query) -> Maps:
@@ -54,7 +54,7 @@ def _guided_grad_cam(query: Query) -> Maps:
 @torch.no_grad()
 def _attention(query: Query) -> Maps:
     if query.attention_map is None:
-        raise ExplainError("This network has no attention map. Choose another --method.")
+        raise ExplainError("This network has no attention map. Choose another method.")
     with frozen(query.net):
         found = query.attention_map(query.net, query.images)
     return {"attention": enlarged(found, query.images)[:, None]}
@@ -69,14 +69,14 @@ METHODS: Mapping[str, Method] = {
     "integrated": Method(
         lambda q: {"integrated": integrated(q.net, q.images, q.classes, black=q.black)}
     ),
-    "gradcam": Method(_grad_cam, sees_layers=True, is_shallow=True),
-    "guided_gradcam": Method(_guided_grad_cam, sees_layers=True, rectifies=True),
+    "gradcam": Method(_grad_cam, takes_layers=True, is_shallow=True),
+    "guided_gradcam": Method(_guided_grad_cam, takes_layers=True, rectifies=True),
     "attention": Method(_attention, is_shallow=True),
 }
 
 
 def heat_of(maps: Tensor) -> Tensor:
-    """Return heat (B, S, S), 0 to 1: of signed maps the largest magnitude over the colours."""
+    """Return heat (B, S, S), 0 to 1; for signed maps the largest magnitude over the colours."""
     return maps[:, 0] if maps.shape[1] == 1 else stretched(maps.abs().amax(1))
 
 
@@ -84,8 +84,8 @@ def heat_of(maps: Tensor) -> Tensor:
 def traces(net: nn.Module, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
     """Return the manipulation traces of images (B, 3, S, S): the outputs of `layers` by name.
 
-    Those of AMTEN are F_mt (B, 3, S, S), the prediction of conv1 minus the image, and F_reu
-    (B, 12, S, S), everything that is reused of it (arXiv 2005.04945, Fig. 3).
+    Those of AMTEN are F_mt (B, 3, S, S), the output of conv1 minus the image, and F_reu
+    (B, 12, S, S), all maps derived from it (arXiv 2005.04945, Fig. 3).
     """
     with frozen(net):
         return activations(net, images, layers, needs_grad=False)[0]

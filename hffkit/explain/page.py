@@ -1,10 +1,11 @@
-"""The sheet and the page of `hffkit explain`."""
+"""Content of the sheet, the page and the tables of `hffkit explain`."""
 
-from itertools import chain
-from typing import Any
+from collections.abc import Sequence
 
-from hffkit.explain.recorder import N_SHOWN, Recorder, Shown
+from hffkit.explain.recorder import MEANS_FILE, N_SHOWN
 from hffkit.explain.regions import REGIONS
+from hffkit.explain.result import ExplainResult
+from hffkit.explain.sanity import correlation_text
 from hffkit.media.image import Image
 from hffkit.reports.gallery import Gallery, GalleryPage, GallerySection, render_gallery
 from hffkit.reports.sheet import contact_sheet
@@ -15,132 +16,129 @@ _LONGEST = 60  # characters of a face's name
 _TILE = 224  # px: the longest caption fits under it
 
 
-def sheet_of(recorder: Recorder) -> Image:
-    """Return all shown images under their titles."""
+def sheet_of(galleries: Sequence[Gallery]) -> Image:
+    """Return all images on one sheet."""
     rows = []
-    for each in recorder.shown:
-        tiles = [group[0] for group in each.groups]
-        for start in range(0, len(tiles), _COLUMNS):
+    for each in galleries:
+        for start in range(0, len(each.tiles), _COLUMNS):
             title = " (continued)" if start else f"  {_ending(each.caption)}"
-            rows.append((f"{each.title}{title}", tiles[start : start + _COLUMNS]))
+            rows.append((f"{each.title}{title}", each.tiles[start : start + _COLUMNS]))
     columns = max(_LEAST_COLUMNS, *(len(tiles) for _, tiles in rows))
     return contact_sheet(rows, columns=columns, tile=_TILE)
 
 
 def _ending(caption: str) -> str:
-    """Return the end of a long path, which tells it from others."""
+    """Return the end of a long path, by which paths differ."""
     return caption if len(caption) <= _LONGEST else f"…{caption[1 - _LONGEST :]}"
 
 
-def page_of(recorder: Recorder, about: dict[str, Any]) -> str:
-    """Return the page as HTML; `about` is what explain.json says."""
-    facts = [
-        ("run", about["run"]),
-        ("network", f"{about['network']}, {about['size']} px"),
-        ("weights_sha256", about["weights_sha256"]),
-        ("explained class", about["target"] or "of each face the most probable one"),
-        ("methods", ", ".join(about["methods"])),
-        ("layers", ", ".join(about["layers"])),
-        ("landmarks", about["landmarks"]),
-        ("seed", str(about["seed"])),
-        ("versions", ", ".join(f"{k} {v}" for k, v in about["versions"].items())),
-    ]
-    parts = [*_figures(about), *_shares(about), *_sanity(recorder, about), _faces(recorder, about)]
+def page_of(result: ExplainResult, galleries: Sequence[Gallery], sanity: Sequence[Gallery]) -> str:
+    """Return the page as HTML.
+
+    Parameters
+    ----------
+    result
+        The figures.
+    galleries, sanity
+        The images of each face or class, and those of the sanity check.
+    """
+    facts = (
+        ("run", result.run),
+        ("network", f"{result.network}, {result.size} px"),
+        ("weights_sha256", result.weights_sha256),
+        ("explained class", result.target or "the most probable one of each face"),
+        ("methods", ", ".join(result.methods)),
+        ("layers", ", ".join(result.layers)),
+        ("landmarks", result.landmarks or ""),
+        ("seed", str(result.seed)),
+        ("versions", ", ".join(f"{k} {v}" for k, v in result.versions.items())),
+    )
+    measured = (
+        ("Faithfulness", _faithfulness_caption(result), faithfulness_table(result), ()),
+        ("Parts of the face", _SHARES, shares_table(result), ()),
+        ("Sanity", _SANITY, sanity_table(result), tuple(sanity)),
+    )
+    sections = [GallerySection(*section) for section in measured if section[2] is not None]
+    sections.append(_images(result, galleries))
     return render_gallery(
         GalleryPage(
-            f"hffkit explain: {about['run']}",
+            f"hffkit explain: {result.run}",
             tuple((name, value) for name, value in facts if value),
-            (*about["notes"], *about["problems"]),
-            tuple(parts),
+            (*result.notes, *result.problems),
+            tuple(sections),
         )
     )
 
 
-def faithfulness_table(about: dict[str, Any]) -> Table | None:
-    """Return the areas of each method; None where none were measured."""
-    rows = [
-        (name, f"{row['deletion']:.3f}", f"{row['insertion']:.3f}")
-        for name, row in about["faithfulness"].items()
-    ]
-    head = ("map", "deletion: less is better", "insertion: more is better")
-    return Table(head, tuple(rows)) if rows else None
+_SHARES = (
+    "Mean share of the heat on each part of the face, by class. Jaw is the face within jaw line "
+    "and brows less the other parts. Area is the share of a uniform heat map."
+)
+_SANITY = (
+    "Spearman's correlation of each map with that of the trained network after the weights of the "
+    "last layers, up to the named one, were replaced by random ones. A method that stays near 1 "
+    "does not depend on the weights."
+)
 
 
-def sanity_table(about: dict[str, Any]) -> Table | None:
-    """Return the correlations of each method, stage by stage; None where that was not asked."""
-    if not about["sanity"]:
-        return None
-    names = about["sanity"][0]["correlations"]
-    rows = [
-        (name, *(_rho(stage["correlations"][name]) for stage in about["sanity"])) for name in names
-    ]
-    stages = (f"{stage['n_layers']}, to {stage['layer']}" for stage in about["sanity"])
-    return Table(("random layers", *stages), tuple(rows))
-
-
-def shares_table(about: dict[str, Any]) -> Table | None:
-    """Return the share of heat on each part of the face; None where no landmarks are known."""
-    rows = [
-        (f"{name}: {key}", *(f"{100 * regions[region]:.1f} %" for region in REGIONS))
-        for name, kinds in about["shares"].items()
-        for key, regions in kinds.items()
-    ]
-    return Table(("share of heat", *REGIONS), tuple(rows)) if rows else None
-
-
-def _rho(value: float | None) -> str:
-    return "no map" if value is None else f"{value:.2f}"
-
-
-def _figures(about: dict[str, Any]) -> list[GallerySection]:
-    if not about["faithfulness"]:
-        return []
-    caption = (
-        f"Area under the probability of the explained class, mean of {about['n_measured']} faces "
-        f"in {about['steps']} steps. Deletion: hottest pixels first give way to the mean colour; "
-        "less is better. Insertion: they come first into the blurred image; more is better. A "
-        "map that does no better than a random order of pixels says nothing."
+def _faithfulness_caption(result: ExplainResult) -> str:
+    return (
+        f"Area under the probability of the explained class, mean of {result.n_measured} faces in "
+        f"{result.steps} steps. Deletion replaces the hottest pixels first by the mean colour: "
+        "less is better. Insertion restores the hottest pixels first in the blurred face: more is "
+        "better. A map that is no better than a random order of pixels carries no information."
     )
-    return [GallerySection("Faithfulness", caption, faithfulness_table(about), ())]
 
 
-def _shares(about: dict[str, Any]) -> list[GallerySection]:
-    table = shares_table(about)
-    if table is None:
-        return []
-    caption = (
-        "Mean over the faces of a class: how much of a map's heat lies on a part of the face. Jaw "
-        "is the rest inside of jaw and brows; area is the share that even heat would have."
-    )
-    return [GallerySection("Parts of the face", caption, table, ())]
-
-
-def _sanity(recorder: Recorder, about: dict[str, Any]) -> list[GallerySection]:
-    if not about["sanity"]:
-        return []
-    caption = (
-        "Weights made random from the last layer to the first: Spearman's correlation of each map "
-        "with that of the trained network. A method that stays near 1 does not look at the weights."
-    )
-    galleries = tuple(_gallery(each) for each in recorder.shaken())
-    return [GallerySection("Sanity", caption, sanity_table(about), galleries)]
-
-
-def _faces(recorder: Recorder, about: dict[str, Any]) -> GallerySection:
-    galleries = tuple(_gallery(each) for each in recorder.shown)
-    if about["averages"]:
+def _images(result: ExplainResult, galleries: Sequence[Gallery]) -> GallerySection:
+    title, caption = "Faces", "In brackets the probability of the explained class. Red supports it."
+    if result.averages:
+        title = "Averages"
         caption = (
-            "Means of maps within 0 to 1, over the mean face; the highest mean is full red. "
-            "average.npz has the numbers."
+            "Mean maps over the mean face of each class; the highest mean is full red. "
+            f"{MEANS_FILE} has the values."
         )
-        return GallerySection("Averages", caption, None, galleries)
-    caption = (
-        "In brackets the probability of the class that is explained. Red is what speaks for it."
+    elif result.n_faces > N_SHOWN:
+        caption += f" The page shows the first {N_SHOWN} of {result.n_faces}; all have files."
+    return GallerySection(title, caption, None, tuple(galleries))
+
+
+def tables_of(result: ExplainResult) -> list[Table]:
+    """Return the tables of all figures that were computed."""
+    tables = (faithfulness_table(result), shares_table(result), sanity_table(result))
+    return [table for table in tables if table is not None]
+
+
+def faithfulness_table(result: ExplainResult) -> Table | None:
+    """Return the areas of each map; None if they were not measured."""
+    rows = tuple(
+        (name, f"{each.deletion:.3f}", f"{each.insertion:.3f}")
+        for name, each in result.faithfulness.items()
     )
-    if recorder.n_faces > N_SHOWN:
-        caption += f" The first {N_SHOWN} of {recorder.n_faces}; all have their files."
-    return GallerySection("Faces", caption, None, galleries)
+    return (
+        Table(("map", "deletion: less is better", "insertion: more is better"), rows)
+        if rows
+        else None
+    )
 
 
-def _gallery(shown: Shown) -> Gallery:
-    return Gallery(shown.title, shown.caption, tuple(chain.from_iterable(shown.groups)))
+def sanity_table(result: ExplainResult) -> Table | None:
+    """Return the correlations of each map, stage by stage; None without a sanity check."""
+    if not result.sanity:
+        return None
+    rows = tuple(
+        (name, *(correlation_text(stage.correlations[name]) for stage in result.sanity))
+        for name in result.sanity[0].correlations
+    )
+    stages = (f"{stage.n_layers}, to {stage.layer}" for stage in result.sanity)
+    return Table(("random layers", *stages), rows)
+
+
+def shares_table(result: ExplainResult) -> Table | None:
+    """Return the shares of heat on each part of the face; None without landmarks."""
+    rows = tuple(
+        (f"{cls}: {name}", *(f"{100 * shares[region]:.1f} %" for region in REGIONS))
+        for cls, by_map in result.shares.items()
+        for name, shares in by_map.items()
+    )
+    return Table(("share of heat", *REGIONS), rows) if rows else None

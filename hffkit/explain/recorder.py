@@ -1,69 +1,38 @@
-"""What explaining many faces gives: their files, the figures over all of them, and averages."""
+"""Image files of explained faces, and figures over all of them."""
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
 from hffkit.arrays import Floats64
-from hffkit.explain.attribution import Attribution, Attributor, Faithfulness
+from hffkit.explain.attribution import Attribution, Attributor
+from hffkit.explain.faithfulness import Faithfulness
 from hffkit.explain.images import overlay
 from hffkit.explain.methods import heat_of
-from hffkit.explain.regions import MeanShares
-from hffkit.explain.sanity import CascadeStage, cascade
+from hffkit.explain.regions import MeanShares, Shares
+from hffkit.explain.result import AverageResult, FaceResult, SanityStage
+from hffkit.explain.sanity import CascadeStage, cascade, correlation_text
 from hffkit.faces.landmarks import Predictor
 from hffkit.manifest.classes import BINARY, FaceClass
 from hffkit.media.image import Image, encode_png
+from hffkit.reports.gallery import Gallery
 from hffkit.reports.sheet import Tile, contact_sheet
 
 MEANS_FILE = "average.npz"
-N_SHOWN = 48  # faces on the page and the sheet; all have their files
-_N_MEASURED = 4  # faces of each class whose maps are measured where averages are asked for
-_N_SHAKEN = 4  # faces that weights are made random for
-_N_BYTES = 80  # of a name within a file's, in UTF-8
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """Images of one face, or of one class's mean."""
-
-    title: str
-    caption: str
-    groups: tuple[tuple[Tile, ...], ...]  # of each method; the sheet shows the first of each
-
-
-@dataclass(slots=True)
-class Average:
-    """Faces of one class, added up: crops of one rule lie one on the other."""
-
-    n_faces: int = 0
-    pixels: Floats64 = field(default_factory=lambda: np.zeros(()))  # (S, S, 3)
-    heats: dict[str, Floats64] = field(default_factory=dict)  # by name (S, S)
-
-    def add(self, one: Attribution) -> None:
-        """Take in one more face; each map counts as it is, within 0 to 1."""
-        self.n_faces += 1
-        self.pixels = self.pixels + one.face.image
-        for name, heat in one.heats.items():
-            self.heats[name] = self.heats.get(name, np.zeros(())) + heat
-
-    def face(self) -> Image:
-        """Return the mean face, (S, S, 3)."""
-        return (self.pixels / self.n_faces).round().astype(np.uint8)
-
-    def means(self) -> dict[str, npt.NDArray[np.float32]]:
-        """Return the mean (S, S), 0 to 1, of each kind of map."""
-        return {k: (total / self.n_faces).astype(np.float32) for k, total in self.heats.items()}
+N_SHOWN = 48  # faces on the page and the sheet; all of them have files
+_FACE = "mean face"
+_N_MEASURED = 4  # faces of each class that faithfulness is measured on, with averages
+_N_SANITY = 4  # faces of the sanity check
+_N_BYTES = 80  # of a name within a file name, in UTF-8
 
 
 class Recorder:
-    """Takes faces one after the other; writes their images to a folder."""
+    """Writes the images of explained faces to a folder and accumulates figures over the faces."""
 
     def __init__(
         self,
@@ -75,161 +44,150 @@ class Recorder:
         seed: int,
         predictor: Predictor | None = None,
     ) -> None:
-        """Begin with no face; see ExplainRequest for what is asked."""
+        """See ExplainRequest for `average`, `steps` and `seed`."""
         self._attributor, self._folder = attributor, folder
-        self._averages: dict[str, Average] | None = {} if average else None
+        self._run = attributor.scorer.run
+        self._sums: dict[str, dict[str, Floats64]] | None = {} if average else None
+        self._n_of: Counter[str] = Counter()  # faces of each class
         self._steps, self._seed = steps, seed
         self._shares = None if predictor is None else MeanShares(predictor)
-        self._shaken: list[Attribution] = []
+        self._first: list[Attribution] = []
+        self._measured: list[dict[str, Faithfulness]] = []
         self._n_measured: Counter[str] = Counter()
-        self._figures: list[dict[str, Faithfulness]] = []
         self._n_empty: Counter[str] = Counter()
-        self.n_faces = 0
-        self.faces: list[dict[str, Any]] = []  # as JSON values
-        self.shown: list[Shown] = []
-        self.averages: list[dict[str, Any]] = []  # as JSON values
-        self.stages: tuple[CascadeStage, ...] = ()
+        self.faces: list[FaceResult] = []
+        self.averages: list[AverageResult] = []
+        self.sanity: list[SanityStage] = []
+        self.galleries: list[Gallery] = []  # of the page, for each face or class
+        self.sheet: list[Gallery] = []  # the same with one image for each method
+        self.sanity_galleries: list[Gallery] = []  # for each map
 
-    def take(self, one: Attribution) -> None:
-        """Take in one face."""
-        row = self._class_of(one)
-        name = one.face.cls or row.name
-        figures: dict[str, Faithfulness] = {}
-        wants_more = self._averages is None or self._n_measured[name] < _N_MEASURED
+    def add(self, one: Attribution) -> None:
+        """Add one face."""
+        row = self._run.classes[self._run.classes.names[one.class_id]]
+        cls = one.face.cls or row.name
+        measured: dict[str, Faithfulness] = {}
+        wants_more = self._sums is None or self._n_measured[cls] < _N_MEASURED
         if self._steps and one.heats and wants_more:
-            figures = self._attributor.faithfulness(one, steps=self._steps, seed=self._seed)
-            self._figures.append(figures)
-            self._n_measured[name] += 1
+            measured = self._attributor.faithfulness(one, steps=self._steps, seed=self._seed)
+            self._measured.append(measured)
+            self._n_measured[cls] += 1
         if self._shares is not None:
-            self._shares.add(name, one.face.image, one.heats)
-        self.n_faces += 1
-        self._n_empty.update(key for key, heat in one.heats.items() if not heat.any())
-        if len(self._shaken) < _N_SHAKEN:
-            self._shaken.append(one)
-        if self._averages is None:
-            self._write(one, row, figures)
+            self._shares.add(cls, one.face.image, one.heats)
+        self._n_of[cls] += 1
+        self._n_empty.update(name for name, heat in one.heats.items() if not heat.any())
+        if len(self._first) < _N_SANITY:
+            self._first.append(one)
+        if self._sums is None:
+            self._write(one, row, measured)
         else:
-            self._averages.setdefault(name, Average()).add(one)
+            sums = self._sums.setdefault(cls, {})
+            for name, values in {_FACE: one.face.image, **one.heats}.items():
+                sums[name] = sums.get(name, 0.0) + np.asarray(values, np.float64)
 
-    def _class_of(self, one: Attribution) -> FaceClass:
-        classes = self._attributor.scorer.run.classes
-        return classes[classes.names[one.class_id]]
-
-    def _write(self, one: Attribution, row: FaceClass, figures: Mapping[str, Faithfulness]) -> None:
-        run, number = self._attributor.scorer.run, len(self.faces)
-        answer = "Fake" if row.is_fake else "Real"
-        stem = one.face.stem
-        arch = run.network if stem is None else f"{_plain(stem)}-{run.network}"
-        images = self._attributor.tiles(one)
-        files = {key: f"{number}-{arch}-{_plain(key)}-{answer}.png" for key in images}
-        for key, tiles in images.items():
-            (self._folder / files[key]).write_bytes(encode_png(_image(tiles)))
+    def _write(self, one: Attribution, row: FaceClass, measured: dict[str, Faithfulness]) -> None:
+        number, face = len(self.faces), one.face
+        answer: Literal["Fake", "Real"] = "Fake" if row.is_fake else "Real"
+        stem = self._run.network
+        if face.stem is not None:
+            stem = f"{_plain(face.stem)}-{stem}"
+        tiles = self._attributor.tiles(one)
+        files = {name: f"{number}-{stem}-{_plain(name)}-{answer}.png" for name in tiles}
+        for name, some in tiles.items():
+            (self._folder / files[name]).write_bytes(encode_png(_image(some)))
         self.faces.append(
-            {
-                "number": number,
-                "name": one.face.name,
-                "class": one.face.cls,
-                "explained": row.name,
-                "answer": answer,
-                "probability": one.probability,
-                "files": files,
-                "faithfulness": {key: asdict(each) for key, each in figures.items()},
-            }
+            FaceResult(
+                number, face.name, face.cls, row.name, answer, one.probability, files, measured
+            )
         )
         if number < N_SHOWN:
-            of_many = "" if run.classes == BINARY else f", {row.name}"
-            title = f"#{number}: {answer}{of_many} ({one.probability:.5f})"
-            known = "" if one.face.cls is None else f"true class {one.face.cls}: "
-            groups = ((Tile("face", one.face.image),), *map(tuple, images.values()))
-            self.shown.append(Shown(title, f"{known}{one.face.name}", groups))
+            cls = "" if self._run.classes == BINARY else f", {row.name}"
+            title = f"#{number}: {answer}{cls} ({one.probability:.5f})"
+            known = "" if face.cls is None else f"true class {face.cls}: "
+            self._show(title, f"{known}{face.name}", [[Tile("face", face.image)], *tiles.values()])
 
-    def finish(self, *, shakes: bool) -> None:
-        """Write the averages; see what random weights do, if that is asked for."""
+    def _show(self, title: str, caption: str, tiles: Iterable[Sequence[Tile]]) -> None:
+        """Show images, of which the sheet has the first of each sequence."""
+        shown = tuple(tiles)
+        self.galleries.append(Gallery(title, caption, tuple(t for some in shown for t in some)))
+        self.sheet.append(Gallery(title, caption, tuple(some[0] for some in shown)))
+
+    def write_averages(self) -> None:
+        """Write the mean maps of each class."""
         arrays: dict[str, Any] = {}
-        network = self._attributor.scorer.run.network
-        for number, (name, average) in enumerate(sorted((self._averages or {}).items())):
-            face, tiles, files = average.face(), list[Tile](), {}
-            arch = f"average-{number}-{_plain(name)}-{network}"
-            for key, mean in average.means().items():
-                arrays[f"{name}/{key}"] = mean
-                picture = overlay(face, mean / max(float(mean.max()), 1e-12))
-                files[key] = f"{arch}-{_plain(key)}.png"
-                (self._folder / files[key]).write_bytes(encode_png(picture))
-                tiles.append(Tile(key, picture))
-            row = {"class": name, "n_faces": average.n_faces, "files": files}
-            self.averages.append(row)
-            title = f"{name}: {average.n_faces} faces"
-            groups = ((Tile("mean face", face),), *((tile,) for tile in tiles))
-            self.shown.append(Shown(title, "", groups))
+        for number, (cls, sums) in enumerate(sorted((self._sums or {}).items())):
+            n_faces = self._n_of[cls]
+            face = (sums.pop(_FACE) / n_faces).round().astype(np.uint8)
+            tiles, files = [Tile(_FACE, face)], {}
+            for name, total in sums.items():
+                arrays[f"{cls}/{name}"] = mean = (total / n_faces).astype(np.float32)
+                image = overlay(face, mean / max(float(mean.max()), 1e-12))
+                stem = f"average-{number}-{_plain(cls)}-{self._run.network}"
+                files[name] = f"{stem}-{_plain(name)}.png"
+                (self._folder / files[name]).write_bytes(encode_png(image))
+                tiles.append(Tile(name, image))
+            self.averages.append(AverageResult(cls, n_faces, files))
+            self._show(f"{cls}: {n_faces} faces", "", [[tile] for tile in tiles])
         if arrays:
             with (self._folder / MEANS_FILE).open("wb") as file:
                 np.savez(file, **arrays)
-        if shakes:
-            self._shake()
 
-    def _shake(self) -> None:
-        attributor, some = self._attributor, self._shaken
+    def check_sanity(self) -> None:
+        """Compare the maps of the first faces with those of a network of random weights."""
+        attributor, some = self._attributor, self._first
         inputs = attributor.scorer.inputs([one.face.image for one in some])
         ids = np.array([one.class_id for one in some])
 
         def heats() -> dict[str, Tensor]:
-            return {key: heat_of(maps) for key, maps in attributor.maps(inputs, ids).items()}
+            return {name: heat_of(maps) for name, maps in attributor.maps(inputs, ids).items()}
 
-        self.stages = cascade(attributor.scorer.net, inputs, heats, seed=self._seed)
+        stages = cascade(attributor.scorer.net, inputs, heats, seed=self._seed)
+        for stage in stages:
+            means = {name: _mean(each) for name, each in stage.correlations.items()}
+            self.sanity.append(SanityStage(stage.layer, stage.n_layers, means))
+        self.sanity_galleries = [_cascade_gallery(name, some[0], stages) for name in some[0].heats]
 
-    def shaken(self) -> list[Shown]:
-        """Return for each kind of map what random weights make of it, on the first face."""
-        if not self.stages:
-            return []
-        one = self._shaken[0]
-        image = one.face.image
-        rows = []
-        for key, heat in one.heats.items():
-            tiles = [Tile("trained", overlay(image, heat))]
-            for stage in self.stages:
-                rho = stage.correlations[key][0]
-                caption = f"to {stage.layer}: {'no map' if rho is None else f'{rho:.2f}'}"
-                tiles.append(Tile(caption, overlay(image, stage.heats[key][0].cpu().numpy())))
-            rows.append(Shown(key, one.face.name, (tuple(tiles),)))
-        return rows
-
-    def faithfulness(self) -> dict[str, dict[str, float]]:
-        """Return the mean figures of each method, and of random order, over the measured faces."""
-        names = self._figures[0] if self._figures else ()
+    def faithfulness(self) -> dict[str, Faithfulness]:
+        """Return the mean areas of each map and of random order over the measured faces."""
         return {
-            name: {
-                "deletion": float(np.mean([each[name].deletion for each in self._figures])),
-                "insertion": float(np.mean([each[name].insertion for each in self._figures])),
-            }
-            for name in names
+            name: Faithfulness(
+                float(np.mean([each[name].deletion for each in self._measured])),
+                float(np.mean([each[name].insertion for each in self._measured])),
+            )
+            for name in (self._measured[0] if self._measured else ())
         }
 
-    def shares(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Return the mean share of heat by class, kind of map and region, if known."""
-        return {} if self._shares is None else self._shares.means()
+    @property
+    def n_faces(self) -> int:
+        """Number of all faces."""
+        return self._n_of.total()
 
     @property
     def n_measured(self) -> int:
-        """Over how many faces `faithfulness` is a mean."""
-        return len(self._figures)
+        """Number of faces that faithfulness was measured on."""
+        return len(self._measured)
 
-    def sanity(self) -> list[dict[str, Any]]:
-        """Return the mean correlations of each stage as JSON values; None where there is none."""
-        return [
-            {
-                "layer": stage.layer,
-                "n_layers": stage.n_layers,
-                "correlations": {key: _mean(each) for key, each in stage.correlations.items()},
-            }
-            for stage in self.stages
-        ]
+    def shares(self) -> dict[str, dict[str, Shares]]:
+        """Return the mean shares of heat by class and map; empty without landmarks."""
+        return {} if self._shares is None else self._shares.means()
 
     def notes(self) -> list[str]:
-        """Return what a reader should know."""
+        """Return the counts of empty maps as sentences."""
         return [
-            f"{key}: {n} of {self.n_faces} maps are empty: nothing there speaks for the class."
-            for key, n in self._n_empty.items()
+            f"{name}: {n} of {self.n_faces} maps are empty: no evidence for the class."
+            for name, n in self._n_empty.items()
         ]
+
+
+def _cascade_gallery(name: str, one: Attribution, stages: Sequence[CascadeStage]) -> Gallery:
+    """Return one map of the first face at each stage of randomisation."""
+    tiles = [Tile("trained", overlay(one.face.image, one.heats[name]))]
+    for stage in stages:
+        rho = stage.correlations[name][0]
+        caption = f"to {stage.layer}: {correlation_text(rho)}"
+        heat = stage.heats[name][0].cpu().numpy()
+        tiles.append(Tile(caption, overlay(one.face.image, heat)))
+    return Gallery(name, one.face.name, tuple(tiles))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -238,7 +196,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _image(tiles: Sequence[Tile]) -> Image:
-    """Return the image of a file: a sheet with labels where it is several."""
+    """Return the image of a file: several tiles become a labelled sheet."""
     if len(tiles) == 1:
         return tiles[0].image
     rows = [("", tiles[start : start + 4]) for start in range(0, len(tiles), 4)]
@@ -246,6 +204,6 @@ def _image(tiles: Sequence[Tile]) -> Image:
 
 
 def _plain(name: str) -> str:
-    """Return a name as part of a file's; two of them and a network's fit into 255 bytes."""
+    """Return a name for use in a file name, cut so that two of them fit into its 255 bytes."""
     plain = re.sub(r"[^\w.+=-]", "_", name).encode("utf-8", errors="ignore")
     return plain[:_N_BYTES].decode("utf-8", errors="ignore")

@@ -1,4 +1,4 @@
-"""Whether a method looks at the weights at all (Adebayo et al., arXiv 1810.03292)."""
+"""Sanity check of methods by cascading randomisation (Adebayo et al., arXiv 1810.03292)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,17 +17,22 @@ _STAGES = 6
 
 @dataclass(frozen=True, slots=True)
 class CascadeStage:
-    """What is left of the maps when the layers from the last down to one are random."""
+    """Maps when the weights of the last layers are random."""
 
-    layer: str  # the last that became random
-    n_layers: int  # that are random
-    heats: Mapping[str, Tensor]  # by method (B, S, S), 0 to 1
-    correlations: Mapping[str, tuple[float | None, ...]]  # (B,); None where a map is one value
+    layer: str  # the last one randomised
+    n_layers: int
+    heats: Mapping[str, Tensor]  # by map (B, S, S), 0 to 1
+    correlations: Mapping[str, tuple[float | None, ...]]  # (B,); None for constant maps
+
+
+def correlation_text(value: float | None) -> str:
+    """Return a correlation with two digits."""
+    return "no map" if value is None else f"{value:.2f}"
 
 
 @contextmanager
 def restored(net: nn.Module) -> Iterator[None]:
-    """Give `net` back its weights and statistics afterwards, also after an error."""
+    """Restore the weights and statistics of `net` afterwards, also after an error."""
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     try:
         yield
@@ -43,28 +48,27 @@ def cascade(
     seed: int,
     n_stages: int = _STAGES,
 ) -> tuple[CascadeStage, ...]:
-    """Make the layers of a network random from the last to the first; compare maps on the way.
+    """Randomise layers from the last to the first and compare the maps with the original ones.
 
     Parameters
     ----------
     net
-        Images to logits; its weights are the same afterwards.
+        Maps images to logits; its weights are restored.
     images : (B, 3, S, S) float32
-        What is explained.
+        Inputs of the network.
     explain
-        Returns the heat (B, S, S) of each method, by the network as it then is.
+        Returns the heat (B, S, S) of each map with the current weights.
     seed
-        Weights are drawn from a normal distribution with the mean and spread of their tensor, by
-        the seed and the tensor's name.
+        Weights are drawn from a normal distribution with the mean and standard deviation of
+        their tensor; the seed and the tensor's name fix the draw.
     n_stages
-        How often to look: after the last layer alone, after all of them, and evenly between.
+        Number of comparisons: after the last layer, after all layers, and evenly between.
 
     Returns
     -------
-    tuple of Stage
-        Spearman's rank correlation, over pixels, of each map with that of the trained network. A
-        method that depends on what was learned falls to about 0; one that stays near 1 draws
-        edges.
+    tuple of CascadeStage
+        With Spearman's rank correlation, over pixels, of each map with the original one. It falls
+        to about 0 if the method depends on the weights; near 1, the map shows edges of the image.
     """
     whole = explain()
     names = layers_downward(net, images)
@@ -84,7 +88,7 @@ def cascade(
 
 
 def layers_downward(net: nn.Module, images: Tensor) -> Sequence[str]:
-    """Return the layers that have weights of their own, that nearest to the logits first."""
+    """Return the layers with own parameters, in reverse order of execution."""
     own = {name for name, module in net.named_modules() if list(module.parameters(recurse=False))}
     return [name for name in shapes(net, images[:1]) if name in own][::-1]
 

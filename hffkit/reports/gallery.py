@@ -1,4 +1,4 @@
-"""One self-contained HTML page of images that explain answers."""
+"""A self-contained HTML page of facts, tables and galleries of images."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from hffkit.reports.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """Images under a title."""
+    """Images below a title and a caption."""
 
     title: str
     caption: str
@@ -18,7 +18,7 @@ class Gallery:
 
 @dataclass(frozen=True, slots=True)
 class GallerySection:
-    """A table under a title, and galleries that belong to it."""
+    """A title, a caption, a table and galleries."""
 
     title: str
     caption: str
@@ -28,24 +28,24 @@ class GallerySection:
 
 @dataclass(frozen=True, slots=True)
 class GalleryPage:
-    """What a run sees."""
+    """The whole page."""
 
     title: str
     facts: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
-    parts: tuple[GallerySection, ...]
+    sections: tuple[GallerySection, ...]
 
 
 def render_gallery(page: GalleryPage) -> str:
-    """Return the page as HTML; the same page gives the same text."""
-    parts = [
+    """Return the page as HTML, the same text for the same page."""
+    sections = [
         {
-            "data": part,
+            "data": section,
             "galleries": [
                 (each, [(tile.caption, thumbnail(tile.image)) for tile in each.tiles])
-                for each in part.galleries
+                for each in section.galleries
             ],
         }
-        for part in page.parts
+        for section in page.sections
     ]
-    return html_of("gallery.html.j2", page=page, parts=parts)
+    return html_of("gallery.html.j2", page=page, sections=sections)

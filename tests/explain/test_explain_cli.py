@@ -26,6 +26,7 @@ from hffkit.explain.explain import ExplainRequest, explain
 from hffkit.explain.gradients import vanilla
 from hffkit.explain.images import overlay
 from hffkit.explain.regions import region_shares
+from hffkit.explain.result import ExplainResult
 from hffkit.inference.network import Scorer, load_scorer
 from hffkit.inference.predict import PredictRequest, predict
 from hffkit.manifest.classes import BINARY, ClassTable
@@ -93,7 +94,7 @@ def pixels(path: Path) -> Pixels:
         return np.asarray(opened.convert("RGB"))
 
 
-def asked(run: Path, out: Path, *paths: Path, **how: Any) -> dict[str, Any]:
+def asked(run: Path, out: Path, *paths: Path, **how: Any) -> ExplainResult:
     return explain(ExplainRequest(run, paths, device="cpu", **{"steps": 0, **how}), out)
 
 
@@ -102,44 +103,45 @@ def asked(run: Path, out: Path, *paths: Path, **how: Any) -> dict[str, Any]:
 
 def test_a_image_is_explained_by_its_face(three: Path, picture: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    about = asked(three, out, picture, methods=("gradcam", "vanilla"), layers=("block3",))
-    (row,) = about["faces"]
+    result = asked(three, out, picture, methods=("gradcam", "vanilla"), layers=("block3",))
+    (row,) = result.faces
     scorer = scorer_of(three)
     inputs = scorer.inputs([crop()])
     with torch.no_grad():
         softmax = scorer.net(inputs).softmax(1)[0]
     best = int(softmax.argmax())
-    assert row["explained"] == THREE.names[best]
-    assert row["probability"] == pytest.approx(float(softmax[best]), abs=1e-5)
+    assert row.explained == THREE.names[best]
+    assert row.probability == pytest.approx(float(softmax[best]), abs=1e-5)
     answer = "Real" if best == 2 else "Fake"
-    assert row["files"] == {
+    assert row.files == {
         "gradcam-block3": f"0-portrait-meso4-gradcam-block3-{answer}.png",
         "vanilla": f"0-portrait-meso4-vanilla-{answer}.png",
     }
     heat = grad_cam(scorer.net, inputs, "block3")[0].numpy()
     assert heat.max() == 1
-    assert np.array_equal(pixels(out / row["files"]["gradcam-block3"]), overlay(crop(), heat))
+    assert np.array_equal(pixels(out / row.files["gradcam-block3"]), overlay(crop(), heat))
     gradient = vanilla(scorer.net, inputs, torch.tensor([best]))[0].permute(1, 2, 0).numpy()
     levels = 255 * (gradient - gradient.min()) / np.ptp(gradient)
-    assert np.abs(pixels(out / row["files"]["vanilla"]) - levels).max() <= 0.51
-    names = {*row["files"].values(), "index.html", "sheet.png", "explain.json"}
+    assert np.abs(pixels(out / row.files["vanilla"]) - levels).max() <= 0.51
+    names = {*row.files.values(), "index.html", "sheet.png", "explain.json"}
     assert {path.name for path in out.iterdir()} == names
-    assert json.loads((out / "explain.json").read_text("ascii")) == about
+    written = json.loads((out / "explain.json").read_text("ascii"))
+    assert written == json.loads(json.dumps(result.to_json()))
 
 
 def test_colours_are_not_swapped_where_the_network_takes_bgr(
     amten: Path, picture: Path, tmp_path: Path
 ) -> None:
     """The face itself is drawn as it is, and the red plane of a gradient is red."""
-    about = asked(amten, tmp_path / "out", picture, methods=("vanilla",))
-    (row,) = about["faces"]
+    result = asked(amten, tmp_path / "out", picture, methods=("vanilla",))
+    (row,) = result.faces
     scorer = scorer_of(amten)
     assert scorer.spec.colour == "BGR"
     images = torch.from_numpy(crop()[..., ::-1].copy()).permute(2, 0, 1)[None].float()
     best = scorer.net(images).argmax(1)
     gradient = vanilla(scorer.net, images, best)[0].permute(1, 2, 0).numpy()[..., ::-1]
     levels = 255 * (gradient - gradient.min()) / np.ptp(gradient)
-    found = pixels(tmp_path / "out" / row["files"]["vanilla"])
+    found = pixels(tmp_path / "out" / row.files["vanilla"])
     assert np.abs(found - levels).max() <= 0.51
     assert np.abs(found[..., ::-1] - levels).max() > 1
     sheet = pixels(tmp_path / "out" / "sheet.png")
@@ -149,14 +151,14 @@ def test_colours_are_not_swapped_where_the_network_takes_bgr(
 
 
 def test_all_methods_and_layers_make_a_sheet(amten: Path, picture: Path, tmp_path: Path) -> None:
-    about = asked(amten, tmp_path / "out", picture, methods=("all",), layers=("all",))
+    result = asked(amten, tmp_path / "out", picture, methods=("all",), layers=("all",))
     layers = ["F_mt", "F_reu", "relu4", "relu5", "relu6", "relu7"]
-    assert about["layers"] == layers
-    assert list(about["faces"][0]["files"]) == [
+    assert result.layers == tuple(layers)
+    assert list(result.faces[0].files) == [
         "vanilla", "deconvnet", "guided", "integrated", *(f"gradcam-{n}" for n in layers),
         *(f"guided_gradcam-{n}" for n in layers), "traces",
     ]  # fmt: skip
-    assert all((tmp_path / "out" / name).is_file() for name in about["faces"][0]["files"].values())
+    assert all((tmp_path / "out" / name).is_file() for name in result.faces[0].files.values())
 
 
 def test_traces_are_each_channel(amten: Path, picture: Path, tmp_path: Path, run: Invoke) -> None:
@@ -173,15 +175,15 @@ def test_videos_and_folders_are_read_as_predict_reads_them(
     three: Path, picture: Path, tmp_path: Path
 ) -> None:
     write_clip(tmp_path / "in" / "clip.mp4", n_frames=6)
-    about = asked(three, tmp_path / "out", tmp_path / "in", picture, frames=2, whole=True)
-    names = [row["name"] for row in about["faces"]]
+    result = asked(three, tmp_path / "out", tmp_path / "in", picture, frames=2, whole=True)
+    names = [row.name for row in result.faces]
     clip = tmp_path / "in" / "clip.mp4"
     judged = predict(PredictRequest(three, (clip,), frames=2, whole=True, device="cpu")).verdicts
     first, second = (verdict.frame for verdict in judged)
     assert names == [f"{clip} frame {first}", f"{clip} frame {second}", str(picture)]
-    file = about["faces"][1]["files"]["gradcam-block4"]
+    file = result.faces[1].files["gradcam-block4"]
     assert file.startswith(f"1-clip-{second}-meso4-gradcam-block4-")
-    assert about["faces"][1]["probability"] == pytest.approx(
+    assert result.faces[1].probability == pytest.approx(
         max(judged[1].probabilities.values()), abs=1e-6
     )
 
@@ -190,22 +192,22 @@ def test_samples_of_corpora_are_chosen_as_elsewhere(
     three: Path, corpus: Path, tmp_path: Path
 ) -> None:
     samples = list(Corpus(corpus).samples())
-    about = asked(three, tmp_path / "a", corpus)
-    assert [r["name"] for r in about["faces"]] == [s.key for s in samples if s.split == "test"]
-    about = asked(three, tmp_path / "b", data=(str(corpus),), split=None, classes=("Glow",))
-    assert [r["name"] for r in about["faces"]] == [s.key for s in samples if s.cls == "Glow"]
-    assert {r["class"] for r in about["faces"]} == {"Glow"}
+    result = asked(three, tmp_path / "a", corpus)
+    assert [r.name for r in result.faces] == [s.key for s in samples if s.split == "test"]
+    result = asked(three, tmp_path / "b", data=(str(corpus),), split=None, classes=("Glow",))
+    assert [r.name for r in result.faces] == [s.key for s in samples if s.cls == "Glow"]
+    assert {r.cls for r in result.faces} == {"Glow"}
     few = asked(three, tmp_path / "c", corpus, split=None, limit=5, seed=1)
-    keys = [r["name"] for r in few["faces"]]
+    keys = [r.name for r in few.faces]
     assert len(set(keys)) == 5
     assert keys == sorted(keys, key=[s.key for s in samples].index)
     again = asked(three, tmp_path / "d", corpus, split=None, limit=5, seed=2)
-    assert [r["name"] for r in again["faces"]] != keys
+    assert [r.name for r in again.faces] != keys
     image = Corpus(corpus).image(samples[0])
-    row = asked(three, tmp_path / "e", corpus, split=None, layers=("block3",))["faces"][0]
+    row = asked(three, tmp_path / "e", corpus, split=None, layers=("block3",)).faces[0]
     heat = grad_cam(scorer_of(three).net, scorer_of(three).inputs([image]), "block3")[0].numpy()
     assert heat.max() == 1
-    found = pixels(tmp_path / "e" / row["files"]["gradcam-block3"])
+    found = pixels(tmp_path / "e" / row.files["gradcam-block3"])
     assert np.array_equal(found, overlay(small(image), heat))
 
 
@@ -214,11 +216,11 @@ def test_a_class_of_ones_choice_is_explained(three: Path, picture: Path, tmp_pat
         name: asked(three, tmp_path / name, picture, target=name, methods=("vanilla",))
         for name in THREE.names
     }
-    shares = [found[name]["faces"][0]["probability"] for name in THREE.names]
+    shares = [found[name].faces[0].probability for name in THREE.names]
     assert sum(shares) == pytest.approx(1, abs=1e-5)
-    ends = [found[name]["faces"][0]["files"]["vanilla"].split("-")[-1] for name in THREE.names]
+    ends = [found[name].faces[0].files["vanilla"].split("-")[-1] for name in THREE.names]
     assert ends == ["Fake.png", "Fake.png", "Real.png"]
-    files = [pixels(tmp_path / n / found[n]["faces"][0]["files"]["vanilla"]) for n in THREE.names]
+    files = [pixels(tmp_path / n / found[n].faces[0].files["vanilla"]) for n in THREE.names]
     assert not np.array_equal(files[0], files[1])
 
 
@@ -227,17 +229,17 @@ def test_names_of_files_are_cut_where_a_file_system_would_refuse_them(
 ) -> None:
     name = 83 * "\u8138"  # face; 249 bytes
     (tmp_path / f"{name}.png").write_bytes(picture.read_bytes())
-    about = asked(three, tmp_path / "out", tmp_path / f"{name}.png", layers=("block3",))
-    (file,) = about["faces"][0]["files"].values()
+    result = asked(three, tmp_path / "out", tmp_path / f"{name}.png", layers=("block3",))
+    (file,) = result.faces[0].files.values()
     assert file.startswith(f"0-{name[:26]}-meso4-gradcam-block3-")  # of 78 bytes
     assert (tmp_path / "out" / file).is_file()
 
 
 def test_averages_leave_traces_out(amten: Path, corpus: Path, tmp_path: Path) -> None:
     methods = ("vanilla", "traces")
-    about = asked(amten, tmp_path / "out", corpus, methods=methods, average=True, limit=2)
-    assert about["methods"] == ["vanilla"]
-    assert "Traces are left out: averages are of heat, and traces have none." in about["notes"]
+    result = asked(amten, tmp_path / "out", corpus, methods=methods, average=True, limit=2)
+    assert result.methods == ("vanilla",)
+    assert "Traces are left out: they are not heat and have no average." in result.notes
 
 
 def test_fewer_faces_at_once_where_much_is_kept_for_gradients(three: Path, tmp_path: Path) -> None:
@@ -259,21 +261,21 @@ def test_progress_counts_files_and_samples_not_faces(
     Image.fromarray(np.zeros((80, 80, 3), np.uint8)).save(tmp_path / "in" / "c.png")
     steps: list[int] = []
     monkeypatch.setattr(Progress, "step", lambda _, n: steps.append(n))
-    about = asked(three, tmp_path / "out", tmp_path / "in", layers=("block3",))
-    assert about["n_faces"] > 3
+    result = asked(three, tmp_path / "out", tmp_path / "in", layers=("block3",))
+    assert result.n_faces > 3
     assert sum(steps) == 3
 
 
 @pytest.mark.slow
 def test_a_network_of_two_heads_says_which_is_explained(picture: Path, tmp_path: Path) -> None:
     mml = sure_run(tmp_path / "mml", "mml", BINARY)
-    about = asked(mml, tmp_path / "out", picture, methods=("attention",))
-    assert about["notes"][0].startswith("mml is explained by its low-quality head")
+    result = asked(mml, tmp_path / "out", picture, methods=("attention",))
+    assert result.notes[0].startswith("mml is explained by its low-quality head")
 
 
 def test_an_average_is_the_mean_of_its_faces(three: Path, corpus: Path, tmp_path: Path) -> None:
-    about = asked(three, tmp_path / "out", corpus, split=None, average=True, layers=("block3",))
-    assert [(r["class"], r["n_faces"]) for r in about["averages"]] == [
+    result = asked(three, tmp_path / "out", corpus, split=None, average=True, layers=("block3",))
+    assert [(r.cls, r.n_faces) for r in result.averages] == [
         ("GAN", 4), ("Glow", 4), ("camera", 4),
     ]  # fmt: skip
     opened, scorer = Corpus(corpus), scorer_of(three)
@@ -284,13 +286,13 @@ def test_an_average_is_the_mean_of_its_faces(three: Path, corpus: Path, tmp_path
         mean = means["Glow/gradcam-block3"]
     assert mean.max() > 0
     assert mean == pytest.approx(heats.mean(axis=0), abs=1e-5)
-    name = about["averages"][1]["files"]["gradcam-block3"]
+    name = result.averages[1].files["gradcam-block3"]
     assert name == "average-1-Glow-meso4-gradcam-block3.png"
     faces = np.mean([small(image) for image in images], axis=0).round().astype(np.uint8)
     expected = overlay(faces, mean / mean.max())
     found = pixels(tmp_path / "out" / name).astype(int)
     assert np.abs(found - expected).max() <= 4  # one level of heat
-    assert about["faces"] == []
+    assert result.faces == ()
 
 
 def test_shares_of_heat_are_told_where_landmarks_are_known(
@@ -379,7 +381,7 @@ def test_networks_without_relu_say_so(picture: Path, tmp_path: Path, run: Invoke
         "explain", path, picture, "--method", "guided,vanilla", "--steps", 0,
         "--out", tmp_path / "out",
     )  # fmt: skip
-    assert "mislnet has no ReLU, so that deconvnet and guided backpropagation are" in found.stdout
+    assert "mislnet has no ReLU, so deconvnet and guided backpropagation equal" in found.stdout
     row = json.loads((tmp_path / "out" / "explain.json").read_text("ascii"))["faces"][0]
     guided, plain = (tmp_path / "out" / row["files"][name] for name in ("guided", "vanilla"))
     assert guided.read_bytes() == plain.read_bytes()
@@ -394,14 +396,22 @@ def test_networks_without_relu_say_so(picture: Path, tmp_path: Path, run: Invoke
         ({"layers": ("blok3",)}, UnknownNameError, "No layer named 'blok3'. Did you mean 'block3'"),
         ({"layers": ("head.fc1",)}, ExplainError, "'head.fc1' has no spatial extent"),
         ({"methods": ("gradcamm",)}, UnknownNameError, "Did you mean 'gradcam'"),
-        ({"methods": ("traces",)}, ExplainError, "meso4 has no traces. It can be explained by"),
+        (
+            {"methods": ("traces",)},
+            ExplainError,
+            "meso4 has no traces. Choose one of its methods: vanilla",
+        ),
         ({"methods": ("attention",)}, ExplainError, "meso4 has no attention."),
-        ({"methods": ("vanilla",), "layers": ("block3",)}, ArgumentError, "--layer is for gradcam"),
-        ({"methods": ()}, ArgumentError, "at least one --method"),
+        (
+            {"methods": ("vanilla",), "layers": ("block3",)},
+            ArgumentError,
+            "layers apply to gradcam, guided_gradcam, got vanilla",
+        ),
+        ({"methods": ()}, ArgumentError, "methods must name at least one"),
         ({"target": "Glo"}, UnknownNameError, "No class named 'Glo'. Did you mean 'Glow'"),
         ({"landmarks": Path("no.dat")}, CorpusError, "no.dat: cannot be read"),
-        ({"frames": 0}, ArgumentError, "--frames and --limit must be 1 or more"),
-        ({"paths": ()}, ArgumentError, "Name some, or --data"),
+        ({"frames": 0}, ArgumentError, "frames must be 1 or more, got 0"),
+        ({"paths": ()}, ArgumentError, "paths and data name no image"),
         ({"paths": (Path("nowhere.png"),)}, ArgumentError, "nowhere.png: no such file or folder"),
         ({"paths": (Path("x" * 300),)}, ArgumentError, "xxx: no such file or folder"),
         ({"device": "tpu"}, ArgumentError, "--device must be"),
@@ -445,7 +455,7 @@ def test_a_run_of_spectra_is_refused(corpus: Path, tmp_path: Path, run: Invoke) 
     train_spectrum(SpectrumRequest(data=(str(corpus),)), path, n_workers=1)
     found = run("explain", path, corpus, "--out", tmp_path / "out")
     assert found.exit_code == 1
-    assert "which has no network to look into. `hffkit spectrum plot` shows" in found.stderr
+    assert "a spectrum run, which has no network to explain. Draw its spectra" in found.stderr
     assert not (tmp_path / "out").exists()
 
 
@@ -455,7 +465,7 @@ def test_images_without_a_face_are_told(
     empty = write_image(tmp_path / "empty.png", size=(64, 64))
     found = run("explain", three, empty, "--out", tmp_path / "out")
     assert found.exit_code == 1
-    assert f"No face to explain: {empty}: no face found. Pass --whole" in found.stderr
+    assert f"No face to explain: {empty}: no face found. If the files" in found.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"empty.png"}
     found = run("explain", three, empty, picture, "--out", tmp_path / "out", "--steps", 0)
     assert found.exit_code == 0
@@ -499,8 +509,8 @@ def test_the_last_layer_that_has_maps_at_the_size_of_the_run_is_taken(
     write_weights(tmp_path / "run", net.state_dict(), {})
     spec = asdict(network_named("resnet18").input)
     Run("resnet18", 8, spec, BINARY, {}, {}).write(tmp_path / "run")
-    about = asked(tmp_path / "run", tmp_path / "out", picture)
-    assert about["layers"] == ["layer1"]  # 2x2; the last three have one value a map
+    result = asked(tmp_path / "run", tmp_path / "out", picture)
+    assert result.layers == ("layer1",)  # 2x2; the last three have one value a map
 
 
 # The mistakes of an evaluation
