@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from hffkit.arrays import Floats32
 from hffkit.errors import ExplainError
-from hffkit.faces.detector import face_of
+from hffkit.faces.detection import face_of
 from hffkit.faces.landmarks import Predictor, landmarks_of
 from hffkit.faces.outline import Points, outline
 from hffkit.media.image import Image, grey
