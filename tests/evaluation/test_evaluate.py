@@ -122,6 +122,7 @@ def golden(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.golden
 def test_caffes_network_scores_and_errs_as_it_does_in_caffe(
     data: Path, golden: Path, tmp_path: Path, run: Invoke
 ) -> None:
@@ -152,6 +153,7 @@ def test_caffes_network_scores_and_errs_as_it_does_in_caffe(
     assert level["metrics"]["auc"]["value"] == pytest.approx(np.mean(pairs > 0), abs=1e-9)
 
 
+@pytest.mark.golden
 def test_neither_batches_nor_threads_change_scores(
     golden: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,6 +150,7 @@ def test_a_image_is_judged_by_its_largest_face(three: Path, tmp_path: Path) -> N
 # Whole images
 
 
+@pytest.mark.golden
 def test_whole_images_score_as_in_caffe(data: Path, tmp_path: Path) -> None:
     caffe = data / "golden" / "caffe-amtennet"
     convert(caffe / "snap_iter_120.caffemodel", tmp_path / "run", network=None, fake=(), real=())

@@ -170,6 +170,7 @@ def test_first_versions_of_caffe_are_read_with_their_four_axes(tmp_path: Path) -
     assert all(torch.equal(weights.state[key], new[key]) for key in new)
 
 
+@pytest.mark.golden
 def test_layers_come_as_protobuf_reads_them_from_a_real_file(data: Path) -> None:
     path = data / "golden/caffe-amtennet/calm_iter_30.caffemodel"
     net = Net.FromString(path.read_bytes())
@@ -375,6 +376,7 @@ def test_name_given_overrides_what_is_recognised(tmp_path: Path) -> None:
         foreign_weights(path, "amtennet-9")
 
 
+@pytest.mark.golden
 def test_amtennet_gives_caffes_activations(data: Path) -> None:
     golden = data / "golden/caffe-amtennet"
     weights = foreign_weights(golden / "snap_iter_120.caffemodel")
@@ -426,6 +428,7 @@ MESO = (
 )
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(("stem", "name"), MESO)
 def test_meso_gives_the_probabilities_of_keras(data: Path, stem: str, name: str) -> None:
     golden = data / "golden/mesonet"
@@ -442,6 +445,7 @@ def test_meso_gives_the_probabilities_of_keras(data: Path, stem: str, name: str)
     assert np.abs(found - expected[f"{stem}_random"]).max() <= 1e-4
 
 
+@pytest.mark.golden
 def test_second_logit_of_meso_is_for_real(data: Path) -> None:
     golden = data / "golden/mesonet"
     net = build("meso4", 2).eval()

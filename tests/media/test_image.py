@@ -330,6 +330,7 @@ def test_from_bgr_reverses_the_channels() -> None:
     assert np.array_equal(from_bgr(smooth()), smooth()[:, :, ::-1])
 
 
+@pytest.mark.golden
 def test_resizing_to_128_gives_caffes_pixels(data: Path) -> None:
     golden = data / "golden" / "caffe-convert_imageset"
     path = golden / "raw128_lmdb"

@@ -206,6 +206,7 @@ def golden_net() -> tuple[AmtenNet, Tensor]:
     return net, image.double().view(1, 3, 128, 128)
 
 
+@pytest.mark.golden
 @torch.no_grad()
 def test_amtennet_gives_the_golden_numbers() -> None:
     net, image = golden_net()
@@ -622,6 +623,7 @@ def load_keras(net: nn.Module, path: Path) -> None:
         units[1].load_state_dict({"weight": second.T, "bias": bias2})
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("stem", ["Meso4_DF", "Meso4_F2F", "MesoInception_DF", "MesoInception_F2F"])
 @torch.no_grad()
 def test_meso_networks_predict_what_those_of_keras_do(stem: str, data: Path) -> None:

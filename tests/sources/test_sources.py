@@ -783,6 +783,7 @@ def test_a_list_must_be_text(tmp_path: Path) -> None:
         listing("list", tmp_path, list_file=tmp_path / "nowhere", fake=("0",))
 
 
+@pytest.mark.golden
 def test_a_packed_list_is_byte_for_byte_what_convert_imageset_wrote(
     data: Path, tmp_path: Path, run: Run
 ) -> None:

@@ -52,15 +52,18 @@ def blobs(n: int = 40, seed: int = 0) -> tuple[Floats, Flags]:
     return rng.normal(0, 0.1, (2 * n, 3)) + is_fake[:, None] * [4.0, 0, 0], is_fake
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_features_give_the_published_accuracies(data: Path, name: str) -> None:
     assert random_accuracy(name, *celeba(data)) == pytest.approx(PUBLISHED[name], abs=0.3)
 
 
+@pytest.mark.golden
 def test_the_poly_svm_comes_near_the_notebook(data: Path) -> None:
     assert random_accuracy("svm-poly", *celeba(data)) == pytest.approx(98.55, abs=0.3)
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(
     ("name", "accuracy"),
     [("svm-rbf", 90.7), ("svm-linear", 77.7), ("logistic", 76.7), ("kmeans", 58.5)],
@@ -93,6 +96,7 @@ def test_clusters_are_called_what_most_images_in_them_are(seed: int) -> None:
         assert np.array_equal(model.predict(features) == 1, labels)
 
 
+@pytest.mark.golden
 def test_margins_are_those_of_the_models_written_out(data: Path) -> None:
     features, is_fake = celeba(data)
     some = np.arange(0, len(features), 10)

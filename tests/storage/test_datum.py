@@ -258,6 +258,7 @@ def test_raw_record_of_another_length_than_its_shape_is_refused(
         datum.image()
 
 
+@pytest.mark.golden
 def test_records_made_from_the_files_are_caffes_own(data: Path) -> None:
     golden = data / "golden" / "caffe-convert_imageset"
     theirs = {}

@@ -51,6 +51,7 @@ def golden(request: pytest.FixtureRequest, data: Path) -> Path:
     return Path(data / "golden" / "caffe-convert_imageset" / request.param)
 
 
+@pytest.mark.golden
 def test_reader_reads_what_convert_imageset_wrote(golden: Path) -> None:
     lines = (golden.parent / "list.txt").read_text().splitlines()
     listed = {}
@@ -72,6 +73,7 @@ def test_reader_reads_what_convert_imageset_wrote(golden: Path) -> None:
     reader.close()
 
 
+@pytest.mark.golden
 @pytest.mark.parametrize(("name", "n_records"), [("train", 160), ("val", 80)])
 def test_reader_reads_the_authors_polarity(data: Path, name: str, n_records: int) -> None:
     folder = data / "golden" / "caffe-amtennet"

@@ -26,6 +26,8 @@ from hffkit.training.recipe import TrainRecipe, recipe_of
 from hffkit.training.sampler import Order
 from hffkit.training.trainer import Trainer
 
+pytestmark = pytest.mark.golden
+
 CPU = torch.device("cpu")
 SIDE = 32  # px of the images where no golden says 128
 CALM: dict[str, Any] = {

@@ -40,6 +40,7 @@ def test_a_last_layer_with_other_outputs_is_not_taken(
     assert all(torch.equal(old[n], v) for n, v in new.items() if not n.startswith("fc_net_2."))
 
 
+@pytest.mark.golden
 def test_training_begins_with_the_weights_of_caffe(
     data: Path, native: Path, tmp_path: Path
 ) -> None:

@@ -226,6 +226,7 @@ def test_wrong_arguments_of_convert_are_one_line(
     assert run("convert", tmp_path / name).exit_code == 2
 
 
+@pytest.mark.golden
 def test_the_published_network_is_converted_and_measured(
     run: Run, data: Path, tmp_path: Path
 ) -> None:
