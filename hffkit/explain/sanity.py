@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from hffkit.explain.layers import shapes
 from hffkit.manifest.seeds import rng_for
 
-_STAGES = 6
+_STAGES = 6  # from the last layer alone to all layers, evenly spaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,6 @@ def cascade(
     explain: Callable[[], Mapping[str, Tensor]],
     *,
     seed: int,
-    n_stages: int = _STAGES,
 ) -> tuple[CascadeStage, ...]:
     """Randomise layers from the last to the first and compare the maps with the original ones.
 
@@ -61,18 +60,16 @@ def cascade(
     seed
         Weights are drawn from a normal distribution with the mean and standard deviation of
         their tensor; the seed and the tensor's name fix the draw.
-    n_stages
-        Number of comparisons: after the last layer, after all layers, and evenly between.
 
     Returns
     -------
     tuple of CascadeStage
-        With Spearman's rank correlation, over pixels, of each map with the original one. It falls
-        to about 0 if the method depends on the weights; near 1, the map shows edges of the image.
+        Spearman's rank correlation, over pixels, of each map with the original one falls to about
+        0 if the method depends on the weights; near 1, the map shows edges of the image.
     """
     whole = explain()
     names = layers_downward(net, images)
-    ends = sorted({round(n) for n in np.linspace(1, len(names), min(n_stages, len(names)))})
+    ends = sorted({round(n) for n in np.linspace(1, len(names), min(_STAGES, len(names)))})
     stages = []
     with restored(net):
         for begin, end in zip([0, *ends], ends, strict=False):

@@ -494,7 +494,7 @@ class Strange(OneConv):
         ("fc", ExplainError, "Layer 'fc' has no spatial extent: its output is 3 for each image"),
         ("twice", ExplainError, "Layer 'twice' runs more than once"),
         ("never", ExplainError, "Layer 'never' does not run"),
-        ("unused", ExplainError, "Layer 'unused' has no part in the answer"),
+        ("unused", ExplainError, "Layer 'unused' does not affect the output"),
     ],
 )
 def test_layers_that_have_no_maps_are_named(layer: str, error: Any, message: str) -> None:

@@ -43,7 +43,7 @@ BOX = (162, 63, 117)  # of the portrait's face, 1.3 times what dlib finds
 def sure_run(
     path: Path, network: str = "meso4", classes: ClassTable = THREE, size: int = SIZE
 ) -> Path:
-    """A network of random weights that is sure of what it says."""
+    """A network of random weights with confident predictions."""
     return write_run(path, classes, network=network, seed=1, gain=10, size=size)
 
 
@@ -58,8 +58,8 @@ def amten(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("pictures") / "portrait.png"
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("photos") / "portrait.png"
     Image.fromarray(portrait()).save(path)
     return path
 
@@ -101,9 +101,9 @@ def asked(run: Path, out: Path, *paths: Path, **how: Any) -> ExplainResult:
 # What is written
 
 
-def test_a_image_is_explained_by_its_face(three: Path, picture: Path, tmp_path: Path) -> None:
+def test_an_image_is_explained_by_its_face(three: Path, photo: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    result = asked(three, out, picture, methods=("gradcam", "vanilla"), layers=("block3",))
+    result = asked(three, out, photo, methods=("gradcam", "vanilla"), layers=("block3",))
     (row,) = result.faces
     scorer = scorer_of(three)
     inputs = scorer.inputs([crop()])
@@ -130,10 +130,10 @@ def test_a_image_is_explained_by_its_face(three: Path, picture: Path, tmp_path: 
 
 
 def test_colours_are_not_swapped_where_the_network_takes_bgr(
-    amten: Path, picture: Path, tmp_path: Path
+    amten: Path, photo: Path, tmp_path: Path
 ) -> None:
     """The face itself is drawn as it is, and the red plane of a gradient is red."""
-    result = asked(amten, tmp_path / "out", picture, methods=("vanilla",))
+    result = asked(amten, tmp_path / "out", photo, methods=("vanilla",))
     (row,) = result.faces
     scorer = scorer_of(amten)
     assert scorer.spec.colour == "BGR"
@@ -150,8 +150,8 @@ def test_colours_are_not_swapped_where_the_network_takes_bgr(
         crop(), (224, 224), interpolation=cv2.INTER_NEAREST)[1::7, 1::7][:10, :10])  # fmt: skip
 
 
-def test_all_methods_and_layers_make_a_sheet(amten: Path, picture: Path, tmp_path: Path) -> None:
-    result = asked(amten, tmp_path / "out", picture, methods=("all",), layers=("all",))
+def test_all_methods_and_layers_make_a_sheet(amten: Path, photo: Path, tmp_path: Path) -> None:
+    result = asked(amten, tmp_path / "out", photo, methods=("all",), layers=("all",))
     layers = ["F_mt", "F_reu", "relu4", "relu5", "relu6", "relu7"]
     assert result.layers == tuple(layers)
     assert list(result.faces[0].files) == [
@@ -161,8 +161,8 @@ def test_all_methods_and_layers_make_a_sheet(amten: Path, picture: Path, tmp_pat
     assert all((tmp_path / "out" / name).is_file() for name in result.faces[0].files.values())
 
 
-def test_traces_are_each_channel(amten: Path, picture: Path, tmp_path: Path, run: Invoke) -> None:
-    found = run("explain", amten, picture, "--method", "traces", "--out", tmp_path / "out")
+def test_traces_are_each_channel(amten: Path, photo: Path, tmp_path: Path, run: Invoke) -> None:
+    found = run("explain", amten, photo, "--method", "traces", "--out", tmp_path / "out")
     assert found.exit_code == 0
     reader = Reader((tmp_path / "out" / "index.html").read_text("utf-8"))
     captions = [text for text in reader.text if text.startswith("F_")]
@@ -172,15 +172,15 @@ def test_traces_are_each_channel(amten: Path, picture: Path, tmp_path: Path, run
 
 
 def test_videos_and_folders_are_read_as_predict_reads_them(
-    three: Path, picture: Path, tmp_path: Path
+    three: Path, photo: Path, tmp_path: Path
 ) -> None:
     write_clip(tmp_path / "in" / "clip.mp4", n_frames=6)
-    result = asked(three, tmp_path / "out", tmp_path / "in", picture, frames=2, whole=True)
+    result = asked(three, tmp_path / "out", tmp_path / "in", photo, frames=2, whole=True)
     names = [row.name for row in result.faces]
     clip = tmp_path / "in" / "clip.mp4"
     judged = predict(PredictRequest(three, (clip,), frames=2, whole=True, device="cpu")).verdicts
     first, second = (verdict.frame for verdict in judged)
-    assert names == [f"{clip} frame {first}", f"{clip} frame {second}", str(picture)]
+    assert names == [f"{clip} frame {first}", f"{clip} frame {second}", str(photo)]
     file = result.faces[1].files["gradcam-block4"]
     assert file.startswith(f"1-clip-{second}-meso4-gradcam-block4-")
     assert result.faces[1].probability == pytest.approx(
@@ -211,9 +211,9 @@ def test_samples_of_corpora_are_chosen_as_elsewhere(
     assert np.array_equal(found, overlay(small(image), heat))
 
 
-def test_a_class_of_ones_choice_is_explained(three: Path, picture: Path, tmp_path: Path) -> None:
+def test_a_class_of_ones_choice_is_explained(three: Path, photo: Path, tmp_path: Path) -> None:
     found = {
-        name: asked(three, tmp_path / name, picture, target=name, methods=("vanilla",))
+        name: asked(three, tmp_path / name, photo, target=name, methods=("vanilla",))
         for name in THREE.names
     }
     shares = [found[name].faces[0].probability for name in THREE.names]
@@ -225,10 +225,10 @@ def test_a_class_of_ones_choice_is_explained(three: Path, picture: Path, tmp_pat
 
 
 def test_names_of_files_are_cut_where_a_file_system_would_refuse_them(
-    three: Path, picture: Path, tmp_path: Path
+    three: Path, photo: Path, tmp_path: Path
 ) -> None:
     name = 83 * "\u8138"  # face; 249 bytes
-    (tmp_path / f"{name}.png").write_bytes(picture.read_bytes())
+    (tmp_path / f"{name}.png").write_bytes(photo.read_bytes())
     result = asked(three, tmp_path / "out", tmp_path / f"{name}.png", layers=("block3",))
     (file,) = result.faces[0].files.values()
     assert file.startswith(f"0-{name[:26]}-meso4-gradcam-block3-")  # of 78 bytes
@@ -253,10 +253,10 @@ def test_fewer_faces_at_once_where_much_is_kept_for_gradients(three: Path, tmp_p
 
 
 def test_progress_counts_files_and_samples_not_faces(
-    three: Path, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    three: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.png").write_bytes(picture.read_bytes())
+    (tmp_path / "in" / "a.png").write_bytes(photo.read_bytes())
     write_clip(tmp_path / "in" / "b.mp4")
     Image.fromarray(np.zeros((80, 80, 3), np.uint8)).save(tmp_path / "in" / "c.png")
     steps: list[int] = []
@@ -267,9 +267,9 @@ def test_progress_counts_files_and_samples_not_faces(
 
 
 @pytest.mark.slow
-def test_a_network_of_two_heads_says_which_is_explained(picture: Path, tmp_path: Path) -> None:
+def test_the_explained_head_of_two_is_noted(photo: Path, tmp_path: Path) -> None:
     mml = sure_run(tmp_path / "mml", "mml", BINARY)
-    result = asked(mml, tmp_path / "out", picture, methods=("attention",))
+    result = asked(mml, tmp_path / "out", photo, methods=("attention",))
     assert result.notes[0].startswith("mml is explained by its low-quality head")
 
 
@@ -295,12 +295,12 @@ def test_an_average_is_the_mean_of_its_faces(three: Path, corpus: Path, tmp_path
     assert result.faces == ()
 
 
-def test_shares_of_heat_are_told_where_landmarks_are_known(
-    predictor: Path, three: Path, picture: Path, tmp_path: Path, run: Invoke
+def test_shares_of_heat_are_reported_with_landmarks(
+    predictor: Path, three: Path, photo: Path, tmp_path: Path, run: Invoke
 ) -> None:
     out = tmp_path / "out"
     found = run(
-        "explain", three, picture, "--out", out, "--landmarks", predictor, "--layer", "block3"
+        "explain", three, photo, "--out", out, "--landmarks", predictor, "--layer", "block3"
     )
     assert found.exit_code == 0, found.output
     about = json.loads((out / "explain.json").read_text("ascii"))
@@ -321,12 +321,12 @@ def test_shares_of_heat_are_told_where_landmarks_are_known(
     assert f"{100 * even['mouth']:.1f} %" in found.stdout
 
 
-def test_faithfulness_and_sanity_are_told_everywhere(
-    three: Path, picture: Path, tmp_path: Path, run: Invoke
+def test_faithfulness_and_sanity_are_in_the_text_the_page_and_the_json(
+    three: Path, photo: Path, tmp_path: Path, run: Invoke
 ) -> None:
     out = tmp_path / "out"
     found = run(
-        "explain", three, picture, "--out", out, "--method", "gradcam,vanilla", "--steps", 8,
+        "explain", three, photo, "--out", out, "--method", "gradcam,vanilla", "--steps", 8,
         "--sanity",
     )  # fmt: skip
     assert found.exit_code == 0, found.output
@@ -375,10 +375,10 @@ def test_the_same_is_explained_by_the_same_bytes(three: Path, corpus: Path, tmp_
     assert all_files(tmp_path / "a") == all_files(tmp_path / "b")
 
 
-def test_networks_without_relu_say_so(picture: Path, tmp_path: Path, run: Invoke) -> None:
+def test_networks_without_relu_are_noted(photo: Path, tmp_path: Path, run: Invoke) -> None:
     path = sure_run(tmp_path / "run", "mislnet", BINARY)
     found = run(
-        "explain", path, picture, "--method", "guided,vanilla", "--steps", 0,
+        "explain", path, photo, "--method", "guided,vanilla", "--steps", 0,
         "--out", tmp_path / "out",
     )  # fmt: skip
     assert "mislnet has no ReLU, so deconvnet and guided backpropagation equal" in found.stdout
@@ -417,10 +417,10 @@ def test_networks_without_relu_say_so(picture: Path, tmp_path: Path, run: Invoke
         ({"device": "tpu"}, ArgumentError, "--device must be"),
     ],
 )
-def test_what_cannot_be_meant_is_said_and_nothing_written(
-    three: Path, picture: Path, tmp_path: Path, how: dict[str, Any], error: Any, message: str
+def test_bad_arguments_are_refused_before_anything_is_written(
+    three: Path, photo: Path, tmp_path: Path, how: dict[str, Any], error: Any, message: str
 ) -> None:
-    how = {"paths": (picture,), "device": "cpu", **how}
+    how = {"paths": (photo,), "device": "cpu", **how}
     with pytest.raises(error) as caught:
         explain(ExplainRequest(three, **how), tmp_path / "out")
     assert message in str(caught.value)
@@ -434,7 +434,7 @@ def test_what_cannot_be_meant_is_said_and_nothing_written(
         ({"split": "val", "classes": ("none",)}, HffkitError, "No class named 'none'"),
     ],
 )
-def test_what_is_not_in_a_corpus_is_said(
+def test_classes_that_a_corpus_lacks_are_refused(
     three: Path, corpus: Path, tmp_path: Path, how: dict[str, Any], error: Any, message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -459,32 +459,32 @@ def test_a_run_of_spectra_is_refused(corpus: Path, tmp_path: Path, run: Invoke) 
     assert not (tmp_path / "out").exists()
 
 
-def test_images_without_a_face_are_told(
-    three: Path, picture: Path, tmp_path: Path, run: Invoke
+def test_images_without_a_face_are_reported(
+    three: Path, photo: Path, tmp_path: Path, run: Invoke
 ) -> None:
     empty = write_image(tmp_path / "empty.png", size=(64, 64))
     found = run("explain", three, empty, "--out", tmp_path / "out")
     assert found.exit_code == 1
     assert f"No face to explain: {empty}: no face found. If the files" in found.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"empty.png"}
-    found = run("explain", three, empty, picture, "--out", tmp_path / "out", "--steps", 0)
+    found = run("explain", three, empty, photo, "--out", tmp_path / "out", "--steps", 0)
     assert found.exit_code == 0
     assert f"{empty}: no face found" in found.stdout
 
 
-def test_unreadable_files_are_told_and_passed(
-    three: Path, picture: Path, tmp_path: Path, run: Invoke
+def test_unreadable_files_are_reported_and_skipped(
+    three: Path, photo: Path, tmp_path: Path, run: Invoke
 ) -> None:
     damaged = tmp_path / "damaged.png"
-    damaged.write_bytes(picture.read_bytes()[:3000])
-    found = run("explain", three, damaged, picture, "--out", tmp_path / "out", "--steps", 0)
+    damaged.write_bytes(photo.read_bytes()[:3000])
+    found = run("explain", three, damaged, photo, "--out", tmp_path / "out", "--steps", 0)
     assert found.exit_code == 3
     assert f"{damaged}: unreadable: cut short" in found.stdout
     assert (tmp_path / "out" / "index.html").is_file()
 
 
 def test_out_appears_whole_or_not_at_all(
-    three: Path, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    three: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> str:
         raise KeyboardInterrupt
@@ -492,16 +492,16 @@ def test_out_appears_whole_or_not_at_all(
     with monkeypatch.context() as patched:
         patched.setattr("hffkit.explain.explain.page_of", fail)
         with pytest.raises(KeyboardInterrupt):
-            asked(three, tmp_path / "out", picture)
+            asked(three, tmp_path / "out", photo)
     assert not (tmp_path / "out").exists()
-    asked(three, tmp_path / "out", picture)
+    asked(three, tmp_path / "out", photo)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     with pytest.raises(HffkitError, match="already exists"):
-        asked(three, tmp_path / "out", picture)
+        asked(three, tmp_path / "out", photo)
 
 
 def test_the_last_layer_that_has_maps_at_the_size_of_the_run_is_taken(
-    picture: Path, tmp_path: Path
+    photo: Path, tmp_path: Path
 ) -> None:
     torch.manual_seed(0)
     net = build("resnet18", 2, 8)
@@ -509,7 +509,7 @@ def test_the_last_layer_that_has_maps_at_the_size_of_the_run_is_taken(
     write_weights(tmp_path / "run", net.state_dict(), {})
     spec = asdict(network_named("resnet18").input)
     Run("resnet18", 8, spec, BINARY, {}, {}).write(tmp_path / "run")
-    result = asked(tmp_path / "run", tmp_path / "out", picture)
+    result = asked(tmp_path / "run", tmp_path / "out", photo)
     assert result.layers == ("layer1",)  # 2x2; the last three have one value a map
 
 

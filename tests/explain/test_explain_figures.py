@@ -26,7 +26,7 @@ SIDE = 8
 
 
 class Corner(nn.Module):
-    """Says "1" the surer the brighter the upper left quarter of an image is, whatever the rest."""
+    """The probability of class 1 rises with the brightness of the upper left quarter alone."""
 
     def forward(self, images: Tensor) -> Tensor:
         evidence = images[:, :, : SIDE // 2, : SIDE // 2].mean((1, 2, 3))
@@ -56,10 +56,10 @@ def test_a_curve_is_the_probability_after_each_share_of_pixels(steps: int) -> No
     found = curve(net, start, end, order, 1, steps=steps)
     expected = []
     for step in range(steps + 1):
-        picture = np.ones((SIDE, SIDE))
+        image = np.ones((SIDE, SIDE))
         for place in order[: round(step * 64 / steps)]:
-            picture[place // SIDE, place % SIDE] = 0
-        logit = 8 * picture[:4, :4].mean() - 4
+            image[place // SIDE, place % SIDE] = 0
+        logit = 8 * image[:4, :4].mean() - 4
         expected.append(1 / (1 + np.exp(-logit)))
     assert found == pytest.approx(expected, abs=1e-6)
     by_hand = sum((a + b) / 2 for a, b in pairwise(expected)) / steps
@@ -81,7 +81,7 @@ def test_true_heat_is_told_from_false_heat() -> None:
     assert inserted[2] < 0.2 < 0.8 < inserted[0]
 
 
-def test_what_pixels_give_way_to() -> None:
+def test_blank_and_blurred_images() -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (224, 224, 3)).astype(np.uint8)
     assert np.all(blank(image) == image.reshape(-1, 3).mean(axis=0).round())
@@ -152,7 +152,7 @@ def test_sanity_depends_on_the_seed_alone() -> None:
     assert correlations(3) != correlations(4)
 
 
-def test_what_ignores_the_weights_is_found_out() -> None:
+def test_a_map_that_ignores_the_weights_keeps_its_correlation() -> None:
     net, images = three_layers(), torch.rand(2, 3, SIDE, SIDE)
 
     def look() -> Mapping[str, Tensor]:
@@ -202,7 +202,7 @@ def test_layers_are_counted_as_they_run_not_as_they_were_made() -> None:
 
 
 def landmarks() -> Points:
-    """Return 68 points of a face that looks at us, in an image of 200x200 px."""
+    """Return 68 landmarks of a frontal face, in an image of 200x200 px."""
     jaw = [
         (100 - 70 * np.cos(t), 80 + 100 * np.sin(t)) for t in np.linspace(0, np.pi, 17)
     ]  # from the left temple under the chin (100, 180) to the right temple
