@@ -6,7 +6,7 @@ be repeated, `Annotated[int, Bounds(0, 3)]` is bounded. `check` enforces this on
 """
 
 from collections.abc import Iterator
-from dataclasses import Field, dataclass, fields
+from dataclasses import Field, dataclass, fields, replace
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -35,55 +35,48 @@ Seed = Annotated[int, Bounds(0)]
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """The texts of an option."""
+    """The texts of an option; `options_of` adds the facts of its field."""
 
     help: str
-    name: str | None = None  # in recipes, and with hyphens on the command line; None: the field's
+    name: str = ""  # in recipes, and with hyphens on the command line; by default the field's
     metavar: str | None = None  # placeholder of the value in `--help`
     none: str | None = None  # a word that stands for None on the command line and in recipes
+    field: str = ""
+    kind: Any = None  # the field's type without None
+    default: Any = None  # MISSING where a value is required
+    bounds: Bounds | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """An option and the field that declares it."""
-
-    field: str
-    kind: Any  # the type without None
-    default: Any  # MISSING where a value is required
-    option: Option
-    bounds: Bounds | None
-
-    @property
-    def name(self) -> str:
-        """The name in recipes."""
-        return self.option.name or self.field
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """The values of a `Literal`; empty for other types."""
-        return _choices(self.kind)
-
-
-def options_of(request: type[Any]) -> list[Declared]:
+def options_of(request: type[Any]) -> list[Option]:
     """Return the options that a dataclass declares, in the order of its fields."""
     return [
-        Declared(field.name, kind, field.default, option, _bounds(facts))
+        replace(
+            fact,
+            name=fact.name or field.name,
+            field=field.name,
+            kind=kind,
+            default=field.default,
+            bounds=_bounds(facts),
+        )
         for field, kind, facts in _annotated(request)
-        for option in facts
-        if isinstance(option, Option)
+        for fact in facts
+        if isinstance(fact, Option)
     ]
+
+
+def choices(kind: Any) -> tuple[Any, ...]:
+    """Return the values of a `Literal`; empty for other types."""
+    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def check(request: Any) -> None:
     """Raise ArgumentError if a field of a dataclass has a value that its annotation excludes."""
     for field, kind, facts in _annotated(type(request)):
-        value, choices, bounds = getattr(request, field.name), _choices(kind), _bounds(facts)
-        if value is None:
-            continue
-        if choices and value not in choices:
-            known = ", ".join(map(str, choices))
-            raise ArgumentError(f"`{field.name}` must be one of {known}, got {value!r}.")
-        if bounds is not None and value not in bounds:
+        value, known, bounds = getattr(request, field.name), choices(kind), _bounds(facts)
+        if value is not None and known and value not in known:
+            text = ", ".join(map(str, known))
+            raise ArgumentError(f"`{field.name}` must be one of {text}, got {value!r}.")
+        if value is not None and bounds is not None and value not in bounds:
             raise ArgumentError(f"`{field.name}` must be {bounds}, got {value}.")
 
 
@@ -91,9 +84,9 @@ def _annotated(request: type[Any]) -> Iterator[tuple[Field[Any], Any, tuple[Any,
     """Yield each field with its type, without None, and the facts in its annotation."""
     hints = get_type_hints(request, include_extras=True)
     for field in fields(request):
-        hint = hints[field.name]
-        facts = getattr(hint, "__metadata__", ())
-        kind = hint.__origin__ if facts else hint
+        kind = hints[field.name]
+        facts = getattr(kind, "__metadata__", ())
+        kind = kind.__origin__ if facts else kind
         if get_origin(kind) in (Union, UnionType):
             kind = Union[tuple(each for each in get_args(kind) if each is not NoneType)]  # noqa: UP007
         yield field, kind, facts
@@ -101,7 +94,3 @@ def _annotated(request: type[Any]) -> Iterator[tuple[Field[Any], Any, tuple[Any,
 
 def _bounds(facts: tuple[Any, ...]) -> Bounds | None:
     return next((fact for fact in facts if isinstance(fact, Bounds)), None)
-
-
-def _choices(kind: Any) -> tuple[Any, ...]:
-    return get_args(kind) if get_origin(kind) is Literal else ()

@@ -31,7 +31,7 @@ def build() -> None:
     """
 
 
-def _command(name: str, source: Source[Any]) -> click.Command:
+def _command(name: str, source: Source) -> click.Command:
     """Return `build NAME`, with the options that the source declares."""
 
     @options.out("data.lmdb")

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from hffkit.options import Declared, Names, Pairs, options_of
+from hffkit.options import Names, Option, Pairs, choices, options_of
 
 UNREADABLE = 3  # exit code: done, but some inputs could not be read
 
@@ -75,50 +75,44 @@ def names(values: Sequence[str]) -> tuple[str, ...]:
     return found
 
 
-def declared(request: type[Any]) -> list[click.Parameter]:
-    """Return the options that the fields of a dataclass declare."""
-    return [_option(each) for each in options_of(request)]
-
-
-def _option(each: Declared) -> click.Option:
-    default = each.option.none if each.default is None else each.default
-    known: dict[str, Any] = {}
-    if default not in (None, (), MISSING):
-        known = {"default": default, "show_default": default is not False}
-    return click.Option(
-        [f"--{each.name.replace('_', '-')}", each.field],
-        type=_type(each),
-        callback=_callback(each),
-        required=default is MISSING,
-        is_flag=each.kind is bool,
-        multiple=each.kind in (Names, Pairs),
-        metavar=each.option.metavar,
-        help=each.option.help,
-        **known,
-    )
-
-
 _TYPES: Mapping[Any, Any] = {
     Path: click.Path(path_type=Path), Pairs: Pair(), Names: str, str: str, int: int, bool: bool
 }  # fmt: skip
 
 
-def _type(each: Declared) -> Any:
-    if each.choices:
-        return click.Choice(each.choices)
-    if each.option.none is not None:
+def declared(request: type[Any]) -> list[click.Parameter]:
+    """Return the options that the fields of a dataclass declare."""
+    return [_parameter(option) for option in options_of(request)]
+
+
+def _parameter(option: Option) -> click.Option:
+    default = option.none if option.default is None else option.default
+    known: dict[str, Any] = {"type": _type(option)}
+    if default not in (None, (), MISSING):
+        known |= {"default": default, "show_default": default is not False}
+    if option.kind is Names:
+        known["callback"] = lambda *given: names(given[-1])
+    if option.none is not None:
+        known["callback"] = lambda *given: None if given[-1] == option.none else given[-1]
+    return click.Option(
+        [f"--{option.name.replace('_', '-')}", option.field],
+        required=default is MISSING,
+        is_flag=option.kind is bool,
+        multiple=option.kind in (Names, Pairs),
+        metavar=option.metavar,
+        help=option.help,
+        **known,
+    )
+
+
+def _type(option: Option) -> Any:
+    if choices(option.kind):
+        return click.Choice(choices(option.kind))
+    if option.none is not None:
         return Size()
-    if each.bounds is not None:
-        return click.IntRange(each.bounds.low, each.bounds.high)
-    return _TYPES[each.kind]
-
-
-def _callback(each: Declared) -> Callable[..., Any] | None:
-    if each.kind is Names:
-        return lambda *given: names(given[-1])
-    if each.option.none is not None:
-        return lambda *given: None if given[-1] == each.option.none else given[-1]
-    return None
+    if option.bounds is not None:
+        return click.IntRange(option.bounds.low, option.bounds.high)
+    return _TYPES[option.kind]
 
 
 def default_workers() -> int:

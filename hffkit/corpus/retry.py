@@ -1,4 +1,4 @@
-"""`--retry-failed`: take what a finished corpus has, so that only what failed is done again."""
+"""Reuse of a finished corpus, so that only its unreadable inputs are built again."""
 
 import json
 from collections import defaultdict
@@ -20,20 +20,20 @@ _Boxes = Mapping[str, Mapping[str, Sequence[int]]]
 
 @dataclass(slots=True)
 class _Past:
-    """What a corpus recorded of one unit."""
+    """Samples and failures of one unit in the finished corpus."""
 
     samples: list[Sample] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set)  # the unit's files that gave something
+    seen: set[str] = field(default_factory=set)  # paths of the unit's files that gave either
 
     @property
     def is_sound(self) -> bool:
-        """Whether every file of the unit gave all it has."""
+        """Whether every file of the unit was read to its end."""
         return all(failure.kind not in ("unreadable", "short-read") for failure in self.failures)
 
 
 def check_retry(corpus: Corpus, provenance: Provenance) -> None:
-    """Raise StorageError unless `corpus` was built by the command that is to be tried again."""
+    """Raise StorageError unless `corpus` was built with the same arguments."""
     wrong = differences(corpus.provenance.to_json(), json.loads(json.dumps(provenance.to_json())))
     if wrong:
         raise StorageError(
@@ -48,7 +48,7 @@ def check_retry(corpus: Corpus, provenance: Provenance) -> None:
 
 
 def seed_parts(corpus: Corpus, jobs: Sequence[Job[Unit]]) -> None:
-    """Write the part of every job that `corpus` holds whole, from its own records."""
+    """Write the parts of the jobs that `corpus` holds completely, from its records."""
     items = {item.path: (job, item) for job in jobs for item in job.unit.items}
     pasts: dict[str, _Past] = defaultdict(_Past)
     for sample in corpus.samples():
@@ -77,7 +77,7 @@ def seed_parts(corpus: Corpus, jobs: Sequence[Job[Unit]]) -> None:
 def _owner(
     source: str, items: Mapping[str, tuple[Job[Unit], ImageFile | Video]]
 ) -> tuple[Job[Unit], ImageFile | Video] | None:
-    """Return whose file a source is: its own, or an image in its folder of frames."""
+    """Return the job and item of a source: a file, or an image in a folder of frames."""
     return items.get(source) or items.get(PurePosixPath(source).parent.as_posix())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hffkit.errors import ArgumentError, ImageError, VideoError
-from hffkit.faces.search import FaceSearch, LookedAt, faces_in, files_of
+from hffkit.faces.search import FaceSearch, FrameCounts, faces_in, files_of
 from hffkit.manifest.samples import Sample, Split
 from hffkit.media.image import Image, resize
 from hffkit.storage.corpora import joint_classes, open_corpora
@@ -84,7 +84,7 @@ class InputFaces:
                 yield InputFace(sample.key, None, sample.cls, image)
 
     def _of_file(self, file: Path) -> Iterator[InputFace]:
-        read, n_faces = LookedAt(), 0
+        read, n_faces = FrameCounts(), 0
         try:
             for face in faces_in(file, self._search, read):
                 at = "" if face.frame is None else f"-{face.frame}"

@@ -1,9 +1,9 @@
-"""Whether a derived video lines up with its target, so that the target's boxes fit it.
+"""Alignment of a derived video with its target, which decides if the target's boxes fit it.
 
-A forgery changes the face and leaves the rest. So small thumbnails of both, away from the face,
-must match best where frame and place are the same. Measured on three real pairs of
-FaceForensics++: mean squared difference 0.4 to 4 grey levels when aligned; 14 to 37 one frame off
-where something moves; hundreds one thumbnail pixel off; thousands under a zoom of 0.9.
+A forgery changes the face only. So thumbnails of both videos, outside the face, must match best
+at the same frame and place. On three real pairs of FaceForensics++ the mean squared difference in
+grey levels is 0.4 to 4 if aligned, 14 to 37 one frame off where something moves, hundreds one
+thumbnail pixel off, and thousands under a zoom of 0.9.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,16 +17,16 @@ from hffkit.manifest.samples import Box
 from hffkit.media.image import Image, thumbnail
 
 WIDTH = 128  # of a thumbnail, px
-_REACH = 2  # px of thumbnail that a shift in space is looked for
-_WINDOW = 32  # frames before and after that a shift in time is looked for
+_REACH = 2  # largest shift in space that is tried, thumbnail px
+_WINDOW = 32  # largest shift in time that is tried, frames
 _NEIGHBOURS = (-2, -1, 1, 2)  # frames around a probe whose thumbnails the target keeps
-_FACTOR, _SLACK = 1.25, 1.0  # a rival must beat shift 0 by this much; slack in grey levels squared
-_FLAT = 25.0  # variance under which the surroundings say nothing
-_ALIKE = 0.1  # mean squared difference over variance, up to which shift 0 is a match at all
+_FACTOR, _SLACK = 1.25, 1.0  # margin by which a shift must beat none; slack in squared grey levels
+_FLAT = 25.0  # variance below which the surroundings decide nothing
+_ALIKE = 0.1  # largest mean squared difference over variance of a match
 
 
 class Alignment(Enum):
-    """What the thumbnails say."""
+    """Result of a comparison of thumbnails."""
 
     ALIGNED = "aligned"
     SHIFTED = "shifted"
@@ -36,25 +36,25 @@ class Alignment(Enum):
 
 @dataclass(slots=True)
 class Surroundings:
-    """Thumbnails of one video's frames, and where its face is."""
+    """Thumbnails of a video's frames, by frame number."""
 
-    thumbnails: dict[int, npt.NDArray[np.float32]] = field(default_factory=dict)
+    thumbnails: dict[int, npt.NDArray[np.float32]] = field(default_factory=dict)  # (h, 128)
     frame_size: tuple[int, int] | None = None  # width, height in px
 
     def add(self, number: int, grey_image: Image) -> None:
-        """Keep the thumbnail of frame `number`."""
+        """Add the thumbnail of a frame, from its (H, W) uint8 luma."""
         self.frame_size = (grey_image.shape[1], grey_image.shape[0])
         self.thumbnails[number] = thumbnail(grey_image, WIDTH).astype(np.float32)
 
 
 def choose_probes(planned: Sequence[int]) -> list[int]:
-    """Return at most five frames of the plan, evenly spaced."""
+    """Choose at most five planned frames, evenly spaced."""
     n = min(5, len(planned))
     return [planned[int((i + 0.5) * len(planned) / n)] for i in range(n)]
 
 
 def worth_keeping(planned: Iterable[int], probes: Sequence[int]) -> set[int]:
-    """Return the frames whose thumbnails a target keeps: planned ones near a probe, neighbours."""
+    """Return the frames whose thumbnails a target keeps: planned ones near probes, neighbours."""
     near = {n for n in planned if any(abs(n - probe) <= _WINDOW for probe in probes)}
     return near | {probe + step for probe in probes for step in (0, *_NEIGHBOURS)}
 
@@ -65,20 +65,25 @@ def compare(
     faces: Mapping[int, Box] | None,
     probes: Sequence[int],
 ) -> tuple[Alignment, str]:
-    """Return the verdict on a derived video and, in words, why.
+    """Compare a derived video with its target.
 
     Parameters
     ----------
     target, derived : Surroundings
-        The target's holds the probes, their neighbours and the planned frames; the derived
-        video's the probes.
-    faces : mapping of frame number to box
-        The target's crops; what lies inside is not compared. None: whole frames are, for both show
-        the same.
+        Of the target the probes, their neighbours and the planned frames near them; of the derived
+        video the probes.
+    faces : mapping of int to box, optional
+        Crops of the target by frame number; pixels inside are not compared. None compares whole
+        frames, for two qualities of one video.
     probes : sequence of int
-        Frames to compare.
+        Numbers of the frames to compare.
+
+    Returns
+    -------
+    Alignment, str
+        The result and its reason in words, empty if aligned.
     """
-    if derived.frame_size not in (None, target.frame_size):  # None: not one frame was kept
+    if derived.frame_size not in (None, target.frame_size):  # None: no frame was kept
         sizes = [
             "x".join(map(str, size)) if size else "nothing"
             for size in (derived.frame_size, target.frame_size)
@@ -113,7 +118,7 @@ def compare(
 
 
 def _compared(target: Surroundings, face: Box | None) -> npt.NDArray[np.bool_]:
-    """Return where thumbnails are compared: not in the crop, not within reach of the border."""
+    """Return a mask of the pixels to compare: outside the crop and off the border by the reach."""
     shape = next(iter(target.thumbnails.values())).shape
     mask = np.zeros(shape, bool)
     mask[_REACH : -_REACH or None, _REACH : -_REACH or None] = True
@@ -126,7 +131,7 @@ def _compared(target: Surroundings, face: Box | None) -> npt.NDArray[np.bool_]:
 
 
 def _parts(shape: tuple[int, ...]) -> list[npt.NDArray[np.bool_]]:
-    """Return the four quarters of a thumbnail: a zoom shifts each one its own way."""
+    """Return masks of the four quarters of a thumbnail, which a zoom shifts in different ways."""
     rows, columns = np.indices(shape)
     low, right = rows >= shape[0] // 2, columns >= shape[1] // 2
     return [low & right, low & ~right, ~low & right, ~low & ~right]
@@ -141,7 +146,7 @@ def _best_time(
             if abs(number - probe) <= _WINDOW:
                 value = _difference(derived, probe, target, number, mask)
                 by_shift.setdefault(number - probe, []).append(value)
-    # A shift seen at one probe only may be chance; three in five make a median that counts.
+    # A shift that few probes show may be chance: more than half of them must.
     enough = {s: _median(v) for s, v in by_shift.items() if 2 * len(v) > len(masks)}
     return min(((s, value) for s, value in enough.items()), key=lambda row: row[1])
 

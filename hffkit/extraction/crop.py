@@ -1,52 +1,72 @@
-"""What of an image or frame is stored: all of it, a face's square, or a face's outline."""
+"""Samples cut from images and frames: whole, cropped to a face, or blacked out around it."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from hffkit.extraction.settings import Settings
+from hffkit.extraction.units import ImageFile, Video
 from hffkit.faces.detection import crop, face_of
 from hffkit.faces.landmarks import landmarks_of
 from hffkit.faces.outline import black_outside
-from hffkit.manifest.samples import Box
-from hffkit.media.image import Image, grey
+from hffkit.manifest.failures import Failure
+from hffkit.manifest.samples import Box, Sample
+from hffkit.media.image import grey
+from hffkit.media.video import Frame
+from hffkit.storage.parts import Record
+from hffkit.storage.record import store
 
-NO_OUTLINE = "no face to outline; kept whole"
 
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Pixels to store and where they are from."""
-
-    image: Image
-    original: bytes | None  # the file, where the pixels are all of it, untouched
-    detector: str | None  # what found the face; None where none was looked for, or none found
+def source_of(item: ImageFile | Video, frame: Frame) -> str:
+    """Return the path of the file that a frame was read from, relative to the root."""
+    return item.path if frame.file_name is None else f"{item.path}/{frame.file_name}"
 
 
 def cut(
-    image: Image, encoded: bytes | None, box: Box | None, detector: str | None, settings: Settings
-) -> Cut:
-    """Return what is stored of an image.
+    item: ImageFile | Video, frame: Frame, box: Box | None, detector: str | None, settings: Settings
+) -> Iterator[Record | Failure]:
+    """Yield the sample of an image or frame, after a failure if it has no face to outline.
+
+    With a predictor in `settings`, pixels outside the outline of the face become black: of the
+    face in `box`, or of one detected in the whole image. An image without a face stays as it is.
 
     Parameters
     ----------
-    image : (H, W, 3) uint8
-        The whole image.
-    encoded : bytes, optional
-        Its file.
+    item : ImageFile or Video
+        The file; an image is passed as its frame 0.
+    frame : Frame
+        The pixels, and the bytes to store if they are used whole and unchanged.
     box : (x, y, size), optional
-        The crop; None takes the image whole.
+        The crop; None for the whole image.
     detector : str, optional
-        What found the box.
+        Description of the detector of `box`, for the manifest.
     settings : Settings
-        Where they have a predictor, all outside of the face's outline becomes black. The face is
-        that of the crop, or is looked for in a whole image; one without a face stays as it is.
     """
+    image, original = frame.image, frame.encoded
+    number = frame.number if isinstance(item, Video) else None
+    source = source_of(item, frame)
     if settings.outline is not None:
-        grey_image = grey(image)
-        face = settings.rule.face(grey_image) if box is None else face_of(box)
-        if face is not None:
-            image = black_outside(image, landmarks_of(settings.outline, grey_image, face))
-            encoded = None
+        luma = grey(image)
+        face = settings.rule.face(luma) if box is None else face_of(box)
+        if face is None:
+            yield Failure("no-face", source, number, "no face to outline; kept whole")
+        else:
+            image = black_outside(image, landmarks_of(settings.outline, luma, face))
+            original = None
             detector = f"{detector or settings.rule}; outline by {settings.outline}"
     if box is not None:
-        image, encoded = crop(image, box), None
-    return Cut(image, encoded, detector)
+        image, original = crop(image, box), None
+    stored = store(image, original, settings.classes[item.cls].id, settings.size)
+    sample = Sample(
+        key=item.key if number is None else f"{item.key}/{number:04d}",
+        cls=item.cls,
+        split=item.split,
+        group=item.group,
+        source=source,
+        source_sha256=frame.file_sha256,
+        frame=number,
+        box=box,
+        detector=detector,
+        sha256=stored.sha256,
+        pixels_sha256=stored.pixels_sha256,
+        index=item.index,
+    )
+    yield Record(sample, stored.value)

@@ -1,4 +1,4 @@
-"""A video family to samples: one plan of frames, one detection, boxes shared where they fit."""
+"""Extraction of samples from a video family: one frame plan, one detection, shared boxes."""
 
 import functools
 import itertools
@@ -16,7 +16,6 @@ from hffkit.extraction.alignment import (
     compare,
     worth_keeping,
 )
-from hffkit.extraction.images import Sink
 from hffkit.extraction.moments import Moment, other_size
 from hffkit.extraction.settings import Settings
 from hffkit.extraction.units import Family, Video
@@ -25,32 +24,32 @@ from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Box
 from hffkit.media.image import Image, grey
 from hffkit.media.video import Clip, Frame, VideoFile, common_numbers, in_step, open_clip
-from hffkit.storage.parts import Event, VideoBoxes
+from hffkit.storage.parts import Event, PartWriter, VideoBoxes
 
-_TARGET = ""  # name of the target's reference, beside those of the methods
-_MIN_OVERLAP = 0.5  # median IoU under which boxes of the target do not fit a derived video
+_TARGET = ""  # key of the target's reference, among those of the forgeries
+_MIN_OVERLAP = 0.5  # median IoU below which boxes of the target do not fit a derived video
 
 
 @dataclass(slots=True)
 class _Reference:
-    """Boxes by frame, where they come from, and what surrounds them."""
+    """Boxes that several videos may use."""
 
-    boxes: Mapping[int, Box | None]
-    detector: str
-    surroundings: Surroundings | None = None  # None: taken as given, not compared
+    boxes: Mapping[int, Box | None]  # by frame number; None where no face was found
+    detector: str  # for the manifest
+    surroundings: Surroundings | None = None  # of the detected video; None: boxes from a file
 
 
 @dataclass(slots=True)
 class _Pass:
-    """What one forward pass over a clip left behind."""
+    """Results of one forward pass over a clip."""
 
     boxes: dict[int, Box | None] = field(default_factory=dict)
     surroundings: Surroundings = field(default_factory=Surroundings)
-    greys: dict[int, Image] = field(default_factory=dict)  # the probes
+    probes: dict[int, Image] = field(default_factory=dict)  # luma, by frame number
 
 
 def _boxes_of(path: Path) -> Boxes:
-    """Return the boxes of a file as it is now: workers may outlive what it was."""
+    """Read a file of boxes, again if it changed: workers outlive commands."""
     try:
         state = path.stat()
     except OSError as error:
@@ -63,33 +62,33 @@ def _boxes_at(path: Path, _size: int, _mtime_ns: int) -> Boxes:
     return read_boxes(path)
 
 
-def build_family(family: Family, settings: Settings, sink: Sink) -> None:
-    """Send the samples and failures of a family to `sink`.
+def build_family(family: Family, settings: Settings, part: PartWriter) -> None:
+    """Write the samples and failures of a family to `part`.
 
-    Every video is decoded once. Only a video that ends before the frames it claims, and before
-    those that the plan needs, makes the family begin again over the shorter length.
+    Every video is decoded once, unless one ends before a frame that the plan needs: then the
+    family is begun again over the shorter length.
     """
-    builder = _Builder(family, settings, sink)
-    start = sink.mark()
+    builder = _Builder(family, settings, part)
+    start = part.mark()
     while builder.clips and not builder.build():
-        sink.rewind(start)
+        part.rewind(start)
     builder.report()
 
 
 class _Builder:
     """The work on one family."""
 
-    def __init__(self, family: Family, settings: Settings, sink: Sink) -> None:
+    def __init__(self, family: Family, settings: Settings, part: PartWriter) -> None:
         self._family = family
         self._settings = settings
-        self._sink = sink
-        self._found: dict[tuple[str, int], Box | None] = {}  # detections, kept over restarts
+        self._part = part
+        self._found: dict[tuple[str, int], Box | None] = {}  # detections; survive a restart
         self.clips: dict[str, Clip] = {}
         for path in family.paths:
             try:
                 self.clips[path] = open_clip(settings.root / path)
             except VideoError as error:
-                sink.add(Failure("unreadable", path, None, str(error)))
+                part.add(Failure("unreadable", path, None, str(error)))
         self._mates = [mates for mates in family.mates() if self._are_whole(mates)]
         self._lender = family.detect_on or self._lone_target()
         used = {video.path for mates in self._mates for video in mates} | {self._lender}
@@ -98,7 +97,7 @@ class _Builder:
             self.clips = {}
 
     def _lone_target(self) -> str | None:
-        """Return the real video whose partner cannot be read: its face is looked for still."""
+        """Return a real video without a readable partner: it gives no samples, but boxes."""
         for mates in self._family.mates():
             lead = mates[0]
             is_lone = mates not in self._mates and lead.path in self.clips
@@ -107,9 +106,9 @@ class _Builder:
         return None
 
     def _are_whole(self, mates: Sequence[Video]) -> bool:
-        """Tell whether all mates can be opened and have frames of one size."""
+        """Test that all mates were opened and have frames of one size."""
         there = [video for video in mates if video.path in self.clips]
-        if len(there) < len(mates):  # why is told already
+        if len(there) < len(mates):  # the reason is recorded already
             for video in there:
                 lacking = next(mate.path for mate in mates if mate not in there)
                 self._unpaired(video.path, f"{lacking} cannot be read")
@@ -122,12 +121,12 @@ class _Builder:
         return True
 
     def build(self) -> bool:
-        """Send all samples; return False as soon as a clip is shorter than the plan assumed."""
+        """Write all samples; return False as soon as a clip is shorter than planned."""
         numbers = common_numbers(list(self.clips.values()))
         if not numbers:
             for video in (video for mates in self._mates for video in mates):
                 reason = "shares no frame number with the rest of its family"
-                self._sink.add(Failure("unreadable", video.path, None, reason))
+                self._part.add(Failure("unreadable", video.path, None, reason))
             return True
         real, fake = self._settings.plan.choose(numbers, self._family.videos[0].split)
         self._probes = choose_probes(fake)
@@ -135,7 +134,7 @@ class _Builder:
         self._boxes: dict[str, dict[int, Box]] = {}
         lender = self._lender
         if lender in self.clips and lender is not None:
-            self._references[_TARGET] = self._reference(lender, self._look(lender, real))
+            self._references[_TARGET] = self._reference(lender, self._detect(lender, real))
             if self._is_short(lender, numbers):
                 return False
         for mates in self._mates:
@@ -143,14 +142,14 @@ class _Builder:
             if any(self._is_short(video.path, numbers) for video in mates):
                 return False
         for name, boxes in self._boxes.items():
-            self._sink.add(VideoBoxes(name, boxes))
+            self._part.add(VideoBoxes(name, boxes))
         return True
 
     def report(self) -> None:
-        """Record the videos that hold fewer frames than they claim, or than their mates."""
+        """Record videos with fewer frames than they claim, or than their mates have."""
         for path, clip in self.clips.items():
             if self._is_short(path, clip.numbers):
-                self._sink.add(
+                self._part.add(
                     Failure(
                         "short-read",
                         path,
@@ -177,7 +176,7 @@ class _Builder:
         return isinstance(clip, VideoFile) and n_decoded <= numbers[-1]
 
     def _build_mates(self, mates: Sequence[Video], frames: Sequence[int]) -> None:
-        """Send what mates give; the first of them has the boxes that all of them use."""
+        """Write the samples of mates; all of them use the boxes of the first."""
         lead = mates[0]
         if lead.is_cropped or self._settings.crop == "none":
             for moment in self._in_step(mates, set(frames), ()):
@@ -186,14 +185,14 @@ class _Builder:
         reference = self._known(lead)
         if reference is not None and not reference.boxes and reference.surroundings is None:
             reason = f"no box for it: {reference.detector} names neither it nor its target"
-            self._sink.add(Failure("unreadable", lead.path, None, reason))
+            self._part.add(Failure("unreadable", lead.path, None, reason))
             return
-        mark = self._sink.mark()
+        mark = self._part.mark()
         passes = self._pass(mates, frames, reference)
         if reference is not None and (why := self._misfit(reference, passes[0])):
-            self._sink.rewind(mark)
-            self._sink.add(Failure("own-boxes", lead.path, None, why))
-            mark, reference = self._sink.mark(), None
+            self._part.rewind(mark)
+            self._part.add(Failure("own-boxes", lead.path, None, why))
+            mark, reference = self._part.mark(), None
             passes = self._pass(mates, frames, None)
         if reference is None:
             is_target = not lead.is_fake and _TARGET not in self._references
@@ -202,7 +201,7 @@ class _Builder:
         for video, done in zip(mates[1:], passes[1:], strict=True):
             why = "" if video.is_mask else self._apart(passes[0], done)
             if why:
-                self._sink.rewind(mark)
+                self._part.rewind(mark)
                 self._unpaired(video.path, f"does not line up with {lead.path}: {why}")
                 return
         self._keep_boxes(lead, passes[0].boxes)
@@ -211,7 +210,7 @@ class _Builder:
         return _Reference(done.boxes, f"{self._settings.rule} on {path}", done.surroundings)
 
     def _known(self, video: Video) -> _Reference | None:
-        """Return the boxes that a video may use without looking for faces itself."""
+        """Return boxes that a video may use without detection of its own."""
         path = self._settings.boxes_file
         if path is not None:
             known = _boxes_of(path)
@@ -222,8 +221,8 @@ class _Builder:
             return None
         return self._references.get(_method(video), self._references.get(_TARGET))
 
-    def _look(self, path: str, frames: Sequence[int]) -> _Pass:
-        """Detect faces in a clip without storing samples of it."""
+    def _detect(self, path: str, frames: Sequence[int]) -> _Pass:
+        """Detect faces in a clip without writing samples."""
         done = _Pass()
         wanted, thumbs = set(frames), worth_keeping(frames, self._probes)
         for frame in self._frames(path, wanted, thumbs):
@@ -236,10 +235,9 @@ class _Builder:
     def _pass(
         self, mates: Sequence[Video], frames: Sequence[int], reference: _Reference | None
     ) -> list[_Pass]:
-        """Read mates once, in step, and send samples or a failure for each wanted frame.
+        """Read mates once, in step, and write samples or a failure for each planned frame.
 
-        Without a reference faces are looked for in the first of them. What it needs to be compared
-        with is kept.
+        Without a reference, faces are detected in the first of them.
         """
         lead, passes, wanted = mates[0], [_Pass() for _ in mates], set(frames)
         is_compared = reference is None or len(mates) > 1
@@ -250,7 +248,7 @@ class _Builder:
                 if frame is not None and not video.is_mask:
                     self._note(frame, done, thumbs if video is lead else self._probes)
             frame = moment.frames[0]
-            if frame is None:  # no box then, and no sample
+            if frame is None:  # so no box and no sample
                 self._send(moment.events(self._settings, None, None))
             elif frame.number in wanted:
                 box = (
@@ -261,17 +259,17 @@ class _Builder:
         return passes
 
     def _note(self, frame: Frame, done: _Pass, thumbs: Collection[int]) -> None:
-        """Keep what tells whether two videos line up."""
+        """Keep the thumbnail and luma that decide later if two videos line up."""
         if frame.number in thumbs:
             grey_image = grey(frame.image)
             done.surroundings.add(frame.number, grey_image)
             if frame.number in self._probes:
-                done.greys[frame.number] = grey_image
+                done.probes[frame.number] = grey_image
 
     def _in_step(
         self, mates: Sequence[Video], planned: set[int], beside: Collection[int]
     ) -> Iterator[Moment]:
-        """Yield the planned frames of all mates, and of the first also those `beside` them."""
+        """Yield the planned frames of all mates, and the frames `beside` them of the first."""
         streams = [
             self._frames(video.path, planned, beside if video is mates[0] else ())
             for video in mates
@@ -280,16 +278,16 @@ class _Builder:
             yield Moment(mates, frames)
 
     def _frames(self, path: str, planned: set[int], beside: Collection[int]) -> Iterator[Frame]:
-        """Yield the planned frames and those `beside` them; only planned ones can be failures."""
+        """Yield the planned frames and those `beside` them; only planned ones become failures."""
 
         def unreadable(name: str, number: int, reason: str) -> None:
             if number in planned:
                 where = f"{path}/{name}" if name else path
-                self._sink.add(Failure("unreadable", where, number, reason))
+                self._part.add(Failure("unreadable", where, number, reason))
 
         try:
             yield from self.clips[path].frames(planned.union(beside), unreadable)
-        except VideoError as error:  # it was there a moment ago
+        except VideoError as error:  # it could be opened before
             raise VideoError(f"{self._settings.root / path}: {error}.") from None
 
     def _find(self, path: str, frame: Frame) -> Box | None:
@@ -298,19 +296,19 @@ class _Builder:
         return self._found[path, frame.number]
 
     def _apart(self, lead: _Pass, done: _Pass) -> str:
-        """Return why two qualities do not show the same; empty if they do."""
+        """Return the reason why two qualities do not line up; empty if they do."""
         verdict, why = compare(lead.surroundings, done.surroundings, None, self._probes)
         return why if verdict in (Alignment.SHIFTED, Alignment.DIFFERENT) else ""
 
     def _misfit(self, reference: _Reference, done: _Pass) -> str:
-        """Return why the reference's boxes do not fit the clip just read; empty if they do."""
+        """Return the reason why the reference's boxes do not fit a clip; empty if they do."""
         if reference.surroundings is None:
             return ""
         faces = {number: box for number, box in reference.boxes.items() if box is not None}
         verdict, why = compare(reference.surroundings, done.surroundings, faces, self._probes)
         if verdict in (Alignment.UNCLEAR, Alignment.DIFFERENT) and faces:
             overlaps = []
-            for number, grey_image in done.greys.items():
+            for number, grey_image in done.probes.items():
                 own = self._settings.rule.find(grey_image)
                 if number in faces:
                     overlaps.append(overlap(own, faces[number]) if own else 0.0)
@@ -321,13 +319,13 @@ class _Builder:
 
     def _send(self, events: Iterable[Event]) -> None:
         for event in events:
-            self._sink.add(event)
+            self._part.add(event)
 
     def _unpaired(self, path: str, reason: str) -> None:
-        self._sink.add(Failure("unpaired", path, None, reason))
+        self._part.add(Failure("unpaired", path, None, reason))
 
     def _keep_boxes(self, video: Video, boxes: Mapping[int, Box | None]) -> None:
-        """Keep the boxes under the shortest name that no other boxes have."""
+        """Keep boxes under the shortest name that no other boxes of the family have."""
         found = {number: box for number, box in boxes.items() if box is not None}
         for name in (video.name, f"{video.cls}/{video.name}", video.key):
             kept = self._boxes.setdefault(name, found)
@@ -337,5 +335,5 @@ class _Builder:
 
 
 def _method(video: Video) -> str:
-    """Return what a forgery has in common with its other qualities alone."""
+    """Return the name that a forgery shares with its other qualities only."""
     return f"{video.cls}/{video.name}"

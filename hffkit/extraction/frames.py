@@ -1,4 +1,4 @@
-"""Which frames of a video family become samples."""
+"""Choice of the frames of a video family that become samples."""
 
 import re
 from collections.abc import Sequence
@@ -9,28 +9,28 @@ from hffkit.errors import ArgumentError
 from hffkit.manifest.samples import Split
 from hffkit.media.spacing import evenly
 
-# 70 frames of each of the 140 real test videos would give 9,800 of the paper's 10,000 faces.
+# With 70 frames the 140 real test videos would give 9,800 of the paper's 10,000 faces.
 PAPER_REAL, PAPER_FAKE = 75, 20
-# Cao et al.: of each video at most these, in training and in testing. They take the first ones of
-# an unsorted listing; here they are spaced evenly, as all are.
+# Largest numbers of frames in training and testing (Cao et al.), who take the first ones of an
+# unsorted listing; here they are spaced evenly.
 CAO_TRAIN, CAO_HELD_OUT = 270, 140
 
 
 @dataclass(frozen=True, slots=True)
 class FramePlan:
-    """A way to choose frames: evenly spaced ones, all, or every k-th; never the first N.
+    """Rule that chooses frames: a number of evenly spaced ones, or every k-th.
 
-    The frames of the fakes are a subset of the real video's, over the numbers all of them have.
+    The frames of fakes are a subset of those of the real video.
     """
 
     way: Literal["even", "every"]
-    real: int  # how many frames for "even", k for "every"
+    real: int  # number of frames for "even", k for "every"
     fake: int
-    held_out: int | None = None  # how many of val and test, real and fake alike; None: as train
+    held_out: int | None = None  # number of frames in val and test, real and fake; None: as train
 
     @classmethod
     def parse(cls, text: str) -> "FramePlan":
-        """Return the plan written as N, REAL/FAKE, all, every:K, paper (75/20) or cao (270)."""
+        """Parse N, REAL/FAKE, all, every:K, paper (75/20) or cao (270 and 140)."""
         if text == "paper":
             return cls("even", PAPER_REAL, PAPER_FAKE)
         if text == "cao":
@@ -46,20 +46,20 @@ class FramePlan:
         way: Literal["even", "every"] = "every" if match.group(1) else "even"
         if numbers[-1] > numbers[0]:
             raise ArgumentError(
-                f"`frames` {text}: fakes take a subset of the real video's frames, so FAKE must be "
-                "at most REAL."
+                f"`frames` {text}: FAKE must be at most REAL, because fakes take a subset of the "
+                "real video's frames."
             )
         return cls(way, numbers[0], numbers[-1])
 
     def choose(self, numbers: Sequence[int], split: Split) -> tuple[list[int], list[int]]:
-        """Return the frames of the real videos and those of the fakes.
+        """Choose the frames of the real videos and those of the fakes.
 
         Parameters
         ----------
         numbers : sequence of int
-            Frame numbers that every video of the family has, ascending.
+            Frame numbers that all videos of the family have, ascending.
         split : {"train", "val", "test"}
-            The one that the family is in.
+            The split of the family.
         """
         if self.way == "every":
             real = list(numbers[:: self.real])

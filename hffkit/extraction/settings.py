@@ -1,4 +1,4 @@
-"""Settings of a build that hold for all of its units."""
+"""Settings of a build."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +12,14 @@ from hffkit.manifest.classes import ClassTable
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How units are worked on; the same for all of one build."""
+    """Settings that hold for all units of a build; workers receive them."""
 
     root: Path
     classes: ClassTable
     plan: FramePlan
     rule: FaceRule
     crop: Literal["face", "none"] | None = None  # None: faces of videos, whole images
-    size: int | None = None  # px of packed samples; None keeps native pixels
-    boxes_file: Path | None = None
-    detect_each: bool = False  # every video by its own detection
-    outline: Predictor | None = None  # makes black what lies outside of a face's outline
+    size: int | None = None  # side of packed samples in px; None keeps native pixels
+    boxes_file: Path | None = None  # crops by video and frame, in place of detection
+    detect_each: bool = False  # no video uses the boxes of another
+    outline: Predictor | None = None  # blackens pixels outside the outline of the face

@@ -1,4 +1,4 @@
-"""The exact totals of the AMTENnet paper's FaceForensics++ sets, cut from 75 and 20 a video."""
+"""Reduction of 75 real and 20 fake frames per video to the totals of the AMTENnet paper."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,7 @@ from hffkit.manifest.samples import Split
 from hffkit.manifest.seeds import rank
 from hffkit.media.spacing import evenly
 
-# Faces a quality has in the paper: 50k + 10k real, 12.5k + 2.5k of each method; no val is named.
+# Faces in each quality: 50k + 10k real, 12.5k + 2.5k of each method; the paper names no val.
 PAPER_TOTALS: Mapping[tuple[bool, Split], int] = {
     (False, "train"): 50_000,
     (False, "test"): 10_000,
@@ -18,10 +18,10 @@ _FAKE = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
 
 
 def level(counts: Mapping[str, int], total: int, *, seed: int) -> dict[str, int]:
-    """Return how many frames each video keeps, so that they sum to `total` or all are kept.
+    """Compute the number of frames that each video keeps, `total` or fewer in sum.
 
-    Videos with the most frames give first, down to a common height; who keeps one more where it
-    does not come out even is decided by `seed` and the video's name.
+    Videos with the most frames are cut first, down to a common number; `seed` and the names decide
+    which videos keep one frame more.
     """
     if sum(counts.values()) <= total:
         return dict(counts)
@@ -41,14 +41,19 @@ def _under(counts: Mapping[str, int], height: int) -> int:
 
 
 def surplus(samples: Iterable[tuple[str, Split]], *, seed: int) -> set[str]:
-    """Return the keys to leave out, so that the paper's totals are met exactly.
+    """Choose the samples to leave out so that the paper's totals are met exactly.
 
-    Real videos give up frames that no forgery uses before those that one does, evenly spaced.
+    Of real videos, frames that no forgery uses are left out first, evenly spaced.
 
     Parameters
     ----------
     samples : iterable of (key, split)
-        Keys as `ff++/QUALITY/CLASS/VIDEO/FRAME`; other classes than the paper's are left alone.
+        Keys are ff++/QUALITY/CLASS/VIDEO/FRAME; only classes of the paper are cut.
+
+    Returns
+    -------
+    set of str
+        Keys of the samples to leave out.
     """
     frames: dict[tuple[str, str, Split], dict[str, list[int]]] = defaultdict(dict)
     used: dict[str, set[int]] = defaultdict(set)  # by the fakes of a target

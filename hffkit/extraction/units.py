@@ -22,7 +22,7 @@ class ImageFile:
     cls: str
     split: Split
     group: str
-    index: int | None = None  # of its record; a list keeps its own numbers
+    index: int | None = None  # number in a list, which its record keeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +30,21 @@ class Video:
     """A video, or a folder of frames, that becomes many samples."""
 
     path: str  # relative to the root
-    key: str  # of its samples, without the frame number
+    key: str  # start of its samples' keys, before the frame number
     cls: str
     split: Split
     group: str
     is_fake: bool
-    name: str  # in a boxes file
-    target_name: str | None = None  # of the video it derives from, in a boxes file
+    name: str  # in a file of boxes
+    target_name: str | None = None  # name of the video that it derives from
     is_cropped: bool = False  # the frames are face crops already
-    is_mask: bool = False  # the frames show which pixels of a forgery are forged
+    is_mask: bool = False  # the frames mark the forged pixels of a forgery
+    index: ClassVar[None] = None  # samples of videos are numbered in the corpus alone
 
 
 @dataclass(frozen=True, slots=True)
 class ImageBlock:
-    """A block of images."""
+    """A block of images, at most IMAGES_PER_UNIT."""
 
     items: tuple[ImageFile, ...]
 
@@ -54,17 +55,17 @@ class ImageBlock:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The files the unit reads."""
+        """Paths of the files that the unit reads, relative to the root."""
         return tuple(item.path for item in self.items)
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A target video and what derives from it; the order decides who is looked at for faces."""
+    """A target video and the videos that derive from it."""
 
-    videos: tuple[Video, ...]
-    detect_on: str | None = None  # a video that only lends its boxes
-    is_paired: bool = False
+    videos: tuple[Video, ...]  # faces are detected in the first of them
+    detect_on: str | None = None  # path of a video that gives boxes, but no samples
+    is_paired: bool = False  # see `mates`
     keeps_index: ClassVar[bool] = False
 
     @property
@@ -73,10 +74,10 @@ class Family:
         return self.videos
 
     def mates(self) -> list[tuple[Video, ...]]:
-        """Return the videos by what gives the same frames in the same boxes, or nothing.
+        """Group the videos that give the same frames in the same boxes, or no frame.
 
         In a paired family these are the qualities of one video, the best first, and its mask;
-        otherwise each video is alone.
+        otherwise each video is a group of its own.
         """
         if not self.is_paired:
             return [(video,) for video in self.videos]
@@ -87,7 +88,7 @@ class Family:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The files the unit reads."""
+        """Paths of the files that the unit reads, relative to the root."""
         lender = () if self.detect_on is None else (self.detect_on,)
         return (*lender, *(video.path for video in self.videos))
 
@@ -96,26 +97,26 @@ Unit = ImageBlock | Family
 
 
 def blocks(images: Iterable[ImageFile]) -> Iterator[ImageBlock]:
-    """Yield the images in blocks of one unit each."""
+    """Cut a sequence of images into blocks."""
     items = list(images)
     for start in range(0, len(items), IMAGES_PER_UNIT):
         yield ImageBlock(tuple(items[start : start + IMAGES_PER_UNIT]))
 
 
 class Inputs(Protocol):
-    """A unit of any work on files: a dataclass that knows its paths."""
+    """A unit of any work on files: a dataclass with the paths of its inputs."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The files that the unit reads, relative to the root."""
+        """Paths of the files that the unit reads, relative to the root."""
 
 
 def identity(unit: Inputs, root: Path) -> str:
-    """Return a name for a unit's part: a digest of the unit and of its files' size and time.
+    """Return the name of a unit's part: a digest of the unit and its files' sizes and times.
 
-    A file that was replaced gives its unit another name, so only that unit is done again.
+    If a file is replaced, its unit gets another name and only that unit is done again.
     """
     digest = hashlib.blake2b(json.dumps(asdict(unit), sort_keys=True).encode(), digest_size=16)
     for path in unit.paths:
@@ -124,15 +125,15 @@ def identity(unit: Inputs, root: Path) -> str:
 
 
 def weight(unit: Inputs, root: Path) -> int:
-    """Return the bytes that a unit reads, to begin with the longest work."""
+    """Return the number of bytes that a unit reads: heavy units are begun first."""
     return sum(_size_and_time(root / path)[0] for path in unit.paths)
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:
-    """Return bytes and last change of a file, or of all files of a folder of frames."""
+    """Return the bytes and the last change, in ns, of a file or of all files in a folder."""
     try:
         files = os.scandir(path) if path.is_dir() else [path]
         stats = [file.stat() for file in files]
     except OSError:
-        return 0, 0  # the worker will report it
+        return 0, 0  # the worker reports it
     return sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)

@@ -11,17 +11,17 @@ import numpy as np
 
 from hffkit.errors import CorpusError
 from hffkit.manifest.samples import Box
-from hffkit.media.image import Image, grey
+from hffkit.media.image import Image
 
 MARGIN_RATIO = 1.3  # side of the crop over the larger side of the detection
 
 
 @dataclass(frozen=True, slots=True)
 class FaceRule:
-    """How a face is found and which one is taken.
+    """Rule that chooses the face of an image among the detections in its luma.
 
-    The detector looks at the grey image, as the FaceForensics++ authors' does. `first` takes the
-    first detection, as their code does; otherwise the largest, as its comment says.
+    `first` takes the first detection, as the code of the FaceForensics++ authors does; otherwise
+    the largest one is taken, as the comment in their code says.
     """
 
     upsample: int = 1
@@ -32,7 +32,7 @@ class FaceRule:
         return f"dlib-frontal grey upsample={self.upsample} {which} margin={MARGIN_RATIO}"
 
     def find(self, grey_image: Image) -> Box | None:
-        """Return the crop around the face of an (H, W) uint8 image, or None without a face."""
+        """Return the square crop around the face of an (H, W) uint8 image, or None without one."""
         chosen = self.face(grey_image)
         if chosen is None:
             return None
@@ -40,7 +40,7 @@ class FaceRule:
         return square_crop(chosen, width=width, height=height)
 
     def face(self, grey_image: Image) -> "Face | None":
-        """Return the face of an (H, W) uint8 image, or None without one."""
+        """Detect the face of an (H, W) uint8 image; None without one."""
         faces = detect(grey_image, upsample=self.upsample)
         if not faces:
             return None
@@ -49,7 +49,7 @@ class FaceRule:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A detection: edges in pixels as dlib gives them; they may lie outside the image."""
+    """A detection: edges in pixels, as dlib returns them; they may lie outside the image."""
 
     left: int
     top: int
@@ -58,24 +58,24 @@ class Face:
 
     @property
     def side(self) -> int:
-        """The larger side."""
+        """The larger side in pixels."""
         return max(self.right - self.left, self.bottom - self.top)
 
 
 @functools.cache
 def _detector() -> Any:
-    return dlib.get_frontal_face_detector()  # a quarter of a second to make: one a process
+    return dlib.get_frontal_face_detector()  # takes .25 s to create, so once in each process
 
 
 def detect(image: Image, *, upsample: int) -> list[Face]:
-    """Return the faces that dlib's frontal detector finds, in its order (best score first).
+    """Detect faces with dlib's frontal detector; the best score comes first.
 
     Parameters
     ----------
     image : (H, W) or (H, W, 3) uint8
         Grey or RGB; the two give slightly different boxes.
     upsample : int
-        How often the image is doubled first; 1 finds faces from 40 px, 0 from 80 px.
+        Number of times the image is doubled first: 0 finds faces from 80 px, 1 from 40 px.
     """
     return [
         Face(box.left(), box.top(), box.right(), box.bottom())
@@ -84,10 +84,10 @@ def detect(image: Image, *, upsample: int) -> list[Face]:
 
 
 def square_crop(face: Face, *, width: int, height: int) -> Box:
-    """Return the square of 1.3 times the face's larger side around it, kept inside the image.
+    """Return the square around a face, 1.3 times its larger side, inside an image of that size.
 
-    At the right and lower border the square shrinks, at the left and upper one it shifts: the
-    rule of the FaceForensics++ authors' detect_from_video.
+    It shrinks at the right and lower border and shifts at the left and upper one, as in
+    detect_from_video of the FaceForensics++ authors.
     """
     size = int(face.side * MARGIN_RATIO)
     x = max((face.left + face.right) // 2 - size // 2, 0)
@@ -97,7 +97,7 @@ def square_crop(face: Face, *, width: int, height: int) -> Box:
 
 
 def face_of(box: Box) -> Face:
-    """Return the face that `square_crop` cut a box around: to a pixel, where no border was near."""
+    """Invert `square_crop`: exact to one pixel if the box touches no border of the image."""
     x, y, size = box
     side = round(size / MARGIN_RATIO)
     left, top = x + (size - side) // 2, y + (size - side) // 2
@@ -105,25 +105,20 @@ def face_of(box: Box) -> Face:
 
 
 def crop(image: Image, box: Box) -> Image:
-    """Return the pixels inside `box`; a view."""
+    """Return a view of the pixels inside `box`."""
     x, y, size = box
     return image[y : y + size, x : x + size]
 
 
 def fits(box: Box, image: Image) -> bool:
-    """Tell whether `box` lies inside the image and holds a pixel."""
+    """Test that `box` lies inside the image and is not empty."""
     x, y, size = box
     height, width = image.shape[:2]
     return min(x, y) >= 0 and size > 0 and x + size <= width and y + size <= height
 
 
-def find_in_image(rule: FaceRule, image: Image) -> Box | None:
-    """Return the crop around the face of an RGB image, or None without a face."""
-    return rule.find(grey(image))
-
-
 def overlap(a: Box, b: Box) -> float:
-    """Return the intersection over union of two squares."""
+    """Compute the intersection over union of two squares, 0 to 1."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[2], b[1] + b[2]) - max(a[1], b[1])
     if width <= 0 or height <= 0:
@@ -133,16 +128,16 @@ def overlap(a: Box, b: Box) -> float:
 
 
 Boxes = dict[str, dict[int, Box]]
-"""{video: {frame: (x, y, size)}}: the location files of Cao et al."""
+"""Boxes by video and frame, {video: {frame: (x, y, size)}}, as in the files of Cao et al."""
 
 
 def read_boxes(path: Path) -> Boxes:
-    """Return the boxes of a JSON file {video: {frame: [x, y, size]}}.
+    """Read the boxes of a JSON file, {video: {frame: [x, y, size]}}.
 
     Raises
     ------
     CorpusError
-        If it cannot be read or has another shape.
+        If the file cannot be read or has another structure.
     """
     try:
         rows = json.loads(path.read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""Landmarks found in faces by a predictor of dlib's, which users bring along."""
+"""Facial landmarks by a dlib shape predictor; hffkit ships none."""
 
 import functools
 import hashlib
@@ -14,12 +14,12 @@ from hffkit.faces.detection import Face
 from hffkit.faces.outline import N_LANDMARKS, Points
 from hffkit.media.image import Image
 
-_N_HEX = 16  # digits of the file's digest that stand in manifests
+_N_HEX = 16  # digits of the file's SHA-256 in manifests
 
 
 @dataclass(frozen=True, slots=True)
 class Predictor:
-    """A file of dlib's shape predictor, which workers load for themselves."""
+    """The file of a dlib shape predictor; each worker loads it itself."""
 
     path: Path
     sha256: str
@@ -29,37 +29,36 @@ class Predictor:
 
 
 def predictor_of(path: Path) -> Predictor:
-    """Return the predictor of a file such as shape_predictor_68_face_landmarks.dat.
+    """Check a file such as shape_predictor_68_face_landmarks.dat and return its predictor.
 
     Raises
     ------
     CorpusError
-        If it is missing, no shape predictor, or one of other than 68 points.
+        If the file is missing, is no shape predictor, or predicts other than 68 points.
     """
     digest = _digest_of(path)
     found = _loaded(path, digest)(np.zeros((64, 64), np.uint8), dlib.rectangle(8, 8, 56, 56))
     if found.num_parts != N_LANDMARKS:
         raise CorpusError(
-            f"{path}: predicts {found.num_parts} points; an outline needs those of the "
-            f"{N_LANDMARKS}-point scheme."
+            f"{path}: must predict the {N_LANDMARKS} points of iBUG 300-W, got {found.num_parts}."
         )
     return Predictor(path, digest)
 
 
 @functools.lru_cache(maxsize=1)
 def _loaded(path: Path, sha256: str) -> Any:
-    """Load the predictor of that digest; workers outlive commands, and may be on other machines."""
+    """Load the predictor, unless its file changed or this worker's machine has another one."""
     if _digest_of(path) != sha256:
         raise CorpusError(
-            f"{path}: another file than the command began with, or on this worker another than "
-            "there. Run the command again, with the same file on every machine."
+            f"{path}: not the file that the command began with. Run the command again, with the "
+            "same file on every machine."
         )
     try:
         return dlib.shape_predictor(str(path))
     except (RuntimeError, MemoryError) as error:
         reason = " ".join(str(error).split())[:80]
         raise CorpusError(
-            f"{path}: no shape predictor of dlib's ({reason}). Give one of 68 landmarks, unpacked."
+            f"{path}: no dlib shape predictor ({reason}). Pass one of 68 landmarks, unpacked."
         ) from None
 
 
@@ -72,7 +71,7 @@ def _digest_of(path: Path) -> str:
 
 
 def landmarks_of(predictor: Predictor, image: Image, face: Face) -> Points:
-    """Return the 68 landmarks of a face, in pixels of the image; (68, 2) int32.
+    """Predict the landmarks of a face.
 
     Parameters
     ----------
@@ -81,12 +80,17 @@ def landmarks_of(predictor: Predictor, image: Image, face: Face) -> Points:
     image : (H, W) or (H, W, 3) uint8
         Grey or RGB; the two give slightly different points.
     face : Face
-        As dlib's frontal detector finds it, which predictors are trained on.
+        A detection of dlib's frontal detector: predictors are trained on its boxes.
+
+    Returns
+    -------
+    (68, 2) int32
+        x and y in pixels of the image.
 
     Raises
     ------
     CorpusError
-        If the predictor's file cannot be read here, or is another one than it was.
+        If the file cannot be read, or is no longer the one of `predictor`.
     """
     edges = dlib.rectangle(face.left, face.top, face.right, face.bottom)
     found = _loaded(predictor.path, predictor.sha256)(np.ascontiguousarray(image), edges)

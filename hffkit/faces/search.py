@@ -1,4 +1,4 @@
-"""Faces in images and videos, for what judges or explains them."""
+"""Search for faces in image and video files, as prediction and explanation read them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,41 +15,41 @@ from hffkit.media.video import open_clip
 
 @dataclass(frozen=True, slots=True)
 class FaceSearch:
-    """Where in a file faces are looked for."""
+    """Settings of the search."""
 
-    frames: int  # of each video, evenly
-    whole: bool = False  # take images as they are: they are crops already
-    upsample: int = 1
+    frames: int  # number of frames of each video, evenly spaced
+    whole: bool = False  # images are face crops already: detect nothing
+    upsample: int = 1  # see `detect`
 
 
 @dataclass(frozen=True, slots=True)
 class FoundFace:
-    """A face of a file."""
+    """A face in a file."""
 
-    frame: int | None  # of a video, counted from 0
-    box: Box | None  # x, y, size in px; None for a whole image
+    frame: int | None  # number in the video, from 0
+    box: Box | None  # None for a whole image
     image: Image  # the crop
 
 
 @dataclass(slots=True)
-class LookedAt:
-    """How many frames of a file were read, and how many could not be."""
+class FrameCounts:
+    """Numbers of frames of a file that were read, and that could not be read."""
 
     n_frames: int = 0
     n_missing: int = 0
 
 
 def files_of(path: Path) -> list[Path]:
-    """Return a file, or the images and videos below a folder, sorted.
+    """Return the path of a file, or the sorted images and videos below a folder.
 
     Raises
     ------
     ArgumentError
-        If nothing is there.
+        If there is no such file or folder.
     """
     try:
         is_there = path.exists()
-    except (OSError, ValueError):  # a name that none can have
+    except (OSError, ValueError):  # a name that no file can have
         is_there = False
     if not is_there:
         raise ArgumentError(f"{path}: no such file or folder.")
@@ -58,39 +58,39 @@ def files_of(path: Path) -> list[Path]:
     return [path / name for name in sorted(walk(path))]
 
 
-def faces_in(file: Path, search: FaceSearch, looked_at: LookedAt) -> Iterator[FoundFace]:
-    """Yield the faces of an image, or of frames of a video; a frame's largest is the first.
+def faces_in(file: Path, search: FaceSearch, counts: FrameCounts) -> Iterator[FoundFace]:
+    """Yield the faces of an image, or of frames of a video, the largest of each frame first.
 
-    What was read of the file is told in `looked_at`.
+    `counts` is updated as frames are read.
 
     Raises
     ------
     ImageError, VideoError
-        If nothing of it can be read.
+        If nothing of the file can be read.
     """
-    for number, image in _images(file, search.frames, looked_at):
+    for number, image in _images(file, search.frames, counts):
         for box in _boxes(image, search):
             yield FoundFace(number, box, image if box is None else crop(image, box))
 
 
-def _images(file: Path, n_frames: int, looked_at: LookedAt) -> Iterator[tuple[int | None, Image]]:
+def _images(file: Path, n_frames: int, counts: FrameCounts) -> Iterator[tuple[int | None, Image]]:
     """Yield the image, or evenly spaced frames of the video."""
     if not is_video(file.name):
-        looked_at.n_frames = 1
+        counts.n_frames = 1
         yield None, decode(read_bytes(file))
         return
     clip = open_clip(file)
     wanted = frozenset(evenly(clip.numbers, n_frames))
     for frame in clip.frames(wanted, lambda *_: None):
-        looked_at.n_frames += 1
+        counts.n_frames += 1
         yield frame.number, frame.image
-    looked_at.n_missing = len(wanted) - looked_at.n_frames
-    if not looked_at.n_frames:
-        raise VideoError("none of the frames looked for can be read")
+    counts.n_missing = len(wanted) - counts.n_frames
+    if not counts.n_frames:
+        raise VideoError("none of the wanted frames can be read")
 
 
 def _boxes(image: Image, search: FaceSearch) -> list[Box | None]:
-    """Return the crops of an image's faces, the largest first; None is the whole image."""
+    """Return the square crops of an image's faces, the largest first; None is the whole image."""
     if search.whole:
         return [None]
     height, width = image.shape[:2]

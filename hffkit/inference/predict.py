@@ -7,7 +7,7 @@ from typing import Any
 
 from hffkit.errors import ArgumentError, ImageError, VideoError
 from hffkit.execution.progress import Progress
-from hffkit.faces.search import FaceSearch, LookedAt, faces_in, files_of
+from hffkit.faces.search import FaceSearch, FrameCounts, faces_in, files_of
 from hffkit.inference.detector import Judge, load_judge
 from hffkit.manifest.samples import Box
 from hffkit.media.image import Image
@@ -80,7 +80,7 @@ def predict(request: PredictRequest) -> Prediction:
     with Progress(len(files), unit="files", label="predict") as progress:
         for file in files:
             try:
-                found, looked_at = _judge(file, request, scorer)
+                found, counts = _judge(file, request, scorer)
             except (ImageError, VideoError) as error:
                 n_unreadable += 1
                 summaries.append(
@@ -89,21 +89,21 @@ def predict(request: PredictRequest) -> Prediction:
                 progress.step(1, 1)
                 continue
             verdicts += found
-            summaries.append(_summary(str(file), found, looked_at))
-            n_unreadable += looked_at.n_missing > 0
-            progress.step(1, looked_at.n_missing > 0)
+            summaries.append(_summary(str(file), found, counts))
+            n_unreadable += counts.n_missing > 0
+            progress.step(1, counts.n_missing > 0)
     return Prediction(tuple(verdicts), tuple(summaries), n_unreadable)
 
 
 def _judge(
     file: Path, request: PredictRequest, scorer: Judge
-) -> tuple[list[FacePrediction], LookedAt]:
+) -> tuple[list[FacePrediction], FrameCounts]:
     places: list[tuple[int | None, Box | None]] = []
-    looked_at = LookedAt()
+    counts = FrameCounts()
     search = FaceSearch(request.frames, request.whole, request.upsample)
 
     def crops() -> Iterator[Image]:
-        for face in faces_in(file, search, looked_at):
+        for face in faces_in(file, search, counts):
             places.append((face.frame, face.box))
             yield face.image
 
@@ -116,14 +116,14 @@ def _judge(
         verdicts.append(
             FacePrediction(str(file), frame, box, score, names[int(values.argmax())], each)
         )
-    return verdicts, looked_at
+    return verdicts, counts
 
 
-def _summary(path: str, verdicts: Sequence[FacePrediction], looked_at: LookedAt) -> FilePrediction:
+def _summary(path: str, verdicts: Sequence[FacePrediction], counts: FrameCounts) -> FilePrediction:
     largest: dict[int | None, float] = {}
     for verdict in verdicts:  # a frame's first is its largest face
         largest.setdefault(verdict.frame, verdict.score)
-    n_frames, n_missing = looked_at.n_frames, looked_at.n_missing
+    n_frames, n_missing = counts.n_frames, counts.n_missing
     problems = [] if largest else ["no face found"]
     if n_missing:
         problems.append(f"{n_missing} of {n_frames + n_missing} frames cannot be read")

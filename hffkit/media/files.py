@@ -1,4 +1,4 @@
-"""Image and video files, found by their suffixes."""
+"""Search for image and video files by their suffixes."""
 
 import os
 from collections.abc import Iterator
@@ -13,19 +13,19 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".m
 
 
 def is_video(path: str) -> bool:
-    """Tell whether a path has a video's suffix."""
+    """Test for the suffix of a video."""
     return PurePosixPath(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def is_image(path: str) -> bool:
-    """Tell whether a path has an image's suffix."""
+    """Test for the suffix of an image."""
     return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
 
 
 def walk(root: Path, folder: str = "") -> Iterator[str]:
-    """Yield the images and videos under root/folder, sorted, as paths relative to `root`.
+    """Return the images and videos below root/folder, sorted, as paths relative to `root`.
 
-    Links are followed; a folder that is reached twice is read once.
+    Links are followed; a folder that two paths lead to is read once.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def walk(root: Path, folder: str = "") -> Iterator[str]:
     found = []
     seen = set()
     for here, folders, names in os.walk(root / folder, onerror=_refuse, followlinks=True):
-        folders.sort()  # else chance decides under which of two links a folder is found
+        folders.sort()  # otherwise the file system decides which of two links is followed
         stat = Path(here).stat()
         if (stat.st_dev, stat.st_ino) in seen:  # a link back up the tree
             folders.clear()

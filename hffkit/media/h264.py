@@ -1,4 +1,4 @@
-"""H.264 by libx264, in one thread: the same frames give the same bytes."""
+"""H.264 by libx264 in one thread, so that the same frames give the same bytes."""
 
 import errno
 import platform
@@ -15,7 +15,7 @@ from av.error import FFmpegError, InvalidDataError
 from hffkit.errors import ImageError, StorageError, VideoError
 from hffkit.media.image import Image
 
-_OF_THE_TARGET = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
+_TARGET_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 
 
 def _encoder(crf: int) -> tuple[str, str]:
@@ -24,25 +24,25 @@ def _encoder(crf: int) -> tuple[str, str]:
 
 
 def _options(crf: int) -> dict[str, str]:
-    # With AVX-512 x264 reads memory that it never set, and the same frames give other bytes.
+    # With AVX-512 x264 reads uninitialised memory, and the same frames give other bytes.
     is_x86 = platform.machine() in {"x86_64", "AMD64"}
     assembly = {"x264-params": "asm=SSE4.2"} if is_x86 else {}
     return {"crf": str(crf), "threads": "1", "preset": "medium", **assembly}
 
 
 def _even(image: Image) -> Image:
-    """Return `image` with its last row or column repeated where a side is odd."""
+    """Repeat the last row or column of an image where a side is odd."""
     height, width = image.shape[:2]
     return np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
 def encode_intra(image: Image, crf: int) -> bytes:
-    """Return an (H, W, 3) RGB image as one H.264 key frame; odd sides are padded by one.
+    """Encode an (H, W, 3) uint8 RGB image as one H.264 key frame; odd sides are padded by one.
 
     Raises
     ------
     ImageError
-        If libx264 takes no image of this size: sides of more than 16384 pixels.
+        If libx264 refuses the image, as it does sides of more than 16384 pixels.
     """
     name, pixels = _encoder(crf)
     codec: Any = av.CodecContext.create(name, "w")
@@ -60,7 +60,7 @@ def encode_intra(image: Image, crf: int) -> bytes:
 
 
 def decode_intra(encoded: bytes) -> Image:
-    """Return the (H, W, 3) RGB image of one H.264 key frame."""
+    """Decode one H.264 key frame to an (H, W, 3) uint8 RGB image."""
     codec: Any = av.CodecContext.create("h264", "r")
     codec.thread_count = 1
     frames = [*codec.decode(av.Packet(encoded)), *codec.decode(None)]
@@ -68,7 +68,7 @@ def decode_intra(encoded: bytes) -> Image:
 
 
 def write_video(path: Path, frames: Iterable[Image], *, crf: int) -> None:
-    """Write (H, W, 3) RGB frames as H.264 at a constant rate factor, 25 a second."""
+    """Write (H, W, 3) uint8 RGB frames as H.264 at a constant rate factor, 25 per second."""
     name, pixels = _encoder(crf)
     with av.open(str(path), "w") as container:
         stream: Any = None
@@ -85,21 +85,21 @@ def write_video(path: Path, frames: Iterable[Image], *, crf: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Transcoded:
-    """How many frames were written, and how many the source claims to hold (0: it says nothing)."""
+    """Result of `transcode`."""
 
-    n_frames: int
-    n_claimed: int
+    n_frames: int  # written
+    n_claimed: int  # in the header of the source; 0 if it has no count
 
 
 def transcode(source: Path, target: Path, *, crf: int) -> Transcoded:
-    """Write every frame of a video again as H.264, as `ffmpeg -i SOURCE -an -crf CRF` does.
+    """Encode every frame of a video again as H.264, as `ffmpeg -i SOURCE -an -crf CRF` does.
 
-    Pixels go from decoder to encoder without a way through RGB, times are kept, sound is dropped.
+    Pixels are not converted to RGB in between, timestamps are kept, sound is dropped.
 
     Raises
     ------
     VideoError
-        If `source` holds no video, or one damaged in the middle.
+        If `source` holds no video, or one that is damaged in the middle.
     StorageError
         If `target` cannot be written.
     """
@@ -109,7 +109,7 @@ def transcode(source: Path, target: Path, *, crf: int) -> Transcoded:
                 raise VideoError("no video: it has no image stream")
             return _transcode(video, out, crf)
     except FFmpegError as error:
-        if error.errno in _OF_THE_TARGET:
+        if error.errno in _TARGET_ERRORS:
             raise StorageError(f"{target}: cannot be written: {error.strerror}.") from None
         raise VideoError(f"cannot be transcoded: {error.strerror}") from None
 
@@ -119,7 +119,7 @@ def _transcode(video: Any, out: Any, crf: int) -> Transcoded:
     given.codec_context.thread_count = 1
     name, pixels = _encoder(crf)
     rate = given.average_rate or Fraction(25)
-    has_times = video.format.name != "avi"  # AVI has none, and PyAV makes up wrong ones
+    has_times = video.format.name != "avi"  # AVI stores none, and PyAV invents wrong ones
     stream: Any = None
     n_frames = 0
     for frame in _frames(video, given):
@@ -132,10 +132,10 @@ def _transcode(video: Any, out: Any, crf: int) -> Transcoded:
             stream.pix_fmt = "yuvj420p" if is_full_range and crf else pixels
             stream.options = _options(crf)
             stream.codec_context.time_base = given.time_base if has_times else 1 / rate
-            if crf:  # RGB has no matrix to tell
+            if crf:  # RGB has no colour matrix
                 for what in ("colorspace", "color_range", "color_primaries", "color_trc"):
                     setattr(stream.codec_context, what, getattr(frame, what))
-        frame.pict_type = 0  # else the encoder repeats the decoder's choice of key frames
+        frame.pict_type = 0  # otherwise the encoder copies the key frames of the source
         out.mux(stream.encode(frame))
         n_frames += 1
     if stream is None:
@@ -145,7 +145,7 @@ def _transcode(video: Any, out: Any, crf: int) -> Transcoded:
 
 
 def _frames(video: Any, given: Any) -> Iterator[Any]:
-    """Yield decoded frames upright and with even sides."""
+    """Yield decoded frames, rotated upright and padded to even sides."""
     for frame in _decoded(video, given):
         if not frame.rotation and frame.width % 2 == 0 and frame.height % 2 == 0:
             yield frame
@@ -157,10 +157,10 @@ def _frames(video: Any, given: Any) -> Iterator[Any]:
 
 
 def _decoded(video: Any, given: Any) -> Iterator[Any]:
-    """Yield frames up to the end, or to the place where the file was cut short."""
+    """Yield frames up to the end, or to where the file was truncated."""
     broken: Exception | None = None
     for packet in video.demux(given):
-        if broken is not None and packet.size:  # more follows: this was damage, not the end
+        if broken is not None and packet.size:  # packets follow: damage, not truncation
             raise broken
         try:
             for frame in packet.decode():

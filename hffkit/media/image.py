@@ -1,7 +1,7 @@
-"""Bytes to pixels and back: the only module that decodes or encodes an image.
+"""Decode, encode and resize images, (H, W, 3) uint8 RGB; no other module has an image codec.
 
-An image is (H, W, 3) uint8 RGB. Decoding is OpenCV's colour decoding, as Caffe's: 16-bit samples
-keep their high byte, grey is repeated, alpha is dropped, EXIF rotation is applied.
+Images are decoded by OpenCV in colour, as in Caffe: 16-bit samples keep their high byte, grey is
+repeated, alpha is dropped, EXIF rotation is applied.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from PIL import UnidentifiedImageError
 
 from hffkit.errors import ImageError
 
-# OpenCV and the FFmpeg in it write to stderr for each damaged file; we report those ourselves.
+# OpenCV and its FFmpeg write to stderr for each damaged file, and hffkit reports these itself.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
@@ -31,11 +31,11 @@ import cv2
 
 Image = npt.NDArray[np.uint8]
 
-# Pillow's own limit: 537 MB once decoded. Larger headers are damaged files or attacks, not faces.
+# Pillow's own limit: 537 MB once decoded. Headers of larger images are damaged or malicious.
 MAX_PIXELS = 178_956_970
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_HEADER = struct.Struct(">IIBBBBB")  # width, height, bits, RGB, and three that are always 0
-_PNG_UP = 2  # the filter that takes from each byte the one above it
+_PNG_HEADER = struct.Struct(">IIBBBBB")  # width, height, bits, RGB, and three zeros
+_PNG_UP = 2  # the filter that subtracts from each byte the byte above it
 
 _JPEG_420 = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420)
 
@@ -44,7 +44,7 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the first bytes of an image say, without decoding it."""
+    """Format and size of an encoded image."""
 
     format: str  # Pillow's name: "JPEG", "PNG", ...
     width: int  # px
@@ -52,7 +52,7 @@ class Header:
 
 
 def read_header(encoded: bytes) -> Header:
-    """Return format and size of an image.
+    """Read format and size of an image without decoding it.
 
     Raises
     ------
@@ -62,8 +62,8 @@ def read_header(encoded: bytes) -> Header:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with PillowImage.open(io.BytesIO(encoded)) as picture:
-                header = Header(str(picture.format), *picture.size)
+            with PillowImage.open(io.BytesIO(encoded)) as opened:
+                header = Header(str(opened.format), *opened.size)
     except UnidentifiedImageError:
         raise ImageError(_no_image(encoded)) from None
     except PillowImage.DecompressionBombError as error:
@@ -73,14 +73,14 @@ def read_header(encoded: bytes) -> Header:
     return _bounded(header)
 
 
-# Fill bytes and markers that no length follows: legal, rare, and no place to look for one.
+# Fill bytes and markers without a length field: legal but rare.
 _WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xDA), 0xFF})
-# 0xFF, marker, length; then, in the segment of a frame, bits of a sample, height and width.
+# 0xFF, marker and length; in a frame header also bits per sample, height and width.
 _JPEG_SEGMENT = struct.Struct(">BBHBHH")
 
 
 def _jpeg_header(encoded: bytes) -> Header | None:
-    """Return what a JPEG says, 20 times as fast as Pillow; None where it takes Pillow to tell.
+    """Read a JPEG header 20 times as fast as Pillow; return None for rare ones.
 
     Raises
     ------
@@ -98,8 +98,8 @@ def _jpeg_header(encoded: bytes) -> Header | None:
         if 0xC0 <= marker <= 0xC2:
             header = Header("JPEG", width, height)
         elif marker == 0xDA:
-            # Up to OpenCV 4 a JPEG that was cut short decodes in silence, its lower part grey.
-            if encoded.rfind(b"\xff\xd9", at) < 0:  # at the very end, as a rule
+            # OpenCV 4 decodes a truncated JPEG without an error, its lower part grey.
+            if encoded.rfind(b"\xff\xd9", at) < 0:  # usually at the very end
                 raise ImageError("cut short: the JPEG's end is missing")
             break
         at += 2 + length
@@ -107,12 +107,12 @@ def _jpeg_header(encoded: bytes) -> Header | None:
 
 
 def _png_header(encoded: bytes) -> Header | None:
-    """Return what a PNG says, likewise.
+    """Read a PNG header faster than Pillow; return None if it does not come first.
 
     Raises
     ------
     ImageError
-        If a chunk is not there whole: decoders allocate what a chunk claims.
+        If a chunk is truncated: decoders allocate the length that it claims.
     """
     if encoded[12:16] != b"IHDR":
         return None
@@ -147,12 +147,12 @@ def _no_image(encoded: bytes) -> str:
 
 
 def decode(encoded: bytes) -> Image:
-    """Return the pixels of an encoded image.
+    """Decode an image to (H, W, 3) uint8 RGB.
 
     Raises
     ------
     ImageError
-        If the bytes are no image, are cut short, or hold more than `MAX_PIXELS`.
+        If the bytes are no image, are truncated, or hold more than `MAX_PIXELS`.
     """
     quick = _QUICK_HEADERS.get(encoded[:3])
     header = quick(encoded) if quick else None
@@ -161,7 +161,7 @@ def decode(encoded: bytes) -> Image:
 
 
 def decode_own_jpeg(encoded: bytes) -> Image:
-    """Return the pixels of what `encode_jpeg` made, whose header needs no look."""
+    """Decode the output of `encode_jpeg` without checking its header."""
     return _pixels(encoded, "JPEG")
 
 
@@ -176,18 +176,12 @@ def _pixels(encoded: bytes, kind: str) -> Image:
 
 
 def from_bgr(bgr: npt.NDArray[Any]) -> Image:
-    """Return OpenCV's blue-green-red pixels as an image."""
+    """Convert OpenCV's (H, W, 3) uint8 BGR pixels to an image."""
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the bytes of an image file.
-
-    Raises
-    ------
-    ImageError
-        If it cannot be read.
-    """
+    """Read an image file, or raise ImageError."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -195,11 +189,11 @@ def read_bytes(path: Path) -> bytes:
 
 
 def encode_png(image: Image) -> bytes:
-    """Return `image` as PNG, always with the same encoder and settings.
+    """Encode an image as PNG: the same pixels give the same bytes.
 
-    Rows filtered by "up" alone, which is one subtraction for all of them, then libdeflate: quicker
-    than OpenCV's libpng and zlib, see benchmarks/formats.py. What is compressed by one version of
-    it is the same bytes in each run (its author in ebiggers/libdeflate#400).
+    All rows are filtered by "up", one subtraction for the whole image, and compressed by
+    libdeflate, which is faster than OpenCV's libpng and zlib (benchmarks/formats.py). One version
+    of libdeflate always writes the same bytes (its author in ebiggers/libdeflate#400).
     """
     if image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ImageError(f"an image of shape {image.shape} cannot be encoded as PNG")
@@ -222,7 +216,7 @@ def encode_png(image: Image) -> bytes:
 
 
 def encode_jpeg(image: Image, quality: int) -> bytes:
-    """Return `image` as baseline JPEG of libjpeg's `quality` (1 to 100), chroma 4:2:0."""
+    """Encode an image as baseline JPEG at libjpeg's `quality`, 1 to 100, with 4:2:0 chroma."""
     settings = [*_JPEG_420, cv2.IMWRITE_JPEG_QUALITY, quality]
     try:
         ok, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), settings)
@@ -234,10 +228,10 @@ def encode_jpeg(image: Image, quality: int) -> bytes:
 
 
 def encode_jpeg2000(image: Image, ratio: float) -> bytes:
-    """Return `image` as JPEG 2000 of about 1/ratio of its raw bytes.
+    """Encode an image as JPEG 2000 of about 1/ratio of its raw bytes.
 
-    Reversible 5/3 wavelet and colour transform, as encoders do by default for RGB. By Pillow:
-    OpenCV's has no colour transform and loses 3 dB or more at the same ratio.
+    Uses the reversible 5/3 wavelet and colour transform, the default of encoders for RGB. Pillow
+    encodes, because OpenCV's encoder has no colour transform and loses 3 dB or more.
     """
     buffer = io.BytesIO()
     PillowImage.fromarray(image).save(
@@ -247,15 +241,15 @@ def encode_jpeg2000(image: Image, ratio: float) -> bytes:
         quality_layers=[ratio],
         irreversible=False,
         mct=1,
-        codeblock_size=(32, 32),  # of 64, the default, 128 px hold too few to stop at any ratio
+        codeblock_size=(32, 32),  # 128 px hold too few of the default 64 to meet every ratio
     )
     return buffer.getvalue()
 
 
 def resize(image: Image, size: int) -> Image:
-    """Return `image` as (size, size, 3), as Caffe's convert_imageset resizes.
+    """Resize an image to (size, size, 3) as Caffe's convert_imageset does.
 
-    cv2 INTER_LINEAR: no anti-aliasing, the aspect ratio is not kept.
+    cv2 INTER_LINEAR, without anti-aliasing; the aspect ratio is not kept.
     """
     if image.shape[:2] == (size, size):
         return image
@@ -263,33 +257,33 @@ def resize(image: Image, size: int) -> Image:
 
 
 def grey(image: Image) -> Image:
-    """Return the (H, W) uint8 luma of an image, by cv2 RGB2GRAY."""
+    """Compute the (H, W) uint8 luma of an image by cv2 RGB2GRAY."""
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def thumbnail(grey_image: Image, width: int) -> Image:
-    """Return an (h, width) uint8 reduction of a grey image, each pixel the mean of its area."""
+    """Reduce an (H, W) uint8 image to `width` pixels, each the mean of its area."""
     height = max(1, round(width * grey_image.shape[0] / grey_image.shape[1]))
     small = cv2.resize(grey_image, (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.uint8)
 
 
 def bgr_planes(image: Image) -> memoryview:
-    """Return the pixels of an image as (3, H, W) blue, green, red bytes, as Caffe keeps them."""
+    """Return the pixels as (3, H, W) bytes of blue, green and red planes, as in Caffe's Datum."""
     height, width = image.shape[:2]
     planes = np.empty((3, height, width), np.uint8)
-    cv2.split(image, [planes[2], planes[1], planes[0]])  # into these: a third of the time
+    cv2.split(image, [planes[2], planes[1], planes[0]])  # three times as fast as without targets
     return planes.reshape(-1).data
 
 
 def pixels_sha256(image: Image) -> str:
-    """Return the SHA-256 of an image: `bgr_planes`, then height and width in ASCII, "128 128"."""
+    """Compute the SHA-256 of `bgr_planes` followed by height and width in ASCII, "128 128"."""
     height, width = image.shape[:2]
     return digests(bgr_planes(image), height, width)[1]
 
 
 def digests(planes: bytes | memoryview, height: int, width: int) -> tuple[str, str]:
-    """Return the SHA-256 of `bgr_planes` alone, and of the image that they are."""
+    """Compute the SHA-256 of `bgr_planes` alone, and the `pixels_sha256` of their image."""
     digest = hashlib.sha256(planes)
     alone = digest.hexdigest()
     digest.update(f"{height} {width}".encode())

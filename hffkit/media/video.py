@@ -1,4 +1,4 @@
-"""Frames of a video, or of a folder of numbered frame images, by one forward pass."""
+"""Frames of a video, or of a folder of numbered frame images, read in one forward pass."""
 
 import hashlib
 import re
@@ -13,25 +13,25 @@ from hffkit.media.files import IMAGE_SUFFIXES
 from hffkit.media.image import Image, decode, from_bgr, read_bytes
 
 OnUnreadable = Callable[[str, int, str], None]
-"""Told the file name, the frame number and the reason of each frame that cannot be decoded."""
+"""Called with file name, frame number and reason for each frame that cannot be decoded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One decoded frame and where it came from."""
+    """A decoded frame and its origin."""
 
     number: int  # counted from 0
     image: Image
-    file_sha256: str  # of the video, or of the frame's own image
-    file_name: str | None  # the frame's own image inside a frame folder; None in a video
-    encoded: bytes | None  # the image's bytes, likewise
+    file_sha256: str  # of the video, or of the frame's image file
+    file_name: str | None  # of the image file in a folder of frames; None in a video
+    encoded: bytes | None  # content of the image file; None in a video
 
 
 class VideoFile:
-    """A video that OpenCV's FFmpeg can open."""
+    """A video that the FFmpeg in OpenCV can open."""
 
     def __init__(self, path: Path) -> None:
-        """Open `path`; a file that holds no video raises VideoError."""
+        """Open `path`, or raise VideoError if it holds no video."""
         self._path = path
         try:
             with path.open("rb") as file:
@@ -42,22 +42,22 @@ class VideoFile:
             raise VideoError("empty file")
         capture = self._open()
         claimed = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        # FFmpeg opens images and text of the right looks as videos without a length.
+        # FFmpeg opens some images and texts as videos without a length.
         if not capture.grab():
             raise VideoError("no frame of it can be decoded")
         ok, first = capture.retrieve()
         if not ok:
             raise VideoError("no frame of it can be decoded")
         self.size: tuple[int, int] = (first.shape[1], first.shape[0])
-        if claimed < 1:  # a stream that does not say its length
+        if claimed < 1:  # a stream without a length in its header
             claimed = 1
             while capture.grab():
                 claimed += 1
         self.numbers: Sequence[int] = range(claimed)
-        self.n_decoded: int | None = None  # known after a pass
+        self.n_decoded: int | None = None  # set by `frames`
 
     def _open(self) -> cv2.VideoCapture:
-        # One decoding thread: workers are processes, and the frames are the same.
+        # One decoding thread: the workers are processes already, and frames do not change.
         capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
         if not capture.isOpened():
             raise VideoError("no video: FFmpeg cannot open it (cut short, or another format?)")
@@ -66,8 +66,8 @@ class VideoFile:
     def frames(self, wanted: Collection[int], unreadable: OnUnreadable) -> Iterator[Frame]:
         """Yield the wanted frames in order, then set `n_decoded`.
 
-        Every frame is grabbed, only the wanted ones are converted: exact where seeking is not.
-        A video that ends early yields fewer frames and is no error.
+        Every frame is decoded and the wanted ones are converted, because seeking is inexact. A
+        video that ends early yields fewer frames without an error.
         """
         capture = self._open()
         number = 0
@@ -83,10 +83,10 @@ class VideoFile:
 
 
 class FrameFolder:
-    """A folder of images named by their frame number: 0000.png, 0001.png or 0.png, 1.png."""
+    """A folder of images named by frame number: 0000.png, 0001.png or 0.png, 1.png."""
 
     def __init__(self, path: Path) -> None:
-        """List `path`; a folder without a numbered image raises VideoError."""
+        """List `path`, or raise VideoError if it holds no numbered image."""
         self._path = path
         try:
             names = [name.name for name in path.iterdir() if name.suffix.lower() in IMAGE_SUFFIXES]
@@ -101,10 +101,10 @@ class FrameFolder:
             raise VideoError("holds no numbered frame image such as 0000.png")
         self.numbers: Sequence[int] = sorted(self._names)
         self.n_decoded: int | None = len(self.numbers)
-        self.size: tuple[int, int] | None = None  # known after the first frame
+        self.size: tuple[int, int] | None = None  # width, height; set by the first frame
 
     def frames(self, wanted: Collection[int], unreadable: OnUnreadable) -> Iterator[Frame]:
-        """Yield the wanted frames in order, decoding only those."""
+        """Decode and yield the wanted frames in order."""
         for number in self.numbers:
             if number in wanted:
                 name = self._names[number]
@@ -126,12 +126,12 @@ Clip = VideoFile | FrameFolder
 
 
 def open_clip(path: Path) -> Clip:
-    """Return the frames behind `path`: a video file, or a folder of frame images."""
+    """Open a video file or a folder of frame images."""
     return FrameFolder(path) if path.is_dir() else VideoFile(path)
 
 
 def in_step(streams: Sequence[Iterator[Frame]]) -> Iterator[list[Frame | None]]:
-    """Yield what several clips have of each frame number, in order; None where one has nothing."""
+    """Yield the frames of several clips number by number, None for clips without that frame."""
     heads = [next(stream, None) for stream in streams]
     while numbers := [head.number for head in heads if head is not None]:
         number = min(numbers)
@@ -143,7 +143,7 @@ def in_step(streams: Sequence[Iterator[Frame]]) -> Iterator[list[Frame | None]]:
 
 
 def common_numbers(clips: Sequence[Clip]) -> Sequence[int]:
-    """Return the frame numbers that every clip has; a claim of a video until it is decoded."""
+    """Return the frame numbers that all clips have; of videos not yet decoded, as claimed."""
     lengths = [
         range(clip.n_decoded)
         if isinstance(clip, VideoFile) and clip.n_decoded is not None

@@ -75,12 +75,7 @@ class Verb:
     def arguments(self) -> dict[str, Any]:
         """Return the type of every argument that a recipe may give."""
         hints = get_type_hints(self.request)
-        back = {field: name for name, field in self.renamed.items()}
-        known: dict[str, Any] = {
-            back.get(field.name, field.name): hints[field.name]
-            for field in dataclasses.fields(self.request)
-            if field.name not in self.withheld
-        }
+        known: dict[str, Any] = {n: hints[field.name] for n, field in self._fields().items()}
         known |= {name: known[name] | Literal[word] for name, word in self.words.items()}
         return {"src": tuple[str, ...], **known} if "src" in self.inputs else known
 
@@ -99,19 +94,23 @@ class Verb:
         for name in ("src", "data", "runs"):
             if name in self.inputs and not found.get(name):
                 raise RecipeError(f"{where}: {name} is missing: name its input.")
-        has_src = any(field.name == "src" for field in dataclasses.fields(verb.request))
-        src: tuple[str, ...] = () if has_src else found.pop("src", ())
-        known = {verb.renamed.get(name, name): name for name in found}
-        for field in _required(verb.request):
-            if field not in known:
-                back = {to: name for name, to in verb.renamed.items()}
-                raise RecipeError(f"{where}: {back.get(field, field)} is missing.")
-        request = verb.request(**{field: found[name] for field, name in known.items()})
+        known = verb._fields()
+        for name, field in known.items():
+            if name not in found and _is_required(field):
+                raise RecipeError(f"{where}: {name} is missing.")
+        src: tuple[str, ...] = () if "src" in known else found.pop("src", ())
+        request = verb.request(**{known[name].name: value for name, value in found.items()})
         check(request)
         return request, src
 
+    def _fields(self) -> dict[str, dataclasses.Field[Any]]:
+        """Return the fields of the request by the names of their arguments."""
+        back = {field: name for name, field in self.renamed.items()}
+        known = (f for f in dataclasses.fields(self.request) if f.name not in self.withheld)
+        return {back.get(field.name, field.name): field for field in known}
+
     def _of_source(self, values: Mapping[str, Any], where: str) -> "Verb":
-        """Return the verb with the request type of the arguments' source."""
+        """Return the verb with the request of the source that the arguments name."""
         if not self.variants:
             return self
         source = values.get("source")
@@ -125,8 +124,7 @@ class Verb:
             self,
             request=request,
             renamed={each.name: each.field for each in declared},
-            words={each.name: each.option.none for each in declared if each.option.none},
-            variants={},
+            words={each.name: each.none for each in declared if each.none},
         )
 
     def _typed(self, values: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -141,11 +139,8 @@ class Verb:
         return found
 
 
-def _required(request: type[Any]) -> list[str]:
-    return [
-        field.name for field in dataclasses.fields(request)
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    ]  # fmt: skip
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _check_mix(request: MixRequest) -> None:

@@ -1,1 +1,1 @@
-"""Readers of datasets: which files there are, with class, split and group."""
+"""Readers of datasets: they list files with class, split and group, and decode nothing."""

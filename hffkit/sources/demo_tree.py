@@ -1,7 +1,7 @@
-"""`hffkit demo`: a tiny tree in the layout of FaceForensics++, fabricated, then really built.
+"""A fabricated tree in the layout of FaceForensics++, for `hffkit demo`.
 
-The clips show one moving public-domain portrait (NASA's astronaut, from scikit-image) in six
-guises; the forgeries are made by warping and blending. Nothing measured on them means anything.
+The clips show one public-domain portrait (NASA's astronaut, from scikit-image), moving and in six
+colourings; forgeries of it are made by warping and blending. Figures measured on them mean nothing.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from hffkit.manifest.seeds import rng_for
 from hffkit.media.h264 import write_video
 from hffkit.media.image import Image
 
-# Two videos of an official pair in each split.
+# An official pair of videos from each split.
 PAIRS = (("054", "071"), ("672", "720"), ("953", "974"))
 N_FRAMES = 40
 SIDE = 320  # px
@@ -27,17 +27,17 @@ _RADII = (44, 58)  # of the ellipse that forgeries change, px
 
 
 def fabricate(root: Path, pairs: Sequence[tuple[str, str]] = PAIRS) -> int:
-    """Write the tree under `root`: two qualities of each original and its four forgeries.
+    """Write two qualities of each original and of its four forgeries below `root`.
 
     Returns
     -------
     int
-        How many clips were written.
+        Number of clips written.
 
     Raises
     ------
     CorpusError
-        If scikit-image, which brings the portrait, is not installed.
+        If scikit-image, which contains the portrait, is not installed.
     """
     portrait = _portrait()
     n_clips = 0
@@ -47,12 +47,12 @@ def fabricate(root: Path, pairs: Sequence[tuple[str, str]] = PAIRS) -> int:
             clips = {f"original_sequences/youtube:{target}": face}
             for method, forge in FORGERIES.items():
                 clips[f"manipulated_sequences/{method}:{target}_{source}"] = forge(face, other)
-            for place, picture in clips.items():
+            for place, image in clips.items():
                 folder, _, name = place.partition(":")
                 for quality, crf in _CRF.items():
                     path = root / folder / quality / "videos" / f"{name}.mp4"
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    write_video(path, _moving(picture, target), crf=crf)
+                    write_video(path, _moving(image, target), crf=crf)
                     n_clips += 1
     return n_clips
 
@@ -68,21 +68,21 @@ def _portrait() -> Image:
 
 
 def _guise(portrait: Image, name: str) -> Image:
-    """Return the portrait with colours of its own, mirrored or not."""
+    """Scale the colour channels of the portrait by factors that depend on `name`."""
     rng = rng_for(0, "demo", name)
     gains = rng.uniform(0.75, 1.1, 3)
     return np.clip(portrait * gains, 0, 255).astype(np.uint8)
 
 
-def _moving(picture: Image, name: str) -> Iterator[Image]:
-    """Yield the image under a slow pan, zoom and turn that depends on `name` alone."""
+def _moving(image: Image, name: str) -> Iterator[Image]:
+    """Yield frames of the image under a slow pan, zoom and turn that depend on `name`."""
     rng = rng_for(0, "motion", name)
     phases = rng.uniform(0, 2 * np.pi, 3)
     for i in range(N_FRAMES):
         turn, zoom, pan = np.sin(2 * np.pi * i / N_FRAMES + phases)
         matrix = np.asarray(cv2.getRotationMatrix2D(_FACE, 4 * turn, 1.25 + 0.08 * zoom))
         matrix[:, 2] += SIDE / 2 - np.array(_FACE) + (14 * pan, 20)
-        yield _warp(picture, matrix, (SIDE, SIDE))
+        yield _warp(image, matrix, (SIDE, SIDE))
 
 
 def _blend(face: Image, forged: npt.NDArray[Any], *, lower_half: bool = False) -> Image:
@@ -93,32 +93,32 @@ def _blend(face: Image, forged: npt.NDArray[Any], *, lower_half: bool = False) -
     return (face * (1 - mask) + forged * mask).round().astype(np.uint8)
 
 
-def _warp(picture: Image, matrix: npt.NDArray[Any], size: tuple[int, int]) -> Image:
-    warped = cv2.warpAffine(picture, matrix, size, borderMode=cv2.BORDER_REFLECT_101)
+def _warp(image: Image, matrix: npt.NDArray[Any], size: tuple[int, int]) -> Image:
+    warped = cv2.warpAffine(image, matrix, size, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(warped, np.uint8)
 
 
 def _deepfakes(face: Image, other: Image) -> Image:
-    """Blend in the other face after a trip through a quarter of its resolution."""
+    """Blend in the other face, reduced to a quarter of its resolution and enlarged again."""
     small = cv2.resize(other, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     return _blend(face, cv2.resize(small, face.shape[1::-1], interpolation=cv2.INTER_CUBIC))
 
 
 def _face2face(face: Image, _: Image) -> Image:
-    """Bend the face along a wave, as an expression that was never there."""
+    """Warp the face along a wave, to change its expression."""
     grid: npt.NDArray[np.float32] = np.indices(face.shape[:2]).astype(np.float32)
     wave = (grid[0] + 4 * np.sin(grid[1] / 9)).astype(np.float32)
     return _blend(face, cv2.remap(face, grid[1], wave, cv2.INTER_LINEAR))
 
 
 def _faceswap(face: Image, other: Image) -> Image:
-    """Paste the other face, a little turned and enlarged."""
+    """Blend in the other face, slightly turned and enlarged."""
     matrix = np.asarray(cv2.getRotationMatrix2D(_FACE, 5, 1.06))
     return _blend(face, _warp(other, matrix, (face.shape[1], face.shape[0])))
 
 
 def _neural_textures(face: Image, _: Image) -> Image:
-    """Smooth the mouth's region as a renderer would."""
+    """Smooth the lower half of the face, as a renderer would."""
     return _blend(face, cv2.bilateralFilter(face, 9, 60, 5), lower_half=True)
 
 

@@ -1,4 +1,4 @@
-"""FaceForensics++ and its DeepFakeDetection part: families, groups and splits."""
+"""FaceForensics++ and DeepFakeDetection: families, groups and splits of their videos."""
 
 import json
 import re
@@ -34,17 +34,17 @@ DFD_CLASSES = ("DeepFakeDetection", "Real-actors")
 
 @dataclass(frozen=True, slots=True)
 class _Name:
-    """A video's name taken apart."""
+    """The parts of a video's name."""
 
-    target: str  # the original it is, or derives from
+    target: str  # name of the original that it is or derives from
     group: str
     split: Split | None  # None: not in the official lists
 
 
 def official_pairs() -> dict[str, tuple[str, Split]]:
-    """Return (group, split) of each of the 1000 originals, from the official lists.
+    """Return (group, split) of the 1000 originals by name, from the official lists.
 
-    A group is the pair whose two videos and forgeries belong together: "000+003".
+    A group is a pair of originals with their forgeries: "000+003".
     """
     text = resources.files("hffkit.manifests").joinpath("ffpp.json").read_text("utf-8")
     splits: dict[Split, list[str]] = json.loads(text)
@@ -98,7 +98,7 @@ def _read(options: FfppOptions, default: Names) -> Listing:
 
 
 def _refuse_twins(tree: Tree) -> None:
-    """Raise CorpusError if two files are the same video."""
+    """Raise CorpusError if a video is there twice."""
     paths: dict[tuple[str, str, str], str] = {}
     for video in tree.videos:
         path = paths.setdefault((video.quality, video.cls, video.stem), video.path)
@@ -109,9 +109,9 @@ def _refuse_twins(tree: Tree) -> None:
 def _unpaired(
     videos: Sequence[Found], options: FfppOptions, classes: ClassTable
 ) -> Iterator[tuple[str, Failure | None]]:
-    """Yield the path of each video whose mates are not all there, and for one of each, why.
+    """Yield the path of each video without all of its mates, and one failure for each of them.
 
-    A mask of a forgery that is there in no quality is nobody's mate, and no failure.
+    A mask whose forgery is there in no quality is no failure.
     """
     mates: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for video in videos:
@@ -123,14 +123,13 @@ def _unpaired(
             lead = next((path for quality, path in paths.items() if quality != MASKS), None)
             reason = f"no {' and no '.join(missing)} of it"
             for path in paths.values():
-                is_told = path == lead
-                yield path, Failure("unpaired", path, None, reason) if is_told else None
+                yield path, Failure("unpaired", path, None, reason) if path == lead else None
 
 
 def _unofficial(tree: Tree) -> Iterator[str]:
     if any(video.cls in DFD_CLASSES for video in tree.videos):
         yield (
-            "DeepFakeDetection has no official splits: these are by target actor, and a face "
+            "DeepFakeDetection has no official splits. These are drawn by target actor, so a face "
             "lent to actors of two splits is in both."
         )
 
@@ -138,7 +137,7 @@ def _unofficial(tree: Tree) -> Iterator[str]:
 def _names(
     videos: Iterable[Found], options: SourceOptions
 ) -> tuple[dict[str, _Name], list[Failure]]:
-    """Return the name of each video by its path, and those whose names mean nothing."""
+    """Parse the names of videos; return them by path, and failures for unknown names."""
     official = official_pairs()
     names: dict[str, _Name] = {}
     failures = []
@@ -167,7 +166,7 @@ def _youtube_name(video: Found, official: Mapping[str, tuple[str, Split]]) -> _N
 
 
 def _actors_name(video: Found) -> _Name | None:
-    """Take apart ACTOR__SCENE, or TARGET_SOURCE__SCENE__ID."""
+    """Parse ACTOR__SCENE or TARGET_SOURCE__SCENE__ID."""
     match = re.fullmatch(r"(\d\d)(?:_\d\d)?__(.+?)(?:__[A-Z0-9]{8})?", video.stem)
     if not match:
         return None
@@ -191,7 +190,10 @@ def _with_open_splits(
 
 
 def _order(video: Found, table: ClassTable) -> tuple[bool, int, bool, int, str]:
-    """Real videos first, best quality first, masks last: the first one is looked at for faces."""
+    """Return a sort key: real before fake, best quality first, masks last.
+
+    Faces are detected in the first video of a family.
+    """
     row, is_mask = table[video.cls], video.quality == MASKS
     return (row.is_fake, row.id, is_mask, 0 if is_mask else rate_factor(video.quality), video.stem)
 

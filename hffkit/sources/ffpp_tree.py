@@ -1,10 +1,10 @@
-"""Where a FaceForensics++ tree keeps its videos, in the layouts that people hold it in.
+"""Search for the videos of FaceForensics++ in its two layouts.
 
 - official: original_sequences/{youtube,actors} and manipulated_sequences/METHOD, each with
   QUALITY/videos or QUALITY/images;
 - cropped (Cao et al.): face/CLASS/QUALITY/VIDEO/N.png.
 
-In both the masks of forgeries lie as if they were one more quality, `masks`.
+In both, masks of forgeries are stored like one more quality, `masks`.
 """
 
 import re
@@ -38,39 +38,20 @@ class FfppOptions(VideoOptions):
     """Options of FaceForensics++ and of its DeepFakeDetection part."""
 
     qualities: Annotated[
-        Names,
-        Option(
-            "Compression levels to build.  [default: c23]", name="quality", metavar="raw,c23,c40"
-        ),
+        Names, Option("Qualities to build.  [default: c23]", name="quality", metavar="raw,c23,c40")
     ] = ()
     pair: Annotated[
         Names,
-        Option(
-            "Build two levels, such as c23,c40: of each frame both crops in one box, or neither.",
-            metavar="HQ,LQ",
-        ),
+        Option("Build two qualities: of each frame both, in one box, or neither.", metavar="HQ,LQ"),
     ] = ()
-    masks: Annotated[
-        bool,
-        Option(
-            "With --pair: also build the masks of the fakes, in OUT-masks; a fake without its "
-            "mask is left out."
-        ),
-    ] = False
+    masks: Annotated[bool, Option("With --pair: build masks of fakes too, in OUT-masks.")] = False
     methods: Annotated[
         Names,
-        Option(
-            "Classes to build.  [default: those of the paper that are there]",
-            name="method",
-            metavar="CLASS,...",
-        ),
+        Option("Classes.  [default: the paper's, if there]", name="method", metavar="CLASS,..."),
     ] = ()
     detect_on: Annotated[
         Literal["raw", "c23", "c40", "each"] | None,
-        Option(
-            "Detect faces in the target videos of this quality, or in each video by itself.  "
-            "[default: the best of --quality]"
-        ),
+        Option("Detect faces in target videos of this quality, or in each video.  [default: best]"),
     ] = None
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Class folders of images or videos: any such tree, HFF, Faces-HQ, CelebA."""
+"""Readers of class folders of images or videos: any tree of them, HFF, Faces-HQ, CelebA."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ _SPLIT_FOLDERS: Mapping[str, Split] = {
 }
 _BINARY = numbered(fake=["fake"], real=["real"])
 FACES_HQ = numbered(fake=["100K-Faces", "ThisPersonDoesNotExist"], real=["CelebA-HQ", "FFHQ"])
-# Folder names of the published archive begin so, case and punctuation aside.
+# Starts of folder names in the published archive, in lower case and without punctuation.
 _FACES_HQ_FOLDERS: Mapping[str, str] = {
     "100k": "100K-Faces",
     "thispersondoesnotexist": "ThisPersonDoesNotExist",
@@ -84,7 +84,7 @@ def read_hff(options: HffOptions) -> Listing:
 
 
 def read_faces_hq(options: FolderNames) -> Listing:
-    """List Faces-HQ (Durall et al.): two sources of real and two of generated faces."""
+    """List Faces-HQ (Durall et al.): two folders of real and two of generated faces."""
     present = subfolders(options.src)
     aliases = {
         _plain(folder): name
@@ -98,7 +98,7 @@ def read_faces_hq(options: FolderNames) -> Listing:
 
 
 def read_celeba(options: SourceOptions) -> Listing:
-    """List CelebA by its own partition file; identities are groups where their file is there."""
+    """List CelebA by its partition file, grouped by identity if identity_CelebA.txt is there."""
     present = subfolders(options.src)
     partition = _table_file(options.src, "list_eval_partition.txt", "list_eval_partition.csv")
     if partition is None:
@@ -201,9 +201,9 @@ def _class_folders(
 
 
 def _entries(root: Path, folder: str, name: str, split: Split | None) -> list[Entry]:
-    """Return one class's files; a subfolder (frames of one video, one person) is a group.
+    """Return the files of a class; a subfolder (frames of one video, one person) is a group.
 
-    One subfolder that holds the whole class is none: CelebA's img_align_celeba.
+    A single subfolder with the whole class is no group: CelebA's img_align_celeba.
     """
     inside = {
         path: PurePosixPath(path).relative_to(folder).parent.as_posix()
@@ -233,7 +233,7 @@ def _plain(name: str) -> str:
 def _matched(
     options: FolderNames, aliases: Mapping[str, str], present: Sequence[str]
 ) -> dict[str, str]:
-    """Return the folder of each class; `aliases` leads from plain folder names to classes."""
+    """Return the folder of each class; `aliases` maps plain folder names to classes."""
     named = dict(options.folders)
     folders: dict[str, str] = {}
     for folder in present:
@@ -250,7 +250,7 @@ def _matched(
 
 
 def _table_file(root: Path, *names: str) -> dict[str, str] | None:
-    """Return the two-column table of the first of `names` anywhere near the root."""
+    """Read the first of `names` in the root or a folder of it, as a table of two columns."""
     for name in names:
         for path in (root / name, *sorted(root.glob(f"*/{name}"))):
             if path.is_file():

@@ -1,4 +1,4 @@
-"""What a source gives: entries, and from them the units of work with their splits."""
+"""Listing of a dataset: its files with group and split, as units of work."""
 
 import re
 from collections import Counter, defaultdict
@@ -21,34 +21,28 @@ _FRAME_BYTES = len("/000000")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file or folder of frames; split and group may still be open."""
+    """A file or folder of frames, with split and group as far as the dataset has them."""
 
-    path: str
+    path: str  # relative to the root
     cls: str
     key: str
     split: Split | None = None
-    group: str | None = None  # None: alone in its group
-    index: int | None = None
+    group: str | None = None  # None: a group of its own
+    index: int | None = None  # number in a list, which its record keeps
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """All that a source holds."""
+    """The contents of a dataset."""
 
     classes: ClassTable
     units: tuple[Unit, ...]
-    failures: tuple[Failure, ...] = ()  # inputs that are already known to give nothing
-    notes: tuple[str, ...] = ()  # what the user should know before the work begins
+    failures: tuple[Failure, ...] = ()  # inputs that cannot be built
+    notes: tuple[str, ...] = ()  # remarks for the user, printed before the work begins
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a list or table.
-
-    Raises
-    ------
-    CorpusError
-        If it cannot be read or is no UTF-8.
-    """
+    """Read a UTF-8 text file, or raise CorpusError."""
     try:
         return path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -58,13 +52,7 @@ def read_text(path: Path) -> str:
 
 
 def subfolders(root: Path) -> list[str]:
-    """Return the names of the folders in `root`, sorted.
-
-    Raises
-    ------
-    CorpusError
-        If `root` is no folder that can be read.
-    """
+    """Return the sorted names of the folders in `root`, or raise CorpusError."""
     try:
         return sorted(path.name for path in root.iterdir() if path.is_dir())
     except FileNotFoundError:
@@ -74,7 +62,7 @@ def subfolders(root: Path) -> list[str]:
 
 
 def check_groups(listing: Listing) -> None:
-    """Raise ManifestError if a group would be in two splits: before the work, not after it."""
+    """Raise ManifestError if a group is in two splits."""
     split_of: dict[str, tuple[Split, str]] = {}
     for unit in listing.units:
         for item in unit.items:
@@ -91,9 +79,10 @@ def as_listing(
     *,
     ratio: SplitRatio | None = None,
 ) -> Listing:
-    """Return the units of `entries`: groups and splits settled, bad keys set apart.
+    """Assign groups and splits to entries and return their units of work.
 
-    Open splits are drawn by `ratio`, by default that of the options.
+    Entries without a split are drawn by `ratio`, by default that of the options. Entries whose
+    names cannot be keys become failures.
     """
     notes = list(notes)
     ratio = ratio or options.ratio
@@ -115,7 +104,7 @@ def as_listing(
 
 
 def _missing_splits(entries: Sequence[Entry], ratio: SplitRatio) -> Iterator[str]:
-    """Say which classes have no sample in a split that they should have some in."""
+    """Yield a note for each class without samples in a split that should have some."""
     groups: dict[str, set[str | None]] = defaultdict(set)
     filled: dict[str, set[Split | None]] = defaultdict(set)
     n_files = Counter(entry.cls for entry in entries)
@@ -159,7 +148,7 @@ def group_of(path: str, pattern: str | None) -> str | None:
 
 
 def _with_groups(entries: Iterable[Entry], options: SourceOptions) -> tuple[list[Entry], list[str]]:
-    """Return the entries with a group each, and the paths that `group_by` does not match."""
+    """Return the entries with groups, and the paths that `group_by` does not match."""
     grouped, unmatched = [], []
     for entry in entries:
         group = entry.group
@@ -174,7 +163,7 @@ def _with_groups(entries: Iterable[Entry], options: SourceOptions) -> tuple[list
 
 
 def _with_splits(entries: Sequence[Entry], ratio: SplitRatio, seed: int) -> list[Entry]:
-    """Return the entries with a split each; those that have none share the ratio among them."""
+    """Draw the splits of entries without one, by `ratio`; groups with one stay in it."""
     fixed = {entry.group or "": entry.split for entry in entries if entry.split is not None}
     members = [(entry.group or "", entry.cls) for entry in entries if entry.split is None]
     taken = {group: fixed[group] for group, _ in members if group in fixed}
@@ -183,12 +172,12 @@ def _with_splits(entries: Sequence[Entry], ratio: SplitRatio, seed: int) -> list
 
 
 def _units(entries: Sequence[Entry], classes: ClassTable) -> Iterator[Unit]:
-    """Yield blocks of neighbouring images and single videos in the order of the entries."""
+    """Yield blocks of consecutive images and single videos, in the order of the entries."""
     images: list[ImageFile] = []
     for entry in entries:
         split, group = entry.split, entry.group
         if split is None or group is None:
-            raise ValueError(f"entry {entry.path!r} is not settled")
+            raise ValueError(f"entry {entry.path!r} has no split or group")
         if not is_video(entry.path):
             images.append(ImageFile(entry.path, entry.key, entry.cls, split, group, entry.index))
             continue

@@ -1,4 +1,4 @@
-"""Sources that come with a list of files: any list, Celeb-DF, DFDC."""
+"""Readers of lists of files: any list, Celeb-DF, DFDC."""
 
 import csv
 import json
@@ -74,7 +74,7 @@ def read_list(options: ListOptions) -> Listing:
 
 
 def _split_line(line: str, number: int, list_file: Path) -> tuple[str, str]:
-    path, _, label = line.rstrip().rpartition(" ")  # the last space: paths may hold some
+    path, _, label = line.rstrip().rpartition(" ")  # at the last space: paths may contain spaces
     if not path or not (label.isascii() and label.isdigit()):
         raise CorpusError(
             f"{list_file}:{number}: must be `path label` with a whole number, got {line!r}. "
@@ -118,9 +118,9 @@ def _labelled(labels: Iterable[str], options: ListOptions) -> ClassTable:
 
 
 def read_celeb_df(options: VideoOptions) -> Listing:
-    """List Celeb-DF: its test list is the test split, the rest is train and val.
+    """List Celeb-DF: its test list is the test split; train and val are drawn from the rest.
 
-    Each video is its own group: the official test list takes forgeries without their targets.
+    Each video is its own group, because the test list has forgeries without their targets.
     """
     present = subfolders(options.src)
     test_file = options.src / "List_of_testing_videos.txt"
@@ -154,7 +154,7 @@ def read_celeb_df(options: VideoOptions) -> Listing:
 
 
 def read_dfdc(options: VideoOptions) -> Listing:
-    """List DFDC parts by their metadata.json; a group is an original with its forgeries."""
+    """List DFDC parts by their metadata.json; an original and its forgeries are a group."""
     present = subfolders(options.src)
     files = sorted(options.src.rglob("metadata.json"))
     if not files:

@@ -23,14 +23,10 @@ class SourceOptions:
     fake: Annotated[Names, Option("Classes that are fake.", metavar="CLASS,...")] = ()
     group_by: Annotated[
         str | None,
-        Option(
-            "Keep samples in one split whose paths have the same first group of REGEX, or the "
-            "same match of one without groups.",
-            metavar="REGEX",
-        ),
+        Option("Keep paths with the same match, or first group, in one split.", metavar="REGEX"),
     ] = None
     split_ratio: Annotated[
-        str, Option("Shares of train, val and test where the dataset has no splits of its own.")
+        str, Option("Shares of train, val and test, unless the dataset has its own splits.")
     ] = "75/5/20"
     split: Annotated[Literal[Split, "all"], Option("Build this split only.")] = "all"
     crop: Annotated[
@@ -39,26 +35,17 @@ class SourceOptions:
     ] = None
     landmarks: Annotated[
         Path | None,
-        Option(
-            "A 68-point shape predictor of dlib (.dat): pixels outside the outline of the face, "
-            "from jaw to brows, become black.",
-            metavar="FILE",
-        ),
+        Option("A 68-point dlib predictor (.dat): blacken all outside the face.", metavar="FILE"),
     ] = None
     size: Annotated[
         int | None,
         Bounds(1, 4096),
-        Option(
-            "Store native pixels (PNG, or the untouched file), or raw pixels of this size.",
-            none="native",
-        ),
+        Option("Store native pixels (PNG, or the file itself), or pack to SIZE.", none="native"),
     ] = None
     upsample: Annotated[
         int,
         Bounds(0, 3),
-        Option(
-            "Double images so many times before detection: 0 finds faces from 80 px, 1 from 40."
-        ),
+        Option("Doublings before detection: 0 finds faces from 80 px, 1 from 40 px."),
     ] = 1
     seed: Annotated[Seed, Option("Seed of drawn splits and of --frames paper.")] = 0
 
@@ -89,7 +76,7 @@ class FolderNames(SourceOptions):
     """Options of a source whose classes are folders."""
 
     folders: Annotated[
-        Pairs, Option("The folder of a class that has another name. Repeatable.", name="class")
+        Pairs, Option("Folder of a class, if it has another name. Repeatable.", name="class")
     ] = ()
 
 
@@ -100,19 +87,15 @@ class VideoOptions(SourceOptions):
     frames: Annotated[
         str,
         Option(
-            "Frames of each video, evenly spaced over its whole length; paper takes 75 real, 20 "
-            "fake and the totals of the AMTENnet paper; cao takes 270 in train, 140 in val and "
-            "test.",
+            "Frames per video, evenly spaced. paper: 75 real, 20 fake, cut to the totals of the "
+            "AMTENnet paper; cao: 270 in train, 140 in val and test.",
             metavar="N|REAL/FAKE|all|every:K|paper|cao",
         ),
     ] = "32"
     boxes: Annotated[
-        Path | None,
-        Option("Crop at the boxes of this JSON, {video: {frame: [x, y, size]}}; detect nothing."),
+        Path | None, Option("Crops, {video: {frame: [x, y, size]}} in JSON, in place of detection.")
     ] = None
-    ffpp_compat: Annotated[
-        bool, Option("Take the first detection instead of the largest face.")
-    ] = False
+    ffpp_compat: Annotated[bool, Option("Crop the first detection, not the largest face.")] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,39 +2,28 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from hffkit.errors import UnknownNameError
-from hffkit.sources.ffpp import read_dfd, read_ffpp
+from hffkit.sources import ffpp, folders, lists
 from hffkit.sources.ffpp_tree import FfppOptions
-from hffkit.sources.folders import (
-    FolderOptions,
-    HffOptions,
-    read_celeba,
-    read_faces_hq,
-    read_folder,
-    read_hff,
-)
 from hffkit.sources.listing import Listing, check_groups
-from hffkit.sources.lists import ListOptions, read_celeb_df, read_dfdc, read_list
 from hffkit.sources.options import FolderNames, SourceOptions, VideoOptions
-
-O = TypeVar("O", bound=SourceOptions)  # noqa: E741
 
 
 @dataclass(frozen=True, slots=True)
-class Source(Generic[O]):
+class Source:
     """A kind of dataset."""
 
-    read: Callable[[O], Listing]
-    options: type[O]
+    read: Callable[[Any], Listing]
+    options: type[SourceOptions]
     help: str
     example: str  # options of `hffkit build NAME`
 
 
-SOURCES: Mapping[str, Source[Any]] = {
+SOURCES: Mapping[str, Source] = {
     "ff++": Source(
-        read_ffpp,
+        ffpp.read_ffpp,
         FfppOptions,
         "FaceForensics++ in its official layout, or as cropped by Cao et al.\n\n"
         "Faces are detected once for each target video; its forgeries and other qualities are "
@@ -42,54 +31,54 @@ SOURCES: Mapping[str, Source[Any]] = {
         "--src /data/ff++ --quality c23,c40 --out ffpp.lmdb",
     ),
     "dfd": Source(
-        read_dfd,
+        ffpp.read_dfd,
         FfppOptions,
         "DeepFakeDetection: videos of actors and their forgeries in a FaceForensics++ tree.\n\n"
         "It has no official splits: splits are drawn by target actor.",
         "--src /data/ff++ --split-ratio 80/0/20 --out dfd.lmdb",
     ),
     "hff": Source(
-        read_hff,
-        HffOptions,
+        folders.read_hff,
+        folders.HffOptions,
         "Hybrid Fake Face: eight class folders, or train|val|test/{fake,real}.\n\n"
         "Images are stored whole, as in the paper. A subfolder of a class is a group.",
         "--src /data/HFF --out hff.lmdb",
     ),
     "folder": Source(
-        read_folder,
-        FolderOptions,
+        folders.read_folder,
+        folders.FolderOptions,
         "Class folders of images or videos, or split folders that hold class folders.\n\n"
         "Only the folders named in --real and --fake are read.",
         "--src faces --real camera --fake StarGAN,DCGAN --out faces.lmdb",
     ),
     "list": Source(
-        read_list,
-        ListOptions,
+        lists.read_list,
+        lists.ListOptions,
         "Images or videos of a list, as Caffe's convert_imageset reads it.\n\n"
         "--real and --fake name the labels that are real and fake; --class NAME=LABEL names "
         "their classes.",
         "--list faces.txt --src images --real 1 --fake 0 --out faces.lmdb",
     ),
     "faces-hq": Source(
-        read_faces_hq,
+        folders.read_faces_hq,
         FolderNames,
         "Faces-HQ (Durall et al.): two folders of real and two of generated faces.",
         "--src /data/Faces-HQ --split-ratio 80/0/20 --out faces-hq.lmdb",
     ),
     "celeba": Source(
-        read_celeba,
+        folders.read_celeba,
         SourceOptions,
         "CelebA in its own partition, grouped by identity if identity_CelebA.txt is there.",
         "--src /data/CelebA --size 128 --out celeba.lmdb",
     ),
     "celeb-df": Source(
-        read_celeb_df,
+        lists.read_celeb_df,
         VideoOptions,
         "Celeb-DF; its test split is its own test list.",
         "--src /data/Celeb-DF --frames 16 --out celeb-df.lmdb",
     ),
     "dfdc": Source(
-        read_dfdc,
+        lists.read_dfdc,
         VideoOptions,
         "Parts of DFDC with their metadata.json; an original and its forgeries are one group.",
         "--src /data/dfdc --frames 8 --out dfdc.lmdb",
@@ -112,6 +101,6 @@ def read_source(options: SourceOptions) -> Listing:
     found = SOURCES[options.source]
     if not isinstance(options, found.options):
         raise ValueError(f"{options.source} takes {found.options.__name__}, got {options!r}.")
-    listing: Listing = found.read(options)
+    listing = found.read(options)
     check_groups(listing)
     return listing

@@ -22,7 +22,7 @@ from hffkit.manifest.samples import Sample
 from hffkit.media.h264 import write_video
 from hffkit.media.image import Image, decode, grey, pixels_sha256
 from hffkit.storage.datum import decode_datum
-from hffkit.storage.parts import Event, Record, VideoBoxes
+from hffkit.storage.parts import PartWriter, Record, VideoBoxes, read_part
 
 N_FRAMES = 60
 Change = Callable[[Image], Image]
@@ -33,20 +33,11 @@ PAIRS = {
 }
 
 
-class Sink:
-    """Keeps events in memory."""
+class Built:
+    """The events of a part."""
 
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def add(self, event: Event) -> None:
-        self.events.append(event)
-
-    def mark(self) -> int:
-        return len(self.events)
-
-    def rewind(self, mark: int) -> None:
-        del self.events[mark:]
+    def __init__(self, path: Path) -> None:
+        self.events = read_part(path)
 
     def samples(self, name: str) -> list[Sample]:
         return [
@@ -82,7 +73,7 @@ def video(name: str, cls: str, target: str | None = None) -> Video:
     )
 
 
-def build(root: Path, *videos: Video, frames: str = "8/4", boxes: Path | None = None) -> Sink:
+def build(root: Path, *videos: Video, frames: str = "8/4", boxes: Path | None = None) -> Built:
     settings = Settings(
         root=root,
         classes=FFPP,
@@ -90,9 +81,9 @@ def build(root: Path, *videos: Video, frames: str = "8/4", boxes: Path | None = 
         rule=FaceRule(),
         boxes_file=boxes,
     )
-    sink = Sink()
-    build_family(Family(videos), settings, sink)
-    return sink
+    with PartWriter(root / "unit.part") as part:
+        build_family(Family(videos), settings, part)
+    return Built(root / "unit.part")
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +100,7 @@ def forgery(data: Path) -> Path:
     return data / "data/ffpp/manipulated_sequences" / PAIRS["519"]
 
 
-def derive(clips: Path, forgery: Path, name: str, crf: int, start: int, change: Change) -> Sink:
+def derive(clips: Path, forgery: Path, name: str, crf: int, start: int, change: Change) -> Built:
     frames = (change(frame) for frame in frames_of(forgery, start, start + N_FRAMES))
     write_video(clips / f"{name}.mp4", frames, crf=crf)
     return build(clips, video("519", "Real"), video(name, "Deepfakes", "519"))
@@ -128,10 +119,10 @@ def unchanged(image: Image) -> Image:
 def test_boxes_of_the_target_are_used_for_a_forgery_at_low_quality(
     clips: Path, forgery: Path
 ) -> None:
-    sink = derive(clips, forgery, "low", 42, 0, unchanged)
-    assert sink.failures("own-boxes") == []
-    real = {sample.frame: sample for sample in sink.samples("519")}
-    fake = sink.samples("low")
+    built = derive(clips, forgery, "low", 42, 0, unchanged)
+    assert built.failures("own-boxes") == []
+    real = {sample.frame: sample for sample in built.samples("519")}
+    fake = built.samples("low")
     assert len(real) == 8
     assert len(fake) == 4
     for sample in fake:
@@ -163,12 +154,12 @@ def test_boxes_of_the_target_are_used_for_a_forgery_at_low_quality(
 def test_a_derived_video_that_does_not_line_up_gets_boxes_of_its_own(
     clips: Path, forgery: Path, name: str, start: int, change: Change, why: str
 ) -> None:
-    sink = derive(clips, forgery, name, 23, start, change)
-    (failure,) = sink.failures("own-boxes")
+    built = derive(clips, forgery, name, 23, start, change)
+    (failure,) = built.failures("own-boxes")
     assert failure.path == f"{name}.mp4"
 
     assert re.search(why, failure.reason)
-    samples = sink.samples(name)
+    samples = built.samples(name)
     assert len(samples) == 4
     rule = FaceRule()
     images = dict(enumerate(frames_of(clips / f"{name}.mp4", 0, N_FRAMES)))
@@ -176,29 +167,29 @@ def test_a_derived_video_that_does_not_line_up_gets_boxes_of_its_own(
         assert sample.frame is not None
         assert sample.box == rule.find(grey(images[sample.frame]))
         assert sample.detector == f"{rule} on {name}.mp4"
-    assert len(sink.samples("519")) == 8  # the target keeps its samples
+    assert len(built.samples("519")) == 8  # the target keeps its samples
 
 
 def test_a_forgery_darker_than_its_target_still_lines_up(clips: Path, forgery: Path) -> None:
-    sink = derive(clips, forgery, "dark", 23, 0, lambda image: (image * 0.6).astype(np.uint8))
-    assert sink.failures("own-boxes") == []
+    built = derive(clips, forgery, "dark", 23, 0, lambda image: (image * 0.6).astype(np.uint8))
+    assert built.failures("own-boxes") == []
 
 
 def test_a_truncated_forgery_shortens_the_plan_of_its_family(clips: Path, forgery: Path) -> None:
     whole = clips / "cut.mp4"
     write_video(whole, frames_of(forgery, 0, N_FRAMES), crf=23)
     n_decoded = cut_short(whole)
-    sink = build(clips, video("519", "Real"), video("cut", "Deepfakes", "519"))
-    real = [sample.frame for sample in sink.samples("519")]
-    fake = [sample.frame for sample in sink.samples("cut")]
+    built = build(clips, video("519", "Real"), video("cut", "Deepfakes", "519"))
+    real = [sample.frame for sample in built.samples("519")]
+    fake = [sample.frame for sample in built.samples("cut")]
     assert real == [int((i + 0.5) * n_decoded / 8) for i in range(8)]
     assert set(fake) < set(real)
     assert len(fake) == 4
-    (failure,) = sink.failures("short-read")
+    (failure,) = built.failures("short-read")
     assert failure.path == "cut.mp4"
     assert failure.reason == f"claims {N_FRAMES} frames, {n_decoded} can be decoded"
-    assert sink.failures("own-boxes") == []
-    assert sink.failures("unreadable") == []
+    assert built.failures("own-boxes") == []
+    assert built.failures("unreadable") == []
 
 
 def cut_short(path: Path) -> int:
@@ -225,16 +216,16 @@ def test_a_forgery_without_its_target_is_looked_at_itself(clips: Path, forgery: 
     write_video(clips / "alone.mp4", frames_of(forgery, 0, N_FRAMES), crf=23)
     write_video(clips / "alone40.mp4", frames_of(forgery, 0, N_FRAMES), crf=40)
     low_quality = replace(video("alone40", "Deepfakes", "519"), name="alone")
-    sink = build(clips, video("alone", "Deepfakes", "519"), low_quality, frames="3")
-    high, low = sink.samples("alone"), sink.samples("alone40")
+    built = build(clips, video("alone", "Deepfakes", "519"), low_quality, frames="3")
+    high, low = built.samples("alone"), built.samples("alone40")
     assert [sample.box for sample in high] == [sample.box for sample in low]
     assert {sample.detector for sample in low} == {f"{FaceRule()} on alone.mp4"}
 
 
 def test_crops_are_the_pixels_of_the_frame(clips: Path) -> None:
-    sink = build(clips, video("519", "Real"), frames="3")
+    built = build(clips, video("519", "Real"), frames="3")
     images = dict(enumerate(frames_of(clips / "519.mp4", 0, N_FRAMES)))
-    records = [event for event in sink.events if isinstance(event, Record)]
+    records = [event for event in built.events if isinstance(event, Record)]
     assert len(records) == 3
     for record in records:
         sample = record.sample
@@ -274,9 +265,9 @@ def test_boxes_that_a_build_wrote_are_read_back_to_the_same_samples(
 
 def test_frames_without_a_face_are_recorded(data: Path) -> None:
     root = data / "data/videos/real-web"
-    sink = build(root, video("short_hamilton_clip", "Real"), frames="6")
-    missing = sink.failures("no-face")
-    found = sink.samples("short_hamilton_clip")
+    built = build(root, video("short_hamilton_clip", "Real"), frames="6")
+    missing = built.failures("no-face")
+    found = built.samples("short_hamilton_clip")
     assert len(missing) + len(found) == 6
     assert missing
     assert found

@@ -53,13 +53,13 @@ def test_plan_is_written_in_these_ways(text: str, plan: FramePlan) -> None:
     ],
 )
 def test_other_ways_are_refused(text: str) -> None:
-    message = f"--frames must be N, REAL/FAKE, all, every:K, paper or cao, got {text!r}"
+    message = f"`frames` must be N, REAL/FAKE, all, every:K, paper or cao, got {text!r}"
     with pytest.raises(ArgumentError, match=re.escape(message)):
         FramePlan.parse(text)
 
 
 def test_more_frames_of_fakes_than_of_the_real_are_refused() -> None:
-    with pytest.raises(ArgumentError, match=r"--frames 20/75: .*FAKE must be at most REAL"):
+    with pytest.raises(ArgumentError, match=r"`frames` 20/75: FAKE must be at most REAL"):
         FramePlan.parse("20/75")
 
 

@@ -110,7 +110,7 @@ def test_a_file_that_became_another_is_not_used_under_its_old_digest(
     after = predictor_of(path)
     assert after.sha256 != before.sha256
     assert np.array_equal(landmarks_of(after, image, face), points)
-    with pytest.raises(CorpusError, match="another file than the command began with"):
+    with pytest.raises(CorpusError, match="not the file that the command began with"):
         landmarks_of(before, image, face)
     path.unlink()
     with pytest.raises(CorpusError, match=r"sp68\.dat: cannot be read: No such file"):
@@ -231,10 +231,10 @@ def test_what_is_no_predictor_of_68_points_is_one_line(
     for name, message in (
         ("absent.dat", "absent.dat: cannot be read: No such file"),
         (".", "cannot be read: Is a directory"),
-        ("text.dat", "text.dat: no shape predictor of dlib's"),
-        ("short.dat", "short.dat: no shape predictor of dlib's"),
-        ("empty.dat", "empty.dat: no shape predictor of dlib's"),
-        ("five.dat", "five.dat: predicts 5 points; an outline needs those of the 68-point"),
+        ("text.dat", "text.dat: no dlib shape predictor"),
+        ("short.dat", "short.dat: no dlib shape predictor"),
+        ("empty.dat", "empty.dat: no dlib shape predictor"),
+        ("five.dat", "five.dat: must predict the 68 points of iBUG 300-W, got 5"),
     ):
         words = ("--src", data / "data/images", "--real", "real-photo")
         done = run("build", "folder", *words, "--landmarks", tmp_path / name,
