@@ -14,7 +14,6 @@ from hffkit.faces.detection import (
     FaceRule,
     crop,
     detect,
-    find_in_image,
     fits,
     overlap,
     read_boxes,
@@ -66,7 +65,7 @@ def test_no_face_is_found_where_there_is_none(data: Path) -> None:
     for path in images:
         image = read(path)
         assert detect(image, upsample=1) == [], path.name
-        assert find_in_image(FaceRule(), image) is None, path.name
+        assert FaceRule().find(grey(image)) is None, path.name
 
 
 @pytest.fixture(scope="module")
@@ -86,22 +85,17 @@ def test_largest_face_is_taken_and_the_first_on_demand(two_faces: Image) -> None
     [largest] = [face for face in faces if face.side == 268]
     assert largest is not faces[0]
     size = {"width": 680, "height": 420}
-    assert find_in_image(FaceRule(), two_faces) == square_crop(largest, **size)
-    compatible = find_in_image(FaceRule(first=True), two_faces)
+    assert FaceRule().find(grey(two_faces)) == square_crop(largest, **size)
+    compatible = FaceRule(first=True).find(grey(two_faces))
     assert compatible == square_crop(faces[0], **size)
-
-
-def test_rule_looks_at_the_grey_image(two_faces: Image) -> None:
-    rule = FaceRule()
-    assert find_in_image(rule, two_faces) == rule.find(grey(two_faces))
 
 
 def test_small_face_needs_upsampling(two_faces: Image) -> None:
     small = two_faces[::5, 260::5]  # a face of 52 px, and not contiguous
     assert detect(small, upsample=0) == []
     assert len(detect(small, upsample=1)) == 1
-    assert find_in_image(FaceRule(upsample=0), small) is None
-    assert find_in_image(FaceRule(upsample=1), small) is not None
+    assert FaceRule(upsample=0).find(grey(small)) is None
+    assert FaceRule(upsample=1).find(grey(small)) is not None
 
 
 def test_rule_says_how_it_looks() -> None:
