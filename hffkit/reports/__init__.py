@@ -1,1 +1,1 @@
-"""Images and pages that show people what was made."""
+"""Tables, plots, contact sheets and self-contained HTML pages."""

@@ -1,4 +1,4 @@
-"""Pages as self-contained HTML: one base, images inside, no link out."""
+"""Self-contained HTML pages: one base template, embedded images, no external link."""
 
 import base64
 from importlib.resources import files
@@ -13,11 +13,11 @@ _THUMBNAIL = 160  # px
 
 
 def html_of(template: str, **values: Any) -> str:
-    """Return a template of this folder filled in; text is escaped.
+    """Render a template of this folder with escaped text.
 
-    What UTF-8 cannot hold, of undecodable file names, becomes escapes.
+    Characters of undecodable file names, which UTF-8 cannot encode, become escape sequences.
     """
-    # Late: 0.1 s that few commands need.
+    # Late: the import takes 0.1 s, and few commands need it.
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     folder = files("hffkit.reports")
@@ -33,12 +33,12 @@ def html_of(template: str, **values: Any) -> str:
 
 
 def data_uri(kind: str, encoded: bytes) -> str:
-    """Return an image as the address of an <img>; `kind` is png or svg+xml."""
+    """Return an encoded image as a data URI; `kind` is png or svg+xml."""
     return f"data:image/{kind};base64,{base64.b64encode(encoded).decode('ascii')}"
 
 
 def thumbnail(image: Image) -> str:
-    """Return an image as the address of an <img>, reduced to 160 px where it is larger."""
+    """Return an image as a PNG data URI, reduced to at most 160 px."""
     height, width = image.shape[:2]
     scale = min(_THUMBNAIL / max(height, width), 1.0)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

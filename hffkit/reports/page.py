@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a run: no link leads out of it, so it can be mailed."""
+"""The HTML page of an evaluation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ from hffkit.reports.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A drawing of a section."""
+    """A plot of a section."""
 
     title: str
     caption: str
-    alt: str  # what it shows, for those who cannot see it
+    alt: str  # description for readers who cannot see it
     svg: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A sample that was taken for another class."""
+    """A misclassified sample."""
 
     caption: str
-    images: tuple[Image, ...]  # the face, then where there is one its heat map
+    images: tuple[Image, ...]  # the face, then its heat map if there is one
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What is known of one run on one corpus; score is the probability of fake."""
+    """The results of one run on one corpus; scores are probabilities of fake."""
 
     name: str
     facts: tuple[tuple[str, str], ...]
@@ -43,25 +43,22 @@ class Section:
     fake_scores: Floats64
     calibration: tuple[Ints, Floats64, Floats64]  # (B,) samples, mean confidence, accuracy
     mistakes: tuple[Mistake, ...]  # the worst first
-    figures: tuple[Figure, ...] = ()  # of this kind of run, besides those of all
+    figures: tuple[Figure, ...] = ()  # of this kind of run only
     qualities: Table | None = None  # of the same images in several qualities
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A run evaluated on corpora."""
+    """The content of the page."""
 
     title: str
-    facts: tuple[tuple[str, str], ...]  # what run: weights, recipe, seed, digests
-    sections: tuple[Section, ...]  # one a corpus
+    facts: tuple[tuple[str, str], ...]  # weights, recipe, seed, digests
+    sections: tuple[Section, ...]  # one for each run and corpus
     cross: Table | None  # trained on against tested on
 
 
 def render(page: Page) -> str:
-    """Return the page as HTML; the same page gives the same text.
-
-    Text is escaped. What UTF-8 cannot hold, of undecodable file names, becomes escapes.
-    """
+    """Render the page as HTML; the same page gives the same text."""
     sections = [
         {
             "data": section,
@@ -82,7 +79,7 @@ def _figures(section: Section) -> list[Mapping[str, str]]:
     drawn = [
         (
             "Confusion matrix",
-            "Rows are true classes; each cell holds the share of its row and the count.",
+            "Rows are true classes; each cell shows the share of its row and the count.",
             f"Confusion matrix of {', '.join(names)}; the table of recalls has its diagonal.",
             plots.confusion_plot(names, section.confusion),
         ),
@@ -95,13 +92,13 @@ def _figures(section: Section) -> list[Mapping[str, str]]:
         ),
         (
             "Calibration",
-            "Confidence of the predicted class against how often it is right; bars count images.",
-            "Calibration diagram; the calibration error in the table sums it up.",
+            "Confidence in the predicted class against its accuracy; bars count images.",
+            "Calibration diagram; the table has the calibration error.",
             plots.calibration_plot(*section.calibration),
         ),
     ]
     if section.roc is not None:
-        caption = "Fake is positive. On the right the same curve where false alarms are rare."
+        caption = "Fake is positive. The right plot shows the same curve at low false positive rates."
         alt = "ROC curve, linear and with a logarithmic axis; the table has its area."
         drawn.insert(1, ("ROC curve", caption, alt, plots.roc_plot(*section.roc)))
     drawn += [(each.title, each.caption, each.alt, each.svg) for each in section.figures]

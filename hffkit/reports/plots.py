@@ -1,4 +1,4 @@
-"""Figures of a page as SVG; the same numbers give the same bytes. Importing it takes a second.
+"""Plots as SVG; the same numbers give the same bytes. The import takes a second.
 
 Figures are drawn on white, with letters as outlines: they look alike in every browser and on
 paper. Class names are text of the user's, never mathematics.
@@ -20,7 +20,7 @@ from matplotlib.ticker import FuncFormatter
 
 from hffkit.arrays import Floats64, Ints
 
-_REAL, _FAKE = "#0072b2", "#d55e00"  # Okabe and Ito: told apart by colour-blind readers
+_REAL, _FAKE = "#0072b2", "#d55e00"  # Okabe and Ito: distinguishable with colour blindness
 _QUIET = "#c8ccd2"
 _REALS = (_REAL, "#56b4e9", "#009e73", "#332288")
 _FAKES = (_FAKE, "#e69f00", "#cc79a7", "#882255")
@@ -37,7 +37,7 @@ _LONGEST_NAME = 22  # characters; the table beside it has all of them
 
 
 def confusion_plot(names: Sequence[str], counts: Ints) -> bytes:
-    """Return the confusion matrix, (C, C) with rows of true classes: per cent of rows, counts."""
+    """Plot a confusion matrix, (C, C) with rows of true classes: per cent of rows, and counts."""
     totals = counts.sum(axis=1, keepdims=True)
     percent = 100.0 * counts / np.maximum(totals, 1)
     side = 1.9 + 0.62 * len(names)
@@ -66,7 +66,7 @@ def confusion_plot(names: Sequence[str], counts: Ints) -> bytes:
 
 
 def heat_map(rows: Sequence[str], columns: Sequence[str], percent: Floats64) -> bytes:
-    """Return a table of (R, C) percentages as colours and numbers; NaN stays empty."""
+    """Plot a table of (R, C) percentages as colours and numbers; NaN stays empty."""
     with _style():
         figure, axes = _figure(2.2 + 0.68 * len(columns), 1.3 + 0.36 * len(rows))
         axes.imshow(percent, cmap="Blues", vmin=0, vmax=100, aspect="auto")
@@ -91,7 +91,7 @@ def heat_map(rows: Sequence[str], columns: Sequence[str], percent: Floats64) -> 
 
 
 def roc_plot(fpr: Floats64, tpr: Floats64) -> bytes:
-    """Return a ROC curve twice: linear, and with a logarithmic FPR from 0.01 %, in steps."""
+    """Plot a ROC curve twice: linear, and in steps over a logarithmic FPR from 0.01 %."""
     left = 1e-4
     with _style():
         figure = Figure(figsize=(7.2, 3.4))
@@ -113,7 +113,7 @@ def roc_plot(fpr: Floats64, tpr: Floats64) -> bytes:
 
 
 def score_plot(real: Floats64, fake: Floats64) -> bytes:
-    """Return the histograms of scores in [0, 1] of real and of fake images, each summing to 1."""
+    """Plot histograms of the scores, in [0, 1], of real and of fake images, each summing to 1."""
     edges = np.linspace(0, 1, 41)
     with _style():
         figure, axes = _figure(4.6, 3.1)
@@ -130,14 +130,14 @@ def score_plot(real: Floats64, fake: Floats64) -> bytes:
 
 
 def calibration_plot(counts: Ints, confidence: Floats64, accuracy: Floats64) -> bytes:
-    """Return accuracy over confidence for (B,) bins of equal width, above how many they hold."""
+    """Plot accuracy over confidence for (B,) bins of equal width, above their counts."""
     edges = np.linspace(0, 1, len(counts) + 1)
     filled = counts > 0
     with _style():
         figure = Figure(figsize=(3.6, 4.0))
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         upper.plot([0, 1], [0, 1], color=_QUIET, linestyle="--", linewidth=1)
-        sizes = 8 + 60 * counts[filled] / counts.max()  # a bin of few images says little
+        sizes = 8 + 60 * counts[filled] / counts.max()  # bins of few images are unreliable
         upper.scatter(
             confidence[filled], accuracy[filled], sizes, color=_REAL, clip_on=False, zorder=3
         )
@@ -151,7 +151,7 @@ def calibration_plot(counts: Ints, confidence: Floats64, accuracy: Floats64) -> 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """The mean of a class over its images, and their standard deviation round it."""
+    """The mean profile of a class and its standard deviation."""
 
     name: str
     is_fake: bool
@@ -161,7 +161,7 @@ class Curve:
 
 
 def profile_plot(curves: Sequence[Curve], value: str, kind: Literal["svg", "png"] = "svg") -> bytes:
-    """Return the mean profile of each class, with a band of one standard deviation to each side.
+    """Plot the mean profile of each class, with a band of one standard deviation to each side.
 
     Real classes are drawn solid in blues and greens, fake ones dashed in warm colours; `value` is
     what the profiles are of.

@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a table: measured figures, the paper's, claims, origins."""
+"""The HTML page of a recipe's table: measured and published figures, claims and facts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from hffkit.reports.table import Table
 
 @dataclass(frozen=True, slots=True)
 class HeatMap:
-    """A table of percentages as an image; NaN where there is none."""
+    """A table of percentages as an image; NaN cells stay empty."""
 
     title: str
     caption: str
@@ -21,7 +21,7 @@ class HeatMap:
 
 @dataclass(frozen=True, slots=True)
 class ResultsPage:
-    """A recipe's table."""
+    """The content of the page."""
 
     title: str
     about: tuple[str, ...]  # paragraphs
@@ -34,7 +34,7 @@ class ResultsPage:
 
 
 def render_results(page: ResultsPage) -> str:
-    """Return the page as HTML; the same page gives the same text."""
+    """Render the page as HTML; the same page gives the same text."""
     return html_of("results.html.j2", page=page, figures=_figures(page.heat_maps))
 
 

@@ -21,7 +21,7 @@ _INK, _FRAME = (20, 20, 20), 225
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """An image with a line of text under it."""
+    """An image with a caption below it."""
 
     caption: str
     image: Image
@@ -34,11 +34,10 @@ def contact_sheet(
     tile: int = 112,
     enlarges: bool = True,
 ) -> Image:
-    """Return an (H, W, 3) RGB sheet: for each row a title and up to `columns` tiles of `tile` px.
+    """Draw an (H, W, 3) RGB sheet: for each row a title and up to `columns` tiles of `tile` px.
 
-    Images keep their aspect; if it `enlarges`, smaller ones fill their tile, without smoothing,
-    so pixels stay visible.
-    Captions take room only where there are some.
+    Images keep their aspect. With `enlarges` smaller ones fill their tile without smoothing, so
+    pixels stay visible. Captions take room only if there are any.
     """
     foot = _CAPTION if any(item.caption for _, items in rows for item in items) else 0
     pitch = _TITLE + tile + foot + _GAP
@@ -62,9 +61,9 @@ def contact_sheet(
 
 
 def write_sheet(path: Path, sheet: Image) -> None:
-    """Write a contact sheet as PNG; an older one is replaced once the new one is whole."""
+    """Write a contact sheet as PNG, atomically; an existing file is replaced."""
     if path.is_dir() or path.suffix.lower() != ".png":
-        raise StorageError(f"{path}: a contact sheet is a PNG file. Name one as --out.")
+        raise StorageError(f"{path}: a contact sheet is a PNG file. Name one ending in .png.")
     temporary = path.with_name(f"{path.name}.tmp")
     try:
         temporary.write_bytes(encode_png(sheet))
