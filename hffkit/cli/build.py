@@ -17,11 +17,7 @@ if TYPE_CHECKING:
     from hffkit.corpus.estimate import BuildEstimate
 
 
-def _example(name: str, arguments: str) -> str:
-    return f"\b\nExample:\n  hffkit build {name} {arguments}"
-
-
-@click.group(epilog=_example("ff++", "--src /data/ff++ --out data.lmdb"))
+@click.group(epilog=options.example("build ff++ --src /data/ff++ --out data.lmdb"))
 def build() -> None:
     """Build a face corpus from the videos and images of a dataset.
 
@@ -56,7 +52,7 @@ def _command(name: str, source: Source) -> click.Command:
         name,
         params=options.declared(source.options),
         help=source.help,
-        epilog=_example(name, source.example),
+        epilog=options.example(f"build {name} {source.example}"),
     )(run)
 
 

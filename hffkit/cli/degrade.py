@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hffkit.degrade.folder import FolderInfo
 
 
-@click.command()
+@click.command(epilog=options.example("degrade data.lmdb --op jp-mix"))
 @click.argument("sources", nargs=-1, metavar="[SRC]...")
 @click.option(
     "--op",
@@ -88,8 +88,6 @@ def degrade(
     corpus. A folder of images becomes a folder of PNG files, and with --op h264:CRF a folder of
     videos becomes a folder of videos. The values of a -mix are drawn for each image from the seed
     and its key.
-
-    Example: hffkit degrade data.lmdb --op jp-mix
     """
     from hffkit.degrade.degrade import DegradeRequest
     from hffkit.degrade.degrade import degrade as post_process
@@ -133,7 +131,7 @@ def _folder_text(path: Path, info: "FolderInfo") -> str:
     return "\n".join(lines + failure_lines(info.failures, f"{path}/failures.jsonl"))
 
 
-@click.command()
+@click.command(epilog=options.example("mix data.lmdb data-jp-mix.lmdb --out mixed.lmdb"))
 @click.argument("raw")
 @click.argument("copies", nargs=-1, required=True, metavar="DEGRADED...")
 @options.out()
@@ -158,8 +156,6 @@ def mix(raw: str, copies: tuple[str, ...], out: Path, as_json: bool, **arguments
 
     Training samples come from all of them; their keys name the operations (KEY@jp-mix). Validation
     and test samples are those of RAW, untouched.
-
-    Example: hffkit mix data.lmdb data-jp-mix.lmdb --out mixed.lmdb
     """
     from hffkit.corpus.mix import MixRequest
     from hffkit.corpus.mix import mix as mix_corpora

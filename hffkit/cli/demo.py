@@ -35,7 +35,7 @@ _COMMANDS = (
 _WITH_WORKERS = ("build", "degrade", "spectrum")
 
 
-@click.command()
+@click.command(epilog=options.example("demo --out /tmp/demo"))
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -50,8 +50,6 @@ def demo(context: click.Context, out: Path, workers: int) -> None:
 
     The clips show one public-domain portrait and forgeries of it made by warping and blending.
     Figures measured on them mean nothing; the commands are the real ones.
-
-    Example: hffkit demo --out /tmp/demo
     """
     from hffkit.errors import StorageError
     from hffkit.sources.demo_tree import fabricate

@@ -16,7 +16,7 @@ _path = click.Path(path_type=Path)
 
 
 @click.command(
-    epilog="\b\nExample:\n  hffkit explain runs/amtennet photo.jpg --method all --out explained"
+    epilog=options.example("explain runs/amtennet photo.jpg --method all --out explained")
 )
 @click.argument("run", type=_path)
 @click.argument("paths", nargs=-1, type=_path, metavar="[PATH]...")

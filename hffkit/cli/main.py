@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from hffkit.cli import options
 from hffkit.cli.build import build
 from hffkit.cli.corpora import inspect, merge, pack, subset, verify
 from hffkit.cli.degrade import degrade, mix
@@ -20,7 +21,7 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
 class _Group(click.Group):
-    """A group that prints our errors as one line and exits with 1; bugs keep their traceback."""
+    """A group that prints errors of hffkit as one line; bugs keep their traceback."""
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -31,7 +32,7 @@ class _Group(click.Group):
             raise kind(printable(error.message(names))) from error
         except KeyboardInterrupt:
             click.echo(
-                "\nInterrupted. What is finished is kept: the same command goes on with it.",
+                "\nInterrupted. Finished work is kept: run the same command again to resume.",
                 err=True,
             )
             context.exit(_INTERRUPTED)
@@ -45,10 +46,14 @@ def _options(command: click.Command) -> dict[str, str]:
     return names | {param.name: param.opts[0] for param in options if param.name}
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=options.example("build ff++ --src /data/ff++ --out data.lmdb"),
+)
 @click.version_option(package_name="hffkit")
 def main() -> None:
-    """Build and post-process corpora of real and fake faces; train and judge networks on them."""
+    """Build and degrade corpora of real and fake faces; train and evaluate detectors on them."""
 
 
 _COMMANDS = (

@@ -67,6 +67,11 @@ class Pair(click.ParamType[tuple[str, str]]):
         return name, folder
 
 
+def example(command: str) -> str:
+    """Return the epilog of a command's help, with one example of its use."""
+    return f"\b\nExample:\n  hffkit {command}"
+
+
 def names(values: Sequence[str]) -> tuple[str, ...]:
     """Return the names of a repeatable option that also takes commas."""
     found = tuple(name.strip() for value in values for name in value.split(",") if name.strip())
@@ -136,7 +141,7 @@ def scheduler(command: F) -> F:
     return click.option(
         "--scheduler",
         metavar="ADDRESS|FILE",
-        help="Let the workers of a Dask cluster do it: tcp://HOST:PORT, or a scheduler file.",
+        help="Run on the workers of a Dask cluster: tcp://HOST:PORT, or a scheduler file.",
     )(command)
 
 
@@ -149,12 +154,12 @@ def out(default: str | None = None) -> Callable[[F], F]:
         "--out",
         type=click.Path(path_type=Path),
         **known,
-        help="The corpus to write; it must not exist. Unfinished work lies in OUT.partial.",
+        help="The corpus to write, which must not exist. OUT.partial holds unfinished work.",
     )
 
 
 def faces_of_files(frames: int) -> Callable[[F], F]:
-    """Add --frames, --whole and --upsample: how faces are found in files that are no corpus."""
+    """Add --frames, --whole and --upsample: the search for faces in image and video files."""
 
     def decorate(command: F) -> F:
         for option in (
@@ -163,18 +168,18 @@ def faces_of_files(frames: int) -> Callable[[F], F]:
                 type=click.IntRange(0, 4),
                 default=1,
                 show_default=True,
-                help="How often images are doubled to find faces: 1 finds them from 40 px, 0 "
-                "from 80.",
+                help="Double images so many times before detection: 0 finds faces from 80 px, 1 "
+                "from 40.",
             ),
             click.option(
-                "--whole", is_flag=True, help="Files are face crops: look for no face in them."
+                "--whole", is_flag=True, help="Treat files as face crops, and detect no faces."
             ),
             click.option(
                 "--frames",
                 type=click.IntRange(min=1),
                 default=frames,
                 show_default=True,
-                help="Of each video, evenly over its whole length.",
+                help="Frames of each video, evenly spaced over its whole length.",
             ),
         ):
             command = option(command)
@@ -201,7 +206,7 @@ def device(command: F) -> F:
         default="auto",
         show_default=True,
         metavar="auto|cpu|cuda|cuda:N",
-        help="Where networks run; auto takes CUDA where there is one.",
+        help="Device that networks run on; auto is CUDA if there is a device, else the CPU.",
     )(command)
 
 
@@ -210,7 +215,7 @@ def threads(command: F) -> F:
     return click.option(
         "--threads",
         type=click.IntRange(min=1),
-        help="Of the CPU, in training; results differ between numbers.  [default: all cores]",
+        help="CPU threads of training; results differ between numbers.  [default: all cores]",
     )(command)
 
 
@@ -228,10 +233,10 @@ def seed(command: F) -> F:
         type=click.IntRange(min=0),
         default=0,
         show_default=True,
-        help="Another seed, another draw.",
+        help="Seed of all random draws.",
     )(command)
 
 
 def json_text(value: Any) -> str:
-    """Return a value as readable JSON."""
+    """Format a value as indented JSON."""
     return json.dumps(value, indent=1, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""`hffkit run`: a recipe of steps, from one file and one command."""
+"""`hffkit run`: run a recipe of steps and print its table."""
 
 import sys
 from collections.abc import Mapping
@@ -10,19 +10,19 @@ import click
 from hffkit.cli import options
 
 
-@click.command()
+@click.command(epilog=options.example("run mini-x --data hff=mini-3.lmdb --out runs/mini"))
 @click.argument("recipe", required=False, metavar="RECIPE")
 @click.option(
     "--data",
     multiple=True,
     type=options.Pair(),
     metavar="NAME=PATH",
-    help="Where something lies that the recipe wants. Repeatable.",
+    help="Path of data that the recipe needs. Repeatable.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="The folder of everything that is made. Recipes that share one share their steps.  "
+    help="The folder of all outputs. Recipes with the same folder share their steps.  "
     "[default: runs/RECIPE]",
 )
 @click.option(
@@ -30,10 +30,10 @@ from hffkit.cli import options
     type=float,
     default=1.0,
     show_default=True,
-    help="That share of each corpus and of each training's iterations: a small rehearsal.",
+    help="Rehearse on this share of each corpus and of the iterations of each training.",
 )
-@click.option("--only", metavar="STEP", help="Do this step and what it needs.")
-@click.option("--dry-run", is_flag=True, help="Print the plan, what is done and an estimate.")
+@click.option("--only", metavar="STEP", help="Run this step and those that it needs.")
+@click.option("--dry-run", is_flag=True, help="Print the steps, their state and an estimate.")
 @options.workers
 @options.scheduler
 @options.device
@@ -51,10 +51,10 @@ def run(
     as_json: bool,
     **how: Any,
 ) -> None:
-    """Do the steps of a recipe that are not done yet, and print its table.
+    """Run the unfinished steps of a recipe, and print its table.
 
     RECIPE is a TOML file, or the name of one that comes with hffkit, such as mini-x. A finished
-    step is kept as long as neither it nor what it reads changes; an interrupted one goes on.
+    step is kept until it or its inputs change; an interrupted one resumes.
     """
     from hffkit.pipeline.plan import Planned, plan_of
     from hffkit.pipeline.recipe import read_recipe, recipes_table
@@ -67,11 +67,11 @@ def run(
         click.echo(recipes_table().to_text())
         return
     if recipe is None:
-        raise click.UsageError("Name a recipe: a TOML file, or one of --list.")
+        raise click.UsageError("Name a recipe: a TOML file, or one that --list prints.")
     read = read_recipe(recipe)
     out = out or Path("runs") / read.name
     if len({name for name, _ in data}) < len(data):
-        raise click.UsageError("--data names something twice.")
+        raise click.UsageError("--data has the same NAME twice.")
     plan = plan_of(read, {name: Path(path) for name, path in data}, out, scale=scale)
     if only is not None:
         plan = plan.only(only)

@@ -98,7 +98,7 @@ def _figures(section: Section) -> list[Mapping[str, str]]:
         ),
     ]
     if section.roc is not None:
-        caption = "Fake is positive. The right plot shows the same curve at low false positive rates."
+        caption = "Fake is positive. The right plot shows the same curve at low FPR."
         alt = "ROC curve, linear and with a logarithmic axis; the table has its area."
         drawn.insert(1, ("ROC curve", caption, alt, plots.roc_plot(*section.roc)))
     drawn += [(each.title, each.caption, each.alt, each.svg) for each in section.figures]

@@ -508,7 +508,7 @@ def test_degrading_that_was_stopped_goes_on_where_it_was(
         _, errors = process.communicate()
     assert process.returncode == returncode
     assert b"Traceback" not in errors
-    told = b"Interrupted. What is finished is kept: the same command goes on with it." in errors
+    told = b"Interrupted. Finished work is kept: run the same command again to resume." in errors
     assert told == (stop == signal.SIGINT)
     assert not out.exists()
     assert (tmp_path / "x.partial").is_dir()

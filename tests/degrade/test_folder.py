@@ -497,7 +497,7 @@ def test_a_preview_never_overwrites_its_image(tmp_path: Path, run: Run) -> None:
     assert (result.exit_code, picture.read_bytes()) == (2, before)
     result = run("degrade", "--preview", picture, "--out", tmp_path / "sheet.txt")
     assert result.output == (
-        f"Error: {tmp_path}/sheet.txt: a contact sheet is a PNG file. Name one as --out.\n"
+        f"Error: {tmp_path}/sheet.txt: a contact sheet is a PNG file. Name one ending in .png.\n"
     )
     result = run("degrade", "--preview", tmp_path / "b.png")
     assert result.output == f"Error: {tmp_path}/b.png: cannot be read: No such file or directory\n"
