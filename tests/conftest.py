@@ -1,4 +1,4 @@
-"""Fixtures for every test, and hypothesis without its clock: slow machines are no failure."""
+"""Fixtures for every test, and the profiles of hypothesis."""
 
 import os
 import sys
@@ -14,8 +14,10 @@ from hffkit.cli.main import main
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: more threads hinder each other
     os.environ["OMP_NUM_THREADS"] = "1"
 
-settings.register_profile("hffkit", deadline=None)
-settings.load_profile("hffkit")
+# Without deadlines, for slow machines are no failure. .ci/run asks for the thorough one.
+settings.register_profile("quick", deadline=None, max_examples=25)
+settings.register_profile("thorough", deadline=None, max_examples=100)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 Run = Callable[..., Result]
 

@@ -208,6 +208,7 @@ def test_a_copy_of_a_copy_tells_both_operations(native: list[str], tmp_path: Pat
 # draws ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_bytes_in_any_process(
     native: list[str], tmp_path: Path, run: Run
 ) -> None:
@@ -278,6 +279,7 @@ def test_middle_draws_from_each_source_by_itself(bulk: list[str], tmp_path: Path
 # interruption -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("death", "n_left"),
     [(("journal.jsonl", 1), 2), (("journal.jsonl", 2), 1), (("corpus.json", 1), 0)],

@@ -152,6 +152,7 @@ def test_several_corpora_are_one(kinds: dict[str, str], tmp_path: Path, run: Run
 # draws ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_bytes_in_any_process(
     native: str, tmp_path: Path, run: Run
 ) -> None:
@@ -215,6 +216,7 @@ def test_the_smallest_class_of_each_split_is_told_before_anything_is_written(
 OFTEN = "from hffkit.storage import writer\nwriter._COMMIT_BYTES = 1\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("death", "n_left"),
     [(("journal.jsonl", 1), 2), (("journal.jsonl", 2), 1), (("corpus.json", 1), 0)],

@@ -227,12 +227,13 @@ def dependence(rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> t
 )
 def test_draws_of_two_steps_are_independent(first: str, second: str) -> None:
     both = chain(first, second)
-    done = [both(DOT, seed=0, key=f"faces/{i:06d}").operations for i in range(10_000)]
-    parameters = [OPERATIONS[name.removesuffix("-mix")].parameter.name for name in (first, second)]
-    statistic, degrees = dependence(
-        grouped(first, [one[parameters[0]] for one, _ in done]),
-        grouped(second, [other[parameters[1]] for _, other in done]),
-    )
+    keys = [f"faces/{i:06d}" for i in range(10_000)]
+    values = [[step.choose(0, place, key) for key in keys] for place, step in enumerate(both.steps)]
+    for number, key in enumerate(keys[:50]):
+        done = both(DOT, seed=0, key=key).operations
+        for step, drawn_values, row in zip(both.steps, values, done, strict=True):
+            assert row[step.operation.parameter.name] == drawn_values[number]
+    statistic, degrees = dependence(grouped(first, values[0]), grouped(second, values[1]))
     assert statistic < CRITICAL[degrees]
 
 

@@ -495,9 +495,10 @@ def same(out: Path, whole: Path) -> None:
     assert not out.with_name(out.name + ".partial").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stop", "returncode"),
-    [(signal.SIGKILL, -signal.SIGKILL), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
+    [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)],
 )
 def test_degrading_that_was_stopped_goes_on_where_it_was(
     many: Path, tmp_path: Path, degraded: Degraded, stop: signal.Signals, returncode: int

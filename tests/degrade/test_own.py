@@ -205,6 +205,7 @@ def test_without_the_file_nobody_knows_the_operation(native: Path, own: Path, ru
     assert message == "'own:200': percent must be a whole number from 0 to 100, got 200."
 
 
+@pytest.mark.slow
 def test_a_changed_file_of_the_same_time_and_size_does_what_it_says(
     native: Path, own: Path, tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_a_cluster_builds_packs_and_degrades_the_same_bytes(
     local: Dask, tree: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +105,7 @@ def test_a_cluster_builds_packs_and_degrades_the_same_bytes(
     assert not local.mark.exists(), local.mark.read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_steps_of_a_recipe_go_to_the_cluster(
     local: Dask, tree: Path, run: Run, tmp_path: Path
 ) -> None:
@@ -124,6 +126,7 @@ def test_the_steps_of_a_recipe_go_to_the_cluster(
     assert Corpus(Path(packed)).content_sha256 == Corpus(here).content_sha256
 
 
+@pytest.mark.slow
 def test_relative_paths_mean_on_workers_what_they_mean_here(
     local: Dask, tree: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +155,7 @@ def test_a_worker_imports_nothing_from_the_folder_of_the_command(
     assert not find_spec("beside_the_data")
 
 
+@pytest.mark.slow
 def test_videos_are_compressed_on_a_cluster_as_here(
     local: Dask, tree: Path, run: Run, tmp_path: Path
 ) -> None:
@@ -170,6 +174,7 @@ def test_videos_are_compressed_on_a_cluster_as_here(
     assert len(files[0]) == 2
 
 
+@pytest.mark.slow
 def test_a_unit_that_kills_its_workers_is_given_up_and_the_rest_is_done(
     local: Dask, tmp_path: Path
 ) -> None:
@@ -183,6 +188,7 @@ def test_a_unit_that_kills_its_workers_is_given_up_and_the_rest_is_done(
     assert not list(tmp_path.glob("*.started"))
 
 
+@pytest.mark.slow
 def test_parts_may_be_used_up_before_the_end_of_their_jobs_is_known(
     local: Dask, tmp_path: Path
 ) -> None:
@@ -215,6 +221,7 @@ def test_what_is_finished_is_kept_when_the_scheduler_goes_away(tmp_path: Path) -
     assert len(reasons(tmp_path)) == 6
 
 
+@pytest.mark.slow
 def test_workers_with_other_versions_are_refused(
     local: Dask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,6 +232,7 @@ def test_workers_with_other_versions_are_refused(
     assert not list(tmp_path.glob("*.part"))
 
 
+@pytest.mark.slow
 def test_workers_that_do_not_see_the_folder_are_refused(local: Dask, tmp_path: Path) -> None:
     gone = jobs_in(tmp_path / "gone", 6)
     with pytest.raises(HffkitError, match=r"cannot read .*gone.* need the same folders"):

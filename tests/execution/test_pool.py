@@ -74,6 +74,7 @@ def test_tasks_are_taken_as_they_are_needed_and_left_when_nobody_asks() -> None:
     assert next(numbers) < 4 * N
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_caller_that_is_killed(tmp_path: Path) -> None:
     script = tmp_path / "caller.py"
     script.write_text(

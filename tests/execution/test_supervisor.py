@@ -211,6 +211,7 @@ def test_a_build_killed_at_a_random_moment_gives_the_same_corpus(
     kill(tree, tmp_path / "data.lmdb", whole, moment)
 
 
+@pytest.mark.slow
 def test_an_interrupted_build_says_how_to_go_on(
     tree: Path, tmp_path: Path, whole: tuple[Corpus, float]
 ) -> None:

@@ -279,15 +279,16 @@ def test_two_workers_give_the_same_corpora(small: Path, small_pairs: Path, tmp_p
     same(tmp_path / "x.lmdb", small_pairs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "death",
     [
-        pytest.param(("journal.jsonl", 1), marks=pytest.mark.slow),
+        ("journal.jsonl", 1),
         ("journal.jsonl", 2),  # one corpus is durable, the other is not
-        pytest.param(("corpus.json", 1), marks=pytest.mark.slow),
-        pytest.param(("corpus.json", 2), marks=pytest.mark.slow),
-        pytest.param(("whole.tmp", 1), marks=pytest.mark.slow),
-        pytest.param(("x-masks.lmdb", 1), marks=pytest.mark.slow),
+        ("corpus.json", 1),
+        ("corpus.json", 2),
+        ("whole.tmp", 1),
+        ("x-masks.lmdb", 1),
         ("x.lmdb", 1),  # one corpus has its name, the other has not
     ],
     ids=lambda death: f"{death[0]}-{death[1]}",
@@ -305,6 +306,7 @@ def test_a_build_that_was_killed_gives_the_same_corpora(
     same(out, small_pairs)
 
 
+@pytest.mark.slow
 def test_masks_that_were_taken_away_before_the_faces_had_their_name_are_built_again(
     small: Path, small_pairs: Path, tmp_path: Path
 ) -> None:

@@ -27,6 +27,9 @@ from hffkit.networks.table import (
     networks_table,
 )
 
+EACH_NETWORK = [  # that of 129 million parameters is for the long tests
+    pytest.param(name, marks=pytest.mark.slow) if name == "vgg11-bn" else name for name in NETWORKS
+]
 FROZEN = {"conv1.bias": 3, "convF.bias": 3, "residual.bias": 3}
 
 
@@ -383,7 +386,7 @@ def test_planes_without_a_sum_move_as_little_as_they_can() -> None:
     torch.testing.assert_close(layer.weight.detach(), expected)
 
 
-@pytest.mark.parametrize("name", list(NETWORKS))
+@pytest.mark.parametrize("name", EACH_NETWORK)
 def test_only_constrained_networks_are_projected_and_they_are_from_the_start(name: str) -> None:
     net = build(name, 2, 64)
     constrained = [module for module in net.modules() if isinstance(module, Constrained)]
@@ -644,7 +647,7 @@ def test_meso_networks_have_the_defaults_of_keras(network: type[Meso4 | MesoInce
     assert [m.negative_slope for m in modules if isinstance(m, nn.LeakyReLU)] == [0.1]
 
 
-@pytest.mark.parametrize("name", list(NETWORKS))
+@pytest.mark.parametrize("name", EACH_NETWORK)
 def test_gradients_reach_all_that_learns_and_nothing_that_is_frozen(name: str) -> None:
     torch.manual_seed(5)
     net = build(name, n_classes_of(name), 64)
@@ -664,7 +667,7 @@ def test_gradients_reach_all_that_learns_and_nothing_that_is_frozen(name: str) -
         assert p.ndim == 1 or p.grad.any(), key
 
 
-@pytest.mark.parametrize("name", list(NETWORKS))
+@pytest.mark.parametrize("name", EACH_NETWORK)
 @torch.no_grad()
 def test_logits_depend_on_neither_memory_format_nor_the_rest_of_the_batch(name: str) -> None:
     net, images = trained(name)
@@ -680,7 +683,7 @@ def test_logits_depend_on_neither_memory_format_nor_the_rest_of_the_batch(name: 
     torch.testing.assert_close(found, logits, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("name", list(NETWORKS))
+@pytest.mark.parametrize("name", EACH_NETWORK)
 def test_every_activation_is_a_module_of_its_own_and_not_in_place(name: str) -> None:
     net = build(name, 2, 64)
     kinds = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.SiLU, nn.Sigmoid)

@@ -202,6 +202,7 @@ def test_another_format_makes_every_step_anew(
     assert all(before[name] != after[name] for name in before)
 
 
+@pytest.mark.slow
 def test_every_process_finds_the_same_identities(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text(GOOD, "utf-8")
     words = ["run", str(tmp_path / "x.toml"), "--data", f"faces={corpus}", "--dry-run", "--json"]

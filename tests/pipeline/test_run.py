@@ -204,6 +204,7 @@ def test_a_second_run_does_nothing_and_prints_the_same(
     assert changed <= {*TABLES, "lock"}
 
 
+@pytest.mark.slow
 def test_another_folder_process_and_number_of_workers_give_the_same_bytes(
     few: Path, faces: Path, tmp_path: Path
 ) -> None:
@@ -257,17 +258,18 @@ def few(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 STEPS = ["Raw", "net 0", "Raw, 0, judged"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("death", "left"),
     [
         (("times.json.tmp", 1), ["net 0", "Raw, 0, judged"]),  # done, its time not noted
         (("metrics.jsonl", 1), ["net 0", "Raw, 0, judged"]),
         (("samples.csv.tmp", 1), ["Raw, 0, judged"]),
-        pytest.param(("journal.jsonl", 1), STEPS, marks=pytest.mark.slow),
-        pytest.param(("run.json.tmp", 2), ["net 0", "Raw, 0, judged"], marks=pytest.mark.slow),
-        pytest.param(("evaluation.json.tmp", 1), ["Raw, 0, judged"], marks=pytest.mark.slow),
-        pytest.param(("times.json.tmp", 3), [], marks=pytest.mark.slow),
-        pytest.param(("table.csv.tmp", 1), [], marks=pytest.mark.slow),
+        (("journal.jsonl", 1), STEPS),
+        (("run.json.tmp", 2), ["net 0", "Raw, 0, judged"]),
+        (("evaluation.json.tmp", 1), ["Raw, 0, judged"]),
+        (("times.json.tmp", 3), []),
+        (("table.csv.tmp", 1), []),
     ],
     ids=lambda death: "-".join(map(str, death)),
 )
@@ -283,6 +285,7 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same_table(
     assert not list(tmp_path.rglob("*.partial"))
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
     few: Path, faces: Path, tmp_path: Path
 ) -> None:
@@ -320,6 +323,7 @@ def test_a_run_that_is_killed_at_any_moment_gives_the_same_table(
     assert tables(tmp_path / "o") == tables(done[0])
 
 
+@pytest.mark.slow
 def test_two_at_once_in_one_folder_are_refused(few: Path, faces: Path, tmp_path: Path) -> None:
     command = ["run", str(few.parent / "few.toml"), "--out", str(tmp_path / "o"), *HOW]
     words = [*HFFKIT, *command, f"--data=faces={faces}"]

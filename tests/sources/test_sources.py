@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from makers.trees import (
     FFPP_FAKES,
@@ -493,7 +493,6 @@ def test_hff_images_are_stored_whole_and_untouched(tmp_path: Path, run: Run) -> 
     }
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     sizes=st.lists(st.integers(1, 5), min_size=4, max_size=12),
     seed=st.integers(0, 1000),

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from makers.spectra import by_hand
 from makers.trees import Pixels, face
@@ -58,7 +58,6 @@ def test_profiles_of_real_images_are_those_of_a_loop_over_radii(
 
 
 @given(height=st.integers(4, 24), width=st.integers(4, 24), seed=st.integers(0, 99))
-@settings(max_examples=60)
 def test_any_shape_has_the_profile_of_a_loop_over_radii(height: int, width: int, seed: int) -> None:
     image = noise(height, width, seed)
     # Whole numbers can sum to 0: there the logarithm is of the epsilon and of rounding alone.

@@ -48,9 +48,16 @@ def uninterrupted(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     return found
 
 
-@pytest.mark.parametrize("how", [fail, interrupt])
-@pytest.mark.parametrize("seconds", [0.0, 1e9])
 @pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    ("seconds", "how"),
+    [
+        (0.0, fail),
+        (1e9, interrupt),
+        pytest.param(0.0, interrupt, marks=pytest.mark.slow),
+        pytest.param(1e9, fail, marks=pytest.mark.slow),
+    ],
+)
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     packed: Path, tmp_path: Path, uninterrupted: dict[str, Any], name: str, seconds: float,
     how: Callable[[Trainer], None],
@@ -241,19 +248,13 @@ def test_a_checkpoint_from_before_the_loss_was_lost_survives(
 def test_threads_are_recorded_and_kept_when_it_goes_on(packed: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     torch.set_num_threads(2)
-    path = begin(request_of(packed, threads=None), out)
+    request = request_of(packed, threads=None, network="meso4", max_iterations=3, select="last")
+    path = begin(request, out, 1)
     assert read_tensors(path)[1]["threads"] == 2
     torch.set_num_threads(1)
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        stop_at(patch, 7, lambda _: seen.append(torch.get_num_threads()))
-        train(request_of(packed, threads=None), out)
+        stop_at(patch, 2, lambda _: seen.append(torch.get_num_threads()))
+        _, run = train(request, out)
     assert seen == [2]
-
-
-def test_the_threads_recorded_are_those_that_were_used(packed: Path, tmp_path: Path) -> None:
-    torch.set_num_threads(2)
-    begin(request_of(packed, threads=None), tmp_path / "run")
-    torch.set_num_threads(1)
-    _, run = train(request_of(packed, threads=None), tmp_path / "run")
     assert run.made["threads"] == 2

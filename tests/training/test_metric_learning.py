@@ -449,13 +449,16 @@ def test_a_step_is_one_of_the_published_formula_written_out() -> None:
     assert float(trainer.losses[0]) == pytest.approx(float(loss.detach()), rel=1e-5)
     stepped = dict(net.named_parameters())
     for name, p in mine.named_parameters():
+        grad = stepped[name].grad
         assert p.grad is not None
-        g = p.grad + 1e-4 * p.detach()  # Adam's first step, its decay inside the gradient
+        assert grad is not None
+        # Rounding differs by up to 0.8 % with AVX-512. Adam's quotient makes 6 % of that, so its
+        # step is held to the gradient taken. Before a normalisation, a bias has but rounding.
+        assert (grad - p.grad).norm() < 0.03 * p.grad.norm() + 1e-8 * p.numel() ** 0.5, name
+        g = grad + 1e-4 * p.detach()  # Adam's first step, its decay inside the gradient
         mean, square_ = 0.1 * g / (1 - 0.9), (1 - 0.999) * g * g / (1 - 0.999)
         expected = p.detach() - 1e-4 * mean / (square_.sqrt() + 1e-4)
-        error = (stepped[name].detach() - expected).norm()
-        # before a normalisation a bias changes nothing: its gradient is rounding alone
-        assert error < 0.01 * (expected - p.detach()).norm() + 1e-8 * p.numel() ** 0.5, name
+        torch.testing.assert_close(stepped[name].detach(), expected, rtol=1e-6, atol=1e-8)
 
 
 def test_gradients_reach_both_heads_their_maps_and_the_tail() -> None:
