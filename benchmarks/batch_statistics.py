@@ -16,9 +16,9 @@ from hffkit.inference.network import Scorer, load_scorer
 from hffkit.networks.caffe import BatchNorm
 from hffkit.storage.corpora import joint_classes, open_corpora
 from hffkit.storage.labels import items_of, labels_of
-from hffkit.training.dataset import Faces
+from hffkit.training.dataset import FaceDataset
 from hffkit.training.loader import load, prepare
-from hffkit.training.sampler import Order
+from hffkit.training.sampler import BatchSampler
 
 N_BATCHES, BATCH = 30, 64
 
@@ -39,14 +39,14 @@ def main() -> None:
     for name in sys.argv[2:]:
         scorer = load_scorer(Path(name), torch.device("cpu"))
         as_it_is = accuracies(scorer)
-        faces = Faces(items, scorer.run.size, scorer.spec.colour)
+        faces = FaceDataset(items, scorer.run.size, scorer.spec.colour)
         labels = labels_of(items, table, scorer.run.classes)
-        feed = load(faces, labels, scorer.device, torch.get_num_threads())
+        loader = load(faces, labels, scorer.device, torch.get_num_threads())
         for layer in scorer.net.modules():
             if isinstance(layer, BatchNorm):
                 layer.scale_factor.zero_()
                 layer.train()
-        batches = feed.batches(Order(len(items), BATCH, "shuffled", 7), 0)
+        batches = loader.batches(BatchSampler(len(items), BATCH, "shuffled", 7), 0)
         with torch.inference_mode():
             for _ in range(N_BATCHES):
                 scorer.net(prepare(next(batches)[0], scorer.spec))

@@ -37,8 +37,8 @@ from hffkit.manifest.samples import Split
 from hffkit.networks.mml import HeadName, Mml
 from hffkit.storage.corpora import open_corpora
 from hffkit.storage.labels import Items, items_of
-from hffkit.training.dataset import Faces
-from hffkit.training.loader import Streaming, prepare
+from hffkit.training.dataset import FaceDataset
+from hffkit.training.loader import StreamLoader, prepare
 
 HIGH, LOW = "c23", "c40"
 _STEP = 5  # of the training frames whose pairs are compared
@@ -80,10 +80,10 @@ def embeddings(scorer: Scorer, items: Items, head: HeadName) -> Tensor:
     """Return what the decision of a network is made of, (N, 2048), of images of one quality."""
     net: nn.Module = scorer.net
     plain = nn.Sequential(*list(net.children())[:-1]) if not isinstance(net, Mml) else None
-    faces = Faces(items, scorer.run.size, scorer.spec.colour)
-    feed = Streaming(faces, np.zeros(len(items), np.int64), scorer.device, 1)
+    faces = FaceDataset(items, scorer.run.size, scorer.spec.colour)
+    loader = StreamLoader(faces, np.zeros(len(items), np.int64), scorer.device, 1)
     found = []
-    for pixels, _ in feed.in_order(64):
+    for pixels, _ in loader.in_order(64):
         images = prepare(pixels, scorer.spec)
         found.append(net.embed(images, head)[0] if isinstance(net, Mml) else plain(images))  # type: ignore[misc]
     return torch.cat(found).double()

@@ -6,7 +6,7 @@ Images are real faces of 128 px (StarGAN's CelebA crops, StarGAN, DCGAN), packed
 files for the plain loop: DataLoader over the files with 2 workers, torch.optim.SGD, AMTENnet with
 contiguous NCHW tensors in float32. Every way runs in a process of its own, in turn, round after
 round; a few steps pass before the clock starts. hffkit's steps are those of `hffkit train`: the
-same feed, trainer and memory settings (but for `fp32-fresh-memory`, which does without these).
+same loader, updater and memory settings (but for `fp32-fresh-memory`, which does without these).
 `feeding` is the share of a step that waits for a batch.
 
 With --memory it prints the peak memory of `hffkit train`, resident and streaming, for several
@@ -39,13 +39,12 @@ from hffkit.media.image import decode, encode_png, read_bytes
 from hffkit.networks.spec import BGR_255
 from hffkit.networks.table import build
 from hffkit.storage.corpus import Corpus
-from hffkit.training.dataset import Faces
-from hffkit.training.graph import CapturedStep
-from hffkit.training.loader import Feed, Resident, feed_of
+from hffkit.training.dataset import FaceDataset
+from hffkit.training.loader import Loader, MemoryLoader, make_loader
 from hffkit.training.recipe import TrainRecipe
-from hffkit.training.sampler import Order
+from hffkit.training.sampler import BatchSampler
 from hffkit.training.train import TrainRequest, chosen_recipe
-from hffkit.training.trainer import Trainer
+from hffkit.training.updater import CapturedStep, Updater
 
 CLASSES = ("real-celeba-stargan128", "fake-stargan128", "fake-dcgan128")
 BATCH = 64
@@ -122,11 +121,11 @@ def ours(
     labels = np.array([names.index(sample.cls) for _, sample in items], np.int64)
     device = torch.device("cpu")
     n_threads = torch.get_num_threads()
-    faces = Faces(items, 128, "BGR")
-    feed: Feed = feed_of(faces, labels, device, keep="auto", n_threads=n_threads)
+    faces = FaceDataset(items, 128, "BGR")
+    loader: Loader = make_loader(faces, labels, device, keep="auto", n_threads=n_threads)
     torch.manual_seed(0)
-    trainer = Trainer(build("amtennet", len(names)), recipe, BGR_255, device, seed=0)
-    batches = feed.batches(Order(len(faces), BATCH, "shuffled", 0), 0)
+    updater = Updater(build("amtennet", len(names)), recipe, BGR_255, device, seed=0)
+    batches = loader.batches(BatchSampler(len(faces), BATCH, "shuffled", 0), 0)
     begin = waited = 0.0
     for i in range(n_steps + WARM_UP):
         if i == WARM_UP:
@@ -134,7 +133,7 @@ def ours(
         before = time.perf_counter()
         batch = next(batches)
         waited += time.perf_counter() - before
-        trainer.step(*batch)
+        updater.step(*batch)
     seconds = time.perf_counter() - begin
     return {"images": BATCH * n_steps / seconds, "feeding": waited / seconds}
 
@@ -201,16 +200,16 @@ def schedule() -> None:
     print(f"\n{torch.cuda.get_device_name()}, {N_ITERATIONS} iterations of {BATCH}")
     for precision in ("fp32", "bf16"):
         recipe = paper_recipe(precision)
-        trainer = Trainer(build("amtennet", 2), recipe, BGR_255, device, seed=0)
-        feed = random_images(device)
+        updater = Updater(build("amtennet", 2), recipe, BGR_255, device, seed=0)
+        loader = random_images(device)
         begin = time.perf_counter()
-        step = CapturedStep(trainer)
-        batches = feed.batches(Order(N_PAPER, BATCH, "shuffled", 0), 0)
+        step = CapturedStep(updater)
+        batches = loader.batches(BatchSampler(N_PAPER, BATCH, "shuffled", 0), 0)
         for _ in range(N_ITERATIONS):
             step(*next(batches))
         torch.cuda.synchronize()
         print(f"hffkit {precision}: {time.perf_counter() - begin:.1f} s", flush=True)
-        del feed, batches, step, trainer
+        del loader, batches, step, updater
     n_steps = 500
     net = build("amtennet", 2).to(device)
     solver = torch.optim.SGD(net.parameters(), 1e-3, momentum=0.95, weight_decay=0.005)
@@ -234,11 +233,11 @@ def schedule() -> None:
     )
 
 
-def random_images(device: torch.device) -> Feed:
+def random_images(device: torch.device) -> Loader:
     """Return the paper's number of random images in the memory of the device."""
     shape = (N_PAPER, 128, 128, 3)
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=device)
-    return Resident(pixels, torch.randint(0, 2, (N_PAPER,), device=device))
+    return MemoryLoader(pixels, torch.randint(0, 2, (N_PAPER,), device=device))
 
 
 def bytes_of_a_step(net: nn.Module, device: torch.device) -> int:

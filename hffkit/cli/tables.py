@@ -96,26 +96,6 @@ def failure_lines(failures: Mapping[str, int], where: str) -> list[str]:
     return [f"inputs without a complete result: {counted} (see {where})"]
 
 
-def run_text(path: Path, run: dict[str, Any]) -> str:
-    """Return what a run folder that was just written holds."""
-    kinds = ((row["name"], "fake" if row["is_fake"] else "real") for row in run["classes"])
-    lines = [
-        f"{path}: {run['network']}, {run['size']} px",
-        f"classes: {', '.join(f'{name} ({kind})' for name, kind in kinds)}",
-    ]
-    result = run["result"] or {}
-    if "iterations" in result:
-        early = ", stopped early: val got no better" if result.get("stopped_early") else ""
-        lines.append(f"{result['iterations']} iterations{early}")
-    selected = result.get("selected") or {}
-    if "val_accuracy" in selected:
-        lines.append(
-            f"kept: iteration {selected['iteration']}, "
-            f"{100 * selected['val_accuracy']:.2f} % of val right, loss {selected['val_loss']:.4f}"
-        )
-    return "\n".join(lines)
-
-
 def spectrum_text(path: Path, run: dict[str, Any]) -> str:
     """Return what a run of `hffkit spectrum train` holds, and what was measured."""
     result = run["result"]

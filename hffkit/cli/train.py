@@ -1,79 +1,83 @@
 """`hffkit train` and `hffkit convert`."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hffkit.cli import options
-from hffkit.cli.tables import run_text
+from hffkit.reports.table import Table
+
+if TYPE_CHECKING:
+    from hffkit.runs.run import Run
 
 _run = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(epilog="Example: hffkit train --data data.lmdb --network meso4 --out runs/meso4")
 @click.option(
     "--data",
     multiple=True,
     metavar="CORPUS",
-    help="What to train on; repeatable, taken as one.  [default: data.lmdb]",
+    help="Corpus to train on; repeat it to train on several.  [default: data.lmdb]",
 )
-@click.option("--network", metavar="NAME", help="What to train (--list).  [default: amtennet]")
+@click.option("--network", metavar="NAME", help="Network; see --list.  [default: amtennet]")
 @click.option(
     "--recipe",
     metavar="NAME|FILE",
-    help="How (--list), or a TOML file of yours.  [default: that of the network]",
+    help="Recipe, or a TOML file of your own; see --list.  [default: the network's]",
 )
 @click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Another value for one of the recipe; repeatable, recorded in run.json.",
-)
-@click.option("--max-iterations", type=click.IntRange(min=0), help="--set max_iterations=N.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="--set batch_size=N.")
-@click.option("--lr", type=float, help="--set base_lr=X.")
-@click.option(
-    "--precision", type=click.Choice(["fp32", "bf16"]), help="--set precision=fp32 or bf16."
+    help="Override a value of the recipe; repeatable, recorded in run.json.",
 )
 @click.option(
-    "--order", type=click.Choice(["shuffled", "caffe"]), help="--set order=shuffled or caffe."
+    "--max-iterations", type=click.IntRange(min=0), help="Same as --set max_iterations=N."
 )
+@click.option("--batch-size", type=click.IntRange(min=1), help="Same as --set batch_size=N.")
+@click.option("--lr", type=float, help="Same as --set base_lr=X.")
+@click.option(
+    "--precision", type=click.Choice(["fp32", "bf16"]), help="Same as --set precision=..."
+)
+@click.option("--order", type=click.Choice(["shuffled", "caffe"]), help="Same as --set order=...")
 @click.option(
     "--degrade",
     "operations",
     multiple=True,
     metavar="NAME",
-    help="Operations put to training images as the corpus holds them, drawn anew each epoch: "
-    "--set degrade=A+B.",
+    help="Operation to apply to training images before they are resized, drawn anew each epoch; "
+    "repeatable. Same as --set degrade=A+B.",
 )
 @click.option(
     "--task",
     type=click.Choice(["multi", "binary"]),
     default="multi",
     show_default=True,
-    help="Tell the corpus's classes apart, or fake and real.",
+    help="Classify the corpus's classes, or fake against real.",
 )
 @click.option(
     "--masks",
     multiple=True,
     metavar="CORPUS",
-    help="The masks of the forgeries, for mml; repeatable, taken as one.",
+    help="Corpus of the forgeries' masks, for mml; repeatable.",
 )
 @click.option(
     "--as-published",
     is_flag=True,
     default=None,
-    help="For mml: with its code's second division by the batch: --set metric.as_published=true.",
+    help="For mml: divide by the batch size twice, as the published code does. Same as --set "
+    "metric.as_published=true.",
 )
 @click.option(
     "--init",
     type=_run,
-    help="Begin with the weights of a run, a .caffemodel, or torchvision's .pth of the network; "
-    "mml also with those of an Xception.",
+    help="Initial weights: a run, a .caffemodel, or torchvision's .pth of the network; for mml "
+    "also those of an Xception.",
 )
-@click.option("--out", type=_run, help="The run folder to write.  [default: runs/NETWORK]")
+@click.option("--out", type=_run, help="Run folder to write.  [default: runs/NETWORK]")
 @options.seed
 @options.device
 @click.option(
@@ -81,10 +85,11 @@ _run = click.Path(path_type=Path)
     type=click.Choice(["auto", "memory", "stream"]),
     default="auto",
     show_default=True,
-    help="Images in the device's memory, or read again each time; auto looks what fits.",
+    help="Hold the images in the device's memory, or read them again each time; auto holds them "
+    "if they fit.",
 )
 @options.threads
-@click.option("--tensorboard", is_flag=True, help="Write TensorBoard's events too.")
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard events, too.")
 @click.option("--list", "lists", is_flag=True, help="Print the networks and the recipes.")
 @options.as_json
 def train(
@@ -96,20 +101,22 @@ def train(
     operations: tuple[str, ...],
     **arguments: Any,
 ) -> None:
-    """Train a network on corpora; what is kept is selected on val, and test is not looked at.
+    """Train a network on corpora.
 
-    mml learns from pairs: samples of c23 and c40 whose keys differ in the quality alone, with
+    Selects on the validation split; the test split is never read.
+
+    mml trains on pairs: samples of c23 and c40 whose keys differ only in the quality. It needs
     --task binary, and --masks unless metric.mask_weight is 0.
 
-    Unfinished work lies in OUT.partial: the same command goes on with it, on the CPU bit for bit
-    as if nothing had happened.
+    Unfinished work is in OUT.partial. The same command continues it, on the CPU bit for bit as
+    without the interruption.
     """
     from hffkit.training.recipe import parse_override
-    from hffkit.training.train import TrainRequest, known_text
+    from hffkit.training.train import TrainRequest
     from hffkit.training.train import train as train_network
 
     if lists:
-        click.echo(known_text())
+        click.echo(_known_text())
         return
     short = {
         "max_iterations": arguments.pop("max_iterations"),
@@ -126,15 +133,53 @@ def train(
         data=data or ("data.lmdb",), overrides=tuple(sorted(values.items())), **arguments
     )
     path, run = train_network(request, out, lambda notice: click.echo(notice, err=True))
-    click.echo(options.json_text(run.to_json()) if as_json else run_text(path, run.to_json()))
+    click.echo(options.json_text(run.to_json()) if as_json else run_text(path, run))
 
 
-@click.command()
+def _known_text() -> str:
+    """Return the table of networks, and the recipes."""
+    from hffkit.networks.table import NETWORKS, parameter_count
+    from hffkit.training.train import recipe_names
+
+    rows = [
+        (
+            name,
+            str(spec.size),
+            spec.input.colour,
+            f"{spec.input.low:g}..{spec.input.high:g}",
+            f"{parameter_count(spec):,}",
+            spec.source + (" (approximate)" if spec.is_approximate else ""),
+        )
+        for name, spec in NETWORKS.items()
+    ]
+    header = ("name", "px", "colour", "range", "parameters", "source")
+    table = Table(header, tuple(rows), left=(0, 2, 5)).to_text()
+    return f"{table}\n\nrecipes: {', '.join(recipe_names())}"
+
+
+def run_text(path: Path, run: "Run") -> str:
+    """Return the network, classes and outcome of a run."""
+    kinds = (f"{row.name} ({'fake' if row.is_fake else 'real'})" for row in run.classes)
+    lines = [f"{path}: {run.summary}", f"classes: {', '.join(kinds)}"]
+    result = run.result
+    if result is not None and result.iterations is not None:
+        early = ", stopped early: val did not improve" if result.stopped_early else ""
+        lines.append(f"{result.iterations} iterations{early}")
+    selected = None if result is None else result.selected
+    if selected is not None and selected.val_accuracy is not None:
+        lines.append(
+            f"kept: iteration {selected.iteration}, "
+            f"{100 * selected.val_accuracy:.2f} % of val right, loss {selected.val_loss:.4f}"
+        )
+    return "\n".join(lines)
+
+
+@click.command(epilog="Example: hffkit convert Meso4_DF.h5 --out runs/meso4-df")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=_run, help="The run folder to write.")
-@click.option("--network", metavar="NAME", help="What it is for.  [default: as recognised]")
+@click.option("--out", required=True, type=_run, help="Run folder to write.")
+@click.option("--network", metavar="NAME", help="Network of the weights.  [default: recognised]")
 @click.option("--fake", multiple=True, metavar="NAME,...", help="The fake classes, in order.")
-@click.option("--real", multiple=True, metavar="NAME,...", help="The real classes behind them.")
+@click.option("--real", multiple=True, metavar="NAME,...", help="The real classes, after them.")
 @options.as_json
 def convert(
     source: Path,
@@ -144,14 +189,14 @@ def convert(
     real: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Make a run of weights of Caffe (.caffemodel), Keras (MesoNet's .h5) or PyTorch (.pth).
+    """Convert weights of Caffe (.caffemodel), Keras (MesoNet's .h5) or PyTorch (.pth) to a run.
 
-    Without --fake and --real two outputs are fake and real, five those of FaceForensics++, eight
-    those of Hybrid Fake Face.
+    Without --fake and --real, two outputs are fake and real, five are those of FaceForensics++,
+    and eight those of Hybrid Fake Face.
     """
     from hffkit.interop.convert import convert as import_weights
 
     run = import_weights(
         source, out, network=network, fake=options.names(fake), real=options.names(real)
     )
-    click.echo(options.json_text(run.to_json()) if as_json else run_text(out, run.to_json()))
+    click.echo(options.json_text(run.to_json()) if as_json else run_text(out, run))

@@ -24,10 +24,9 @@ from hffkit.reports.page import Page, Section, render
 from hffkit.runs.scores import Scored, csv_lines
 from hffkit.storage.corpora import joint_classes, open_faces, open_masks
 from hffkit.storage.corpus import Corpus
-from hffkit.storage.labels import Items, Task, items_of
+from hffkit.storage.labels import Item, Items, Task, items_of
 from hffkit.storage.staging import write_bytes_durably
-from hffkit.training.data import masked, masks_of
-from hffkit.training.pairs import Item
+from hffkit.training.masks import masked, masks_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +232,7 @@ def _apart(one: Measured, table: ClassTable, masks: Mapping[str, Item] | None) -
         for name in {qualities[place] for place in kept}:
             here = [qualities[place] == name for place in kept]
             accuracies |= {name: float(right[here].mean())} if name else {}
-    has_heads = isinstance(one.run, Scorer) and one.run.high_quality is not None
+    has_heads = isinstance(one.run, Scorer) and one.run.run.high_quality is not None
     is_apart = has_heads or len({quality for quality in qualities if quality}) > 1
     rows = by_quality(one.scored, qualities, accuracies) if is_apart else ()
     return replace(one, qualities=rows, n_without_mask=n_without)
@@ -301,21 +300,8 @@ def _section(one: Measured, request: EvalRequest) -> Section:
 
 
 def _run_facts(measured: Sequence[Measured]) -> list[tuple[str, str]]:
-    facts = []
+    facts: list[tuple[str, str]] = []
     for scorer in {m.run.path: m.run for m in measured}.values():
-        made: Mapping[str, Any] = scorer.run.made
-        result = scorer.run.result or {}
-        facts.append(("run", str(scorer.path)))
-        facts.append(("network", scorer.run.summary))
-        facts.append(("weights_sha256", scorer.weights_sha256))
-        facts += [(name, str(made[name])) for name in ("task", "seed", "device") if name in made]
-        facts += [(f"trained on {r['path']}", r["content_sha256"]) for r in made.get("data", ())]
-        facts.append(("iterations", str(result.get("iterations", ""))))
-        facts.append(("selected", _listed(result.get("selected"))))
-        facts.append(("versions", _listed(made.get("versions"))))
+        facts += [("run", str(scorer.path)), ("network", scorer.run.summary)]
+        facts += [("weights_sha256", scorer.weights_sha256), *scorer.run.facts]
     return [fact for fact in facts if fact[1]]
-
-
-def _listed(values: Any) -> str:
-    """Return the values of a run's record as text; an empty one where there are none."""
-    return ", ".join(f"{k} {v}" for k, v in values.items()) if isinstance(values, dict) else ""

@@ -13,7 +13,7 @@ from hffkit.media.image import Image, resize
 from hffkit.storage.corpora import joint_classes, open_corpora
 from hffkit.storage.corpus import CORPUS_FILE
 from hffkit.storage.selection import RecordBlock, drawn, places_of
-from hffkit.training.dataset import Faces
+from hffkit.training.dataset import FaceDataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def _is_corpus(path: Path) -> bool:
         return False
 
 
-def _selected(names: Sequence[str], size: int, selection: SampleSelection) -> Faces:
+def _selected(names: Sequence[str], size: int, selection: SampleSelection) -> FaceDataset:
     corpora = open_corpora(names)
     table = joint_classes(corpora)
     wanted = {table[name].name for name in selection.classes}
@@ -122,4 +122,4 @@ def _selected(names: Sequence[str], size: int, selection: SampleSelection) -> Fa
     places = places_of(corpora, keep)
     if selection.limit is not None:
         places = drawn(corpora, places, selection.limit, selection.seed)
-    return Faces(list(RecordBlock(0, places).samples([c.path for c in corpora])), size, "RGB")
+    return FaceDataset(list(RecordBlock(0, places).samples([c.path for c in corpora])), size, "RGB")

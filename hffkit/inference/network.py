@@ -28,12 +28,11 @@ from hffkit.reports.page import Figure
 from hffkit.runs.run import Run, read_groups, read_run
 from hffkit.runs.scores import Scored
 from hffkit.runs.weights import WEIGHTS_FILE, read_weights, weights_sha256
-from hffkit.storage.labels import Items, Task, labels_of
-from hffkit.training.dataset import Faces
-from hffkit.training.loader import Streaming, prepare
+from hffkit.storage.labels import Item, Items, Task, labels_of
+from hffkit.training.dataset import FaceDataset
+from hffkit.training.loader import StreamLoader, prepare
 from hffkit.training.losses import logits_of
-from hffkit.training.metric_learning import MASK_LEVEL
-from hffkit.training.pairs import Item, read_mask
+from hffkit.training.masks import MASK_LEVEL, read_mask
 
 _BATCH = 128
 
@@ -90,9 +89,9 @@ class Scorer:
         """Return the logits (N, C) of samples, each by the way that its quality takes."""
         found = torch.empty(len(items), len(self.run.classes.names))
         for net, places in self._ways(items):
-            faces = Faces([items[place] for place in places], self.run.size, self.spec.colour)
-            feed = Streaming(faces, labels[places], self.device, torch.get_num_threads())
-            found[places] = logits_of(net, feed.in_order(_BATCH), self.spec)
+            faces = FaceDataset([items[place] for place in places], self.run.size, self.spec.colour)
+            loader = StreamLoader(faces, labels[places], self.device, torch.get_num_threads())
+            found[places] = logits_of(net, loader.in_order(_BATCH), self.spec)
         return found
 
     def _ways(self, items: Items) -> list[tuple[nn.Module, Ints]]:
@@ -103,19 +102,12 @@ class Scorer:
         everything, head = np.arange(len(items)), self.network.high_quality
         if head is None:
             return [(self.net, everything)] if len(items) else []
-        high = self.high_quality
+        high = self.run.high_quality
         is_high = np.array(
             [high is not None and quality_of(s.key) == high and not s.operations for _, s in items]
         )
         ways = [(head.view(self.net), everything[is_high]), (self.net, everything[~is_high])]
         return [(net, places) for net, places in ways if len(places)]
-
-    @property
-    def high_quality(self) -> str | None:
-        """The quality that has a head of its own; None where none has."""
-        recipe = self.run.made.get("recipe")
-        metric = recipe.get("metric") if isinstance(recipe, dict) else None
-        return metric.get("high") if isinstance(metric, dict) else None
 
     @torch.inference_mode()
     def cells_right(self, items: Items, masks: Sequence[Item | None]) -> npt.NDArray[np.float64]:
@@ -136,9 +128,9 @@ class Scorer:
         wanted = torch.from_numpy(np.stack(levels)) > MASK_LEVEL
         right = np.empty(len(items))
         for way, places in self._ways(items):
-            faces = Faces([items[place] for place in places], self.run.size, self.spec.colour)
-            feed = Streaming(faces, places, self.device, torch.get_num_threads())
-            for pixels, numbers in feed.in_order(_BATCH):
+            faces = FaceDataset([items[place] for place in places], self.run.size, self.spec.colour)
+            loader = StreamLoader(faces, places, self.device, torch.get_num_threads())
+            for pixels, numbers in loader.in_order(_BATCH):
                 found = attention_map(way, prepare(pixels, self.spec))[:, 0].cpu() > 0.5
                 here = numbers.cpu()
                 right[here] = (found == wanted[here]).double().mean((1, 2)).numpy()
@@ -226,7 +218,7 @@ def load_scorer(path: Path, device: torch.device) -> Scorer:
         )
     net.load_state_dict(state)
     net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Scorer(path, run, net.eval(), InputSpec(**run.input), device, digest, read_groups(path))
+    return Scorer(path, run, net.eval(), run.input, device, digest, read_groups(path))
 
 
 def video_of(sample: Sample) -> str | None:

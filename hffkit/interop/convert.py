@@ -1,13 +1,12 @@
 """`hffkit convert`: weights of other programs as a run."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 from hffkit.errors import ArgumentError
 from hffkit.interop.weights import foreign_weights
 from hffkit.manifest.classes import BINARY, FFPP, HFF_8, ClassTable, numbered
 from hffkit.networks.table import network_named
-from hffkit.runs.run import Run
+from hffkit.runs.run import Run, TrainingResult
 from hffkit.runs.weights import write_weights
 from hffkit.storage.staging import Partial
 
@@ -32,8 +31,8 @@ def convert(
     command = {"verb": "convert", **found.facts, "network": found.network}
     with Partial(out, {**command, "classes": classes.to_json()}, product="run") as partial:
         partial.product.mkdir(exist_ok=True)
-        spec = asdict(network_named(found.network).input)
-        run = Run(found.network, found.size, spec, classes, command, result={})
+        spec = network_named(found.network).input
+        run = Run(found.network, found.size, spec, classes, command, TrainingResult())
         write_weights(partial.product, dict(found.state), {})
         run.write(partial.product)
         partial.publish()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hffkit.errors import WeightsError
 from hffkit.networks.table import build, head_of
-from hffkit.runs.tensors import read_tensors
+from hffkit.runs.weights import read_tensors
 
 # What PyTorch's reader raises of files that are damaged or made to mislead it.
 _DAMAGE = (

@@ -1,8 +1,8 @@
 """AMTENnet (arXiv 2005.04945, Table I) and its variants (Table VI), layer for layer as in Caffe.
 
-Layers carry the names of the authors' prototxt, so that weights travel by name. Inputs are
-(B, 3, S, S) float32, BGR, 0 to 255, without mean or scale; outputs (B, n_classes) logits.
-There is no nonlinearity inside AMTEN, none between the three fully connected layers, no dropout.
+Layers have the names of the authors' prototxt, so that weights can be exchanged by name. Inputs
+are (B, 3, S, S) float32, BGR, 0 to 255, without mean or scale; outputs are (B, n_classes) logits.
+AMTEN has no nonlinearity, the three fully connected layers none between them; there is no dropout.
 """
 
 from collections.abc import Callable
@@ -17,9 +17,9 @@ Trace = Literal["residual", "image", "prediction"]
 
 
 class ModelBase(nn.Module):
-    """The hierarchical feature extraction of AMTENnet; alone, with 3 channels, it is Model-base.
+    """Hierarchical feature extraction of AMTENnet; on its own, with 3 channels, Model-base.
 
-    Each block pools, then applies ReLU, then normalises (the last one does not normalise).
+    Each block pools, then applies ReLU, then normalises, but for the last, which does not.
     """
 
     def __init__(
@@ -32,16 +32,14 @@ class ModelBase(nn.Module):
         last_kernel: int = 1,
         last_padding: int = 0,
     ) -> None:
-        """Build for images of `size` px whose front end gives `channels` maps of that size.
+        """Build for a front end with `channels` maps of `size` px.
 
         Parameters
         ----------
-        n_classes, size, channels
-            Of the outputs, the images (px) and the front end.
         pool
-            Of all four blocks: average in AMTENnet_7.
+            Pooling of all four blocks; average in AMTENnet_7.
         last_kernel, last_padding
-            Of conv7: 3 in AMTENnet_8.
+            Of conv7; the kernel is 3 in AMTENnet_8.
         """
         super().__init__()
         maps = (channels, 24, 48, 64, 128)
@@ -79,7 +77,7 @@ class ModelBase(nn.Module):
         return logits
 
     def front(self, images: Tensor) -> Tensor:
-        """Return what the first block sees: the images."""
+        """Return the input of the first block: the images."""
         return images
 
 
@@ -109,14 +107,14 @@ class AmtenNet(ModelBase):
         trace
             F_mt: conv1(x) - x; or the image itself, without conv1 (AMTEN_1); or conv1(x).
         kernel
-            Of conv1: 5 in AMTEN_5.
+            Of conv1; 5 in AMTEN_5.
         n_kernels
-            Of the second stage, conv3_1 and conv3_2: 3 in AMTEN_3, 12 in AMTEN_4.
+            Of conv3_1 and conv3_2, the second stage; 3 in AMTEN_3, 12 in AMTEN_4.
         reuse
-            How often F_mt is reused at the end: 1 as in the prototxt (12 channels), 2 as in
-            Eq. 9 of the paper (15), 0 neither there nor before the second stage (AMTEN_2).
+            Number of times that F_mt is reused at the end: 1 as in the prototxt (12 channels), 2
+            as in Eq. 9 of the paper (15), 0 not even before the second stage (AMTEN_2).
         is_deep
-            False: one convolution a stage (AMTEN_6).
+            False for one convolution per stage (AMTEN_6).
         """
         channels = {0: n_kernels, 1: n_kernels + 6, 2: n_kernels + 9}[reuse]
         super().__init__(
@@ -136,17 +134,17 @@ class AmtenNet(ModelBase):
         self.conv3_1 = nn.Conv2d(6 if reuse else 3, n_kernels, 3, padding=1)
         if is_deep:
             self.conv3_2 = nn.Conv2d(n_kernels, n_kernels, 3, padding=1)
-        self.F_mt = nn.Identity()  # names for what flows there, as the paper's Fig. 3 has them
+        self.F_mt = nn.Identity()  # gives these maps the names of the paper's Fig. 3
         self.F_reu = nn.Identity()
         xavier_(self)
         if trace != "image":
             self.get_parameter("conv1.bias").requires_grad = False  # lr_mult and decay_mult are 0
 
     def traces(self, images: Tensor) -> Tensor:
-        """Return F_mt (B, 3, S, S): the blob `diff`, what conv1 predicts minus the image."""
+        """Return F_mt (B, 3, S, S): the blob `diff`, the prediction of conv1 minus the image."""
         if self._trace == "image":
             return images
-        # In bfloat16 levels near 255 are rounded to whole ones: as much as the traces are.
+        # bfloat16 rounds levels near 255 to integers, an error as large as the traces.
         with in_float32(images):
             predicted: Tensor = self.conv1(images)
             return predicted - images if self._trace == "residual" else predicted

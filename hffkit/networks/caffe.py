@@ -1,4 +1,4 @@
-"""Layers of Caffe that PyTorch lacks or does otherwise."""
+"""Layers of Caffe that PyTorch lacks or implements differently."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -12,12 +12,12 @@ _FRACTION = 0.999
 
 
 class BatchNorm(nn.Module):
-    """Caffe's BatchNorm layer: normalises (B, C, H, W), with neither weight nor bias.
+    """Caffe's BatchNorm layer: normalises (B, C, H, W), without weight and bias.
 
-    Caffe stores sums and a scale s, all 0 at first; a training step does s <- f s + 1 and
-    S <- f S + batch statistic, with the fraction f (0.999), and what is used in tests is S/s: an
-    average corrected for its start. The variance among them is the unbiased one; the batch is
-    normalised by the biased one. Here the quotients are kept, which is the same:
+    Caffe stores sums S and a scale s, all 0 at first. A training step does s <- f s + 1 and
+    S <- f S + batch statistic, with the fraction f (0.999); inference uses S/s, an average
+    corrected for its start. The stored variance is the unbiased one; the batch is normalised by
+    the biased one. This layer stores the quotients, which is equivalent:
     running += (batch - running) / s.
     """
 
@@ -28,7 +28,7 @@ class BatchNorm(nn.Module):
     batch_var: Tensor
 
     def __init__(self, channels: int) -> None:
-        """Begin with statistics of nothing, which read as 0."""
+        """Start with statistics of 0."""
         super().__init__()
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.zeros(channels))
@@ -36,10 +36,10 @@ class BatchNorm(nn.Module):
         self.register_buffer("batch_mean", torch.zeros(channels), persistent=False)
         self.register_buffer("batch_var", torch.zeros(channels), persistent=False)
         self.fraction = _FRACTION
-        self.keeps_statistics = True  # False on all but the first of Caffe's GPUs
+        self.keeps_statistics = True  # only the first of Caffe's GPUs updates them
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return `x` normalised by its own statistics in training, else by the running ones."""
+        """Normalise `x` by its own statistics in training, else by the running ones."""
         if not self.training:
             return functional.batch_norm(x, self.running_mean, self.running_var, eps=_EPS)
         # With momentum 1 these become the batch's mean and unbiased variance.
@@ -56,10 +56,10 @@ class BatchNorm(nn.Module):
 
 
 class Scale(nn.Module):
-    """Caffe's Scale layer with a bias: each channel times a weight, plus a bias."""
+    """Caffe's Scale layer: each channel times a weight, plus a bias."""
 
     def __init__(self, channels: int) -> None:
-        """Begin as the identity."""
+        """Start as the identity."""
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
@@ -72,10 +72,10 @@ class Scale(nn.Module):
 
 @torch.no_grad()
 def xavier_(module: nn.Module, *, biases: Mapping[str, float] | None = None) -> None:
-    """Fill every convolution and fully connected layer as Caffe's xavier filler does.
+    """Initialise every convolution and fully connected layer as Caffe's xavier filler does.
 
     Weights are uniform in [-a, a] with a = sqrt(3 / fan_in), drawn in the order of the layers;
-    biases are 0, or what `biases` says for a layer's name.
+    biases are 0, or the value in `biases` for a layer's name.
     """
     for name, layer in module.named_modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -90,12 +90,12 @@ def max_pool() -> nn.Module:
 
 
 def average_pool() -> nn.Module:
-    """Return Caffe's average pooling, 3x3, stride 2, sizes rounded up, windows cut at the edge."""
+    """Return Caffe's average pooling: 3x3, stride 2, sizes rounded up, windows cut at the edge."""
     return nn.AvgPool2d(3, 2, ceil_mode=True)
 
 
 def in_float32(x: Tensor) -> AbstractContextManager[None]:
-    """Return a context in which nothing is computed in less than float32, where `x` is."""
-    if x.device.type == "meta":  # which has no autocast
+    """Return a context without autocast on the device of `x`."""
+    if x.device.type == "meta":  # has no autocast
         return nullcontext()
     return torch.autocast(x.device.type, enabled=False)

@@ -1,4 +1,4 @@
-"""Layers whose weights are put back into a set after every step, and Bayar and Stamm's one."""
+"""Layers whose weights meet a constraint after every update, such as Bayar and Stamm's."""
 
 from typing import Protocol, runtime_checkable
 
@@ -10,15 +10,15 @@ _GUARD = 1e-7
 
 @runtime_checkable
 class Constrained(Protocol):
-    """A module whose weights must be put back before each step and before they are saved."""
+    """A module whose weights are projected after each update."""
 
     def project(self) -> None:
-        """Change the weights, in place, into ones that meet the constraint."""
+        """Project the weights onto the constraint, in place."""
         ...
 
 
 def project(net: nn.Module) -> None:
-    """Project every constrained module of `net`, itself among them, in the order of the layers."""
+    """Project every constrained module of `net`, including itself."""
     for module in net.modules():
         if isinstance(module, Constrained):
             module.project()
@@ -34,17 +34,17 @@ class ConstrainedConv2d(nn.Conv2d):
     bias: nn.Parameter
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int = 5) -> None:
-        """Begin as any nn.Conv2d, which does not meet the constraint: fill it, then project."""
+        """Start as any nn.Conv2d, without meeting the constraint: initialise it, then project."""
         super().__init__(in_channels, out_channels, kernel, bias=False)
         self.bias = nn.Parameter(torch.zeros(out_channels), requires_grad=False)
 
     @torch.no_grad()
     def project(self) -> None:
-        """Divide each plane but its centre by its sum, and set the centre to -1 and the bias to 0.
+        """Divide each plane but its centre by its sum; set the centre to -1 and the bias to 0.
 
-        The planes are scaled by 10,000 first, as in the authors' script. Where a sum then is below
-        1e-7 in magnitude the quotient is meaningless: such a plane moves to the nearest one that
-        sums to 1, by adding the same number to every weight but the centre.
+        The planes are scaled by 10,000 first, as in the authors' script. If the sum is then below
+        1e-7 in magnitude, the quotient is meaningless: such a plane moves to the nearest one that
+        sums to 1, by adding one number to every weight but the centre.
         """
         middle = self.kernel_size[0] // 2
         self.weight[:, :, middle, middle] = 0

@@ -1,4 +1,4 @@
-"""DenseNet-121 (arXiv 1608.06993), its layers named as torchvision names them."""
+"""DenseNet-121 (arXiv 1608.06993), with torchvision's names of layers."""
 
 from collections import OrderedDict
 
@@ -13,7 +13,7 @@ _MIN_SIZE = 32
 
 
 class DenseLayer(nn.Module):
-    """A 1x1 and a 3x3 convolution, each behind normalisation and ReLU, added to what came in."""
+    """A 1x1 and a 3x3 convolution, each after normalisation and ReLU, joined to the input."""
 
     def __init__(self, channels: int) -> None:
         """Build for `channels` maps."""
@@ -26,19 +26,19 @@ class DenseLayer(nn.Module):
         self.conv2 = nn.Conv2d(_BOTTLENECK, _GROWTH, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the maps that came in and the new ones: (B, channels + 32, H, W)."""
+        """Return the input maps and the new ones: (B, channels + 32, H, W)."""
         y = self.conv1(self.relu1(self.norm1(x)))
         return torch.cat((x, self.conv2(self.relu2(self.norm2(y)))), 1)
 
 
 class DenseNet121(nn.Module):
-    """DenseNet-121 with `n_classes` outputs, for images of 32 px and more; its own have 224.
+    """DenseNet-121 with `n_classes` outputs, for images of at least 32 px; the original has 224.
 
     Takes images (B, 3, S, S) float32; returns logits (B, n_classes).
     """
 
     def __init__(self, n_classes: int, size: int) -> None:
-        """Build; convolutions are drawn as He et al. do (arXiv 1502.01852)."""
+        """Build, with convolutions initialised as by He et al. (arXiv 1502.01852)."""
         if size < _MIN_SIZE:
             raise ValueError("they are too small for its five poolings")
         super().__init__()

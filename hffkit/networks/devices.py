@@ -1,4 +1,4 @@
-"""Devices and threads that networks compute with."""
+"""Devices and threads for networks."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,17 +13,17 @@ _BF16 = ("avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16")
 
 
 def device_named(name: str) -> torch.device:
-    """Return the device called `name`: auto, cpu, cuda or cuda:N; CUDA computes in true float32.
+    """Return the device called auto, cpu, cuda or cuda:N, with CUDA set to true float32.
 
     Raises
     ------
     ArgumentError
-        If there is no such device here.
+        If the machine has no such device.
     """
     device = _named(name)
     if device.type == "cuda":
         torch.cuda.set_device(device)  # streams and graphs are those of the current device
-        torch.backends.cudnn.allow_tf32 = False  # else float32 would not be what it is called
+        torch.backends.cudnn.allow_tf32 = False  # TF32 has 10 bits of mantissa
         torch.backends.cudnn.benchmark = True  # all batches have one shape
     return device
 
@@ -35,11 +35,11 @@ def _named(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ArgumentError(f"--device must be auto, cpu, cuda or cuda:N, got {name!r}.") from None
+        raise ArgumentError(f"`device` must be auto, cpu, cuda or cuda:N, got {name!r}.") from None
     if device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index):
-        raise ArgumentError(f"--device must be auto, cpu, cuda or cuda:N, got {name!r}.")
+        raise ArgumentError(f"`device` must be auto, cpu, cuda or cuda:N, got {name!r}.")
     if device.type == "cuda" and (device.index or 0) >= n_cuda:
-        raise ArgumentError(f"--device {name}: PyTorch sees {n_cuda} CUDA devices here.")
+        raise ArgumentError(f"`device` {name} is not there: PyTorch finds {n_cuda} CUDA devices.")
     return device
 
 
@@ -69,7 +69,7 @@ def _capabilities() -> Mapping[str, Any]:
 
 @contextmanager
 def threads(n: int | None) -> Iterator[None]:
-    """Compute with `n` threads, if it is given, and afterwards with as many as before."""
+    """Let PyTorch use `n` threads inside the context; None leaves their number as it is."""
     before = torch.get_num_threads()
     if n is not None:
         torch.set_num_threads(n)

@@ -1,4 +1,4 @@
-"""EfficientNet-B0 (arXiv 1905.11946), its layers named as torchvision names them."""
+"""EfficientNet-B0 (arXiv 1905.11946), with torchvision's names of layers."""
 
 import math
 
@@ -16,15 +16,15 @@ _DROP_PATH = 0.2  # of the deepest block; rising evenly towards it
 
 
 class StochasticDepth(nn.Module):
-    """In training, leaves out a block for some images of a batch (arXiv 1603.09382)."""
+    """Skip a block for random images of a batch in training (arXiv 1603.09382)."""
 
     def __init__(self, p: float) -> None:
-        """Build; `p` is the chance of each image."""
+        """Take the probability `p` of skipping the block for an image."""
         super().__init__()
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x, in training zero for some images and larger for the others."""
+        """Return x, in training zero for skipped images and scaled up for the others."""
         if not self.training or self.p == 0:
             return x
         kept = torch.rand(len(x), 1, 1, 1, dtype=x.dtype, device=x.device) >= self.p
@@ -32,7 +32,7 @@ class StochasticDepth(nn.Module):
 
 
 class SqueezeExcitation(nn.Module):
-    """Each map times what a small network makes of all maps' means (arXiv 1709.01507)."""
+    """Weights for maps, computed from the means of all maps (arXiv 1709.01507)."""
 
     def __init__(self, channels: int, squeezed: int) -> None:
         """Build for `channels` maps and `squeezed` hidden units."""
@@ -50,12 +50,12 @@ class SqueezeExcitation(nn.Module):
 
 
 class MBConv(nn.Module):
-    """Expand, convolve each map alone, squeeze and excite, project; beside a short way."""
+    """Expansion, depthwise convolution, squeeze and excitation, projection; with a shortcut."""
 
     def __init__(
         self, channels: int, maps: int, *, expansion: int, kernel: int, stride: int, drop: float
     ) -> None:
-        """Build from `channels` to `maps` maps; there is a short way where both fit."""
+        """Build from `channels` to `maps` maps; with a shortcut if input and output match."""
         super().__init__()
         wide = channels * expansion
         layers: list[nn.Module] = [] if expansion == 1 else [_layer(channels, wide, 1)]
@@ -66,22 +66,22 @@ class MBConv(nn.Module):
         ]
         self.block = nn.Sequential(*layers)
         self.stochastic_depth = StochasticDepth(drop)
-        self._has_short_way = stride == 1 and channels == maps
+        self._has_shortcut = stride == 1 and channels == maps
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, maps, H, W)."""
         y: Tensor = self.block(x)
-        return x + self.stochastic_depth(y) if self._has_short_way else y
+        return x + self.stochastic_depth(y) if self._has_shortcut else y
 
 
 class EfficientNetB0(nn.Module):
-    """EfficientNet-B0 with `n_classes` outputs, for images of any size; its own have 224.
+    """EfficientNet-B0 with `n_classes` outputs, for images of any size; the original has 224.
 
     Takes images (B, 3, S, S) float32; returns logits (B, n_classes).
     """
 
     def __init__(self, n_classes: int, size: int) -> None:  # noqa: ARG002  (any size will do)
-        """Build; weights are drawn as torchvision draws them."""
+        """Build, initialised as by torchvision."""
         super().__init__()
         n_blocks = sum(stage[-1] for stage in _STAGES)
         layers: list[nn.Module] = [_layer(3, _FIRST, 3, 2)]
@@ -126,7 +126,7 @@ def _layer(
     channels: int, maps: int, kernel: int, stride: int = 1, *, groups: int = 1,
     is_linear: bool = False,
 ) -> nn.Sequential:  # fmt: skip
-    """Return a convolution that keeps or divides the size, normalisation and, mostly, SiLU."""
+    """Return a convolution, normalisation and, unless linear, SiLU."""
     layers: list[nn.Module] = [
         nn.Conv2d(channels, maps, kernel, stride, kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(maps),

@@ -1,16 +1,18 @@
-"""Hand-Crafted-Res (Mo, Chen and Luo, IH&MMSec 2018), rebuilt from what is known of it.
+"""Hand-Crafted-Res (Mo, Chen and Luo, IH&MMSec 2018), rebuilt from an incomplete description.
 
-The paper's layer table is not public: the filters, the widths and the slope are our guesses,
-so accuracies of this network say little about the original's.
+The paper's layer table is not public: filters, widths and slope are guesses, so accuracies of this
+network say little about the original's.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
 
 from torch import Tensor, nn
 
 from hffkit.networks.caffe import xavier_
-from hffkit.networks.residual import HAND_CRAFTED, FixedFilters, Kernel
+from hffkit.networks.residual import HAND_CRAFTED, FixedFilters
+
+_GROUPS = (32, 64, 128)  # maps
+_SLOPE = 0.2
 
 
 class HandCraftedRes(nn.Module):
@@ -19,39 +21,19 @@ class HandCraftedRes(nn.Module):
     Takes images (B, 3, S, S) float32, RGB, 0 to 255; returns logits (B, n_classes).
     """
 
-    def __init__(
-        self,
-        n_classes: int,
-        size: int,
-        *,
-        kernels: Sequence[Kernel] = HAND_CRAFTED,
-        groups: Sequence[int] = (32, 64, 128),
-        slope: float = 0.2,
-    ) -> None:
-        """Build for images of `size` px.
-
-        Parameters
-        ----------
-        n_classes, size
-            Of the outputs and the images (px).
-        kernels
-            Of the fixed front end, see FixedFilters.
-        groups
-            Maps of each group of layers; each halves the sides, rounded up.
-        slope
-            Of every LeakyReLU below 0.
-        """
+    def __init__(self, n_classes: int, size: int) -> None:
+        """Build for images of `size` px."""
         super().__init__()
-        self.residual = FixedFilters(kernels)
+        self.residual = FixedFilters(HAND_CRAFTED)
         self.groups = nn.Sequential()
-        channels, side = len(kernels), size
-        for maps in groups:
-            self.groups.append(_group(channels, maps, slope))
-            channels, side = maps, -(-side // 2)
+        channels, side = len(HAND_CRAFTED), size
+        for maps in _GROUPS:
+            self.groups.append(_group(channels, maps))
+            channels, side = maps, -(-side // 2)  # each group halves the sides, rounded up
         self.fc1 = nn.Linear(channels * side * side, 1024)
-        self.lrelu1 = nn.LeakyReLU(slope)
+        self.lrelu1 = nn.LeakyReLU(_SLOPE)
         self.fc2 = nn.Linear(1024, 512)
-        self.lrelu2 = nn.LeakyReLU(slope)
+        self.lrelu2 = nn.LeakyReLU(_SLOPE)
         self.fc3 = nn.Linear(512, n_classes)
         xavier_(self)
 
@@ -64,11 +46,11 @@ class HandCraftedRes(nn.Module):
         return logits
 
 
-def _group(channels: int, maps: int, slope: float) -> nn.Sequential:
+def _group(channels: int, maps: int) -> nn.Sequential:
     return nn.Sequential(
         OrderedDict[str, nn.Module](
             conv=nn.Conv2d(channels, maps, 3, padding=1),
-            lrelu=nn.LeakyReLU(slope),
+            lrelu=nn.LeakyReLU(_SLOPE),
             pool=nn.MaxPool2d(2, ceil_mode=True),
         )
     )

@@ -1,8 +1,8 @@
-"""Meso-4 and MesoInception-4 (arXiv 1809.00888), as the authors' Keras code has them.
+"""Meso-4 and MesoInception-4 (arXiv 1809.00888), as in the authors' Keras code.
 
-Inputs are (B, 3, S, S) float32, RGB, 0 to 1; outputs (B, n_classes) logits. The original has one
-output and a sigmoid. Maps are flattened as channel, row, column, where Keras has row, column,
-channel. Poolings round up as Keras's "same" does: equal to it where 32 divides the size.
+Inputs are (B, 3, S, S) float32, RGB, 0 to 1; outputs are (B, n_classes) logits. The original has
+one output and a sigmoid. Maps are flattened as channel, row, column; Keras has row, column,
+channel. Pooling rounds up as Keras's "same" does, and equals it if 32 divides the size.
 """
 
 from collections import OrderedDict
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class Meso4(nn.Module):
-    """Four blocks of convolution, ReLU, normalisation and pooling, and 16 units."""
+    """Four blocks of convolution, ReLU, normalisation and pooling, and a layer of 16 units."""
 
     def __init__(self, n_classes: int, size: int) -> None:
         """Build for images of `size` px."""
@@ -36,7 +36,7 @@ class Inception(nn.Module):
     """Four parallel branches, the last three with dilations 1, 2 and 3; ReLU after every layer."""
 
     def __init__(self, channels: int, maps: tuple[int, int, int, int]) -> None:
-        """Build from `channels` maps to as many as `maps` sums to."""
+        """Build from `channels` to sum(`maps`) maps."""
         super().__init__()
         self.branch1 = nn.Sequential(nn.Conv2d(channels, maps[0], 1), nn.ReLU())
         self.branch2 = _branch(channels, maps[1], 1)
@@ -44,7 +44,7 @@ class Inception(nn.Module):
         self.branch4 = _branch(channels, maps[3], 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the branches one after another: (B, sum of maps, H, W)."""
+        """Return the concatenated branches: (B, sum of maps, H, W)."""
         branches = (self.branch1, self.branch2, self.branch3, self.branch4)
         return torch.cat([branch(x) for branch in branches], 1)
 

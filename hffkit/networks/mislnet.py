@@ -1,4 +1,4 @@
-"""MISLnet (Bayar and Stamm, TIFS 2018), as the authors' Caffe scripts have it."""
+"""MISLnet (Bayar and Stamm, TIFS 2018), as in the authors' Caffe scripts."""
 
 from collections.abc import Callable
 
@@ -12,13 +12,13 @@ _BIASES = {"conv1": 0.1, "conv2": 0.1, "conv3": 0.1, "conv4": 0.1, "fc6": 1.0, "
 
 
 class MislNet(nn.Module):
-    """A constrained convolution, four blocks that normalise before TanH, three layers of units.
+    """A constrained convolution, four blocks with TanH, three fully connected layers.
 
     Takes images (B, channels, S, S) float32, 0 to 255; returns logits (B, n_classes).
     """
 
     def __init__(self, n_classes: int, size: int, *, channels: int = 3) -> None:
-        """Build for images of `size` px; the original has 256 px of one channel, the green one."""
+        """Build for images of `size` px; the original takes the green channel of 256 px."""
         super().__init__()
         side = size - 4  # convF does not pad
         side = pooled_side((side - 1) // 2 + 1)

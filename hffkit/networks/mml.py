@@ -1,8 +1,8 @@
-"""Two heads and a shared tail cut from Xception: metric learning against compression.
+"""Xception cut into two heads and a shared tail, for metric learning against compression.
 
-Cao et al., Metric Learning for Anti-Compression Facial Forgery Detection (MM 2021), as the code of
-qinnzou/detect-fake-image has it: one head for images of high quality, one for those of low
-quality, an attention map behind each, and a decision by the length of the tail's embedding.
+Cao et al., Metric Learning for Anti-Compression Facial Forgery Detection (MM 2021), as in the code
+of qinnzou/detect-fake-image: one head for images of high quality and one for those of low quality,
+an attention map after each, and a decision by the length of the tail's embedding.
 """
 
 import math
@@ -17,14 +17,14 @@ from hffkit.errors import ArgumentError
 from hffkit.networks.xception import MAPS, Separable, check_size, entry_flow, exit_flow
 
 HeadName = Literal["hq", "lq"]
-PUBLISHED_THRESHOLD = 9.0  # of the accuracy that its training prints; its test takes 5.0
+PUBLISHED_THRESHOLD = 9.0  # of the training's accuracy; the published test uses 5.0
 
 
 class Head(nn.Sequential):
-    """Xception up to block 7, whose maps are multiplied by an attention map made of them."""
+    """Xception up to block 7, with its maps multiplied by an attention map."""
 
     def __init__(self) -> None:
-        """Build; the last two layers make the attention map."""
+        """Build; the last two layers compute the attention map."""
         super().__init__(
             OrderedDict(entry_flow() | {"reg": Separable(MAPS, 1), "sigmoid": nn.Sigmoid()})
         )
@@ -40,22 +40,22 @@ class Head(nn.Sequential):
 
 
 class Mml(nn.Module):
-    """The network of Cao et al., for images of any size from 7 px.
+    """The network of Cao et al., for images of at least 7 px.
 
-    Takes images (B, 3, S, S) float32, RGB, -1 to 1; as any network of two classes it returns
-    logits (B, 2) for fake and real, by the low-quality head: the published test runs no other.
-    Weights are drawn as the original draws them; it then takes ImageNet's for all but `reg`.
+    Takes images (B, 3, S, S) float32, RGB, -1 to 1; like any network with two classes it returns
+    logits (B, 2) for fake and real, of the low-quality head, the only one in the published test.
+    Weights are initialised as in the original, which then loads ImageNet's for all but `reg`.
     """
 
     threshold: Tensor
 
     def __init__(self, n_classes: int, size: int) -> None:
-        """Build; `size` px change no layer. ArgumentError unless there are two classes."""
+        """Build; layers do not depend on `size`. ArgumentError unless there are two classes."""
         check_size(size)
         if n_classes != 2:
             raise ArgumentError(
-                f"mml tells fake from real, and nothing else: it has 2 outputs, not {n_classes}. "
-                "Train it with --task binary."
+                f"mml separates fake from real and has 2 outputs, got {n_classes} classes. Train "
+                "it with task = binary."
             )
         super().__init__()
         self.hq_head, self.lq_head = Head(), Head()
@@ -69,14 +69,14 @@ class Mml(nn.Module):
         return self.tail(maps), attention
 
     def attention_map(self, images: Tensor, head: HeadName = "lq") -> Tensor:
-        """Return where a head looks for forgery in images (B, 3, S, S): (B, 1, m, m) in 0..1."""
+        """Return a head's attention (B, 1, m, m) in 0..1 to images (B, 3, S, S)."""
         attention: Tensor = self._head(head)(images)[1]
         return attention
 
     def logits(self, images: Tensor, head: HeadName) -> Tensor:
         """Return logits (B, 2) for fake and real, whose softmax is sigmoid(distance - threshold).
 
-        Their difference is the distance itself less the threshold, however large.
+        Their difference is the distance minus the threshold, however large.
         """
         half = (lengths(self.embed(images, head)[0].float()) - self.threshold) / 2
         return torch.stack((half, -half), 1)
@@ -90,10 +90,10 @@ class Mml(nn.Module):
 
 
 class HighQuality(nn.Module):
-    """The way through the high-quality head of a network, which it shares."""
+    """View of a network that runs its high-quality head."""
 
     def __init__(self, net: Mml) -> None:
-        """Take the network; nothing is copied."""
+        """Take the network, whose weights are shared."""
         super().__init__()
         self.net = net
 
@@ -107,17 +107,12 @@ class HighQuality(nn.Module):
 
     @staticmethod
     def layers(names: Iterable[str]) -> tuple[str, ...]:
-        """Return the names that layers of the low-quality way have on this one."""
+        """Return the counterparts of layers of the low-quality head."""
         return tuple(f"net.{name.replace('lq_head', 'hq_head')}" for name in names)
 
 
-def attention_map(net: Mml | HighQuality, images: Tensor) -> Tensor:
-    """Return the attention (B, 1, m, m) in 0..1 of the head that `net` runs."""
-    return net.attention_map(images)
-
-
 def lengths(embeddings: Tensor) -> Tensor:
-    """Return the Euclidean distances (B,) of embeddings (B, E) from the origin, 1e-12 at least."""
+    """Return the Euclidean lengths (B,) of embeddings (B, E), at least 1e-12."""
     found: Tensor = embeddings.norm(dim=1)
     return found.clamp(1e-12, 1e12)
 
@@ -132,7 +127,7 @@ def map_side(size: int) -> int:
 
 @torch.no_grad()
 def _draw(net: nn.Module) -> None:
-    """Draw every convolution from a normal distribution of deviation sqrt(2 / (k k maps))."""
+    """Draw all convolutions from a normal distribution of deviation sqrt(2 / (k k maps))."""
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d):
             height, width = layer.kernel_size

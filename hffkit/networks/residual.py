@@ -1,4 +1,4 @@
-"""Front ends of fixed or constrained filters, alone and before Model-base (Table VI)."""
+"""Front ends of fixed or constrained filters, and Model-base with each (Table VI)."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ def _divided(by: float, *rows: Sequence[float]) -> Kernel:
     return tuple(tuple(value / by for value in row) for row in rows)
 
 
-# Mo, Chen and Luo (IH&MMSec 2018) have three high-pass filters; which ones is our guess.
+# Mo, Chen and Luo (IH&MMSec 2018) use three high-pass filters, but do not list them: a guess.
 HAND_CRAFTED: tuple[Kernel, ...] = (
     _divided(1, (0, 0, 0), (0, -1, 1), (0, 0, 0)),
     _divided(1, (0, 0, 0), (0, -1, 0), (0, 1, 0)),
@@ -39,36 +39,26 @@ SRM: tuple[Kernel, ...] = (
 
 
 class FixedFilters(nn.Module):
-    """Filters that do not learn: one map a kernel, each applied to all three channels, summed."""
+    """Filters that are not trained: one map per kernel, summed over the three channels."""
 
     weight: Tensor
 
-    def __init__(self, kernels: Sequence[Kernel], *, limit: float | None = None) -> None:
-        """Take kernels of one odd side, (n, k, k).
-
-        Parameters
-        ----------
-        kernels
-            Correlated with the image, not turned; its edge is padded with zeros.
-        limit
-            Clamp the maps to [-limit, limit], as some ports of SRM do with 3.
-        """
+    def __init__(self, kernels: Sequence[Kernel]) -> None:
+        """Take kernels (n, k, k) of an odd side, to correlate with the zero-padded image."""
         super().__init__()
         planes = torch.tensor(kernels, dtype=torch.get_default_dtype())
         self.register_buffer("weight", planes.unsqueeze(1).repeat(1, 3, 1, 1))
-        self._limit = limit
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the residuals (B, n, S, S) of images (B, 3, S, S)."""
-        maps = functional.conv2d(images, self.weight, padding=self.weight.shape[-1] // 2)
-        return maps if self._limit is None else maps.clamp(-self._limit, self._limit)
+        return functional.conv2d(images, self.weight, padding=self.weight.shape[-1] // 2)
 
 
 class ResidualModelBase(ModelBase):
-    """Model-base that sees the three maps of a front end."""
+    """Model-base on the three maps of a front end."""
 
     def __init__(self, n_classes: int, size: int, residual: nn.Module, *, lost: int = 0) -> None:
-        """Build for images of `size` px, of which `residual` returns `lost` fewer on a side."""
+        """Build for images of `size` px and a front end whose maps are `lost` px smaller."""
         super().__init__(n_classes, size - lost)
         self.residual = residual
 
@@ -83,9 +73,9 @@ def handcrafted_res_model_base(n_classes: int, size: int) -> ResidualModelBase:
     return ResidualModelBase(n_classes, size, FixedFilters(HAND_CRAFTED))
 
 
-def srm_model_base(n_classes: int, size: int, *, limit: float | None = None) -> ResidualModelBase:
-    """Return SRM-Model-base; `limit` clamps its residuals."""
-    return ResidualModelBase(n_classes, size, FixedFilters(SRM, limit=limit))
+def srm_model_base(n_classes: int, size: int) -> ResidualModelBase:
+    """Return SRM-Model-base."""
+    return ResidualModelBase(n_classes, size, FixedFilters(SRM))
 
 
 def constrained_conv_model_base(n_classes: int, size: int) -> ResidualModelBase:

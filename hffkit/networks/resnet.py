@@ -1,4 +1,4 @@
-"""ResNet-18 (arXiv 1512.03385), its layers named as torchvision names them."""
+"""ResNet-18 (arXiv 1512.03385), with torchvision's names of layers."""
 
 from collections import OrderedDict
 
@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a short way."""
+    """Two 3x3 convolutions with a shortcut."""
 
     def __init__(self, channels: int, maps: int, stride: int) -> None:
-        """Build from `channels` to `maps` maps; with a stride the short way is a convolution."""
+        """Build from `channels` to `maps` maps; with a stride the shortcut is a convolution."""
         super().__init__()
         self.conv1 = nn.Conv2d(channels, maps, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(maps)
@@ -24,7 +24,7 @@ class BasicBlock(nn.Module):
         self.relu2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the sum of both ways, rectified."""
+        """Return the sum of both paths after ReLU."""
         y = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
         both: Tensor = self.relu2(y + self.downsample(x))
         return both
@@ -37,7 +37,7 @@ class ResNet18(nn.Module):
     """
 
     def __init__(self, n_classes: int, size: int) -> None:  # noqa: ARG002  (any size will do)
-        """Build; convolutions are drawn as He et al. do (arXiv 1502.01852), by their outputs."""
+        """Build, with convolutions initialised as by He et al. (arXiv 1502.01852), by fan-out."""
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)

@@ -16,7 +16,7 @@ from hffkit.networks.efficientnet import EfficientNetB0
 from hffkit.networks.handcrafted import HandCraftedRes
 from hffkit.networks.meso import Meso4, MesoInception4
 from hffkit.networks.mislnet import MislNet
-from hffkit.networks.mml import HighQuality, Mml, attention_map
+from hffkit.networks.mml import HighQuality, Mml
 from hffkit.networks.resnet import ResNet18
 from hffkit.networks.spec import (
     BGR_255,
@@ -34,8 +34,6 @@ from hffkit.networks.xception import Xception
 RGB_255 = InputSpec("RGB", 0, 255)
 
 _GUO = "Guo et al., arXiv 2005.04945"
-# Of minsuksung's study of facial parts, which reads its images as BGR and scales them to 0..1.
-_PARTS = "facial parts study: BGR, not normalised"
 _MESO = "Afchar et al., arXiv 1809.00888; DariusAf/MesoNet classifiers.py"
 
 
@@ -54,6 +52,12 @@ def _guo(
 
 def _amten(build: Callable[[int, int], nn.Module], where: str) -> NetworkSpec:
     return replace(_guo(build, where, (*_TRACES, *_BLOCKS)), traces=_TRACES)
+
+
+def _parts(build: Callable[[int, int], nn.Module], source: str, layers: str) -> NetworkSpec:
+    # minsuksung's study of facial parts reads its images as BGR and scales them to 0..1.
+    source = f"{source}; facial parts study: BGR, not normalised"
+    return NetworkSpec(build, BGR_UNIT, 224, source, tuple(layers.split()))
 
 
 NETWORKS: Mapping[str, NetworkSpec] = {
@@ -116,46 +120,36 @@ NETWORKS: Mapping[str, NetworkSpec] = {
         299,
         "Cao et al., MM 2021; qinnzou/detect-fake-image",
         _MML,
-        attention_map=attention_map,
+        attention_map=lambda net, images: net.attention_map(images),
         high_quality=HighQualityHead(HighQuality, HighQuality.layers(_MML)),
         pretrained=Pretrained("xception", ("hq_head", "lq_head", "tail")),
         ranks_by_logits=True,
     ),
-    "resnet18": NetworkSpec(
-        ResNet18,
-        BGR_UNIT,
-        224,
-        f"He et al., arXiv 1512.03385; {_PARTS}",
-        ("conv1", "layer1", "layer2", "layer3", "layer4"),
+    "resnet18": _parts(
+        ResNet18, "He et al., arXiv 1512.03385", "conv1 layer1 layer2 layer3 layer4"
     ),
-    "vgg11-bn": NetworkSpec(
+    "vgg11-bn": _parts(
         Vgg11Bn,
-        BGR_UNIT,
-        224,
-        f"Simonyan and Zisserman, arXiv 1409.1556; {_PARTS}",
-        ("features.3", "features.7", "features.14", "features.21", "features.28"),
+        "Simonyan and Zisserman, arXiv 1409.1556",
+        "features.3 features.7 features.14 features.21 features.28",
     ),
-    "densenet121": NetworkSpec(
+    "densenet121": _parts(
         DenseNet121,
-        BGR_UNIT,
-        224,
-        f"Huang et al., arXiv 1608.06993; {_PARTS}",
-        ("features.denseblock1", "features.denseblock2", "features.denseblock3", "features"),
+        "Huang et al., arXiv 1608.06993",
+        "features.denseblock1 features.denseblock2 features.denseblock3 features",
     ),
-    "efficientnet-b0": NetworkSpec(
+    "efficientnet-b0": _parts(
         EfficientNetB0,
-        BGR_UNIT,
-        224,
-        f"Tan and Le, arXiv 1905.11946; {_PARTS}",
-        ("features.2", "features.3", "features.5", "features.7", "features.8"),
+        "Tan and Le, arXiv 1905.11946",
+        "features.2 features.3 features.5 features.7 features.8",
     ),
 }
 
 
 def canonical_name(name: str) -> str:
-    """Return the table's name of a network, which `name` may spell as a paper does.
+    """Return the table's name of a network that `name` may spell as a paper does.
 
-    Capitals, hyphens, underscores and spaces make no difference: AMTEN_3 is amten-3.
+    Case, hyphens, underscores and spaces are ignored: AMTEN_3 is amten-3.
 
     Raises
     ------
@@ -171,63 +165,52 @@ def canonical_name(name: str) -> str:
 
 
 def network_named(name: str) -> NetworkSpec:
-    """Return a row of the table; see `canonical_name` for the spellings and the error."""
+    """Return the row of a network; `canonical_name` has the spellings and the error."""
     return NETWORKS[canonical_name(name)]
 
 
 def build(name: str, n_classes: int, size: int | None = None) -> nn.Module:
-    """Return a network with fresh weights, drawn from PyTorch's generator.
+    """Return a network with random weights from PyTorch's generator.
 
     Parameters
     ----------
     name
         See `canonical_name`.
     n_classes
-        Of the logits.
+        Number of logits.
     size
-        Of the images (px); by default the original's.
+        Side of the images (px); by default the original's.
 
     Raises
     ------
     UnknownNameError
         If there is no such network.
     ArgumentError
-        If its layers leave nothing of images of that size, or there are none.
+        If the network cannot take images of that size, or that number of classes.
     """
     spec = network_named(name)
     size = spec.size if size is None else size
     if size < 1:
-        raise ArgumentError(f"The size of images must be 1 px or more, got {size}.")
+        raise ArgumentError(f"size must be 1 px or more, got {size}.")
     try:
         return spec.build(n_classes, size)
     except ValueError as error:
         raise ArgumentError(
             f"{canonical_name(name)} cannot take images of {size} px: {error}. "
-            f"Use larger ones; its own have {spec.size} px."
+            f"Use larger ones; the original has {spec.size} px."
         ) from error
 
 
 def head_of(net: nn.Module) -> str:
-    """Return the name of the last fully connected layer, whose outputs are the classes, or ""."""
+    """Return the name of the last fully connected layer, or "" without one."""
     names: list[str] = [n for n, layer in net.named_modules() if isinstance(layer, nn.Linear)]
     return names[-1] if names else ""
 
 
-def networks_table() -> str:
-    """Return the table as aligned text; parameters are those for two classes."""
-    rows = [("name", "px", "colour", "range", "parameters", "source")]
-    for name, spec in NETWORKS.items():
-        with torch.device("meta"):
-            n_parameters = sum(p.numel() for p in spec.build(2, spec.size).parameters())
-        levels = f"{spec.input.low:g}..{spec.input.high:g}"
-        source = spec.source + (" (approximate)" if spec.is_approximate else "")
-        rows.append((name, str(spec.size), spec.input.colour, levels, f"{n_parameters:,}", source))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        f"{row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:<{widths[2]}}  "
-        f"{row[3]:<{widths[3]}}  {row[4]:>{widths[4]}}  {row[5]}"
-        for row in rows
-    )
+def parameter_count(spec: NetworkSpec, n_classes: int = 2) -> int:
+    """Return the number of parameters of a network for images of its original's size."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in spec.build(n_classes, spec.size).parameters())
 
 
 def _compact(name: str) -> str:

@@ -1,4 +1,4 @@
-"""VGG-11 with batch normalisation (arXiv 1409.1556), its layers named as torchvision names them."""
+"""VGG-11 with batch normalisation (arXiv 1409.1556), with torchvision's names of layers."""
 
 from torch import Tensor, nn
 
@@ -9,13 +9,13 @@ _MIN_SIZE = 32
 
 
 class Vgg11Bn(nn.Module):
-    """VGG-11-BN with `n_classes` outputs, for images of 32 px and more; its own have 224.
+    """VGG-11-BN with `n_classes` outputs, for images of at least 32 px; the original has 224.
 
     Takes images (B, 3, S, S) float32; returns logits (B, n_classes).
     """
 
     def __init__(self, n_classes: int, size: int) -> None:
-        """Build; weights are drawn as torchvision draws them."""
+        """Build, initialised as by torchvision."""
         if size < _MIN_SIZE:
             raise ValueError("they are too small for its five poolings")
         super().__init__()

@@ -1,7 +1,4 @@
-"""Xception (arXiv 1610.02357), as the code of FaceForensics++ has it.
-
-Layers carry the names of that code, so that its weights load by name.
-"""
+"""Xception (arXiv 1610.02357), as in the code of FaceForensics++, whose names of layers it has."""
 
 from collections import OrderedDict
 from itertools import pairwise
@@ -9,11 +6,11 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 MAPS = 728  # of the blocks in the middle
-EMBEDDING = 2048  # numbers that the last layer sees
+EMBEDDING = 2048  # inputs of the last layer
 
 
 class Separable(nn.Module):
-    """A 3x3 convolution of each channel alone, then a 1x1 convolution; no biases."""
+    """A depthwise 3x3 convolution, then a 1x1 convolution; no biases."""
 
     def __init__(self, channels: int, maps: int) -> None:
         """Build from `channels` to `maps` maps of the same size."""
@@ -28,15 +25,15 @@ class Separable(nn.Module):
 
 
 class XceptionBlock(nn.Module):
-    """ReLU, separable convolution and normalisation, over and over, beside a short way."""
+    """Repeated ReLU, separable convolution and normalisation, with a shortcut."""
 
     def __init__(
         self, widths: tuple[int, ...], *, stride: int, has_first_relu: bool = True
     ) -> None:
         """Build one separable convolution for each step from a width to the next.
 
-        With a stride, both ways shrink the maps and the short way is a convolution; without, the
-        first and the last width are equal and the short way is the identity.
+        With a stride, both paths shrink the maps and the shortcut is a convolution; without, the
+        first and the last width are equal and the shortcut is the identity.
         """
         super().__init__()
         layers: list[nn.Module] = []
@@ -52,14 +49,14 @@ class XceptionBlock(nn.Module):
         self._is_strided = stride > 1
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the sum of both ways."""
+        """Return the sum of both paths."""
         short = self.skipbn(self.skip(x)) if self._is_strided else x
         y: Tensor = self.rep(x) + short
         return y
 
 
 class MeanOfMaps(nn.Module):
-    """The mean over each map."""
+    """Mean over each map."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, maps) of (B, maps, H, W)."""
@@ -67,7 +64,7 @@ class MeanOfMaps(nn.Module):
 
 
 def entry_flow() -> dict[str, nn.Module]:
-    """Return the layers up to block 7 by name, in order: images to 728 maps, a 16th as wide."""
+    """Return the layers up to block 7 by name: from images to 728 maps of a 16th of their side."""
     return {
         "conv1": nn.Conv2d(3, 32, 3, stride=2, bias=False),
         "bn1": nn.BatchNorm2d(32),
@@ -83,7 +80,7 @@ def entry_flow() -> dict[str, nn.Module]:
 
 
 def exit_flow() -> dict[str, nn.Module]:
-    """Return the layers from block 8 on by name, in order: 728 maps to 2048 numbers."""
+    """Return the layers from block 8 on by name: from 728 maps to embeddings of 2048."""
     return {
         **{f"block{n}": XceptionBlock((MAPS,) * 4, stride=1) for n in range(8, 12)},
         "block12": XceptionBlock((MAPS, MAPS, 1024), stride=2),
@@ -98,20 +95,20 @@ def exit_flow() -> dict[str, nn.Module]:
 
 
 def check_size(size: int) -> None:
-    """Raise ValueError if images of `size` px leave nothing: two convolutions do not pad."""
+    """Raise ValueError if images of `size` px are too small: two convolutions do not pad."""
     if size < 7:
         raise ValueError("they are too small for its first two convolutions")
 
 
 class Xception(nn.Sequential):
-    """Xception with `n_classes` outputs, for images of any size from 7 px.
+    """Xception with `n_classes` outputs, for images of at least 7 px.
 
     Takes images (B, 3, S, S) float32, RGB, -1 to 1; returns logits (B, n_classes). Weights are
-    drawn as PyTorch does: the original starts from ImageNet's.
+    initialised as by PyTorch; the original starts from ImageNet's.
     """
 
     def __init__(self, n_classes: int, size: int) -> None:
-        """Build; `size` px change no layer."""
+        """Build; layers do not depend on `size` (px)."""
         check_size(size)
         layers = entry_flow() | exit_flow() | {"last_linear": nn.Linear(EMBEDDING, n_classes)}
         super().__init__(OrderedDict(layers))

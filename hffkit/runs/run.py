@@ -1,52 +1,123 @@
-"""A run folder, format 1: run.json, metrics and groups of a training. Its weights: `weights`."""
+"""Run folders, format 1: run.json, metrics and groups of a training; for the weights see `weights`.
+
+A run.json may come from anybody, so everything that is read is checked.
+"""
 
 import json
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from hffkit.errors import HffkitError, WeightsError
 from hffkit.manifest.classes import ClassTable
+from hffkit.networks.spec import InputSpec
 from hffkit.storage.staging import write_durably
 
 FORMAT = 1
 _MAX_SIZE = 4096  # px
 RUN_FILE = "run.json"
-SPECTRUM = "spectrum"  # the kind of a run that holds no network: see hffkit.runs.spectrum
+SPECTRUM = "spectrum"  # kind of a run without a network: see hffkit.runs.spectrum
 METRICS_FILE = "metrics.jsonl"
 GROUPS_FILE = "groups.json"
 
 
 @dataclass(frozen=True, slots=True)
+class Selected:
+    """The iteration whose weights were kept, and its metrics on the validation split."""
+
+    iteration: int
+    val_loss: float | None = None  # None: the last weights were kept
+    val_accuracy: float | None = None
+    threshold: float | None = None  # of metric learning
+
+    def metrics(self) -> dict[str, float]:
+        """Return the metrics that there are, by name."""
+        metrics = {name: value for name, value in asdict(self).items() if value is not None}
+        del metrics["iteration"]
+        return metrics
+
+    def to_json(self) -> dict[str, float]:
+        """Return the iteration and the metrics as JSON values."""
+        return {"iteration": self.iteration, **self.metrics()}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """Outcome of a training; every field is None for converted weights."""
+
+    iterations: int | None = None
+    stopped_early: bool | None = None  # by the recipe's patience
+    selected: Selected | None = None
+    seconds_of_last_start: float | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """Return the fields that are not None as JSON values."""
+        selected = None if self.selected is None else self.selected.to_json()
+        values = {**asdict(self), "selected": selected}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> "TrainingResult":
+        """Return the result that `to_json` wrote."""
+        selected = Selected(**row["selected"]) if "selected" in row else None
+        return cls(**{**row, "selected": selected})
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
-    """What must be known to use a network's weights, and how they came about."""
+    """Description of a network's weights: how to use them and how they were made."""
 
     network: str  # a name of the table of networks
     size: int  # px of its images
-    input: dict[str, Any]  # colour order, what levels 0 and 255 become: networks.spec.InputSpec
+    input: InputSpec
     classes: ClassTable  # of the outputs, numbered from 0
-    made: dict[str, Any]  # verb, recipe, overrides, data, seed, versions, ...: JSON values
-    result: dict[str, Any] | None = field(default=None)  # None while it is being trained
+    made: Mapping[str, Any]  # verb, recipe, overrides, data, seed, versions, ...: JSON values
+    result: TrainingResult | None = None  # None during the training
 
     @property
     def summary(self) -> str:
-        """What judges, and what it is fed with, in a few words."""
+        """Network and image size, for people."""
         return f"{self.network}, {self.size} px"
 
-    def finished(self, result: dict[str, Any]) -> "Run":
-        """Return the run with its result."""
-        return replace(self, result=result)
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """Origin and outcome as named values, for people."""
+        result = self.result or TrainingResult()
+        selected = {} if result.selected is None else result.selected.to_json()
+        facts = facts_of(self.made)
+        if result.iterations is not None:
+            facts.append(("iterations", str(result.iterations)))
+        return [
+            *facts,
+            ("selected", listed(dict(sorted(selected.items())))),
+            ("versions", listed(self.made.get("versions"))),
+        ]
+
+    @property
+    def high_quality(self) -> str | None:
+        """Quality for which the network has a head of its own; None without such a head."""
+        recipe = self.made.get("recipe")
+        metric = recipe.get("metric") if isinstance(recipe, dict) else None
+        return metric.get("high") if isinstance(metric, dict) else None
 
     def to_json(self) -> dict[str, Any]:
         """Return the run as JSON values."""
-        return {"format": FORMAT, **asdict(self), "classes": self.classes.to_json()}
+        return {
+            "format": FORMAT,
+            "network": self.network,
+            "size": self.size,
+            "input": asdict(self.input),
+            "classes": self.classes.to_json(),
+            "made": self.made,
+            "result": None if self.result is None else self.result.to_json(),
+        }
 
     def write(self, folder: Path) -> None:
         """Write run.json."""
-        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-        write_durably(folder / RUN_FILE, text)
+        write_row(folder, self.to_json())
 
 
 def read_run(folder: Path) -> Run:
@@ -55,7 +126,57 @@ def read_run(folder: Path) -> Run:
     Raises
     ------
     WeightsError
-        If it is no run folder, a damaged one, or of another version.
+        If it is no run folder, a damaged one, of another version, or a run without a network.
+    """
+    row = read_row(folder)
+    if row.get("kind") == SPECTRUM:
+        raise WeightsError(
+            f"{folder}: a run of `hffkit spectrum` has no network. Name a run of `hffkit train` "
+            "or `hffkit convert`."
+        )
+    with reading(folder):
+        check_row(row)
+        _check_network(row)
+        result = row["result"]
+        return Run(
+            **{
+                **{name: value for name, value in row.items() if name != "format"},
+                "input": InputSpec(**row["input"]),
+                "classes": ClassTable.from_json(row["classes"]),
+                "result": None if result is None else TrainingResult.from_json(result),
+            }
+        )
+
+
+def _check_network(row: Mapping[str, Any]) -> None:
+    if not isinstance(row["network"], str):
+        raise ValueError(f"network is {row['network']!r}")
+    if type(row["size"]) is not int or not 1 <= row["size"] <= _MAX_SIZE:
+        raise ValueError(f"size is {row['size']!r}")
+    classes, fed = row["classes"], row["input"]
+    if not classes or [each["id"] for each in classes] != list(range(len(classes))):
+        raise ValueError("classes are not numbered from 0")
+    if any((type(each["name"]), type(each["is_fake"])) != (str, bool) for each in classes):
+        raise ValueError("a class has no name, or is neither fake nor real")
+    levels = (fed["low"], fed["high"])
+    is_number = all(type(level) in (int, float) and math.isfinite(level) for level in levels)
+    if fed["colour"] not in ("RGB", "BGR") or not is_number:
+        raise ValueError(f"input is {fed!r}")
+
+
+def write_row(folder: Path, row: Mapping[str, Any]) -> None:
+    """Write run.json."""
+    text = json.dumps(row, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    write_durably(folder / RUN_FILE, text)
+
+
+def read_row(folder: Path) -> dict[str, Any]:
+    """Return run.json as JSON values.
+
+    Raises
+    ------
+    WeightsError
+        If there is none, or it is no JSON object of this format.
     """
     path = folder / RUN_FILE
     try:
@@ -65,70 +186,52 @@ def read_run(folder: Path) -> Run:
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: cannot be read: {error}") from None
     version = row.get("format") if isinstance(row, dict) else None
-    if isinstance(row, dict) and row.get("kind") == SPECTRUM:
-        raise WeightsError(
-            f"{folder}: a run of `hffkit spectrum`, which holds no network: `eval` and `predict` "
-            "take it, trainings and conversions do not."
-        )
     if version != FORMAT:
         raise WeightsError(
-            f"{path}: run format must be {FORMAT}, got {version!r}. Another version of hffkit made "
-            "it; use that one."
+            f"{path}: run format must be {FORMAT}, got {version!r}. It was made by another version "
+            "of hffkit; use that one."
         )
+    return dict(row)
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Turn errors of parsing run.json into a WeightsError that names the file."""
     try:
-        classes = ClassTable.from_json(row["classes"])
-        run = Run(**{**{k: v for k, v in row.items() if k != "format"}, "classes": classes})
+        yield
     except (AttributeError, KeyError, TypeError, ValueError, HffkitError) as error:
-        raise WeightsError(f"{path}: damaged: {error!r}.") from None
-    wrong = next(_damage(row), None)
-    if wrong is not None:
-        raise WeightsError(f"{path}: damaged: {wrong}.")
-    return run
+        raise WeightsError(f"{folder / RUN_FILE}: damaged: {error!r}.") from None
 
 
-def _damage(row: dict[str, Any]) -> Iterator[str]:
-    """Yield what no run can have: the file may be anybody's."""
-    if not isinstance(row["network"], str):
-        yield f"network is {row['network']!r}"
-    if type(row["size"]) is not int or not 1 <= row["size"] <= _MAX_SIZE:
-        yield f"size is {row['size']!r}"
+def check_row(row: Mapping[str, Any]) -> None:
+    """Raise ValueError or KeyError if the record of the origin is not one."""
     if not isinstance(row["made"], dict) or not isinstance(row["result"], dict | None):
-        yield "made or result is no object"
-    elif not is_data(row["made"].get("data", [])):
-        yield "made.data does not name corpora"
-    classes = row["classes"]
-    if not classes or [each["id"] for each in classes] != list(range(len(classes))):
-        yield "classes are not numbered from 0"
-    kinds = [(type(each["name"]), type(each["is_fake"])) for each in classes]
-    if any(kind != (str, bool) for kind in kinds):
-        yield "a class has no name, or is neither fake nor real"
-    yield from _input_damage(row["input"])
+        raise ValueError("made or result is no object")
+    data = row["made"].get("data", [])
+    if not isinstance(data, list) or not all(
+        isinstance(each, dict) and {"path", "content_sha256"} <= each.keys() for each in data
+    ):
+        raise ValueError("made.data does not name corpora")
 
 
-def _input_damage(fed: Any) -> Iterator[str]:
-    if not isinstance(fed, dict) or fed.keys() != {"colour", "low", "high"}:
-        yield f"input is {fed!r}"
-        return
-    levels = (fed["low"], fed["high"])
-    is_number = all(type(level) in (int, float) and math.isfinite(level) for level in levels)
-    if fed["colour"] not in ("RGB", "BGR") or not is_number:
-        yield f"input is {fed!r}"
+def facts_of(made: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the origin of a run as named values, for people."""
+    facts = [(name, str(made[name])) for name in ("task", "seed", "device") if name in made]
+    return facts + [(f"trained on {r['path']}", r["content_sha256"]) for r in made.get("data", ())]
 
 
-def is_data(value: Any) -> bool:
-    """Tell whether this is a list of corpora, each with its path and digest."""
-    return isinstance(value, list) and all(
-        isinstance(each, dict) and {"path", "content_sha256"} <= each.keys() for each in value
-    )
+def listed(values: object) -> str:
+    """Return a JSON object as text; an empty one for anything else."""
+    return ", ".join(f"{k} {v}" for k, v in values.items()) if isinstance(values, dict) else ""
 
 
 def write_groups(folder: Path, groups: Iterable[str]) -> None:
-    """Write which groups of samples were learned from or selected on."""
+    """Write the groups of the samples trained or selected on."""
     write_durably(folder / GROUPS_FILE, json.dumps(sorted(groups), ensure_ascii=True) + "\n")
 
 
 def read_groups(folder: Path) -> frozenset[str]:
-    """Return the groups that were learned from or selected on; none where that is not known."""
+    """Return the groups trained or selected on; none where they are not known."""
     try:
         return frozenset(map(str, json.loads((folder / GROUPS_FILE).read_text("utf-8"))))
     except FileNotFoundError:
@@ -140,5 +243,7 @@ def read_groups(folder: Path) -> frozenset[str]:
 def _hint(folder: Path) -> str:
     begun = folder.with_name(folder.name + ".partial")
     if (begun / "run" / RUN_FILE).is_file():
-        return f" {begun / 'run'} is being trained, or was interrupted: the same command goes on."
+        return (
+            f" {begun / 'run'} is in training, or was interrupted: the same command continues it."
+        )
     return " `hffkit train` and `hffkit convert` make runs."

@@ -1,48 +1,56 @@
-"""A run of `hffkit spectrum`, format 1: run.json, model.skops, and the groups learned from."""
+"""Runs of `hffkit spectrum`, format 1: run.json, model.skops, and the groups of a training."""
 
 import hashlib
-import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hffkit.errors import HffkitError, WeightsError
+from hffkit.errors import WeightsError
 from hffkit.manifest.classes import BINARY, ClassTable
-from hffkit.runs.run import FORMAT, RUN_FILE, SPECTRUM, is_data
-from hffkit.storage.staging import write_durably
+from hffkit.runs.run import (
+    FORMAT,
+    SPECTRUM,
+    check_row,
+    facts_of,
+    listed,
+    read_row,
+    reading,
+    write_row,
+)
 
 MODEL_FILE = "model.skops"
 
 
 @dataclass(frozen=True, slots=True)
 class SpectrumRun:
-    """What must be known to use a fitted classifier, and how it came about."""
+    """Description of a fitted classifier: how to use it and how it was made."""
 
     classifier: str  # a name of the table of classifiers
-    features: dict[str, Any]  # how images become features: spectrum.features.FeatureSpec
+    features: Mapping[str, Any]  # settings of the features: spectrum.features.FeatureSpec
     n_features: int
-    made: dict[str, Any]  # verb, data, seed, versions, ...: JSON values
-    result: dict[str, Any] | None = field(default=None)  # None while it is being fitted
+    made: Mapping[str, Any]  # verb, data, seed, versions, ...: JSON values
+    result: Mapping[str, Any] | None = None
 
     @property
     def classes(self) -> ClassTable:
-        """What it tells apart: fake and real."""
+        """Fake and real."""
         return BINARY
 
     @property
     def network(self) -> str:
-        """The name of what judges, beside those of networks."""
+        """Name of the classifier, distinct from those of networks."""
         return f"spectrum/{self.classifier}"
 
     @property
     def summary(self) -> str:
-        """What judges, and what it is fed with, in a few words."""
+        """Classifier and number of features, for people."""
         return f"{self.network}, {self.n_features} values of a radial spectrum"
 
-    def finished(self, result: dict[str, Any]) -> "SpectrumRun":
-        """Return the run with its result."""
-        return replace(self, result=result)
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """Origin as named values, for people."""
+        return [*facts_of(self.made), ("versions", listed(self.made.get("versions")))]
 
     def to_json(self) -> dict[str, Any]:
         """Return the run as JSON values."""
@@ -50,17 +58,15 @@ class SpectrumRun:
 
     def write(self, folder: Path) -> None:
         """Write run.json."""
-        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-        write_durably(folder / RUN_FILE, text)
+        write_row(folder, self.to_json())
 
 
 def is_spectrum_run(folder: Path) -> bool:
-    """Tell whether a folder's run.json says that it is a run of `hffkit spectrum`."""
+    """Return True if a folder holds a run of `hffkit spectrum`, whatever its state."""
     try:
-        row = json.loads((folder / RUN_FILE).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):  # whoever reads it as a run says what is wrong
+        return read_row(folder).get("kind") == SPECTRUM
+    except WeightsError:  # reported where it is read as a run
         return False
-    return isinstance(row, dict) and row.get("kind") == SPECTRUM
 
 
 def read_spectrum_run(folder: Path) -> SpectrumRun:
@@ -69,44 +75,24 @@ def read_spectrum_run(folder: Path) -> SpectrumRun:
     Raises
     ------
     WeightsError
-        If it is a damaged one, or of another version.
+        If it is damaged.
     """
-    path = folder / RUN_FILE
-    row = json.loads(path.read_text("utf-8"))
-    if row.get("format") != FORMAT:
-        raise WeightsError(
-            f"{path}: run format must be {FORMAT}, got {row.get('format')!r}. Another version of "
-            "hffkit made it; use that one."
+    row = read_row(folder)
+    with reading(folder):
+        check_row(row)
+        run = SpectrumRun(
+            **{k: v for k, v in row.items() if k not in ("format", "kind", "classes")}
         )
-    try:
-        classes = ClassTable.from_json(row["classes"])
-        fields = {k: v for k, v in row.items() if k not in ("format", "kind", "classes")}
-        run = SpectrumRun(**fields)
-    except (AttributeError, KeyError, TypeError, ValueError, HffkitError) as error:
-        raise WeightsError(f"{path}: damaged: {error!r}.") from None
-    wrong = next(_damage(row, classes), None)
-    if wrong is not None:
-        raise WeightsError(f"{path}: damaged: {wrong}.")
+        if ClassTable.from_json(row["classes"]) != BINARY:
+            raise ValueError("classes are not fake and real")
+        if not isinstance(row["classifier"], str) or not isinstance(row["features"], dict):
+            raise ValueError(f"classifier is {run.classifier!r}, with features {run.features!r}")
+        if type(row["n_features"]) is not int or run.n_features < 1:
+            raise ValueError(f"n_features is {run.n_features!r}")
     return run
 
 
-def _damage(row: dict[str, Any], classes: ClassTable) -> Iterator[str]:
-    """Yield what no run can have: the file may be anybody's."""
-    if classes != BINARY:
-        yield "classes are not fake and real"
-    if not isinstance(row["classifier"], str):
-        yield f"classifier is {row['classifier']!r}"
-    if type(row["n_features"]) is not int or row["n_features"] < 1:
-        yield f"n_features is {row['n_features']!r}"
-    if not isinstance(row["features"], dict):
-        yield f"features is {row['features']!r}"
-    if not isinstance(row["made"], dict) or not isinstance(row["result"], dict | None):
-        yield "made or result is no object"
-    elif not is_data(row["made"].get("data", [])):
-        yield "made.data does not name corpora"
-
-
 def model_sha256(folder: Path) -> str:
-    """Return the SHA-256 of a run's model, which must be there."""
+    """Return the SHA-256 of a run's model, which must exist."""
     with (folder / MODEL_FILE).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

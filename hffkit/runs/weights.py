@@ -1,27 +1,63 @@
-"""The weights of a run folder: weights.safetensors. Apart from `run`, for they need PyTorch."""
+"""Tensors in safetensors files, and a run's weights among them.
+
+Nothing in such a file is executed, and it is whole or absent. Reading a run without its weights
+(`run`) needs no PyTorch.
+"""
 
 import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
-from hffkit.runs.tensors import read_tensors, write_tensors
+from hffkit.errors import WeightsError
+from hffkit.storage.staging import write_bytes_durably
 
 WEIGHTS_FILE = "weights.safetensors"
+_FACTS = "hffkit"  # a single entry: the order of several would vary, and so the bytes
 
 
-def write_weights(folder: Path, state: dict[str, Tensor], facts: dict[str, Any]) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
+    """Write tensors and JSON values; equal ones give equal bytes."""
+    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes_durably(path, save(ready, {_FACTS: json.dumps(facts, sort_keys=True)}))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and JSON values of a file.
+
+    Raises
+    ------
+    WeightsError
+        If it is missing, damaged, or no safetensors file.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            facts = json.loads((file.metadata() or {}).get(_FACTS, "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: no such file.") from None
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+        raise WeightsError(
+            f"{path}: damaged, or no safetensors file ({error}). Copy it again."
+        ) from None
+
+
+def write_weights(folder: Path, state: dict[str, Tensor], facts: Mapping[str, object]) -> None:
     """Write a network's state dict; an older one stays until the new one is whole."""
     write_tensors(folder / WEIGHTS_FILE, state, facts)
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Return the state dict of a run; WeightsError if there is none, or a damaged one."""
+    """Return the state dict of a run; WeightsError if it is missing or damaged."""
     return read_tensors(folder / WEIGHTS_FILE)[0]
 
 
 def weights_sha256(folder: Path) -> str:
-    """Return the SHA-256 of a run's file of weights, which must be there."""
+    """Return the SHA-256 of a run's file of weights, which must exist."""
     with (folder / WEIGHTS_FILE).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

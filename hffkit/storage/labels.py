@@ -12,7 +12,8 @@ from hffkit.manifest.samples import Sample, Split
 from hffkit.storage.corpus import Corpus
 
 Task = Literal["multi", "binary"]
-Items = list[tuple[Corpus, Sample]]
+Item = tuple[Corpus, Sample]
+Items = list[Item]
 
 
 def items_of(corpora: Sequence[Corpus], split: Split | None) -> Items:

@@ -1,6 +1,7 @@
-"""Images of corpora, read at the size and in the colour order of a network."""
+"""Images of corpora at the size and in the colour order of a network, read by number."""
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -11,23 +12,38 @@ from hffkit.manifest.samples import Sample
 from hffkit.media.image import Image, resize
 from hffkit.networks.spec import Colour
 from hffkit.storage.corpus import Corpus
+from hffkit.storage.labels import Item
 
 Pixels = npt.NDArray[np.uint8]
-
-
 Transform = Callable[[Image, Sample, int], Image]
-"""What is done to native pixels before they are resized, given the sample and the epoch."""
+"""Applied to native pixels before they are resized; takes the image, its sample and the epoch."""
 
 
-class Faces:
-    """Samples whose pixels are read by number: (S, S, 3) uint8, RGB or BGR."""
+class Dataset(Protocol):
+    """Arrays of uint8 that are read by number: FaceDataset or PairDataset."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one array; (S, S, 3) of an image."""
+
+    @property
+    def transform(self) -> object | None:
+        """Transform whose result depends on the epoch; None if each epoch has the same arrays."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, number: int, epoch: int, out: Pixels) -> None:
+        """Write one array to `out`."""
+
+    def release(self) -> None:
+        """Close the databases, whose mapped pages count as memory; reading reopens them."""
+
+
+class FaceDataset:
+    """Images of samples, (S, S, 3) uint8, RGB or BGR."""
 
     def __init__(
-        self,
-        items: Sequence[tuple[Corpus, Sample]],
-        size: int,
-        colour: Colour,
-        transform: Transform | None = None,
+        self, items: Sequence[Item], size: int, colour: Colour, transform: Transform | None = None
     ) -> None:
         """Take samples with their corpora.
 
@@ -36,46 +52,58 @@ class Faces:
         CorpusError
             If a corpus is packed at another size.
         """
-        for corpus in {id(corpus): corpus for corpus, _ in items}.values():
+        for corpus in _corpora(items):
             packed = corpus.provenance.size
             if packed is not None and packed != size:
                 raise CorpusError(
                     f"{corpus.path} is packed at {packed} px, and the network is fed with {size}. "
-                    f"Pack a native corpus with --size {size}, or train with --set size={packed}."
+                    f"Pack a native corpus at {size} px, or train with size = {packed}."
                 )
-        self.items = items
+        self.items, self.transform = items, transform
         self.size, self.shape = size, (size, size, 3)
         self._colour = colour
-        self.transform = transform
 
     def __len__(self) -> int:
         return len(self.items)
 
     def release(self) -> None:
-        """Let go of the databases, whose mapped pages count as memory; reading opens them again."""
-        for corpus in {id(corpus): corpus for corpus, _ in self.items}.values():
+        """Close the databases; reading reopens them."""
+        for corpus in _corpora(self.items):
             corpus.records.close()
 
     def read(self, number: int, epoch: int, out: Pixels) -> None:
-        """Write the pixels of one sample to `out`; `epoch` matters to a transform alone."""
+        """Write one image to `out`; only a transform depends on `epoch`."""
         corpus, sample = self.items[number]
         if self.transform is None and corpus.provenance.size is not None:
-            datum = corpus.datum(sample)
-            if datum.encoded or len(datum.data) != out.size:
-                raise CorpusError(
-                    f"{corpus.path}: {sample.key}: no {self.size}x{self.size} pixels. `hffkit "
-                    "verify` finds all such records."
-                )
-            planes = np.frombuffer(datum.data, np.uint8).reshape(3, self.size, self.size)
-            cv2.merge(list(planes if self._colour == "BGR" else planes[::-1]), dst=out)
+            self._read_packed(corpus, sample, out)
             return
-        try:
-            image = corpus.image(sample)
-        except HffkitError as error:
-            raise CorpusError(
-                f"{corpus.path}: {sample.key}: {error}. `hffkit verify` finds all such records."
-            ) from None
+        image = read_image(corpus, sample)
         if self.transform is not None:
             image = self.transform(image, sample, epoch)
         image = resize(image, self.size)
         out[...] = image if self._colour == "RGB" else image[..., ::-1]
+
+    def _read_packed(self, corpus: Corpus, sample: Sample, out: Pixels) -> None:
+        datum = corpus.datum(sample)
+        if datum.encoded or len(datum.data) != out.size:
+            raise _damaged(corpus, sample, f"no {self.size}x{self.size} pixels")
+        planes = np.frombuffer(datum.data, np.uint8).reshape(3, self.size, self.size)
+        cv2.merge(list(planes if self._colour == "BGR" else planes[::-1]), dst=out)
+
+
+def read_image(corpus: Corpus, sample: Sample) -> Image:
+    """Return the image of a sample; CorpusError names the record if it is damaged."""
+    try:
+        return corpus.image(sample)
+    except HffkitError as error:
+        raise _damaged(corpus, sample, error) from None
+
+
+def _damaged(corpus: Corpus, sample: Sample, reason: object) -> CorpusError:
+    return CorpusError(
+        f"{corpus.path}: {sample.key}: {reason}. `hffkit verify` finds all such records."
+    )
+
+
+def _corpora(items: Sequence[Item]) -> list[Corpus]:
+    return list({id(corpus): corpus for corpus, _ in items}.values())

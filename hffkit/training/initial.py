@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -30,7 +29,7 @@ class _Source:
 
 def initial_weights(
     net: nn.Module, path: Path, network: str, outputs: ClassTable
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Load the weights of `path` into a network.
 
     Left out is a last layer with other classes. Where the network's spec names a pretrained

@@ -1,7 +1,7 @@
-"""Batches of pixels on a device: from memory where the images fit, else from a stream.
+"""Batches of pixels on a device, from its memory or streamed.
 
-Pixels stay uint8 until the step casts them, and move as little as possible: resident images are
-loaded once and gathered where the network is.
+Pixels stay uint8 until the step casts them, and move as little as possible: a dataset that fits
+is loaded once and gathered on the device.
 """
 
 import math
@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -19,69 +19,45 @@ from torch import Tensor
 
 from hffkit.arrays import Ints
 from hffkit.networks.spec import InputSpec
-from hffkit.training.dataset import Pixels
-from hffkit.training.sampler import Order
+from hffkit.training.dataset import Dataset
+from hffkit.training.sampler import BatchSampler
 
 Keep = Literal["auto", "memory", "stream"]
 Batch = tuple[Tensor, Tensor]
-"""Pixels (B, *shape) uint8 and labels (B,) int64, on the device; good until the next batch."""
+"""Pixels (B, *shape) uint8 and labels (B,) int64 on the device, valid until the next batch."""
 
 _CHUNK = 256  # images that one thread loads at a time
-_MAPPED_BYTES = 1 << 27  # of databases, read before they are let go
+_MAPPED_BYTES = 1 << 27  # of databases, read before they are closed
 _AHEAD = 2  # batches read while one is used
 _SHARE = 0.6  # of free memory that images may take
 
 
-class ImageDataset(Protocol):
-    """What a feed reads, number by number: images as Faces has them, or Pairs of such."""
+class Loader(Protocol):
+    """Batches of a dataset with its labels."""
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of one: (S, S, 3) of an image."""
-
-    @property
-    def transform(self) -> object | None:
-        """What is done anew to each of them in each epoch."""
-
-    def __len__(self) -> int: ...
-
-    def read(self, number: int, epoch: int, out: Pixels) -> None:
-        """Write the bytes of one to `out`."""
-
-    def release(self) -> None:
-        """Let go of what was opened; reading opens it again."""
-
-
-class Feed(Protocol):
-    """Gives the batches of an order, from any iteration on."""
-
-    def batches(self, order: Order, start: int) -> Iterator[Batch]:
+    def batches(self, sampler: BatchSampler, start: int) -> Iterator[Batch]:
         """Yield the batches of iterations `start`, `start` + 1, ... without end."""
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Yield every sample once, in order; the last batch may be smaller."""
 
 
-class Resident:
-    """All images in the memory of the device."""
+class MemoryLoader:
+    """Loader of a dataset in the memory of the device."""
 
     def __init__(self, pixels: Tensor, labels: Tensor) -> None:
         """Take pixels (N, *shape) uint8 and labels (N,) int64 on one device."""
         self._pixels, self._labels = pixels, labels
 
-    def batches(self, order: Order, start: int) -> Iterator[Batch]:
+    def batches(self, sampler: BatchSampler, start: int) -> Iterator[Batch]:
         """Yield the batches of iterations `start`, `start` + 1, ... without end."""
-        buffer = torch.empty(
-            (order.batch_size, *self._pixels.shape[1:]),
-            dtype=torch.uint8,
-            device=self._pixels.device,
-        )
-        iteration = start
-        while True:
-            numbers = _sent(order.batch(iteration)[0], self._pixels.device)
+        device = self._pixels.device
+        shape = (sampler.batch_size, *self._pixels.shape[1:])
+        buffer = torch.empty(shape, dtype=torch.uint8, device=device)
+        for iteration in count(start):
+            numbers = _sent(sampler.batch(iteration)[0], device)
             torch.index_select(self._pixels, 0, numbers, out=buffer)
             yield buffer, self._labels[numbers]
-            iteration += 1
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Yield every sample once, in order."""
@@ -89,73 +65,62 @@ class Resident:
         yield from zip(pixels, labels, strict=True)
 
 
-class Streaming:
-    """Images read again whenever they are needed, by threads, a few batches ahead."""
+class StreamLoader:
+    """Loader that reads arrays whenever they are needed, by threads, a few batches ahead."""
 
     def __init__(
-        self, pictures: ImageDataset, labels: Ints, device: torch.device, n_threads: int
+        self, dataset: Dataset, labels: Ints, device: torch.device, n_threads: int
     ) -> None:
-        """Read nothing yet."""
-        self._images, self._labels, self._device = pictures, labels, device
+        """Take a dataset; nothing is read yet."""
+        self._dataset, self._labels, self._device = dataset, labels, device
         self._n_threads = n_threads
 
-    def batches(self, order: Order, start: int) -> Iterator[Batch]:
+    def batches(self, sampler: BatchSampler, start: int) -> Iterator[Batch]:
         """Yield the batches of iterations `start`, `start` + 1, ... without end."""
-
-        def numbers() -> Iterator[tuple[Ints, Ints | None]]:
-            iteration = start
-            while True:
-                yield order.batch(iteration)
-                iteration += 1
-
-        yield from self._stream(numbers(), order.batch_size)
+        yield from self._stream(map(sampler.batch, count(start)), sampler.batch_size)
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
         """Yield every sample once, in order."""
-        n = len(self._images)
-        parts: Iterator[tuple[Ints, Ints | None]] = (
-            (np.arange(start, min(start + batch_size, n)), None)
-            for start in range(0, n, batch_size)
+        everything = np.arange(len(self._dataset))
+        parts = (
+            everything[begin : begin + batch_size]
+            for begin in range(0, len(everything), batch_size)
         )
-        yield from self._stream(parts, batch_size)
+        yield from self._stream(((part, np.zeros_like(part)) for part in parts), batch_size)
 
-    def _stream(
-        self, parts: Iterator[tuple[Ints, Ints | None]], batch_size: int
-    ) -> Iterator[Batch]:
-        """Yield batches; each buffer is filled anew only after what read it has ended."""
-        shape = (batch_size, *self._images.shape)
+    def _stream(self, parts: Iterator[tuple[Ints, Ints]], batch_size: int) -> Iterator[Batch]:
+        """Yield batches; a buffer is refilled only after its batch was used."""
+        shape = (batch_size, *self._dataset.shape)
         is_cuda = self._device.type == "cuda"
         free = [
             torch.empty(shape, dtype=torch.uint8, pin_memory=is_cuda) for _ in range(_AHEAD + 1)
         ]
-        under_way: deque[tuple[list[Future[None]], Tensor, Tensor, Ints]] = deque()
+        under_way: deque[tuple[list[Future[None]], Tensor, Ints]] = deque()
         n_begun, window = 0, _MAPPED_BYTES // free[0].numel() + 1  # batches
         with ThreadPoolExecutor(self._n_threads) as pool:
             try:
                 while True:
                     if n_begun >= window and not under_way:
-                        self._images.release()
+                        self._dataset.release()
                         n_begun = 0
                     while free and n_begun < window and (part := next(parts, None)) is not None:
                         n_begun += 1
-                        numbers, epochs = part
                         buffer = free.pop()
-                        futures = self._begin(pool, numbers, epochs, buffer)
-                        under_way.append((futures, buffer, buffer[: len(numbers)], numbers))
+                        under_way.append((self._begin(pool, *part, buffer), buffer, part[0]))
                     if not under_way:
                         return
-                    futures, buffer, pixels, numbers = under_way.popleft()
+                    futures, buffer, numbers = under_way.popleft()
                     for future in futures:
                         future.result()
-                    yield from self._handed(pixels, numbers)
+                    yield from self._on_device(buffer[: len(numbers)], numbers)
                     free.append(buffer)
             finally:
                 for futures, *_ in under_way:
                     for future in futures:
                         future.cancel()
 
-    def _handed(self, pixels: Tensor, numbers: Ints) -> Iterator[Batch]:
-        """Yield one batch, and end when its buffer may be filled anew."""
+    def _on_device(self, pixels: Tensor, numbers: Ints) -> Iterator[Batch]:
+        """Yield one batch; end when its buffer may be refilled."""
         labels = _sent(self._labels[numbers], self._device)
         if self._device.type == "cpu":
             yield pixels, labels
@@ -167,100 +132,92 @@ class Streaming:
         arrived.synchronize()
 
     def _begin(
-        self,
-        pool: ThreadPoolExecutor,
-        numbers: Ints,
-        epochs: Ints | None,
-        buffer: Tensor,
+        self, pool: ThreadPoolExecutor, numbers: Ints, epochs: Ints, buffer: Tensor
     ) -> list[Future[None]]:
-        """Let every thread read its share of a batch."""
+        """Start reading a batch, a share by each thread."""
         bounds = np.linspace(0, len(numbers), self._n_threads + 1).astype(int)
         return [
             pool.submit(
-                read,
-                self._images,
-                numbers[begin:end],
-                None if epochs is None else epochs[begin:end],
-                buffer[begin:end],
+                _read, self._dataset, numbers[begin:end], epochs[begin:end], buffer[begin:end]
             )
             for begin, end in pairwise(bounds)
             if end > begin
         ]
 
 
-def load(pictures: ImageDataset, labels: Ints, device: torch.device, n_threads: int) -> Resident:
-    """Return all images in the memory of the device, read once."""
-    shape = (len(pictures), *pictures.shape)
+def load(dataset: Dataset, labels: Ints, device: torch.device, n_threads: int) -> MemoryLoader:
+    """Read a dataset into the memory of the device."""
+    shape = (len(dataset), *dataset.shape)
     pixels = torch.empty(shape, dtype=torch.uint8, device=device)
 
     def load_from(start: int) -> None:
-        numbers = np.arange(start, min(start + _CHUNK, len(pictures)))
+        numbers = np.arange(start, min(start + _CHUNK, len(dataset)))
         there = pixels[start : start + len(numbers)]
         here = there if device.type == "cpu" else torch.empty(there.shape, dtype=torch.uint8)
-        read(pictures, numbers, None, here)
+        _read(dataset, numbers, np.zeros_like(numbers), here)
         if here is not there:
             there.copy_(here)
 
-    window = (_MAPPED_BYTES // (math.prod(pictures.shape) * _CHUNK) + 1) * _CHUNK  # images
+    window = (_MAPPED_BYTES // (math.prod(dataset.shape) * _CHUNK) + 1) * _CHUNK  # images
     with ThreadPoolExecutor(n_threads) as pool:
-        for begin in range(0, len(pictures), window):
-            for _ in pool.map(load_from, range(begin, min(begin + window, len(pictures)), _CHUNK)):
+        for begin in range(0, len(dataset), window):
+            for _ in pool.map(load_from, range(begin, min(begin + window, len(dataset)), _CHUNK)):
                 pass
-            pictures.release()
-    return Resident(pixels, torch.from_numpy(labels).to(device))
+            dataset.release()
+    return MemoryLoader(pixels, torch.from_numpy(labels).to(device))
 
 
 def _sent(numbers: Ints, device: torch.device) -> Tensor:
-    """Return numbers on a device; nobody waits for them to arrive there."""
+    """Return numbers on a device, without waiting for the copy."""
     here = torch.from_numpy(numbers)
     return here if device.type == "cpu" else here.pin_memory().to(device, non_blocking=True)
 
 
-def read(pictures: ImageDataset, numbers: Ints, epochs: Ints | None, out: Tensor) -> None:
-    """Write the pixels of some samples to (B, *shape) uint8."""
-    pixels = out.numpy()
-    for place, number in enumerate(numbers.tolist()):
-        pictures.read(number, 0 if epochs is None else int(epochs[place]), pixels[place])
+def _read(dataset: Dataset, numbers: Ints, epochs: Ints, out: Tensor) -> None:
+    """Write some arrays of a dataset to (B, *shape) uint8."""
+    for number, epoch, pixels in zip(numbers.tolist(), epochs.tolist(), out.numpy(), strict=True):
+        dataset.read(number, epoch, pixels)
 
 
-def feed_of(
-    pictures: ImageDataset, labels: Ints, device: torch.device, *, keep: Keep, n_threads: int
-) -> Feed:
-    """Return the images in the memory of the device where they fit, else as a stream.
+def make_loader(
+    dataset: Dataset, labels: Ints, device: torch.device, *, keep: Keep, n_threads: int
+) -> Loader:
+    """Return a loader from the memory of the device where the dataset fits, else a stream.
 
     Parameters
     ----------
     labels : (N,) int64
-        Of the samples: outputs of the network.
+        Outputs of the network that the samples belong to.
     keep
-        "memory" or "stream" whatever fits; with a transform they always stream.
+        "memory" or "stream" to choose regardless of the size; a dataset with a transform is
+        always streamed.
     """
-    n_bytes = len(pictures) * math.prod(pictures.shape)
+    n_bytes = len(dataset) * math.prod(dataset.shape)
     fits = n_bytes <= _SHARE * free_bytes(device)
-    if pictures.transform is None and (keep == "memory" or (keep == "auto" and fits)):
-        return load(pictures, labels, device, n_threads)
-    return Streaming(pictures, labels, device, n_threads)
+    if dataset.transform is None and (keep == "memory" or (keep == "auto" and fits)):
+        return load(dataset, labels, device, n_threads)
+    return StreamLoader(dataset, labels, device, n_threads)
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return how much memory of a device is free, as far as the system tells."""
+    """Return the free memory of a device, as far as the system reports it."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    known = [1 << 32]  # where the system tells nothing
+    known = [1 << 32]  # for systems that report nothing
     meminfo, group = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
     if meminfo.is_file():
         rows = (line.split() for line in meminfo.read_text("ascii").splitlines())
         known = [int(row[1]) * 1024 for row in rows if row[0] == "MemAvailable:"] or known
-    with suppress(OSError, ValueError):  # a container's limit; "max" is none
+    with suppress(OSError, ValueError):  # the limit of a container; "max" is no limit
         limit = int((group / "memory.max").read_text("ascii"))
         known.append(limit - int((group / "memory.current").read_text("ascii")))
     return max(0, min(known))
 
 
 def prepare(pixels: Tensor, spec: InputSpec) -> Tensor:
-    """Return a network's images (B, 3, S, S) float32 of pixels (B, S, S, 3) uint8.
+    """Return a network's input (B, 3, S, S) float32 for pixels (B, S, S, 3) uint8.
 
-    They stay in memory as they are, colours last, which is what convolutions are quickest with.
+    The memory layout stays channels last, for which convolutions are quickest.
     """
     images = pixels.permute(0, 3, 1, 2).to(torch.float32)
     if (spec.low, spec.high) != (0, 255):

@@ -1,6 +1,7 @@
-"""What a training makes small, and how a network is judged by it: classes told apart."""
+"""Training losses and validation metrics."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -12,29 +13,38 @@ from hffkit.training.loader import Batch, prepare
 from hffkit.training.recipe import TrainRecipe
 
 
-class Objective(Protocol):
-    """The loss of a network in training, and what is looked at to select weights."""
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Loss and accuracy on a whole split."""
+
+    loss: float
+    accuracy: float
+    threshold: float | None = None  # of metric learning
+
+
+class Loss(Protocol):
+    """Training loss of a network, and its validation."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one of the uint8 arrays that batches hold."""
+        """Shape of one array in the batches."""
 
-    def loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
+    def __call__(self, pixels: Tensor, labels: Tensor) -> Tensor:
         """Return the loss () of a batch: pixels (B, *shape) uint8, labels (B,) int64."""
 
-    def judged(self, batches: Iterator[Batch]) -> dict[str, float]:
-        """Return val_loss and val_accuracy, and what else was found, of a whole split."""
+    def validate(self, batches: Iterator[Batch]) -> Validation:
+        """Measure the network on all batches of a split."""
 
 
-class Classification:
-    """Images (S, S, 3), and logits that tell their classes apart."""
+class ClassificationLoss:
+    """Loss of the logits for images (S, S, 3)."""
 
     def __init__(self, net: nn.Module, recipe: TrainRecipe, spec: InputSpec) -> None:
-        """Take the network that learns."""
+        """Take the network to train."""
         self._net, self._recipe, self._spec = net, recipe, spec
         self.shape: tuple[int, ...] = (recipe.size, recipe.size, 3)
 
-    def loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
+    def __call__(self, pixels: Tensor, labels: Tensor) -> Tensor:
         """Return the mean loss () of a batch.
 
         "squared-error" is Keras's: of the softmax against one-hot labels, over images and
@@ -47,8 +57,8 @@ class Classification:
         wanted = functional.one_hot(labels, logits.shape[1]).float()
         return functional.mse_loss(logits.softmax(1), wanted)
 
-    def judged(self, batches: Iterator[Batch]) -> dict[str, float]:
-        """Return the mean cross-entropy and the share of images whose class is right."""
+    def validate(self, batches: Iterator[Batch]) -> Validation:
+        """Return the mean cross-entropy and the accuracy over the classes."""
         labels = []
 
         def remembered() -> Iterator[Batch]:
@@ -56,16 +66,14 @@ class Classification:
                 labels.append(truth.cpu())
                 yield pixels, truth
 
-        found = logits_of(self._net, remembered(), self._spec).double()
+        logits = logits_of(self._net, remembered(), self._spec).double()
         truth = torch.cat(labels)
-        return {
-            "val_loss": float(functional.cross_entropy(found, truth)),
-            "val_accuracy": float((found.argmax(1) == truth).double().mean()),
-        }
+        accuracy = (logits.argmax(1) == truth).double().mean()
+        return Validation(float(functional.cross_entropy(logits, truth)), float(accuracy))
 
 
 def autocast(device: torch.device, recipe: TrainRecipe) -> Any:
-    """Return the context in which a network runs: bfloat16 where the recipe says so."""
+    """Return the context in which a network runs: bfloat16 if the recipe's precision is bf16."""
     return torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
 
 
@@ -73,7 +81,7 @@ def autocast(device: torch.device, recipe: TrainRecipe) -> Any:
 def logits_of(net: nn.Module, batches: Iterator[Batch], spec: InputSpec) -> Tensor:
     """Return the logits (N, C) float32 of all images of some batches, on the CPU.
 
-    They are computed in float32, whatever the network was trained in.
+    They are computed in float32, whatever the precision of the training.
     """
     net.eval()
     return torch.cat([net(prepare(pixels, spec)).float() for pixels, _ in batches]).cpu()

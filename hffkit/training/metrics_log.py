@@ -1,7 +1,9 @@
-"""metrics.jsonl, and TensorBoard's events where they are wanted."""
+"""The metrics of a training: metrics.jsonl, and TensorBoard's events on request."""
 
 import json
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,10 @@ from hffkit.runs.run import METRICS_FILE
 
 
 class MetricsLog:
-    """Lines of metrics, each with its iteration; what lies behind a checkpoint is cut off."""
+    """Lines of metrics, each with its iteration."""
 
     def __init__(self, folder: Path, iteration: int, *, with_events: bool) -> None:
-        """Begin the log, or go on with it behind `iteration`.
+        """Start the log, or continue it after `iteration`; later lines are cut off.
 
         Raises
         ------
@@ -22,11 +24,9 @@ class MetricsLog:
             If events are wanted and TensorBoard is not installed.
         """
         self._path = folder / METRICS_FILE
-        try:
+        with self._writing():
             self._file = self._path.open("ab")
             os.truncate(self._path, _length_until(self._path, iteration))
-        except OSError as error:
-            raise self._cannot_write(error) from None
         self._events: Any = None
         if with_events:
             try:
@@ -45,34 +45,33 @@ class MetricsLog:
         if self._events is not None:
             self._events.close()
 
-    def add(self, row: dict[str, Any]) -> None:
+    def add(self, iteration: int, metrics: Mapping[str, float]) -> None:
         """Append a line."""
-        try:
-            self._file.write(json_line(row).encode())
+        with self._writing():
+            self._file.write(json_line({"iteration": iteration, **metrics}).encode())
             self._file.flush()
-        except OSError as error:
-            raise self._cannot_write(error) from None
         if self._events is not None:
-            for name, value in row.items():
-                if name != "iteration":
-                    self._events.add_scalar(name, value, row["iteration"])
+            for name, value in metrics.items():
+                self._events.add_scalar(name, value, iteration)
 
     def sync(self) -> None:
         """Make the lines durable."""
-        try:
+        with self._writing():
             os.fsync(self._file.fileno())
-        except OSError as error:
-            raise self._cannot_write(error) from None
 
-    def _cannot_write(self, error: OSError) -> StorageError:
-        return StorageError(
-            f"{self._path}: cannot be written: {error.strerror}. Free some space and run the same "
-            "command again; it goes on behind its last checkpoint."
-        )
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(
+                f"{self._path}: cannot be written: {error.strerror}. Free some space and run the "
+                "same command again; it continues from the last checkpoint."
+            ) from None
 
 
 def _length_until(path: Path, iteration: int) -> int:
-    """Return how many bytes hold whole lines up to an iteration."""
+    """Return the number of bytes of the whole lines up to an iteration."""
     length = 0
     for line in path.read_bytes().splitlines(keepends=True):
         try:

@@ -1,7 +1,7 @@
-"""Optimisers, Caffe's among them, and which parameters they multiply by what."""
+"""Optimizers, among them Caffe's SGD with its multipliers for groups of parameters."""
 
 from collections.abc import Iterator
-from typing import Any, overload
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,15 +21,15 @@ class CaffeSGD(Optimizer):
     Parameters
     ----------
     groups
-        Of parameters, each with its `lr_mult` and `decay_mult`.
+        Groups of parameters, each with its `lr_mult` and `decay_mult`.
     rate : () float32
-        The learning rate; change it in place.
+        Learning rate, to be changed in place.
     """
 
     def __init__(
         self, groups: list[dict[str, Any]], rate: Tensor, *, momentum: float, weight_decay: float
     ) -> None:
-        """Begin with an empty history."""
+        """Start with a history of zeros."""
         defaults = {"momentum": momentum, "weight_decay": weight_decay}
         super().__init__(groups, {**defaults, "lr_mult": 1.0, "decay_mult": 1.0})
         self._rate = rate
@@ -37,17 +37,9 @@ class CaffeSGD(Optimizer):
             for parameter in group["params"]:
                 self.state[parameter]["history"] = torch.zeros_like(parameter)
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Any) -> float: ...
-
     @torch.no_grad()
-    def step(self, closure: Any = None) -> float | None:
-        """Update every parameter that has a gradient; there are no closures."""
-        if closure is not None:
-            raise ValueError("CaffeSGD takes no closure")
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
             if not parameters:
@@ -61,14 +53,13 @@ class CaffeSGD(Optimizer):
             scaled = torch._foreach_mul(gradients, self._rate * group["lr_mult"])
             torch._foreach_add_(histories, scaled)
             torch._foreach_sub_(parameters, histories)
-        return None
 
 
 def caffe_groups(net: nn.Module) -> list[dict[str, Any]]:
-    """Return a network's parameters with the multipliers of the authors' prototxt.
+    """Return a network's parameters in groups with the multipliers of the authors' prototxt.
 
-    Weights 1 and 1 (rate, decay), biases 2 and 0; Scale layers, which name none, 1 and 1 for
-    weight and bias alike. Parameters without gradient are left out.
+    Weights have 1 and 1 (rate, decay), biases 2 and 0; weight and bias of Scale layers, for which
+    the prototxt names none, 1 and 1. Parameters without gradient are left out.
     """
     biases: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
@@ -85,8 +76,8 @@ def caffe_groups(net: nn.Module) -> list[dict[str, Any]]:
     return [group for group in groups if group["params"]]
 
 
-def solver_of(recipe: TrainRecipe, net: nn.Module, rate: Tensor) -> Optimizer:
-    """Return the recipe's optimiser; its learning rate is the tensor `rate`."""
+def make_optimizer(recipe: TrainRecipe, net: nn.Module, rate: Tensor) -> Optimizer:
+    """Return the recipe's optimizer; its learning rate is the tensor `rate`."""
     if recipe.solver == "caffe-sgd":
         return CaffeSGD(
             caffe_groups(net),
@@ -95,7 +86,7 @@ def solver_of(recipe: TrainRecipe, net: nn.Module, rate: Tensor) -> Optimizer:
             weight_decay=recipe.weight_decay,
         )
     kind: type[Adam] = {"adam": Adam, "adamw": AdamW}[recipe.solver]
-    solver = kind(
+    optimizer = kind(
         [parameter for parameter in net.parameters() if parameter.requires_grad],
         lr=rate,
         betas=(recipe.momentum, recipe.beta2),
@@ -104,35 +95,35 @@ def solver_of(recipe: TrainRecipe, net: nn.Module, rate: Tensor) -> Optimizer:
         capturable=rate.device.type == "cuda",
         foreach=rate.device.type == "cuda",
     )
-    # It warns of steps outside of a graph; those before the capture are meant.
-    solver._warned_capturable_if_run_uncaptured = True
-    return solver
+    # Silences a warning about steps outside of a graph: the warm-up steps are intended.
+    optimizer._warned_capturable_if_run_uncaptured = True
+    return optimizer
 
 
-def solver_tensors(solver: Optimizer, net: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield the state of each parameter by name: "conv1.weight/history"."""
+def optimizer_state(optimizer: Optimizer, net: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors of each parameter's state by name, such as "conv1.weight/history"."""
     for name, parameter in net.named_parameters():
-        for what, value in sorted(solver.state.get(parameter, {}).items()):
-            yield f"{name}/{what}", value
+        for part, value in sorted(optimizer.state.get(parameter, {}).items()):
+            yield f"{name}/{part}", value
 
 
-def load_solver(solver: Optimizer, net: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Give a fresh solver the state that `solver_tensors` told.
+def load_optimizer_state(optimizer: Optimizer, net: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Restore in a new optimizer the state that `optimizer_state` yields.
 
     Raises
     ------
     KeyError, RuntimeError
         If something is missing or of another shape.
     """
-    parts = ("history",) if isinstance(solver, CaffeSGD) else ("exp_avg", "exp_avg_sq", "step")
+    parts = ("history",) if isinstance(optimizer, CaffeSGD) else ("exp_avg", "exp_avg_sq", "step")
     for name, parameter in net.named_parameters():
         if not parameter.requires_grad:
             continue
         for part in parts:
             value = tensors[f"{name}/{part}"]
             if part == "step":  # a number, on the CPU unless the step is captured
-                is_captured = solver.defaults["capturable"]
+                is_captured = optimizer.defaults["capturable"]
                 held = value.to(parameter.device if is_captured else "cpu", copy=True)
             else:
                 held = torch.empty_like(parameter, requires_grad=False).copy_(value)
-            solver.state[parameter][part] = held
+            optimizer.state[parameter][part] = held

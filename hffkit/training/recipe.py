@@ -1,52 +1,43 @@
-"""How a network is trained: one TOML file, every value in it."""
+"""Training recipes: one TOML file holds every setting."""
 
 import dataclasses
 import math
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from hffkit.errors import ArgumentError, RecipeError
 from hffkit.networks.table import NETWORKS
 
-_MOST = 1e30  # float32 holds it
-_BOUNDS: Sequence[tuple[Sequence[str], Callable[[float], bool], str]] = (
-    (
-        ("size", "batch_size", "replicas", "step_size", "val_interval", "log_interval"),
-        lambda value: value >= 1,
-        "at least 1",
+_MOST = 1e30  # within float32
+_BOUNDS: Mapping[str, tuple[Callable[[float], bool], str]] = {
+    "size batch_size replicas step_size val_interval log_interval": (
+        lambda value: value >= 1, "at least 1",
     ),
-    (("base_lr", "epsilon"), lambda value: 0 < value <= _MOST, f"above 0, at most {_MOST:g}"),
-    (("gamma",), lambda value: 0 <= value <= 1, "from 0 to 1"),
-    (
-        ("weight_decay", "max_iterations", "patience"),
-        lambda value: 0 <= value <= _MOST,
-        f"from 0 to {_MOST:g}",
+    "base_lr epsilon": (lambda value: 0 < value <= _MOST, f"above 0, at most {_MOST:g}"),
+    "gamma": (lambda value: 0 <= value <= 1, "from 0 to 1"),
+    "weight_decay max_iterations patience": (
+        lambda value: 0 <= value <= _MOST, f"from 0 to {_MOST:g}",
     ),
-    (
-        ("momentum", "beta2", "statistics_fraction"),
-        lambda value: 0 <= value < 1,
-        "from 0 to below 1",
-    ),
-)
+    "momentum beta2 statistics_fraction": (lambda value: 0 <= value < 1, "from 0 to below 1"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
-    """What metric learning on pairs has besides: see `training.metric.pair_loss`."""
+class MetricSettings:
+    """Further settings of metric learning on pairs: see `metric_learning.pair_loss`."""
 
-    high: str  # qualities of a pair's members, as keys of samples name them
+    high: str  # qualities of a pair's images, as in the keys of samples
     low: str
-    r_real: float  # how far from the origin an embedding of a real face may lie
-    r_fake: float  # how far one of a fake face must
+    r_real: float  # largest distance from the origin without loss, for a real face
+    r_fake: float  # smallest distance from the origin without loss, for a fake
     pair_weight: float
     map_weight: float
-    mask_weight: float  # 0: no masks are wanted
-    threshold: float | Literal["val"]  # the distance from which on a face is fake
-    as_published: bool  # with the published code's divisions and grey cells
+    mask_weight: float  # 0: trains without masks
+    threshold: float | Literal["val"]  # distance from which on a face counts as fake
+    as_published: bool  # divide and treat grey cells as the published code does
 
     def __post_init__(self) -> None:
         for name in ("r_real", "r_fake", "pair_weight", "map_weight", "mask_weight", "threshold"):
@@ -59,7 +50,7 @@ class Metric:
 
 @dataclass(frozen=True, slots=True)
 class TrainRecipe:
-    """One training: network, solver, schedule and what is looked at meanwhile."""
+    """Settings of a training: network, optimizer, schedule and validation."""
 
     network: str
     size: int  # px
@@ -67,28 +58,28 @@ class TrainRecipe:
     solver: Literal["caffe-sgd", "adam", "adamw"]
     base_lr: float
     policy: Literal["step", "cosine", "constant"]
-    gamma: float  # of the step policy: what the rate is multiplied by every step_size iterations
+    gamma: float  # of the step policy: factor of the rate every step_size iterations
     step_size: int
     momentum: float  # Adam's beta 1
     beta2: float
     epsilon: float
     weight_decay: float
     batch_size: int
-    replicas: int  # that share a batch, each with batch statistics of its own, as Caffe's GPUs
+    replicas: int  # shares of a batch with batch statistics of their own, as on Caffe's GPUs
     statistics_fraction: float  # Caffe's moving_average_fraction of its batch statistics
-    order: Literal["shuffled", "caffe"]  # anew each epoch; as in the corpus, wrapping at its end
+    order: Literal["shuffled", "caffe"]  # shuffled each epoch; as in the corpus, wrapping
     precision: Literal["fp32", "bf16"]
     max_iterations: int
-    val_interval: int  # iterations between looks at the validation split
-    log_interval: int  # iterations that a line of metrics is the mean of
-    select: Literal["accuracy", "loss", "last"]  # the weights that are kept, by validation
-    patience: int  # looks at validation in a row without better weights that end it; 0: none do
-    degrade: tuple[str, ...]  # operations put to training images, drawn anew each epoch
-    metric: Metric | None = None  # where the loss is "metric", and only there
+    val_interval: int  # iterations between validations
+    log_interval: int  # iterations that a line of metrics averages over
+    select: Literal["accuracy", "loss", "last"]  # validation metric that selects the weights
+    patience: int  # validations in a row without an improvement before stopping; 0: never stop
+    degrade: tuple[str, ...]  # operations applied to training images, drawn anew each epoch
+    metric: MetricSettings | None = None  # if and only if the loss is "metric"
 
     def __post_init__(self) -> None:
-        for names, holds, wanted in _BOUNDS:
-            for name in names:
+        for names, (holds, wanted) in _BOUNDS.items():
+            for name in names.split():
                 value = getattr(self, name)
                 if not holds(value):
                     raise RecipeError(f"{name} must be {wanted}, got {value}.")
@@ -98,8 +89,8 @@ class TrainRecipe:
             )
         if self.patience and self.select == "last":
             raise RecipeError(
-                f"patience must be 0 where select is last, got {self.patience}: without a look at "
-                "validation nothing gets better or worse."
+                f"patience must be 0 where select is last, got {self.patience}: it counts "
+                "validations, and there are none."
             )
         self._check_metric()
 
@@ -107,7 +98,7 @@ class TrainRecipe:
         if (self.network in _PAIRED) != (self.loss == "metric"):
             raise RecipeError(
                 f"{_PAIRED_NAMES} and loss = 'metric' go together, got {self.network} and "
-                f"{self.loss!r}. Take the recipe {_PAIRED_NAMES}."
+                f"{self.loss!r}. Use the recipe {_PAIRED_NAMES}."
             )
         if (self.loss == "metric") != (self.metric is not None):
             raise RecipeError("loss = 'metric' and the table [metric] go together.")
@@ -115,13 +106,13 @@ class TrainRecipe:
             return
         if self.degrade:
             raise RecipeError(
-                "degrade must be empty where pairs are learned from: an operation put to one of "
-                "a pair would part it from the other. Degrade the corpus instead."
+                f"degrade must be empty for pairs, got {', '.join(self.degrade)}: the two images "
+                "of a pair would no longer match. Degrade the corpus instead."
             )
         if self.metric.threshold == "val" and self.select == "last":
             raise RecipeError(
-                "metric.threshold must be a number where select is 'last', for val is not "
-                "looked at; 9 and 5 are published."
+                "metric.threshold must be a number where select is 'last', because nothing is "
+                "validated; 9 and 5 are published."
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -140,12 +131,12 @@ class TrainRecipe:
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
-    """Return the values of a recipe file, not yet checked.
+    """Return the unchecked values of a recipe file.
 
     Raises
     ------
     RecipeError
-        If it cannot be read or is no TOML.
+        If it cannot be read or is not TOML.
     """
     try:
         return tomllib.loads(path.read_text("utf-8"))
@@ -159,7 +150,8 @@ def recipe_of(values: Mapping[str, Any], where: str) -> TrainRecipe:
     Raises
     ------
     RecipeError
-        If a value is missing, unknown, of the wrong kind or impossible; `where` is named.
+        If a value is missing, unknown, of the wrong type or impossible; the message names
+        `where`.
     """
     values = flat(values)
     has_metric = any(name in _METRIC for name in values)
@@ -168,7 +160,7 @@ def recipe_of(values: Mapping[str, Any], where: str) -> TrainRecipe:
     if missing and missing <= _METRIC.keys():
         given = ", ".join(sorted(_METRIC.keys() & values.keys()))
         raise RecipeError(
-            f"{where}: has no [metric], to which {given} belongs. Take {_PAIRED_NAMES}."
+            f"{where}: has no [metric], to which {given} belongs. Use the recipe {_PAIRED_NAMES}."
         )
     if missing:
         raise RecipeError(f"{where}: missing {', '.join(sorted(missing))}. Every key is required.")
@@ -180,13 +172,13 @@ def recipe_of(values: Mapping[str, Any], where: str) -> TrainRecipe:
     plain = {name: checked[name] for name in _PLAIN}
     inner = {name.removeprefix(_INNER): checked[name] for name in _METRIC if has_metric}
     try:
-        return TrainRecipe(**plain, metric=Metric(**inner) if has_metric else None)
+        return TrainRecipe(**plain, metric=MetricSettings(**inner) if has_metric else None)
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from None
 
 
 def flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values with those of the table `metric` beside the others: `metric.r_fake`."""
+    """Return values with dotted names in place of the table `metric`, such as metric.r_fake."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         inner = value.items() if name == "metric" and isinstance(value, Mapping) else None
@@ -195,49 +187,38 @@ def flat(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checked(name: str, value: Any, where: str) -> Any:
-    kind = KEYS[name]
-    if get_origin(kind) in (Union, UnionType):  # a number, or a word that stands for one
-        return _number_or_word(name, value, kind, where)
-    if get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            known = ", ".join(get_args(kind))
-            raise RecipeError(f"{where}: {name} must be one of {known}, got {value!r}.")
-        return value
+    kind, is_number = KEYS[name], type(value) in (int, float)
     if name == "degrade":
-        if not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
-            raise RecipeError(f"{where}: degrade must be a list of operations, got {value!r}.")
+        is_list = isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
+        is_good, wanted = is_list, "a list of operations"
+    elif name == _INNER + "threshold":
+        is_good, wanted = is_number or value == "val", "a number or val"
+    elif get_origin(kind) is Literal:
+        is_good, wanted = value in get_args(kind), f"one of {', '.join(get_args(kind))}"
+    else:
+        is_good, wanted = type(value) is kind or (kind is float and is_number), kind.__name__
+    if not is_good:
+        raise RecipeError(f"{where}: {name} must be {wanted}, got {value!r}.")
+    if isinstance(value, list):
         return tuple(value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not kind:
-        raise RecipeError(f"{where}: {name} must be {kind.__name__}, got {value!r}.")
-    return value
-
-
-def _number_or_word(name: str, value: Any, kind: Any, where: str) -> Any:
-    words = get_args(get_args(kind)[1])
-    if value in words:
-        return value
-    if type(value) not in (int, float):
-        raise RecipeError(f"{where}: {name} must be a number or {words[0]}, got {value!r}.")
-    return float(value)
+    return value if kind is int or not is_number else float(value)
 
 
 _PAIRED = [name for name, spec in NETWORKS.items() if spec.high_quality is not None]
 _PAIRED_NAMES = ", ".join(_PAIRED)
 _INNER = "metric."
 _PLAIN: Mapping[str, Any] = {n: k for n, k in TrainRecipe.__annotations__.items() if n != "metric"}
-_METRIC: Mapping[str, Any] = {_INNER + n: k for n, k in Metric.__annotations__.items()}
+_METRIC: Mapping[str, Any] = {_INNER + n: k for n, k in MetricSettings.__annotations__.items()}
 KEYS: Mapping[str, Any] = {**_PLAIN, **_METRIC}
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """Return name and value of KEY=VALUE, as TOML would read it; bare words are text.
+    """Return name and value of KEY=VALUE, parsed as TOML; bare words are strings.
 
     Raises
     ------
     ArgumentError
-        If there is no equals sign, or no such key.
+        If there is no equals sign or no such key.
     """
     name, equals, value = text.partition("=")
     name = name.strip()

@@ -1,8 +1,9 @@
-"""`hffkit train`: a network, a recipe and corpora in; a run folder out."""
+"""`hffkit train`: train a network on corpora and write a run folder."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +13,25 @@ from hffkit.errors import ArgumentError, RecipeError, UnknownNameError
 from hffkit.execution.memory import keep_memory_of_tensors
 from hffkit.execution.versions import versions_of_training
 from hffkit.networks.devices import check_bf16, device_named, threads
-from hffkit.networks.table import build, canonical_name, network_named, networks_table
+from hffkit.networks.table import build, canonical_name, network_named
 from hffkit.options import Seed
 from hffkit.runs.run import Run, write_groups
 from hffkit.storage.labels import Task
 from hffkit.storage.staging import Partial
-from hffkit.training.data import LabelledImages, TrainingData, training_data
 from hffkit.training.initial import initial_weights
-from hffkit.training.loader import Feed, Keep, feed_of
+from hffkit.training.labelled import LabelledDataset, TrainingData, training_data
+from hffkit.training.loader import Keep, Loader, make_loader
+from hffkit.training.loop import CHECKPOINT_FILE, Loaders, TrainingLoop
 from hffkit.training.recipe import TrainRecipe, flat, read_recipe, recipe_of
-from hffkit.training.sampler import Order
-from hffkit.training.session import CHECKPOINT_FILE, Feeds, Session
-from hffkit.training.trainer import SEEDS, Trainer
+from hffkit.training.sampler import BatchSampler
+from hffkit.training.updater import SEEDS, Updater
 
 DEFAULT_NETWORK = "amtennet"
 
 
 @dataclass(frozen=True, slots=True)
 class TrainRequest:
-    """What to train and how; None stands for what the recipe says."""
+    """Arguments of a training; None stands for the recipe's choice."""
 
     data: tuple[str, ...]
     network: str | None = None
@@ -47,64 +48,61 @@ class TrainRequest:
 
 
 def train(
-    request: TrainRequest, out: Path | None, tell: Callable[[str], object] = lambda _: None
+    request: TrainRequest, out: Path | None, notify: Callable[[str], object] = lambda _: None
 ) -> tuple[Path, Run]:
-    """Train and write the run folder `out` (default: runs/NETWORK); return both.
+    """Train a network, write the run folder `out` (default: runs/NETWORK) and return both.
 
-    Run again after any interruption it goes on behind its last checkpoint, on the CPU bit for bit.
-    Before it begins, `tell` is told what is left out of pairs.
+    Called again after an interruption, it continues from its last checkpoint, on the CPU bit for
+    bit. `notify` is called at the start with each notice about samples that are left out.
     """
     recipe = chosen_recipe(request)
     out = out or Path("runs") / recipe.network
     with threads(request.threads):
         data = training_data(request.data, request.masks, request.task, recipe, request.seed)
         for notice in data.notices:
-            tell(notice)
+            notify(notice)
         return out, _train(request, recipe, data, out)
 
 
 def _train(request: TrainRequest, recipe: TrainRecipe, data: TrainingData, out: Path) -> Run:
-    # All that can be refused is refused before anything is written.
+    # Everything that can be refused is refused before anything is written.
     device = device_named(request.device)
     if recipe.precision == "bf16":
         check_bf16(device)
     spec = network_named(recipe.network).input
     torch.manual_seed(request.seed % SEEDS)
     net = build(recipe.network, len(data.outputs.names), recipe.size)
-    start = (
-        None
-        if request.init is None
-        else initial_weights(net, request.init, recipe.network, data.outputs)
-    )
-    trainer = Trainer(net, recipe, spec, device, seed=request.seed)
-    command = _command(request, recipe, data, start, device)
+    init = None
+    if request.init is not None:
+        init = initial_weights(net, request.init, recipe.network, data.outputs)
+    updater = Updater(net, recipe, spec, device, seed=request.seed)
+    command = _command(request, recipe, data, init, device)
     with Partial(out, command, product="run") as partial:
         partial.product.mkdir(exist_ok=True)
         if device.type == "cpu":
             keep_memory_of_tensors()
-        feeds = _feeds(request, recipe, data, device)
-        session = Session(partial.product, trainer, feeds, tensorboard=request.tensorboard)
+        loaders = _loaders(request, recipe, data, device)
+        loop = TrainingLoop(partial.product, updater, loaders, tensorboard=request.tensorboard)
         made = {
             **command,
             "recipe_name": recipe_name(request),
             "overrides": dict(request.overrides),
             "device": str(device),
-            "threads": session.n_threads,
+            "threads": loop.n_threads,
             "data": [{"path": str(c.path), **c.identity()} for c in data.corpora],
         }
-        run = Run(recipe.network, recipe.size, asdict(spec), data.outputs, made)
-        run.write(partial.product)
+        Run(recipe.network, recipe.size, spec, data.outputs, made).write(partial.product)
         write_groups(partial.product, data.groups)
-        run = run.finished(session.run())
+        run = Run(recipe.network, recipe.size, spec, data.outputs, made, loop.run())
         run.write(partial.product)
         partial.publish()
-    # Only now: without it a finished but unpublished training would be begun anew.
+    # Only now: without it a finished but unpublished training would start again.
     (out / CHECKPOINT_FILE).unlink(missing_ok=True)
     return run
 
 
 def chosen_recipe(request: TrainRequest) -> TrainRecipe:
-    """Return the recipe with all that the request says otherwise.
+    """Return the recipe of a request with its overrides.
 
     A network without a recipe of its name is trained with AMTENnet's.
     """
@@ -120,7 +118,7 @@ def chosen_recipe(request: TrainRequest) -> TrainRecipe:
         with resources.as_file(_folder() / f"{name}.toml") as file:
             values = read_recipe(file)
     if network is not None and "network" in dict(request.overrides):
-        raise ArgumentError("Name the network once: --network, or --set network=NAME.")
+        raise ArgumentError(f"network is given twice: {network}, and among the overrides.")
     values = flat(values) | flat(dict(request.overrides))
     if network is not None:
         values["network"] = network
@@ -131,7 +129,7 @@ def chosen_recipe(request: TrainRequest) -> TrainRecipe:
 
 
 def recipe_name(request: TrainRequest) -> str:
-    """Return the name or file of the recipe that a request means."""
+    """Return the name or file of a request's recipe."""
     if request.recipe is not None:
         return request.recipe
     network = canonical_name(request.network) if request.network is not None else None
@@ -147,44 +145,43 @@ def recipe_names() -> list[str]:
     )
 
 
-def known_text() -> str:
-    """Return the table of networks, and the recipes, for people."""
-    return f"{networks_table()}\n\nrecipes: {', '.join(recipe_names())}"
-
-
-def _folder() -> Any:
+def _folder() -> Traversable:
     return resources.files("hffkit.recipes") / "train"
 
 
-def _feeds(
+def _loaders(
     request: TrainRequest, recipe: TrainRecipe, data: TrainingData, device: torch.device
-) -> Feeds:
-    def feed(labelled: LabelledImages) -> Feed:
-        n_threads = torch.get_num_threads()
-        return feed_of(*labelled, device, keep=request.keep, n_threads=n_threads)
+) -> Loaders:
+    n_threads = torch.get_num_threads()
 
-    order = Order(len(data.train[0]), recipe.batch_size, recipe.order, request.seed)
-    val = None if data.val is None else feed(data.val)
-    return Feeds(feed(data.train), order, val)
+    def loader_of(split: LabelledDataset) -> Loader:
+        return make_loader(
+            split.dataset, split.labels, device, keep=request.keep, n_threads=n_threads
+        )
+
+    n_train = len(data.train.dataset)
+    sampler = BatchSampler(n_train, recipe.batch_size, recipe.order, request.seed)
+    val = None if data.val is None else loader_of(data.val)
+    return Loaders(loader_of(data.train), sampler, val)
 
 
 def _command(
     request: TrainRequest,
     recipe: TrainRecipe,
     data: TrainingData,
-    start: dict[str, Any] | None,
+    init: Mapping[str, object] | None,
     device: torch.device,
 ) -> dict[str, Any]:
-    """Return what decides the result: an interrupted run goes on only with the same."""
+    """Return everything that the result depends on; only the same may continue a training."""
     return {
         "verb": "train",
         "recipe": recipe.to_json(),
         "task": request.task,
         "seed": request.seed,
-        "init": start,
+        "init": init,
         "threads": request.threads,
         "data": [corpus.identity() for corpus in data.corpora],
-        **({} if data.pairs is None else {"pairs": data.pairs}),
+        **({} if recipe.metric is None else {"pairs": data.pairs_to_json()}),
         "device": device.type,
         "versions": versions_of_training(device),
     }

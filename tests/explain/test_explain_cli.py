@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from hffkit.inference.network import Scorer, load_scorer
 from hffkit.inference.predict import PredictRequest, predict
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.networks.table import build, network_named
-from hffkit.runs.run import Run
+from hffkit.runs.run import Run, TrainingResult
 from hffkit.runs.weights import write_weights
 from hffkit.spectrum.train import SpectrumRequest, train_spectrum
 from hffkit.storage.corpus import Corpus
@@ -414,7 +413,7 @@ def test_networks_without_relu_are_noted(photo: Path, tmp_path: Path, run: Invok
         ({"paths": ()}, ArgumentError, "paths and data name no image"),
         ({"paths": (Path("nowhere.png"),)}, ArgumentError, "nowhere.png: no such file or folder"),
         ({"paths": (Path("x" * 300),)}, ArgumentError, "xxx: no such file or folder"),
-        ({"device": "tpu"}, ArgumentError, "--device must be"),
+        ({"device": "tpu"}, ArgumentError, "`device` must be"),
     ],
 )
 def test_bad_arguments_are_refused_before_anything_is_written(
@@ -507,8 +506,8 @@ def test_the_last_layer_that_has_maps_at_the_size_of_the_run_is_taken(
     net = build("resnet18", 2, 8)
     (tmp_path / "run").mkdir()
     write_weights(tmp_path / "run", net.state_dict(), {})
-    spec = asdict(network_named("resnet18").input)
-    Run("resnet18", 8, spec, BINARY, {}, {}).write(tmp_path / "run")
+    spec = network_named("resnet18").input
+    Run("resnet18", 8, spec, BINARY, {}, TrainingResult()).write(tmp_path / "run")
     result = asked(tmp_path / "run", tmp_path / "out", photo)
     assert result.layers == ("layer1",)  # 2x2; the last three have one value a map
 

@@ -1,6 +1,5 @@
 """Runs of random weights, and what Caffe computed with trained ones."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 
 from hffkit.manifest.classes import ClassTable, numbered
 from hffkit.networks.table import build, network_named
-from hffkit.runs.run import Run
+from hffkit.runs.run import Run, TrainingResult
 from hffkit.runs.weights import write_weights
 
 THREE = numbered(("GAN", "Glow"), ("camera",))
@@ -33,8 +32,8 @@ def write_run(
         list(net.parameters())[-2].mul_(gain)
     path.mkdir(parents=True)
     write_weights(path, net.state_dict(), {})
-    spec = asdict(network_named(network).input)
-    Run(network, size, spec, classes, {"verb": "train"}, facts.get("result", {})).write(path)
+    spec, result = network_named(network).input, facts.get("result", TrainingResult())
+    Run(network, size, spec, classes, {"verb": "train"}, result).write(path)
     return path
 
 

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image as Pillow
 
 from hffkit.corpus.pack import PackRequest, pack
+from hffkit.runs.run import Run, Selected
 from hffkit.storage.staging import partial_path
-from hffkit.training import session as training
+from hffkit.training import loop as training
 from hffkit.training.train import TrainRequest, train
-from hffkit.training.trainer import Trainer
+from hffkit.training.updater import Updater
 from makers.trees import build_corpus, portrait
 
 SIZE = 48
@@ -79,25 +80,32 @@ def result_of(out: Path) -> tuple[bytes, bytes, Any]:
     return (out / "weights.safetensors").read_bytes(), (out / "metrics.jsonl").read_bytes(), result
 
 
+def selected_of(run: Run) -> Selected:
+    """Return the selection of a finished training."""
+    assert run.result is not None
+    assert run.result.selected is not None
+    return run.result.selected
+
+
 class StopError(Exception):
     """What the tests stop a training with."""
 
 
 def stop_at(
-    monkeypatch: pytest.MonkeyPatch, iteration: int, how: Callable[[Trainer], None]
+    monkeypatch: pytest.MonkeyPatch, iteration: int, how: Callable[[Updater], None]
 ) -> None:
     """Call `how` before the step of an iteration."""
-    step = Trainer.step
+    step = Updater.step
 
-    def stepped(self: Trainer, pixels: Any, labels: Any) -> None:
+    def stepped(self: Updater, pixels: Any, labels: Any) -> None:
         if self.iteration == iteration:
             how(self)
         step(self, pixels, labels)
 
-    monkeypatch.setattr(Trainer, "step", stepped)
+    monkeypatch.setattr(Updater, "step", stepped)
 
 
-def fail(_: Trainer) -> None:
+def fail(_: Updater) -> None:
     raise StopError
 
 

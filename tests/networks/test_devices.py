@@ -12,7 +12,7 @@ from hffkit.networks.devices import device_named
 
 @pytest.mark.parametrize("name", ["gpu", "mps", "cuda:99", "cuda:x", "", "cpu cuda", "meta"])
 def test_devices_that_are_not_there_are_refused(name: str) -> None:
-    with pytest.raises(ArgumentError, match="--device"):
+    with pytest.raises(ArgumentError, match="`device`"):
         device_named(name)
 
 

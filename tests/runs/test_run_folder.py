@@ -10,8 +10,7 @@ from makers.runs import write_run
 
 from hffkit.errors import WeightsError
 from hffkit.runs.run import read_run
-from hffkit.runs.tensors import read_tensors, write_tensors
-from hffkit.runs.weights import read_weights
+from hffkit.runs.weights import read_tensors, read_weights, write_tensors
 
 
 @pytest.fixture(scope="module")

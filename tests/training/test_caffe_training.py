@@ -23,8 +23,8 @@ from hffkit.networks.table import build
 from hffkit.storage.lmdb_file import LmdbReader
 from hffkit.training.optimizer import CaffeSGD, caffe_groups
 from hffkit.training.recipe import TrainRecipe, recipe_of
-from hffkit.training.sampler import Order
-from hffkit.training.trainer import Trainer
+from hffkit.training.sampler import BatchSampler
+from hffkit.training.updater import Updater
 
 pytestmark = pytest.mark.golden
 
@@ -87,19 +87,19 @@ def column(path: Path) -> list[float]:
 def run_of(
     golden: Path,
     records: tuple[Tensor, Tensor],
-    change: Callable[[Trainer], None] = lambda _: None,
+    change: Callable[[Updater], None] = lambda _: None,
 ) -> tuple[list[float], nn.Module]:
-    """Return the losses and the network of the calm run, `change` applied to its trainer."""
+    """Return the losses and the network of the calm run, `change` applied to its updater."""
     calm = recipe()
-    trainer = Trainer(net_of(golden / "init_iter_0.caffemodel"), calm, BGR_255, CPU, seed=0)
-    change(trainer)
-    order = Order(len(records[0]), calm.batch_size, calm.order, 0)
+    updater = Updater(net_of(golden / "init_iter_0.caffemodel"), calm, BGR_255, CPU, seed=0)
+    change(updater)
+    sampler = BatchSampler(len(records[0]), calm.batch_size, calm.order, 0)
     for iteration in range(calm.max_iterations):
-        for group in trainer._solver.param_groups:
+        for group in updater._optimizer.param_groups:
             group["lr"] = calm.rate(iteration) * group["lr_mult"]  # which only PyTorch's reads
-        numbers = torch.from_numpy(order.batch(iteration)[0])
-        trainer.step(records[0][numbers], records[1][numbers])
-    return trainer.losses[: calm.max_iterations].tolist(), trainer.net
+        numbers = torch.from_numpy(sampler.batch(iteration)[0])
+        updater.step(records[0][numbers], records[1][numbers])
+    return updater.losses[: calm.max_iterations].tolist(), updater.net
 
 
 def loss_errors(losses: list[float], golden: Path) -> list[float]:
@@ -143,17 +143,17 @@ def test_a_run_of_caffe_is_followed_to_its_end(
     assert {kind: way for kind, way in ways.items() if way >= WAY_LIMITS[kind]} == {}
 
 
-def use_torch_sgd(trainer: Trainer) -> None:
+def use_torch_sgd(updater: Updater) -> None:
     groups = [
         {**group, "weight_decay": CALM["weight_decay"] * group["decay_mult"]}
-        for group in caffe_groups(trainer.net)
+        for group in caffe_groups(updater.net)
     ]
-    trainer._solver = torch.optim.SGD(groups, lr=CALM["base_lr"], momentum=CALM["momentum"])
+    updater._optimizer = torch.optim.SGD(groups, lr=CALM["base_lr"], momentum=CALM["momentum"])
 
 
-def use_average_pooling(trainer: Trainer) -> None:
+def use_average_pooling(updater: Updater) -> None:
     for number in (4, 5, 6, 7):
-        setattr(trainer.net, f"pool{number}", average_pool())
+        setattr(updater.net, f"pool{number}", average_pool())
 
 
 @pytest.mark.slow
@@ -163,7 +163,7 @@ def use_average_pooling(trainer: Trainer) -> None:
 def test_another_solver_or_pooling_does_not_follow_it(
     golden: Path,
     records: tuple[Tensor, Tensor],
-    change: Callable[[Trainer], None],
+    change: Callable[[Updater], None],
     is_calm: bool,  # noqa: FBT001
 ) -> None:
     losses, net = run_of(golden, records, change)
@@ -177,10 +177,10 @@ def test_the_first_loss_at_the_authors_rate_is_caffes(
     golden: Path, records: tuple[Tensor, Tensor]
 ) -> None:
     net = net_of(golden / "init_iter_0.caffemodel")
-    trainer = Trainer(net, recipe(base_lr=1e-3, step_size=40), BGR_255, CPU, seed=0)
-    trainer.step(records[0][:16], records[1][:16])
+    updater = Updater(net, recipe(base_lr=1e-3, step_size=40), BGR_255, CPU, seed=0)
+    updater.step(records[0][:16], records[1][:16])
     wanted = column(golden / "train-loss.csv")[0]
-    assert float(trainer.losses[0]) == pytest.approx(wanted, rel=2e-5)
+    assert float(updater.losses[0]) == pytest.approx(wanted, rel=2e-5)
 
 
 def test_the_update_is_caffes_in_float64() -> None:
@@ -279,7 +279,7 @@ def test_every_layer_has_the_multipliers_of_the_prototxt() -> None:
 
 def test_steps_of_the_trainer_decay_scales_and_no_biases() -> None:
     net = fresh_net()
-    trainer = Trainer(
+    updater = Updater(
         copy.deepcopy(net),
         recipe(size=SIDE, base_lr=1e-4, weight_decay=0.5, step_size=2),
         BGR_255,
@@ -297,19 +297,19 @@ def test_steps_of_the_trainer_decay_scales_and_no_biases() -> None:
             histories[name] = 0.95 * histories.get(name, 0) + lr * lr_mult * full
             with torch.no_grad():
                 parameter.copy_(parameter.double() - histories[name])
-        trainer.step(pixels, labels)
+        updater.step(pixels, labels)
     for name, parameter in net.named_parameters():
-        got = trainer.net.get_parameter(name)
+        got = updater.net.get_parameter(name)
         assert torch.allclose(got, parameter, rtol=1e-3, atol=1e-5), name
 
 
 def test_the_bias_of_conv1_never_moves() -> None:
     net = fresh_net()
     before = net.get_parameter("conv1.bias").clone()
-    trainer = Trainer(net, recipe(size=SIDE, base_lr=1e-4), BGR_255, CPU, seed=0)
+    updater = Updater(net, recipe(size=SIDE, base_lr=1e-4), BGR_255, CPU, seed=0)
     weight = net.get_parameter("conv1.weight").clone()
     for _ in range(3):
-        trainer.step(*batch_of(16))
+        updater.step(*batch_of(16))
     assert torch.equal(net.get_parameter("conv1.bias"), before)
     assert not torch.equal(net.get_parameter("conv1.weight"), weight)
 
@@ -338,10 +338,10 @@ def test_replicas_average_gradients_of_every_other_record() -> None:
         gradients_of(half, pixels[rank::2], labels[rank::2]) for rank, half in enumerate(halves)
     ]
     whole = gradients_of(copy.deepcopy(net), pixels, labels)
-    trainer = Trainer(net, recipe(size=SIDE, replicas=2), BGR_255, CPU, seed=0)
-    trainer.step(pixels, labels)
+    updater = Updater(net, recipe(size=SIDE, replicas=2), BGR_255, CPU, seed=0)
+    updater.step(pixels, labels)
     differs = False
-    for name, parameter in trainer.net.named_parameters():
+    for name, parameter in updater.net.named_parameters():
         if parameter.grad is not None:
             mean = (parts[0][name] + parts[1][name]) / 2
             scale = float(mean.abs().max())
@@ -354,19 +354,19 @@ def test_the_statistics_average_as_the_recipe_says() -> None:
     images = torch.rand(3, 8, SIDE, SIDE, 3, generator=torch.Generator().manual_seed(0))
     pixels = (255 * images).to(torch.uint8)
     torch.manual_seed(0)
-    trainer = Trainer(
+    updater = Updater(
         build("model-base", 2, SIDE),
         recipe(size=SIDE, base_lr=1e-12, batch_size=8, statistics_fraction=0.5),
         BGR_255, CPU, seed=0,
     )  # fmt: skip
     means = []
-    trainer.net.get_submodule("relu4").register_forward_hook(
+    updater.net.get_submodule("relu4").register_forward_hook(
         lambda _, __, output: means.append(output.detach().mean((0, 2, 3)))
     )
     for batch in pixels:
-        trainer.step(batch, torch.arange(8) % 2)
+        updater.step(batch, torch.arange(8) % 2)
     expected = (0.25 * means[0] + 0.5 * means[1] + means[2]) / 1.75
-    found = trainer.net.get_submodule("conv4/bn").get_buffer("running_mean")
+    found = updater.net.get_submodule("conv4/bn").get_buffer("running_mean")
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -380,11 +380,11 @@ def test_the_statistics_of_replicas_are_those_of_the_first() -> None:
             lambda _, inputs, __, name=name: seen.update({name: inputs[0].detach()})
         )
     gradients_of(first, pixels[::2], labels[::2])
-    trainer = Trainer(net, recipe(size=SIDE, replicas=2), BGR_255, CPU, seed=0)
-    trainer.step(pixels, labels)
+    updater = Updater(net, recipe(size=SIDE, replicas=2), BGR_255, CPU, seed=0)
+    updater.step(pixels, labels)
     for name, x in seen.items():
-        assert float(trainer.net.get_buffer(f"{name}.scale_factor")) == 1
+        assert float(updater.net.get_buffer(f"{name}.scale_factor")) == 1
         mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=True)
-        got = trainer.net.get_buffer(f"{name}.running_mean")
+        got = updater.net.get_buffer(f"{name}.running_mean")
         assert torch.allclose(got, mean, rtol=1e-4, atol=1e-5), name
-        assert torch.allclose(trainer.net.get_buffer(f"{name}.running_var"), var, rtol=1e-4), name
+        assert torch.allclose(updater.net.get_buffer(f"{name}.running_var"), var, rtol=1e-4), name

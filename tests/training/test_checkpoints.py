@@ -15,18 +15,18 @@ from makers.trainings import StopError, begin, fail, request_of, result_of, stop
 from makers.trees import rows
 
 from hffkit.errors import StorageError, TrainingError, WeightsError
-from hffkit.runs.tensors import read_tensors, write_tensors
+from hffkit.runs.weights import read_tensors, write_tensors
 from hffkit.storage.staging import partial_path
-from hffkit.training import session as training
+from hffkit.training import loop as training
 from hffkit.training.train import train
-from hffkit.training.trainer import Trainer
+from hffkit.training.updater import Updater
 
 
-def interrupt(_: Trainer) -> None:
+def interrupt(_: Updater) -> None:
     raise KeyboardInterrupt
 
 
-def ctrl_c(_: Trainer) -> None:
+def ctrl_c(_: Updater) -> None:
     signal.raise_signal(signal.SIGINT)
 
 
@@ -60,7 +60,7 @@ def uninterrupted(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
 )
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     packed: Path, tmp_path: Path, uninterrupted: dict[str, Any], name: str, seconds: float,
-    how: Callable[[Trainer], None],
+    how: Callable[[Updater], None],
 ) -> None:  # fmt: skip
     out, request = tmp_path / "run", request_of(packed, **KINDS[name])
     for iteration in (2, 5, 9, 11):
@@ -120,7 +120,7 @@ def test_a_damaged_checkpoint_is_refused_by_name(packed: Path, tmp_path: Path) -
     path = begin(request_of(packed), out)
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
-    with pytest.raises(WeightsError, match=r"checkpoint\.safetensors: no whole .*damaged"):
+    with pytest.raises(WeightsError, match=r"checkpoint\.safetensors: not a whole .*damaged"):
         train(request_of(packed), out)
     tensors, facts = read_tensors(begin(request_of(packed), tmp_path / "other"))
     for wrong, told in (
@@ -131,7 +131,8 @@ def test_a_damaged_checkpoint_is_refused_by_name(packed: Path, tmp_path: Path) -
     ):
         write_tensors(path, wrong, told)
         with pytest.raises(
-            WeightsError, match=r"(?s)no whole checkpoint of this training: .*Delete .*anew"
+            WeightsError,
+            match=r"(?s)not a whole checkpoint of this training: .*Delete .* to start again",
         ):
             train(request_of(packed), out)
     path.write_bytes(whole)
@@ -142,7 +143,7 @@ def test_a_checkpoint_without_the_solver_is_refused(packed: Path, tmp_path: Path
     path = begin(request_of(packed), tmp_path / "run")
     tensors, facts = read_tensors(path)
     write_tensors(path, {k: v for k, v in tensors.items() if "solver" not in k}, facts)
-    with pytest.raises(WeightsError, match="no whole checkpoint of this training"):
+    with pytest.raises(WeightsError, match="not a whole checkpoint of this training"):
         train(request_of(packed), tmp_path / "run")
 
 
@@ -227,15 +228,15 @@ def test_metrics_behind_the_checkpoint_are_cut_off(packed: Path, tmp_path: Path)
 def test_a_checkpoint_from_before_the_loss_was_lost_survives(
     packed: Path, tmp_path: Path, uninterrupted: dict[str, Any]
 ) -> None:
-    def poison(trainer: Trainer) -> None:
+    def poison(updater: Updater) -> None:
         with torch.no_grad():
-            next(trainer.net.parameters()).fill_(math.nan)
+            next(updater.net.parameters()).fill_(math.nan)
 
     out = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
         stop_at(patch, 6, poison)
-        with pytest.raises(TrainingError, match="The loss is nan by iteration 7"):
+        with pytest.raises(TrainingError, match="The loss is nan at iteration 7"):
             train(request_of(packed), out)
     path = partial_path(out) / "run" / training.CHECKPOINT_FILE
     tensors, facts = read_tensors(path)

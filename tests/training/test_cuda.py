@@ -6,10 +6,9 @@ import torch
 
 from hffkit.networks.spec import BGR_255
 from hffkit.networks.table import build, network_named
-from hffkit.training.graph import CapturedStep
-from hffkit.training.loader import Resident, Streaming
+from hffkit.training.loader import MemoryLoader, StreamLoader
 from hffkit.training.train import TrainRequest, chosen_recipe
-from hffkit.training.trainer import Trainer
+from hffkit.training.updater import CapturedStep, Updater
 
 pytestmark = [
     pytest.mark.gpu,
@@ -35,11 +34,11 @@ class Drawn:
         out[...] = np.random.default_rng([number, epoch]).integers(0, 256, out.shape)
 
 
-def trainer(name: str, **values: object) -> Trainer:
+def updater(name: str, **values: object) -> Updater:
     request = TrainRequest((), network=name, overrides=tuple(values.items()))
     torch.manual_seed(0)
     net = build(name, 2, 128)
-    return Trainer(net, chosen_recipe(request), network_named(name).input, DEVICE, seed=0)
+    return Updater(net, chosen_recipe(request), network_named(name).input, DEVICE, seed=0)
 
 
 def batch(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -58,7 +57,7 @@ def batch(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     ],
 )
 def test_a_captured_step_does_what_a_step_does(name: str, values: dict[str, object]) -> None:
-    one, other = trainer(name, **values), trainer(name, **values)
+    one, other = updater(name, **values), updater(name, **values)
     captured = CapturedStep(other)
     for seed in range(5):
         one.step(*batch(seed))
@@ -70,10 +69,10 @@ def test_a_captured_step_does_what_a_step_does(name: str, values: dict[str, obje
 
 def test_losses_on_the_gpu_are_those_of_the_cpu() -> None:
     values: dict[str, object] = {"base_lr": 1e-5}
-    gpu = trainer("amtennet", **values)
+    gpu = updater("amtennet", **values)
     request = TrainRequest((), overrides=tuple(values.items()))
     torch.manual_seed(0)
-    cpu = Trainer(
+    cpu = Updater(
         build("amtennet", 2), chosen_recipe(request), BGR_255, torch.device("cpu"), seed=0
     )
     for seed in range(3):
@@ -89,8 +88,10 @@ def test_a_stream_brings_to_the_gpu_what_is_resident_there() -> None:
     for number in range(200):
         faces.read(number, 0, pixels[number])
     labels = np.arange(200) % 2
-    resident = Resident(torch.from_numpy(pixels).to(DEVICE), torch.from_numpy(labels).to(DEVICE))
-    stream = Streaming(faces, labels, DEVICE, 4)
+    resident = MemoryLoader(
+        torch.from_numpy(pixels).to(DEVICE), torch.from_numpy(labels).to(DEVICE)
+    )
+    stream = StreamLoader(faces, labels, DEVICE, 4)
     for one, other in zip(resident.in_order(64), stream.in_order(64), strict=True):
         assert torch.equal(one[0], other[0])
         assert torch.equal(one[1], other[1])

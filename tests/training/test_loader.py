@@ -15,10 +15,10 @@ from hffkit.errors import CorpusError, StorageError
 from hffkit.media.image import resize
 from hffkit.networks.spec import BGR_255, RGB_SIGNED, RGB_UNIT
 from hffkit.storage.corpus import Corpus
-from hffkit.training.data import _transform
-from hffkit.training.dataset import Faces
-from hffkit.training.loader import Keep, Resident, Streaming, feed_of, prepare
-from hffkit.training.sampler import Order
+from hffkit.training.dataset import FaceDataset
+from hffkit.training.labelled import random_operations
+from hffkit.training.loader import Keep, MemoryLoader, StreamLoader, make_loader, prepare
+from hffkit.training.sampler import BatchSampler
 from hffkit.training.train import chosen_recipe
 
 CPU = torch.device("cpu")
@@ -33,9 +33,9 @@ def items_of(path: Path) -> list[Any]:
 def test_every_epoch_is_a_permutation_and_batches_cross_its_end(
     n_samples: int, batch_size: int, seed: int
 ) -> None:
-    order = Order(n_samples, batch_size, "shuffled", seed)
+    sampler = BatchSampler(n_samples, batch_size, "shuffled", seed)
     n_batches = -(-3 * n_samples // batch_size)
-    batches = [order.batch(number) for number in range(n_batches)]
+    batches = [sampler.batch(number) for number in range(n_batches)]
     assert all(len(numbers) == len(epochs) == batch_size for numbers, epochs in batches)
     numbers = np.concatenate([numbers for numbers, _ in batches])[: 3 * n_samples]
     epochs = np.concatenate([epochs for _, epochs in batches])[: 3 * n_samples]
@@ -45,15 +45,15 @@ def test_every_epoch_is_a_permutation_and_batches_cross_its_end(
 
 
 def test_epochs_and_seeds_are_shuffled_differently() -> None:
-    order = Order(100, 100, "shuffled", 0)
-    found = [order.batch(k)[0].tolist() for k in range(3)]
-    found.append(Order(100, 100, "shuffled", 1).batch(0)[0].tolist())
+    sampler = BatchSampler(100, 100, "shuffled", 0)
+    found = [sampler.batch(k)[0].tolist() for k in range(3)]
+    found.append(BatchSampler(100, 100, "shuffled", 1).batch(0)[0].tolist())
     assert len({tuple(numbers) for numbers in (*found, range(100))}) == 5
 
 
 @given(st.lists(st.integers(0, 30), max_size=8), st.integers(0, 30))
 def test_a_batch_does_not_depend_on_what_was_asked_before(before: list[int], k: int) -> None:
-    used, fresh = Order(13, 5, "shuffled", 7), Order(13, 5, "shuffled", 7)
+    used, fresh = BatchSampler(13, 5, "shuffled", 7), BatchSampler(13, 5, "shuffled", 7)
     for number in before:
         used.batch(number)
     for one, other in zip(used.batch(k), fresh.batch(k), strict=True):
@@ -61,14 +61,14 @@ def test_a_batch_does_not_depend_on_what_was_asked_before(before: list[int], k: 
 
 
 def test_the_order_of_caffe_is_that_of_the_corpus_and_wraps() -> None:
-    order = Order(5, 3, "caffe", 9)
-    assert [order.batch(k)[0].tolist() for k in range(4)] == [
+    sampler = BatchSampler(5, 3, "caffe", 9)
+    assert [sampler.batch(k)[0].tolist() for k in range(4)] == [
         [0, 1, 2], [3, 4, 0], [1, 2, 3], [4, 0, 1],
     ]  # fmt: skip
-    assert order.batch(3)[1].tolist() == [1, 2, 2]
+    assert sampler.batch(3)[1].tolist() == [1, 2, 2]
 
 
-def pixels_of(faces: Faces, number: int, epoch: int = 0) -> Any:
+def pixels_of(faces: FaceDataset, number: int, epoch: int = 0) -> Any:
     out = np.zeros((faces.size, faces.size, 3), np.uint8)
     faces.read(number, epoch, out)
     return out
@@ -76,7 +76,7 @@ def pixels_of(faces: Faces, number: int, epoch: int = 0) -> Any:
 
 def test_faces_of_a_packed_corpus_are_its_images(packed: Path) -> None:
     items = items_of(packed)
-    rgb, bgr = Faces(items, SIZE, "RGB"), Faces(items, SIZE, "BGR")
+    rgb, bgr = FaceDataset(items, SIZE, "RGB"), FaceDataset(items, SIZE, "BGR")
     assert len(rgb) == 39
     for number, (corpus, sample) in enumerate(items):
         image = corpus.image(sample)
@@ -87,7 +87,7 @@ def test_faces_of_a_packed_corpus_are_its_images(packed: Path) -> None:
 def test_faces_of_a_native_corpus_are_resized_as_pack_does(packed: Path, native: Path) -> None:
     natives, packs = items_of(native), items_of(packed)
     for colour in ("RGB", "BGR"):
-        ours, theirs = Faces(natives, SIZE, colour), Faces(packs, SIZE, colour)
+        ours, theirs = FaceDataset(natives, SIZE, colour), FaceDataset(packs, SIZE, colour)
         assert natives[0][0].image(natives[0][1]).shape == (64, 56, 3)
         for number in range(len(natives)):
             assert np.array_equal(pixels_of(ours, number), pixels_of(theirs, number))
@@ -95,7 +95,7 @@ def test_faces_of_a_native_corpus_are_resized_as_pack_does(packed: Path, native:
 
 def test_a_corpus_packed_at_another_size_is_refused(packed: Path) -> None:
     with pytest.raises(CorpusError, match="packed at 48 px, and the network is fed with 64"):
-        Faces(items_of(packed), 64, "RGB")
+        FaceDataset(items_of(packed), 64, "RGB")
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
@@ -104,21 +104,22 @@ def test_streaming_and_resident_images_are_the_same_batches(
     name: str, n_threads: int, request: pytest.FixtureRequest
 ) -> None:
     items = items_of(request.getfixturevalue(name))
-    faces, labels = Faces(items, SIZE, "BGR"), np.arange(len(items)) % 3
-    order = Order(len(items), 16, "shuffled", 1)
-    feeds = [
-        feed_of(faces, labels, CPU, keep=keep, n_threads=n_threads) for keep in get_args(Keep)[1:]
+    faces, labels = FaceDataset(items, SIZE, "BGR"), np.arange(len(items)) % 3
+    sampler = BatchSampler(len(items), 16, "shuffled", 1)
+    loaders = [
+        make_loader(faces, labels, CPU, keep=keep, n_threads=n_threads)
+        for keep in get_args(Keep)[1:]
     ]
     for start in (0, 4):
-        pairs = zip(*(feed.batches(order, start) for feed in feeds), strict=True)
+        pairs = zip(*(loader.batches(sampler, start) for loader in loaders), strict=True)
         for k, ((a, a_labels), (b, b_labels)) in enumerate(islice(pairs, 6), start):
-            numbers = order.batch(k)[0]
+            numbers = sampler.batch(k)[0]
             assert torch.equal(a, b)
             assert a_labels.tolist() == b_labels.tolist() == labels[numbers].tolist()
             wanted = np.stack([pixels_of(faces, int(number)) for number in numbers])
             assert np.array_equal(a.numpy(), wanted)
-    for feed in feeds:
-        found = [(pixels.clone(), truth.clone()) for pixels, truth in feed.in_order(16)]
+    for loader in loaders:
+        found = [(pixels.clone(), truth.clone()) for pixels, truth in loader.in_order(16)]
         assert [len(truth) for _, truth in found] == [16, 16, 7]
         assert torch.cat([truth for _, truth in found]).tolist() == labels.tolist()
         everything = torch.cat([pixels for pixels, _ in found]).numpy()
@@ -126,25 +127,25 @@ def test_streaming_and_resident_images_are_the_same_batches(
 
 
 def test_images_are_kept_as_asked(packed: Path) -> None:
-    faces, labels = Faces(items_of(packed), SIZE, "RGB"), np.zeros(39, np.int64)
-    changed = Faces(faces.items, SIZE, "RGB", lambda image, _, __: image)
+    faces, labels = FaceDataset(items_of(packed), SIZE, "RGB"), np.zeros(39, np.int64)
+    changed = FaceDataset(faces.items, SIZE, "RGB", lambda image, _, __: image)
     kinds = {
-        (keep, one is changed): type(feed_of(one, labels, CPU, keep=keep, n_threads=1))
+        (keep, one is changed): type(make_loader(one, labels, CPU, keep=keep, n_threads=1))
         for keep in ("auto", "memory", "stream")
         for one in (faces, changed)
     }
     resident = {("auto", False), ("memory", False)}
-    assert {key for key, kind in kinds.items() if kind is Resident} == resident
+    assert {key for key, kind in kinds.items() if kind is MemoryLoader} == resident
 
 
 def test_an_unreadable_image_ends_a_stream_with_its_error(packed: Path) -> None:
     def fails(*_: object) -> Any:
         raise StorageError("gone")
 
-    faces = Faces(items_of(packed), SIZE, "RGB", fails)
-    stream = Streaming(faces, np.zeros(39, np.int64), CPU, 2)
+    faces = FaceDataset(items_of(packed), SIZE, "RGB", fails)
+    stream = StreamLoader(faces, np.zeros(39, np.int64), CPU, 2)
     with pytest.raises(StorageError, match="gone"):
-        next(stream.batches(Order(39, 16, "caffe", 0), 0))
+        next(stream.batches(BatchSampler(39, 16, "caffe", 0), 0))
 
 
 def test_drawn_operations_depend_on_epoch_and_seed_but_on_no_thread(native: Path) -> None:
@@ -152,23 +153,23 @@ def test_drawn_operations_depend_on_epoch_and_seed_but_on_no_thread(native: Path
     items, labels = items_of(native), np.zeros(39, np.int64)
     drawn: dict[tuple[int, int], Any] = {}
     for seed in (0, 1):
-        faces = Faces(items, SIZE, "RGB", _transform(recipe, seed))
+        faces = FaceDataset(items, SIZE, "RGB", random_operations(recipe, seed))
         for n_threads in (1, 2, 5):
-            stream = Streaming(faces, labels, CPU, n_threads)
-            order = Order(39, 39, "caffe", 0)
-            epochs = [pixels.clone() for pixels, _ in islice(stream.batches(order, 0), 2)]
+            stream = StreamLoader(faces, labels, CPU, n_threads)
+            sampler = BatchSampler(39, 39, "caffe", 0)
+            epochs = [pixels.clone() for pixels, _ in islice(stream.batches(sampler, 0), 2)]
             if (seed, n_threads) == (0, 1):
                 assert not torch.equal(epochs[0], epochs[1])
             for epoch, pixels in enumerate(epochs):
                 assert torch.equal(drawn.setdefault((seed, epoch), pixels), pixels)
     assert not torch.equal(drawn[0, 0], drawn[1, 0])
-    plain = Faces(items, SIZE, "RGB")
+    plain = FaceDataset(items, SIZE, "RGB")
     assert not np.array_equal(drawn[0, 0][0].numpy(), pixels_of(plain, 0))
 
 
 def test_operations_work_on_native_pixels_before_they_are_resized(native: Path) -> None:
     recipe = chosen_recipe(request_of(native, degrade=["gb:3"]))
-    faces = Faces(items_of(native), SIZE, "RGB", _transform(recipe, 0))
+    faces = FaceDataset(items_of(native), SIZE, "RGB", random_operations(recipe, 0))
     corpus, sample = faces.items[5]
     rows_, image = [0.25, 0.5, 0.25], corpus.image(sample).astype(np.float64)
     padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="reflect")

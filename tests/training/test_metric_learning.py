@@ -44,14 +44,15 @@ from hffkit.storage.corpus import Corpus
 from hffkit.storage.parts import Record
 from hffkit.storage.record import store
 from hffkit.storage.writer import CorpusWriter
-from hffkit.training import session as training
-from hffkit.training.dataset import Faces
+from hffkit.training import loop as training
+from hffkit.training.dataset import FaceDataset
 from hffkit.training.initial import initial_weights
-from hffkit.training.metric_learning import Views, best_threshold, mask_of, pair_loss
-from hffkit.training.pairs import Pairs, pair_shape, parts_of, shrunk
-from hffkit.training.recipe import Metric, TrainRecipe, parse_override
+from hffkit.training.masks import shrunk
+from hffkit.training.metric_learning import PairOutputs, best_threshold, mask_of, pair_loss
+from hffkit.training.pairs import PairDataset, pair_shape, parts_of
+from hffkit.training.recipe import MetricSettings, TrainRecipe, parse_override
 from hffkit.training.train import TrainRequest, chosen_recipe, train
-from hffkit.training.trainer import Trainer
+from hffkit.training.updater import Updater
 
 Run = Callable[..., Result]
 CPU = torch.device("cpu")
@@ -65,7 +66,7 @@ N_FRAMES = 4
 SMALL = {
     "size": SIZE, "batch_size": 4, "max_iterations": 3, "val_interval": 2, "log_interval": 1,
 }  # fmt: skip
-METRIC = Metric("c23", "c40", 0.01, 18.0, 0.2, 1.0, 1.0, "val", as_published=False)
+METRIC = MetricSettings("c23", "c40", 0.01, 18.0, 0.2, 1.0, 1.0, "val", as_published=False)
 
 
 def square(n: int) -> tuple[slice, slice]:
@@ -134,7 +135,9 @@ def masks(corpus: Path) -> Path:
 
 
 def request_of(data: Path, masks: Path | None, **changes: Any) -> TrainRequest:
-    overrides = {f"metric.{k}" if k in Metric.__annotations__ else k: v for k, v in changes.items()}
+    overrides = {
+        f"metric.{k}" if k in MetricSettings.__annotations__ else k: v for k, v in changes.items()
+    }
     return TrainRequest(
         (str(data),), recipe="mml", task="binary", device="cpu", threads=1,
         masks=() if masks is None else (str(masks),),
@@ -222,7 +225,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def by_hand(
-    views: dict[str, Floats], fake: npt.NDArray[np.bool_], levels: Floats, m: Metric
+    views: dict[str, Floats], fake: npt.NDArray[np.bool_], levels: Floats, m: MetricSettings
 ) -> float:
     """The sum of the paper's losses with NumPy, image by image."""
     batch, total = len(fake), 0.0
@@ -273,7 +276,7 @@ def test_the_loss_is_that_of_the_paper_by_hand(
         as_published=as_published, r_fake=9.5,
     )  # fmt: skip
     found = pair_loss(
-        Views(**{name: torch.from_numpy(value).float() for name, value in views.items()}),
+        PairOutputs(**{name: torch.from_numpy(value).float() for name, value in views.items()}),
         torch.from_numpy(fake), torch.from_numpy(levels.astype(np.uint8)), metric,
     )  # fmt: skip
     assert float(found) == pytest.approx(by_hand(views, fake, levels, metric), rel=1e-5)
@@ -289,7 +292,7 @@ def test_the_published_division_is_another_loss_and_grey_cells_stay_there() -> N
 def test_embeddings_at_the_origin_or_equal_have_finite_gradients() -> None:
     zero = torch.zeros(2, 5, requires_grad=True)
     flat = torch.full((2, 2, 2), 0.5, requires_grad=True)
-    views = Views(zero, zero, flat, flat)
+    views = PairOutputs(zero, zero, flat, flat)
     levels = torch.zeros(2, 2, 2, dtype=torch.uint8)
     pair_loss(views, torch.tensor([True, False]), levels, METRIC).backward()  # type: ignore[no-untyped-call]
     assert zero.grad is not None
@@ -376,8 +379,8 @@ def test_a_pair_holds_both_images_and_its_mask(corpus: Path, masks: Path) -> Non
     items = [(opened, sample) for sample in opened.samples()]
     by_key = {s.key: (drawn, s) for s in drawn.samples()}
     found = paired(items, by_key, lambda i: i[1], lambda s: s.cls != "Real", ("c23", "c40"))
-    high, low = Faces(found.high, SIZE, "RGB"), Faces(found.low, SIZE, "RGB")
-    pairs = Pairs(high, low, found.masks)
+    high, low = FaceDataset(found.high, SIZE, "RGB"), FaceDataset(found.low, SIZE, "RGB")
+    pairs = PairDataset(high, low, found.masks)
     for number in (0, len(pairs) - 1):
         out = np.full(pair_shape(SIZE), 7, np.uint8)
         pairs.read(number, 0, out)
@@ -412,8 +415,8 @@ def test_a_step_is_one_of_the_published_formula_written_out() -> None:
     torch.manual_seed(0)
     net = Mml(2, SIZE)
     mine, (pixels, labels) = copy.deepcopy(net).train(), drawn_batch()
-    trainer = Trainer(net, recipe, RGB_SIGNED, CPU, seed=0)
-    trainer.step(pixels, labels)
+    updater = Updater(net, recipe, RGB_SIGNED, CPU, seed=0)
+    updater.step(pixels, labels)
 
     n = 3 * SIZE * SIZE
     images = [
@@ -446,7 +449,7 @@ def test_a_step_is_one_of_the_published_formula_written_out() -> None:
     loss = loss + (unit[0] - unit[1]).pow(2).sum(1).sqrt().mean()
     loss = loss + nn.BCELoss()(maps[0], truth) + nn.BCELoss()(maps[1], truth)
     loss.backward()
-    assert float(trainer.losses[0]) == pytest.approx(float(loss.detach()), rel=1e-5)
+    assert float(updater.losses[0]) == pytest.approx(float(loss.detach()), rel=1e-5)
     stepped = dict(net.named_parameters())
     for name, p in mine.named_parameters():
         grad = stepped[name].grad
@@ -464,9 +467,9 @@ def test_a_step_is_one_of_the_published_formula_written_out() -> None:
 def test_gradients_reach_both_heads_their_maps_and_the_tail() -> None:
     torch.manual_seed(0)
     net = Mml(2, SIZE)
-    trainer = Trainer(net, recipe_of(), RGB_SIGNED, CPU, seed=0)
-    trainer.net.train()
-    trainer.objective.loss(*drawn_batch()).backward()  # type: ignore[no-untyped-call]
+    updater = Updater(net, recipe_of(), RGB_SIGNED, CPU, seed=0)
+    updater.net.train()
+    updater.loss(*drawn_batch()).backward()  # type: ignore[no-untyped-call]
     for name, p in net.named_parameters():
         assert p.grad is not None, name
         assert p.grad.isfinite().all()
@@ -491,7 +494,7 @@ def test_values_of_metric_learning_are_overridden_by_their_dotted_names() -> Non
     [
         ({"network": "xception"}, "mml and loss = 'metric' go together, got xception"),
         ({"loss": "cross-entropy"}, "mml and loss = 'metric' go together"),
-        ({"degrade": ["jp-mix"]}, "degrade must be empty where pairs are learned from"),
+        ({"degrade": ["jp-mix"]}, "degrade must be empty for pairs, got jp-mix"),
         ({"select": "last"}, "metric.threshold must be a number where select is 'last'"),
         ({"r_fake": -1}, "metric.r_fake must be from 0"),
         ({"threshold": float("nan")}, "metric.threshold must be from 0"),
@@ -523,15 +526,19 @@ def test_a_training_says_what_it_paired_and_chooses_its_threshold(finished: Path
     lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
     looks = {row["iteration"]: row["threshold"] for row in lines if "threshold" in row}
     assert list(looks) == [2, 3]
-    kept = run.result["selected"] if run.result else {}
-    assert float(read_weights(finished)["threshold"]) == pytest.approx(looks[kept["iteration"]])
+    assert run.result is not None
+    kept = run.result.selected
+    assert kept is not None
+    assert float(read_weights(finished)["threshold"]) == pytest.approx(looks[kept.iteration])
 
 
 def test_the_accuracy_of_val_is_that_of_eval(corpus: Path, finished: Path) -> None:
-    kept = (read_run(finished).result or {})["selected"]
+    result = read_run(finished).result
+    assert result is not None
+    assert result.selected is not None
     (one,) = evaluate(EvalRequest((finished,), (str(corpus),), split="val")).measured
     found = {row.quality: row.values for row in one.qualities}
-    assert found["c40"]["accuracy"] == pytest.approx(kept["val_accuracy"])
+    assert found["c40"]["accuracy"] == pytest.approx(result.selected.val_accuracy)
 
 
 @pytest.mark.slow  # checkpoints hold 340 MB
@@ -648,7 +655,7 @@ def test_eval_takes_each_quality_through_its_head(
         if sample.split != "test":
             continue
         pixels = np.empty((SIZE, SIZE, 3), np.uint8)
-        Faces([(opened, sample)], SIZE, "RGB").read(0, 0, pixels)
+        FaceDataset([(opened, sample)], SIZE, "RGB").read(0, 0, pixels)
         image = torch.from_numpy(pixels.transpose(2, 0, 1))[None].float() / 127.5 - 1
         quality = str(quality_of(sample.key))
         head = scorer.net.hq_head if quality == "c23" else scorer.net.lq_head
@@ -780,11 +787,14 @@ def test_masks_must_be_masks(run: Run, corpus: Path, finished: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--task", "multi"], (2, "Add --task binary")),
-        (["--set", "metric.mask_weight=0"], (2, "--masks are given, and metric.mask_weight is 0")),
+        (["--task", "multi"], (2, "--task must be binary for mml")),
+        (
+            ["--set", "metric.mask_weight=0"],
+            (2, "--masks must be empty where metric.mask_weight is 0"),
+        ),
         (["--set", "metric.high=raw"], (1, "No train sample has a partner")),
         (["--set", "metric.rfake=1"], (2, "A recipe has no 'metric.rfake'")),
-        (["--recipe", "small", "--network", "xception"], (2, "--masks are for pairs")),
+        (["--recipe", "small", "--network", "xception"], (2, "--masks must be empty for xception")),
         (["--recipe", "small"], (1, "mml and loss = 'metric' go together")),
     ],
 )
@@ -806,7 +816,7 @@ def test_missing_masks_and_what_is_left_out_are_told(
     words = ["--network", "mml", "--task", "binary", "--device", "cpu", "--threads", "1"]
     words += [part for name, v in SMALL.items() for part in ("--set", f"{name}={v}")]
     done = run("train", "--data", corpus, "--out", tmp_path / "a", *words)
-    assert (done.exit_code, "--set metric.mask_weight=0" in done.stderr) == (2, True)
+    assert (done.exit_code, "set metric.mask_weight = 0" in done.stderr) == (2, True)
     few = tmp_path / "few.lmdb"
     few.mkdir()
     for file in masks.iterdir():

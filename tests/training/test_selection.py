@@ -6,18 +6,17 @@ from typing import Any
 
 import pytest
 import torch
-from makers.trainings import StopError, fail, request_of, result_of, stop_at
+from makers.trainings import StopError, fail, request_of, result_of, selected_of, stop_at
 from makers.trees import rows
 
 from hffkit.errors import StorageError, TrainingError
 from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.runs.run import read_run
-from hffkit.runs.tensors import read_tensors
-from hffkit.runs.weights import read_weights
+from hffkit.runs.weights import read_tensors, read_weights
 from hffkit.storage.staging import partial_path
-from hffkit.training import session as training
+from hffkit.training import loop as training
 from hffkit.training.train import train
-from hffkit.training.trainer import Trainer
+from hffkit.training.updater import Updater
 
 
 @pytest.mark.parametrize("select", ["last", "loss", "accuracy"])
@@ -27,8 +26,7 @@ def test_the_weights_kept_are_those_that_the_recipe_selects(
     out = tmp_path / "run"
     _, run = train(request_of(packed, select=select, val_interval=1, base_lr=1e-3), out)
     found = [row for row in rows(out / "metrics.jsonl") if "val_loss" in row]
-    assert run.result is not None
-    selected = run.result["selected"]
+    selected = selected_of(run).to_json()
     if select == "last":
         assert selected == {"iteration": 12}
         assert not found
@@ -56,7 +54,7 @@ def impatient(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> list[di
     out = tmp_path_factory.mktemp("impatient") / "run"
     _, run = train(request_of(packed, **PATIENT, select="loss"), out)
     assert run.result is not None
-    assert not run.result["stopped_early"]
+    assert not run.result.stopped_early
     return [row for row in rows(out / "metrics.jsonl") if "val_loss" in row]
 
 
@@ -78,10 +76,9 @@ def test_patience_ends_a_training_that_gets_no_better(
     request = request_of(packed, **PATIENT, select="loss", patience=patience)
     _, run = train(request, tmp_path / "run")
     assert run.result is not None
+    assert (run.result.iterations, run.result.stopped_early) == (2 * n, True)
     best = min(impatient[:n], key=lambda row: row["val_loss"])
-    assert {k: run.result[k] for k in ("iterations", "stopped_early", "selected")} == {
-        "iterations": 2 * n, "stopped_early": True, "selected": best,
-    }  # fmt: skip
+    assert selected_of(run).to_json() == best
     found = [row for row in rows(tmp_path / "run/metrics.jsonl") if "val_loss" in row]
     assert found == impatient[:n]
     assert read_tensors(tmp_path / "run/weights.safetensors")[1] == best
@@ -114,7 +111,7 @@ def test_patience_is_counted_across_interruptions(
 def test_a_training_of_no_iterations_keeps_the_first_weights(packed: Path, tmp_path: Path) -> None:
     _, run = train(request_of(packed, max_iterations=0), tmp_path / "run")
     assert run.result is not None
-    assert run.result["iterations"] == 0
+    assert run.result.iterations == 0
     assert read_weights(tmp_path / "run")
 
 
@@ -130,9 +127,9 @@ def test_saved_weights_of_mislnet_meet_its_constraint(
 
 
 def test_weights_that_are_no_numbers_are_not_kept(packed: Path, tmp_path: Path) -> None:
-    def poison(trainer: Trainer) -> None:
+    def poison(updater: Updater) -> None:
         with torch.no_grad():
-            next(trainer.net.parameters()).fill_(math.nan)
+            next(updater.net.parameters()).fill_(math.nan)
 
     out = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:

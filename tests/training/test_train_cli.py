@@ -18,7 +18,7 @@ from makers.trainings import native_corpus, packed_corpus, result_of, stop_at
 
 from hffkit.networks.table import NETWORKS
 from hffkit.runs.run import read_run
-from hffkit.runs.tensors import read_tensors
+from hffkit.runs.weights import read_tensors
 from hffkit.storage.staging import partial_path
 from hffkit.training.train import recipe_names
 
@@ -83,7 +83,7 @@ def is_one_line(result: Result) -> bool:
         (["--degrade", "jpp-mix"], 1, "No operation named 'jpp'"),
         (["--degrade", "jp:200"], 2, "jp:200"),
         (["--init", "absent"], 1, "absent: no such file"),
-        (["--lr", "1e30"], 1, "--set base_lr=1e+29"),
+        (["--lr", "1e30"], 1, "Try base_lr = 1e+29"),
         (["stray"], 2, "unexpected extra argument"),
         (["--epochs", "3"], 2, "No such option"),
     ],
@@ -145,7 +145,7 @@ def test_an_output_that_is_there_is_left_alone(run: Run, corpus: Path, finished:
 def test_a_checkpoint_of_something_else_is_one_line(
     run: Run, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hffkit.runs.tensors import write_tensors
+    from hffkit.runs.weights import write_tensors
 
     arguments = ["train", "--data", corpus, "--out", tmp_path / "run", "--max-iterations", "8"]
     stop_at(monkeypatch, 3, lambda _: signal.raise_signal(signal.SIGINT))
@@ -256,7 +256,12 @@ def test_help_and_list_name_everything(run: Run) -> None:
     assert listed.exit_code == 0
     table, _, recipes = listed.stdout.partition("\nrecipes: ")
     lines = table.splitlines()
-    assert {line.split()[0] for line in lines[1:] if line} == set(NETWORKS)
+    assert lines[0].split() == ["name", "px", "colour", "range", "parameters", "source"]
+    cells = {line.split()[0]: line.split()[1:] for line in lines[1:] if line}
+    assert list(cells) == list(NETWORKS)
+    assert cells["amtennet"][:4] == ["128", "BGR", "0..255", "2,023,050"]
+    assert cells["xception"][:4] == ["299", "RGB", "-1..1", "20,811,050"]
+    assert cells["handcrafted-res"][-1] == "(approximate)"
     assert recipes.strip().split(", ") == recipe_names()
     folder = Path(__file__).parents[2] / "recipes/train"
     assert recipe_names() == sorted(path.stem for path in folder.glob("*.toml"))
@@ -301,7 +306,7 @@ def test_a_first_ctrl_c_saves_and_exits_with_130(run: Run, corpus: Path, tmp_pat
     assert "the same command goes on" in stopped.stderr
     assert read_tensors(partial_path(out) / "run/checkpoint.safetensors")[1]["iteration"] == 4
     result = run("eval", out, "--data", corpus)
-    assert "was interrupted: the same command goes on" in result.stderr
+    assert "was interrupted: the same command continues it" in result.stderr
     assert run("train", *arguments, "--out", out).exit_code == 0
     assert result_of(out) == result_of(tmp_path / "whole")
 

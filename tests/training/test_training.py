@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from makers.trainings import SIZE, native_corpus, request_of, result_of
+from makers.trainings import SIZE, native_corpus, request_of, result_of, selected_of
 from makers.trees import change_manifest, rows
 
 from hffkit.errors import ArgumentError, CorpusError, HffkitError, TrainingError
 from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.networks import devices
+from hffkit.networks.spec import BGR_255
 from hffkit.runs.run import read_run
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.staging import partial_path
@@ -53,13 +54,12 @@ def test_a_mean_of_losses_is_that_of_the_steps(packed: Path, tmp_path: Path) -> 
 def test_a_separable_set_is_learned(packed: Path, tmp_path: Path) -> None:
     request = request_of(packed, base_lr=1e-4, max_iterations=60, val_interval=20, batch_size=16)
     _, run = train(request, tmp_path / "run")
-    assert run.result is not None
-    assert run.result["selected"]["val_accuracy"] >= 0.9
+    assert selected_of(run).metrics()["val_accuracy"] >= 0.9
 
 
 def test_a_corpus_without_val_is_refused_with_advice(tmp_path: Path) -> None:
     data = native_corpus(tmp_path, {"train": 3, "test": 1})
-    with pytest.raises(CorpusError, match=r"no sample is val; .*--set select=last"):
+    with pytest.raises(CorpusError, match=r"no sample is val; .* set select = last"):
         train(request_of(data), tmp_path / "run")
     train(request_of(data, select="last"), tmp_path / "other")
 
@@ -97,7 +97,7 @@ def test_one_class_is_refused(packed: Path, tmp_path: Path) -> None:
             row["split"] = "train" if row["cls"] != "real" else "test"
 
     change_manifest(data, only_fake)
-    with pytest.raises(CorpusError, match="training samples are all 'fake'"):
+    with pytest.raises(CorpusError, match="train samples are all 'fake'"):
         train(request_of(data, task="binary"), tmp_path / "run")
     assert not partial_path(tmp_path / "run").exists()
 
@@ -113,7 +113,7 @@ def test_classes_that_the_network_does_not_know_are_refused(finished: Path, tmp_
 def test_a_loss_that_is_no_number_ends_the_training_with_advice(
     packed: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(TrainingError, match=r"The loss is nan .*metrics.*--set base_lr=1e\+29,"):
+    with pytest.raises(TrainingError, match=r"The loss is nan .*metrics.*Try base_lr = 1e\+29,"):
         train(request_of(packed, base_lr=1e30), tmp_path / "run")
 
 
@@ -126,7 +126,7 @@ def test_what_made_a_run_is_in_it(packed: Path, tmp_path: Path) -> None:
     assert run.made["recipe"]["base_lr"] == 1e-4
     assert run.made["overrides"]["size"] == SIZE
     assert run.made["versions"]["torch"] == torch.__version__
-    assert run.input == {"colour": "BGR", "low": 0, "high": 255}
+    assert run.input == BGR_255
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,202 @@
+"""The training loop: updates, metrics, validation, checkpoints, and an orderly end."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from hffkit.errors import TrainingError, WeightsError
+from hffkit.execution.progress import Progress
+from hffkit.runs.run import METRICS_FILE, Selected, TrainingResult
+from hffkit.runs.weights import read_tensors, write_tensors, write_weights
+from hffkit.training.loader import Loader
+from hffkit.training.losses import Validation
+from hffkit.training.metrics_log import MetricsLog
+from hffkit.training.sampler import BatchSampler
+from hffkit.training.updater import CapturedStep, Updater
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
+_CHECKPOINT_SECONDS = 30.0
+_VAL_BATCH = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Loaders:
+    """Batches to train on and, unless the last weights are kept, to validate on."""
+
+    train: Loader
+    sampler: BatchSampler
+    val: Loader | None
+
+
+class TrainingLoop:
+    """A training in its folder, from the start or its last checkpoint to the end."""
+
+    def __init__(
+        self, folder: Path, updater: Updater, loaders: Loaders, *, tensorboard: bool
+    ) -> None:
+        """Restore the checkpoint in `folder`, if there is one.
+
+        Raises
+        ------
+        WeightsError
+            If the checkpoint is damaged.
+        """
+        self._folder, self._updater, self._loaders = folder, updater, loaders
+        self._best: Selected | None = None
+        self._n_worse = 0  # validations since the best one
+        self.n_threads = torch.get_num_threads()
+        self._restore()
+        self._log = MetricsLog(folder, updater.iteration, with_events=tensorboard)
+
+    def _restore(self) -> None:
+        path = self._folder / CHECKPOINT_FILE
+        if not path.exists():
+            return
+        try:
+            tensors, facts = read_tensors(path)
+            self._updater.load(tensors, facts["iteration"])
+            self._best = None if facts["best"] is None else Selected(**facts["best"])
+            self._n_worse, self.n_threads = facts["n_worse"], facts["threads"]
+        except (WeightsError, KeyError, RuntimeError, ValueError, TypeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise WeightsError(
+                f"{path}: not a whole checkpoint of this training: {reason}. Delete "
+                f"{self._folder.parent} to start again."
+            ) from None
+
+    def run(self) -> TrainingResult:
+        """Train to the end and return the result."""
+        updater, recipe = self._updater, self._updater.recipe
+        begin, first = time.monotonic(), updater.iteration
+        torch.set_num_threads(self.n_threads)  # results differ between numbers of threads
+        progress = Progress(recipe.max_iterations, unit="iterations", label="train", done=first)
+        with _interrupts() as is_interrupted, progress, self._log:
+            self._loop(progress, is_interrupted)
+        if recipe.select == "last" or self._best is None:
+            self._check(float(updater.losses.sum()))
+            self._select(Selected(updater.iteration))
+        return TrainingResult(
+            updater.iteration,
+            updater.iteration < recipe.max_iterations,
+            self._best,
+            round(time.monotonic() - begin, 1),
+        )
+
+    def _loop(self, progress: Progress, is_interrupted: Callable[[], bool]) -> None:
+        updater, recipe = self._updater, self._updater.recipe
+        last_saved = time.monotonic()
+        step = CapturedStep(updater) if updater.device.type == "cuda" else updater.step
+        batches = self._loaders.train.batches(self._loaders.sampler, updater.iteration)
+        while not self._is_over():
+            step(*next(batches))
+            done = updater.iteration
+            if done % recipe.log_interval == 0 or done == recipe.max_iterations:
+                self._log_losses(progress)
+            if done % recipe.val_interval == 0 or done == recipe.max_iterations:
+                self._validate()
+                last_saved = -math.inf
+            if is_interrupted() or time.monotonic() - last_saved > _CHECKPOINT_SECONDS:
+                self._save()
+                last_saved = time.monotonic()
+            progress.step(1)
+            if is_interrupted():
+                raise KeyboardInterrupt
+
+    def _is_over(self) -> bool:
+        """Return True after the last iteration, or when the recipe's patience is exhausted."""
+        recipe = self._updater.recipe
+        is_worn_out = recipe.patience > 0 and self._n_worse >= recipe.patience
+        return is_worn_out or self._updater.iteration >= recipe.max_iterations
+
+    def _log_losses(self, progress: Progress) -> None:
+        updater = self._updater
+        n = (updater.iteration - 1) % updater.recipe.log_interval + 1
+        loss = float(updater.losses[:n].double().mean())
+        self._check(loss)
+        rate = updater.recipe.rate(updater.iteration - 1)
+        self._log.add(updater.iteration, {"loss": loss, "rate": rate})
+        progress.note(loss=f"{loss:.4f}", rate=f"{rate:.2g}")
+
+    def _check(self, loss: float) -> None:
+        """Raise TrainingError with advice if a loss is not finite."""
+        if math.isfinite(loss):
+            return
+        recipe = self._updater.recipe
+        exact = ", or precision = fp32" if recipe.precision == "bf16" else ""
+        raise TrainingError(
+            f"The loss is {loss} at iteration {self._updater.iteration}; "
+            f"{self._folder / METRICS_FILE} has the losses before. Try base_lr = "
+            f"{recipe.base_lr / 10:g}{exact}, in another folder or after deleting "
+            f"{self._folder.parent}."
+        )
+
+    def _validate(self) -> None:
+        """Measure the network on the validation split; keep the weights if they are the best."""
+        if self._loaders.val is None:
+            return
+        updater = self._updater
+        self._check(float(updater.losses.sum()))
+        found = updater.loss.validate(self._loaders.val.in_order(_VAL_BATCH))
+        self._check(found.loss)
+        now = Selected(updater.iteration, found.loss, found.accuracy, found.threshold)
+        self._log.add(updater.iteration, now.metrics())
+        self._n_worse += 1
+        if self._is_better(found):
+            self._select(now)
+            self._n_worse = 0
+
+    def _is_better(self, found: Validation) -> bool:
+        best, select = self._best, self._updater.recipe.select
+        if best is None or best.val_loss is None or best.val_accuracy is None:
+            return True
+        if select == "loss":
+            return found.loss < best.val_loss
+        # Small validation splits often tie; of equal accuracies the lower loss is better.
+        return (found.accuracy, -found.loss) > (best.val_accuracy, -best.val_loss)
+
+    def _select(self, selected: Selected) -> None:
+        """Write the current weights as those that are kept."""
+        write_weights(self._folder, self._updater.net.state_dict(), selected.to_json())
+        self._best = selected
+
+    def _save(self) -> None:
+        """Write a checkpoint that continues bit for bit, if all of its numbers are finite."""
+        updater = self._updater
+        state = updater.state()
+        if not all(value.isfinite().all() for value in state.values()):
+            self._check(math.nan)
+        self._log.sync()
+        facts = {
+            "iteration": updater.iteration,
+            "best": None if self._best is None else self._best.to_json(),
+            "n_worse": self._n_worse,
+            "threads": self.n_threads,
+        }
+        write_tensors(self._folder / CHECKPOINT_FILE, state, facts)
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Defer the first Ctrl-C to the end of a step; a second one acts at once."""
+    seen = False
+
+    def note(*_: object) -> None:
+        nonlocal seen
+        seen = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: seen
+    finally:
+        signal.signal(signal.SIGINT, before)
