@@ -165,11 +165,11 @@ def run_text(path: Path, run: "Run") -> str:
     if result is not None and result.iterations is not None:
         early = ", stopped early: val did not improve" if result.stopped_early else ""
         lines.append(f"{result.iterations} iterations{early}")
-    selected = None if result is None else result.selected
-    if selected is not None and selected.val_accuracy is not None:
+    selected = (None if result is None else result.selected) or {}
+    if "val_accuracy" in selected:
         lines.append(
-            f"kept: iteration {selected.iteration}, "
-            f"{100 * selected.val_accuracy:.2f} % of val right, loss {selected.val_loss:.4f}"
+            f"kept: iteration {selected['iteration']}, "
+            f"{100 * selected['val_accuracy']:.2f} % of val right, loss {selected['val_loss']:.4f}"
         )
     return "\n".join(lines)
 

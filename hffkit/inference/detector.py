@@ -13,6 +13,7 @@ from hffkit.arrays import Floats64
 from hffkit.errors import WeightsError
 from hffkit.inference.network import Scorer, load_scorer, video_of
 from hffkit.manifest.classes import BINARY, ClassTable
+from hffkit.media.files import sha256_of
 from hffkit.media.image import Image
 from hffkit.reports.page import Figure
 from hffkit.runs.run import read_groups
@@ -21,7 +22,6 @@ from hffkit.runs.spectrum import (
     MODEL_FILE,
     SpectrumRun,
     is_spectrum_run,
-    model_sha256,
     read_spectrum_run,
 )
 from hffkit.spectrum.cache import profiles_of_items
@@ -125,5 +125,5 @@ def load_judge(path: Path, device: torch.device) -> Judge:
     except TypeError as error:
         raise WeightsError(f"{path}: run.json is damaged: {error}.") from None
     model = read_model(path / MODEL_FILE, run.classifier, run.n_features)
-    digest, groups = model_sha256(path), read_groups(path)
+    digest, groups = sha256_of(path / MODEL_FILE), read_groups(path)
     return SpectrumScorer(path, run, model, spec, digest, groups, torch.get_num_threads())

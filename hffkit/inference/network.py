@@ -19,7 +19,7 @@ from hffkit.explain.layers import with_extent
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.manifest.pairs import quality_of
 from hffkit.manifest.samples import Sample
-from hffkit.media.files import IMAGE_SUFFIXES
+from hffkit.media.files import IMAGE_SUFFIXES, sha256_of
 from hffkit.media.image import Image, resize
 from hffkit.networks.mml import map_side
 from hffkit.networks.spec import InputSpec, NetworkSpec
@@ -27,7 +27,7 @@ from hffkit.networks.table import build, network_named
 from hffkit.reports.page import Figure
 from hffkit.runs.run import Run, read_groups, read_run
 from hffkit.runs.scores import Scored
-from hffkit.runs.weights import WEIGHTS_FILE, read_weights, weights_sha256
+from hffkit.runs.weights import WEIGHTS_FILE, read_weights
 from hffkit.storage.labels import Item, Items, Task, labels_of
 from hffkit.training.dataset import FaceDataset
 from hffkit.training.loader import StreamLoader, prepare
@@ -203,7 +203,7 @@ def load_scorer(path: Path, device: torch.device) -> Scorer:
     """
     run = read_run(path)
     net = build(run.network, len(run.classes.names), run.size)
-    state, digest = read_weights(path), weights_sha256(path)
+    state, digest = read_weights(path), sha256_of(path / WEIGHTS_FILE)
     own = net.state_dict()
     wrong = sorted(
         {k for k in own.keys() & state.keys() if own[k].shape != state[k].shape}

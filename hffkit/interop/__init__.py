@@ -1,1 +1,1 @@
-"""Weights of other programs: of Caffe, Keras and PyTorch, as state dicts of our networks."""
+"""Weights of Caffe, Keras and PyTorch, converted to state dicts of our networks."""

@@ -1,4 +1,4 @@
-"""Blobs of Caffe's layers, by name, as the state dict of a network; and which network they fit."""
+"""Conversion of the blobs of Caffe's layers to state dicts, and recognition of their network."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -14,11 +14,11 @@ _Shape = tuple[int, ...]
 
 
 def to_state_dict(blobs: Blobs, net: nn.Module) -> dict[str, Tensor]:
-    """Return the blobs as the state dict of `net`, whose modules carry the names of the layers.
+    """Convert blobs to the state dict of `net`, whose modules have the names of the layers.
 
-    Convolutions, fully connected and Scale layers are taken as they are. A BatchNorm layer's
-    blobs, the sums S_mean and S_var and the factor s, become S_mean/s, S_var/s (0 if s is 0)
-    and s. Nothing of `net` is read but names and shapes, so it may live on the device "meta".
+    The blobs of convolutions, fully connected and Scale layers are used unchanged. Those of a
+    BatchNorm layer, the sums S_mean and S_var and the factor s, become S_mean/s, S_var/s (0 if s
+    is 0) and s. Only names and shapes of `net` are read, so it may be on the device "meta".
 
     Raises
     ------
@@ -37,23 +37,23 @@ def to_state_dict(blobs: Blobs, net: nn.Module) -> dict[str, Tensor]:
         if not all(tensor.isfinite().all() for tensor in tensors.values()):
             raise WeightsError(
                 f"layer {layer!r} holds NaN or infinity: the training had diverged. "
-                "Take an earlier snapshot."
+                "Use an earlier snapshot."
             )
         state |= {f"{layer}.{name}": tensor for name, tensor in tensors.items()}
     return state
 
 
 def recognise(blobs: Blobs) -> tuple[str, int]:
-    """Return which network the blobs are of, and its number of classes.
+    """Return the network that blobs belong to, and its number of classes.
 
-    The first of the table whose layers have these names and shapes, at the size of its original's
-    images. AMTENnet_7 and AMTEN_1 with Conv1 differ from AMTENnet in nothing that is
-    stored as weights: they are taken for it.
+    It is the first of the table with layers of these names and shapes, for images of its
+    original's size. The weights of AMTENnet_7 and of AMTEN_1 with Conv1 cannot be distinguished
+    from AMTENnet's and are recognised as those.
 
     Raises
     ------
     WeightsError
-        If there is none.
+        If no network fits.
     """
     tried: dict[str, list[str]] = {}
     for name in NETWORKS:
@@ -98,7 +98,7 @@ def _problems(blobs: Blobs, net: nn.Module) -> Iterator[str]:
 
 
 def _is_same(got: _Shape, wanted: _Shape) -> bool:
-    """Compare as Caffe does: of scalars it keeps (1,), and old files have four axes."""
+    """Compare shapes as Caffe does: scalars are stored as (1,), and old files have four axes."""
     return got in (wanted or (1,), (1,) * (4 - len(wanted)) + wanted)
 
 
@@ -120,7 +120,7 @@ def _shown(shapes: Iterable[_Shape]) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    """Return some of the names, cut where they are absurdly long."""
+    """Return the first names, and cut those that are absurdly long."""
     names = sorted(names)
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(f"{name!r:.40}" for name in names[:5]) + more

@@ -1,9 +1,9 @@
-"""Caffe's NetParameter message, read by hand: the blobs of each layer, and nothing else.
+"""Reader of Caffe's NetParameter messages, restricted to the blobs of each layer.
 
 NetParameter: 100 layer (LayerParameter: 1 name, 7 blobs), 2 layers (V1LayerParameter: 4 name,
 6 blobs). BlobProto: 7 shape (1 dim), 5 data, 8 double_data, 1 to 4 the older num, channels,
-height and width, which win. Messages nest four deep and are read without recursion, so memory
-is bounded by the file's size.
+height and width, which take precedence. Messages nest four deep and are read without recursion,
+so memory is bounded by the file's size.
 """
 
 import math
@@ -27,15 +27,15 @@ _MAX_AXES = 32  # Caffe's
 
 
 def read_caffemodel(path: Path) -> dict[str, list[Blob]]:
-    """Return the blobs of each layer that has some, by the layer's name, in the file's order.
+    """Read the blobs of all layers that have some, by the layer's name, in the file's order.
 
-    Blobs keep their shape: (O, I, kh, kw) of convolutions, (N, K) of fully connected layers; files
-    of Caffe's first versions say (1, 1, N, K).
+    Blobs keep their shape: (O, I, kh, kw) of convolutions, (N, K) of fully connected layers, or
+    (1, 1, N, K) in files of Caffe's first versions.
 
     Raises
     ------
     WeightsError
-        If the file cannot be read, or is no NetParameter with weights.
+        If the file cannot be read, or is not a NetParameter with weights.
     """
     try:
         if not path.is_file():
@@ -60,11 +60,11 @@ def read_caffemodel(path: Path) -> dict[str, list[Blob]]:
 
 
 class _BrokenError(Exception):
-    """What is wrong with the bytes; the file's name is added where it is known."""
+    """Invalid bytes; the caller adds the file's name."""
 
 
 class _Reader:
-    """Reads one file, and counts what it has read."""
+    """Reader of one file, with counters that limit the work."""
 
     def __init__(self) -> None:
         self._n_fields = 0
@@ -108,7 +108,7 @@ class _Reader:
     def _blob(self, blob: memoryview) -> Blob:
         shape: list[int] = []
         old_shape: dict[int, int] = {}
-        values = {5: bytearray(), 8: bytearray()}  # appended to, as data may come in many pieces
+        values = {5: bytearray(), 8: bytearray()}  # data may come in many pieces
         for field, kind, value in self._fields(blob):
             if field in (1, 2, 3, 4):
                 old_shape[field] = _number(field, kind, value)
@@ -190,7 +190,7 @@ def _number(field: int, kind: int, value: int | memoryview) -> int:
 
 
 def _floats(field: int, kind: int, value: int | memoryview) -> memoryview:
-    """Return the bytes of packed values, or of a single one."""
+    """Return the bytes of packed values or of a single one."""
     single, item_bytes = (_FIXED32, 4) if field == 5 else (_FIXED64, 8)
     if kind not in (_BYTES, single) or isinstance(value, int):
         raise _BrokenError(f"field {field} has wire type {kind}, expected {_BYTES} or {single}")
@@ -200,7 +200,7 @@ def _floats(field: int, kind: int, value: int | memoryview) -> memoryview:
 
 
 def _length(view: memoryview, at: int, kind: int) -> tuple[int, int]:
-    """Return the length of a value that is no varint, and where it begins."""
+    """Return the length and the start of a value that is not a varint."""
     if kind == _BYTES:
         return _read_varint(view, at)
     if kind in (_FIXED32, _FIXED64):

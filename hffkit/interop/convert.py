@@ -1,4 +1,4 @@
-"""`hffkit convert`: weights of other programs as a run."""
+"""`hffkit convert`: convert weights of other programs to a run."""
 
 from pathlib import Path
 
@@ -14,17 +14,17 @@ from hffkit.storage.staging import Partial
 def convert(
     source: Path, out: Path, *, network: str | None, fake: tuple[str, ...], real: tuple[str, ...]
 ) -> Run:
-    """Write the run folder `out` with the weights of a file, and return the run.
+    """Write the weights of a file to the run folder `out`, and return the run.
 
     Parameters
     ----------
     source
         A .caffemodel, a MesoNet .h5, or a state dict of PyTorch.
     network
-        What it is for; by default the network it is recognised as.
+        Network of the weights; by default it is recognised.
     fake, real
-        Names of its classes: the outputs are the fake ones, then the real ones, in this order.
-        Unsaid, two outputs are fake and real, five FaceForensics++'s, eight Hybrid Fake Face's.
+        Names of the outputs: the fake classes, then the real ones, in this order. By default two
+        outputs are fake and real, five are those of FaceForensics++, eight of Hybrid Fake Face.
     """
     found = foreign_weights(source, network)
     classes = _classes(found.n_classes, fake, real)
@@ -41,18 +41,19 @@ def convert(
 
 def _classes(n_classes: int, fake: tuple[str, ...], real: tuple[str, ...]) -> ClassTable:
     if bool(fake) != bool(real):
-        raise ArgumentError("Name the fake classes with --fake and the real ones with --real.")
+        raise ArgumentError("`fake` and `real` must be given together, got one of them.")
     if fake:
         table = numbered(fake=fake, real=real)
         if len(table.names) != n_classes:
             raise ArgumentError(
-                f"The file has {n_classes} outputs, and --fake and --real name {len(table.names)}."
+                f"`fake` and `real` must name the {n_classes} outputs of the file, got "
+                f"{len(table.names)} names."
             )
         return table
     known = {2: BINARY, 5: FFPP.only(FFPP.names[:5]), 8: HFF_8}
     if n_classes not in known:
         raise ArgumentError(
-            f"The file has {n_classes} outputs: name them with --fake A,B and --real C, in their "
-            "order, the fake ones first."
+            f"`fake` and `real` must name the {n_classes} outputs of the file, in their order, the "
+            "fake ones first."
         )
     return known[n_classes].renumbered()

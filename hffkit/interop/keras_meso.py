@@ -1,7 +1,7 @@
-"""The weight files of Meso-4 and MesoInception-4 that their authors publish (Keras, HDF5).
+"""Reader of the published weights of Meso-4 and MesoInception-4 (Keras, HDF5).
 
-Only what the two networks need is looked at. Shapes, types and storage are checked before
-anything is read, and links out of the file are refused.
+Only the datasets of the two networks are read, after their shapes, types and storage are checked.
+Links out of the file are refused.
 """
 
 import re
@@ -50,37 +50,33 @@ def _norms(*maps: int) -> tuple[_Layer, ...]:
 
 _MESO4: Mapping[_Kind, tuple[_Layer, ...]] = {
     "conv2d": (
-        ("block1.conv", (3, 3, 3, 8)),
-        ("block2.conv", (5, 5, 8, 8)),
-        ("block3.conv", (5, 5, 8, 16)),
-        ("block4.conv", (5, 5, 16, 16)),
+        ("block1.conv", (3, 3, 3, 8)), ("block2.conv", (5, 5, 8, 8)),
+        ("block3.conv", (5, 5, 8, 16)), ("block4.conv", (5, 5, 16, 16)),
     ),
     "batch_normalization": _norms(8, 8, 16, 16),
     "dense": _HEAD,
-}
+}  # fmt: skip
 _MESO_INCEPTION4: Mapping[_Kind, tuple[_Layer, ...]] = {
     "conv2d": (
-        *_inception("block1", 3, (1, 4, 4, 2)),
-        *_inception("block2", 11, (2, 4, 4, 2)),
-        ("block3.conv", (5, 5, 12, 16)),
-        ("block4.conv", (5, 5, 16, 16)),
+        *_inception("block1", 3, (1, 4, 4, 2)), *_inception("block2", 11, (2, 4, 4, 2)),
+        ("block3.conv", (5, 5, 12, 16)), ("block4.conv", (5, 5, 16, 16)),
     ),
     "batch_normalization": _norms(11, 12, 16, 16),
     "dense": _HEAD,
-}
+}  # fmt: skip
 _NETWORKS = {"meso4": _MESO4, "mesoinception4": _MESO_INCEPTION4}
 
 
 def read_keras_meso(path: Path) -> tuple[str, dict[str, Tensor]]:
-    """Return the network's name and its state dict, for images of 256 px and two classes.
+    """Read the name and state dict of the network, for images of 256 px and two classes.
 
-    The sigmoid's single unit z, near 1 for real, becomes the two logits (0, z) of fake and real,
-    so that softmax gives sigmoid(z) for real.
+    The single unit z, whose sigmoid is near 1 for real, becomes the two logits (0, z) of fake and
+    real, so that softmax gives sigmoid(z) for real.
 
     Raises
     ------
     WeightsError
-        If the file is none of the two networks' weights, or h5py is not installed.
+        If the file holds other weights, or h5py is not installed.
     """
     try:
         import h5py
@@ -101,7 +97,7 @@ def read_keras_meso(path: Path) -> tuple[str, dict[str, Tensor]]:
 
 
 class _ForeignError(Exception):
-    """What is not as in the published files; the file's name is added where it is known."""
+    """A difference to the published files; the caller adds the file's name."""
 
 
 def _read(file: "h5py.File") -> tuple[str, dict[str, Tensor]]:
@@ -120,7 +116,7 @@ def _read(file: "h5py.File") -> tuple[str, dict[str, Tensor]]:
 
 
 def _numbered(file: "h5py.File", kind: _Kind) -> list[str]:
-    """Return the groups of a kind of layer as they were made: dense, dense_1, dense_2, ..."""
+    """Return the groups of a kind of layer in Keras's order: dense, dense_1, dense_2, ..."""
     found = (re.fullmatch(rf"{kind}(?:_([0-9]{{1,9}}))?", name) for name in file)
     return [match[0] for match in sorted((m for m in found if m), key=lambda m: int(m[1] or 0))]
 
@@ -136,7 +132,7 @@ def _layer(file: "h5py.File", kind: _Kind, group: str, shape: tuple[int, ...]) -
 
 
 def _values(file: "h5py.File", group: str, name: str, shape: tuple[int, ...]) -> Tensor:
-    """Return a dataset, after checking that it is a plain array of this shape in this file."""
+    """Read a dataset after checking that it is a plain array of this shape in this file."""
     import h5py
 
     node: object = file
@@ -159,12 +155,12 @@ def _values(file: "h5py.File", group: str, name: str, shape: tuple[int, ...]) ->
 
 
 def _channels_first(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Permute the inputs of the first dense layer from row, column, channel."""
+    """Permute the inputs of the first dense layer from (row, column, channel)."""
     weight = state["head.fc1.weight"].reshape(16, 8, 8, 16)
     return state | {"head.fc1.weight": weight.permute(0, 3, 1, 2).reshape(16, 1024)}
 
 
 def _two_logits(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Put a row of zeros, the logit of fake, before the single unit, which is for real."""
+    """Prepend a row of zeros, the logit of fake, to the single unit, the logit of real."""
     names = ("head.fc2.weight", "head.fc2.bias")
     return state | {name: torch.cat((torch.zeros_like(state[name]), state[name])) for name in names}

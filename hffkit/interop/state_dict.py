@@ -1,4 +1,4 @@
-"""Files of PyTorch's state dicts under the names of our layers, as torchvision publishes them."""
+"""Reader of PyTorch's state dicts with our names of layers, as published by torchvision."""
 
 import pickle
 import re
@@ -14,27 +14,27 @@ from hffkit.errors import WeightsError
 from hffkit.networks.table import build, head_of
 from hffkit.runs.weights import read_tensors
 
-# What PyTorch's reader raises of files that are damaged or made to mislead it.
+# Raised by PyTorch's reader for damaged or malicious files.
 _DAMAGE = (
     RuntimeError, OSError, EOFError, LookupError, ValueError, TypeError, AttributeError,
     AssertionError, MemoryError,
 )  # fmt: skip
-_WRAPPERS = ("state_dict", "model")  # under which trainings keep it; the facial parts study: model
-_COUNTER = ".num_batches_tracked"  # of batch normalisation; files from before PyTorch 0.4.1 lack it
-# DenseNets of torchvision's files, which are from before module names could not have dots.
+_WRAPPERS = ("state_dict", "model")  # keys of a state dict in checkpoints
+_COUNTER = ".num_batches_tracked"  # of batch normalisation; missing before PyTorch 0.4.1
+# Names in torchvision's files of DenseNets, which are older than the ban on dots in module names.
 _DOTTED = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
-_PARALLEL = "module."  # before each name, of DataParallel
+_PARALLEL = "module."  # prefix of names by DataParallel
 _LAST = re.compile(r"^(?:fc|last_linear)\.")  # the last layer of Xception's published files
 _N_SHOWN = 6
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file of `torch.save` or of safetensors; nothing in it is executed.
+    """Read the tensors of a file of `torch.save` or safetensors without executing any of it.
 
     Raises
     ------
     WeightsError
-        If it is damaged, holds more than tensors and plain values, or is no state dict.
+        If it is damaged, holds more than tensors and plain values, or is not a state dict.
     """
     if path.suffix.lower() == ".safetensors":
         return read_tensors(path)[0]
@@ -72,8 +72,8 @@ def _unpickled(path: Path) -> Any:
         if what is None:
             raise WeightsError(f"{path}: damaged, or no file of PyTorch. Copy it again.") from None
         raise WeightsError(
-            f"{path}: holds {what[1]}, which would be executed as it is loaded, so it is not. "
-            f"{_ADVICE}"
+            f"{path}: holds {what[1]}, which would be executed when it is loaded, so it is "
+            f"refused. {_ADVICE}"
         ) from None
     except _DAMAGE as error:
         reason = " ".join(str(error).split())[:80] or "it ends too early"
@@ -83,20 +83,20 @@ def _unpickled(path: Path) -> Any:
 
 
 def fitted(state: Mapping[str, Tensor], network: str) -> tuple[dict[str, Tensor], int]:
-    """Return a state dict as that of a network of ours, float32, and its number of outputs.
+    """Return a state dict adapted to a network of ours, in float32, and its number of outputs.
 
-    The names must be those of the network, at its original's size; what old files spell or leave
-    out otherwise is put right.
+    The names must be those of the network for its original's image size; spellings and omissions
+    of old files are corrected.
 
     Raises
     ------
     WeightsError
-        If it is of another network, or holds values that are no numbers.
+        If it belongs to another network, or holds values that are not finite.
     """
     if "_conv_stem.weight" in state:
         raise WeightsError(
             "weights of efficientnet_pytorch, which pads as TensorFlow does and normalises with "
-            "another epsilon: they do not compute the same here. Take torchvision's "
+            "another epsilon, so that they compute something else here. Use torchvision's "
             "efficientnet_b0 file."
         )
     state = {
@@ -121,7 +121,7 @@ def fitted(state: Mapping[str, Tensor], network: str) -> tuple[dict[str, Tensor]
 
 
 def _deep(value: Tensor, wanted: Tensor | None) -> Tensor:
-    """Return weights (maps, channels), as some files of Xception have them, as 1x1 kernels."""
+    """Return weights (maps, channels), as in some files of Xception, as 1x1 kernels."""
     is_flat = wanted is not None and wanted.shape == (*value.shape, 1, 1)
     return value[..., None, None] if is_flat else value
 

@@ -1,6 +1,5 @@
-"""Weights that another program has trained, as those of a network of ours."""
+"""Weights of other programs, converted to those of a network of ours."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from hffkit.interop.caffe_network import class_count, recognise, to_state_dict
 from hffkit.interop.caffemodel import read_caffemodel
 from hffkit.interop.keras_meso import MESO_CLASSES, MESO_SIZE, read_keras_meso
 from hffkit.interop.state_dict import fitted, read_state_dict
+from hffkit.media.files import sha256_of
 from hffkit.networks.table import build, canonical_name, network_named
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -25,24 +25,24 @@ _FORMATS = (
 
 @dataclass(frozen=True, slots=True)
 class ForeignWeights:
-    """A state dict and the network it belongs to."""
+    """A state dict and its network."""
 
     network: str  # a name of hffkit.networks.table
     n_classes: int
     size: int  # px of the images
     state: dict[str, Tensor]
-    facts: dict[str, str]  # file, sha256, format: where it came from
+    facts: dict[str, str]  # file, sha256, format
 
 
 def foreign_weights(path: Path, network: str | None = None) -> ForeignWeights:
-    """Read a file of another program; what it is shows in its first bytes and its suffix.
+    """Read a file of another program; its first bytes and suffix determine the format.
 
     Parameters
     ----------
     path
-        Of the file.
+        The file.
     network
-        What it is for; by default the network it is recognised as. State dicts are not.
+        Network of the weights; by default it is recognised, except for state dicts.
 
     Raises
     ------
@@ -78,13 +78,15 @@ def _caffe(path: Path, name: str | None) -> ForeignWeights:
 def _keras(path: Path, name: str | None) -> ForeignWeights:
     found, state = read_keras_meso(path)
     if name not in (None, found):
-        raise WeightsError(f"{path}: these are weights of {found}, not of {name}. Leave it out.")
+        raise WeightsError(
+            f"{path}: `network` must be {found}, whose weights these are, got {name}."
+        )
     return ForeignWeights(found, MESO_CLASSES, MESO_SIZE, state, _facts(path, "keras-h5"))
 
 
 def _pytorch(path: Path, name: str | None) -> ForeignWeights:
     if name is None:
-        raise WeightsError(f"{path}: a state dict does not tell its network: pass --network NAME.")
+        raise WeightsError(f"{path}: `network` must be given for a state dict.")
     state = read_state_dict(path)
     try:
         ready, n_classes = fitted(state, name)
@@ -105,6 +107,4 @@ def _first_bytes(path: Path) -> bytes:
 
 
 def _facts(path: Path, kind: str) -> dict[str, str]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"file": path.name, "sha256": digest, "format": kind}
+    return {"file": path.name, "sha256": sha256_of(path), "format": kind}

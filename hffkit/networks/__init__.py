@@ -1,1 +1,1 @@
-"""Forensic networks: AMTENnet, its variants and the baselines of its paper."""
+"""Forensic networks, each with its input and capabilities in one table."""

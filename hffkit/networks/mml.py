@@ -55,7 +55,7 @@ class Mml(nn.Module):
         if n_classes != 2:
             raise ArgumentError(
                 f"mml separates fake from real and has 2 outputs, got {n_classes} classes. Train "
-                "it with task = binary."
+                "it with `task` = binary."
             )
         super().__init__()
         self.hq_head, self.lq_head = Head(), Head()

@@ -1,1 +1,1 @@
-"""Run folders: weights, and all that must be known to use and to repeat them."""
+"""Run folders: weights with the record of how they were made, and scores of samples."""

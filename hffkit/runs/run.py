@@ -25,45 +25,17 @@ GROUPS_FILE = "groups.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
-    """The iteration whose weights were kept, and its metrics on the validation split."""
-
-    iteration: int
-    val_loss: float | None = None  # None: the last weights were kept
-    val_accuracy: float | None = None
-    threshold: float | None = None  # of metric learning
-
-    def metrics(self) -> dict[str, float]:
-        """Return the metrics that there are, by name."""
-        metrics = {name: value for name, value in asdict(self).items() if value is not None}
-        del metrics["iteration"]
-        return metrics
-
-    def to_json(self) -> dict[str, float]:
-        """Return the iteration and the metrics as JSON values."""
-        return {"iteration": self.iteration, **self.metrics()}
-
-
-@dataclass(frozen=True, slots=True)
 class TrainingResult:
     """Outcome of a training; every field is None for converted weights."""
 
     iterations: int | None = None
     stopped_early: bool | None = None  # by the recipe's patience
-    selected: Selected | None = None
+    selected: Mapping[str, float] | None = None  # iteration and validation metrics of the weights
     seconds_of_last_start: float | None = None
 
     def to_json(self) -> dict[str, object]:
         """Return the fields that are not None as JSON values."""
-        selected = None if self.selected is None else self.selected.to_json()
-        values = {**asdict(self), "selected": selected}
-        return {name: value for name, value in values.items() if value is not None}
-
-    @classmethod
-    def from_json(cls, row: Mapping[str, Any]) -> "TrainingResult":
-        """Return the result that `to_json` wrote."""
-        selected = Selected(**row["selected"]) if "selected" in row else None
-        return cls(**{**row, "selected": selected})
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +58,10 @@ class Run:
     def facts(self) -> list[tuple[str, str]]:
         """Origin and outcome as named values, for people."""
         result = self.result or TrainingResult()
-        selected = {} if result.selected is None else result.selected.to_json()
-        facts = facts_of(self.made)
-        if result.iterations is not None:
-            facts.append(("iterations", str(result.iterations)))
         return [
-            *facts,
-            ("selected", listed(dict(sorted(selected.items())))),
+            *facts_of(self.made),
+            ("iterations", "" if result.iterations is None else str(result.iterations)),
+            ("selected", listed(result.selected)),
             ("versions", listed(self.made.get("versions"))),
         ]
 
@@ -143,7 +112,7 @@ def read_run(folder: Path) -> Run:
                 **{name: value for name, value in row.items() if name != "format"},
                 "input": InputSpec(**row["input"]),
                 "classes": ClassTable.from_json(row["classes"]),
-                "result": None if result is None else TrainingResult.from_json(result),
+                "result": None if result is None else TrainingResult(**result),
             }
         )
 

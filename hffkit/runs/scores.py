@@ -1,4 +1,4 @@
-"""What a network said of samples, and the decisions that follow from it."""
+"""Scores of samples by a detector, and the decisions that follow from them."""
 
 import csv
 import io
@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from hffkit.arrays import Bools, Floats64, Ints
+from hffkit.arrays import Bools, Floats32, Floats64, Ints
 from hffkit.errors import MetricError
 from hffkit.manifest.classes import ClassTable
 
@@ -18,27 +17,27 @@ _SUM_TOLERANCE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
-    """What was decided of samples or videos: a class, and fake or real."""
+    """Decisions about samples or videos: a class, and fake or real."""
 
     labels: Ints  # (N,) the true class
-    predicted: Ints  # (N,) the class decided for
-    is_fake: Bools  # (N,) whether the true class is fake
-    called_fake: Bools  # (N,) the decision between fake and real
-    groups: tuple[str, ...]  # (N,) what never straddles splits
+    predicted: Ints  # (N,) the predicted class
+    is_fake: Bools  # (N,) True where the true class is fake
+    called_fake: Bools  # (N,) True where the decision is fake
+    groups: tuple[str, ...]  # (N,) units that are never divided between splits
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What a network said of samples, in the order of their corpus."""
+    """Probabilities of the classes for samples, in the order of their corpus."""
 
     classes: ClassTable  # of the outputs, ids 0..C-1 in order
     labels: Ints  # (N,) the true class, an id of `classes`
-    probabilities: npt.NDArray[np.float32]  # (N, C) softmax
+    probabilities: Floats32  # (N, C) softmax
     keys: tuple[str, ...]  # (N,) of the samples
-    groups: tuple[str, ...]  # (N,) what never straddles splits; the bootstrap's unit
-    videos: tuple[str | None, ...]  # (N,) the video that a frame is from; None for an image
-    # (N,) decision values of what has no probabilities: above 0 is fake. They rank samples, for
-    # scores near 0 and 1 tie, and their mean decides tied votes.
+    groups: tuple[str, ...]  # (N,) units that are never divided between splits or resampled apart
+    videos: tuple[str | None, ...]  # (N,) the video of a frame; None for an image
+    # (N,) decision values, above 0 for fake, of detectors without probabilities. They rank the
+    # samples, because scores near 0 and 1 tie, and their mean decides tied votes.
     margins: Floats64 | None = None
 
     def __post_init__(self) -> None:
@@ -64,8 +63,8 @@ class Scored:
         bad = np.flatnonzero(~np.isfinite(self.probabilities).all(axis=1))
         if len(bad):
             raise MetricError(
-                f"{self.keys[bad[0]]}: its probabilities are no numbers, as of {len(bad)} samples. "
-                "Training diverged; take earlier weights or a lower learning rate."
+                f"{self.keys[bad[0]]}: the probabilities of {len(bad)} samples are not finite, "
+                "because the training diverged. Use earlier weights or a lower learning rate."
             )
         sums = self.probabilities.sum(axis=1, dtype=np.float64)
         if self.probabilities.min() < 0 or np.abs(sums - 1).max() > _SUM_TOLERANCE:
@@ -85,23 +84,23 @@ class Scored:
 
     @property
     def is_fake(self) -> Bools:
-        """(N,) whether the true class is fake."""
+        """(N,) True where the true class is fake."""
         return self.fake_ids[self.labels]
 
     @property
     def scores(self) -> Floats64:
-        """(N,) the probability of fake in [0, 1]: the sum over the fake classes."""
+        """(N,) probability of fake in [0, 1]: the sum over the fake classes."""
         chosen: Floats64 = self.probabilities[:, self.fake_ids].sum(axis=1, dtype=np.float64)
-        return np.minimum(chosen, 1.0)  # sums of float32 exceed 1 by their rounding
+        return np.minimum(chosen, 1.0)  # rounded sums may exceed 1
 
     @property
     def ranking(self) -> Floats64:
-        """(N,) what orders the samples from real to fake: decision values, or else scores."""
+        """(N,) decision values if there are some, else scores; they order samples to fake."""
         return self.scores if self.margins is None else self.margins
 
     @property
     def predicted(self) -> Ints:
-        """(N,) the most probable class, the first of equals."""
+        """(N,) most probable class, the first of equals."""
         return np.asarray(np.argmax(self.probabilities, axis=1), np.int64)
 
     @property
@@ -111,26 +110,26 @@ class Scored:
 
     @property
     def fake_ids(self) -> Bools:
-        """(C,) whether each class is fake."""
+        """(C,) True for the fake classes."""
         return np.array([face_class.is_fake for face_class in self.classes], bool)
 
 
 def worst_mistakes(scored: Scored, n: int) -> Ints:
-    """Return the places of up to `n` wrongly classified samples, the surest mistake first.
+    """Return the places of up to `n` wrongly classified samples, the most confident first.
 
-    Sure is who gave the wrong class a high probability; equals keep their order.
+    Confidence is the probability of the wrong class; ties keep their order.
     """
     wrong = np.flatnonzero(scored.predicted != scored.labels)
-    sureness = scored.probabilities[wrong].max(axis=1)
-    return wrong[np.argsort(-sureness, kind="stable")][:n].astype(np.int64)
+    confidence = scored.probabilities[wrong].max(axis=1)
+    return wrong[np.argsort(-confidence, kind="stable")][:n].astype(np.int64)
 
 
 def csv_lines(scored: Scored) -> Iterator[str]:
-    """Yield a header, then one CSV line a sample, each with LF at its end.
+    """Yield a header, then one CSV line per sample, each with LF at its end.
 
     Columns: key, group, label (id of the true class), class (its name), score (probability of
-    fake), predicted (id of the most probable class), and p_NAME, the probability of each class;
-    margin, where there are decision values.
+    fake), predicted (id of the most probable class), p_NAME (probability of each class), and
+    margin if there are decision values.
     """
     names = scored.classes.names
     heads = ["key", "group", "label", "class", "score", "predicted", *(f"p_{n}" for n in names)]
@@ -141,7 +140,7 @@ def csv_lines(scored: Scored) -> Iterator[str]:
         scored.probabilities, last, strict=True,
     )  # fmt: skip
     for key, group, label, score, predicted, row, margin in columns:
-        numbers = [f"{value:.9g}" for value in (*row, *margin)]  # nine digits: float32, whole
+        numbers = [f"{value:.9g}" for value in (*row, *margin)]  # nine digits restore a float32
         cells = [key, group, str(label), names[label], f"{score:.9g}", str(predicted), *numbers]
         yield _csv_line(cells)
 

@@ -1,6 +1,5 @@
 """Runs of `hffkit spectrum`, format 1: run.json, model.skops, and the groups of a training."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -90,9 +89,3 @@ def read_spectrum_run(folder: Path) -> SpectrumRun:
         if type(row["n_features"]) is not int or run.n_features < 1:
             raise ValueError(f"n_features is {run.n_features!r}")
     return run
-
-
-def model_sha256(folder: Path) -> str:
-    """Return the SHA-256 of a run's model, which must exist."""
-    with (folder / MODEL_FILE).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

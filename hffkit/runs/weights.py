@@ -4,7 +4,6 @@ Nothing in such a file is executed, and it is whole or absent. Reading a run wit
 (`run`) needs no PyTorch.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,9 +54,3 @@ def write_weights(folder: Path, state: dict[str, Tensor], facts: Mapping[str, ob
 def read_weights(folder: Path) -> dict[str, Tensor]:
     """Return the state dict of a run; WeightsError if it is missing or damaged."""
     return read_tensors(folder / WEIGHTS_FILE)[0]
-
-
-def weights_sha256(folder: Path) -> str:
-    """Return the SHA-256 of a run's file of weights, which must exist."""
-    with (folder / WEIGHTS_FILE).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,1 +1,1 @@
-"""Training: recipes, solvers, feeding and the training step."""
+"""Training: recipes, datasets, losses, optimizers and the training loop."""

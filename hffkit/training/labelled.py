@@ -1,6 +1,6 @@
 """Labelled datasets of a training: the splits of corpora, as single images or as pairs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hffkit.arrays import Ints
@@ -13,7 +13,7 @@ from hffkit.media.image import Image
 from hffkit.networks.table import network_named
 from hffkit.storage.corpora import joint_classes, open_faces, open_masks
 from hffkit.storage.corpus import Corpus
-from hffkit.storage.labels import Items, Task, items_of, labels_of, outputs_of
+from hffkit.storage.labels import Item, Items, Task, items_of, labels_of, outputs_of
 from hffkit.training.dataset import FaceDataset, Transform
 from hffkit.training.masks import masks_of, sample_of
 from hffkit.training.pairs import PairDataset
@@ -35,17 +35,8 @@ class TrainingData:
 
     corpora: Sequence[Corpus]
     outputs: ClassTable
-    train: LabelledDataset
-    val: LabelledDataset | None  # None: the last weights are kept
-    masks: Sequence[Corpus] | None = None  # None: trains without masks
-
-    @property
-    def splits(self) -> dict[Split, LabelledDataset]:
-        """The splits that are used."""
-        splits: dict[Split, LabelledDataset] = {"train": self.train}
-        if self.val is not None:
-            splits["val"] = self.val
-        return splits
+    splits: Mapping[Split, LabelledDataset]  # train, and val unless the last weights are kept
+    masks: Sequence[Corpus] | None  # None: trains without masks
 
     @property
     def groups(self) -> set[str]:
@@ -85,89 +76,77 @@ def training_data(
     table = joint_classes(corpora)
     _check_groups(corpora)
     outputs = outputs_of(table, task)
-    metric = recipe.metric
-    if metric is None:
-        if masks:
-            raise ArgumentError(
-                f"`masks` must be empty for {recipe.network}, which does not train on pairs, got "
-                f"{', '.join(masks)}."
-            )
-        mask_corpora = None
-        make = _images(recipe, table, outputs, seed)
-    else:
-        _check_binary(recipe, outputs)
-        mask_corpora = _open_masks(masks, recipe.network, metric)
-        make = _pairs(recipe, metric, table, mask_corpora)
-    train = make("train", items_of(corpora, "train"))
-    val = None if recipe.select == "last" else make("val", _val_items(corpora, recipe))
-    return TrainingData(corpora, outputs, train, val, mask_corpora)
-
-
-_Make = Callable[[Split, Items], LabelledDataset]
-
-
-def _images(recipe: TrainRecipe, table: ClassTable, outputs: ClassTable, seed: int) -> _Make:
-    colour = network_named(recipe.network).input.colour
-
-    def make(split: Split, items: Items) -> LabelledDataset:
-        labels = labels_of(items, table, outputs)
-        if split == "val":
-            return LabelledDataset(FaceDataset(items, recipe.size, colour), labels)
-        _check_two(labels, outputs, split)
-        transform = random_operations(recipe, seed)
-        return LabelledDataset(FaceDataset(items, recipe.size, colour, transform), labels)
-
-    return make
-
-
-def _pairs(
-    recipe: TrainRecipe, metric: MetricSettings, table: ClassTable, masks: Sequence[Corpus] | None
-) -> _Make:
-    colour, qualities = network_named(recipe.network).input.colour, (metric.high, metric.low)
-    mask_by_key = None if masks is None else by_key(masks_of(masks), sample_of)
-
-    def is_fake(sample: Sample) -> bool:
-        return table[sample.cls].is_fake
-
-    def make(split: Split, items: Items) -> LabelledDataset:
-        found = paired(items, mask_by_key, sample_of, is_fake, qualities)
-        left_out = dict(sorted(found.left_out.items()))
-        if not found.high:
-            raise CorpusError(
-                f"No {split} sample has a partner ({_counted(left_out)}). Build both qualities: "
-                f"`hffkit build ff++ --pair {','.join(qualities)}`."
-            )
-        labels = labels_of(found.high, table, BINARY)
-        if split == "train" or metric.threshold == "val":
-            _check_two(labels, BINARY, split)
-        high, low = (FaceDataset(each, recipe.size, colour) for each in (found.high, found.low))
-        return LabelledDataset(PairDataset(high, low, found.masks), labels, left_out)
-
-    return make
-
-
-def _open_masks(
-    masks: Sequence[str], network: str, metric: MetricSettings
-) -> Sequence[Corpus] | None:
-    """Return the corpora of masks; None where the loss does not use any."""
-    if bool(masks) == bool(metric.mask_weight):
-        return open_masks(masks) if masks else None
-    if masks:
-        raise ArgumentError(
-            f"`masks` must be empty where metric.mask_weight is 0, got {', '.join(masks)}."
-        )
-    raise ArgumentError(
-        f"`masks` must name the corpus of masks for {network}. To train without them, set "
-        "metric.mask_weight = 0."
-    )
-
-
-def _check_binary(recipe: TrainRecipe, outputs: ClassTable) -> None:
-    if outputs != BINARY:
+    opened = _open_masks(masks, recipe)
+    if recipe.metric is not None and outputs != BINARY:
         raise ArgumentError(
             f"`task` must be binary for {recipe.network}, which separates fake from real, got the "
             f"classes {', '.join(outputs.names)}."
         )
+    masks_by_key = None if opened is None else by_key(masks_of(opened), sample_of)
+    splits: dict[Split, LabelledDataset] = {}
+    used: tuple[Split, ...] = ("train",) if recipe.select == "last" else ("train", "val")
+    for split in used:
+        items = _items(corpora, split, recipe)
+        splits[split] = (
+            _images(split, items, recipe, table, outputs, seed)
+            if recipe.metric is None
+            else _pairs(split, items, recipe, recipe.metric, table, masks_by_key)
+        )
+    return TrainingData(corpora, outputs, splits, opened)
+
+
+def _images(
+    split: Split,
+    items: Items,
+    recipe: TrainRecipe,
+    table: ClassTable,
+    outputs: ClassTable,
+    seed: int,
+) -> LabelledDataset:
+    colour = network_named(recipe.network).input.colour
+    labels = labels_of(items, table, outputs)
+    if split == "val":
+        return LabelledDataset(FaceDataset(items, recipe.size, colour), labels)
+    _check_two(labels, outputs, split)
+    transform = random_operations(recipe, seed)
+    return LabelledDataset(FaceDataset(items, recipe.size, colour, transform), labels)
+
+
+def _pairs(
+    split: Split,
+    items: Items,
+    recipe: TrainRecipe,
+    metric: MetricSettings,
+    table: ClassTable,
+    masks: Mapping[str, Item] | None,
+) -> LabelledDataset:
+    colour, qualities = network_named(recipe.network).input.colour, (metric.high, metric.low)
+    found = paired(items, masks, sample_of, lambda sample: table[sample.cls].is_fake, qualities)
+    left_out = dict(sorted(found.left_out.items()))
+    if not found.high:
+        raise CorpusError(
+            f"No {split} sample has a partner ({_counted(left_out)}). Build both qualities: "
+            f"`hffkit build ff++ --pair {','.join(qualities)}`."
+        )
+    labels = labels_of(found.high, table, BINARY)
+    if split == "train" or metric.threshold == "val":
+        _check_two(labels, BINARY, split)
+    high, low = (FaceDataset(each, recipe.size, colour) for each in (found.high, found.low))
+    return LabelledDataset(PairDataset(high, low, found.masks), labels, left_out)
+
+
+def _open_masks(masks: Sequence[str], recipe: TrainRecipe) -> Sequence[Corpus] | None:
+    """Return the corpora of masks; None if the loss does not use any."""
+    uses_masks = recipe.metric is not None and recipe.metric.mask_weight > 0
+    if uses_masks and not masks:
+        raise ArgumentError(
+            f"`masks` must name the corpus of masks for {recipe.network}. To train without them, "
+            "set metric.mask_weight = 0."
+        )
+    if masks and not uses_masks:
+        where = f"for {recipe.network}" if recipe.metric is None else "if metric.mask_weight is 0"
+        raise ArgumentError(f"`masks` must be empty {where}, got {', '.join(masks)}.")
+    return open_masks(masks) if masks else None
 
 
 def _check_two(labels: Ints, outputs: ClassTable, split: Split) -> None:
@@ -186,10 +165,12 @@ def _check_groups(corpora: Sequence[Corpus]) -> None:
             guard.check_group(sample)
 
 
-def _val_items(corpora: Sequence[Corpus], recipe: TrainRecipe) -> Items:
+def _items(corpora: Sequence[Corpus], split: Split, recipe: TrainRecipe) -> Items:
     try:
-        return items_of(corpora, "val")
+        return items_of(corpora, split)
     except CorpusError as error:
+        if split == "train":
+            raise
         patience = " and patience = 0" if recipe.patience else ""
         raise CorpusError(
             f"{error} Weights are selected on val; to keep the last ones, set "

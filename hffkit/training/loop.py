@@ -13,10 +13,9 @@ import torch
 
 from hffkit.errors import TrainingError, WeightsError
 from hffkit.execution.progress import Progress
-from hffkit.runs.run import METRICS_FILE, Selected, TrainingResult
+from hffkit.runs.run import METRICS_FILE, TrainingResult
 from hffkit.runs.weights import read_tensors, write_tensors, write_weights
 from hffkit.training.loader import Loader
-from hffkit.training.losses import Validation
 from hffkit.training.metrics_log import MetricsLog
 from hffkit.training.sampler import BatchSampler
 from hffkit.training.updater import CapturedStep, Updater
@@ -49,7 +48,7 @@ class TrainingLoop:
             If the checkpoint is damaged.
         """
         self._folder, self._updater, self._loaders = folder, updater, loaders
-        self._best: Selected | None = None
+        self._best: dict[str, float] | None = None  # iteration and metrics of the kept weights
         self._n_worse = 0  # validations since the best one
         self.n_threads = torch.get_num_threads()
         self._restore()
@@ -62,8 +61,8 @@ class TrainingLoop:
         try:
             tensors, facts = read_tensors(path)
             self._updater.load(tensors, facts["iteration"])
-            self._best = None if facts["best"] is None else Selected(**facts["best"])
-            self._n_worse, self.n_threads = facts["n_worse"], facts["threads"]
+            self._best, self._n_worse = facts["best"], facts["n_worse"]
+            self.n_threads = facts["threads"]
         except (WeightsError, KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise WeightsError(
@@ -81,7 +80,7 @@ class TrainingLoop:
             self._loop(progress, is_interrupted)
         if recipe.select == "last" or self._best is None:
             self._check(float(updater.losses.sum()))
-            self._select(Selected(updater.iteration))
+            self._select({"iteration": updater.iteration})
         return TrainingResult(
             updater.iteration,
             updater.iteration < recipe.max_iterations,
@@ -121,7 +120,7 @@ class TrainingLoop:
         loss = float(updater.losses[:n].double().mean())
         self._check(loss)
         rate = updater.recipe.rate(updater.iteration - 1)
-        self._log.add(updater.iteration, {"loss": loss, "rate": rate})
+        self._log.add({"iteration": updater.iteration, "loss": loss, "rate": rate})
         progress.note(loss=f"{loss:.4f}", rate=f"{rate:.2g}")
 
     def _check(self, loss: float) -> None:
@@ -144,27 +143,24 @@ class TrainingLoop:
         updater = self._updater
         self._check(float(updater.losses.sum()))
         found = updater.loss.validate(self._loaders.val.in_order(_VAL_BATCH))
-        self._check(found.loss)
-        now = Selected(updater.iteration, found.loss, found.accuracy, found.threshold)
-        self._log.add(updater.iteration, now.metrics())
+        self._check(found["val_loss"])
+        row = {"iteration": updater.iteration, **found}
+        self._log.add(row)
         self._n_worse += 1
-        if self._is_better(found):
-            self._select(now)
+        if self._best is None or self._rank(row) > self._rank(self._best):
+            self._select(row)
             self._n_worse = 0
 
-    def _is_better(self, found: Validation) -> bool:
-        best, select = self._best, self._updater.recipe.select
-        if best is None or best.val_loss is None or best.val_accuracy is None:
-            return True
-        if select == "loss":
-            return found.loss < best.val_loss
+    def _rank(self, row: dict[str, float]) -> tuple[float, float]:
+        if self._updater.recipe.select == "loss":
+            return -row["val_loss"], 0.0
         # Small validation splits often tie; of equal accuracies the lower loss is better.
-        return (found.accuracy, -found.loss) > (best.val_accuracy, -best.val_loss)
+        return row["val_accuracy"], -row["val_loss"]
 
-    def _select(self, selected: Selected) -> None:
+    def _select(self, row: dict[str, float]) -> None:
         """Write the current weights as those that are kept."""
-        write_weights(self._folder, self._updater.net.state_dict(), selected.to_json())
-        self._best = selected
+        write_weights(self._folder, self._updater.net.state_dict(), row)
+        self._best = row
 
     def _save(self) -> None:
         """Write a checkpoint that continues bit for bit, if all of its numbers are finite."""
@@ -175,7 +171,7 @@ class TrainingLoop:
         self._log.sync()
         facts = {
             "iteration": updater.iteration,
-            "best": None if self._best is None else self._best.to_json(),
+            "best": self._best,
             "n_worse": self._n_worse,
             "threads": self.n_threads,
         }

@@ -1,7 +1,6 @@
 """Training losses and validation metrics."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -11,15 +10,6 @@ from torch.nn import functional
 from hffkit.networks.spec import InputSpec
 from hffkit.training.loader import Batch, prepare
 from hffkit.training.recipe import TrainRecipe
-
-
-@dataclass(frozen=True, slots=True)
-class Validation:
-    """Loss and accuracy on a whole split."""
-
-    loss: float
-    accuracy: float
-    threshold: float | None = None  # of metric learning
 
 
 class Loss(Protocol):
@@ -32,8 +22,8 @@ class Loss(Protocol):
     def __call__(self, pixels: Tensor, labels: Tensor) -> Tensor:
         """Return the loss () of a batch: pixels (B, *shape) uint8, labels (B,) int64."""
 
-    def validate(self, batches: Iterator[Batch]) -> Validation:
-        """Measure the network on all batches of a split."""
+    def validate(self, batches: Iterator[Batch]) -> dict[str, float]:
+        """Return val_loss, val_accuracy and possibly other metrics over all batches of a split."""
 
 
 class ClassificationLoss:
@@ -57,7 +47,7 @@ class ClassificationLoss:
         wanted = functional.one_hot(labels, logits.shape[1]).float()
         return functional.mse_loss(logits.softmax(1), wanted)
 
-    def validate(self, batches: Iterator[Batch]) -> Validation:
+    def validate(self, batches: Iterator[Batch]) -> dict[str, float]:
         """Return the mean cross-entropy and the accuracy over the classes."""
         labels = []
 
@@ -68,8 +58,10 @@ class ClassificationLoss:
 
         logits = logits_of(self._net, remembered(), self._spec).double()
         truth = torch.cat(labels)
-        accuracy = (logits.argmax(1) == truth).double().mean()
-        return Validation(float(functional.cross_entropy(logits, truth)), float(accuracy))
+        return {
+            "val_loss": float(functional.cross_entropy(logits, truth)),
+            "val_accuracy": float((logits.argmax(1) == truth).double().mean()),
+        }
 
 
 def autocast(device: torch.device, recipe: TrainRecipe) -> Any:

@@ -19,7 +19,7 @@ from hffkit.manifest.classes import BINARY_FAKE
 from hffkit.networks.mml import Mml, lengths
 from hffkit.networks.spec import InputSpec
 from hffkit.training.loader import Batch, prepare
-from hffkit.training.losses import Validation, autocast
+from hffkit.training.losses import autocast
 from hffkit.training.masks import MASK_LEVEL
 from hffkit.training.pairs import pair_shape, parts_of
 from hffkit.training.recipe import MetricSettings, TrainRecipe
@@ -62,10 +62,10 @@ class PairLoss:
         return pair_loss(outputs, labels == BINARY_FAKE, levels, self._settings)
 
     @torch.inference_mode()
-    def validate(self, batches: Iterator[Batch]) -> Validation:
-        """Return the loss of the split as one batch, and the accuracy of the low-quality head.
+    def validate(self, batches: Iterator[Batch]) -> dict[str, float]:
+        """Return the loss of the split as one batch, and accuracy and threshold of low quality.
 
-        Both are in float32. The threshold is chosen first where the recipe says "val".
+        All are in float32. The threshold is chosen first if the recipe's is "val".
         """
         self._net.eval()
         found, truth = [], []
@@ -82,7 +82,8 @@ class PairLoss:
         if self._settings.threshold == "val" and np.isfinite(loss):
             self._net.threshold.fill_(best_threshold(distances, fakes))
         threshold = float(self._net.threshold)
-        return Validation(loss, float(np.mean((distances >= threshold) == fakes)), threshold)
+        accuracy = float(np.mean((distances >= threshold) == fakes))
+        return {"val_loss": loss, "val_accuracy": accuracy, "threshold": threshold}
 
     def _outputs(self, pixels: Tensor) -> tuple[PairOutputs, Tensor]:
         """Return the outputs for pairs, and the grey levels (B, m, m) of the masks."""

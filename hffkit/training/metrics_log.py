@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,14 +45,15 @@ class MetricsLog:
         if self._events is not None:
             self._events.close()
 
-    def add(self, iteration: int, metrics: Mapping[str, float]) -> None:
-        """Append a line."""
+    def add(self, row: dict[str, float]) -> None:
+        """Append a line of metrics with their iteration."""
         with self._writing():
-            self._file.write(json_line({"iteration": iteration, **metrics}).encode())
+            self._file.write(json_line(row).encode())
             self._file.flush()
         if self._events is not None:
-            for name, value in metrics.items():
-                self._events.add_scalar(name, value, iteration)
+            for name, value in row.items():
+                if name != "iteration":
+                    self._events.add_scalar(name, value, row["iteration"])
 
     def sync(self) -> None:
         """Make the lines durable."""

@@ -19,8 +19,8 @@ from hffkit.runs.run import Run, write_groups
 from hffkit.storage.labels import Task
 from hffkit.storage.staging import Partial
 from hffkit.training.initial import initial_weights
-from hffkit.training.labelled import LabelledDataset, TrainingData, training_data
-from hffkit.training.loader import Keep, Loader, make_loader
+from hffkit.training.labelled import TrainingData, training_data
+from hffkit.training.loader import Keep, make_loader
 from hffkit.training.loop import CHECKPOINT_FILE, Loaders, TrainingLoop
 from hffkit.training.recipe import TrainRecipe, flat, read_recipe, recipe_of
 from hffkit.training.sampler import BatchSampler
@@ -154,15 +154,15 @@ def _loaders(
 ) -> Loaders:
     n_threads = torch.get_num_threads()
 
-    def loader_of(split: LabelledDataset) -> Loader:
-        return make_loader(
+    loaders = {
+        name: make_loader(
             split.dataset, split.labels, device, keep=request.keep, n_threads=n_threads
         )
-
-    n_train = len(data.train.dataset)
+        for name, split in data.splits.items()
+    }
+    n_train = len(data.splits["train"].labels)
     sampler = BatchSampler(n_train, recipe.batch_size, recipe.order, request.seed)
-    val = None if data.val is None else loader_of(data.val)
-    return Loaders(loader_of(data.train), sampler, val)
+    return Loaders(loaders["train"], sampler, loaders.get("val"))
 
 
 def _command(

@@ -33,10 +33,11 @@ from hffkit.evaluation.levels import measure
 from hffkit.inference import network as scoring
 from hffkit.interop.convert import convert
 from hffkit.manifest.classes import BINARY, ClassTable, FaceClass, numbered
+from hffkit.media.files import sha256_of
 from hffkit.networks.table import build
 from hffkit.runs.run import read_run
 from hffkit.runs.scores import Scored
-from hffkit.runs.weights import read_weights, weights_sha256, write_weights
+from hffkit.runs.weights import read_weights, write_weights
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.staging import write_bytes_durably
 
@@ -454,7 +455,7 @@ def test_json_is_what_was_measured(corpus: Path, three: Path, run: Invoke) -> No
             {
                 "run": str(three),
                 "network": "meso4",
-                "weights_sha256": weights_sha256(three),
+                "weights_sha256": sha256_of(three / "weights.safetensors"),
                 "warning": None,
                 "data": str(corpus),
                 "content_sha256": [about["content_sha256"]],

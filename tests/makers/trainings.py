@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as Pillow
 
 from hffkit.corpus.pack import PackRequest, pack
-from hffkit.runs.run import Run, Selected
+from hffkit.runs.run import Run
 from hffkit.storage.staging import partial_path
 from hffkit.training import loop as training
 from hffkit.training.train import TrainRequest, train
@@ -80,11 +80,11 @@ def result_of(out: Path) -> tuple[bytes, bytes, Any]:
     return (out / "weights.safetensors").read_bytes(), (out / "metrics.jsonl").read_bytes(), result
 
 
-def selected_of(run: Run) -> Selected:
+def selected_of(run: Run) -> dict[str, float]:
     """Return the selection of a finished training."""
     assert run.result is not None
     assert run.result.selected is not None
-    return run.result.selected
+    return dict(run.result.selected)
 
 
 class StopError(Exception):

@@ -17,7 +17,7 @@ import torch
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
-from makers.trainings import StopError, fail, result_of, stop_at
+from makers.trainings import StopError, fail, result_of, selected_of, stop_at
 from makers.trees import build_corpus, change_manifest, portrait
 from PIL import Image as Pillow
 from torch import Tensor, nn
@@ -213,7 +213,9 @@ def test_the_original_draws_every_convolution_by_its_maps() -> None:
 
 
 def test_only_fake_and_real_are_told_apart() -> None:
-    with pytest.raises(ArgumentError, match=r"has 2 outputs, not 5\. Train it with --task binary"):
+    with pytest.raises(
+        ArgumentError, match=r"has 2 outputs, got 5 classes\. Train it with `task` = binary"
+    ):
         build("mml", 5)
     with pytest.raises(ArgumentError, match="cannot take images of 6 px"):
         build("mml", 2, 6)
@@ -526,19 +528,15 @@ def test_a_training_says_what_it_paired_and_chooses_its_threshold(finished: Path
     lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
     looks = {row["iteration"]: row["threshold"] for row in lines if "threshold" in row}
     assert list(looks) == [2, 3]
-    assert run.result is not None
-    kept = run.result.selected
-    assert kept is not None
-    assert float(read_weights(finished)["threshold"]) == pytest.approx(looks[kept.iteration])
+    kept = selected_of(run)
+    assert float(read_weights(finished)["threshold"]) == pytest.approx(looks[kept["iteration"]])
 
 
 def test_the_accuracy_of_val_is_that_of_eval(corpus: Path, finished: Path) -> None:
-    result = read_run(finished).result
-    assert result is not None
-    assert result.selected is not None
+    kept = selected_of(read_run(finished))
     (one,) = evaluate(EvalRequest((finished,), (str(corpus),), split="val")).measured
     found = {row.quality: row.values for row in one.qualities}
-    assert found["c40"]["accuracy"] == pytest.approx(result.selected.val_accuracy)
+    assert found["c40"]["accuracy"] == pytest.approx(kept["val_accuracy"])
 
 
 @pytest.mark.slow  # checkpoints hold 340 MB
@@ -620,7 +618,7 @@ def test_files_that_are_no_xception_are_refused(tmp_path: Path) -> None:
     for name, message in (
         ("wide.pth", r"another network than xception: conv2.weight is \[64, 32, 5, 5\], not"),
         ("short.pth", "another network than xception: it lacks block1.rep.0.conv1.weight, .*"),
-        ("module.pth", "which would be executed as it is loaded"),
+        ("module.pth", "which would be executed when it is loaded"),
         ("list.pth", "no state dict"),
         ("text.pth", "damaged, or no file of PyTorch"),
         ("absent.pth", "no such file"),
@@ -790,7 +788,7 @@ def test_masks_must_be_masks(run: Run, corpus: Path, finished: Path) -> None:
         (["--task", "multi"], (2, "--task must be binary for mml")),
         (
             ["--set", "metric.mask_weight=0"],
-            (2, "--masks must be empty where metric.mask_weight is 0"),
+            (2, "--masks must be empty if metric.mask_weight is 0"),
         ),
         (["--set", "metric.high=raw"], (1, "No train sample has a partner")),
         (["--set", "metric.rfake=1"], (2, "A recipe has no 'metric.rfake'")),

@@ -26,7 +26,7 @@ def test_the_weights_kept_are_those_that_the_recipe_selects(
     out = tmp_path / "run"
     _, run = train(request_of(packed, select=select, val_interval=1, base_lr=1e-3), out)
     found = [row for row in rows(out / "metrics.jsonl") if "val_loss" in row]
-    selected = selected_of(run).to_json()
+    selected = selected_of(run)
     if select == "last":
         assert selected == {"iteration": 12}
         assert not found
@@ -78,7 +78,7 @@ def test_patience_ends_a_training_that_gets_no_better(
     assert run.result is not None
     assert (run.result.iterations, run.result.stopped_early) == (2 * n, True)
     best = min(impatient[:n], key=lambda row: row["val_loss"])
-    assert selected_of(run).to_json() == best
+    assert selected_of(run) == best
     found = [row for row in rows(tmp_path / "run/metrics.jsonl") if "val_loss" in row]
     assert found == impatient[:n]
     assert read_tensors(tmp_path / "run/weights.safetensors")[1] == best

@@ -207,7 +207,7 @@ def test_a_damaged_run_is_one_line(run: Run, corpus: Path, finished: Path, tmp_p
         ("absent.caffemodel", [], 1, "no such file"),
         ("text.caffemodel", [], 1, "text.caffemodel"),
         ("text.txt", [], 1, "unknown format"),
-        ("weights.pth", [], 1, "a state dict does not tell its network: pass --network NAME"),
+        ("weights.pth", [], 1, "--network must be given for a state dict"),
         ("weights.pth", ["--network", "resnet18"], 1, "damaged, or no file of PyTorch"),
         ("text.h5", [], 1, "text.h5"),
         ("text.caffemodel", ["--network", "amtenet"], 1, "Did you mean 'amtennet'"),
@@ -234,7 +234,7 @@ def test_the_published_network_is_converted_and_measured(
     out = tmp_path / "run"
     wrong = run("convert", source, "--out", out, "--fake", "a,b", "--real", "c")
     assert (wrong.exit_code, is_one_line(wrong)) == (2, True)
-    assert "has 2 outputs, and --fake and --real name 3" in wrong.stderr
+    assert "--fake and --real must name the 2 outputs of the file, got 3 names" in wrong.stderr
     result = run("convert", source, "--out", out, "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout) == read_run(out).to_json()

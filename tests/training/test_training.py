@@ -54,7 +54,7 @@ def test_a_mean_of_losses_is_that_of_the_steps(packed: Path, tmp_path: Path) -> 
 def test_a_separable_set_is_learned(packed: Path, tmp_path: Path) -> None:
     request = request_of(packed, base_lr=1e-4, max_iterations=60, val_interval=20, batch_size=16)
     _, run = train(request, tmp_path / "run")
-    assert selected_of(run).metrics()["val_accuracy"] >= 0.9
+    assert selected_of(run)["val_accuracy"] >= 0.9
 
 
 def test_a_corpus_without_val_is_refused_with_advice(tmp_path: Path) -> None:
