@@ -88,9 +88,9 @@ def _layers(net: nn.Module) -> dict[str, dict[str, _Shape]]:
 def _problems(blobs: Blobs, net: nn.Module) -> Iterator[str]:
     layers = _layers(net)
     if missing := layers.keys() - blobs.keys():
-        yield f"missing layers {_listed(missing)}"
+        yield f"missing layers {listed(missing)}"
     if unknown := blobs.keys() - layers.keys():
-        yield f"unknown layers {_listed(unknown)}"
+        yield f"unknown layers {listed(unknown)}"
     for layer, wanted in layers.items():
         got = [blob.shape for blob in blobs.get(layer, ())]
         if got and not (len(got) == len(wanted) and all(map(_is_same, got, wanted.values()))):
@@ -119,8 +119,8 @@ def _shown(shapes: Iterable[_Shape]) -> str:
     return " + ".join(shown[:4]) + (f" + {len(shown) - 4} more" if len(shown) > 4 else "")
 
 
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
     """Return the first names, and cut those that are absurdly long."""
     names = sorted(names)
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(f"{name!r:.40}" for name in names[:5]) + more
+    return ", ".join(f"{name!r:.60}" for name in names[:5]) + more

@@ -3,7 +3,7 @@
 import pickle
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hffkit.errors import WeightsError
+from hffkit.interop.caffe_network import listed
 from hffkit.networks.table import build, head_of
 from hffkit.runs.weights import read_tensors
 
@@ -25,7 +26,6 @@ _COUNTER = ".num_batches_tracked"  # of batch normalisation; missing before PyTo
 _DOTTED = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
 _PARALLEL = "module."  # prefix of names by DataParallel
 _LAST = re.compile(r"^(?:fc|last_linear)\.")  # the last layer of Xception's published files
-_N_SHOWN = 6
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -132,16 +132,10 @@ def _is_matrix(state: Mapping[str, Tensor], name: str) -> bool:
 
 def _problems(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterator[str]:
     if missing := wanted.keys() - state.keys():
-        yield f"it lacks {_listed(missing)}"
+        yield f"it lacks {listed(missing)}"
     if unknown := state.keys() - wanted.keys():
-        yield f"it also has {_listed(unknown)}"
+        yield f"it also has {listed(unknown)}"
     for name in sorted(wanted.keys() & state.keys()):
         if state[name].shape != wanted[name].shape:
             yield f"{name} is {list(state[name].shape)}, not {list(wanted[name].shape)}"
             return
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = sorted(names)
-    more = f" and {len(names) - _N_SHOWN} more" if len(names) > _N_SHOWN else ""
-    return ", ".join(f"{name:.60}" for name in names[:_N_SHOWN]) + more

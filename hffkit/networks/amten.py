@@ -82,7 +82,24 @@ class ModelBase(nn.Module):
 
 
 class AmtenNet(ModelBase):
-    """AMTENnet: the adaptive manipulation traces extraction network before Model-base."""
+    """AMTENnet, the adaptive manipulation traces extraction network before Model-base.
+
+    Parameters
+    ----------
+    n_classes, size, pool, last_kernel, last_padding
+        See ModelBase.
+    trace
+        F_mt: conv1(x) - x; or the image itself, without conv1 (AMTEN_1); or conv1(x).
+    kernel
+        Of conv1; 5 in AMTEN_5.
+    n_kernels
+        Of conv3_1 and conv3_2, the second stage; 3 in AMTEN_3, 12 in AMTEN_4.
+    reuse
+        Number of times that F_mt is reused at the end: 1 as in the prototxt (12 channels), 2 as
+        in Eq. 9 of the paper (15), 0 not even before the second stage (AMTEN_2).
+    is_deep
+        False for one convolution per stage (AMTEN_6).
+    """
 
     def __init__(  # noqa: PLR0913  (one for each change of Table VI)
         self,
@@ -98,33 +115,12 @@ class AmtenNet(ModelBase):
         last_kernel: int = 1,
         last_padding: int = 0,
     ) -> None:
-        """Build AMTENnet, or a variant of Table VI.
-
-        Parameters
-        ----------
-        n_classes, size, pool, last_kernel, last_padding
-            See ModelBase.
-        trace
-            F_mt: conv1(x) - x; or the image itself, without conv1 (AMTEN_1); or conv1(x).
-        kernel
-            Of conv1; 5 in AMTEN_5.
-        n_kernels
-            Of conv3_1 and conv3_2, the second stage; 3 in AMTEN_3, 12 in AMTEN_4.
-        reuse
-            Number of times that F_mt is reused at the end: 1 as in the prototxt (12 channels), 2
-            as in Eq. 9 of the paper (15), 0 not even before the second stage (AMTEN_2).
-        is_deep
-            False for one convolution per stage (AMTEN_6).
-        """
+        """Build AMTENnet, or a variant of Table VI."""
         channels = {0: n_kernels, 1: n_kernels + 6, 2: n_kernels + 9}[reuse]
         super().__init__(
-            n_classes,
-            size,
-            channels=channels,
-            pool=pool,
-            last_kernel=last_kernel,
-            last_padding=last_padding,
-        )
+            n_classes, size, channels=channels, pool=pool,
+            last_kernel=last_kernel, last_padding=last_padding,
+        )  # fmt: skip
         self._trace, self._reuse, self._is_deep = trace, reuse, is_deep
         if trace != "image":
             self.conv1 = nn.Conv2d(3, 3, kernel, padding=kernel // 2)

@@ -55,7 +55,7 @@ def check_bf16(device: torch.device) -> None:
     known = [capabilities[name] for name in _BF16 if name in capabilities]
     if known and not any(known):
         raise ArgumentError(
-            "precision must be fp32 on this processor, got bf16: it has no instructions for "
+            "`precision` must be fp32 on this processor, got bf16: it has no instructions for "
             "bfloat16 (AVX512_BF16 or AMX), and training is up to ten times slower without them: "
             "6.4 images/s instead of 60 on an AMD EPYC that has AVX2 only."
         )

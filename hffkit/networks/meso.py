@@ -17,12 +17,17 @@ class Meso4(nn.Module):
     def __init__(self, n_classes: int, size: int) -> None:
         """Build for images of `size` px."""
         super().__init__()
-        self.block1 = _block(nn.Conv2d(3, 8, 3, padding=1), 8, 2)
-        self.block2 = _block(nn.Conv2d(8, 8, 5, padding=2), 8, 2)
-        self.block3 = _block(nn.Conv2d(8, 16, 5, padding=2), 16, 2)
+        channels = self._add_first_blocks()
+        self.block3 = _block(nn.Conv2d(channels, 16, 5, padding=2), 16, 2)
         self.block4 = _block(nn.Conv2d(16, 16, 5, padding=2), 16, 4)
         self.head = _head(n_classes, size)
         _glorot_(self)
+
+    def _add_first_blocks(self) -> int:
+        """Add blocks 1 and 2, and return the number of their maps."""
+        self.block1 = _block(nn.Conv2d(3, 8, 3, padding=1), 8, 2)
+        self.block2 = _block(nn.Conv2d(8, 8, 5, padding=2), 8, 2)
+        return 8
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (B, n_classes) of images (B, 3, S, S)."""
@@ -30,6 +35,15 @@ class Meso4(nn.Module):
         x = self.block4(self.block3(x))
         logits: Tensor = self.head(x.flatten(1))
         return logits
+
+
+class MesoInception4(Meso4):
+    """Meso-4 with two blocks of Inception in place of the first two convolutions."""
+
+    def _add_first_blocks(self) -> int:
+        self.block1 = _inception_block(3, (1, 4, 4, 2))
+        self.block2 = _inception_block(11, (2, 4, 4, 2))
+        return 12
 
 
 class Inception(nn.Module):
@@ -47,27 +61,6 @@ class Inception(nn.Module):
         """Return the concatenated branches: (B, sum of maps, H, W)."""
         branches = (self.branch1, self.branch2, self.branch3, self.branch4)
         return torch.cat([branch(x) for branch in branches], 1)
-
-
-class MesoInception4(nn.Module):
-    """Meso-4 with two blocks of Inception in place of the first two convolutions."""
-
-    def __init__(self, n_classes: int, size: int) -> None:
-        """Build for images of `size` px."""
-        super().__init__()
-        self.block1 = _inception_block(3, (1, 4, 4, 2))
-        self.block2 = _inception_block(11, (2, 4, 4, 2))
-        self.block3 = _block(nn.Conv2d(12, 16, 5, padding=2), 16, 2)
-        self.block4 = _block(nn.Conv2d(16, 16, 5, padding=2), 16, 4)
-        self.head = _head(n_classes, size)
-        _glorot_(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the logits (B, n_classes) of images (B, 3, S, S)."""
-        x = self.block2(self.block1(images))
-        x = self.block4(self.block3(x))
-        logits: Tensor = self.head(x.flatten(1))
-        return logits
 
 
 def _branch(channels: int, maps: int, dilation: int) -> nn.Sequential:

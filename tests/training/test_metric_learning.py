@@ -309,7 +309,7 @@ def test_the_threshold_of_val_is_the_best_there_is(rows: list[tuple[int, bool]])
     distances = np.array([d for d, _ in rows], np.float32)
     fake = np.array([is_fake for _, is_fake in rows])
     if fake.all() or not fake.any():
-        with pytest.raises(CorpusError, match="a threshold is chosen between both"):
+        with pytest.raises(CorpusError, match="choosing a threshold needs both"):
             best_threshold(distances, fake)
         return
     found = best_threshold(distances, fake)
@@ -617,7 +617,7 @@ def test_files_that_are_no_xception_are_refused(tmp_path: Path) -> None:
     before = {name: value.clone() for name, value in net.state_dict().items()}
     for name, message in (
         ("wide.pth", r"another network than xception: conv2.weight is \[64, 32, 5, 5\], not"),
-        ("short.pth", "another network than xception: it lacks block1.rep.0.conv1.weight, .*"),
+        ("short.pth", "another network than xception: it lacks 'block1.rep.0.conv1.weight', .*"),
         ("module.pth", "which would be executed when it is loaded"),
         ("list.pth", "no state dict"),
         ("text.pth", "damaged, or no file of PyTorch"),

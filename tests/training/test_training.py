@@ -137,7 +137,7 @@ def test_bf16_is_refused_where_a_processor_can_only_emulate_it(
 ) -> None:
     monkeypatch.setattr(devices, "_capabilities", lambda: has)
     with pytest.raises(
-        ArgumentError, match=r"^precision must be fp32 .* 6\.4 images/s instead of 60"
+        ArgumentError, match=r"^`precision` must be fp32 .* 6\.4 images/s instead of 60"
     ):
         train(request_of(packed, precision="bf16"), tmp_path / "run")
     assert not list(tmp_path.iterdir())
