@@ -88,8 +88,7 @@ def inspect(names: Sequence[str], sheet: Path | None, *, columns: int = 12) -> I
             )
         )
         total = sum(rows[-1].samples.values())
-        polarity = "fake" if face_class.is_fake else "real"
-        title = f"{face_class.id}  {name}  ({polarity}, {total:,} samples)"
+        title = f"{face_class.id}  {name}  ({face_class.kind}, {total:,} samples)"
         pictures.append((title, [Tile("", image) for image in images]))
     if sheet is not None:
         write_sheet(sheet, contact_sheet(pictures, columns=columns))

@@ -40,7 +40,7 @@ def page_section(
         What is drawn besides.
     """
     level = evaluation.frame
-    kinds = ["fake" if face_class.is_fake else "real" for face_class in scored.classes]
+    kinds = [face_class.kind for face_class in scored.classes]
     sums = grouped(scored).sums()
     bins = sums.calibration
     return Section(

@@ -20,6 +20,11 @@ class FaceClass:
     name: str
     is_fake: bool
 
+    @property
+    def kind(self) -> str:
+        """The polarity as a word, fake or real."""
+        return "fake" if self.is_fake else "real"
+
 
 @dataclass(frozen=True, slots=True)
 class ClassTable:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
-from hffkit.manifest.classes import HFF_8, ClassTable, numbered
+from hffkit.manifest.classes import BINARY, HFF_8, ClassTable, numbered
 from hffkit.manifest.samples import Split
 from hffkit.media.files import walk
 from hffkit.options import Option
@@ -23,7 +23,6 @@ _SPLIT_FOLDERS: Mapping[str, Split] = {
     "test": "test",
     "testing": "test",
 }
-_BINARY = numbered(fake=["fake"], real=["real"])
 FACES_HQ = numbered(fake=["100K-Faces", "ThisPersonDoesNotExist"], real=["CelebA-HQ", "FFHQ"])
 # Starts of folder names in the published archive, in lower case and without punctuation.
 _FACES_HQ_FOLDERS: Mapping[str, str] = {
@@ -68,13 +67,13 @@ def read_folder(options: FolderOptions) -> Listing:
 def read_hff(options: HffOptions) -> Listing:
     """List the Hybrid Fake Face dataset: eight class folders, or train|val|test/{fake,real}."""
     present = subfolders(options.src)
-    if not options.folders and _has_split_layout(options.src, present, _BINARY.names):
+    if not options.folders and _has_split_layout(options.src, present, BINARY.names):
         if options.real or options.fake or options.paper_split:
             raise ArgumentError(
                 "train|val|test/{fake,real} names classes and splits: leave out `real`, `fake` and "
                 "`paper_split`."
             )
-        return _class_folders(_BINARY, options, {})
+        return _class_folders(BINARY, options, {})
     classes = selected(HFF_8, options, dict(options.folders))
     folders = _matched(options, {_plain(name): name for name in classes.names}, present)
     there = _only_present(classes, folders, options)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 from hffkit.errors import ArgumentError, CorpusError
-from hffkit.manifest.classes import ClassTable, FaceClass, numbered
+from hffkit.manifest.classes import BINARY, ClassTable, FaceClass, numbered
 from hffkit.manifest.failures import Failure
 from hffkit.media.files import is_video, walk
 from hffkit.options import Option
@@ -16,7 +16,6 @@ from hffkit.sources.folders import FolderOptions, selected
 from hffkit.sources.listing import Entry, Listing, as_listing, read_text, subfolders
 from hffkit.sources.options import VideoOptions
 
-_FAKE_OR_REAL = numbered(fake=["fake"], real=["real"])
 CELEB_DF = numbered(fake=["Celeb-synthesis"], real=["Celeb-real", "YouTube-real"])
 DFDC = numbered(fake=["DFDC-fake"], real=["DFDC-real"])
 
@@ -56,7 +55,7 @@ def read_list(options: ListOptions) -> Listing:
             raise ArgumentError(
                 "The column real of a CSV tells the classes: leave out `real`, `fake`, `folders`."
             )
-        classes = _FAKE_OR_REAL
+        classes = BINARY
         table = csv.DictReader(lines[1:], fieldnames=header)
         rows = [((row["path"] or "").strip(), _real_or_fake(row, list_file)) for row in table]
     else:

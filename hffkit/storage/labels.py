@@ -61,13 +61,9 @@ def labels_of(items: Items, table: ClassTable, outputs: ClassTable) -> npt.NDArr
         known = {row.name: row for row in outputs}.get(name)
         if known is None or known.is_fake != table[name].is_fake:
             raise CorpusError(
-                f"class {name!r} ({_polarity(table[name].is_fake)}) is none that the network "
-                f"knows: {', '.join(f'{row.name} ({_polarity(row.is_fake)})' for row in outputs)}. "
+                f"class {name!r} ({table[name].kind}) is none that the network "
+                f"knows: {', '.join(f'{row.name} ({row.kind})' for row in outputs)}. "
                 "Set `task` to binary to score fake against real."
             )
         ids[name] = known.id
     return np.array([ids[sample.cls] for _, sample in items], np.int64)
-
-
-def _polarity(is_fake: bool) -> str:  # noqa: FBT001
-    return "fake" if is_fake else "real"
