@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,57 @@ def test_modules_are_short_and_named_after_their_noun() -> None:
     assert not [path for path in MODULES if path.stem in vague]
 
 
+def test_no_room_holds_an_eighth_of_the_package() -> None:
+    rooms = Counter({path.parent.name: 0 for path in MODULES})
+    for path in MODULES:
+        rooms[path.parent.name] += len(lines_of(path))
+    room, n = rooms.most_common(1)[0]
+    assert n <= 0.12 * rooms.total(), f"{room} has {n} of {rooms.total()} lines"
+
+
+def test_the_architecture_lists_the_rooms_that_there_are() -> None:
+    page = (ROOT / "docs/architecture.md").read_text("utf-8")
+    order = page.partition("```\n")[2].partition("```")[0]
+    listed = [
+        word for line in order.splitlines() for word in re.split(r"  +", line)[0].split(" | ")
+    ]
+    described = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    rooms = {path.parent.name for path in MODULES} - {"hffkit"}
+    assert sorted(set(listed) - {"errors, arrays, options"}) == sorted(rooms)
+    assert sorted(described) == sorted(rooms)
+
+
+def test_names_of_classes_and_types_mean_one_thing() -> None:
+    places: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.parse(path.read_text("utf-8")).body:
+            targets = node.targets if isinstance(node, ast.Assign) else []
+            names = [target.id for target in targets if isinstance(target, ast.Name)]
+            names = [name for name in names if re.match("[A-Z].*[a-z]", name)]
+            for name in [node.name] if isinstance(node, ast.ClassDef) else names:
+                places.setdefault(name, []).append(str(path.relative_to(ROOT)))
+    assert not {name: where for name, where in places.items() if len(where) > 1}
+
+
+def test_dicts_of_anything_are_for_json_alone() -> None:
+    n = sum("dict[str, Any]" in line for path in MODULES for line in lines_of(path))
+    assert n <= 30
+
+
+def test_errors_name_parameters_and_the_command_line_options() -> None:
+    option = re.compile(r"(?<![\w-])--[a-z]")
+    commands_to_type = re.compile(r"`[^`]*(hffkit|dask|pip) [^`]*`")
+    found = []
+    for path in (path for path in MODULES if path.parent.name != "cli"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Raise):
+                parts = (part.value for part in ast.walk(node) if isinstance(part, ast.Constant))
+                text = "".join(part for part in parts if isinstance(part, str))
+                if option.search(commands_to_type.sub("", text)):
+                    found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {text}")
+    assert not found, "\n".join(found)
+
+
 def test_packages_export_nothing() -> None:
     for path in (path for path in MODULES if path.name == "__init__.py"):
         module = ast.parse(path.read_text("utf-8"))
@@ -66,6 +118,7 @@ def test_no_test_file_imports_another() -> None:
 
 def test_every_command_and_option_has_help() -> None:
     without = [name for name, command in commands(main) if not command.help]
+    without += [name for name, command in commands(main) if "hffkit " not in (command.epilog or "")]
     without += [
         f"{name} {parameter.opts}"
         for name, command in commands(main)

@@ -16,7 +16,7 @@ Answer = Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Sums:
+class CellSums:
     """The sums of a cell by group: samples, and correct predictions for each seed."""
 
     totals: Mapping[str, int]
@@ -26,7 +26,7 @@ class Sums:
 class Grid:
     """Cells and their resamples of the same groups, so differences are between the same images."""
 
-    def __init__(self, sums: Mapping[Place, Sums], title: str) -> None:
+    def __init__(self, sums: Mapping[Place, CellSums], title: str) -> None:
         self.places = {place: number for number, place in enumerate(sums)}
         groups = sorted({group for each in sums.values() for group in each.totals})
         numbers = {group: number for number, group in enumerate(groups)}
@@ -66,7 +66,7 @@ def interval(values: Floats64) -> tuple[float, float]:
     return percentile_interval(known)
 
 
-def sums_of(tables: Sequence[Sequence[Answer]], is_right: Callable[[Answer], bool]) -> Sums:
+def sums_of(tables: Sequence[Sequence[Answer]], is_right: Callable[[Answer], bool]) -> CellSums:
     """Sum up one cell, from tables of the same samples by several seeds."""
     totals: dict[str, int] = {}
     right: dict[str, Floats64] = {}
@@ -76,4 +76,4 @@ def sums_of(tables: Sequence[Sequence[Answer]], is_right: Callable[[Answer], boo
         for row in rows:
             counts = right.setdefault(row["group"], np.zeros(len(tables)))
             counts[number] += is_right(row)
-    return Sums(totals, right)
+    return CellSums(totals, right)

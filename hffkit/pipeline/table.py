@@ -8,7 +8,7 @@ import numpy as np
 
 from hffkit.errors import RecipeError, StorageError
 from hffkit.evaluation.metrics import relative_error_reduction
-from hffkit.pipeline.cells import Answer, Grid, Place, Sums, interval, sums_of
+from hffkit.pipeline.cells import Answer, CellSums, Grid, Place, interval, sums_of
 from hffkit.pipeline.plan import Plan
 from hffkit.pipeline.results import Cell, ClaimOutcome, Results
 from hffkit.pipeline.spec import Claim, TableSpec, chosen_of, places_in, put
@@ -139,7 +139,7 @@ def _evals(plan: Plan, spec: TableSpec, fixed: Mapping[str, Any]) -> list[str]:
     return [str(put(template, each)) for each in chosen_of(places_in(template), plan.recipe.values)]
 
 
-def _sums(plan: Plan, names: Sequence[str]) -> Sums:
+def _sums(plan: Plan, names: Sequence[str]) -> CellSums:
     return sums_of(
         [_samples(plan, name) for name in names], lambda row: row["label"] == row["predicted"]
     )

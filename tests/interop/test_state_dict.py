@@ -246,7 +246,10 @@ def test_a_whole_network_in_a_pickle_is_refused_with_advice(tmp_path: Path) -> N
         ([1, 2], "no state dict"),
         ({}, "no state dict"),
         ({"a": 1}, "'a' is no tensor"),
-        ({"fc.weight": torch.zeros(2, 512)}, r"another network than resnet18: it lacks 'bn1\.bias'"),
+        (
+            {"fc.weight": torch.zeros(2, 512)},
+            r"another network than resnet18: it lacks 'bn1\.bias'",
+        ),
         ({"fc.weight": torch.zeros(())}, "another network than resnet18"),
         ({"_conv_stem.weight": torch.zeros(1)}, "weights of efficientnet_pytorch, which pads"),
         ({"a": torch.zeros(1, device="meta")}, "'a' is no tensor"),
