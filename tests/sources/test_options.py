@@ -2,7 +2,7 @@ import json
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import click
 import pytest
@@ -130,6 +130,11 @@ def test_every_field_of_a_source_but_its_name_is_an_option_with_a_default() -> N
         assert {field.name for field in fields(source.options)} == {"source", *declared}
         required = {name for name, each in declared.items() if each.default is MISSING}
         assert required == ({"list_file"} if source.options is ListOptions else set())
+
+
+def test_the_reader_of_a_source_takes_its_options() -> None:
+    for source in SOURCES.values():
+        assert issubclass(source.options, get_type_hints(source.read)["options"])
 
 
 def test_options_of_another_source_are_a_mistake_of_the_caller(tmp_path: Path) -> None:
