@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _run = click.Path(path_type=Path)
 
 
-@click.command(epilog="Example: hffkit train --data data.lmdb --network meso4 --out runs/meso4")
+@click.command(epilog=options.example("train --data data.lmdb --network meso4 --out runs/meso4"))
 @click.option(
     "--data",
     multiple=True,
@@ -174,7 +174,7 @@ def run_text(path: Path, run: "Run") -> str:
     return "\n".join(lines)
 
 
-@click.command(epilog="Example: hffkit convert Meso4_DF.h5 --out runs/meso4-df")
+@click.command(epilog=options.example("convert Meso4_DF.h5 --out runs/meso4-df"))
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=_run, help="Run folder to write.")
 @click.option("--network", metavar="NAME", help="Network of the weights.  [default: recognised]")

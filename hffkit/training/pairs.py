@@ -1,4 +1,4 @@
-"""PairDataset of images in two qualities with their masks.
+"""Pairs of images in two qualities with their masks.
 
 A pair is one array of bytes: the image of high quality (S, S, 3), the image of low quality, and
 the grey levels of the mask (m, m), where m is the side of the network's attention map.

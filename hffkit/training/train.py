@@ -118,7 +118,7 @@ def chosen_recipe(request: TrainRequest) -> TrainRecipe:
         with resources.as_file(_folder() / f"{name}.toml") as file:
             values = read_recipe(file)
     if network is not None and "network" in dict(request.overrides):
-        raise ArgumentError(f"network is given twice: {network}, and among the overrides.")
+        raise ArgumentError(f"`network` is given twice: {network}, and among the overrides.")
     values = flat(values) | flat(dict(request.overrides))
     if network is not None:
         values["network"] = network
