@@ -90,7 +90,7 @@ class Attributor:
         if not any(row.takes_layers for row in self._rows):
             if names:
                 taking = ", ".join(name for name, row in METHODS.items() if row.takes_layers)
-                raise ArgumentError(f"layers apply to {taking}, got {', '.join(self.methods)}.")
+                raise ArgumentError(f"`layers` apply to {taking}, got {', '.join(self.methods)}.")
             return ()
         own = with_extent(self.scorer.net, self.scorer.network.layers, images)
         if not own and (not names or "all" in names):
@@ -207,7 +207,7 @@ def _methods(names: Sequence[str], scorer: Scorer) -> tuple[str, ...]:
     every = [name for name in known if not missing.get(name, False)]
     chosen = tuple(dict.fromkeys(n for name in names for n in (every if name == "all" else [name])))
     if not chosen:
-        raise ArgumentError("methods must name at least one method.")
+        raise ArgumentError("`methods` must name at least one method.")
     for name in chosen:
         if name not in known:
             raise UnknownNameError("method", name, known)

@@ -108,11 +108,11 @@ def _prepared(request: ExplainRequest) -> tuple[Attributor, InputFaces]:
         ("frames", request.frames, 1), ("limit", request.limit, 1), ("steps", request.steps, 0)
     ):  # fmt: skip
         if value is not None and value < least:
-            raise ArgumentError(f"{name} must be {least} or more, got {value}.")
+            raise ArgumentError(f"`{name}` must be {least} or more, got {value}.")
     needs_heat = request.average or request.sanity or request.landmarks is not None
     if set(request.methods) == {TRACES} and needs_heat:
         raise ArgumentError(
-            "average, sanity and landmarks need a method that gives heat; traces are not heat."
+            "`average`, `sanity` and `landmarks` need a method that gives heat; traces do not."
         )
     scorer = load_scorer(request.run, device_named(request.device))
     attributor = Attributor(
@@ -132,7 +132,7 @@ def _prepared(request: ExplainRequest) -> tuple[Attributor, InputFaces]:
 def _nothing(inputs: InputFaces) -> str:
     some = "; ".join(inputs.problems[:2])
     more = f"; and {len(inputs.problems) - 2} more" if len(inputs.problems) > 2 else ""
-    return f"No face to explain: {some}{more}. If the files are face crops, set whole."
+    return f"No face to explain: {some}{more}. If the files are face crops, set `whole`."
 
 
 def _record(

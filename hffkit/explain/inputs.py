@@ -62,7 +62,7 @@ class InputFaces:
         names = (*corpora, *data)
         self._samples = _selected(names, size, selection) if names else None
         if not self._files and self._samples is None:
-            raise ArgumentError("paths and data name no image, video or corpus.")
+            raise ArgumentError("`paths` and `data` name no image, video or corpus.")
         self._size, self._search = size, search
         self.problems: list[str] = []
         self.n_unreadable = 0

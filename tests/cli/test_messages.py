@@ -13,7 +13,7 @@ from hffkit.errors import ArgumentError, HffkitError, StorageError
 from hffkit.storage.record import check_size
 
 PACKAGE = Path(__file__).parents[2] / "hffkit"
-ROOMS = ("manifest", "storage", "execution")
+ROOMS = ("manifest", "storage", "execution", "explain")
 
 
 @pytest.mark.parametrize(

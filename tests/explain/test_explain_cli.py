@@ -404,13 +404,13 @@ def test_networks_without_relu_are_noted(photo: Path, tmp_path: Path, run: Invok
         (
             {"methods": ("vanilla",), "layers": ("block3",)},
             ArgumentError,
-            "layers apply to gradcam, guided_gradcam, got vanilla",
+            "`layers` apply to gradcam, guided_gradcam, got vanilla",
         ),
-        ({"methods": ()}, ArgumentError, "methods must name at least one"),
+        ({"methods": ()}, ArgumentError, "`methods` must name at least one"),
         ({"target": "Glo"}, UnknownNameError, "No class named 'Glo'. Did you mean 'Glow'"),
         ({"landmarks": Path("no.dat")}, CorpusError, "no.dat: cannot be read"),
-        ({"frames": 0}, ArgumentError, "frames must be 1 or more, got 0"),
-        ({"paths": ()}, ArgumentError, "paths and data name no image"),
+        ({"frames": 0}, ArgumentError, "`frames` must be 1 or more, got 0"),
+        ({"paths": ()}, ArgumentError, "`paths` and `data` name no image"),
         ({"paths": (Path("nowhere.png"),)}, ArgumentError, "nowhere.png: no such file or folder"),
         ({"paths": (Path("x" * 300),)}, ArgumentError, "xxx: no such file or folder"),
         ({"device": "tpu"}, ArgumentError, "`device` must be"),
@@ -464,7 +464,10 @@ def test_images_without_a_face_are_reported(
     empty = write_image(tmp_path / "empty.png", size=(64, 64))
     found = run("explain", three, empty, "--out", tmp_path / "out")
     assert found.exit_code == 1
-    assert f"No face to explain: {empty}: no face found. If the files" in found.stderr
+    assert (
+        f"No face to explain: {empty}: no face found. If the files are face crops, set --whole."
+        in found.stderr
+    )
     assert {path.name for path in tmp_path.iterdir()} == {"empty.png"}
     found = run("explain", three, empty, photo, "--out", tmp_path / "out", "--steps", 0)
     assert found.exit_code == 0
