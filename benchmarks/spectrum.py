@@ -42,9 +42,9 @@ from learn import interval
 
 from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.execution.memory import keep_memory_of_tensors
-from hffkit.spectrum.cache import profiles_of_images, read_image
 from hffkit.spectrum.export import plot
 from hffkit.spectrum.features import FeatureSpec, Read, features_of, profiles_of
+from hffkit.spectrum.profiles import Profiler, read_image
 from hffkit.spectrum.train import SpectrumRequest, train_spectrum
 
 Floats = npt.NDArray[np.float64]
@@ -113,7 +113,7 @@ def of_files(paths: Sequence[Path]) -> int:
 def whole_run(paths: Sequence[Path], n: int, n_workers: int) -> int:
     """Compute `n` profiles of files, all over again where they are fewer, as the commands do."""
     images = islice(named(cycle(paths)), n)
-    return len(profiles_of_images(images, n, FeatureSpec(), n_workers=n_workers))
+    return len(Profiler(FeatureSpec(), n_workers).of_images(images, n))
 
 
 def read_grey(path: Path) -> Pixels:

@@ -1,51 +1,46 @@
-"""`hffkit spectrum`: Durall et al.'s spectra and shallow classifiers."""
+"""`hffkit spectrum`: spectral features and shallow classifiers (Durall et al.)."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
 from hffkit.cli import options
 from hffkit.cli.evaluate import evaluate, predict
-from hffkit.cli.tables import spectrum_text
 from hffkit.manifest.samples import printable
+from hffkit.reports.table import Table
+from hffkit.spectrum.names import CentreName, ClassifierName, CropName, FeatureName
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# The tables in hffkit.spectrum have them with what they mean; importing these takes a second.
-_FEATURES = ("faces-hq", "celeba", "dfd")
-_CROPS = ("whole", "square", "third")
-_CENTRES = ("paper", "true")
-_CLASSIFIERS = ("svm-linear", "svm-rbf", "svm-poly", "logistic", "kmeans")
-
 
 def _features(command: F) -> F:
-    """Add what says how images become features."""
+    """Add the settings of features."""
     for option in (
         click.option(
             "--first-bin/--no-first-bin",
             default=None,
-            help="Divide by the first value.  [default: as the experiment does]",
+            help="Divide profiles by their first value.  [default: as in the experiment]",
         ),
         click.option(
             "--points",
             type=click.IntRange(2, 100_000),
-            help="Resample profiles to so many points.  [default: as the experiment does]",
+            help="Resample profiles to this number of points.  [default: as in the experiment]",
         ),
         click.option(
             "--centre",
-            type=click.Choice(_CENTRES),
-            help="Radius 0: the paper's, half a coefficient beside the DC, or the DC.",
+            type=click.Choice(get_args(CentreName)),
+            help="Position of radius 0: the paper's, half a coefficient beside the DC, or the DC.",
         ),
         click.option(
             "--crop",
-            type=click.Choice(_CROPS),
-            help="What of an image: all, the square in the middle, the middle third.",
+            type=click.Choice(get_args(CropName)),
+            help="Part of the image: all, the central square, or the middle third of both sides.",
         ),
         click.option(
             "--features",
-            type=click.Choice(_FEATURES),
+            type=click.Choice(get_args(FeatureName)),
             default="celeba",
             show_default=True,
             help="The paper's experiment: native profiles of whole images; 80 points, divided "
@@ -56,67 +51,58 @@ def _features(command: F) -> F:
     return command
 
 
-def _workers(command: F) -> F:
-    return click.option(
-        "--workers",
-        type=click.IntRange(min=1),
-        default=options.default_workers,
-        show_default="one for each core",
-        help="Threads. The result is the same for any number.",
-    )(command)
-
-
-@click.group()
+@click.group(epilog=options.example("spectrum train --data data.lmdb"))
 def spectrum() -> None:
-    """Tell fakes by their radial power spectrum, as "Unmasking DeepFakes with simple Features"."""
+    """Detect fakes from the azimuthally averaged power spectrum (Durall et al.)."""
 
 
-@spectrum.command()
+@spectrum.command(epilog=options.example("spectrum features data.lmdb --out spectra.npz"))
 @click.argument("source", metavar="CORPUS|FOLDER")
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="The .npz file to write."
 )
 @_features
-@_workers
+@options.workers
 @options.as_json
 def features(source: str, out: Path, workers: int, as_json: bool, **arguments: Any) -> None:
-    """Write the features of a corpus, or of the images below a folder, for numpy to read."""
+    """Write the features of a corpus, or of the images below a folder, as a numpy file."""
     from hffkit.spectrum.export import FeatureRequest, write_features
 
-    about = write_features(source, out, FeatureRequest(**arguments), n_workers=workers)
-    shape = f"{out}: {about['n_samples']} images, {about['n_features']} values each"
-    click.echo(options.json_text(about) if as_json else shape)
+    found = write_features(source, out, FeatureRequest(**arguments), n_workers=workers)
+    text = f"{out}: {found.n_samples} images, {found.n_features} values each"
+    click.echo(options.json_text(found.to_json()) if as_json else text)
 
 
-@spectrum.command()
+@spectrum.command(epilog=options.example("spectrum train --data data.lmdb --curve"))
 @click.option(
     "--data",
     multiple=True,
     metavar="CORPUS",
-    help="What to train on; repeatable, taken as one.  [default: data.lmdb]",
+    help="Corpus to train on. Repeatable; several are treated as one.  [default: data.lmdb]",
 )
 @click.option(
     "--classifier",
-    type=click.Choice(_CLASSIFIERS),
+    type=click.Choice(get_args(ClassifierName)),
     default="svm-rbf",
     show_default=True,
-    help="With the paper's settings.",
+    help="The classifier, with the paper's settings.",
 )
 @_features
-@click.option("--limit", type=click.IntRange(min=4), help="Train on N images, half of them fake.")
+@click.option("--limit", type=click.IntRange(min=4), help="Train on N samples, half of them fake.")
 @click.option(
     "--repeats",
     type=click.IntRange(min=0),
     default=0,
-    help="Measure N splits into 80 and 20 % besides, that keep groups whole.",
+    help="Also measure N splits into 80 and 20 % that keep groups whole.",
 )
 @click.option(
     "--paper-split",
     is_flag=True,
-    help="Split all images at random as the paper does, ten times unless --repeats; leaks.",
+    help="Split all samples at random, as the paper does, ten times or --repeats times. Frames of "
+    "one video may be on both sides.",
 )
 @click.option(
-    "--curve", is_flag=True, help="Measure those splits with 20, 50, ... training images, too."
+    "--curve", is_flag=True, help="Measure those splits with 20, 50, ... training samples too."
 )
 @options.seed
 @click.option(
@@ -124,24 +110,24 @@ def features(source: str, out: Path, workers: int, as_json: bool, **arguments: A
     type=click.Path(path_type=Path),
     help="The run folder to write.  [default: runs/spectrum-CLASSIFIER]",
 )
-@_workers
+@options.workers
 @options.as_json
 def train(
     data: tuple[str, ...], out: Path | None, workers: int, as_json: bool, **arguments: Any
 ) -> None:
     """Fit a classifier of spectra to the training samples of corpora: fake against real.
 
-    `hffkit eval` and `hffkit predict` take the run as they take a network's.
+    `hffkit eval` and `hffkit predict` accept the run like that of a network.
     """
     from hffkit.spectrum.train import SpectrumRequest, train_spectrum
 
     request = SpectrumRequest(data=data or ("data.lmdb",), **arguments)
     path, run = train_spectrum(request, out, n_workers=workers)
     about = run.to_json()
-    click.echo(options.json_text(about) if as_json else spectrum_text(path, about))
+    click.echo(options.json_text(about) if as_json else _run_text(path, about))
 
 
-@spectrum.command()
+@spectrum.command(epilog=options.example("spectrum plot data.lmdb --out spectra.png"))
 @click.argument("corpora", nargs=-1, required=True, metavar="CORPUS...")
 @click.option(
     "--out",
@@ -156,9 +142,9 @@ def train(
     type=click.Choice(["train", "val", "test", "all"]),
     default="all",
     show_default=True,
-    help="The samples to draw.",
+    help="Samples to plot.",
 )
-@_workers
+@options.workers
 @options.as_json
 def plot(
     corpora: tuple[str, ...],
@@ -168,17 +154,44 @@ def plot(
     as_json: bool,
     **arguments: Any,
 ) -> None:
-    """Draw mean and spread of each class's profiles."""
+    """Plot mean and spread of each class's profiles."""
     from hffkit.spectrum.export import FeatureRequest
     from hffkit.spectrum.export import plot as draw
 
     chosen: Any = None if split == "all" else split
     request = FeatureRequest(**arguments)
     curves = draw(corpora, out, request, split=chosen, n_workers=workers)
-    names = ", ".join(f"{curve['class']} ({curve['n_pictures']})" for curve in curves)
-    click.echo(options.json_text(curves) if as_json else printable(f"{out}: {names}"))
+    names = ", ".join(f"{curve.name} ({curve.n_images})" for curve in curves)
+    rows = [curve.to_json() for curve in curves]
+    click.echo(options.json_text(rows) if as_json else printable(f"{out}: {names}"))
 
 
-# One concept, one command: a run of spectra is measured and used as a network's.
+# The same commands evaluate and apply runs of spectra and of networks.
 spectrum.add_command(evaluate)
 spectrum.add_command(predict)
+
+
+def _run_text(path: Path, run: dict[str, Any]) -> str:
+    """Return a run folder that was just written, and its accuracies."""
+    result = run["result"]
+    val = result["val_accuracy"]
+    lines = [
+        f"{path}: {run['classifier']} on {run['n_features']} values, fake against real",
+        f"{result['n_train']} training images, "
+        f"{100 * result['train_accuracy']:.2f} % of them right"
+        + ("" if val is None else f"; {100 * val:.2f} % of val"),
+    ]
+    repeats = result["repeats"]
+    if repeats is not None:
+        kind = "groups" if repeats["protocol"] == "grouped" else "images, as the paper: leaks"
+        rows = [
+            (str(row["n_train"]), f"{100 * row['mean']:.2f}", f"{100 * row['spread']:.2f}")
+            for row in repeats["rows"]
+        ]
+        lines += [
+            "",
+            f"{repeats['n_repeats']} splits of {repeats['n_samples']} images into 80 and 20 % "
+            f"of the {kind}",
+            Table(("training images", "accuracy, %", "spread"), tuple(rows)).to_text(),
+        ]
+    return "\n".join(lines)

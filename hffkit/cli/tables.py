@@ -96,32 +96,6 @@ def failure_lines(failures: Mapping[str, int], where: str) -> list[str]:
     return [f"inputs without a complete result: {counted} (see {where})"]
 
 
-def spectrum_text(path: Path, run: dict[str, Any]) -> str:
-    """Return what a run of `hffkit spectrum train` holds, and what was measured."""
-    result = run["result"]
-    val = result["val_accuracy"]
-    lines = [
-        f"{path}: {run['classifier']} on {run['n_features']} values, fake against real",
-        f"{result['n_train']} training images, "
-        f"{100 * result['train_accuracy']:.2f} % of them right"
-        + ("" if val is None else f"; {100 * val:.2f} % of val"),
-    ]
-    repeats = result["repeats"]
-    if repeats is not None:
-        kind = "groups" if repeats["protocol"] == "grouped" else "images, as the paper: leaks"
-        rows = [
-            (str(row["n_train"]), f"{100 * row['mean']:.2f}", f"{100 * row['spread']:.2f}")
-            for row in repeats["rows"]
-        ]
-        lines += [
-            "",
-            f"{repeats['n_repeats']} splits of {repeats['n_samples']} images into 80 and 20 % "
-            f"of the {kind}",
-            Table(("training images", "accuracy, %", "spread"), tuple(rows)).to_text(),
-        ]
-    return "\n".join(lines)
-
-
 def prediction_text(found: dict[str, Any]) -> str:
     """Return the verdicts on files; the score is the probability of fake."""
     rows = []

@@ -24,11 +24,11 @@ from hffkit.runs.spectrum import (
     is_spectrum_run,
     read_spectrum_run,
 )
-from hffkit.spectrum.cache import profiles_of_items
 from hffkit.spectrum.classifiers import classifier_named, margins, scores
 from hffkit.spectrum.curves import figure_of
 from hffkit.spectrum.features import FeatureSpec, check_spec, profiles_of, resampled
 from hffkit.spectrum.models import read_model
+from hffkit.spectrum.profiles import Profiler
 from hffkit.storage.labels import Items, Task, labels_of
 
 _BATCH = 64
@@ -48,7 +48,7 @@ class SpectrumScorer:
 
     def score(self, items: Items, table: ClassTable, task: Task) -> Scored:  # noqa: ARG002
         """Return what the classifier says of samples, fake against real whatever the task."""
-        profiles = profiles_of_items(items, self.spec, n_workers=self.n_workers)
+        profiles = Profiler(self.spec, self.n_workers).of_items(items)
         found = self._margins(profiles)
         return Scored(
             BINARY,
@@ -95,7 +95,7 @@ class SpectrumScorer:
 
     def figures(self, items: Items, table: ClassTable) -> tuple[Figure, ...]:
         """Return what a page shows of the samples' profiles."""
-        return (figure_of(items, table, self.spec, n_workers=self.n_workers),)
+        return (figure_of(items, table, Profiler(self.spec, self.n_workers)),)
 
 
 def _both(margins_of_fake: Floats64) -> Any:

@@ -159,6 +159,16 @@ class Curve:
     mean: Floats64  # (P,)
     spread: Floats64  # (P,)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the curve as JSON values."""
+        return {
+            "class": self.name,
+            "is_fake": self.is_fake,
+            "n_pictures": self.n_images,  # an earlier name of the count
+            "mean": self.mean.tolist(),
+            "spread": self.spread.tolist(),
+        }
+
 
 def profile_plot(curves: Sequence[Curve], value: str, kind: Literal["svg", "png"] = "svg") -> bytes:
     """Plot the mean profile of each class, with a band of one standard deviation to each side.

@@ -169,7 +169,8 @@ def reading(folder: Path) -> Iterator[None]:
     try:
         yield
     except (AttributeError, KeyError, TypeError, ValueError, HffkitError) as error:
-        raise WeightsError(f"{folder / RUN_FILE}: damaged: {error!r}.") from None
+        reason = str(error) if isinstance(error, ValueError) else repr(error)
+        raise WeightsError(f"{folder / RUN_FILE}: damaged: {reason}.") from None
 
 
 def check_row(row: Mapping[str, Any]) -> None:

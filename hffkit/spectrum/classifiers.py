@@ -1,4 +1,4 @@
-"""The paper's shallow classifiers: a literal table, and what each says of features."""
+"""The paper's shallow classifiers: their table, fitting and decision values."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from sklearn.svm import SVC
 from hffkit.arrays import Bools, Floats64
 from hffkit.errors import TrainingError, UnknownNameError
 
-FAKE, REAL = 1, 0  # as the paper's images are labelled, inside scikit-learn's models alone
+FAKE, REAL = 1, 0  # labels of the paper, used inside scikit-learn's models only
 _SEEDS = 1 << 32
-_LEAST = 2  # training images of each class
-_MOST_LOGIT = 700.0  # exp of more is no number
+_LEAST = 2  # training samples of each class
+_MOST_LOGIT = 700.0  # exp of more overflows
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Classifier:
     """One row of the table: a scikit-learn model with the paper's settings."""
 
     build: Callable[[int], Any]  # from a seed
-    margins: Callable[[Any, Floats64], Floats64]  # (N,), above 0 where it says fake
+    margins: Callable[[Any, Floats64], Floats64]  # (N,), above 0 for fake
     source: str
 
 
@@ -36,7 +36,7 @@ def _nearer(model: Any, features: Floats64) -> Floats64:
     return np.asarray(distances[:, REAL] - distances[:, FAKE], np.float64)
 
 
-# Settings of the notebooks, features as they are: neither centred nor scaled.
+# The settings of the notebooks. Features are neither centred nor scaled.
 CLASSIFIERS: Mapping[str, Classifier] = {
     "svm-linear": Classifier(lambda _: SVC(kernel="linear", C=1.0), _decision, "all experiments"),
     "svm-rbf": Classifier(
@@ -67,10 +67,9 @@ def classifier_named(name: str) -> Classifier:
 
 
 def fit(name: str, features: Floats64, is_fake: Bools, *, seed: int = 0) -> Any:
-    """Return a scikit-learn model fitted to features.
+    """Fit a scikit-learn model to features.
 
-    k-means sees no labels; its clusters are then called fake and real as most of the training
-    images would have it.
+    k-means gets no labels; each cluster is then named after the majority of its training samples.
 
     Parameters
     ----------
@@ -79,22 +78,22 @@ def fit(name: str, features: Floats64, is_fake: Bools, *, seed: int = 0) -> Any:
     features : (N, P) float
     is_fake : (N,) bool
     seed : int
-        Only k-means draws: its starts.
+        Seed of the starts of k-means and of logistic regression's solver.
 
     Raises
     ------
     TrainingError
-        If there are fewer than two real or two fake images, or features are no numbers.
+        If there are fewer than two real or two fake samples, or features are not finite.
     """
     classifier = classifier_named(name)
     n_fake, n_real = int(is_fake.sum()), int((~is_fake).sum())
     if min(n_fake, n_real) < _LEAST:
         raise TrainingError(
-            f"Training needs {_LEAST} images of each class at least, got {n_fake} fake and "
+            f"Training needs at least {_LEAST} samples of each class, got {n_fake} fake and "
             f"{n_real} real."
         )
     if not np.isfinite(features).all():
-        raise TrainingError("Features hold what is no number.")
+        raise TrainingError("Features must be finite numbers.")
     model = classifier.build(seed).fit(features, np.where(is_fake, FAKE, REAL))
     if (
         isinstance(model, KMeans)
@@ -106,20 +105,20 @@ def fit(name: str, features: Floats64, is_fake: Bools, *, seed: int = 0) -> Any:
 
 
 def margins(name: str, model: Any, features: Floats64) -> Floats64:
-    """Return how far a model takes features for fake, (N,): above 0 is fake."""
+    """Compute the decision values of a model, (N,): above 0 is fake."""
     return classifier_named(name).margins(model, features)
 
 
 def is_called_fake(name: str, model: Any, features: Floats64) -> Bools:
-    """Return what a model takes for fake, (N,)."""
+    """Predict which samples are fake, (N,)."""
     return margins(name, model, features) > 0
 
 
 def scores(margins_of_fake: Floats64) -> Floats64:
-    """Return margins as scores for fake in [0, 1]: their logistic function.
+    """Map decision values to scores for fake in [0, 1] by the logistic function.
 
-    Of a logistic regression these are its probabilities. Of the others only the order and the
-    threshold at 0.5 mean something: calibration does not.
+    For logistic regression these are its probabilities. For the others only their order and the
+    threshold of 0.5 are meaningful, and calibration is not.
     """
     bounded = np.clip(margins_of_fake, -_MOST_LOGIT, _MOST_LOGIT)
     return np.asarray(1 / (1 + np.exp(-bounded)), np.float64)

@@ -1,24 +1,21 @@
 """The mean and spread of the profiles of each class."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hffkit.manifest.classes import ClassTable
 from hffkit.reports.page import Figure
-from hffkit.spectrum.cache import profiles_of_items
-from hffkit.spectrum.features import FeatureSpec, resampled
+from hffkit.spectrum.features import FeatureSpec
+from hffkit.spectrum.profiles import Profiler
 from hffkit.storage.labels import Items
 
 if TYPE_CHECKING:
     from hffkit.reports.plots import Curve
 
 
-def curves_of(
-    items: Items, table: ClassTable, spec: FeatureSpec, *, n_workers: int
-) -> "list[Curve]":
-    """Return a curve for each class that has samples, real ones first, in the table's order.
+def curves_of(items: Items, table: ClassTable, profiler: Profiler) -> "list[Curve]":
+    """Compute a curve for each class that has samples, real ones first, in the table's order.
 
     Raises
     ------
@@ -27,7 +24,7 @@ def curves_of(
     """
     from hffkit.reports.plots import Curve  # late: matplotlib takes a second
 
-    features = resampled(profiles_of_items(items, spec, n_workers=n_workers), spec)
+    features = profiler.features(items)
     names = np.array([sample.cls for _, sample in items])
     curves = []
     for row in sorted(table, key=lambda row: row.is_fake):
@@ -38,33 +35,19 @@ def curves_of(
     return curves
 
 
-def value_of(spec: FeatureSpec) -> str:
-    """Return what the profiles of a spec are of, for an axis."""
+def axis_title(spec: FeatureSpec) -> str:
+    """Return the title of the axis of profile values."""
     return "mean of 20 ln|F|" + (", first value 1" if spec.first_bin else "")
 
 
-def figure_of(items: Items, table: ClassTable, spec: FeatureSpec, *, n_workers: int) -> Figure:
-    """Return the curves as a figure of a page."""
+def figure_of(items: Items, table: ClassTable, profiler: Profiler) -> Figure:
+    """Plot the curves as a figure of a page."""
     from hffkit.reports.plots import profile_plot
 
-    curves = curves_of(items, table, spec, n_workers=n_workers)
+    curves = curves_of(items, table, profiler)
     return Figure(
         "Spectra",
-        f"Mean profile of each class and one standard deviation to each side ({spec}).",
+        f"Mean profile of each class and one standard deviation to each side ({profiler.spec}).",
         f"Radially averaged power spectra of {', '.join(curve.name for curve in curves)}.",
-        profile_plot(curves, value_of(spec)),
+        profile_plot(curves, axis_title(profiler.spec)),
     )
-
-
-def curves_json(curves: "Sequence[Curve]") -> list[dict[str, Any]]:
-    """Return curves as JSON values."""
-    return [
-        {
-            "class": curve.name,
-            "is_fake": curve.is_fake,
-            "n_pictures": curve.n_images,
-            "mean": curve.mean.tolist(),
-            "spread": curve.spread.tolist(),
-        }
-        for curve in curves
-    ]

@@ -1,127 +1,114 @@
-"""`hffkit spectrum features` and `plot`: spectral features of samples, without a classifier."""
+"""`hffkit spectrum features` and `plot`: export features, and plot the profiles of classes."""
 
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from hffkit.arrays import Floats64
 from hffkit.errors import ArgumentError, StorageError
-from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.samples import Split
-from hffkit.spectrum.cache import (
-    images_of_folder,
-    profiles_of_images,
-    profiles_of_items,
-    versions_of_spectra,
-)
-from hffkit.spectrum.curves import curves_json, curves_of, value_of
+from hffkit.spectrum.curves import axis_title, curves_of
 from hffkit.spectrum.features import FeatureSpec, check_spec, features_named, resampled
+from hffkit.spectrum.profiles import Profiler, images_of_folder, versions_of_spectra
 from hffkit.storage.corpora import joint_classes, open_faces
 from hffkit.storage.corpus import CORPUS_FILE
-from hffkit.storage.labels import Items, items_of
+from hffkit.storage.labels import items_of
 from hffkit.storage.staging import write_bytes_durably
+
+if TYPE_CHECKING:
+    from hffkit.reports.plots import Curve
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureRequest:
-    """Features: one of the paper's experiments, and what is to be otherwise; None: as there."""
+    """The features of one of the paper's experiments, with other settings where they are given."""
 
-    features: str = "celeba"
+    features: str = "celeba"  # a name of FEATURES
     crop: str | None = None
     centre: str | None = None
     points: int | None = None
     first_bin: bool | None = None
 
     def spec(self) -> FeatureSpec:
-        """Return the features that are meant; HffkitError if there are none such."""
+        """Return the settings; raise HffkitError if they are unknown or out of range."""
         spec = features_named(self.features)
-        known = {
-            "crop": self.crop,
-            "centre": self.centre,
-            "n_points": self.points,
-            "first_bin": self.first_bin,
-        }
-        given: dict[str, Any] = {k: v for k, v in known.items() if v is not None}
-        spec = replace(spec, **given)
+        spec = FeatureSpec(
+            spec.crop if self.crop is None else self.crop,
+            spec.centre if self.centre is None else self.centre,
+            spec.n_points if self.points is None else self.points,
+            spec.first_bin if self.first_bin is None else self.first_bin,
+        )
         check_spec(spec)
         return spec
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledFeatures:
-    """Samples with their features."""
+class FeatureFile:
+    """The contents of an .npz file of features."""
 
-    items: Items
-    features: Floats64  # (N, P)
-    is_fake: npt.NDArray[np.bool_]  # (N,)
+    spec: FeatureSpec
+    versions: Mapping[str, str]
+    data: tuple[Mapping[str, Any], ...] | None  # identities of corpora; None for a folder
+    n_samples: int
+    n_features: int
 
-    def at(self, places: Sequence[int] | np.ndarray[Any, Any]) -> "LabelledFeatures":
-        """Return those at some places."""
-        chosen = [self.items[place] for place in places]
-        return LabelledFeatures(chosen, self.features[places], self.is_fake[places])
+    def about(self) -> dict[str, Any]:
+        """Return the settings, versions and data as JSON values; the file holds them as text."""
+        row = {"features": self.spec.to_json(), "versions": dict(self.versions)}
+        return row if self.data is None else {**row, "data": list(self.data)}
 
-    def of(self, *splits: Split) -> "LabelledFeatures":
-        """Return those in some splits."""
-        return self.at([i for i, (_, s) in enumerate(self.items) if s.split in splits])
-
-
-def labelled_features(
-    items: Items, table: ClassTable, spec: FeatureSpec, n_workers: int
-) -> LabelledFeatures:
-    """Return samples with their features, whose profiles are kept beside the corpora."""
-    features = resampled(profiles_of_items(items, spec, n_workers=n_workers), spec)
-    return LabelledFeatures(
-        items, features, np.array([table[s.cls].is_fake for _, s in items], bool)
-    )
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {**self.about(), "n_samples": self.n_samples, "n_features": self.n_features}
 
 
 def write_features(
     source: str, out: Path, request: FeatureRequest, *, n_workers: int
-) -> dict[str, Any]:
-    """Write the features of corpora, or of a folder of images, to an .npz; return what it holds.
+) -> FeatureFile:
+    """Write the features of corpora, or of a folder of images, to an .npz file.
 
-    Arrays: features (N, P), keys (N,); of corpora also is_fake, classes, splits and groups, (N,);
-    about, JSON as text.
+    Its arrays are features (N, P) and keys (N,); those of corpora also have is_fake, classes,
+    splits and groups, (N,); about is JSON as text.
     """
     if out.suffix != ".npz" or out.is_dir():
-        raise ArgumentError(f"--out must be an .npz file, got {out}.")
+        raise ArgumentError(f"`out` must be an .npz file, got {out}.")
     if out.exists():
-        raise StorageError(f"{out} already exists. Delete it or choose another --out.")
-    spec = request.spec()
-    about: dict[str, Any] = {"features": spec.to_json(), "versions": versions_of_spectra()}
+        raise StorageError(f"{out} already exists. Delete it or choose another file.")
+    profiler = Profiler(request.spec(), n_workers)
+    columns: dict[str, npt.ArrayLike] = {}
     if _is_plain_folder(source):
+        data = None
         images = list(images_of_folder(Path(source)))
-        found = profiles_of_images(images, len(images), spec, n_workers=n_workers)
-        arrays: dict[str, Any] = {"keys": [name for name, _ in images]}
-        features = resampled(found, spec)
+        columns["keys"] = [name for name, _ in images]
+        features = resampled(profiler.of_images(images, len(images)), profiler.spec)
     else:
         corpora = open_faces([source])
         items, table = items_of(corpora, None), joint_classes(corpora)
-        about["data"] = [corpus.identity() for corpus in corpora]
-        labelled = labelled_features(items, table, spec, n_workers)
-        features = labelled.features
-        arrays = {
-            "keys": [s.key for _, s in items],
-            "is_fake": labelled.is_fake,
-            "classes": [s.cls for _, s in items],
-            "splits": [s.split for _, s in items],
-            "groups": [s.group for _, s in items],
+        data = tuple(corpus.identity() for corpus in corpora)
+        features = profiler.features(items)
+        columns = {
+            "keys": [sample.key for _, sample in items],
+            "is_fake": [table[sample.cls].is_fake for _, sample in items],
+            "classes": [sample.cls for _, sample in items],
+            "splits": [sample.split for _, sample in items],
+            "groups": [sample.group for _, sample in items],
         }
+    found = FeatureFile(profiler.spec, versions_of_spectra(), data, *features.shape)
     file = io.BytesIO()
-    text = json.dumps(about, sort_keys=True)
+    text = json.dumps(found.about(), sort_keys=True)
+    arrays: Any = {name: np.asarray(column) for name, column in columns.items()}
     np.savez(file, about=np.array(text), features=features, **arrays)
     write_bytes_durably(out, file.getvalue())
-    return {**about, "n_samples": features.shape[0], "n_features": features.shape[1]}
+    return found
 
 
 def _is_plain_folder(source: str) -> bool:
-    """Tell whether this is a folder of images: no corpus, and no folder of corpora."""
+    """Tell whether a path is a folder that neither is nor directly contains a corpus."""
     path = Path(source)
     if not path.is_dir() or (path / CORPUS_FILE).is_file():
         return False
@@ -135,15 +122,14 @@ def plot(
     *,
     split: Split | None = None,
     n_workers: int,
-) -> list[dict[str, Any]]:
-    """Draw mean and spread of each class's profiles as a PNG; return them as JSON values."""
+) -> "list[Curve]":
+    """Plot mean and spread of each class's profiles as a PNG file; return the curves."""
     from hffkit.reports.plots import profile_plot  # late: matplotlib takes a second
 
     if out.suffix.lower() != ".png" or out.is_dir():
-        raise ArgumentError(f"--out must be a .png file, got {out}.")
-    spec = request.spec()
+        raise ArgumentError(f"`out` must be a .png file, got {out}.")
+    profiler = Profiler(request.spec(), n_workers)
     corpora = open_faces(names)
-    items, table = items_of(corpora, split), joint_classes(corpora)
-    curves = curves_of(items, table, spec, n_workers=n_workers)
-    write_bytes_durably(out, profile_plot(curves, value_of(spec), "png"))
-    return curves_json(curves)
+    curves = curves_of(items_of(corpora, split), joint_classes(corpora), profiler)
+    write_bytes_durably(out, profile_plot(curves, axis_title(profiler.spec), "png"))
+    return curves

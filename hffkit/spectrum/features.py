@@ -18,7 +18,7 @@ from hffkit.spectrum.radial import check_centre, radial_of
 
 _EPSILON = 1e-8  # added to each complex coefficient, as in the notebooks: log 0 stays finite
 _BATCH_PIXELS = 1 << 17  # of one FFT: with its result 2 MB, which a core's own cache holds
-_BLOCK = 16  # images that a worker takes at a time
+_BLOCK = 16  # images of one unit of work
 _DEGREE = 3
 Grey = npt.NDArray[np.uint8]
 Read = Callable[[], Image]
@@ -27,11 +27,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class FeatureSpec:
-    """How images become features."""
+    """Settings of the features."""
 
     crop: str = "whole"  # a name of CROPS
     centre: str = "paper"  # a name of radial.CENTRES
-    n_points: int | None = None  # to which profiles are resampled; None: as long as they are
+    n_points: int | None = None  # length of resampled profiles; None: not resampled
     first_bin: bool = False  # divide by the first value
 
     def to_json(self) -> dict[str, Any]:
@@ -40,7 +40,7 @@ class FeatureSpec:
 
     @property
     def native(self) -> "FeatureSpec":
-        """What the profiles are made by, before they are resampled and divided."""
+        """Settings of profiles that are neither resampled nor divided."""
         return replace(self, n_points=None, first_bin=False)
 
     def __str__(self) -> str:
@@ -71,8 +71,8 @@ def _third(image: Grey) -> Grey:
 
 CROPS: Mapping[str, Callable[[Grey], Grey]] = {
     "whole": lambda image: image,
-    "square": _square,  # as large as it fits, in the middle
-    "third": _third,  # without a third on each side: the DeepFakeDetection experiment
+    "square": _square,  # the largest central square
+    "third": _third,  # the middle third of both sides: the DeepFakeDetection experiment
 }
 
 
@@ -84,52 +84,52 @@ def features_named(name: str) -> FeatureSpec:
 
 
 def check_spec(spec: FeatureSpec) -> None:
-    """Raise HffkitError unless a spec's names are known and its number of points is possible."""
+    """Raise HffkitError if a setting is unknown or out of range."""
     check_centre(spec.centre)
     if spec.crop not in CROPS:
         raise UnknownNameError("crop", spec.crop, CROPS)
     if spec.n_points is not None and not 2 <= spec.n_points <= 100_000:
-        raise ArgumentError(f"The number of points must be from 2 to 100000, got {spec.n_points}.")
+        raise ArgumentError(f"`points` must be from 2 to 100000, got {spec.n_points}.")
 
 
-def profiles_of(pictures: Iterable[tuple[str, Read]], spec: FeatureSpec) -> Iterator[Floats64]:
+def profiles_of(images: Iterable[tuple[str, Read]], spec: FeatureSpec) -> Iterator[Floats64]:
     """Yield the native profile of each image, in order.
 
     Parameters
     ----------
     images : iterable of (name, read)
-        `read` returns (H, W, 3) uint8 RGB, or (H, W) uint8 grey; a name is for errors.
+        `read` returns (H, W, 3) uint8 RGB, or (H, W) uint8 grey; errors contain the name.
     spec : FeatureSpec
-        Crop and centre; the rest is for `resampled`.
+        Only crop and centre are used; `resampled` uses the others.
 
     Raises
     ------
     ImageError
-        If an image has no spectrum: too small, of one colour, or oblong where that is refused.
+        If an image has no spectrum: it is too small, of one colour, or oblong with a true centre.
     """
     check_spec(spec)
-    for block in blocks_of(pictures):
+    for block in blocks_of(images):
         yield from profiles_of_block(block, spec)
 
 
-def blocks_of(pictures: Iterable[T]) -> Iterator[list[T]]:
-    """Yield images in blocks: enough for one FFT, few enough that no worker waits for another."""
-    waiting = iter(pictures)
+def blocks_of(images: Iterable[T]) -> Iterator[list[T]]:
+    """Yield images in blocks: enough for one FFT, few enough to keep all workers busy."""
+    waiting = iter(images)
     return iter(lambda: list(islice(waiting, _BLOCK)), [])
 
 
 def features_of(images: Sequence[Image], spec: FeatureSpec) -> Floats64:
-    """Return the features of images, (N, P) float64; see `profiles_of` and `resampled`."""
-    pictures = [(f"image {i}", partial(_itself, image)) for i, image in enumerate(images)]
-    return resampled(list(profiles_of(pictures, spec)), spec)
+    """Compute the features of images, (N, P) float64; see `profiles_of` and `resampled`."""
+    named = [(f"image {i}", partial(_itself, image)) for i, image in enumerate(images)]
+    return resampled(list(profiles_of(named, spec)), spec)
 
 
 def _itself(image: Image) -> Image:
     return image
 
 
-def profiles_of_block(pictures: Sequence[tuple[str, Read]], spec: FeatureSpec) -> list[Floats64]:
-    """Return the profiles of some images: one FFT for those of one shape, within bounds."""
+def profiles_of_block(images: Sequence[tuple[str, Read]], spec: FeatureSpec) -> list[Floats64]:
+    """Compute the profiles of a block, with one FFT for images of one shape up to a size limit."""
     crop = CROPS[spec.crop]
     found: dict[int, Floats64] = {}
     waiting: dict[tuple[int, int], list[tuple[int, Grey]]] = {}
@@ -138,7 +138,7 @@ def profiles_of_block(pictures: Sequence[tuple[str, Read]], spec: FeatureSpec) -
         numbers, cuts = zip(*waiting.pop(shape), strict=True)
         found.update(zip(numbers, _profiles(np.stack(cuts), spec.centre), strict=True))
 
-    for number, (name, read) in enumerate(pictures):
+    for number, (name, read) in enumerate(images):
         cut = crop(_grey(read(), name))
         shape = (cut.shape[0], cut.shape[1])
         try:
@@ -146,14 +146,14 @@ def profiles_of_block(pictures: Sequence[tuple[str, Read]], spec: FeatureSpec) -
         except ImageError as error:
             raise ImageError(f"{name}: {error}") from None
         if cut[0, 0] == cut[-1, -1] and cut.min() == cut.max():
-            raise ImageError(f"{name}: all its pixels are alike: it has no spectrum. Leave it out.")
+            raise ImageError(f"{name}: all pixels are equal, so it has no spectrum. Leave it out.")
         some = waiting.setdefault(shape, [])
         some.append((number, cut))
         if (len(some) + 1) * cut.size > _BATCH_PIXELS:
             flush(shape)
     for shape in list(waiting):
         flush(shape)
-    return [found[number] for number in range(len(pictures))]
+    return [found[number] for number in range(len(images))]
 
 
 def _grey(image: Image, name: str) -> Grey:
@@ -167,7 +167,7 @@ def _grey(image: Image, name: str) -> Grey:
 
 
 def _profiles(stack: Grey, centre: str) -> list[Floats64]:
-    """Return the profile of each of (B, H, W) grey images: mean of 20 ln|F| over each radius."""
+    """Compute the profile of each of (B, H, W) grey images: mean of 20 ln|F| over each radius."""
     radial = radial_of(stack.shape[1], stack.shape[2], centre)
     spectrum = rfft2(stack.astype(np.float64), overwrite_x=True)
     power = np.square(spectrum.real + _EPSILON)
@@ -178,23 +178,23 @@ def _profiles(stack: Grey, centre: str) -> list[Floats64]:
 
 
 def resampled(profiles: Sequence[Floats64], spec: FeatureSpec) -> Floats64:
-    """Return native profiles as features, (N, P): resampled and divided as the spec says.
+    """Turn native profiles into features, (N, P): resample and divide them by the settings.
 
-    A profile of L values lies evenly on [0, P]; a cubic spline through it (not-a-knot, SciPy's
-    griddata in one dimension) is read at P even places.
+    The L values of a profile are spaced evenly on [0, P]; a cubic spline through them (not-a-knot,
+    SciPy's griddata in one dimension) is evaluated at P evenly spaced points.
 
     Raises
     ------
     ImageError
-        If profiles differ in length and are not resampled, are too short for a spline, or are to
-        be divided by 0.
+        If profiles differ in length and are not resampled, are too short for a spline, or begin
+        with 0 and are to be divided by it.
     """
     lengths = {len(profile) for profile in profiles}
     if spec.n_points is None:
         if len(lengths) > 1:
             raise ImageError(
-                f"Profiles have {len(lengths)} lengths, from {min(lengths)} to {max(lengths)}: the "
-                "images differ in size. Resample them to one number of points."
+                f"Profiles have {len(lengths)} lengths, from {min(lengths)} to {max(lengths)}, "
+                "because the images differ in size. Resample them to one number of `points`."
             )
         found = np.array(profiles, np.float64)
     else:
@@ -214,8 +214,8 @@ def _splined(profiles: Floats64, n_points: int) -> Floats64:
     length = profiles.shape[1]
     if length <= _DEGREE:
         raise ImageError(
-            f"A profile of {length} values is too short for a cubic spline: images must be of "
-            "9x9 pixels at least."
+            f"A profile of {length} values is too short for a cubic spline: images must have at "
+            "least 9x9 pixels."
         )
     spline = make_interp_spline(np.linspace(0, n_points, length), profiles, k=_DEGREE, axis=1)
     found: Floats64 = spline(np.linspace(0, n_points, n_points))

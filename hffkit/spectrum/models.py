@@ -1,4 +1,4 @@
-"""Fitted models in one file by skops: nothing in it is executed, and each type has a name here."""
+"""Files of fitted models by skops, which executes nothing and trusts named types only."""
 
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,17 @@ from hffkit.storage.staging import write_bytes_durably
 
 
 def write_model(path: Path, model: Any) -> None:
-    """Write a model; an older one stays until the new one is whole."""
+    """Write a model atomically."""
     write_bytes_durably(path, dumps(model))
 
 
 def read_model(path: Path, name: str, n_features: int | None) -> Any:
-    """Return the model of a file, a classifier `name` of the table.
+    """Read a model of the classifier `name`.
 
     Raises
     ------
     WeightsError
-        If it is missing or damaged, holds a type that no model of ours has, or another model.
+        If the file is missing or damaged, contains an untrusted type, or another model.
     """
     try:
         data = path.read_bytes()
@@ -33,21 +33,21 @@ def read_model(path: Path, name: str, n_features: int | None) -> Any:
         unknown = get_untrusted_types(data=data)
         if unknown:
             raise WeightsError(
-                f"{path}: holds {', '.join(sorted(unknown))}, which no model of ours does. It is "
-                "not read."
+                f"{path} contains {', '.join(sorted(unknown))}, which no model of hffkit does. It "
+                "is not loaded."
             )
         model = loads(data)
     except (
         UntrustedTypesFoundException, BadZipFile, AttributeError, KeyError, TypeError, ValueError,
         ImportError, OSError,
     ) as error:  # fmt: skip
-        raise WeightsError(f"{path}: no whole model ({error!r}). Copy it again.") from None
+        raise WeightsError(f"{path} is no complete model ({error!r}). Copy it again.") from None
     wanted = type(classifier_named(name).build(0))
     if type(model) is not wanted or getattr(model, "n_features_in_", None) is None:
-        raise WeightsError(f"{path}: holds a {type(model).__name__}, no fitted {wanted.__name__}.")
+        raise WeightsError(f"{path} has a {type(model).__name__}, not a fitted {wanted.__name__}.")
     if n_features is not None and model.n_features_in_ != n_features:
         raise WeightsError(
-            f"{path}: its model takes {model.n_features_in_} features, and run.json says "
+            f"{path}: the model takes {model.n_features_in_} features, but run.json has "
             f"{n_features}."
         )
     return model

@@ -1,4 +1,4 @@
-"""Which coefficients of a real image's half spectrum are averaged into which radius."""
+"""Azimuthal averaging: the coefficients of a half spectrum that belong to each radius."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ class Radial:
 
     @property
     def n_radii(self) -> int:
-        """The length of a profile."""
+        """Length of a profile."""
         return int(self.means.shape[0])
 
     def profile(self, half_plane: Floats64) -> Floats64:
-        """Return the means (R,) of (H * (W // 2 + 1),) values over each radius."""
+        """Average (H * (W // 2 + 1),) values over each radius, (R,)."""
         found: Floats64 = self.means @ half_plane
         return found
 
@@ -38,8 +38,8 @@ def _centre_of_frequencies(height: int, width: int) -> tuple[float, float]:
     return height // 2, width // 2
 
 
-# Where radius 0 is in a spectrum whose DC has been shifted to (H // 2, W // 2). The paper takes
-# the middle of the pixels, half a coefficient beside the DC where a side is even.
+# The position of radius 0 in a spectrum whose DC is shifted to (H // 2, W // 2). The paper takes
+# the middle of the pixels, which for even sides is half a coefficient beside the DC.
 CENTRES: Mapping[str, Callable[[int, int], tuple[float, float]]] = {
     "paper": _centre_of_pixels,
     "true": _centre_of_frequencies,
@@ -47,13 +47,13 @@ CENTRES: Mapping[str, Callable[[int, int], tuple[float, float]]] = {
 
 
 def check_centre(name: str) -> None:
-    """Raise UnknownNameError unless there is a centre of this name."""
+    """Raise UnknownNameError if there is no centre of this name."""
     if name not in CENTRES:
         raise UnknownNameError("centre", name, CENTRES)
 
 
 def n_radii(height: int, width: int, centre: str) -> int:
-    """Return the length of the profile of a shape: the first and the last radius are left out."""
+    """Return the length of the profile of a shape, without the first and the last radius."""
     check_centre(centre)
     y, x = CENTRES[centre](height, width)
     return int(np.hypot(max(y, height - 1 - y), max(x, width - 1 - x))) - 1
@@ -61,35 +61,35 @@ def n_radii(height: int, width: int, centre: str) -> int:
 
 @lru_cache(_N_CACHED)
 def radial_of(height: int, width: int, centre: str) -> Radial:
-    """Return the averaging of images of a shape.
+    """Return the averaging for images of one shape.
 
-    A real image's spectrum is its own mirror image, so half of it is computed; the other half's
-    coefficients count where they would lie. Radii are rounded down. Radius 0 and the last one are
-    left out, as in the notebooks.
+    The spectrum of a real image is symmetric, so only half of it is computed; the coefficients of
+    the other half are counted at their own radii. Radii are rounded down. Radius 0 and the last
+    one are left out, as in the notebooks.
 
     Raises
     ------
     ImageError
-        If the shape is too small to leave a radius, or is not square where `centre` is not the
-        paper's: rings round the true centre of an oblong would mix frequencies.
+        If the shape is too small, or is not square and `centre` is not the paper's: rings around
+        the true centre of an oblong image would mix frequencies.
     """
     length = n_radii(height, width, centre)
     if length < 1:
         raise ImageError(
-            f"{width}x{height} pixels: too small for a spectrum, whose first and last radius are "
-            "left out. 4x4 is the least."
+            f"{width}x{height} pixels are too small for a spectrum without its first and last "
+            "radius. At least 4x4 are needed."
         )
     if centre != "paper" and height != width:
         raise ImageError(
-            f"{width}x{height} pixels are not square: rings round the true centre would mix "
-            "frequencies. Take the square in the middle (crop square), or the paper's centre."
+            f"{width}x{height} pixels are not square, and rings around the true centre would mix "
+            "frequencies. Use `crop` square, or `centre` paper."
         )
     half = width // 2 + 1
     rows, columns = np.indices((height, width))
     y, x = CENTRES[centre](height, width)
     radii = np.hypot(
         (rows + height // 2) % height - y, (columns + width // 2) % width - x
-    ).astype(np.int64)  # of each coefficient where the FFT puts it  # fmt: skip
+    ).astype(np.int64)  # of each coefficient at its place in the FFT  # fmt: skip
     is_mirrored = columns >= half
     twin_rows = np.where(is_mirrored, -rows % height, rows)
     twin_columns = np.where(is_mirrored, width - columns, columns)

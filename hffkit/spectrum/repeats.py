@@ -1,4 +1,4 @@
-"""Accuracy over repeated splits into 80 % for training and 20 % for testing."""
+"""Accuracy over repeated splits into 80 % training and 20 % test samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ _SEEDS = 1 << 32
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """Accuracies of one classifier, trained on so many images."""
+    """Accuracies of one classifier at one number of training samples."""
 
-    n_train: int  # the least over the repeats, if all were taken
+    n_train: int  # the smallest over the repeats, if all samples were used
     accuracies: tuple[float, ...]  # of each repeat, in [0, 1]
 
     @property
     def mean(self) -> float:
-        """The mean over the repeats."""
+        """Mean over the repeats."""
         return float(np.mean(self.accuracies))
 
     def to_json(self) -> dict[str, Any]:
@@ -44,21 +44,21 @@ class Repeated:
 def splits_of(
     n: int, groups: Sequence[str], protocol: Protocol, *, n_repeats: int, seed: int
 ) -> list[tuple[Ints, Ints]]:
-    """Return the places for training and for testing of each repeat.
+    """Draw the training and test indices of each repeat.
 
-    "grouped" never cuts a group in two, and takes a fifth of the groups for testing; "random" is
-    the paper's: a fifth of the images, whatever they show.
+    "grouped" keeps groups whole and tests on a fifth of them; "random" is the paper's protocol
+    and tests on a fifth of the samples.
 
     Raises
     ------
     TrainingError
-        If there is but one group, or too few images to split.
+        If there is only one group, or too few samples.
     """
     how = {"n_splits": n_repeats, "test_size": SHARE_OF_TEST, "random_state": seed % _SEEDS}
     n_units = len(set(groups)) if protocol == "grouped" else n
     if n_units < 2:
-        kind = "groups" if protocol == "grouped" else "pictures"
-        raise TrainingError(f"Splits need 2 {kind} at least, got {n_units}.")
+        kind = "groups" if protocol == "grouped" else "samples"
+        raise TrainingError(f"Splits need at least 2 {kind}, got {n_units}.")
     places = np.zeros(n)
     if protocol == "grouped":
         _, numbers = np.unique(list(groups), return_inverse=True)
@@ -77,15 +77,15 @@ def repeated(
     seed: int = 0,
     n_train: int | None = None,
 ) -> Repeated:
-    """Return the accuracy of a classifier in each split, trained on all or on `n_train` images.
+    """Measure the accuracy of a classifier in each split, trained on all or `n_train` samples.
 
-    Of `n_train` images half are fake, drawn anew in each split; smaller draws are the beginnings
-    of larger ones.
+    Half of `n_train` samples are fake. They are drawn in each split, and a smaller draw is the
+    beginning of a larger one.
 
     Raises
     ------
     TrainingError
-        If a split has fewer images, or too few of a class.
+        If a split has fewer samples, or too few of a class.
     """
     accuracies = []
     for number, (train, test) in enumerate(splits):
@@ -101,7 +101,7 @@ def repeated(
 
 
 def balanced(places: Ints, is_fake: Bools, n: int, rng: np.random.Generator) -> Ints:
-    """Return `n` of the places, half of them fake, one more real where `n` is odd.
+    """Draw `n` of the indices, half of them fake, with one more real if `n` is odd.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def balanced(places: Ints, is_fake: Bools, n: int, rng: np.random.Generator) -> 
     n_fake, n_real = n // 2, n - n // 2
     if len(fakes) < n_fake or len(reals) < n_real:
         raise TrainingError(
-            f"{n} training images would be {n_fake} fake and {n_real} real; there are "
+            f"{n} training samples would be {n_fake} fake and {n_real} real, but there are "
             f"{len(fakes)} and {len(reals)}."
         )
     return np.sort(np.concatenate([fakes[:n_fake], reals[:n_real]]))

@@ -1,4 +1,4 @@
-"""`hffkit spectrum train`: corpora to a run of a shallow classifier on spectral features."""
+"""`hffkit spectrum train`: fit a shallow classifier to spectral features of corpora."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 
+from hffkit.arrays import Bools, Floats64, Ints
 from hffkit.errors import ArgumentError, CorpusError
+from hffkit.manifest.samples import Split
 from hffkit.manifest.seeds import rng_for
 from hffkit.options import Seed
 from hffkit.runs.run import write_groups
 from hffkit.runs.spectrum import MODEL_FILE, SpectrumRun
-from hffkit.spectrum.cache import (
-    versions_of_spectra,
-)
 from hffkit.spectrum.classifiers import classifier_named, fit, is_called_fake
-from hffkit.spectrum.export import FeatureRequest, LabelledFeatures, labelled_features
+from hffkit.spectrum.export import FeatureRequest
 from hffkit.spectrum.features import FeatureSpec
 from hffkit.spectrum.models import write_model
+from hffkit.spectrum.profiles import Profiler, versions_of_spectra
 from hffkit.spectrum.repeats import N_REPEATS, Protocol, balanced, repeated, splits_of
 from hffkit.storage.corpora import joint_classes, open_faces
 from hffkit.storage.corpus import Corpus
-from hffkit.storage.labels import items_of
+from hffkit.storage.labels import Items, items_of
 from hffkit.storage.staging import Partial
 
 CURVE_SIZES = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
@@ -31,42 +31,63 @@ CURVE_SIZES = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 
 @dataclass(frozen=True, slots=True)
 class SpectrumRequest(FeatureRequest):
-    """What to fit and how."""
+    """Arguments of `hffkit spectrum train`."""
 
     data: tuple[str, ...] = ()
-    classifier: str = "svm-rbf"
-    limit: int | None = None  # training images, half of them fake; None: all
-    repeats: int = 0  # splits into 80 and 20 % besides, for an accuracy with a spread
-    paper_split: bool = False  # those splits over images instead of groups, ten unless said
-    curve: bool = False  # the accuracy in those splits by the number of training images
+    classifier: str = "svm-rbf"  # a name of CLASSIFIERS
+    limit: int | None = None  # training samples, half of them fake; None: all
+    repeats: int = 0  # further splits into 80 and 20 %, for a mean accuracy with its spread
+    paper_split: bool = False  # those splits at random over samples, not groups; ten by default
+    curve: bool = False  # also the accuracy in those splits by the number of training samples
     seed: Seed = 0
 
 
+@dataclass(frozen=True, slots=True)
+class LabelledFeatures:
+    """Samples with their features and polarity."""
+
+    items: Items
+    features: Floats64  # (N, P)
+    is_fake: Bools  # (N,)
+
+    def at(self, places: Ints) -> "LabelledFeatures":
+        """Return the samples at some indices."""
+        chosen = [self.items[place] for place in places]
+        return LabelledFeatures(chosen, self.features[places], self.is_fake[places])
+
+    def of(self, *splits: Split) -> "LabelledFeatures":
+        """Return the samples of some splits."""
+        places = [i for i, (_, sample) in enumerate(self.items) if sample.split in splits]
+        return self.at(np.array(places, np.int64))
+
+
 def check_spectrum(request: SpectrumRequest) -> None:
-    """Raise HffkitError if a request cannot be meant, whatever the data."""
+    """Raise HffkitError if a request is invalid whatever the data."""
     request.spec()
     classifier_named(request.classifier)
     if request.limit is not None and request.limit < 4:
-        raise ArgumentError(f"--limit must be 4 or more, two of each class, got {request.limit}.")
+        raise ArgumentError(f"`limit` must be at least 4, two of each class, got {request.limit}.")
     if request.repeats < 0:
-        raise ArgumentError(f"--repeats must be 0 or more, got {request.repeats}.")
+        raise ArgumentError(f"`repeats` must be at least 0, got {request.repeats}.")
 
 
 def train_spectrum(
     request: SpectrumRequest, out: Path | None, *, n_workers: int
 ) -> tuple[Path, SpectrumRun]:
-    """Fit a classifier to the training samples, write the run folder `out` and return both.
+    """Fit a classifier to the training samples and write its run folder; return path and run.
 
-    Val and test are not looked at by the fit; the accuracy on val is in the result. With repeats
-    the result has accuracies of other fits, over splits of train and val that keep groups whole;
-    `paper_split` takes test as well and splits at random, as the paper did.
+    The fit uses the training split only; the result has the accuracy on the validation split.
+    With repeats it also has the accuracies of further fits, over splits of train and val that
+    keep groups whole, or with `paper_split` over random splits of all samples, as in the paper.
     """
     check_spectrum(request)
     out = out or Path("runs") / f"spectrum-{request.classifier}"
     spec = request.spec()
     corpora = open_faces(request.data or ("data.lmdb",))
     table = joint_classes(corpora)
-    labelled = labelled_features(items_of(corpora, None), table, spec, n_workers)
+    items = items_of(corpora, None)
+    is_fake = np.array([table[sample.cls].is_fake for _, sample in items], bool)
+    labelled = LabelledFeatures(items, Profiler(spec, n_workers).features(items), is_fake)
     train = labelled.of("train")
     if request.limit is not None:
         rng = rng_for(request.seed, "few labels")

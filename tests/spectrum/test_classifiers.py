@@ -161,7 +161,7 @@ def test_few_labels_are_balanced_and_nested() -> None:
     ]
     assert [(sum(is_fake[list(d)]), len(d)) for d in draws] == [(3, 6), (5, 11), (20, 40)]
     assert draws[0] < draws[1] < draws[2]
-    with pytest.raises(TrainingError, match="21 fake and 21 real; there are 20 and 80"):
+    with pytest.raises(TrainingError, match="21 fake and 21 real, but there are 20 and 80"):
         balanced(places, is_fake, 42, np.random.default_rng(3))
 
 
@@ -182,7 +182,7 @@ def test_too_few_of_a_class_are_refused() -> None:
     features, _ = blobs()
     is_fake = np.zeros(80, bool)
     is_fake[0] = True
-    with pytest.raises(TrainingError, match="2 images of each class at least, got 1 fake and 79"):
+    with pytest.raises(TrainingError, match="at least 2 samples of each class, got 1 fake and 79"):
         fit("svm-rbf", features, is_fake)
     with pytest.raises(TrainingError, match="2 groups at least, got 1"):
         splits_of(80, ["a"] * 80, "grouped", n_repeats=10, seed=0)
@@ -191,7 +191,7 @@ def test_too_few_of_a_class_are_refused() -> None:
 def test_what_is_no_number_is_refused() -> None:
     features, is_fake = blobs()
     features[3, 1] = np.nan
-    with pytest.raises(TrainingError, match="no number"):
+    with pytest.raises(TrainingError, match="must be finite"):
         fit("logistic", features, is_fake)
 
 
@@ -224,16 +224,16 @@ def test_files_of_other_things_are_refused(tmp_path: Path) -> None:
     whole = dumps(fit("svm-rbf", features, is_fake))
     for data in (b"", b"no archive", whole[:3000], pickle.dumps({"a": 1})):
         path.write_bytes(data)
-        with pytest.raises(WeightsError, match="no whole model"):
+        with pytest.raises(WeightsError, match="no complete model"):
             read_model(path, "svm-rbf", None)
     path.write_bytes(dumps(Evil()))
-    with pytest.raises(WeightsError, match=r"holds .*Evil, which no model of ours does"):
+    with pytest.raises(WeightsError, match=r"contains .*Evil, which no model of hffkit does"):
         read_model(path, "svm-rbf", None)
     path.write_bytes(dumps(SVC()))
-    with pytest.raises(WeightsError, match="no fitted SVC"):
+    with pytest.raises(WeightsError, match="not a fitted SVC"):
         read_model(path, "svm-rbf", None)
     path.write_bytes(whole)
-    with pytest.raises(WeightsError, match="holds a SVC, no fitted KMeans"):
+    with pytest.raises(WeightsError, match="has a SVC, not a fitted KMeans"):
         read_model(path, "kmeans", None)
     with pytest.raises(WeightsError, match=r"takes 3 features, and run\.json says 5"):
         read_model(path, "svm-rbf", 5)

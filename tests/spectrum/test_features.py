@@ -1,6 +1,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -14,7 +15,9 @@ from scipy.interpolate import griddata
 
 from hffkit.errors import ArgumentError, ImageError, UnknownNameError
 from hffkit.media.image import decode, read_bytes
+from hffkit.spectrum.classifiers import CLASSIFIERS
 from hffkit.spectrum.features import (
+    CROPS,
     FEATURES,
     FeatureSpec,
     check_spec,
@@ -23,7 +26,8 @@ from hffkit.spectrum.features import (
     profiles_of,
     resampled,
 )
-from hffkit.spectrum.radial import n_radii
+from hffkit.spectrum.names import CentreName, ClassifierName, CropName, FeatureName
+from hffkit.spectrum.radial import CENTRES, n_radii
 
 Floats = npt.NDArray[np.float64]
 WHOLE, TRUE = FeatureSpec(), FeatureSpec(centre="true")
@@ -157,7 +161,7 @@ def test_reading_stops_soon_after_an_error() -> None:
         return noise(8, 8, number) if number != 40 else noise(1, 1)
 
     named = ((f"{i}.png", lambda i=i: read(i)) for i in range(100_000))
-    with pytest.raises(ImageError, match=r"40\.png: 1x1 pixels: too small"):
+    with pytest.raises(ImageError, match=r"40\.png: 1x1 pixels are too small"):
         list(profiles_of(named, WHOLE))
     assert len(seen) < 100
 
@@ -167,7 +171,7 @@ def test_reading_stops_soon_after_an_error() -> None:
 
 @pytest.mark.parametrize("side", [1, 2, 3])
 def test_tiny_images_are_refused(side: int) -> None:
-    with pytest.raises(ImageError, match=f"image 0: {side}x{side} pixels: too small"):
+    with pytest.raises(ImageError, match=f"image 0: {side}x{side} pixels are too small"):
         one(noise(side, side))
 
 
@@ -177,12 +181,12 @@ def test_four_pixels_a_side_are_enough() -> None:
 
 @pytest.mark.parametrize("spec", [WHOLE, TRUE, FeatureSpec(n_points=5, first_bin=True)])
 def test_constant_images_are_refused(spec: FeatureSpec) -> None:
-    with pytest.raises(ImageError, match="image 1: all its pixels are alike"):
+    with pytest.raises(ImageError, match="image 1: all pixels are equal"):
         features_of([noise(16, 16), np.full((16, 16), 9, np.uint8)], spec)
 
 
 def test_oblong_images_have_no_true_centre_but_a_square() -> None:
-    with pytest.raises(ImageError, match=r"16x20 pixels are not square.*crop square"):
+    with pytest.raises(ImageError, match=r"16x20 pixels are not square.*`crop` square"):
         one(noise(20, 16), TRUE)
     assert one(noise(20, 16), FeatureSpec("square", "true")).shape == (10,)
 
@@ -222,3 +226,10 @@ def test_unknown_names_and_numbers_are_refused() -> None:
         check_spec(FeatureSpec(centre="dc"))
     with pytest.raises(ArgumentError, match="from 2 to 100000, got 1"):
         check_spec(FeatureSpec(n_points=1))
+
+
+def test_the_command_line_knows_the_names_of_the_tables() -> None:
+    assert get_args(FeatureName) == tuple(FEATURES)
+    assert get_args(CropName) == tuple(CROPS)
+    assert get_args(CentreName) == tuple(CENTRES)
+    assert get_args(ClassifierName) == tuple(CLASSIFIERS)

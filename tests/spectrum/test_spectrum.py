@@ -25,15 +25,14 @@ from hffkit.media.image import grey
 from hffkit.pipeline.plan import plan_of
 from hffkit.pipeline.recipe import read_recipe
 from hffkit.runs.scores import Scored
-from hffkit.spectrum.cache import (
-    cache_path,
-    images_of_folder,
-    profiles_of_corpus,
-    profiles_of_images,
-)
 from hffkit.spectrum.classifiers import CLASSIFIERS, fit, margins, scores
 from hffkit.spectrum.features import CROPS, FEATURES, FeatureSpec, features_of, profiles_of
 from hffkit.spectrum.models import write_model
+from hffkit.spectrum.profiles import (
+    Profiler,
+    cache_path,
+    images_of_folder,
+)
 from hffkit.spectrum.radial import CENTRES
 from hffkit.spectrum.train import SpectrumRequest, train_spectrum
 from hffkit.storage.corpus import Corpus
@@ -172,7 +171,7 @@ def test_training_needs_both_classes_and_enough_of_them(
     only = build_corpus("folder", tmp_path / "one", tmp_path / "one.lmdb", real=(REAL,))
     refused(only, "needs fake and real samples, got 0 fake")
     refused(corpus, "there are 20 and 20", limit=60)
-    refused(corpus, "--limit must be 4 or more", limit=2)
+    refused(corpus, "`limit` must be at least 4", limit=2)
     refused(corpus, "Did you mean 'celeba'", features="celebs")
     refused(corpus, "No classifier named 'svm'", classifier="svm")
 
@@ -182,11 +181,11 @@ def test_images_without_a_spectrum_are_named(tree: Path, tmp_path: Path) -> None
     shutil.copytree(tree, copy)
     Image.new("RGB", (SIDE, SIDE), (9, 9, 9)).save(copy / REAL / "black.png")
     found = build(copy, tmp_path / "black.lmdb", group_by=None)
-    with pytest.raises(HffkitError, match=r"camera/black\.png: all its pixels are alike"):
+    with pytest.raises(HffkitError, match=r"camera/black\.png: all pixels are equal"):
         train_spectrum(SpectrumRequest(data=(str(found),)), tmp_path / "run", n_workers=2)
     Image.new("RGB", (1, 1)).save(copy / REAL / "black.png")
     found = build(copy, tmp_path / "tiny.lmdb", group_by=None)
-    with pytest.raises(HffkitError, match=r"camera/black\.png: 1x1 pixels: too small"):
+    with pytest.raises(HffkitError, match=r"camera/black\.png: 1x1 pixels are too small"):
         train_spectrum(SpectrumRequest(data=(str(found),)), tmp_path / "run", n_workers=1)
 
 
@@ -198,7 +197,7 @@ def test_profiles_are_kept_beside_the_corpus_with_its_hash(
 ) -> None:
     path = build(tree, tmp_path / "c.lmdb")
     corpus, spec = Corpus(path), FeatureSpec()
-    first = profiles_of_corpus(corpus, spec, n_workers=1)
+    first = Profiler(spec, 1).of_corpus(corpus)
     kept = tmp_path / "c.lmdb.spectrum" / "whole-paper.npz"
     assert cache_path(corpus, spec) == kept
     expected = [by_hand(grey(corpus.image(sample)), "paper") for sample in corpus.samples()]
@@ -211,8 +210,8 @@ def test_profiles_are_kept_beside_the_corpus_with_its_hash(
         raise AssertionError("computed again")
 
     with monkeypatch.context() as patch:
-        patch.setattr("hffkit.spectrum.cache.profiles_of_block", fail)
-        again = profiles_of_corpus(corpus, spec, n_workers=1)
+        patch.setattr("hffkit.spectrum.profiles.profiles_of_block", fail)
+        again = Profiler(spec, 1).of_corpus(corpus)
     assert np.array_equal(again, first)
 
 
@@ -222,7 +221,7 @@ def test_kept_profiles_that_do_not_match_are_made_anew(
 ) -> None:
     path = build(tree, tmp_path / "c.lmdb")
     corpus, spec = Corpus(path), FeatureSpec()
-    first = profiles_of_corpus(corpus, spec, n_workers=1)
+    first = Profiler(spec, 1).of_corpus(corpus)
     kept = cache_path(corpus, spec)
     whole = kept.read_bytes()
     if damage == "other corpus":
@@ -239,7 +238,7 @@ def test_kept_profiles_that_do_not_match_are_made_anew(
         np.savez(kept, **arrays)
     else:
         kept.write_bytes(whole[:-100] if damage == "cut" else b"text")
-    assert np.array_equal(profiles_of_corpus(corpus, spec, n_workers=1), first)
+    assert np.array_equal(Profiler(spec, 1).of_corpus(corpus), first)
     assert kept.read_bytes() == whole
 
 
@@ -252,7 +251,7 @@ def test_processes_change_no_bit_of_profiles(
     files = [list(images_of_folder(folder))[:150] for folder in folders]
     images = [picture for both in zip(*files, strict=True) for picture in both] * 4
     spec = FeatureSpec("square")
-    found = profiles_of_images(images, len(images), spec, n_workers=n_workers)
+    found = Profiler(spec, n_workers).of_images(images, len(images))
     alone = list(profiles_of(images, spec))
     assert len(found) == len(alone) == 1200
     assert all(np.array_equal(a, b) for a, b in zip(found, alone, strict=True))
@@ -261,7 +260,7 @@ def test_processes_change_no_bit_of_profiles(
 def test_where_nothing_can_be_written_nothing_is_kept(tree: Path, tmp_path: Path) -> None:
     path = build(tree, tmp_path / "c.lmdb")
     (tmp_path / "c.lmdb.spectrum").write_text("in the way", "utf-8")
-    assert len(profiles_of_corpus(Corpus(path), FeatureSpec(), n_workers=1)) == 2 * N
+    assert len(Profiler(FeatureSpec(), 1).of_corpus(Corpus(path))) == 2 * N
 
 
 # Measuring and judging
@@ -373,7 +372,7 @@ def test_predict_judges_files_by_a_run_of_spectra(
     expected = scores(margins("svm-rbf", fit("svm-rbf", trained, labels), np.array(features)))
     assert np.allclose([row["score"] for row in found["faces"]], expected, atol=1e-6)
     assert len(found["faces"]) == N
-    assert "all its pixels are alike" in found["files"][-1]["problem"]
+    assert "all pixels are equal" in found["files"][-1]["problem"]
 
 
 # What is no run, or not for this
@@ -397,12 +396,12 @@ def test_images_of_another_size_are_refused_where_profiles_are_native(
     [
         (lambda row: row.update(format=2), "run format must be 1, got 2"),
         (lambda row: row.update(classifier="tree"), "No classifier named 'tree'"),
-        (lambda row: row.update(classifier="kmeans"), "holds a SVC, no fitted KMeans"),
+        (lambda row: row.update(classifier="kmeans"), "has a SVC, not a fitted KMeans"),
         (lambda row: row.update(classifier=3), "damaged: classifier is 3"),
         (lambda row: row.update(n_features=0), "damaged: n_features is 0"),
         (lambda row: row.update(n_features=81), "takes 80 features"),
         (lambda row: row.update(features={"crop": "whole", "x": 1}), "damaged"),
-        (lambda row: row.update(features=[]), r"damaged: features is \[\]"),
+        (lambda row: row.update(features=[]), r"damaged: .*features \[\]"),
         (lambda row: row["features"].update(crop="all"), "No crop named 'all'"),
         (lambda row: row["features"].update(n_points="80"), "damaged"),
         (lambda row: row.update(classes=[]), "classes are not fake and real"),
@@ -427,7 +426,7 @@ def test_a_run_without_its_model_is_refused(corpus: Path, fitted: Path, tmp_path
         evaluate(EvalRequest((bad,), (str(corpus),)))
     features, is_fake = of_split(corpus, "train")
     write_model(bad / "model.skops", fit("kmeans", features, is_fake))
-    with pytest.raises(HffkitError, match="holds a KMeans, no fitted SVC"):
+    with pytest.raises(HffkitError, match="has a KMeans, not a fitted SVC"):
         evaluate(EvalRequest((bad,), (str(corpus),)))
 
 
@@ -436,7 +435,7 @@ def test_a_training_cannot_begin_with_a_run_of_spectra(
 ) -> None:
     done = run("train", "--data", corpus, "--init", fitted, "--out", tmp_path / "run")
     assert done.exit_code == 1
-    assert "a run of `hffkit spectrum`, which holds no network" in done.output
+    assert "a run of `hffkit spectrum` has no network" in done.output
 
 
 # Features and plots
@@ -475,7 +474,7 @@ def test_unreadable_images_are_named(tmp_path: Path, run: Invoke) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     done = run("spectrum", "features", empty, "--out", tmp_path / "x.npz")
-    assert (done.exit_code, "no image is there" in done.output) == (2, True)
+    assert (done.exit_code, "holds no image" in done.output) == (2, True)
 
 
 def test_a_plot_has_the_mean_and_spread_of_each_class(

@@ -1,0 +1,8 @@
+"""Names of the paper's experiments, crops, centres and classifiers, without their libraries."""
+
+from typing import Literal
+
+FeatureName = Literal["faces-hq", "celeba", "dfd"]
+CropName = Literal["whole", "square", "third"]
+CentreName = Literal["paper", "true"]
+ClassifierName = Literal["svm-linear", "svm-rbf", "svm-poly", "logistic", "kmeans"]

@@ -1,0 +1,182 @@
+"""Spectral profiles of corpora, cached beside them, and of folders of images."""
+
+import io
+import json
+import struct
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from hffkit.arrays import Floats64
+from hffkit.errors import ArgumentError, HffkitError, ImageError, StorageError
+from hffkit.execution.memory import keep_memory_of_tensors
+from hffkit.execution.pool import in_order
+from hffkit.execution.progress import Progress
+from hffkit.execution.versions import versions
+from hffkit.manifest.samples import Sample
+from hffkit.media.files import is_image, walk
+from hffkit.media.image import Image, decode, read_bytes
+from hffkit.spectrum.features import (
+    FeatureSpec,
+    Read,
+    blocks_of,
+    check_spec,
+    profiles_of_block,
+    resampled,
+)
+from hffkit.storage.corpus import Corpus
+from hffkit.storage.labels import Items
+from hffkit.storage.staging import write_bytes_durably
+
+FORMAT = 1
+SUFFIX = ".spectrum"  # data.lmdb.spectrum/, beside data.lmdb
+
+
+def versions_of_spectra() -> dict[str, str]:
+    """Return the versions of libraries that decide the last bits of profiles."""
+    return {**versions("pillow"), "scipy": metadata.version("scipy")}
+
+
+@dataclass(frozen=True, slots=True)
+class Profiler:
+    """Compute profiles in several processes, and cache those of corpora beside them."""
+
+    spec: FeatureSpec
+    n_workers: int
+
+    def features(self, items: Items) -> Floats64:
+        """Compute the features (N, P) of samples; see `resampled` for the errors."""
+        return resampled(self.of_items(items), self.spec)
+
+    def of_items(self, items: Items) -> list[Floats64]:
+        """Return the native profile of each sample, in order; see `of_corpus`."""
+        known: dict[int, dict[str, Floats64]] = {}
+        for corpus in {id(corpus): corpus for corpus, _ in items}.values():
+            keys = (sample.key for sample in corpus.samples())
+            known[id(corpus)] = dict(zip(keys, self.of_corpus(corpus), strict=True))
+        return [known[id(corpus)][sample.key] for corpus, sample in items]
+
+    def of_corpus(self, corpus: Corpus) -> list[Floats64]:
+        """Return the native profiles of all samples of a corpus, in manifest order.
+
+        CORPUS.spectrum/CROP-CENTRE.npz caches them with the corpus's content_sha256 and everything
+        else that decides them; a cache that does not match is replaced. If the folder is not
+        writable, nothing is cached.
+
+        Raises
+        ------
+        HffkitError
+            If an image cannot be read, or has no spectrum; the message names it.
+        """
+        path = cache_path(corpus, self.spec)
+        facts = _facts(corpus, self.spec)
+        cached = _cached(path, facts)
+        if cached is not None:
+            return cached
+        images = ((f"{corpus.path}: {s.key}", partial(_read, corpus, s)) for s in corpus.samples())
+        found = self.of_images(images, corpus.n_samples)
+        with suppress(StorageError, OSError):  # the folder is not writable
+            path.parent.mkdir(exist_ok=True)
+            write_bytes_durably(path, _packed(found, facts))
+        return found
+
+    def of_images(self, images: Iterable[tuple[str, Read]], n_images: int) -> list[Floats64]:
+        """Return the native profile of each image, in order; see `profiles_of`."""
+        check_spec(self.spec)
+        keep_memory_of_tensors()  # of spectra too, each of a megabyte or more
+        work = partial(profiles_of_block, spec=self.spec)
+        found: list[Floats64] = []
+        with Progress(n_images, unit="images", label="spectrum") as progress:
+            for some in in_order(work, blocks_of(images), n_workers=self.n_workers):
+                found += some
+                progress.step(len(some))
+        return found
+
+
+# Errors of numpy and zipfile on archives that are missing, truncated or altered.
+_DAMAGE = (
+    OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, struct.error, BadZipFile,
+    zlib.error,
+)  # fmt: skip
+
+
+def cache_path(corpus: Corpus, spec: FeatureSpec) -> Path:
+    """Return the path of a corpus's cached profiles."""
+    folder = corpus.path.resolve()
+    return folder.with_name(folder.name + SUFFIX) / f"{spec.crop}-{spec.centre}.npz"
+
+
+def _facts(corpus: Corpus, spec: FeatureSpec) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "content_sha256": corpus.content_sha256,
+        "n_samples": corpus.n_samples,
+        "crop": spec.crop,
+        "centre": spec.centre,
+        "versions": versions_of_spectra(),
+    }
+
+
+def _packed(profiles: Sequence[Floats64], facts: dict[str, Any]) -> bytes:
+    file = io.BytesIO()
+    np.savez(
+        file,
+        facts=np.array(json.dumps(facts, sort_keys=True)),
+        lengths=np.array([len(profile) for profile in profiles], np.int64),
+        values=np.concatenate(profiles) if profiles else np.zeros(0),
+    )
+    return file.getvalue()
+
+
+def _cached(path: Path, facts: dict[str, Any]) -> list[Floats64] | None:
+    """Return cached profiles, if the file is intact and its facts match."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            if json.loads(str(file["facts"])) != facts:
+                return None
+            lengths, values = file["lengths"], file["values"]
+    except _DAMAGE:
+        return None
+    if len(lengths) != facts["n_samples"] or values.dtype != np.float64:
+        return None
+    if lengths.sum() != len(values) or not np.isfinite(values).all():
+        return None
+    return list(np.split(values, np.cumsum(lengths)[:-1]))
+
+
+def _read(corpus: Corpus, sample: Sample) -> Image:
+    try:
+        return corpus.image(sample)
+    except HffkitError as error:
+        raise ImageError(f"{corpus.path}: {sample.key}: {error}") from None
+
+
+def images_of_folder(folder: Path) -> Iterator[tuple[str, Read]]:
+    """Yield the relative path of each image below a folder, sorted, and its reader.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no image.
+    """
+    names = sorted(n for n in walk(folder) if is_image(n))
+    if not names:
+        raise ArgumentError(f"{folder} is no corpus, and holds no image.")
+    for name in names:
+        yield name, partial(read_image, folder / name)
+
+
+def read_image(path: Path) -> Image:
+    """Decode an image file; an ImageError names it."""
+    try:
+        return decode(read_bytes(path))
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from None
