@@ -80,7 +80,7 @@ NETWORKS: Mapping[str, NetworkSpec] = {
         residual.handcrafted_res_model_base,
         BGR_255,
         128,
-        f"{_GUO}, Table VI: three fixed filters for AMTEN, which ones is not told",
+        f"{_GUO}, Table VI: three fixed filters for AMTEN, not listed in the paper",
         _RESIDUAL,
         is_approximate=True,
     ),

@@ -214,6 +214,7 @@ def _hint(folder: Path) -> str:
     begun = folder.with_name(folder.name + ".partial")
     if (begun / "run" / RUN_FILE).is_file():
         return (
-            f" {begun / 'run'} is in training, or was interrupted: the same command continues it."
+            f" {begun / 'run'} is in training, or was interrupted: run the same command again to "
+            "resume it."
         )
     return " `hffkit train` and `hffkit convert` make runs."

@@ -663,7 +663,7 @@ def test_an_interrupt_says_that_work_is_kept() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert done.returncode == 130
-    assert "Interrupted. What is finished is kept" in done.stderr
+    assert "Interrupted. Finished work is kept" in done.stderr
     assert "Traceback" not in done.stderr
 
 

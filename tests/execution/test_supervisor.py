@@ -223,7 +223,7 @@ def test_an_interrupted_build_says_how_to_go_on(
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate()
     assert process.returncode == 130
-    assert b"Interrupted. What is finished is kept" in errors
+    assert b"Interrupted. Finished work is kept" in errors
     assert b"Traceback" not in errors
     assert not out.exists()
     subprocess.run(command(tree, out), check=True, capture_output=True)

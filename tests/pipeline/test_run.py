@@ -297,7 +297,7 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    assert b"the same command goes on" in said
+    assert b"run the same command again to resume" in said
     assert hffkit(*command, data=faces).exit_code == 0
     assert tables(tmp_path / "o") == tables(few)
 

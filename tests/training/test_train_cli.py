@@ -303,10 +303,10 @@ def test_a_first_ctrl_c_saves_and_exits_with_130(run: Run, corpus: Path, tmp_pat
         stopped = run("train", *arguments, "--out", out)
     assert stopped.exit_code == 130
     assert "Interrupted" in stopped.stderr
-    assert "the same command goes on" in stopped.stderr
+    assert "run the same command again to resume" in stopped.stderr
     assert read_tensors(partial_path(out) / "run/checkpoint.safetensors")[1]["iteration"] == 4
     result = run("eval", out, "--data", corpus)
-    assert "was interrupted: the same command continues it" in result.stderr
+    assert "was interrupted: run the same command again to resume" in result.stderr
     assert run("train", *arguments, "--out", out).exit_code == 0
     assert result_of(out) == result_of(tmp_path / "whole")
 
@@ -375,7 +375,7 @@ def test_ctrl_c_in_a_terminal_saves_and_goes_on(
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert b"Traceback" not in said
-    assert b"Interrupted. What is finished is kept" in said
+    assert b"Interrupted. Finished work is kept" in said
     saved = partial_path(out) / "run/checkpoint.safetensors"
     assert read_tensors(saved)[1]["iteration"] >= 4
     subprocess.run(command(corpus, out, N_ITERATIONS), check=True, capture_output=True)
