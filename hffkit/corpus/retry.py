@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from hffkit.errors import StorageError
-from hffkit.execution.supervisor import Job
+from hffkit.execution.jobs import Job
 from hffkit.extraction.units import Family, ImageBlock, ImageFile, Unit, Video
 from hffkit.manifest.failures import Failure, read_failures
 from hffkit.manifest.samples import Sample

@@ -13,8 +13,9 @@ from typing import Any
 
 from hffkit.degrade.rework import Treatment
 from hffkit.errors import ArgumentError, CorpusError, HffkitError, ImageError, StorageError
+from hffkit.execution.jobs import Job, longest_first
 from hffkit.execution.progress import Progress
-from hffkit.execution.supervisor import Job, longest_first, run
+from hffkit.execution.supervisor import run
 from hffkit.execution.versions import LIBRARIES, versions
 from hffkit.extraction.units import identity, weight
 from hffkit.manifest.failures import Failure

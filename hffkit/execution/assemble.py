@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from hffkit.errors import StorageError
+from hffkit.execution.jobs import Done, Job, Work, longest_first
 from hffkit.execution.progress import Progress
-from hffkit.execution.supervisor import Done, Job, Work, longest_first, run
+from hffkit.execution.supervisor import run
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample
 from hffkit.storage.corpus import FAILURES_FILE, Corpus, CorpusInfo, Provenance

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hffkit.errors import HffkitError, StorageError
+from hffkit.execution.jobs import UNCLAIMED, Done, Job, Work, do, give_up
 from hffkit.execution.pool import set_up_worker
-from hffkit.execution.supervisor import UNCLAIMED, Done, Job, Work, do, give_up
 from hffkit.execution.versions import LIBRARIES, versions
 
 _CONNECT = "10s"

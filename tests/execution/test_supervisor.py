@@ -17,7 +17,7 @@ from click.testing import Result
 from makers.jobs import Suicidal, jobs_in, reasons
 from makers.programs import HFFKIT, workers_of
 
-from hffkit.execution.supervisor import Job
+from hffkit.execution.jobs import Job
 from hffkit.execution.supervisor import run as run_jobs
 from hffkit.manifest.failures import Failure
 from hffkit.sources.demo_tree import fabricate

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hffkit.execution.supervisor import Job
+from hffkit.execution.jobs import Job
 from hffkit.manifest.failures import Failure
 from hffkit.storage.parts import PartWriter, read_part
 
