@@ -624,31 +624,21 @@ def test_the_commands_are_those_of_the_design() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--help"],
-        ["build", "--help"],
-        ["build", "ff++", "--help"],
-        ["degrade", "--help"],
-        ["mix", "--help"],
-        ["--version"],
-    ],
-)
-def test_help_is_fast_for_it_imports_nothing_heavy(arguments: list[str]) -> None:
+def test_help_is_fast_for_it_imports_nothing_heavy() -> None:
     program = (
         "import sys\n"
         "from hffkit.cli.main import main\n"
-        "try: main()\n"
-        "except SystemExit: pass\n"
         "heavy = {'cv2', 'dlib', 'torch', 'numpy', 'av', 'lmdb'}\n"
-        "print('heavy:', *sorted(heavy & set(sys.modules)))"
+        "for words in ('', 'build', 'build ff++', 'degrade', 'mix'):\n"
+        "    main([*words.split(), '--help'], standalone_mode=False)\n"
+        "    assert not heavy & set(sys.modules), words\n"
+        "main(['--version'], standalone_mode=False)\n"
+        "assert not heavy & set(sys.modules)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines()[-1].split() == ["heavy:"]
-    assert len(done.stdout.splitlines()) > 1
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("Usage:") == 5
+    assert "version" in done.stdout
 
 
 def test_an_interrupt_says_that_work_is_kept() -> None:

@@ -79,10 +79,19 @@ def kinds(native: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[s
 @pytest.fixture(scope="module")
 def bulk(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Six hundred faces at 128 px and two copies: more than one commit of the writer."""
-    folder = tmp_path_factory.mktemp("bulk")
+    return _bulk(data, tmp_path_factory.mktemp("bulk"), 128)
+
+
+@pytest.fixture(scope="module")
+def many(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The same at 8 px."""
+    return _bulk(data, tmp_path_factory.mktemp("many"), 8)
+
+
+def _bulk(data: Path, folder: Path, size: int) -> list[str]:
     for name in ("fake-dcgan128", "real-lfwcrop"):
         _link(folder / "in" / name, sorted((data / "data/images" / name).iterdir())[:300])
-    how: dict[str, Any] = {"fake": ("fake-dcgan128",), "real": ("real-lfwcrop",), "size": 128}
+    how: dict[str, Any] = {"fake": ("fake-dcgan128",), "real": ("real-lfwcrop",), "size": size}
     raw = str(build_corpus("folder", folder / "in", folder / "raw", split_ratio="98/1/1", **how))
     return [raw, _degraded(raw, folder, "jp-mix"), _degraded(raw, folder, "me-mix")]
 
@@ -255,8 +264,8 @@ def _chi_square(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> flo
     return float(((table - expected) ** 2 / expected).sum())
 
 
-def test_small_deals_the_images_out_whatever_their_place(bulk: list[str], tmp_path: Path) -> None:
-    mix(bulk, tmp_path / "x", MixRequest("small"))
+def test_small_deals_the_images_out_whatever_their_place(many: list[str], tmp_path: Path) -> None:
+    mix(many, tmp_path / "x", MixRequest("small"))
     train = _in_split(_stored(tmp_path / "x"), "train")
     dealt = np.array([SUFFIXES.index(key.partition(".jpg")[2]) for key in train])
     place = np.arange(588)
@@ -266,10 +275,10 @@ def test_small_deals_the_images_out_whatever_their_place(bulk: list[str], tmp_pa
     assert _chi_square(dealt, place * 10 // 588) < 42.31
 
 
-def test_middle_draws_from_each_source_by_itself(bulk: list[str], tmp_path: Path) -> None:
-    mix(bulk, tmp_path / "x", MixRequest("middle"))
+def test_middle_draws_from_each_source_by_itself(many: list[str], tmp_path: Path) -> None:
+    mix(many, tmp_path / "x", MixRequest("middle"))
     train = _in_split(_stored(tmp_path / "x"), "train")
-    drawn = [{key for key in _stored(bulk[0]) if key + suffix in train} for suffix in SUFFIXES]
+    drawn = [{key for key in _stored(many[0]) if key + suffix in train} for suffix in SUFFIXES]
     assert [len(keys) for keys in drawn] == [261] * 3
     # Hypergeometric: 261 of 588 twice have 261 * 261 / 588 = 116 in common, give or take 6.
     for one, other in combinations(drawn, 2):

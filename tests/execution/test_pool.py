@@ -61,8 +61,9 @@ def test_the_earliest_error_is_raised(n_workers: int) -> None:
 
 
 def test_a_dead_worker_is_an_error_that_says_so() -> None:
+    work = partial(deadly, caller=os.getpid())
     with pytest.raises(HffkitError, match="A worker died"):
-        list(in_order(partial(deadly, caller=os.getpid()), range(N), n_workers=2))
+        list(in_order(work, range(50 * N), n_workers=2))  # ends when a worker has begun
 
 
 def test_tasks_are_taken_as_they_are_needed_and_left_when_nobody_asks() -> None:

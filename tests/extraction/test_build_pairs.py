@@ -274,6 +274,7 @@ def small_pairs(small: Path) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_same_corpora(small: Path, small_pairs: Path, tmp_path: Path) -> None:
     assert built(small, tmp_path / "x.lmdb", *SMALL, n_workers=2).exit_code == 0
     same(tmp_path / "x.lmdb", small_pairs)

@@ -403,13 +403,10 @@ def test_a_recipe_that_builds_a_corpus_has_no_scale(tmp_path: Path) -> None:
 
 
 def _seconds(rows: Mapping[str, Any], corpus: Path, n_steps: int) -> float:
-    """Return the quickest of three times from the parsed file to the forecast."""
-    taken = []
-    for _ in range(3):
-        begin = time.perf_counter()
-        assert len(forecast(planned(rows, corpus), OUT)) == n_steps
-        taken.append(time.perf_counter() - begin)
-    return min(taken)
+    """Return the time from the parsed file to the forecast."""
+    begin = time.perf_counter()
+    assert len(forecast(planned(rows, corpus), OUT)) == n_steps
+    return time.perf_counter() - begin
 
 
 def test_400_steps_are_planned_in_two_seconds(corpus: Path) -> None:
@@ -425,7 +422,8 @@ def test_400_steps_are_planned_in_two_seconds(corpus: Path) -> None:
             "test {q}, {seed}": {"do": "eval", "runs": "net {q}, {seed}", "data": "jp {q}"},
         },
     }  # fmt: skip
-    assert _seconds(rows, corpus, 14 + 2 * 14 * 14) < 2 * 1.5  # another's load is no failure
+    # Once in three will do: another's load is no failure.
+    assert any(_seconds(rows, corpus, 14 + 2 * 14 * 14) < 2 * 1.5 for _ in range(3))
 
 
 def test_steps_that_share_what_they_need_are_planned_as_quickly(corpus: Path) -> None:

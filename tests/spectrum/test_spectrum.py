@@ -242,6 +242,7 @@ def test_kept_profiles_that_do_not_match_are_made_anew(
     assert kept.read_bytes() == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_workers", [2, 3])
 def test_processes_change_no_bit_of_profiles(
     data: Path, monkeypatch: pytest.MonkeyPatch, n_workers: int
