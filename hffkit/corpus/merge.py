@@ -5,16 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from hffkit.corpus.build import paper_surplus
+from hffkit.corpus.derived import Piece, joint_versions, write_derived
 from hffkit.errors import StorageError
-from hffkit.execution.progress import Progress
 from hffkit.faces.detection import read_boxes
 from hffkit.manifest.failures import read_failures
 from hffkit.manifest.samples import Box, GroupGuard
-from hffkit.storage.corpora import joint_classes, joint_versions, open_corpora
+from hffkit.storage.corpora import joint_classes, open_corpora, samples_of
 from hffkit.storage.corpus import BOXES_FILE, FAILURES_FILE, Corpus, CorpusInfo, Provenance
 from hffkit.storage.parts import Event, Record, VideoBoxes
-from hffkit.storage.staging import Partial
-from hffkit.storage.writer import CorpusWriter
 
 
 def merge(names: Sequence[str], out: Path) -> CorpusInfo:
@@ -32,31 +30,21 @@ def merge(names: Sequence[str], out: Path) -> CorpusInfo:
     provenance = _joint_provenance(corpora)
     corpora = sorted(corpora, key=lambda corpus: corpus.provenance.shard or (0, 1))
     choose = paper_surplus(provenance) if provenance.verb == "build" else None
-    left_out = choose(s for c in corpora for s in c.samples()) if choose else set()
+    left_out = choose(sample for _, sample in samples_of(corpora)) if choose else set()
     guard = GroupGuard()  # before anything is written
-    for corpus in corpora:
-        for sample in corpus.samples():
-            guard.check(sample)
+    for _, sample in samples_of(corpora):
+        guard.check(sample)
     keeps_index = provenance.verb == "build" and bool(provenance.options.get("keeps_index"))
-    units = [f"{number} {corpus.content_sha256}" for number, corpus in enumerate(corpora)]
-    with Partial(out, provenance.to_json()) as partial:
-        with CorpusWriter(partial.product) as writer:
-            if writer.units != units[: len(writer.units)]:
-                raise StorageError(
-                    f"{partial.path}: the corpora changed since. Delete it and merge again."
-                )
-            total = sum(corpus.n_samples for corpus in corpora)
-            with Progress(total, unit="samples", label="merge") as progress:
-                for number, corpus in enumerate(corpora):
-                    if number >= len(writer.units):
-                        events = _events(corpus, keeps_index=keeps_index)
-                        writer.append(
-                            units[number], events, lambda sample: sample.key not in left_out
-                        )
-                    progress.step(corpus.n_samples)
-            info = writer.finish(provenance, len(left_out))
-        partial.publish()
-    return info
+    pieces = (
+        Piece(
+            name=f"{number} {corpus.content_sha256}",
+            n_samples=corpus.n_samples,
+            events=_events(corpus, keeps_index=keeps_index),
+        )
+        for number, corpus in enumerate(corpora)
+    )
+    total = sum(corpus.n_samples for corpus in corpora)
+    return write_derived(out, provenance, pieces, label="merge", n_samples=total, left_out=left_out)
 
 
 def _joint_provenance(corpora: Sequence[Corpus]) -> Provenance:

@@ -4,27 +4,25 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import count, islice
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from hffkit.corpus.derived import derived_provenance, pieces_of, write_derived
 from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
-from hffkit.execution.progress import Progress
 from hffkit.manifest.failures import Failure, read_failures
 from hffkit.manifest.samples import MAX_KEY_BYTES, Sample, Split
 from hffkit.manifest.seeds import rank
 from hffkit.options import Seed
-from hffkit.storage.corpora import check_alike, derived_provenance, joint_classes, open_corpora
+from hffkit.storage.corpora import Item, check_alike, joint_classes, open_corpora, samples_of
 from hffkit.storage.corpus import FAILURES_FILE, Corpus, CorpusInfo
 from hffkit.storage.parts import Record
-from hffkit.storage.staging import Partial
-from hffkit.storage.writer import CorpusWriter
 
 # Table XI: the middle set of 165k takes 55,000 of each source's 124,000 images.
 _MIDDLE = Fraction(55, 124)
-_PER_UNIT = 512  # samples of the raw corpus
 
 Chosen = npt.NDArray[np.bool_]
 """(S, N): which of N images are taken from which of S sources."""
@@ -132,18 +130,9 @@ def mix(names: Sequence[str], out: Path, request: MixRequest) -> CorpusInfo:
             "seed": request.seed,
         },
     )
-    with Partial(out, provenance.to_json()) as partial:
-        with CorpusWriter(partial.product) as writer:
-            n_samples = sum(corpus.n_samples for corpus in sources[0])
-            with Progress(n_samples, unit="pictures", label="mix") as progress:
-                for number, rows in enumerate(_batched(_rows(sources, pooled), _PER_UNIT)):
-                    if number >= len(writer.units):
-                        events = (event for row in rows for event in _events(row, chosen))
-                        writer.append(str(number), events)
-                    progress.step(len(rows))
-            info = writer.finish(provenance)
-        partial.publish()
-    return info
+    pieces = pieces_of(_rows(sources, pooled), partial(_events, chosen=chosen))
+    n_samples = sum(corpus.n_samples for corpus in sources[0])
+    return write_derived(out, provenance, pieces, label="mix", n_samples=n_samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +155,12 @@ class _Row:
 
 def _rows(sources: Sequence[Sequence[Corpus]], pooled: Sequence[Split]) -> Iterator[_Row]:
     """Yield all images, having checked that the sources hold different copies of the same."""
-    copies = [(row for row in _samples(source) if row[1].split in pooled) for source in sources[1:]]
+    copies = [
+        (item for item in samples_of(source) if item[1].split in pooled) for source in sources[1:]
+    ]
     unreadable = [_unreadable(source) for source in sources[1:]]
     places = count()
-    for corpus, sample in _samples(sources[0]):
+    for corpus, sample in samples_of(sources[0]):
         raw = _Version(corpus, sample, sample.key)
         if sample.split not in pooled:
             yield _Row(None, (raw,))
@@ -195,19 +186,13 @@ def _rows(sources: Sequence[Sequence[Corpus]], pooled: Sequence[Split]) -> Itera
             )
 
 
-def _samples(corpora: Sequence[Corpus]) -> Iterator[tuple[Corpus, Sample]]:
-    return ((corpus, sample) for corpus in corpora for sample in corpus.samples())
-
-
 def _unreadable(source: Sequence[Corpus]) -> set[str]:
     """Return the keys of records that were lost when a copy was made."""
     failures = (f for corpus in source for f in read_failures(corpus.path / FAILURES_FILE))
     return {failure.path for failure in failures if failure.kind == "unreadable"}
 
 
-def _copy_of(
-    raw: _Version, found: tuple[Corpus, Sample] | None, source: Sequence[Corpus]
-) -> _Version:
+def _copy_of(raw: _Version, found: Item | None, source: Sequence[Corpus]) -> _Version:
     """Return the copy of an image that the next sample of a source must be."""
     if found is None or _identity(found[1]) != _identity(raw.sample):
         path = source[-1].path if found is None else found[0].path
@@ -267,11 +252,6 @@ def _pool(sources: Sequence[Sequence[Corpus]], pooled: Sequence[Split], seed: in
     if not classes:
         raise CorpusError(f"{sources[0][0].path}: no sample in {' or '.join(pooled)}.")
     return Pool(np.array(classes), np.array([np.array(column) for column in ranks]))
-
-
-def _batched(rows: Iterator[_Row], n: int) -> Iterator[list[_Row]]:
-    while batch := list(islice(rows, n)):
-        yield batch
 
 
 def _events(row: _Row, chosen: Chosen) -> Iterator[Record | Failure]:

@@ -6,19 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hffkit.corpus.derived import derived_provenance, pieces_of, write_derived
 from hffkit.errors import ArgumentError
-from hffkit.execution.progress import Progress
 from hffkit.manifest.pairs import frame_of
-from hffkit.manifest.samples import Sample
 from hffkit.manifest.seeds import rank
 from hffkit.options import Seed
-from hffkit.storage.corpora import derived_provenance, open_corpora
+from hffkit.storage.corpora import Item, identities, open_corpora, samples_of
 from hffkit.storage.corpus import Corpus, CorpusInfo
 from hffkit.storage.parts import Record
-from hffkit.storage.staging import Partial
-from hffkit.storage.writer import CorpusWriter
-
-_PER_UNIT = 512  # samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,31 +55,22 @@ def subset(names: Sequence[str], out: Path, request: SubsetRequest) -> CorpusInf
         corpora,
         "subset",
         {
-            "content_sha256": [corpus.content_sha256 for corpus in corpora],
-            "manifest_sha256": [corpus.manifest_sha256() for corpus in corpora],
+            **identities(corpora),
             "share": request.share,
             "seed": request.seed,
         },
     )
     chosen = _chosen(corpora, request)
-    with Partial(out, provenance.to_json()) as partial:
-        with CorpusWriter(partial.product) as writer:
-            with Progress(len(chosen), unit="samples", label="subset") as progress:
-                for number, records in enumerate(_units(corpora, chosen)):
-                    if number >= len(writer.units):
-                        writer.append(str(number), records)
-                    progress.step(len(records))
-            info = writer.finish(provenance)
-        partial.publish()
-    return info
+    items = (item for item in samples_of(corpora) if item[1].key in chosen)
+    pieces = pieces_of(items, _records)
+    return write_derived(out, provenance, pieces, label="subset", n_samples=len(chosen))
 
 
 def _chosen(corpora: Sequence[Corpus], request: SubsetRequest) -> set[str]:
     ranked: dict[tuple[str, str], list[tuple[bytes, str]]] = {}
-    for corpus in corpora:
-        for sample in corpus.samples():
-            row = (rank(request.seed, "subset", frame_of(sample.key)), sample.key)
-            ranked.setdefault((sample.cls, sample.split), []).append(row)
+    for _, sample in samples_of(corpora):
+        row = (rank(request.seed, "subset", frame_of(sample.key)), sample.key)
+        ranked.setdefault((sample.cls, sample.split), []).append(row)
     return {
         key
         for rows in ranked.values()
@@ -92,21 +78,9 @@ def _chosen(corpora: Sequence[Corpus], request: SubsetRequest) -> set[str]:
     }
 
 
-def _units(corpora: Sequence[Corpus], chosen: set[str]) -> Iterator[list[Record]]:
-    unit: list[Record] = []
-    for corpus in corpora:
-        for sample in corpus.samples():
-            if sample.key in chosen:
-                unit.append(_record(corpus, sample))
-            if len(unit) == _PER_UNIT:
-                yield unit
-                unit = []
-    if unit:
-        yield unit
-
-
-def _record(corpus: Corpus, sample: Sample) -> Record:
-    return Record(sample._replace(index=None), corpus.records.get(sample.lmdb_key))
+def _records(item: Item) -> Iterator[Record]:
+    corpus, sample = item
+    yield Record(sample._replace(index=None), corpus.records.get(sample.lmdb_key))
 
 
 def smallest(corpora: Sequence[Corpus], share: float) -> dict[str, tuple[str, int]]:

@@ -15,7 +15,7 @@ from hffkit.execution.assemble import WorkPlan, assemble, share
 from hffkit.execution.versions import LIBRARIES, versions
 from hffkit.manifest.samples import SPLITS, Split
 from hffkit.options import Seed
-from hffkit.storage.corpora import joint_classes, open_corpora
+from hffkit.storage.corpora import identities, joint_classes, open_corpora
 from hffkit.storage.corpus import CORPUS_FILE, Corpus, CorpusInfo, Provenance
 from hffkit.storage.record import check_size
 from hffkit.storage.selection import RecordBlock, drawn, places_of
@@ -144,8 +144,7 @@ def _corpora_work(
         labels=first.labels,
         verb="degrade",
         options={
-            "content_sha256": [corpus.content_sha256 for corpus in corpora],
-            "manifest_sha256": [corpus.manifest_sha256() for corpus in corpora],
+            **identities(corpora),
             **_pixel_options(request, treatment),
             "splits": list(splits),
             "classes": list(request.classes),

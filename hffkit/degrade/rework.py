@@ -16,7 +16,7 @@ from hffkit.storage.corpus import Provenance
 from hffkit.storage.datum import Datum
 from hffkit.storage.parts import PartWriter, Record
 from hffkit.storage.record import store
-from hffkit.storage.selection import Places, RecordBlock, block_name, blocks_of
+from hffkit.storage.selection import Places, RecordBlock, block_name, blocks_of, samples_at
 
 PixelStage = Literal["native", "input"]
 _AHEAD_BYTES = 1 << 20
@@ -74,7 +74,7 @@ class Rework:
         """
         ahead: list[tuple[Sample, Datum | StorageError]] = []
         n_bytes = 0
-        for corpus, sample in list(unit.samples(self.corpora)):
+        for corpus, sample in list(samples_at(unit.places, self.corpora)):
             try:
                 datum = corpus.datum(sample)
             except StorageError as error:
@@ -104,7 +104,7 @@ class Rework:
 
     def paths(self, unit: RecordBlock) -> Sequence[str]:
         """Return the keys of the block's samples."""
-        return [sample.key for _, sample in unit.samples(self.corpora)]
+        return [sample.key for _, sample in samples_at(unit.places, self.corpora)]
 
 
 def plan_of(work: Rework, places: Places, label: str) -> WorkPlan[RecordBlock]:

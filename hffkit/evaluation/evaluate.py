@@ -22,11 +22,11 @@ from hffkit.networks.table import NETWORKS
 from hffkit.options import Bounds, Seed
 from hffkit.reports.page import Page, Section, render
 from hffkit.runs.scores import Scored, csv_lines
-from hffkit.storage.corpora import joint_classes, open_faces, open_masks
+from hffkit.storage.corpora import Item, joint_classes, open_faces, open_masks, samples_of
 from hffkit.storage.corpus import Corpus
-from hffkit.storage.labels import Item, Items, Task, items_of
+from hffkit.storage.labels import Items, Task, items_of
 from hffkit.storage.staging import write_bytes_durably
-from hffkit.training.masks import masked, masks_of
+from hffkit.training.masks import masked
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ def _items(corpora: Sequence[Corpus], request: EvalRequest) -> Items:
 
 def _masks(names: Sequence[str]) -> dict[str, Item] | None:
     """Return masks by their keys; None where none were asked for."""
-    return by_key(masks_of(open_masks(names)), lambda item: item[1]) if names else None
+    return by_key(samples_of(open_masks(names))) if names else None
 
 
 def _apart(one: Measured, table: ClassTable, masks: Mapping[str, Item] | None) -> Measured:

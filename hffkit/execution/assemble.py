@@ -97,7 +97,7 @@ def assemble(
         replaces=plan.seed is not None,
         beside=None if beside is None else beside.out,
     ) as partial:
-        if not partial.is_whole:
+        if not partial.is_complete:
             spread = functools.partial(run, n_workers=n_workers, scheduler=scheduler)
             # Elsewhere a file that was written over may still be seen as it was.
             drop = recycle if plan.streams and scheduler is None else remove

@@ -12,7 +12,7 @@ from hffkit.manifest.samples import Sample, Split
 from hffkit.media.image import Image, resize
 from hffkit.storage.corpora import joint_classes, open_corpora
 from hffkit.storage.corpus import CORPUS_FILE
-from hffkit.storage.selection import RecordBlock, drawn, places_of
+from hffkit.storage.selection import drawn, places_of, samples_at
 from hffkit.training.dataset import FaceDataset
 
 
@@ -122,4 +122,4 @@ def _selected(names: Sequence[str], size: int, selection: SampleSelection) -> Fa
     places = places_of(corpora, keep)
     if selection.limit is not None:
         places = drawn(corpora, places, selection.limit, selection.seed)
-    return FaceDataset(list(RecordBlock(0, places).samples([c.path for c in corpora])), size, "RGB")
+    return FaceDataset(list(samples_at(places, [c.path for c in corpora])), size, "RGB")

@@ -28,7 +28,8 @@ from hffkit.reports.page import Figure
 from hffkit.runs.run import Run, read_groups, read_run
 from hffkit.runs.scores import Scored
 from hffkit.runs.weights import WEIGHTS_FILE, read_weights
-from hffkit.storage.labels import Item, Items, Task, labels_of
+from hffkit.storage.corpora import Item
+from hffkit.storage.labels import Items, Task, labels_of
 from hffkit.training.dataset import FaceDataset
 from hffkit.training.loader import StreamLoader, prepare
 from hffkit.training.losses import logits_of

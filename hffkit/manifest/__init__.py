@@ -1,1 +1,1 @@
-"""What is known about the samples of a corpus; no pixels."""
+"""Samples, classes, splits, pairs and failures of corpora; no pixels."""

@@ -1,4 +1,4 @@
-"""Class tables: which id and which polarity a class name has."""
+"""Class tables: the id of each class, and whether its faces are real or fake."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ BINARY_REAL = 1
 
 @dataclass(frozen=True, slots=True)
 class FaceClass:
-    """One class: its label in a Datum, its name, and whether its faces are forged."""
+    """A class: its label in a Datum, its name, and whether its faces are fake."""
 
     id: int
     name: str
@@ -28,7 +28,7 @@ class FaceClass:
 
 @dataclass(frozen=True, slots=True)
 class ClassTable:
-    """An ordered table of classes; ids and names occur once."""
+    """An ordered table of classes with unique ids and unique names."""
 
     classes: tuple[FaceClass, ...]
 
@@ -64,29 +64,29 @@ class ClassTable:
         return BINARY_FAKE if face_class.is_fake else BINARY_REAL
 
     def renumbered(self) -> "ClassTable":
-        """Return the table with ids from 0 on, in its order: the outputs of a network."""
+        """Return the table with ids from 0 in table order, as network outputs are numbered."""
         rows = [FaceClass(i, row.name, row.is_fake) for i, row in enumerate(self.classes)]
         return ClassTable(tuple(rows))
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return the table as JSON values; `from_json` reads them back."""
+        """Return the table as JSON values."""
         return [asdict(face_class) for face_class in self.classes]
 
     @classmethod
     def from_json(cls, rows: list[dict[str, Any]]) -> "ClassTable":
-        """Return the table that `to_json` wrote."""
+        """Build a table from the values that `to_json` returned."""
         return cls(tuple(FaceClass(**row) for row in rows))
 
     def only(self, names: Iterable[str]) -> "ClassTable":
-        """Return the table cut to `names`; the ids stay."""
+        """Return the table of the classes `names` alone, with unchanged ids."""
         wanted = {self[name].name for name in names}
         return ClassTable(tuple(row for row in self.classes if row.name in wanted))
 
 
 def numbered(fake: Iterable[str], real: Iterable[str]) -> ClassTable:
-    """Return a table of the fake classes, then the real ones, numbered from 0.
+    """Build a table of the fake classes, then the real ones, numbered from 0.
 
-    With one of each this is the polarity of the AMTENnet authors' files: fake 0, real 1.
+    With one class of each, fake is 0 and real is 1, as in the files of AMTENnet's authors.
     """
     rows = [(name, True) for name in fake] + [(name, False) for name in real]
     return ClassTable(tuple(FaceClass(i, name, is_fake) for i, (name, is_fake) in enumerate(rows)))
@@ -94,7 +94,7 @@ def numbered(fake: Iterable[str], real: Iterable[str]) -> ClassTable:
 
 BINARY = numbered(fake=["fake"], real=["real"])
 
-# Order of Tables III and IV of the AMTENnet paper: the three real classes come first.
+# In the order of Tables III and IV of the AMTENnet paper: the real classes come first.
 HFF_8 = ClassTable(
     (
         FaceClass(0, "CelebA", is_fake=False),
@@ -108,7 +108,7 @@ HFF_8 = ClassTable(
     )
 )
 
-# The paper's five classes are ids 0 to 4; what FaceForensics++ gained later follows.
+# The paper's five classes have ids 0 to 4; later additions to FaceForensics++ follow.
 FFPP = ClassTable(
     (
         FaceClass(0, "Deepfakes", is_fake=True),

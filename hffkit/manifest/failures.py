@@ -1,4 +1,4 @@
-"""What an input did not give, and why."""
+"""Inputs that gave no sample, or fewer than expected, with the reason."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -14,10 +14,10 @@ FailureKind = Literal["unreadable", "no-face", "short-read", "own-boxes", "unpai
 class Failure:
     """One line of failures.jsonl.
 
-    Only `unreadable` is an error (exit code 3). A frame without a face (`no-face`), a video that
-    holds fewer frames than it claims (`short-read`), a derived video that does not line up with
-    its target and so got boxes of its own (`own-boxes`) and one of which a pair lacks a member
-    (`unpaired`) are facts worth knowing.
+    Only `unreadable` is an error (exit code 3). The other kinds are recorded facts: a frame without
+    a face (`no-face`), a video with fewer frames than its header states (`short-read`), a derived
+    video that is not aligned with its target and was cropped by its own detections (`own-boxes`),
+    and a video without the partner that a pair needs (`unpaired`).
     """
 
     kind: FailureKind
@@ -31,6 +31,6 @@ class Failure:
 
 
 def read_failures(path: Path) -> Iterator[Failure]:
-    """Yield the failures of a failures.jsonl in order."""
+    """Yield the failures in a failures.jsonl, in order."""
     for row in read_json_lines(path):
         yield Failure(**row)

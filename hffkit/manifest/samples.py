@@ -1,13 +1,11 @@
 """Samples and the manifest of a corpus: one JSON object a line."""
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from hffkit.errors import ManifestError, UnknownNameError
+from hffkit.errors import ManifestError
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -16,19 +14,11 @@ Box = tuple[int, int, int]
 """A square crop: x and y of its top left corner and its size, in pixels."""
 
 
-def split_named(name: str) -> Split:
-    """Return the split called `name`."""
-    for split in SPLITS:
-        if split == name:
-            return split
-    raise UnknownNameError("split", name, SPLITS)
-
-
 class Sample(NamedTuple):
-    """One face image and what is known about it; holds no pixels.
+    """The facts about one face image, without its pixels.
 
-    `index` numbers the record in its corpus and is None until the corpus is written. A named tuple,
-    for there are millions: it is made and changed more quickly than a frozen dataclass.
+    `index` is the number of the record in its corpus; it is None until the corpus is written.
+    Corpora have millions of samples, and a named tuple is created faster than a frozen dataclass.
     """
 
     key: str  # unique in the corpus: "ff++/c23/Deepfakes/000_003/0042"
@@ -39,15 +29,15 @@ class Sample(NamedTuple):
     source_sha256: str  # of that file
     frame: int | None  # counted from 0; None for an image
     box: Box | None  # the crop taken from the image or frame; None if it is whole
-    detector: str | None  # what found box or outline: settings, and the file it looked at
-    sha256: str  # of the bytes in the Datum's data field; equals source_sha256 if untouched
+    detector: str | None  # settings and input file of the detector that gave box or outline
+    sha256: str  # of the Datum's data; equals source_sha256 if the file is stored as it is
     pixels_sha256: str  # of the decoded pixels: see hffkit.media.image.pixels_sha256
-    operations: tuple[dict[str, Any], ...] = ()  # post-processing, with its drawn parameters
-    index: int | None = None  # type: ignore[assignment]  # a tuple's index() is hidden
+    operations: tuple[dict[str, Any], ...] = ()  # with their drawn parameters
+    index: int | None = None  # type: ignore[assignment]  # hides tuple.index
 
     @property
     def lmdb_key(self) -> bytes:
-        """The key of the record: eight digits, an underscore, the sample key."""
+        """The key of the record in data.mdb: see `lmdb_key`."""
         if self.index is None:
             raise ValueError(f"sample {self.key!r} has no index yet")
         return lmdb_key(self.index, self.key)
@@ -58,7 +48,7 @@ class Sample(NamedTuple):
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "Sample":
-        """Return the sample of one parsed line; unknown and missing fields are errors."""
+        """Build a sample from a parsed line; ManifestError if a field is missing or unknown."""
         if row.keys() != _FIELDS:
             wrong = sorted(row.keys() ^ _FIELDS)
             raise ManifestError(f"a sample has missing or unknown fields: {', '.join(wrong)}.")
@@ -82,28 +72,29 @@ _FIELDS = frozenset(Sample._fields)
 
 
 def lmdb_key(index: int, key: str) -> bytes:
-    """Return the key of the record of the sample called `key`, the `index`-th in its corpus."""
+    """Return the key of a record: its number in eight digits, an underscore, the sample key."""
     return b"%08d_%b" % (index, key.encode())
 
 
 def with_index(line: str, index: int) -> str:
-    """Return a line that `to_line` wrote of a sample without index as it is with one."""
-    return line.replace('"index":null', f'"index":{index}', 1)  # first of its keys, in no text
+    """Insert the index into a line that `to_line` returned for a sample without one."""
+    # No text can contain the pattern, for its quotes are escaped.
+    return line.replace('"index":null', f'"index":{index}', 1)
 
 
 _ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def json_line(row: dict[str, Any]) -> str:
-    """Return `row` as one line of JSON in the only form that hffkit writes.
+    """Return `row` as one line of JSON with sorted keys, the form of all our JSON Lines files.
 
-    Bytes of a path that are no UTF-8 come out as JSON's escapes of lone surrogates.
+    Bytes of a path that are not UTF-8 become JSON escapes of lone surrogates.
     """
     return printable(_ENCODER.encode(row) + "\n")
 
 
 def printable(text: str) -> str:
-    """Return `text` with bytes of a path that are no UTF-8 written as escapes."""
+    """Return `text` with escapes for bytes of a path that are not UTF-8."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -113,7 +104,7 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
     Raises
     ------
     ManifestError
-        If the file is not there or a line is no JSON object.
+        If the file is missing or a line is not a JSON object.
     """
     try:
         with path.open("rb") as lines:
@@ -136,7 +127,7 @@ def _json_of_line(line: bytes, where: str) -> dict[str, Any]:
 
 
 def sample_of_line(line: bytes, where: str) -> Sample:
-    """Return the sample of one line of a manifest; `where` that is goes into a ManifestError."""
+    """Parse one line of a manifest; `where` it is starts the message of a ManifestError."""
     row = _json_of_line(line, where)
     try:
         sample = Sample.from_json(row)
@@ -148,7 +139,7 @@ def sample_of_line(line: bytes, where: str) -> Sample:
 
 
 def read_manifest(path: Path) -> Iterator[Sample]:
-    """Yield the samples of a manifest in order, without holding them in memory."""
+    """Yield the samples of a manifest in order, reading line by line."""
     try:
         with path.open("rb") as lines:
             for number, line in enumerate(lines, 1):
@@ -158,7 +149,7 @@ def read_manifest(path: Path) -> Iterator[Sample]:
 
 
 def leak(group: str, one: tuple[str, Split], other: tuple[str, Split]) -> ManifestError:
-    """Return the error for a group that is in two splits, with a member of each."""
+    """Return the error for a group that is in two splits; each is given by a (member, split)."""
     return ManifestError(
         f"Group {group!r} leaks across splits: {one[0]!r} is {one[1]}, {other[0]!r} is "
         f"{other[1]}. Split by group, not by frame."
@@ -166,41 +157,22 @@ def leak(group: str, one: tuple[str, Split], other: tuple[str, Split]) -> Manife
 
 
 class GroupGuard:
-    """Checks samples one by one: no key twice, no group in two splits."""
+    """Checks, sample by sample, that no key occurs twice and no group is in two splits."""
 
     def __init__(self) -> None:
         self._split_of: dict[str, tuple[Split, str]] = {}
         self._keys: set[int] = set()
 
     def check(self, sample: Sample) -> None:
-        """Raise ManifestError if `sample` does not fit those seen before."""
-        digest = hash(sample.key)  # 8 bytes instead of the key: millions of samples fit
+        """Raise ManifestError if the sample's key or group conflicts with an earlier sample."""
+        digest = hash(sample.key)  # 8 bytes for each of millions of keys
         if digest in self._keys:
             raise ManifestError(f"Sample key {sample.key!r} occurs twice.")
         self._keys.add(digest)
         self.check_group(sample)
 
     def check_group(self, sample: Sample) -> None:
-        """Raise ManifestError if the sample's group was in another split before."""
+        """Raise ManifestError if an earlier sample of the group is in another split."""
         split, key = self._split_of.setdefault(sample.group, (sample.split, sample.key))
         if split != sample.split:
             raise leak(sample.group, (key, split), (sample.key, sample.split))
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Samples and groups for each (class, split)."""
-
-    samples: dict[tuple[str, Split], int]
-    groups: dict[tuple[str, Split], int]
-
-
-def count(samples: Iterable[Sample]) -> Counts:
-    """Return how many samples and groups each class has in each split."""
-    n_samples: Counter[tuple[str, Split]] = Counter()
-    groups: dict[tuple[str, Split], set[str]] = {}
-    for sample in samples:
-        cell = (sample.cls, sample.split)
-        n_samples[cell] += 1
-        groups.setdefault(cell, set()).add(sample.group)
-    return Counts(dict(n_samples), {cell: len(names) for cell, names in groups.items()})

@@ -1,4 +1,4 @@
-"""Random generators that depend on names alone."""
+"""Random generators and shuffles that depend on a seed and names alone."""
 
 import hashlib
 from typing import TYPE_CHECKING
@@ -8,14 +8,14 @@ if TYPE_CHECKING:
 
 
 def rng_for(seed: int, *names: str) -> "np.random.Generator":
-    """Return a generator fixed by (seed, names), not by worker, order or batch."""
-    import numpy as np  # here, so that `hffkit build --help` need not import it
+    """Return a generator that depends on (seed, names), not on worker, order or batch."""
+    import numpy as np  # late: `hffkit build --help` needs no numpy
 
     digest = hashlib.blake2b("\0".join(names).encode(), digest_size=16).digest()
     return np.random.default_rng([seed, int.from_bytes(digest, "big")])
 
 
 def rank(seed: int, *names: str) -> bytes:
-    """Return a sort key that shuffles names the same way whatever their order was."""
+    """Return a sort key that shuffles names in a way that does not depend on their order."""
     text = "\0".join((str(seed), *names))
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""Splits that never cut a group in two."""
+"""Random splits by group: all samples of a group are in one split."""
 
 import re
 from collections import Counter, defaultdict
@@ -20,7 +20,7 @@ class SplitRatio:
 
     @classmethod
     def parse(cls, text: str) -> "SplitRatio":
-        """Return the ratio written as three numbers: 75/5/20, 0.75/0.05/0.2 or 1/0/0."""
+        """Parse three numbers: 75/5/20, 0.75/0.05/0.2 or 1/0/0."""
         match = re.fullmatch(r"([\d.]+)[/:,]([\d.]+)[/:,]([\d.]+)", text.strip())
         try:
             shares = [float(part) for part in match.groups()] if match else []
@@ -34,17 +34,13 @@ class SplitRatio:
         return cls(*(share / total for share in shares))
 
     def without_test(self) -> "SplitRatio":
-        """Return the shares of train and val where the test split is settled otherwise."""
+        """Return the shares of train and val alone, for datasets with a given test split."""
         rest = self.train + self.val
         return SplitRatio(self.train / rest, self.val / rest, 0.0) if rest else SplitRatio(1, 0, 0)
 
     def of(self, split: Split) -> float:
         """Return the share of one split."""
         return {"train": self.train, "val": self.val, "test": self.test}[split]
-
-
-# Section IV-A of the AMTENnet paper: 75 % train, 5 % val, 20 % test, per class.
-PAPER_RATIO = SplitRatio(0.75, 0.05, 0.20)
 
 
 def assign_splits(
@@ -54,21 +50,21 @@ def assign_splits(
     seed: int,
     taken: Mapping[str, Split] | None = None,
 ) -> dict[str, Split]:
-    """Return a split for each group, so that every class comes near its ratio.
+    """Assign a split to each group, so that every class comes close to the ratio.
 
-    Groups are taken in an order shuffled by `seed`; each goes to the split that still lacks the
-    most of its classes' samples. With groups of one sample the counts are exact up to rounding.
+    Groups are assigned in an order shuffled by `seed`; each goes to the split that lacks the most
+    samples of its classes. For groups of one sample the counts are exact up to rounding.
 
     Parameters
     ----------
     members : iterable of (group, class)
-        One pair a sample; a group may hold several classes.
+        One pair for each sample; a group may hold several classes.
     ratio : SplitRatio
-        Wanted shares, of each class.
+        Shares of the splits in each class.
     seed : int
-        Another seed, another shuffle.
+        Seed of the shuffle.
     taken : mapping of group to split, optional
-        Groups whose split is fixed already; they count towards the ratio.
+        Groups with a given split; they count towards the ratio.
     """
     classes_of: dict[str, Counter[str]] = defaultdict(Counter)
     totals: Counter[str] = Counter()
@@ -97,8 +93,8 @@ def assign_splits(
 def _need(
     lacking: Mapping[str, float], held: Mapping[str, int], totals: Mapping[str, int], share: float
 ) -> tuple[bool, float]:
-    # A split of share 0 takes nothing, whatever rounding says.
+    # A split of share 0 gets no group, even where rounding leaves it a need.
     return share > 0, sum(
         held[name] * lacking[name] / totals[name]
-        for name in sorted(held)  # sums of floats depend on the order
+        for name in sorted(held)  # a sum of floats depends on the order
     )

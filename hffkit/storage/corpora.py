@@ -1,57 +1,53 @@
-"""Several corpora, or a folder or glob of them, taken as one."""
+"""Several corpora, or a folder or glob of corpora, treated as one."""
 
 import glob
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from hffkit.errors import StorageError
 from hffkit.manifest.classes import ClassTable
-from hffkit.storage.corpus import CORPUS_FILE, Corpus, Provenance
+from hffkit.manifest.samples import Sample
+from hffkit.storage.corpus import CORPUS_FILE, Corpus, Holds
+
+Item = tuple[Corpus, Sample]
+"""A sample and the corpus that holds it."""
 
 
 def open_corpora(names: Sequence[str]) -> list[Corpus]:
-    """Return the corpora behind paths, folders of corpora and globs, in the order given.
+    """Open the corpora that paths, folders of corpora and globs name, in the order given.
 
     Raises
     ------
     StorageError
-        If a name leads to no corpus, or two of them differ in what they hold, in layout, size or
-        labels.
+        If a name matches no corpus, or corpora differ in content, layout, size, labels or classes.
     """
     corpora = [Corpus(path) for name in names for path in _paths(name)]
     check_alike(corpora)
     for corpus in corpora:
-        len(corpus.records)  # opens it: one that was cut short fails now, not record by record
+        len(corpus.records)  # opens the database: one that is cut short fails here
     return corpora
 
 
 def open_faces(names: Sequence[str]) -> list[Corpus]:
-    """Return corpora as `open_corpora` does, to learn from or to judge.
-
-    Raises
-    ------
-    StorageError
-        Also if they hold masks.
-    """
-    return _holding("faces", names, "Name the corpus of faces that they belong to.")
+    """Open corpora as `open_corpora` does; StorageError also if they hold masks."""
+    return _open(names, "faces", "Name the corpus of faces that they belong to.")
 
 
 def open_masks(names: Sequence[str]) -> list[Corpus]:
-    """Return corpora as `open_corpora` does; StorageError also if they hold faces."""
-    return _holding("masks", names, "Name the masks that a build with `pair` and `masks` wrote.")
+    """Open corpora as `open_corpora` does; StorageError also if they hold faces."""
+    return _open(names, "masks", "Name the corpus that a build with `pair` and `masks` wrote.")
 
 
-def _holding(what: str, names: Sequence[str], advice: str) -> list[Corpus]:
+def _open(names: Sequence[str], wanted: Holds, advice: str) -> list[Corpus]:
     corpora = open_corpora(names)
     held = corpora[0].provenance.holds
-    if held != what:
-        raise StorageError(f"{corpora[0].path} holds {held}, where {what} are wanted. {advice}")
+    if held != wanted:
+        raise StorageError(f"{corpora[0].path} holds {held}, where {wanted} are wanted. {advice}")
     return corpora
 
 
 def check_alike(corpora: Sequence[Corpus]) -> None:
-    """Raise StorageError if corpora differ in what they are, or their classes clash."""
+    """Raise StorageError if corpora differ in content, layout, size, labels or classes."""
     first = corpora[0].provenance
     for corpus in corpora[1:]:
         provenance = corpus.provenance
@@ -64,47 +60,30 @@ def check_alike(corpora: Sequence[Corpus]) -> None:
     joint_classes(corpora)
 
 
+def samples_of(corpora: Sequence[Corpus]) -> Iterator[Item]:
+    """Yield the samples of corpora, one corpus after another, each in manifest order."""
+    return ((corpus, sample) for corpus in corpora for sample in corpus.samples())
+
+
 def _paths(name: str) -> list[Path]:
     if (Path(name) / CORPUS_FILE).is_file() or not (glob.has_magic(name) or Path(name).is_dir()):
         return [Path(name)]
     pattern = name if glob.has_magic(name) else f"{glob.escape(name)}/*"
     found = [Path(path) for path in sorted(glob.glob(pattern))]  # noqa: PTH207  (absolute or not)
     corpora = [path for path in found if (path / CORPUS_FILE).is_file()]
-    return corpora or [Path(name)]  # which then says that it is no corpus
+    return corpora or [Path(name)]  # opening it reports what is missing
 
 
-def joint_versions(corpora: Sequence[Corpus]) -> dict[str, str]:
-    """Return the versions that corpora were made with; StorageError where two of them differ."""
-    found: dict[str, tuple[str, Corpus]] = {}
-    for corpus in corpora:
-        for name, version in corpus.provenance.versions.items():
-            known, other = found.setdefault(name, (version, corpus))
-            if known != version:
-                raise StorageError(
-                    f"{other.path} and {corpus.path} were made by different versions: {name} "
-                    f"{known} and {version}. The same pixels cannot be promised; make them with "
-                    "the same ones."
-                )
-    return {name: version for name, (version, _) in found.items()}
-
-
-def derived_provenance(corpora: Sequence[Corpus], verb: str, options: dict[str, Any]) -> Provenance:
-    """Return the provenance of a corpus that takes its records as they are from `corpora`."""
-    first = corpora[0].provenance
-    return Provenance(
-        classes=joint_classes(corpora),
-        layout=first.layout,
-        size=first.size,
-        labels=first.labels,
-        verb=verb,
-        options=options,
-        versions=joint_versions(corpora),
-        holds=first.holds,
-    )
+def identities(corpora: Sequence[Corpus]) -> dict[str, list[str]]:
+    """Return the digests that identify corpora, as provenance records them."""
+    return {
+        "content_sha256": [corpus.content_sha256 for corpus in corpora],
+        "manifest_sha256": [corpus.manifest_sha256() for corpus in corpora],
+    }
 
 
 def joint_classes(corpora: Sequence[Corpus]) -> ClassTable:
-    """Return one class table for all; the same name must have the same id and polarity."""
+    """Merge the class tables of corpora; StorageError if a name or id means two classes."""
     rows = {row.name: row for row in corpora[0].provenance.classes}
     for corpus in corpora[1:]:
         for row in corpus.provenance.classes:

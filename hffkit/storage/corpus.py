@@ -1,4 +1,4 @@
-"""A corpus folder, format 1: data.mdb with Datums alone, and beside it what is known of them."""
+"""Corpus folders, format 1: data.mdb holds Datums alone, the files beside it describe them."""
 
 import hashlib
 import json
@@ -13,6 +13,7 @@ from hffkit.manifest.samples import Sample, read_manifest
 from hffkit.media.image import Image
 from hffkit.storage.datum import Datum, decode_datum
 from hffkit.storage.lmdb_file import LmdbReader
+from hffkit.storage.staging import partial_path
 
 FORMAT = 1
 Layout = Literal["native", "packed"]
@@ -26,17 +27,17 @@ BOXES_FILE = "boxes.json"
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What a corpus is and what command made it: the part of corpus.json known beforehand."""
+    """The form of a corpus and the command that made it: all of corpus.json that precedes work."""
 
     classes: ClassTable
     layout: Layout
-    size: int | None  # px of a packed corpus's images
+    size: int | None  # px of packed images; None: native
     labels: LabelKind
     verb: str
-    options: dict[str, Any]  # every argument that decides a byte, seed included
-    versions: dict[str, str]  # of the libraries that touch pixels or bytes
+    options: dict[str, Any]  # all arguments that determine bytes, with the seed
+    versions: dict[str, str]  # of the libraries that determine pixels or bytes
     shard: tuple[int, int] | None = None
-    holds: Holds = "faces"  # masks: which pixels of fakes are forged; nothing to train on alone
+    holds: Holds = "faces"  # masks mark the forged pixels of fakes
 
     def to_json(self) -> dict[str, Any]:
         """Return the provenance as JSON values."""
@@ -54,7 +55,7 @@ class Provenance:
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "Provenance":
-        """Return the provenance that `to_json` wrote."""
+        """Build the provenance from the values that `to_json` returned."""
         shard = row["shard"]
         return cls(
             classes=ClassTable.from_json(row["classes"]),
@@ -65,7 +66,7 @@ class Provenance:
             options=row["options"],
             versions=row["versions"],
             shard=None if shard is None else (shard[0], shard[1]),
-            holds=row.get("holds", "faces"),  # before there were masks nobody said
+            holds=row.get("holds", "faces"),  # older corpora lack it
         )
 
 
@@ -113,18 +114,18 @@ class CorpusInfo:
 
 
 def masks_path(faces: Path) -> Path:
-    """Return where the masks of a corpus of faces lie: pairs.lmdb has pairs-masks.lmdb."""
+    """Return the path of the masks of a corpus of faces: pairs-masks.lmdb for pairs.lmdb."""
     return faces.with_name(f"{faces.stem}-masks{faces.suffix}")
 
 
 @dataclass(slots=True)
 class Digests:
-    """The three digests of a corpus, each over its records in key order.
+    """The three digests of a corpus. Each is over the following bytes of its records in key order.
 
     - content: length of the key (4 bytes, big-endian), key, the Datum's channels, height, width,
-      label and encoded flag in ASCII ("3 128 128 4 0"), the 32 bytes of the sample's own sha256,
-      which is that of the Datum's data;
-    - pixels: length of the key, key, the 32 bytes of the sample's own pixels_sha256;
+      label and encoded flag in ASCII ("3 128 128 4 0"), the 32 bytes of the sample's sha256, which
+      is the digest of the Datum's data;
+    - pixels: length of the key, key, the 32 bytes of the sample's pixels_sha256;
     - sources: the sample's source path in UTF-8, a zero byte, the 32 bytes of source_sha256.
     """
 
@@ -133,17 +134,17 @@ class Digests:
     sources: Any = field(default_factory=hashlib.sha256)
 
     def add(self, sample: Sample, key: bytes, value: bytes | memoryview) -> None:
-        """Take in the next record; a value that is no Datum is a StorageError."""
+        """Add the next record; StorageError if the value is not a Datum."""
         head = len(key).to_bytes(4, "big") + key
         datum = decode_datum(value)
         shape = f"{datum.channels} {datum.height} {datum.width} {datum.label} {datum.encoded:d}"
         self.content.update(head + shape.encode() + bytes.fromhex(sample.sha256))
         self.pixels.update(head + bytes.fromhex(sample.pixels_sha256))
-        source = sample.source.encode("utf-8", "surrogateescape")  # a path's own bytes
+        source = sample.source.encode("utf-8", "surrogateescape")  # as in the file system
         self.sources.update(source + b"\0" + bytes.fromhex(sample.source_sha256))
 
     def to_json(self) -> dict[str, str]:
-        """Return the digests as hexadecimal text under their names in corpus.json."""
+        """Return the digests in hexadecimal, by their names in corpus.json."""
         return {
             "content_sha256": self.content.hexdigest(),
             "pixels_sha256": self.pixels.hexdigest(),
@@ -152,7 +153,7 @@ class Digests:
 
 
 def nested(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
-    """Return counts by (class, split) as corpus.json has them."""
+    """Convert counts by (class, split) to counts by class, then split, as in corpus.json."""
     rows: dict[str, dict[str, int]] = {}
     for (name, split), n in sorted(counts.items()):
         rows.setdefault(name, {})[split] = n
@@ -163,7 +164,7 @@ class Corpus:
     """A finished corpus, read-only."""
 
     def __init__(self, path: Path) -> None:
-        """Read corpus.json; the database is opened when it is read from."""
+        """Read corpus.json; the database is opened by the first read of a record."""
         self.path = path
         try:
             row = json.loads((path / CORPUS_FILE).read_text("utf-8"))
@@ -197,12 +198,12 @@ class Corpus:
         return read_manifest(self.path / MANIFEST_FILE)
 
     def line_starts(self) -> Iterator[int]:
-        """Yield the byte at which each line of the manifest begins.
+        """Yield the byte where each line of the manifest begins.
 
         Raises
         ------
         ManifestError
-            If it cannot be read, or has more or fewer lines than the corpus has samples.
+            If the manifest cannot be read, or its number of lines is not that of the samples.
         """
         path = self.path / MANIFEST_FILE
         start = n_lines = 0
@@ -220,30 +221,29 @@ class Corpus:
             )
 
     def manifest_sha256(self) -> str:
-        """Return the SHA-256 of the manifest: content_sha256 covers neither splits nor groups."""
+        """Compute the SHA-256 of the manifest; it covers splits and groups, content_sha256 none."""
         with (self.path / MANIFEST_FILE).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def identity(self) -> dict[str, str]:
-        """Return what a run says of its data: the digests of the records and of the manifest."""
+        """Return the digests by which a run records its data."""
         return {
             "content_sha256": self.content_sha256,
             "manifest_sha256": self.manifest_sha256(),
         }
 
     def datum(self, sample: Sample) -> Datum:
-        """Return the record of a sample."""
+        """Read the record of a sample."""
         return decode_datum(self.records.get(sample.lmdb_key))
 
     def image(self, sample: Sample) -> Image:
-        """Return the pixels of a sample: (H, W, 3) uint8 RGB."""
+        """Read the pixels of a sample: (H, W, 3) uint8 RGB."""
         return self.datum(sample).image()
 
 
 def _hint(path: Path) -> str:
-    partial = path.with_name(path.name + ".partial")
-    if partial.is_dir():
-        return f" {partial} is unfinished work: run the command that began it again."
+    if partial_path(path).is_dir():
+        return f" {partial_path(path)} is unfinished work: run the command that began it again."
     if (path / "data.mdb").is_file():
         return " It is a bare LMDB; read it with hffkit.storage.lmdb_file.LmdbReader."
     return ""

@@ -1,4 +1,4 @@
-"""Caffe's Datum message, encoded and decoded by hand.
+"""Encode and decode Caffe's Datum message, without protobuf.
 
 Fields of the proto2 message: 1 channels, 2 height, 3 width, 4 data, 5 label, 6 float_data,
 7 encoded. Raw data is C, H, W with the channels in the order blue, green, red.
@@ -18,7 +18,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 @dataclass(frozen=True, slots=True)
 class Datum:
-    """One record. `encoded` data is an image file; otherwise C*H*W bytes of pixels."""
+    """A record. `encoded` data is an image file, other data is C*H*W bytes of pixels."""
 
     data: bytes | memoryview
     label: int
@@ -28,14 +28,14 @@ class Datum:
     width: int = 0
 
     def image(self) -> Image:
-        """Return the pixels, (H, W, 3) uint8 RGB; grey is repeated.
+        """Decode the pixels, (H, W, 3) uint8 RGB; a grey channel is repeated.
 
         Raises
         ------
         ImageError
             If encoded data cannot be decoded.
         StorageError
-            If raw data has another length than its shape says.
+            If the length of raw data does not match its shape.
         """
         if self.encoded:
             return decode(bytes(self.data))
@@ -48,13 +48,13 @@ class Datum:
 
 
 def raw_datum(image: Image, label: int) -> Datum:
-    """Return an (H, W, 3) RGB image as raw C, H, W blue-green-red pixels."""
+    """Make a raw Datum, C, H, W in blue, green, red, of an (H, W, 3) RGB image."""
     height, width = image.shape[:2]
     return Datum(bgr_planes(image), label, encoded=False, channels=3, height=height, width=width)
 
 
 def encode_datum(datum: Datum) -> bytes:
-    """Return the message byte for byte as Caffe's convert_imageset writes it.
+    """Encode a Datum to the bytes that Caffe's convert_imageset writes for it.
 
     Raw: shape, data, label, encoded = 0. Encoded: data, label, encoded = 1, no shape.
     """
@@ -69,19 +69,19 @@ def encode_datum(datum: Datum) -> bytes:
             _varint(len(datum.data)),
             datum.data,
             b"\x28",
-            _varint(datum.label & (1 << 64) - 1),  # int32 goes out sign-extended to 64 bits
+            _varint(datum.label & (1 << 64) - 1),  # int32 is sign-extended to 64 bits
             b"\x38\x01" if datum.encoded else b"\x38\x00",
         )
     )
 
 
 def decode_datum(message: bytes | memoryview) -> Datum:
-    """Return the Datum of a message; fields in any order, unknown ones skipped.
+    """Decode a message; its fields may have any order, unknown ones are skipped.
 
     Raises
     ------
     StorageError
-        If the bytes are no Datum, or one whose pixels are floats.
+        If the bytes are not a Datum, or its pixels are floats.
     """
     view = memoryview(message)
     numbers = {1: 0, 2: 0, 3: 0, 5: 0, 7: 0}
@@ -118,7 +118,7 @@ def decode_datum(message: bytes | memoryview) -> Datum:
     )
 
 
-@lru_cache  # the same few numbers in a whole corpus
+@lru_cache  # a corpus repeats the same few numbers
 def _varint(value: int) -> bytes:
     out = bytearray()
     while value > 0x7F:

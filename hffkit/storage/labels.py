@@ -1,4 +1,4 @@
-"""What a network's outputs stand for, and which of them a sample belongs to."""
+"""Outputs of networks, and the labels of samples among them."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -8,28 +8,23 @@ import numpy.typing as npt
 
 from hffkit.errors import CorpusError
 from hffkit.manifest.classes import BINARY, ClassTable
-from hffkit.manifest.samples import Sample, Split
+from hffkit.manifest.samples import Split
+from hffkit.storage.corpora import Item, samples_of
 from hffkit.storage.corpus import Corpus
 
 Task = Literal["multi", "binary"]
-Item = tuple[Corpus, Sample]
 Items = list[Item]
 
 
 def items_of(corpora: Sequence[Corpus], split: Split | None) -> Items:
-    """Return the samples of a split, or all, with the corpora that they are in, in order.
+    """Return the samples of a split, or all samples, each with its corpus, in order.
 
     Raises
     ------
     CorpusError
         If there are none.
     """
-    items = [
-        (corpus, sample)
-        for corpus in corpora
-        for sample in corpus.samples()
-        if split is None or sample.split == split
-    ]
+    items = [item for item in samples_of(corpora) if split in (None, item[1].split)]
     if not items:
         names = ", ".join(str(corpus.path) for corpus in corpora)
         raise CorpusError(
@@ -39,19 +34,19 @@ def items_of(corpora: Sequence[Corpus], split: Split | None) -> Items:
 
 
 def outputs_of(table: ClassTable, task: Task) -> ClassTable:
-    """Return what a network trained on a corpus with this table tells apart."""
+    """Return the classes that a network trained on a corpus with this table distinguishes."""
     return BINARY if task == "binary" else table.renumbered()
 
 
 def labels_of(items: Items, table: ClassTable, outputs: ClassTable) -> npt.NDArray[np.int64]:
-    """Return the output that each sample belongs to, (N,).
+    """Return the label of each sample among the outputs of a network, (N,).
 
-    Classes are matched by name; where the outputs are fake and real, by polarity.
+    Classes are matched by name, or by polarity if the outputs are fake and real.
 
     Raises
     ------
     CorpusError
-        If a class of the samples is none of the outputs, or of the other polarity there.
+        If a class of the samples is not among the outputs, or has the other polarity there.
     """
     ids: dict[str, int] = {}
     for name in sorted({sample.cls for _, sample in items}):

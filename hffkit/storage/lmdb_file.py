@@ -1,4 +1,4 @@
-"""LMDB databases of Datums: opened lazily for reading, growing by themselves in writing."""
+"""LMDB databases of Datums: readers that open lazily, and a writer whose map grows as needed."""
 
 import os
 import threading
@@ -13,15 +13,14 @@ from weakref import WeakValueDictionary
 import lmdb
 
 from hffkit.errors import StorageError
-from hffkit.storage.datum import Datum, decode_datum
 
 _FIRST_MAP_BYTES = 1 << 26
 _BATCH_RECORDS = 1000
-_BATCH_BYTES = 1 << 24  # small, so that little is left to wait for at a commit
+_BATCH_BYTES = 1 << 24  # small, so that a commit waits for little
 
 
 def refuse_lmdb_1() -> None:
-    """Raise StorageError where the LMDB library writes a format that Caffe cannot read."""
+    """Raise StorageError if the LMDB library is 1.x, whose format Caffe cannot read."""
     version = lmdb.version()
     if version >= (1, 0):
         raise StorageError(
@@ -35,7 +34,7 @@ _Batch = list[tuple[bytes, bytes | memoryview]]
 
 @dataclass(slots=True, weakref_slot=True)
 class _Opened:
-    """An environment, and whose it is: py-lmdb opens a path only once in a process."""
+    """An open environment and its process; py-lmdb opens a path only once in a process."""
 
     env: Any
     pid: int
@@ -43,22 +42,22 @@ class _Opened:
 
 
 _opened: WeakValueDictionary[Path, _Opened] = WeakValueDictionary()
-_opening = threading.Lock()  # of several threads that read first, one opens
+_opening = threading.Lock()  # only one of several threads may open an environment
 
 
 def _open(path: Path) -> _Opened:
-    """Return the environment of `path` in this process; readers of one database share it."""
+    """Open the environment of `path`, or return it if a reader of this process has it open."""
     inode = (path / "data.mdb").stat().st_ino
     known = _opened.get(path)
     if known is not None and (known.pid, known.inode) == (os.getpid(), inode):
         return known
-    if known is not None:  # a parent's, come along in a fork, or a database since replaced
+    if known is not None:  # inherited in a fork, or of a database that was replaced
         known.env.close()
     try:
         env = lmdb.open(str(path), readonly=True, lock=False, create=False)
     except lmdb.Error as error:
         raise StorageError(f"{path}: no readable LMDB: {error}.") from None
-    # Reading a page that is not there is a bus error, which no Python code outlives.
+    # Reading a missing page is a bus error, which would end the process.
     needed = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
     if (path / "data.mdb").stat().st_size < needed:
         env.close()
@@ -71,14 +70,14 @@ def _open(path: Path) -> _Opened:
 
 
 class LmdbReader:
-    """Reads the records of an LMDB, ours or Caffe's.
+    """Reads the records of an LMDB, written by hffkit or by Caffe.
 
-    The environment is opened in each process that reads, when it reads: LMDB environments do not
-    survive a fork and cannot be pickled, a reader can.
+    Each process opens the environment at its first read: unlike an environment, a reader survives
+    a fork and can be pickled.
     """
 
     def __init__(self, path: Path) -> None:
-        """Check that `path` holds a database; open nothing yet."""
+        """Check that `path` holds a database, without opening it."""
         if not (path / "data.mdb").is_file():
             raise StorageError(f"{path}: no LMDB: it holds no data.mdb.")
         self._path = path.resolve()
@@ -99,14 +98,14 @@ class LmdbReader:
         return mine.env
 
     def close(self) -> None:
-        """Let go of the environment, which closes when no reader has it; reading opens it again."""
+        """Release the environment, which the last reader closes; the next read opens it again."""
         self._mine = None
 
     def __len__(self) -> int:
         return int(self._env().stat()["entries"])
 
     def get(self, key: bytes) -> bytes:
-        """Return the value under `key`; an absent key is a StorageError."""
+        """Read the value under `key`; StorageError if there is none."""
         try:
             with self._env().begin() as transaction:
                 value = transaction.get(key)
@@ -124,14 +123,9 @@ class LmdbReader:
         except lmdb.Error as error:
             raise StorageError(f"{self._path}: cannot be read: {error}.") from None
 
-    def datums(self) -> Iterator[tuple[bytes, Datum]]:
-        """Yield (key, Datum) in key order."""
-        for key, value in self.items():
-            yield key, decode_datum(value)
-
 
 class LmdbWriter:
-    """Appends records in key order; what `flush` returned from is durable.
+    """Appends records in key order; after `flush` they are durable.
 
     A thread writes one batch while the caller fills the next.
     """
@@ -141,8 +135,8 @@ class LmdbWriter:
         refuse_lmdb_1()
         try:
             path.mkdir(exist_ok=True)
-            # The caller sees to it that there is one writer; lock.mdb would only be in the way.
-            # What is read again are single pages of the tree: nothing is to be read ahead.
+            # The caller ensures that there is one writer, so lock.mdb is not needed. Reads are of
+            # single pages of the tree, so reading ahead is useless.
             self._env = lmdb.open(
                 str(path), map_size=_FIRST_MAP_BYTES, mode=0o664, lock=False, readahead=False
             )
@@ -169,19 +163,19 @@ class LmdbWriter:
             yield from transaction.cursor()
 
     def put(self, key: bytes, value: bytes | memoryview) -> None:
-        """Queue one record; keys must ascend. It may raise what an earlier one has caused."""
+        """Queue a record; keys must ascend. An error may be that of an earlier record."""
         self._batch.append((key, value))
         self._batch_bytes += len(value)
         if len(self._batch) >= _BATCH_RECORDS or self._batch_bytes >= _BATCH_BYTES:
             self._begin()
 
     def flush(self) -> None:
-        """Write all that is queued and wait until it is durable."""
+        """Write all queued records and wait until they are durable."""
         self._begin()
         self._wait()
 
     def _begin(self) -> None:
-        """Let the thread write what is queued, once it has written what came before."""
+        """Start the thread on the queued records, once it has written the batch before."""
         self._wait()
         if self._batch:
             self._under_way = self._thread.submit(self._write, self._batch)
@@ -207,20 +201,20 @@ class LmdbWriter:
             except lmdb.Error as error:
                 raise StorageError(
                     f"{self._path}: cannot be written: {error}. Free some space and run the same "
-                    "command again; what is finished is kept."
+                    "command again; finished work is kept."
                 ) from None
 
     def _uncache(self) -> None:
-        """Let the system forget what is durable, and use the same memory for what comes next.
+        """Drop the durable records from the page cache.
 
-        A corpus is seldom read soon, and may be larger than the memory that others need too.
+        A corpus is seldom read soon, and may be larger than memory.
         """
-        if hasattr(os, "posix_fadvise"):  # nowhere but on Linux
-            with suppress(OSError):  # it is advice
+        if hasattr(os, "posix_fadvise"):  # Linux only
+            with suppress(OSError):  # it is only advice
                 os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def drop_after(self, last_key: bytes) -> None:
-        """Remove the records behind `last_key` (all of them if it is empty)."""
+        """Remove the records after `last_key`, all of them if it is empty."""
         while True:
             try:
                 with self._env.begin(write=True) as transaction:
@@ -228,7 +222,7 @@ class LmdbWriter:
                     while cursor.last() and cursor.key() > last_key:
                         cursor.delete()
                 return
-            except lmdb.MapFullError:  # deleting copies pages first
+            except lmdb.MapFullError:  # deleting copies pages
                 self._grow()
 
     def _grow(self) -> None:

@@ -1,8 +1,8 @@
-"""Finished work of one unit: a file that has its name only when it is whole.
+"""Parts: the finished work of one unit, in a file that gets its name when it is complete.
 
-A part is the Datums of its samples one behind the other, then a JSON line for each event in order,
-in which a sample says how many bytes its Datum has, then where the lines begin. Lines are written
-and read all at once: between images, which sweep the processor's caches, that takes longer.
+A part holds the Datums of its samples one after another, then a JSON line for each event in order,
+with the number of bytes of a sample's Datum, then the offset of the first line. Lines are written
+and read all at once: images sweep the processor's caches, so lines between them would take longer.
 """
 
 import json
@@ -19,26 +19,24 @@ from hffkit.errors import StorageError
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Box, Sample, json_line
 
-_SPARE = ".spare"  # suffix of files that parts of no more use have left
+_SPARE = ".spare"  # suffix of files of used parts, to be written over
 _SAMPLE = ',"sample":'
-_END = struct.Struct(">Q8s")  # where the lines begin, and a mark
+_END = struct.Struct(">Q8s")  # offset of the first line, and a mark
 _MARK = b"hffpart\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A sample and the Datum message stored for it; None where only samples were asked for."""
+    """A sample and its Datum message; None if a part was read without values."""
 
     sample: Sample
     value: bytes | memoryview | None
-    line: str | None = field(
-        default=None, compare=False
-    )  # what the sample's to_line gives, where it is known
+    line: str | None = field(default=None, compare=False)  # the sample's to_line, if known
 
 
 @dataclass(frozen=True, slots=True)
 class VideoBoxes:
-    """The crops of one video: [x, y, size] for each frame that has a face."""
+    """The crops of a video: [x, y, size] for each frame with a face."""
 
     video: str
     boxes: dict[int, Box]
@@ -46,7 +44,7 @@ class VideoBoxes:
 
 @dataclass(frozen=True, slots=True)
 class FileMade:
-    """A file that was written beside the part, and what is known of it."""
+    """The description of a file that was written beside the part."""
 
     about: dict[str, Any]
 
@@ -55,16 +53,16 @@ Event = Record | Failure | VideoBoxes | FileMade
 
 
 class PartWriter:
-    """Writes one part; leaving the block after an error leaves nothing behind.
+    """Writes one part in a `with` block; after an error nothing is left of it.
 
-    A part outlives its process, and if it `is_durable` also a loss of power.
+    A finished part survives the process, and if it `is_durable` also a loss of power.
     """
 
     def __init__(self, path: Path, *, is_durable: bool = True) -> None:
-        """Begin the part that will be called `path`."""
+        """Prepare to write the part `path`."""
         self._path = path
         self._is_durable = is_durable
-        # Of its own: a worker that was taken for dead may still be writing the same part.
+        # A random name, for a worker presumed dead may still be writing the same part.
         self._temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
         self._file: IO[bytes]
         self.n_unreadable = 0
@@ -81,9 +79,9 @@ class PartWriter:
         return self
 
     def _take_spare(self) -> bool:
-        """Make a file that another part has left the temporary one, if there is any."""
+        """Take the file of a used part as the temporary file, if there is one."""
         for spare in self._path.parent.glob(f"*{_SPARE}"):
-            with suppress(FileNotFoundError):  # another worker was quicker
+            with suppress(FileNotFoundError):  # another worker took it
                 spare.rename(self._temporary)
                 return True
         return False
@@ -93,7 +91,7 @@ class PartWriter:
             if kind is None:
                 lines = "".join(_line(event, n_bytes) for event, n_bytes in self._lines)
                 self._write(lines.encode(), _END.pack(self._n_bytes, _MARK))
-                self._file.truncate()  # what is left of another part
+                self._file.truncate()  # the rest of a used part
                 if self._is_durable:
                     os.fsync(self._file.fileno())
             self._file.close()
@@ -105,7 +103,7 @@ class PartWriter:
             self._temporary.unlink(missing_ok=True)
 
     def add(self, event: Event) -> None:
-        """Append what was made of an input, or why nothing was."""
+        """Append the result for an input, or the reason why there is none."""
         if isinstance(event, Record):
             if event.value is None:
                 raise ValueError("a record without a value cannot be stored")
@@ -117,13 +115,13 @@ class PartWriter:
             self._lines.append((event, 0))
 
     def mark(self) -> int:
-        """Return a place that `rewind` can go back to."""
+        """Return the current position, for `rewind`."""
         place = len(self._lines)
         self._marked[place] = self._n_bytes, self.n_unreadable
         return place
 
     def rewind(self, mark: int) -> None:
-        """Forget everything added since `mark`."""
+        """Remove the events added since `mark`."""
         del self._lines[mark:]
         self._n_bytes, self.n_unreadable = self._marked[mark]
         self._file.seek(self._n_bytes)
@@ -131,7 +129,7 @@ class PartWriter:
     def _write(self, *pieces: bytes | memoryview) -> None:
         try:
             n_written = os.writev(self._file.fileno(), pieces)
-            if n_written < sum(map(len, pieces)):  # the last room there was
+            if n_written < sum(map(len, pieces)):  # the disk is nearly full
                 rest = b"".join(pieces)[n_written:]
                 while rest:
                     rest = rest[self._file.write(rest) :]
@@ -150,21 +148,21 @@ def _line(event: Sample | Failure | VideoBoxes | FileMade, n_bytes: int) -> str:
 
 
 def remove(part: Path) -> None:
-    """Delete a part that is of no more use, if it is there."""
+    """Delete a used part, if it exists."""
     part.unlink(missing_ok=True)
 
 
 def recycle(part: Path) -> None:
-    """Leave the file of a part that is of no more use to the next one that need not be durable.
+    """Keep the file of a used part for the next one that need not be durable.
 
-    Its memory is then used again, instead of being given back and fetched anew for each part.
+    Its memory pages are then reused instead of freed and allocated again for each part.
     """
     with suppress(FileNotFoundError):
         part.rename(part.with_suffix(_SPARE))
 
 
 def read_part(path: Path, *, with_values: bool = True) -> list[Event]:
-    """Return the events of a part in order; values stay in the file until they are read.
+    """Read the events of a part in order; values stay in the file until they are accessed.
 
     Raises
     ------
@@ -173,7 +171,7 @@ def read_part(path: Path, *, with_values: bool = True) -> list[Event]:
     """
     with path.open("rb") as file:
         is_whole = file.seek(0, os.SEEK_END) >= _END.size
-        if is_whole:  # closed by the last reader of a value
+        if is_whole:  # the map closes with the last value
             view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
             begin, mark = _END.unpack(view[-_END.size :])
     if not is_whole or mark != _MARK:
@@ -199,6 +197,6 @@ def read_part(path: Path, *, with_values: bool = True) -> list[Event]:
 
 def _cannot_write(path: Path, error: OSError) -> StorageError:
     return StorageError(
-        f"{path}: cannot be written: {error.strerror}. Mend that and run the same command again; "
-        "what is finished is kept."
+        f"{path}: cannot be written: {error.strerror}. Solve this and run the same command "
+        "again; finished work is kept."
     )

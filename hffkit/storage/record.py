@@ -1,4 +1,4 @@
-"""From pixels to the record of a sample: native or packed."""
+"""Records of samples, made of pixels: native or packed."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from hffkit.storage.datum import Datum, encode_datum, raw_datum
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A sample's record and its digests."""
+    """A sample's record and the digests of its data and pixels."""
 
     value: bytes
     sha256: str
@@ -18,9 +18,9 @@ class Stored:
 
 
 def store(image: Image, original: bytes | None, label: int, size: int | None) -> Stored:
-    """Return the record of one sample.
+    """Make the record of one sample.
 
-    Native (`size` None): the original file's bytes where it is whole, else a PNG of `image`.
+    Native (`size` None): the bytes of the original file if they are given, else a PNG of `image`.
     Packed: raw pixels, resized to `size` as convert_imageset does.
     """
     if size is not None:
@@ -31,6 +31,6 @@ def store(image: Image, original: bytes | None, label: int, size: int | None) ->
 
 
 def check_size(size: int | None) -> None:
-    """Raise ArgumentError unless `size` is a sensible side in pixels."""
+    """Raise ArgumentError unless `size` is None or a side of 1 to 4096 px."""
     if size is not None and not 1 <= size <= 4096:
         raise ArgumentError(f"`size` must be native or 1 to 4096 px, got {size}.")

@@ -1,4 +1,4 @@
-"""Work in progress: NAME.partial, which the same command goes on with and no other may touch."""
+"""Work in progress: the folder NAME.partial, which only the command that began it can resume."""
 
 import fcntl
 import json
@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import IO, Any
 
 from hffkit.errors import StorageError
-from hffkit.storage.writer import JOURNAL_FILE
 
-_COMMAND = "command.json"
-_REPLACED = "replaced"
-_WHOLE = "whole"  # the mark that only names are left to give
+JOURNAL_FILE = "journal.jsonl"  # of an unfinished product; removed when the product gets its name
+_COMMAND_FILE = "command.json"
+_REPLACED = "replaced"  # the old product, while its successor gets its name
+_COMPLETE_FILE = "whole"  # marker: only the final renames remain
 
 
 def partial_path(out: Path) -> Path:
-    """Return where the work for `out` lies until it is whole."""
+    """Return the folder that holds the work for `out` until it is finished."""
     return out.with_name(out.name + ".partial")
 
 
 def restore(out: Path) -> None:
-    """Undo a replacement that was interrupted: the old corpus has its name again."""
+    """Undo an interrupted replacement of `out`: give the old product its name back."""
     replaced = partial_path(out) / _REPLACED
     if replaced.exists() and out.exists():
         shutil.rmtree(replaced)
@@ -31,12 +31,12 @@ def restore(out: Path) -> None:
 
 
 def write_durably(path: Path, text: str) -> None:
-    """Write a small file that is whole or not there, whatever happens."""
+    """Write a text file that is complete or absent, even after a loss of power."""
     write_bytes_durably(path, text.encode())
 
 
 def write_bytes_durably(path: Path, data: bytes) -> None:
-    """Write a file that is whole or not there, whatever happens."""
+    """Write a file that is complete or absent, even after a loss of power."""
     temporary: Path | None = None
     try:
         temporary = path.with_name(path.name + ".tmp")
@@ -45,7 +45,7 @@ def write_bytes_durably(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except (OSError, ValueError) as error:  # ValueError: a name that is none
+    except (OSError, ValueError) as error:  # ValueError: not a valid file name
         if temporary is not None:
             with suppress(OSError, ValueError):
                 temporary.unlink(missing_ok=True)
@@ -54,20 +54,21 @@ def write_bytes_durably(path: Path, data: bytes) -> None:
 
 
 class Partial:
-    """The folder NAME.partial beside an output that is not there yet.
+    """The folder NAME.partial beside an output that does not exist yet; a context manager.
 
     Parameters
     ----------
     out : Path
-        The output's final name; it must not exist.
+        Final path of the output, which must not exist.
     command : dict
-        What is run: JSON values. A partial folder begun by another command is refused.
+        The command as JSON values. A folder that another command began is refused.
     replaces : bool
-        Whether `out` is there and is to be replaced once its successor is whole.
+        `out` exists and is replaced when its successor is finished.
     product : str
-        What the folder that becomes `out` is called in the meantime.
+        Name in the folder of the product that becomes `out`.
     beside : Path, optional
-        A second output, the folder `beside` in the meantime; it has its name when `out` has.
+        Final path of a second product, which is called `beside` in the folder. Both get their
+        names together.
     """
 
     def __init__(
@@ -79,58 +80,62 @@ class Partial:
         product: str = "corpus",
         beside: Path | None = None,
     ) -> None:
-        """Create the folder or take it up again, and lock it."""
-        if _exists(out) and not replaces:
-            raise StorageError(f"{out} already exists. Delete it or choose another `out`.")
+        """Create the folder, or resume it, and lock it."""
         self.out = out
         self.path = partial_path(out)
         self.product = self.path / product
         self.beside = self.path / "beside"
-        self.is_whole = (
-            (self.path / _WHOLE).exists()
+        self.parts = self.path / "parts"
+        self._replaces = replaces
+        self._beside_out = beside
+        if not replaces:
+            _refuse_existing(out)
+        self.is_complete = (  # only the final renames remain
+            (self.path / _COMPLETE_FILE).exists()
             and self.product.exists()
             and (beside is None or self.beside.exists() or _exists(beside))
         )
-        if beside is not None and _exists(beside) and not self.is_whole:
-            raise StorageError(f"{beside} already exists. Delete it or choose another `out`.")
-        self._replaces = replaces
-        self.parts = self.path / "parts"
-        self._beside_out = beside
+        if beside is not None and not self.is_complete:
+            _refuse_existing(beside)
+        self._lock = self._locked()
         try:
-            self.parts.mkdir(parents=True, exist_ok=True)
-            self._lock: IO[str] = (self.path / "lock").open("w")
-        except OSError as error:
-            raise StorageError(f"{self.path}: cannot be written: {error.strerror}.") from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._check(json.loads(json.dumps(command)))
-            if not self.is_whole:  # any more: somebody took away what had its name already
-                (self.path / _WHOLE).unlink(missing_ok=True)
-        except BlockingIOError:
-            self._lock.close()
-            raise StorageError(
-                f"{self.path}: another hffkit is at work there. Wait, or choose another `out`."
-            ) from None
-        except OSError as error:
-            self._lock.close()
-            raise StorageError(
-                f"{self.path}: this file system supports no locks ({error.strerror}). Choose an "
-                "`out` on another one."
-            ) from None
+            self._check_command(json.loads(json.dumps(command)))
+            if not self.is_complete:  # a product that had its name was removed
+                (self.path / _COMPLETE_FILE).unlink(missing_ok=True)
         except StorageError:
             self._lock.close()
             raise
 
-    def _check(self, command: dict[str, Any]) -> None:
-        path = self.path / _COMMAND
+    def _locked(self) -> IO[str]:
+        """Create the folder and return its locked lock file."""
+        try:
+            self.parts.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / "lock").open("w")
+        except OSError as error:
+            raise _cannot_write(self.path, error) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.close()
+            if isinstance(error, BlockingIOError):
+                raise StorageError(
+                    f"{self.path}: another hffkit is at work there. Wait, or choose another `out`."
+                ) from None
+            raise StorageError(
+                f"{self.path}: this file system supports no locks ({error.strerror}). Choose an "
+                "`out` on another one."
+            ) from None
+        return lock
+
+    def _check_command(self, command: dict[str, Any]) -> None:
+        path = self.path / _COMMAND_FILE
         if not path.exists():
             write_durably(path, json.dumps(command, indent=1, sort_keys=True))
             return
-        begun = json.loads(path.read_text("utf-8"))
-        wrong = differences(begun, command)
-        if wrong:
+        changes = differences(json.loads(path.read_text("utf-8")), command)
+        if changes:
             raise StorageError(
-                f"{self.path} was begun by another command: {'; '.join(wrong)}. Run the "
+                f"{self.path} was begun by another command: {'; '.join(changes)}. Run the "
                 "command that began it, delete it, or choose another `out`."
             )
 
@@ -141,55 +146,56 @@ class Partial:
         self._lock.close()
 
     def part(self, unit: str) -> Path:
-        """Return the path of a unit's part; it exists when the unit is finished."""
+        """Return the path of a unit's part, which exists when the unit is finished."""
         return self.parts / f"{unit}.part"
 
     def publish(self) -> None:
-        """Give the finished product its final name and remove the rest.
+        """Give the finished product its final name and remove the folder.
 
-        Of two the one beside has its name first; after a kill in between `is_whole` says that
-        nothing but this is left to do.
+        A second product gets its name first. If the process is killed between the two renames,
+        `is_complete` tells the next one that only renames remain.
         """
         if self._beside_out is not None:
-            write_durably(self.path / _WHOLE, "")
-            self._publish_beside(self._beside_out)
-        try:
-            if self.out.exists():
-                if not self._replaces:
-                    raise StorageError(
-                        f"{self.out} appeared meanwhile. Move it away and run the command again."
-                    )
-                self.out.rename(self.path / _REPLACED)
-            self.product.rename(self.out)
-        except OSError as error:
-            raise StorageError(f"{self.out}: cannot be written: {error.strerror}.") from None
-        # Only now: without its journal an unpublished corpus would be begun anew.
+            write_durably(self.path / _COMPLETE_FILE, "")
+            if self.beside.exists():
+                _rename(self.beside, self._beside_out)
+            (self._beside_out / JOURNAL_FILE).unlink(missing_ok=True)
+        if self._replaces and self.out.exists():
+            _rename(self.out, self.path / _REPLACED)
+        _rename(self.product, self.out)
+        # Not before: an unpublished corpus without its journal would be written from the start.
         (self.out / JOURNAL_FILE).unlink(missing_ok=True)
-        self._lock.close()  # on NFS an open file keeps its folder from going
+        self._lock.close()  # NFS cannot remove a folder with an open file
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def _publish_beside(self, out: Path) -> None:
-        if self.beside.exists():
-            if out.exists():
-                raise StorageError(
-                    f"{out} appeared meanwhile. Move it away and run the command again."
-                )
-            try:
-                self.beside.rename(out)
-            except OSError as error:
-                raise StorageError(f"{out}: cannot be written: {error.strerror}.") from None
-        (out / JOURNAL_FILE).unlink(missing_ok=True)
+
+def _rename(path: Path, out: Path) -> None:
+    try:
+        if out.exists():
+            raise StorageError(f"{out} appeared meanwhile. Move it away and run the command again.")
+        path.rename(out)
+    except OSError as error:
+        raise _cannot_write(out, error) from None
+
+
+def _refuse_existing(path: Path) -> None:
+    if _exists(path):
+        raise StorageError(f"{path} already exists. Delete it or choose another `out`.")
 
 
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError as error:  # a name too long, a folder that may not be looked into
-        raise StorageError(f"{path}: cannot be written: {error.strerror}.") from None
+    except OSError as error:  # the name is too long, or a folder above is not accessible
+        raise _cannot_write(path, error) from None
+
+
+def _cannot_write(path: Path, error: OSError) -> StorageError:
+    return StorageError(f"{path}: cannot be written: {error.strerror}.")
 
 
 def differences(old: Any, new: Any, name: str = "") -> list[str]:
-    """Return what differs between two JSON values, in words."""
+    """Describe the differences between two JSON values, one text for each."""
     if isinstance(old, dict) and isinstance(new, dict):
         return [
             text

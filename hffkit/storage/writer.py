@@ -1,4 +1,4 @@
-"""The single writer of a corpus: takes finished units in order, and survives being killed."""
+"""The single writer of a corpus: appends finished units in order, and can be killed any time."""
 
 import json
 import os
@@ -30,27 +30,27 @@ from hffkit.storage.corpus import (
 )
 from hffkit.storage.lmdb_file import LmdbWriter
 from hffkit.storage.parts import Event, Record, VideoBoxes
+from hffkit.storage.staging import JOURNAL_FILE
 
 _TEXTS = (MANIFEST_FILE, FAILURES_FILE, BOXES_FILE)
-JOURNAL_FILE = "journal.jsonl"
-_COMMIT_BYTES = 1 << 26  # of records: seldom enough that syncing costs little
-_MAX_INDEX = 10**8 - 1  # eight digits: keys sort as numbers up to here
+_COMMIT_BYTES = 1 << 26  # of records; so much that the cost of syncing is small
+_MAX_INDEX = 10**8 - 1  # eight digits: up to here keys sort as numbers
 
 
 class CorpusWriter:
     """Writes a corpus folder unit by unit.
 
-    After some units a journal line says how far every file is good; a writer that opens the same
-    folder again cuts the files back to that line and goes on behind it.
+    Each commit appends the durable length of every file to a journal. A writer that opens the same
+    folder again truncates the files to the last of these lengths and resumes there.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Begin the corpus in `folder`, or go on with it."""
+        """Begin the corpus in `folder`, or resume it."""
         self._folder = folder
         self._lmdb = LmdbWriter(folder)
         self._journal = folder / JOURNAL_FILE
-        self.units: list[str] = []  # what is durable, in order
-        self._waiting: list[str] = []  # units taken in since
+        self.units: list[str] = []  # durable, in order
+        self._waiting: list[str] = []  # appended since
         self._waiting_bytes = 0
         self._sizes = dict.fromkeys(_TEXTS, 0)
         self._last_key = b""
@@ -66,7 +66,7 @@ class CorpusWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
         for file in self._files.values():
-            # What could not be written has been reported; closing tries it once more.
+            # After an error, closing would only report it a second time.
             with suppress(OSError) if kind else nullcontext():
                 file.close()
         self._lmdb.__exit__(kind, *raised)
@@ -96,9 +96,9 @@ class CorpusWriter:
     def append(
         self, unit: str, events: Iterable[Event], keep: Callable[[Sample], bool] | None = None
     ) -> None:
-        """Take in one unit: number its samples, write its records.
+        """Append a unit: number its samples and write its records.
 
-        It is durable once `units` has it: after `commit`, or when enough has come together.
+        The unit is durable when it is in `units`: after `commit`, which is called for every 64 MB.
         """
         try:
             for event in events:
@@ -118,7 +118,7 @@ class CorpusWriter:
             self.commit()
 
     def commit(self) -> None:
-        """Make durable what was taken in."""
+        """Make the appended units durable."""
         if not self._waiting:
             return
         try:
@@ -144,7 +144,7 @@ class CorpusWriter:
     def _cannot_write(self, error: OSError) -> StorageError:
         return StorageError(
             f"{self._folder}: cannot be written: {error.strerror}. Free some space and run the "
-            "same command again; what is finished is kept."
+            "same command again; finished work is kept."
         )
 
     def _put(self, record: Record) -> None:
@@ -177,7 +177,7 @@ class CorpusWriter:
         self._write(BOXES_FILE, ("{\n" if at_start else ",\n") + text)
 
     def finish(self, provenance: Provenance, n_left_out: int = 0) -> CorpusInfo:
-        """Write corpus.json and return it; the folder is then a corpus but for its name."""
+        """Write corpus.json, the last file of a corpus, and return its contents."""
         self.commit()
         try:
             at_start = self._files[BOXES_FILE].tell() == 0

@@ -11,8 +11,8 @@ from hffkit.errors import CorpusError, HffkitError
 from hffkit.manifest.samples import Sample
 from hffkit.media.image import Image, resize
 from hffkit.networks.spec import Colour
+from hffkit.storage.corpora import Item
 from hffkit.storage.corpus import Corpus
-from hffkit.storage.labels import Item
 
 Pixels = npt.NDArray[np.uint8]
 Transform = Callable[[Image, Sample, int], Image]

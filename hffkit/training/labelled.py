@@ -11,11 +11,10 @@ from hffkit.manifest.pairs import by_key, paired
 from hffkit.manifest.samples import GroupGuard, Sample, Split
 from hffkit.media.image import Image
 from hffkit.networks.table import network_named
-from hffkit.storage.corpora import joint_classes, open_faces, open_masks
+from hffkit.storage.corpora import Item, joint_classes, open_faces, open_masks, samples_of
 from hffkit.storage.corpus import Corpus
-from hffkit.storage.labels import Item, Items, Task, items_of, labels_of, outputs_of
+from hffkit.storage.labels import Items, Task, items_of, labels_of, outputs_of
 from hffkit.training.dataset import FaceDataset, Transform
-from hffkit.training.masks import masks_of, sample_of
 from hffkit.training.pairs import PairDataset
 from hffkit.training.recipe import MetricSettings, TrainRecipe
 
@@ -82,7 +81,7 @@ def training_data(
             f"`task` must be binary for {recipe.network}, which separates fake from real, got the "
             f"classes {', '.join(outputs.names)}."
         )
-    masks_by_key = None if opened is None else by_key(masks_of(opened), sample_of)
+    masks_by_key = None if opened is None else by_key(samples_of(opened))
     splits: dict[Split, LabelledDataset] = {}
     used: tuple[Split, ...] = ("train",) if recipe.select == "last" else ("train", "val")
     for split in used:
@@ -121,7 +120,7 @@ def _pairs(
     masks: Mapping[str, Item] | None,
 ) -> LabelledDataset:
     colour, qualities = network_named(recipe.network).input.colour, (metric.high, metric.low)
-    found = paired(items, masks, sample_of, lambda sample: table[sample.cls].is_fake, qualities)
+    found = paired(items, masks, lambda sample: table[sample.cls].is_fake, qualities)
     left_out = dict(sorted(found.left_out.items()))
     if not found.high:
         raise CorpusError(

@@ -1,24 +1,18 @@
 """Masks of forgeries: the samples that they belong to, and their grey levels in map cells."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image as Pillow
 
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.pairs import mask_for
-from hffkit.manifest.samples import Sample
 from hffkit.media.image import Image
-from hffkit.storage.corpus import Corpus
-from hffkit.storage.labels import Item, Items
+from hffkit.storage.corpora import Item
+from hffkit.storage.labels import Items
 from hffkit.training.dataset import Pixels, read_image
 
 MASK_LEVEL = 51  # of 255, 0.2: a cell above it is forged
-
-
-def masks_of(corpora: Sequence[Corpus]) -> Items:
-    """Return all samples of corpora of masks, in order."""
-    return [(corpus, sample) for corpus in corpora for sample in corpus.samples()]
 
 
 def masked(
@@ -29,16 +23,11 @@ def masked(
     wanted: list[Item | None] = []
     for place, (_, sample) in enumerate(items):
         is_fake = table[sample.cls].is_fake
-        mask = mask_for(sample, masks, sample_of) if is_fake else None
+        mask = mask_for(sample, masks) if is_fake else None
         if mask is not None or not is_fake:
             places.append(place)
             wanted.append(mask)
     return places, wanted
-
-
-def sample_of(item: Item) -> Sample:
-    """Return the sample of an item."""
-    return item[1]
 
 
 def read_mask(item: Item, side: int) -> Pixels:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from torch import Tensor
 
 from hffkit.networks.mml import map_side
-from hffkit.storage.labels import Item
+from hffkit.storage.corpora import Item
 from hffkit.training.dataset import FaceDataset, Pixels
 from hffkit.training.masks import read_mask
 

@@ -24,6 +24,7 @@ from hffkit.interop.caffemodel import Blob, read_caffemodel
 from hffkit.interop.keras_meso import read_keras_meso
 from hffkit.interop.weights import foreign_weights
 from hffkit.networks.table import NETWORKS, build
+from hffkit.storage.datum import decode_datum
 from hffkit.storage.lmdb_file import LmdbReader
 
 _F = descriptor_pb2.FieldDescriptorProto
@@ -389,7 +390,7 @@ def test_amtennet_gives_caffes_activations(data: Path) -> None:
         net.get_submodule(name).register_forward_hook(
             lambda _module, _input, output, name=name: found.__setitem__(name, output)
         )
-    datums = (datum for _, datum in LmdbReader(golden / "val_lmdb").datums())
+    datums = (decode_datum(value) for _, value in LmdbReader(golden / "val_lmdb").items())
     planes = [np.frombuffer(d.data, np.uint8).reshape(3, 128, 128) for d in datums]
     images = torch.from_numpy(np.stack(planes).astype(np.float32))
     with torch.inference_mode():

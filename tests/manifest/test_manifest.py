@@ -1,7 +1,6 @@
 import json
 import pickle
 import re
-from collections import Counter
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,15 +13,11 @@ from hffkit.manifest.classes import FFPP, HFF_8, ClassTable, FaceClass, numbered
 from hffkit.manifest.failures import Failure, FailureKind, read_failures
 from hffkit.manifest.samples import (
     SPLITS,
-    Counts,
     GroupGuard,
     Sample,
-    Split,
-    count,
     json_line,
     read_json_lines,
     read_manifest,
-    split_named,
     with_index,
 )
 from hffkit.manifest.seeds import rank, rng_for
@@ -206,24 +201,8 @@ def test_key_that_occurs_twice_is_refused() -> None:
         guard.check(SAMPLE._replace(group="001+870"))
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from("ab"), st.sampled_from(SPLITS), st.sampled_from("ghi")),
-        max_size=30,
-    )
-)
-def test_counts_are_those_of_a_plain_loop(rows: list[tuple[str, Split, str]]) -> None:
-    samples = [SAMPLE._replace(cls=cls, split=split, group=group) for cls, split, group in rows]
-    cells = {(cls, split) for cls, split, _ in rows}
-    groups = {cell: len({row[2] for row in rows if row[:2] == cell}) for cell in cells}
-    assert count(samples) == Counts(dict(Counter((c, s) for c, s, _ in rows)), groups)
-
-
 def test_splits_are_train_val_test() -> None:
     assert SPLITS == ("train", "val", "test")
-    assert [split_named(name) for name in SPLITS] == list(SPLITS)
-    with pytest.raises(UnknownNameError, match=r"No split named 'tests'. Did you mean 'test'\?"):
-        split_named("tests")
 
 
 def test_random_stream_is_that_of_its_names() -> None:

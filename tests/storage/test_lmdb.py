@@ -12,7 +12,7 @@ import pytest
 
 from hffkit.errors import StorageError
 from hffkit.media.image import decode
-from hffkit.storage.datum import Datum, encode_datum, raw_datum
+from hffkit.storage.datum import Datum, decode_datum, encode_datum, raw_datum
 from hffkit.storage.lmdb_file import LmdbReader, LmdbWriter
 
 MB = 1 << 20
@@ -60,7 +60,7 @@ def test_reader_reads_what_convert_imageset_wrote(golden: Path) -> None:
         if path != "broken.jpg":
             listed[f"{number:08d}_{path}".encode()] = int(label)
     reader = LmdbReader(golden)
-    datums = dict(reader.datums())
+    datums = {name: decode_datum(value) for name, value in reader.items()}
     assert list(datums) == list(listed)
     assert len(reader) == len(datums) == 35
     assert [datum.label for datum in datums.values()] == list(listed.values())
@@ -79,7 +79,7 @@ def test_reader_reads_the_authors_polarity(data: Path, name: str, n_records: int
     folder = data / "golden" / "caffe-amtennet"
     lines = (folder / f"{name}.txt").read_text().splitlines()
     reader = LmdbReader(folder / f"{name}_lmdb")
-    labels = {line.decode()[9:]: datum.label for line, datum in reader.datums()}
+    labels = {line.decode()[9:]: decode_datum(value).label for line, value in reader.items()}
     reader.close()
     assert labels == {line.split()[0]: int(line.split()[1]) for line in lines}
     assert len(labels) == n_records
@@ -270,7 +270,8 @@ def test_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_datums_come_in_key_order_with_their_pixels(reader: LmdbReader) -> None:
-    read = [(name, datum.label, datum.image()[0, 0].tolist()) for name, datum in reader.datums()]
+    datums = [(name, decode_datum(value)) for name, value in reader.items()]
+    read = [(name, datum.label, datum.image()[0, 0].tolist()) for name, datum in datums]
     assert read == [(key(n), n, [n, n, n]) for n in range(10)]
 
 
@@ -280,5 +281,5 @@ def test_record_that_is_no_datum_is_refused(tmp_path: Path) -> None:
         writer.flush()
     reader = LmdbReader(tmp_path / "new")
     with pytest.raises(StorageError, match="no Datum"):
-        list(reader.datums())
+        [decode_datum(value) for _, value in reader.items()]
     reader.close()

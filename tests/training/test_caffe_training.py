@@ -20,6 +20,7 @@ from hffkit.networks.amten import AmtenNet
 from hffkit.networks.caffe import average_pool
 from hffkit.networks.spec import BGR_255
 from hffkit.networks.table import build
+from hffkit.storage.datum import decode_datum
 from hffkit.storage.lmdb_file import LmdbReader
 from hffkit.training.optimizer import CaffeSGD, caffe_groups
 from hffkit.training.recipe import TrainRecipe, recipe_of
@@ -67,7 +68,8 @@ def golden(data: Path) -> Path:
 def records(golden: Path) -> tuple[Tensor, Tensor]:
     """The golden training LMDB in key order: (160, 128, 128, 3) uint8 BGR, and labels."""
     pixels, labels = [], []
-    for _, datum in LmdbReader(golden / "train_lmdb").datums():
+    for _, value in LmdbReader(golden / "train_lmdb").items():
+        datum = decode_datum(value)
         planes = np.frombuffer(datum.data, np.uint8).reshape(3, 128, 128)
         pixels.append(torch.from_numpy(planes.transpose(1, 2, 0).copy()))
         labels.append(datum.label)

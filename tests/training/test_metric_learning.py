@@ -337,7 +337,10 @@ def test_of_equally_good_thresholds_the_widest_gap_then_the_lowest() -> None:
 
 
 def find(samples: list[Sample], masks: dict[str, Sample] | None = None) -> Any:
-    return paired(samples, masks, lambda s: s, lambda s: s.cls != "Real", ("c23", "c40"))
+    items = [(None, sample) for sample in samples]
+    by_key = None if masks is None else {key: (None, mask) for key, mask in masks.items()}
+    found: Any = paired(items, by_key, lambda s: s.cls != "Real", ("c23", "c40"))
+    return replace(found, high=[s for _, s in found.high], low=[s for _, s in found.low])
 
 
 def test_pairs_differ_in_quality_alone_and_the_rest_is_counted(corpus: Path) -> None:
@@ -380,7 +383,7 @@ def test_a_pair_holds_both_images_and_its_mask(corpus: Path, masks: Path) -> Non
     opened, drawn = Corpus(corpus), Corpus(masks)
     items = [(opened, sample) for sample in opened.samples()]
     by_key = {s.key: (drawn, s) for s in drawn.samples()}
-    found = paired(items, by_key, lambda i: i[1], lambda s: s.cls != "Real", ("c23", "c40"))
+    found = paired(items, by_key, lambda s: s.cls != "Real", ("c23", "c40"))
     high, low = FaceDataset(found.high, SIZE, "RGB"), FaceDataset(found.low, SIZE, "RGB")
     pairs = PairDataset(high, low, found.masks)
     for number in (0, len(pairs) - 1):
