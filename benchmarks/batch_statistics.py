@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from hffkit.inference.network import Scorer, load_scorer
+from hffkit.inference.network import NetworkDetector, load_network
 from hffkit.networks.caffe import BatchNorm
 from hffkit.storage.corpora import joint_classes, open_corpora
 from hffkit.storage.labels import items_of, labels_of
@@ -29,29 +29,29 @@ def main() -> None:
     table = joint_classes(corpora)
     items = items_of(corpora, "train")
 
-    def accuracies(scorer: Scorer) -> str:
+    def accuracies(detector: NetworkDetector) -> str:
         found = []
         for split in ("val", "test"):
-            scored = scorer.score(items_of(corpora, split), table, "multi")
+            scored = detector.score(items_of(corpora, split), table, "multi")
             found.append(f"{split} {100 * (scored.predicted == scored.labels).mean():.2f} %")
         return ", ".join(found)
 
     for name in sys.argv[2:]:
-        scorer = load_scorer(Path(name), torch.device("cpu"))
-        as_it_is = accuracies(scorer)
-        faces = FaceDataset(items, scorer.run.size, scorer.spec.colour)
-        labels = labels_of(items, table, scorer.run.classes)
-        loader = load(faces, labels, scorer.device, torch.get_num_threads())
-        for layer in scorer.net.modules():
+        detector = load_network(Path(name), torch.device("cpu"))
+        as_it_is = accuracies(detector)
+        faces = FaceDataset(items, detector.run.size, detector.run.input.colour)
+        labels = labels_of(items, table, detector.run.classes)
+        loader = load(faces, labels, detector.device, torch.get_num_threads())
+        for layer in detector.net.modules():
             if isinstance(layer, BatchNorm):
                 layer.scale_factor.zero_()
                 layer.train()
         batches = loader.batches(BatchSampler(len(items), BATCH, "shuffled", 7), 0)
         with torch.inference_mode():
             for _ in range(N_BATCHES):
-                scorer.net(prepare(next(batches)[0], scorer.spec))
-        scorer.net.eval()
-        print(f"{name}: {as_it_is}; anew: {accuracies(scorer)}", flush=True)
+                detector.net(prepare(next(batches)[0], detector.run.input))
+        detector.net.eval()
+        print(f"{name}: {as_it_is}; anew: {accuracies(detector)}", flush=True)
 
 
 if __name__ == "__main__":

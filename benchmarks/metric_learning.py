@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from hffkit.evaluation.evaluate import EvalRequest, evaluate
-from hffkit.inference.network import Scorer, load_scorer
+from hffkit.inference.network import NetworkDetector, load_network
 from hffkit.manifest.pairs import in_quality, quality_of
 from hffkit.manifest.samples import Split
 from hffkit.networks.mml import HeadName, Mml
@@ -76,15 +76,15 @@ def trained(data: str, out: Path, recipe: Sequence[str], seed: int) -> Path:
 
 
 @torch.inference_mode()
-def embeddings(scorer: Scorer, items: Items, head: HeadName) -> Tensor:
+def embeddings(detector: NetworkDetector, items: Items, head: HeadName) -> Tensor:
     """Return what the decision of a network is made of, (N, 2048), of images of one quality."""
-    net: nn.Module = scorer.net
+    net: nn.Module = detector.net
     plain = nn.Sequential(*list(net.children())[:-1]) if not isinstance(net, Mml) else None
-    faces = FaceDataset(items, scorer.run.size, scorer.spec.colour)
-    loader = StreamLoader(faces, np.zeros(len(items), np.int64), scorer.device, 1)
+    faces = FaceDataset(items, detector.run.size, detector.run.input.colour)
+    loader = StreamLoader(faces, np.zeros(len(items), np.int64), detector.device, 1)
     found = []
     for pixels, _ in loader.in_order(64):
-        images = prepare(pixels, scorer.spec)
+        images = prepare(pixels, detector.run.input)
         found.append(net.embed(images, head)[0] if isinstance(net, Mml) else plain(images))  # type: ignore[misc]
     return torch.cat(found).double()
 
@@ -99,7 +99,7 @@ def kept(run: Path, data: str) -> Found:
 
 def measured(run: Path, data: str) -> Found:
     """Return the figures of one run."""
-    scorer, corpora = load_scorer(run, torch.device("cpu")), open_corpora([data])
+    detector, corpora = load_network(run, torch.device("cpu")), open_corpora([data])
     metrics: dict[str, tuple[float, float]] = {}
     splits: tuple[Split, ...] = ("val", "test")
     for split in splits:
@@ -114,8 +114,8 @@ def measured(run: Path, data: str) -> Found:
     for split, step in steps:
         known = {sample.key: (corpus, sample) for corpus, sample in items_of(corpora, split)}
         highs = [k for k in known if quality_of(k) == HIGH and in_quality(k, LOW) in known][::step]
-        high = embeddings(scorer, [known[key] for key in highs], "hq")
-        low = embeddings(scorer, [known[in_quality(key, LOW)] for key in highs], "lq")
+        high = embeddings(detector, [known[key] for key in highs], "hq")
+        low = embeddings(detector, [known[in_quality(key, LOW)] for key in highs], "lq")
         n = len(highs)
         others = [float(torch.cdist(each, each).sum() / (n * (n - 1))) for each in (high, low)]
         found.own[split] = (high - low).norm(dim=1).tolist()

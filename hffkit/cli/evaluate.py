@@ -2,13 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hffkit.cli import options
-from hffkit.cli.tables import prediction_text
 from hffkit.manifest.samples import printable
+from hffkit.reports.table import Table
+
+if TYPE_CHECKING:
+    from hffkit.inference.predict import Prediction
 
 _run = click.Path(path_type=Path)
 
@@ -19,39 +22,41 @@ _run = click.Path(path_type=Path)
     "--data",
     multiple=True,
     metavar="CORPUS",
-    help="What to measure on; several give a table.  [default: data.lmdb]",
+    help="Corpus to evaluate on; repeat it for a table of corpora.  [default: data.lmdb]",
 )
 @click.option(
     "--split",
     type=click.Choice(["train", "val", "test", "all"]),
     default="test",
     show_default=True,
-    help="The samples to measure on.",
+    help="Split to evaluate on.",
 )
-@click.option("--quality", metavar="NAME", help="Only those of a quality: c40.  [default: all]")
+@click.option(
+    "--quality", metavar="NAME", help="Samples of one quality only, such as c40.  [default: all]"
+)
 @click.option(
     "--task",
     type=click.Choice(["multi", "binary"]),
     default="multi",
     show_default=True,
-    help="The run's classes, or fake against real, whatever their names.",
+    help="Distinguish the run's classes, or fake from real whatever their names.",
 )
-@click.option("--against", type=_run, help="Another run: the relative error reduction against it.")
+@click.option("--against", type=_run, help="Reference run of the relative error reduction.")
 @click.option(
     "--masks",
     multiple=True,
     metavar="CORPUS",
-    help="Masks to compare the attention maps of mml with; repeatable, taken as one.",
+    help="Masks to compare the attention maps of mml with. Repeatable.",
 )
-@click.option("--html", type=click.Path(path_type=Path), help="Write one self-contained page.")
-@click.option("--csv", type=click.Path(path_type=Path), help="Write one line a sample.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a self-contained HTML page.")
+@click.option("--csv", type=click.Path(path_type=Path), help="Write the scores, a line a sample.")
 @click.option(
     "--resamples",
     "n_resamples",
     type=click.IntRange(min=0),
     default=1000,
     show_default=True,
-    help="Of the bootstrap over groups; 0 for no intervals.",
+    help="Bootstrap resamples of groups; 0 for no intervals.",
 )
 @options.seed
 @options.device
@@ -64,10 +69,13 @@ def evaluate(
     as_json: bool,
     **arguments: Any,
 ) -> None:
-    """Measure runs on corpora: accuracy, confusion, AUC, EER, AP, calibration; by frame and video.
+    """Evaluate runs on corpora, by frame and by video.
 
-    The score is the probability of fake: the sum over the fake classes. Intervals are 95 %, from
-    a bootstrap over groups. Results are printed as Markdown.
+    Prints accuracy, AUC, equal error rate, average precision, TPR at fixed FPR, calibration error
+    and the confusion matrix as Markdown. The score is the probability of fake: the sum over the
+    fake classes. Intervals are 95 %, from a bootstrap over groups.
+
+    Example: hffkit eval runs/amtennet --data data.lmdb --html report.html
     """
     from hffkit.evaluation.evaluate import EvalRequest, check_outputs
     from hffkit.evaluation.evaluate import evaluate as evaluate_runs
@@ -76,9 +84,8 @@ def evaluate(
     request = EvalRequest(data=data or ("data.lmdb",), split=chosen, **arguments)
     check_outputs(request, html, csv)
     result = evaluate_runs(request)
-    click.echo(
-        printable(options.json_text(result.to_json()) if as_json else result.to_markdown()).rstrip()
-    )
+    text = options.json_text(result.to_json()) if as_json else result.to_markdown()
+    click.echo(printable(text).rstrip())
     if csv is not None:
         result.write_csv(csv)
     if html is not None:
@@ -92,16 +99,38 @@ def evaluate(
 @options.device
 @options.as_json
 def predict(run: Path, paths: tuple[Path, ...], as_json: bool, **arguments: Any) -> None:
-    """Judge images, videos and folders of them: find faces and score each.
+    """Find and score the faces in images, videos and folders of them.
 
-    The score is the probability of fake. A video's is the mean over its frames, each judged by
-    its largest face.
+    The score is the probability of fake. That of a video is the mean over its frames of the
+    largest face's score. The exit code is 3 if a file could not be read.
+
+    Example: hffkit predict runs/amtennet photo.jpg clips/
     """
     from hffkit.inference.predict import PredictRequest
-    from hffkit.inference.predict import predict as judge
+    from hffkit.inference.predict import predict as predict_files
 
-    found = judge(PredictRequest(run, paths, **arguments))
-    about = found.to_json()
-    click.echo(printable(options.json_text(about) if as_json else prediction_text(about)))
+    found = predict_files(PredictRequest(run, paths, **arguments))
+    text = options.json_text(found.to_json()) if as_json else _prediction_text(found)
+    click.echo(printable(text))
     if found.n_unreadable:
         sys.exit(options.UNREADABLE)
+
+
+def _prediction_text(found: "Prediction") -> str:
+    """Return a line for each file, the problems, and the number of files by prediction."""
+    rows = []
+    counts = {"fake": 0, "real": 0, "not scored": 0}
+    for file in found.files:
+        name, cells = "not scored", ("-", "-", "-")
+        if file.score is not None and file.fake_share is not None:
+            name = "fake" if file.score >= 0.5 else "real"
+            has_frames = file.n_frames + file.n_missing > 1
+            share = f"{100 * file.fake_share:.0f} % of {file.n_frames}" if has_frames else "-"
+            cells = (f"{file.score:.4f}", str(file.n_faces), share)
+        counts[name] += 1
+        rows.append((file.path, name, *cells))
+    header = ("file", "prediction", "score", "faces", "frames fake")
+    lines = [Table(header, tuple(rows)).to_text(), ""]
+    lines += [f"{file.path}: {file.problem}" for file in found.files if file.problem]
+    lines.append(", ".join(f"{n} {name}" for name, n in counts.items()))
+    return "\n".join(lines)

@@ -94,24 +94,3 @@ def failure_lines(failures: Mapping[str, int], where: str) -> list[str]:
         return []
     counted = ", ".join(f"{n} {kind}" for kind, n in failures.items())
     return [f"inputs without a complete result: {counted} (see {where})"]
-
-
-def prediction_text(found: dict[str, Any]) -> str:
-    """Return the verdicts on files; the score is the probability of fake."""
-    rows = []
-    counts = {"fake": 0, "real": 0, "without verdict": 0}
-    for file in found["files"]:
-        verdict = "without verdict"
-        cells = ["-", "-", "-", "-"]
-        if file["score"] is not None:
-            verdict = "fake" if file["score"] >= 0.5 else "real"
-            of_frames = file["n_frames"] + file["n_missing"] > 1
-            share = f"{100 * file['fake_share']:.0f} % of {file['n_frames']}" if of_frames else "-"
-            cells = [verdict, f"{file['score']:.4f}", str(file["n_faces"]), share]
-        counts[verdict] += 1
-        rows.append((file["path"], *cells))
-    header = ("file", "verdict", "score", "faces", "frames fake")
-    lines = [Table(header, tuple(rows)).to_text(), ""]
-    lines += [f"{file['path']}: {file['problem']}" for file in found["files"] if file["problem"]]
-    lines.append(", ".join(f"{n} {name}" for name, n in counts.items()))
-    return "\n".join(lines)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hffkit.arrays import Floats64, Ints
-from hffkit.runs.scores import Decisions, Scored
+from hffkit.runs.scores import Decisions, Scored, fake_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def vote_over_videos(scored: Scored) -> Decisions | None:
     else:
         sums = np.bincount(clips.owners, scored.margins[clips.frames], n_videos)
         towards_fake = np.asarray(sums, np.float64)
-        lean = np.where(scored.fake_ids, towards_fake[:, None], -towards_fake[:, None])
+        lean = np.where(fake_ids(scored.classes), towards_fake[:, None], -towards_fake[:, None])
     predicted = np.argmax(np.where(leads, lean, -np.inf), axis=1)
     fake_votes = np.bincount(clips.owners, scores >= 0.5, n_videos)
     ahead = 2 * fake_votes - _sizes(clips)

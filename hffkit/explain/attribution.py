@@ -15,7 +15,7 @@ from hffkit.explain.images import gradient_image, overlay, trace_image
 from hffkit.explain.inputs import InputFace
 from hffkit.explain.layers import activations, frozen, with_extent
 from hffkit.explain.methods import METHODS, Query, heat_of, traces
-from hffkit.inference.network import Scorer
+from hffkit.inference.network import NetworkDetector
 from hffkit.manifest.seeds import rng_for
 from hffkit.reports.sheet import Tile
 
@@ -41,7 +41,7 @@ class Attributor:
 
     def __init__(
         self,
-        scorer: Scorer,
+        detector: NetworkDetector,
         methods: Sequence[str],
         layers: Sequence[str] = (),
         target: str | None = None,
@@ -52,7 +52,7 @@ class Attributor:
 
         Parameters
         ----------
-        scorer
+        detector
             The network of a run.
         methods
             Names of METHODS and "traces"; "all" stands for all that the network supports.
@@ -69,30 +69,30 @@ class Attributor:
         HffkitError
             If a method, layer or class does not exist or the network does not support it.
         """
-        self.scorer = scorer
-        size = scorer.run.size
-        black = scorer.inputs([np.zeros((size, size, 3), np.uint8)])
-        self.methods = _methods(methods, scorer)
+        self.detector = detector
+        size = detector.run.size
+        black = detector.inputs([np.zeros((size, size, 3), np.uint8)])
+        self.methods = _methods(methods, detector)
         has_traces = TRACES in self.methods
         if only_heat:
             self.methods = tuple(name for name in self.methods if name != TRACES)
         self._rows = [METHODS[name] for name in self.methods if name != TRACES]
         self.layers = self._layers(layers, black)
-        self.target = None if target is None else scorer.run.classes[target].id
-        with frozen(scorer.net):
-            activations(scorer.net, black, self.layers, needs_grad=False)
+        self.target = None if target is None else detector.run.classes[target].id
+        with frozen(detector.net):
+            activations(detector.net, black, self.layers, needs_grad=False)
         self.notes = self._notes(black)
         if only_heat and has_traces:
             self.notes.insert(0, "Traces are left out: they are not heat and have no average.")
 
     def _layers(self, names: Sequence[str], images: Tensor) -> tuple[str, ...]:
-        run = self.scorer.run
+        run = self.detector.run
         if not any(row.takes_layers for row in self._rows):
             if names:
                 taking = ", ".join(name for name, row in METHODS.items() if row.takes_layers)
                 raise ArgumentError(f"`layers` apply to {taking}, got {', '.join(self.methods)}.")
             return ()
-        own = with_extent(self.scorer.net, self.scorer.network.layers, images)
+        own = with_extent(self.detector.net, self.detector.network.layers, images)
         if not own and (not names or "all" in names):
             raise ExplainError(
                 f"{run.network} has no layer with spatial extent at {run.size} px. Choose methods "
@@ -102,14 +102,14 @@ class Attributor:
         return tuple(dict.fromkeys(every))
 
     def _notes(self, images: Tensor) -> list[str]:
-        network, notes = self.scorer.run.network, []
-        if self.scorer.network.high_quality is not None:
+        network, notes = self.detector.run.network, []
+        if self.detector.network.high_quality is not None:
             notes.append(
                 f"{network} is explained by its low-quality head, whatever the quality of the "
                 "faces."
             )
         rectifies = any(row.rectifies for row in self._rows)
-        if rectifies and not count_relus(self.scorer.net, images):
+        if rectifies and not count_relus(self.detector.net, images):
             notes.append(
                 f"{network} has no ReLU, so deconvnet and guided backpropagation equal its "
                 "gradient."
@@ -125,20 +125,20 @@ class Attributor:
         and more.
         """
         is_shallow = all(row.is_shallow for row in self._rows)
-        if is_shallow and self.layers in ((), self.scorer.network.layers[-1:]):
+        if is_shallow and self.layers in ((), self.detector.network.layers[-1:]):
             return _MANY
-        return max(1, min(_FEW, _MANY * 128**2 // self.scorer.run.size**2))
+        return max(1, min(_FEW, _MANY * 128**2 // self.detector.run.size**2))
 
     def __call__(self, faces: Sequence[InputFace]) -> list[Attribution]:
         """Explain a batch of faces."""
         images = [face.image for face in faces]
-        values = np.stack(list(self.scorer.probabilities(images)))
+        values = np.stack(list(self.detector.probabilities(images)))
         ids = np.full(len(images), self.target) if self.target is not None else values.argmax(1)
-        inputs = self.scorer.inputs(images)
+        inputs = self.detector.inputs(images)
         maps = self.maps(inputs, ids)
         traced = {}
         if TRACES in self.methods:
-            traced = traces(self.scorer.net, inputs, self.scorer.network.traces)
+            traced = traces(self.detector.net, inputs, self.detector.network.traces)
         kinds = maps, {name: heat_of(each) for name, each in maps.items()}, traced
         arrays = [{name: _array(each) for name, each in kind.items()} for kind in kinds]
         return [
@@ -154,12 +154,12 @@ class Attributor:
     def maps(self, inputs: Tensor, ids: Ints) -> dict[str, Tensor]:
         """Return the maps of all methods but traces, by name: see hffkit.explain.methods."""
         query = Query(
-            self.scorer.net,
+            self.detector.net,
             inputs,
             torch.from_numpy(ids).to(inputs.device),
             self.layers,
-            self.scorer.spec.low,
-            self.scorer.network.attention_map,
+            self.detector.run.input.low,
+            self.detector.network.attention_map,
         )
         return {name: each for row in self._rows for name, each in row.maps(query).items()}
 
@@ -169,10 +169,10 @@ class Attributor:
         The random order depends on the seed and the face's name.
         """
         image = one.face.image
-        whole, gone, start = self.scorer.inputs([image, blank(image), blurred(image)])
+        whole, gone, start = self.detector.inputs([image, blank(image), blurred(image)])
         random = rng_for(seed, RANDOM, one.face.name).permutation(image[..., 0].size)
         orders = {name: order_of(heat) for name, heat in one.heats.items()}
-        net, class_id = self.scorer.net, one.class_id
+        net, class_id = self.detector.net, one.class_id
         return {
             name: Faithfulness(
                 area(curve(net, whole, gone, order, class_id, steps=steps)),
@@ -183,7 +183,7 @@ class Attributor:
 
     def tiles(self, one: Attribution) -> dict[str, list[Tile]]:
         """Return the images of each map by its name; traces have several."""
-        colour = self.scorer.spec.colour
+        colour = self.detector.run.input.colour
         tiles = {}
         for name, each in one.maps.items():
             is_heat = len(each) == 1
@@ -191,7 +191,7 @@ class Attributor:
             drawn = overlay(face, heat) if is_heat else gradient_image(each, colour)
             tiles[name] = [Tile(name, drawn)]
         if one.traces:
-            first = self.scorer.network.traces[0]
+            first = self.detector.network.traces[0]
             in_colour = gradient_image(one.traces[first], colour)
             tiles[TRACES] = [Tile(f"{first} in colour", in_colour)] + [
                 Tile(f"{name}, map {number}", trace_image(plane))
@@ -201,8 +201,8 @@ class Attributor:
         return tiles
 
 
-def _methods(names: Sequence[str], scorer: Scorer) -> tuple[str, ...]:
-    spec, known = scorer.network, (*METHODS, TRACES)
+def _methods(names: Sequence[str], detector: NetworkDetector) -> tuple[str, ...]:
+    spec, known = detector.network, (*METHODS, TRACES)
     missing = {TRACES: not spec.traces, "attention": spec.attention_map is None}
     every = [name for name in known if not missing.get(name, False)]
     chosen = tuple(dict.fromkeys(n for name in names for n in (every if name == "all" else [name])))
@@ -213,7 +213,7 @@ def _methods(names: Sequence[str], scorer: Scorer) -> tuple[str, ...]:
             raise UnknownNameError("method", name, known)
         if name not in every:
             raise ExplainError(
-                f"{scorer.run.network} has no {name}. Choose one of its methods: "
+                f"{detector.run.network} has no {name}. Choose one of its methods: "
                 f"{', '.join(every)}."
             )
     return chosen

@@ -18,7 +18,7 @@ from hffkit.explain.recorder import Recorder
 from hffkit.explain.result import ExplainResult
 from hffkit.faces.landmarks import predictor_of
 from hffkit.faces.search import FaceSearch
-from hffkit.inference.network import load_scorer
+from hffkit.inference.network import load_network
 from hffkit.manifest.samples import Split
 from hffkit.media.image import encode_png
 from hffkit.networks.devices import device_named
@@ -69,7 +69,7 @@ def explain(request: ExplainRequest, out: Path) -> ExplainResult:
     if first is None:
         raise ExplainError(_nothing(inputs))
     asked = json.loads(json.dumps(asdict(request), default=str))
-    command = {"verb": "explain", **asked, "weights_sha256": attributor.scorer.weights_sha256}
+    command = {"verb": "explain", **asked, "weights_sha256": attributor.detector.weights_sha256}
     with Partial(out, command, product="explained") as partial:
         folder = partial.product
         shutil.rmtree(folder, ignore_errors=True)
@@ -114,15 +114,15 @@ def _prepared(request: ExplainRequest) -> tuple[Attributor, InputFaces]:
         raise ArgumentError(
             "`average`, `sanity` and `landmarks` need a method that gives heat; traces do not."
         )
-    scorer = load_scorer(request.run, device_named(request.device))
+    detector = load_network(request.run, device_named(request.device))
     attributor = Attributor(
-        scorer, request.methods, request.layers, request.target, only_heat=request.average
+        detector, request.methods, request.layers, request.target, only_heat=request.average
     )
     limit = _LIMIT if request.limit is None and not request.average else request.limit
     inputs = InputFaces(
         request.paths,
         request.data,
-        size=scorer.run.size,
+        size=detector.run.size,
         search=FaceSearch(request.frames, request.whole, request.upsample),
         selection=SampleSelection(request.split, request.classes, limit, request.seed),
     )
@@ -155,18 +155,18 @@ def _result(
     inputs: InputFaces,
     landmarks: str | None,
 ) -> ExplainResult:
-    scorer = attributor.scorer
+    detector = attributor.detector
     return ExplainResult(
-        run=str(scorer.path),
-        network=scorer.run.network,
-        size=scorer.run.size,
-        weights_sha256=scorer.weights_sha256,
+        run=str(detector.path),
+        network=detector.run.network,
+        size=detector.run.size,
+        weights_sha256=detector.weights_sha256,
         methods=attributor.methods,
         layers=attributor.layers,
         target=request.target,
         steps=request.steps,
         seed=request.seed,
-        versions={**versions_of_training(scorer.device), "captum": metadata.version("captum")},
+        versions={**versions_of_training(detector.device), "captum": metadata.version("captum")},
         n_faces=recorder.n_faces,
         n_unreadable=inputs.n_unreadable,
         notes=(*attributor.notes, *recorder.notes()),

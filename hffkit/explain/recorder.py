@@ -46,7 +46,7 @@ class Recorder:
     ) -> None:
         """See ExplainRequest for `average`, `steps` and `seed`."""
         self._attributor, self._folder = attributor, folder
-        self._run = attributor.scorer.run
+        self._run = attributor.detector.run
         self._sums: dict[str, dict[str, Floats64]] | None = {} if average else None
         self._n_of: Counter[str] = Counter()  # faces of each class
         self._steps, self._seed = steps, seed
@@ -135,13 +135,13 @@ class Recorder:
     def check_sanity(self) -> None:
         """Compare the maps of the first faces with those of a network of random weights."""
         attributor, some = self._attributor, self._first
-        inputs = attributor.scorer.inputs([one.face.image for one in some])
+        inputs = attributor.detector.inputs([one.face.image for one in some])
         ids = np.array([one.class_id for one in some])
 
         def heats() -> dict[str, Tensor]:
             return {name: heat_of(maps) for name, maps in attributor.maps(inputs, ids).items()}
 
-        stages = cascade(attributor.scorer.net, inputs, heats, seed=self._seed)
+        stages = cascade(attributor.detector.net, inputs, heats, seed=self._seed)
         for stage in stages:
             means = {name: _mean(each) for name, each in stage.correlations.items()}
             self.sanity.append(SanityStage(stage.layer, stage.n_layers, means))

@@ -1,34 +1,37 @@
-"""`hffkit predict`: images, folders and videos judged by a run."""
+"""`hffkit predict`: find and score faces in images, videos and folders of them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hffkit.errors import ArgumentError, ImageError, VideoError
 from hffkit.execution.progress import Progress
 from hffkit.faces.search import FaceSearch, FrameCounts, faces_in, files_of
-from hffkit.inference.detector import Judge, load_judge
+from hffkit.inference.detector import Detector, load_detector
 from hffkit.manifest.samples import Box
 from hffkit.media.image import Image
 from hffkit.networks.devices import device_named
+from hffkit.runs.scores import fake_scores
 
 
 @dataclass(frozen=True, slots=True)
 class PredictRequest:
-    """What to judge by what."""
+    """The run, the files and the options of a prediction."""
 
     run: Path
     paths: tuple[Path, ...]
-    frames: int = 32  # of each video, evenly
-    whole: bool = False  # take images as they are: they are crops already
+    frames: int = 32  # of each video, evenly spaced
+    whole: bool = False  # images are face crops already
     upsample: int = 1
     device: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
 class FacePrediction:
-    """What the network says of one face."""
+    """The prediction for one face."""
 
     path: str
     frame: int | None  # of a video, counted from 0
@@ -40,89 +43,100 @@ class FacePrediction:
 
 @dataclass(frozen=True, slots=True)
 class FilePrediction:
-    """What follows for a file: an image or a video."""
+    """The prediction for an image or a video."""
 
     path: str
-    n_frames: int  # looked at; an image is one
+    n_frames: int  # that were read; 1 for an image
     n_missing: int  # frames that could not be read
     n_faces: int
     score: float | None  # mean over frames of the largest face's score; None without a face
-    fake_share: float | None  # of the frames with a face, those whose score is 0.5 or more
-    problem: str | None = None  # why there is no score
+    fake_share: float | None  # of the frames with a face, those with a score of 0.5 or more
+    problem: str | None = None  # reason for a missing score, or for missing frames
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """All verdicts and a summary for each file."""
+    """The predictions for all faces and files."""
 
-    verdicts: tuple[FacePrediction, ...]
-    summaries: tuple[FilePrediction, ...]
-    n_unreadable: int
+    faces: tuple[FacePrediction, ...]
+    files: tuple[FilePrediction, ...]
+    n_unreadable: int  # files of which something could not be read
 
     def to_json(self) -> dict[str, Any]:
         """Return the prediction as JSON values."""
         return {
             "score": "probability of fake",
-            "files": [asdict(summary) for summary in self.summaries],
-            "faces": [asdict(verdict) for verdict in self.verdicts],
+            "files": [asdict(file) for file in self.files],
+            "faces": [asdict(face) for face in self.faces],
         }
 
 
 def predict(request: PredictRequest) -> Prediction:
-    """Find faces in every file and judge each; files that cannot be read are said and passed."""
-    scorer = load_judge(request.run, device_named(request.device))
-    files = [file for path in request.paths for file in files_of(path)]
-    if not files:
-        raise ArgumentError("No image or video is there. Name files or folders of them.")
-    verdicts: list[FacePrediction] = []
-    summaries = []
+    """Find and score the faces in every file. Unreadable files are reported and skipped.
+
+    Raises
+    ------
+    HffkitError
+        If the run cannot be read, or there is no image or video.
+    """
+    detector = load_detector(request.run, device_named(request.device))
+    paths = [file for path in request.paths for file in files_of(path)]
+    if not paths:
+        raise ArgumentError("There is no image or video. Name files, or folders that hold some.")
+    faces: list[FacePrediction] = []
+    files: list[FilePrediction] = []
     n_unreadable = 0
-    with Progress(len(files), unit="files", label="predict") as progress:
-        for file in files:
+    with Progress(len(paths), unit="files", label="predict") as progress:
+        for path in paths:
+            counts = FrameCounts()
             try:
-                found, counts = _judge(file, request, scorer)
+                found = _faces(path, request, detector, counts)
             except (ImageError, VideoError) as error:
-                n_unreadable += 1
-                summaries.append(
-                    FilePrediction(str(file), 0, 0, 0, None, None, f"unreadable: {error}")
-                )
-                progress.step(1, 1)
-                continue
-            verdicts += found
-            summaries.append(_summary(str(file), found, counts))
-            n_unreadable += counts.n_missing > 0
-            progress.step(1, counts.n_missing > 0)
-    return Prediction(tuple(verdicts), tuple(summaries), n_unreadable)
+                problem = f"unreadable: {error}"
+                files.append(FilePrediction(str(path), 0, 0, 0, None, None, problem))
+                is_unreadable = True
+            else:
+                faces += found
+                files.append(_file(str(path), found, counts))
+                is_unreadable = counts.n_missing > 0
+            n_unreadable += is_unreadable
+            progress.step(1, int(is_unreadable))
+    return Prediction(tuple(faces), tuple(files), n_unreadable)
 
 
-def _judge(
-    file: Path, request: PredictRequest, scorer: Judge
-) -> tuple[list[FacePrediction], FrameCounts]:
+def _faces(
+    path: Path, request: PredictRequest, detector: Detector, counts: FrameCounts
+) -> list[FacePrediction]:
+    """Return the predictions for the faces of a file, and count its frames in `counts`."""
     places: list[tuple[int | None, Box | None]] = []
-    counts = FrameCounts()
     search = FaceSearch(request.frames, request.whole, request.upsample)
 
     def crops() -> Iterator[Image]:
-        for face in faces_in(file, search, counts):
+        for face in faces_in(path, search, counts):
             places.append((face.frame, face.box))
             yield face.image
 
-    found = list(scorer.probabilities(crops()))
-    names = scorer.run.classes.names
-    verdicts = []
-    for (frame, box), values in zip(places, found, strict=True):
-        each = {name: float(value) for name, value in zip(names, values, strict=True)}
-        score = scorer.fake_score(values)
-        verdicts.append(
-            FacePrediction(str(file), frame, box, score, names[int(values.argmax())], each)
+    found = list(detector.probabilities(crops()))
+    if not found:
+        return []
+    names, scores = detector.run.classes.names, fake_scores(detector.run.classes, np.stack(found))
+    return [
+        FacePrediction(
+            str(path),
+            frame,
+            box,
+            float(score),
+            names[int(values.argmax())],
+            dict(zip(names, values.tolist(), strict=True)),
         )
-    return verdicts, counts
+        for (frame, box), score, values in zip(places, scores, found, strict=True)
+    ]
 
 
-def _summary(path: str, verdicts: Sequence[FacePrediction], counts: FrameCounts) -> FilePrediction:
+def _file(path: str, faces: Sequence[FacePrediction], counts: FrameCounts) -> FilePrediction:
     largest: dict[int | None, float] = {}
-    for verdict in verdicts:  # a frame's first is its largest face
-        largest.setdefault(verdict.frame, verdict.score)
+    for face in faces:  # the first of a frame is its largest
+        largest.setdefault(face.frame, face.score)
     n_frames, n_missing = counts.n_frames, counts.n_missing
     problems = [] if largest else ["no face found"]
     if n_missing:
@@ -133,4 +147,4 @@ def _summary(path: str, verdicts: Sequence[FacePrediction], counts: FrameCounts)
     scores = list(largest.values())
     fake_share = sum(score >= 0.5 for score in scores) / len(scores)
     mean = sum(scores) / len(scores)
-    return FilePrediction(path, n_frames, n_missing, len(verdicts), mean, fake_share, problem)
+    return FilePrediction(path, n_frames, n_missing, len(faces), mean, fake_share, problem)

@@ -85,13 +85,12 @@ class Scored:
     @property
     def is_fake(self) -> Bools:
         """(N,) True where the true class is fake."""
-        return self.fake_ids[self.labels]
+        return fake_ids(self.classes)[self.labels]
 
     @property
     def scores(self) -> Floats64:
         """(N,) probability of fake in [0, 1]: the sum over the fake classes."""
-        chosen: Floats64 = self.probabilities[:, self.fake_ids].sum(axis=1, dtype=np.float64)
-        return np.minimum(chosen, 1.0)  # rounded sums may exceed 1
+        return fake_scores(self.classes, self.probabilities)
 
     @property
     def ranking(self) -> Floats64:
@@ -108,10 +107,21 @@ class Scored:
         """The most probable classes, and fake where the score is 0.5 or more."""
         return Decisions(self.labels, self.predicted, self.is_fake, self.scores >= 0.5, self.groups)
 
-    @property
-    def fake_ids(self) -> Bools:
-        """(C,) True for the fake classes."""
-        return np.array([face_class.is_fake for face_class in self.classes], bool)
+
+def fake_ids(classes: ClassTable) -> Bools:
+    """Return (C,) True for the fake classes."""
+    return np.array([face_class.is_fake for face_class in classes], bool)
+
+
+def fake_scores(classes: ClassTable, probabilities: Floats32) -> Floats64:
+    """Compute scores (N,) in [0, 1] from probabilities (N, C): their sum over the fake classes."""
+    chosen: Floats64 = probabilities[:, fake_ids(classes)].sum(axis=1, dtype=np.float64)
+    return np.minimum(chosen, 1.0)  # rounded sums may exceed 1
+
+
+def binary_probabilities(scores: Floats32 | Floats64) -> Floats32:
+    """Return the probabilities (N, 2) of fake and real, in BINARY's order, from scores (N,)."""
+    return np.stack((scores, 1 - scores), axis=1).astype(np.float32)
 
 
 def worst_mistakes(scored: Scored, n: int) -> Ints:

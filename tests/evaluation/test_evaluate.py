@@ -28,8 +28,9 @@ from hffkit.errors import (
     StorageError,
     WeightsError,
 )
-from hffkit.evaluation.evaluate import EvalRequest, Measured, Result, evaluate
+from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.evaluation.levels import measure
+from hffkit.evaluation.result import EvalResult, Measurement
 from hffkit.inference import network as scoring
 from hffkit.interop.convert import convert
 from hffkit.manifest.classes import BINARY, ClassTable, FaceClass, numbered
@@ -71,7 +72,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_run(tmp_path_factory.mktemp("runs") / "three", THREE)
 
 
-def one(run: Path, data: Path, **how: Any) -> Measured:
+def one(run: Path, data: Path, **how: Any) -> Measurement:
     how = {"n_resamples": 0, "device": "cpu", **how}
     request = EvalRequest((run,), (str(data),), **how)
     (found,) = evaluate(request).measured
@@ -346,7 +347,7 @@ def test_the_cross_table_has_runs_as_rows_and_corpora_as_columns(
     runs, data = (three, other_run), (corpus, other_data)
     request = EvalRequest(runs, tuple(map(str, data)), n_resamples=0, device="cpu")
     result = evaluate(request)
-    assert [(m.run.path, m.data) for m in result.measured] == [
+    assert [(m.detector.path, m.data.name) for m in result.measured] == [
         (a, str(b)) for b in data for a in runs
     ]
     assert result.cross is not None
@@ -401,7 +402,7 @@ def test_there_is_no_error_reduction_against_who_makes_no_error(
 
 def test_error_reduction_compares_the_same_task(corpus: Path, three: Path, tmp_path: Path) -> None:
     binary = write_run(tmp_path / "binary", BINARY)
-    with pytest.raises(HffkitError, match="--task binary"):
+    with pytest.raises(ArgumentError, match="Set `task` to binary"):
         one(three, corpus, against=binary)
 
 
@@ -557,7 +558,7 @@ def test_a_page_that_cannot_be_written_is_one_line(
             path = hostile(tmp_path)[what]
             found = run("eval", three, "--data", corpus, option, path, "--resamples", 0)
             assert found.exit_code == 2
-            assert f"Error: {option} must be a file in a folder that is there, got {path}." in (
+            assert f"Error: {option} must be a file in an existing folder, got {path}." in (
                 " ".join(found.stderr.split())
             )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
@@ -612,7 +613,7 @@ def test_a_run_under_way_is_named_where_it_is_looked_for(
     write_run(tmp_path / "x.partial" / "run", THREE, result=None)
     found = run("eval", tmp_path / "x", "--data", corpus)
     assert found.exit_code == 1
-    assert f"{tmp_path / 'x.partial' / 'run'} is being trained" in found.stderr
+    assert f"{tmp_path / 'x.partial' / 'run'} is in training" in found.stderr
 
 
 Change = Callable[[Path], object]
@@ -772,7 +773,7 @@ def test_a_results_page_without_mistakes_or_reals_is_written(
         tuple(None for _ in fakes),
     )
     measured = replace(found, scored=scored, evaluation=measure(scored, n_resamples=0))
-    result = Result(EvalRequest((three,), (str(corpus),)), (measured,))
+    result = EvalResult(None, None, "multi", None, (measured,))
     result.write_html(tmp_path / "page.html")
     reader = Reader((tmp_path / "page.html").read_text("utf-8"))
     assert not reader.thumbnails

@@ -26,7 +26,7 @@ from hffkit.explain.gradients import vanilla
 from hffkit.explain.images import overlay
 from hffkit.explain.regions import region_shares
 from hffkit.explain.result import ExplainResult
-from hffkit.inference.network import Scorer, load_scorer
+from hffkit.inference.network import NetworkDetector, load_network
 from hffkit.inference.predict import PredictRequest, predict
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.networks.table import build, network_named
@@ -75,8 +75,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_corpus("folder", root, out, fake=fake, real=real, split_ratio="50/25/25")
 
 
-def scorer_of(run: Path) -> Scorer:
-    return load_scorer(run, torch.device("cpu"))
+def detector_of(run: Path) -> NetworkDetector:
+    return load_network(run, torch.device("cpu"))
 
 
 def small(image: Pixels) -> Pixels:
@@ -104,10 +104,10 @@ def test_an_image_is_explained_by_its_face(three: Path, photo: Path, tmp_path: P
     out = tmp_path / "out"
     result = asked(three, out, photo, methods=("gradcam", "vanilla"), layers=("block3",))
     (row,) = result.faces
-    scorer = scorer_of(three)
-    inputs = scorer.inputs([crop()])
+    detector = detector_of(three)
+    inputs = detector.inputs([crop()])
     with torch.no_grad():
-        softmax = scorer.net(inputs).softmax(1)[0]
+        softmax = detector.net(inputs).softmax(1)[0]
     best = int(softmax.argmax())
     assert row.explained == THREE.names[best]
     assert row.probability == pytest.approx(float(softmax[best]), abs=1e-5)
@@ -116,10 +116,10 @@ def test_an_image_is_explained_by_its_face(three: Path, photo: Path, tmp_path: P
         "gradcam-block3": f"0-portrait-meso4-gradcam-block3-{answer}.png",
         "vanilla": f"0-portrait-meso4-vanilla-{answer}.png",
     }
-    heat = grad_cam(scorer.net, inputs, "block3")[0].numpy()
+    heat = grad_cam(detector.net, inputs, "block3")[0].numpy()
     assert heat.max() == 1
     assert np.array_equal(pixels(out / row.files["gradcam-block3"]), overlay(crop(), heat))
-    gradient = vanilla(scorer.net, inputs, torch.tensor([best]))[0].permute(1, 2, 0).numpy()
+    gradient = vanilla(detector.net, inputs, torch.tensor([best]))[0].permute(1, 2, 0).numpy()
     levels = 255 * (gradient - gradient.min()) / np.ptp(gradient)
     assert np.abs(pixels(out / row.files["vanilla"]) - levels).max() <= 0.51
     names = {*row.files.values(), "index.html", "sheet.png", "explain.json"}
@@ -134,11 +134,11 @@ def test_colours_are_not_swapped_where_the_network_takes_bgr(
     """The face itself is drawn as it is, and the red plane of a gradient is red."""
     result = asked(amten, tmp_path / "out", photo, methods=("vanilla",))
     (row,) = result.faces
-    scorer = scorer_of(amten)
-    assert scorer.spec.colour == "BGR"
+    detector = detector_of(amten)
+    assert detector.run.input.colour == "BGR"
     images = torch.from_numpy(crop()[..., ::-1].copy()).permute(2, 0, 1)[None].float()
-    best = scorer.net(images).argmax(1)
-    gradient = vanilla(scorer.net, images, best)[0].permute(1, 2, 0).numpy()[..., ::-1]
+    best = detector.net(images).argmax(1)
+    gradient = vanilla(detector.net, images, best)[0].permute(1, 2, 0).numpy()[..., ::-1]
     levels = 255 * (gradient - gradient.min()) / np.ptp(gradient)
     found = pixels(tmp_path / "out" / row.files["vanilla"])
     assert np.abs(found - levels).max() <= 0.51
@@ -177,8 +177,8 @@ def test_videos_and_folders_are_read_as_predict_reads_them(
     result = asked(three, tmp_path / "out", tmp_path / "in", photo, frames=2, whole=True)
     names = [row.name for row in result.faces]
     clip = tmp_path / "in" / "clip.mp4"
-    judged = predict(PredictRequest(three, (clip,), frames=2, whole=True, device="cpu")).verdicts
-    first, second = (verdict.frame for verdict in judged)
+    judged = predict(PredictRequest(three, (clip,), frames=2, whole=True, device="cpu")).faces
+    first, second = (face.frame for face in judged)
     assert names == [f"{clip} frame {first}", f"{clip} frame {second}", str(photo)]
     file = result.faces[1].files["gradcam-block4"]
     assert file.startswith(f"1-clip-{second}-meso4-gradcam-block4-")
@@ -204,7 +204,7 @@ def test_samples_of_corpora_are_chosen_as_elsewhere(
     assert [r.name for r in again.faces] != keys
     image = Corpus(corpus).image(samples[0])
     row = asked(three, tmp_path / "e", corpus, split=None, layers=("block3",)).faces[0]
-    heat = grad_cam(scorer_of(three).net, scorer_of(three).inputs([image]), "block3")[0].numpy()
+    heat = grad_cam(detector_of(three).net, detector_of(three).inputs([image]), "block3")[0].numpy()
     assert heat.max() == 1
     found = pixels(tmp_path / "e" / row.files["gradcam-block3"])
     assert np.array_equal(found, overlay(small(image), heat))
@@ -242,11 +242,11 @@ def test_averages_leave_traces_out(amten: Path, corpus: Path, tmp_path: Path) ->
 
 
 def test_fewer_faces_at_once_where_much_is_kept_for_gradients(three: Path, tmp_path: Path) -> None:
-    scorer = scorer_of(three)
-    large = scorer_of(sure_run(tmp_path / "large", size=299))
-    assert Attributor(scorer, ("gradcam",)).batch_size == 64
+    detector = detector_of(three)
+    large = detector_of(sure_run(tmp_path / "large", size=299))
+    assert Attributor(detector, ("gradcam",)).batch_size == 64
     assert Attributor(large, ("gradcam",)).batch_size == 64
-    assert Attributor(scorer, ("gradcam",), ("block1",)).batch_size == 16
+    assert Attributor(detector, ("gradcam",), ("block1",)).batch_size == 16
     assert Attributor(large, ("gradcam",), ("block1",)).batch_size == 11
     assert Attributor(large, ("gradcam", "vanilla")).batch_size == 11
 
@@ -277,9 +277,9 @@ def test_an_average_is_the_mean_of_its_faces(three: Path, corpus: Path, tmp_path
     assert [(r.cls, r.n_faces) for r in result.averages] == [
         ("GAN", 4), ("Glow", 4), ("camera", 4),
     ]  # fmt: skip
-    opened, scorer = Corpus(corpus), scorer_of(three)
+    opened, detector = Corpus(corpus), detector_of(three)
     images = [opened.image(s) for s in opened.samples() if s.cls == "Glow"]
-    heats = grad_cam(scorer.net, scorer.inputs(images), "block3").numpy()
+    heats = grad_cam(detector.net, detector.inputs(images), "block3").numpy()
     with np.load(tmp_path / "out" / "average.npz") as means:
         assert sorted(means) == [f"{name}/gradcam-block3" for name in THREE.names]
         mean = means["Glow/gradcam-block3"]
@@ -310,7 +310,8 @@ def test_shares_of_heat_are_reported_with_landmarks(
     face_of_crop = dlib.rectangle(7, 7, 56, 56)  # the crop is 1.3 times the face
     shape = dlib.shape_predictor(str(predictor))(grey, face_of_crop)
     points = np.array([(point.x, point.y) for point in shape.parts()], np.int32)
-    heat = grad_cam(scorer_of(three).net, scorer_of(three).inputs([crop()]), "block3")[0].numpy()
+    detector = detector_of(three)
+    heat = grad_cam(detector.net, detector.inputs([crop()]), "block3")[0].numpy()
     assert kinds["gradcam-block3"] == pytest.approx(region_shares(heat, points))
     even = kinds["area"]
     assert even == pytest.approx(region_shares(np.ones_like(heat), points))

@@ -38,7 +38,7 @@ def save(path: Path, pixels: npt.NDArray[Any], **how: Any) -> Path:
     return path
 
 
-def judged(run: Path, *paths: Path, **how: Any) -> dict[str, Any]:
+def predicted(run: Path, *paths: Path, **how: Any) -> dict[str, Any]:
     found = predict(PredictRequest(run, paths, device="cpu", **how)).to_json()
     return dict(json.loads(json.dumps(found)))
 
@@ -80,7 +80,7 @@ def test_published_faces_are_found(data: Path, three: Path) -> None:
     file = data / "data" / "reference" / "face_recognition_expected.json"
     published = json.loads(file.read_text("utf-8"))["boxes_top_right_bottom_left"]
     names = {"fr_obama.jpg": "obama.jpg", "frtest_obama_partial_face.jpg": "obama_partial_face.jpg"}
-    found = judged(three, *(photos / name for name in names))
+    found = predicted(three, *(photos / name for name in names))
     assert [Path(row["path"]).name for row in found["files"]] == list(names)
     assert [row["n_faces"] for row in found["files"]] == [1, 1]
     for row in found["faces"]:
@@ -92,15 +92,15 @@ def test_published_faces_are_found(data: Path, three: Path) -> None:
         assert min(row["box"][:2]) >= 0
 
 
-def test_every_face_is_judged_the_largest_first(data: Path, three: Path) -> None:
+def test_every_face_is_scored_the_largest_first(data: Path, three: Path) -> None:
     path = data / "data" / "images" / "real-photo" / "faceapi_bbt1.jpg"
     file = data / "data" / "reference" / "dlib_hog_boxes.jsonl"
     known = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
     (row,) = [row for row in known if row["path"] == "images/real-photo/faceapi_bbt1.jpg"]
-    found = judged(three, path, upsample=0)
+    found = predicted(three, path, upsample=0)
     size = (row["width"], row["height"])
     expected = [around(box[:4], size) for box in row["boxes_ltrb_score"]]
-    boxes = [verdict["box"] for verdict in found["faces"]]
+    boxes = [row["box"] for row in found["faces"]]
     assert len(boxes) == len(expected) == found["files"][0]["n_faces"]
     assert all(max(overlap(box, other) for other in boxes) > 0.7 for box in expected)
     assert [box[2] for box in boxes] == sorted((box[2] for box in boxes), reverse=True)
@@ -113,7 +113,7 @@ def test_images_without_a_face_are_no_error(data: Path, three: Path, run: Invoke
     shown = run("predict", three, *paths, "--upsample", 0)
     assert shown.exit_code == 0
     assert shown.stdout.count("no face found") == 3
-    found = judged(three, *paths, upsample=0)
+    found = predicted(three, *paths, upsample=0)
     assert found["faces"] == []
     for row in found["files"]:
         assert (row["n_frames"], row["n_faces"]) == (1, 0)
@@ -123,18 +123,18 @@ def test_images_without_a_face_are_no_error(data: Path, three: Path, run: Invoke
 
 def test_a_face_is_scored_as_its_crop(three: Path, tmp_path: Path) -> None:
     path = save(tmp_path / "portrait.png", portrait())
-    found = judged(three, path)
+    found = predicted(three, path)
     assert [row["box"] for row in found["faces"]] == [BOX]
     x, y, size = BOX
     (expected,) = by_hand(three, [portrait()[y : y + size, x : x + size]])
     assert found["files"][0]["score"] == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_image_is_judged_by_its_largest_face(three: Path, tmp_path: Path) -> None:
+def test_an_image_is_scored_by_its_largest_face(three: Path, tmp_path: Path) -> None:
     half = cv2.resize(portrait(), (256, 256), interpolation=cv2.INTER_AREA)
     both = np.full((512, 768, 3), 128, np.uint8)
     both[:256, :256], both[:, 256:] = half, portrait()
-    found = judged(three, save(tmp_path / "both.png", both))
+    found = predicted(three, save(tmp_path / "both.png", both))
     large, little = found["faces"]
     assert large["box"][2] > 1.5 * little["box"][2]
     assert large["box"][0] > 256 > little["box"][0]
@@ -155,7 +155,7 @@ def test_whole_images_score_as_in_caffe(data: Path, tmp_path: Path) -> None:
     caffe = data / "golden" / "caffe-amtennet"
     convert(caffe / "snap_iter_120.caffemodel", tmp_path / "run", network=None, fake=(), real=())
     names = [line[:-2] for line in (caffe / "val.txt").read_text("utf-8").splitlines()[:12]]
-    found = judged(
+    found = predicted(
         tmp_path / "run", *(data / "data" / "images" / name for name in names), whole=True
     )
     softmax = caffe_softmax(data)[:12]
@@ -179,7 +179,7 @@ def test_whole_images_score_as_in_eval(three: Path, tmp_path: Path, run: Invoke)
     assert evaluated.exit_code == 0
     with out.open(encoding="utf-8", newline="") as lines:
         scores = {row["key"]: float(row["score"]) for row in csv.DictReader(lines)}
-    found = judged(three, tmp_path / "src", whole=True)
+    found = predicted(three, tmp_path / "src", whole=True)
     assert len(found["files"]) == len(scores) == 9
     for row in found["files"]:
         key = Path(row["path"]).relative_to(tmp_path / "src").as_posix()
@@ -203,10 +203,10 @@ def assert_mean_of_largest(found: dict[str, Any], path: Path) -> None:
     assert file["n_faces"] == sum(map(len, frames.values()))
 
 
-def test_a_video_is_judged_by_its_frames(data: Path, three: Path) -> None:
+def test_a_video_is_scored_by_its_frames(data: Path, three: Path) -> None:
     clips = data / "data" / "ffpp"
     path = clips / "manipulated_sequences" / "FaceSwap" / "c23" / "videos" / "634_660.mp4"
-    found = judged(three, path, frames=2, upsample=0)
+    found = predicted(three, path, frames=2, upsample=0)
     # Of 338 frames the middles of two halves.
     assert [row["frame"] for row in found["faces"]] == [84, 253]
     assert found["files"][0]["n_frames"] == 2
@@ -215,24 +215,24 @@ def test_a_video_is_judged_by_its_frames(data: Path, three: Path) -> None:
 
 def test_frames_with_several_faces_count_once(data: Path, three: Path) -> None:
     path = data / "data" / "videos" / "real-web" / "facenet_video.mp4"
-    found = judged(three, path, frames=2, upsample=0)
+    found = predicted(three, path, frames=2, upsample=0)
     assert found["files"][0]["n_faces"] > found["files"][0]["n_frames"] == 2
     assert_mean_of_largest(found, path)
 
 
 def test_a_video_without_faces_is_no_error(data: Path, three: Path) -> None:
     path = data / "data" / "videos" / "real-noface" / "bottle-detection.mp4"
-    (file,) = judged(three, path, frames=3, upsample=0)["files"]
+    (file,) = predicted(three, path, frames=3, upsample=0)["files"]
     assert (file["n_frames"], file["n_faces"], file["score"]) == (3, 0, None)
     assert file["problem"] == "no face found"
 
 
-def test_all_frames_are_looked_at_where_there_are_fewer(three: Path, tmp_path: Path) -> None:
+def test_all_frames_are_read_where_there_are_fewer(three: Path, tmp_path: Path) -> None:
     path = write_clip(tmp_path / "clip.mp4", n_frames=4)
-    found = judged(three, path)
+    found = predicted(three, path)
     assert [row["frame"] for row in found["faces"]] == [0, 1, 2, 3]
     assert_mean_of_largest(found, path)
-    whole = judged(three, path, frames=2, whole=True)
+    whole = predicted(three, path, frames=2, whole=True)
     assert [(row["frame"], row["box"]) for row in whole["faces"]] == [(1, None), (3, None)]
     assert_mean_of_whole(whole)
 
@@ -246,9 +246,9 @@ def test_batches_change_nothing(
     three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write_clip(tmp_path / "clip.mp4", n_frames=5)
-    usual = judged(three, path, whole=True)
+    usual = predicted(three, path, whole=True)
     monkeypatch.setattr("hffkit.inference.network._BATCH", 2)
-    other = judged(three, path, whole=True)
+    other = predicted(three, path, whole=True)
     assert [row["frame"] for row in other["faces"]] == [row["frame"] for row in usual["faces"]]
     for a, b in zip(usual["faces"], other["faces"], strict=True):
         assert a["score"] == pytest.approx(b["score"], abs=1e-5)
@@ -267,7 +267,7 @@ def test_folders_are_walked_in_sorted_order(three: Path, tmp_path: Path) -> None
     (tmp_path / "in" / "notes.txt").write_text("none of ours", "utf-8")
     (tmp_path / "in" / ".DS_Store").write_bytes(b"\0")
     last = write_image(tmp_path / "0.png", 9)
-    found = judged(three, tmp_path / "in", last, whole=True)
+    found = predicted(three, tmp_path / "in", last, whole=True)
     paths = [Path(row["path"]) for row in found["files"]]
     assert paths == [*(tmp_path / "in" / name for name in sorted(names)), last]
     assert list(dict.fromkeys(row["path"] for row in found["faces"])) == list(map(str, paths))
@@ -276,11 +276,11 @@ def test_folders_are_walked_in_sorted_order(three: Path, tmp_path: Path) -> None
 def test_a_link_back_up_the_tree_ends(three: Path, tmp_path: Path) -> None:
     write_image(tmp_path / "in" / "a.png")
     (tmp_path / "in" / "up").symlink_to(tmp_path / "in")
-    assert len(judged(three, tmp_path / "in", whole=True)["files"]) == 1
+    assert len(predicted(three, tmp_path / "in", whole=True)["files"]) == 1
 
 
 @pytest.mark.parametrize("what", ["missing", "empty", "others"])
-def test_nothing_to_judge_is_a_wrong_argument(
+def test_paths_without_images_are_a_wrong_argument(
     three: Path, tmp_path: Path, run: Invoke, what: str
 ) -> None:
     folder = tmp_path / what
@@ -290,12 +290,12 @@ def test_nothing_to_judge_is_a_wrong_argument(
         (folder / "notes.txt").write_text("none of ours", "utf-8")
     found = run("predict", three, folder)
     assert found.exit_code == 2
-    expected = f"{folder}: no such file or folder." if what == "missing" else "No image or video"
+    expected = f"{folder}: no such file or folder." if what == "missing" else "no image or video"
     assert expected in found.stderr
     assert found.stdout == ""
 
 
-def test_the_run_is_looked_at_before_the_images(tmp_path: Path, run: Invoke) -> None:
+def test_the_run_is_read_before_the_images(tmp_path: Path, run: Invoke) -> None:
     path = write_image(tmp_path / "a.png")
     found = run("predict", tmp_path / "no", path)
     assert found.exit_code == 1
@@ -306,7 +306,9 @@ def test_the_run_is_looked_at_before_the_images(tmp_path: Path, run: Invoke) -> 
 # Files that are not what they should be
 
 
-def test_unreadable_files_are_passed_and_said(three: Path, tmp_path: Path, run: Invoke) -> None:
+def test_unreadable_files_are_reported_and_skipped(
+    three: Path, tmp_path: Path, run: Invoke
+) -> None:
     folder = tmp_path / "in"
     good = save(folder / "m.png", face())
     encoded = good.read_bytes()
@@ -352,7 +354,7 @@ def test_a_file_of_another_kind_named_itself_is_unreadable(
     assert "unreadable: no image" in found.stdout
 
 
-def test_a_video_that_is_damaged_behind_a_good_frame_keeps_its_verdicts(
+def test_a_video_that_is_damaged_behind_a_good_frame_keeps_its_predictions(
     three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A claim of eight frames, of which five can be decoded."""
@@ -360,7 +362,7 @@ def test_a_video_that_is_damaged_behind_a_good_frame_keeps_its_verdicts(
     clip = open_clip(path)
     clip.numbers = range(8)
     monkeypatch.setattr("hffkit.faces.search.open_clip", lambda _: clip)
-    (file,) = judged(three, path, whole=True)["files"]
+    (file,) = predicted(three, path, whole=True)["files"]
     assert file["n_frames"] == 5
     assert file["score"] is not None
 
@@ -389,7 +391,7 @@ def test_odd_formats_are_read_and_their_faces_found(
     three: Path, tmp_path: Path, run: Invoke
 ) -> None:
     paths = odd_images(tmp_path)
-    found = judged(three, *paths)
+    found = predicted(three, *paths)
     assert [row["path"] for row in found["files"]] == list(map(str, paths))
     largest = {row["path"]: row["box"] for row in reversed(found["faces"])}
     assert set(largest) == set(map(str, paths))
@@ -416,9 +418,9 @@ def test_tiny_images_have_no_face_and_a_score_when_whole(
     three: Path, tmp_path: Path, size: tuple[int, int]
 ) -> None:
     path = save(tmp_path / "tiny.png", np.full((*size, 3), 99, np.uint8))
-    (file,) = judged(three, path)["files"]
+    (file,) = predicted(three, path)["files"]
     assert file["problem"] == "no face found"
-    (file,) = judged(three, path, whole=True)["files"]
+    (file,) = predicted(three, path, whole=True)["files"]
     (expected,) = by_hand(three, [np.full((SIZE, SIZE, 3), 99, np.uint8)])
     assert file["score"] == pytest.approx(expected, abs=1e-5)
 
@@ -450,34 +452,34 @@ def test_json_has_the_documented_shape(three: Path, tmp_path: Path, run: Invoke)
     about = json.loads(found.stdout)
     assert set(about) == {"score", "files", "faces"}
     assert about["score"] == "probability of fake"
-    (file,), (verdict,) = about["files"], about["faces"]
+    (file,), (one,) = about["files"], about["faces"]
     assert set(file) == set(FilePrediction.__slots__)
-    assert set(verdict) == set(FacePrediction.__slots__)
-    probabilities = verdict["probabilities"]
+    assert set(one) == set(FacePrediction.__slots__)
+    probabilities = one["probabilities"]
     assert list(probabilities) == list(THREE.names)
     assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
-    assert verdict["score"] == pytest.approx(probabilities["GAN"] + probabilities["Glow"], abs=1e-6)
-    assert verdict["cls"] == max(probabilities, key=lambda name: float(probabilities[name]))
-    assert verdict["frame"] is None
-    assert verdict["box"] == BOX
-    assert 0 <= verdict["score"] <= 1
+    assert one["score"] == pytest.approx(probabilities["GAN"] + probabilities["Glow"], abs=1e-6)
+    assert one["cls"] == max(probabilities, key=lambda name: float(probabilities[name]))
+    assert one["frame"] is None
+    assert one["box"] == BOX
+    assert 0 <= one["score"] <= 1
 
 
-def test_the_table_says_what_the_json_says(three: Path, tmp_path: Path, run: Invoke) -> None:
+def test_the_table_shows_the_values_of_the_json(three: Path, tmp_path: Path, run: Invoke) -> None:
     path = save(tmp_path / "a b.png", portrait())
-    found = judged(three, path)["files"][0]
+    found = predicted(three, path)["files"][0]
     shown = run("predict", three, path, "--device", "cpu")
     assert shown.exit_code == 0
     head, row, blank, counts = shown.stdout.splitlines()
-    assert head.split() == ["file", "verdict", "score", "faces", "frames", "fake"]
-    verdict = "fake" if found["score"] >= 0.5 else "real"
+    assert head.split() == ["file", "prediction", "score", "faces", "frames", "fake"]
+    name = "fake" if found["score"] >= 0.5 else "real"
     assert row.startswith(str(path))
-    assert row.removeprefix(str(path)).split() == [verdict, f"{found['score']:.4f}", "1", "-"]
+    assert row.removeprefix(str(path)).split() == [name, f"{found['score']:.4f}", "1", "-"]
     assert blank == ""
-    assert f"1 {verdict}" in counts
+    assert f"1 {name}" in counts
 
 
-def test_weights_that_are_no_numbers_judge_nothing(tmp_path: Path, run: Invoke) -> None:
+def test_weights_that_are_no_numbers_give_no_prediction(tmp_path: Path, run: Invoke) -> None:
     path = write_run(tmp_path / "run", THREE, size=SIZE)
     state = {
         name: torch.full_like(tensor, float("nan")) if tensor.is_floating_point() else tensor
@@ -489,7 +491,7 @@ def test_weights_that_are_no_numbers_judge_nothing(tmp_path: Path, run: Invoke) 
     assert "Training diverged" in found.stderr
 
 
-def test_wrong_arguments_are_told(three: Path, tmp_path: Path, run: Invoke) -> None:
+def test_wrong_arguments_are_refused(three: Path, tmp_path: Path, run: Invoke) -> None:
     path = write_image(tmp_path / "a.png")
     for arguments in (("--frames", 0), ("--upsample", 5), ("--device", "tpu")):
         found = run("predict", three, path, *arguments)
@@ -497,4 +499,4 @@ def test_wrong_arguments_are_told(three: Path, tmp_path: Path, run: Invoke) -> N
         assert str(arguments[0]) in found.stderr
     assert run("predict", three).exit_code == 2
     with pytest.raises(ArgumentError):
-        judged(three, tmp_path / "no.png")
+        predicted(three, tmp_path / "no.png")

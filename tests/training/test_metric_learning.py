@@ -26,8 +26,9 @@ from torch.nn import functional
 from hffkit.errors import ArgumentError, CorpusError, ManifestError, RecipeError, WeightsError
 from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.explain.cam import grad_cam
+from hffkit.explain.illustrations import answer_images
 from hffkit.explain.images import overlay
-from hffkit.inference.network import load_scorer
+from hffkit.inference.network import load_network
 from hffkit.inference.predict import PredictRequest, predict
 from hffkit.interop.weights import foreign_weights
 from hffkit.manifest.classes import BINARY
@@ -646,8 +647,8 @@ def test_eval_takes_each_quality_through_its_head(
     (one,) = json.loads(done.stdout)["measured"]
     assert one["n_without_mask"] == 0
     assert "Qualities apart" in page.read_text("utf-8")
-    scorer = load_scorer(finished, CPU)
-    assert isinstance(scorer.net, Mml)
+    detector = load_network(finished, CPU)
+    assert isinstance(detector.net, Mml)
     opened = Corpus(corpus)
     margins: dict[str, dict[str, float]] = {"c23": {}, "c40": {}}
     right: dict[str, list[float]] = {"c23": [], "c40": []}
@@ -659,11 +660,11 @@ def test_eval_takes_each_quality_through_its_head(
         FaceDataset([(opened, sample)], SIZE, "RGB").read(0, 0, pixels)
         image = torch.from_numpy(pixels.transpose(2, 0, 1))[None].float() / 127.5 - 1
         quality = str(quality_of(sample.key))
-        head = scorer.net.hq_head if quality == "c23" else scorer.net.lq_head
+        head = detector.net.hq_head if quality == "c23" else detector.net.lq_head
         with torch.no_grad():
             maps, attention = head(image)
-            distance = float(scorer.net.tail(maps).norm())
-        margins[quality][sample.key] = distance - float(scorer.net.threshold)
+            distance = float(detector.net.tail(maps).norm())
+        margins[quality][sample.key] = distance - float(detector.net.threshold)
         mask = np.zeros((SIDE, SIDE), bool)
         if sample.cls != "Real":
             picture = Corpus(masks).image(drawn[in_quality(sample.key, "masks")])
@@ -727,7 +728,7 @@ def test_masks_are_for_networks_with_an_attention_map(
     assert (done.exit_code, "fakes has a mask in --masks" in done.stderr) == (1, True)
 
 
-def test_predict_and_the_scorer_judge_by_the_low_quality_head(
+def test_predict_and_score_use_the_low_quality_head(
     corpus: Path, finished: Path, tmp_path: Path
 ) -> None:
     lay_crops(tmp_path)
@@ -735,9 +736,9 @@ def test_predict_and_the_scorer_judge_by_the_low_quality_head(
     found = predict(PredictRequest(finished, (path,), whole=True, device="cpu"))
     opened = Corpus(corpus)
     sample = next(s for s in opened.samples() if s.key == "ff++/c40/Deepfakes/000_003/0000")
-    scorer = load_scorer(finished, CPU)
-    scored = scorer.score([(opened, sample)], opened.provenance.classes, "binary")
-    assert found.verdicts[0].score == pytest.approx(float(scored.scores[0]), rel=1e-5)
+    detector = load_network(finished, CPU)
+    scored = detector.score([(opened, sample)], opened.provenance.classes, "binary")
+    assert found.faces[0].score == pytest.approx(float(scored.scores[0]), rel=1e-5)
 
 
 def test_a_subset_keeps_both_qualities_of_a_frame(run: Run, corpus: Path, tmp_path: Path) -> None:
@@ -764,18 +765,18 @@ def test_the_attention_map_is_one_of_the_explanations(
 
 
 def test_mistakes_are_shown_by_the_head_that_made_them(corpus: Path, finished: Path) -> None:
-    opened, scorer = Corpus(corpus), load_scorer(finished, CPU)
+    opened, detector = Corpus(corpus), load_network(finished, CPU)
     items = [
         next((opened, s) for s in opened.samples() if quality_of(s.key) == quality)
         for quality in ("c40", "c23")
     ]
-    assert isinstance(scorer.net, Mml)
+    assert isinstance(detector.net, Mml)
+    shown_images, nets = answer_images(detector, items), (detector.net, HighQuality(detector.net))
     for (corpus_, sample), shown, net, way in zip(
-        items, scorer.shown(items), (scorer.net, HighQuality(scorer.net)), ("lq_", "net.hq_"),
-        strict=True,
-    ):  # fmt: skip
+        items, shown_images, nets, ("lq_", "net.hq_"), strict=True
+    ):
         image = corpus_.image(sample)
-        heat = grad_cam(net, scorer.inputs([image]), f"{way}head.block7")[0].numpy()
+        heat = grad_cam(net, detector.inputs([image]), f"{way}head.block7")[0].numpy()
         assert np.array_equal(shown[0], image)
         assert np.array_equal(shown[1], overlay(resize(image, SIZE), heat))
 
@@ -882,4 +883,4 @@ def test_real_clips_go_all_the_way(data: Path, run: Run, tmp_path: Path) -> None
     assert all(0 < row["metrics"]["mask_accuracy"] < 1 for row in rows)
     clip = tree / "manipulated_sequences/FaceSwap/c40/videos/634_660.mp4"
     found = predict(PredictRequest(tmp_path / "run", (clip,), frames=3, device="cpu"))
-    assert found.summaries[0].n_faces == 3
+    assert found.files[0].n_faces == 3

@@ -107,7 +107,7 @@ def test_classes_that_the_network_does_not_know_are_refused(finished: Path, tmp_
     with pytest.raises(CorpusError, match=r"class 'stranger' \(real\) is none .*Set `task` to"):
         evaluate(EvalRequest((finished,), (str(data),), n_resamples=0))
     found = evaluate(EvalRequest((finished,), (str(data),), task="binary", n_resamples=0))
-    assert len(found.measured[0].items) == 6
+    assert len(found.measured[0].data.items) == 6
 
 
 def test_a_loss_that_is_no_number_ends_the_training_with_advice(

@@ -1,0 +1,177 @@
+"""Results of `hffkit eval` as JSON values, Markdown, CSV and an HTML page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hffkit.evaluation.levels import Evaluation
+from hffkit.evaluation.page import page_section
+from hffkit.evaluation.qualities import QualityRow, quality_table
+from hffkit.evaluation.tables import CrossTable, evaluation_markdown
+from hffkit.explain.illustrations import answer_images, class_figures
+from hffkit.inference.detector import Detector
+from hffkit.manifest.classes import ClassTable
+from hffkit.manifest.samples import Split
+from hffkit.media.image import Image
+from hffkit.reports.page import Page, Section, render
+from hffkit.runs.scores import Scored, csv_lines
+from hffkit.storage.corpus import Corpus
+from hffkit.storage.labels import Items, Task
+from hffkit.storage.staging import write_bytes_durably
+
+
+@dataclass(frozen=True, slots=True)
+class EvalData:
+    """The samples of one corpus that are measured."""
+
+    name: str
+    corpora: tuple[Corpus, ...]
+    items: Items
+    table: ClassTable
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One detector measured on one corpus."""
+
+    detector: Detector
+    data: EvalData
+    scored: Scored
+    evaluation: Evaluation
+    error_reduction: float | None  # relative to the reference run; None: not defined
+    qualities: tuple[QualityRow, ...] = ()  # if samples have several
+    n_without_mask: int | None = None  # fake samples; None: masks were not compared
+
+    @property
+    def warning(self) -> str | None:
+        """Reason to doubt the figures: an unfinished training, or test images seen in training."""
+        if self.detector.run.result is None:
+            return "unfinished: these are the best weights so far of a running training."
+        groups = {sample.group for _, sample in self.data.items if sample.split == "test"}
+        n_seen = len(groups & self.detector.groups)
+        if not n_seen:
+            return None
+        return (
+            f"{n_seen} of {len(groups)} test groups have the names of groups that the run was "
+            "trained or selected on. If these are the same images, the figures mean nothing."
+        )
+
+    @property
+    def mask_note(self) -> tuple[str, ...]:
+        """The number of fake samples without a mask, if there are any."""
+        if not self.n_without_mask:
+            return ()
+        return (f"{self.n_without_mask} fakes without a mask are left out of `Mask cells right`.",)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the measurement and its data as JSON values."""
+        return {
+            "run": str(self.detector.path),
+            "network": self.detector.run.network,
+            "weights_sha256": self.detector.weights_sha256,
+            "warning": self.warning,
+            "data": self.data.name,
+            "content_sha256": [corpus.content_sha256 for corpus in self.data.corpora],
+            "manifest_sha256": [corpus.manifest_sha256() for corpus in self.data.corpora],
+            "relative_error_reduction": self.error_reduction,
+            **({"qualities": [row.to_json() for row in self.qualities]} if self.qualities else {}),
+            **({} if self.n_without_mask is None else {"n_without_mask": self.n_without_mask}),
+            **self.evaluation.to_json(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class EvalResult:
+    """Measurements of all detectors on all corpora."""
+
+    split: Split | None  # None: all samples
+    quality: str | None  # None: all samples
+    task: Task
+    against: Path | None  # the reference run
+    measured: tuple[Measurement, ...]
+
+    @property
+    def cross(self) -> CrossTable | None:
+        """The table of runs against corpora; None if there is one cell only."""
+        if len(self.measured) < 2:
+            return None
+        cells = {(str(one.detector.path), one.data.name): one for one in self.measured}
+        return CrossTable({place: one.evaluation for place, one in cells.items()})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "split": self.split or "all",
+            **({} if self.quality is None else {"quality": self.quality}),
+            "task": self.task,
+            "against": None if self.against is None else str(self.against),
+            "measured": [one.to_json() for one in self.measured],
+            "cross": None if self.cross is None else self.cross.to_json(),
+        }
+
+    def to_markdown(self) -> str:
+        """Return the tables as Markdown."""
+        parts = [] if self.cross is None else [f"{self.cross.to_table().to_markdown()}\n"]
+        for one in self.measured:
+            parts.append(f"## {one.detector.path} on {one.data.name}\n")
+            if one.warning is not None:
+                parts.append(f"**Warning**: {one.warning}\n")
+            parts.append(evaluation_markdown(one.evaluation))
+            if one.qualities:
+                parts.append(f"{quality_table(one.qualities).to_markdown()}\n")
+            parts += [f"{note}\n" for note in one.mask_note]
+            if self.against is not None:
+                parts.append(f"Relative error reduction {self._error_reduction(one)}\n")
+        return "\n".join(parts)
+
+    def write_html(self, path: Path) -> None:
+        """Write one self-contained page."""
+        detectors = {one.detector.path: one.detector for one in self.measured}
+        page = Page(
+            title=f"hffkit eval: {', '.join(map(str, detectors))}",
+            facts=tuple(fact for each in detectors.values() for fact in _facts(each)),
+            sections=tuple(self._section(one, n_runs=len(detectors)) for one in self.measured),
+            cross=None if self.cross is None else self.cross.to_table(),
+        )
+        write_bytes_durably(path, render(page).encode())
+
+    def write_csv(self, path: Path) -> None:
+        """Write one line a sample; the result must be of one run on one corpus."""
+        (one,) = self.measured
+        text = "".join(csv_lines(one.scored))
+        write_bytes_durably(path, text.encode("utf-8", "surrogateescape"))
+
+    def _error_reduction(self, one: Measurement) -> str:
+        if one.error_reduction is None:
+            return f"against {self.against}: not defined, since that run makes no error"
+        return f"against {self.against}: {100 * one.error_reduction:.2f} %"
+
+    def _section(self, one: Measurement, *, n_runs: int) -> Section:
+        def images_of(places: Sequence[int]) -> list[tuple[Image, ...]]:
+            return answer_images(one.detector, [one.data.items[place] for place in places])
+
+        facts: list[tuple[str, str]] = [("split", self.split or "all")]
+        facts += [] if self.quality is None else [("quality", self.quality)]
+        facts += [("content_sha256", corpus.content_sha256) for corpus in one.data.corpora]
+        facts += [] if one.warning is None else [("warning", one.warning)]
+        facts += [("masks", note) for note in one.mask_note]
+        facts += [("manifest_sha256", corpus.manifest_sha256()) for corpus in one.data.corpora]
+        if self.against is not None:
+            facts.append(("relative error reduction", self._error_reduction(one)))
+        section = page_section(
+            one.data.name if n_runs == 1 else f"{one.detector.path} on {one.data.name}",
+            one.scored,
+            one.evaluation,
+            facts=facts,
+            images_of=images_of,
+            figures=class_figures(one.detector, one.data.items, one.data.table),
+        )
+        qualities = quality_table(one.qualities) if one.qualities else None
+        return replace(section, qualities=qualities)
+
+
+def _facts(detector: Detector) -> list[tuple[str, str]]:
+    facts = [("run", str(detector.path)), ("network", detector.run.summary)]
+    facts += [("weights_sha256", detector.weights_sha256), *detector.run.facts]
+    return [fact for fact in facts if fact[1]]

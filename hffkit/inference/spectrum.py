@@ -1,0 +1,94 @@
+"""Inference with a classifier of power spectra."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hffkit.arrays import Floats32, Floats64
+from hffkit.errors import WeightsError
+from hffkit.inference.samples import scored_items
+from hffkit.manifest.classes import BINARY, ClassTable
+from hffkit.media.files import sha256_of
+from hffkit.media.image import Image
+from hffkit.runs.run import read_groups
+from hffkit.runs.scores import Scored, binary_probabilities
+from hffkit.runs.spectrum import MODEL_FILE, SpectrumRun, read_spectrum_run
+from hffkit.spectrum.classifiers import classifier_named, margins, scores
+from hffkit.spectrum.features import FeatureSpec, check_spec, profiles_of, resampled
+from hffkit.spectrum.models import read_model
+from hffkit.spectrum.profiles import Profiler
+from hffkit.storage.labels import Items, Task, labels_of
+
+_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class SpectrumDetector:
+    """A run's classifier of spectra; a Detector."""
+
+    path: Path
+    run: SpectrumRun
+    model: Any  # of scikit-learn
+    spectrum: FeatureSpec
+    weights_sha256: str
+    groups: frozenset[str]  # of the training samples
+
+    @property
+    def as_network(self) -> None:
+        """None: there is no network."""
+
+    def score(self, items: Items, table: ClassTable, task: Task) -> Scored:  # noqa: ARG002
+        """Score samples whose classes are in `table`, fake against real whatever the task."""
+        labels = labels_of(items, table, BINARY)
+        profiler = Profiler(self.spectrum, torch.get_num_threads())
+        found = self._margins(profiler.of_items(items))
+        return scored_items(items, BINARY, labels, binary_probabilities(scores(found)), found)
+
+    def probabilities(self, images: Iterable[Image]) -> Iterator[Floats32]:
+        """Yield the scores (2,) for fake and real of each (H, W, 3) RGB uint8 image.
+
+        Raises
+        ------
+        ImageError
+            If an image has no spectrum.
+        """
+        waiting = iter(images)
+        while some := list(islice(waiting, _BATCH)):
+            named = [(f"face {i}", image) for i, image in enumerate(some, 1)]
+            reads = ((name, lambda image=image: image) for name, image in named)
+            profiles = list(profiles_of(reads, self.spectrum))
+            yield from binary_probabilities(scores(self._margins(profiles)))
+
+    def _margins(self, profiles: Sequence[Floats64]) -> Floats64:
+        """Return the decision values (N,), above 0 for fake."""
+        features = resampled(profiles, self.spectrum)
+        if features.shape[1] != self.run.n_features:
+            raise WeightsError(
+                f"{self.path}: the classifier takes profiles of {self.run.n_features} values, got "
+                f"{features.shape[1]}: the images have another size. Set `points` when training, "
+                "so that all profiles have one length."
+            )
+        return margins(self.run.classifier, self.model, features)
+
+
+def load_spectrum(path: Path) -> SpectrumDetector:
+    """Load the classifier of a run folder of `hffkit spectrum`.
+
+    Raises
+    ------
+    WeightsError
+        If run.json is damaged, or the model is not of the classifier that it names.
+    """
+    run = read_spectrum_run(path)
+    classifier_named(run.classifier)
+    try:
+        spec = FeatureSpec(**run.features)
+        check_spec(spec)
+    except TypeError as error:
+        raise WeightsError(f"{path}: run.json is damaged: {error}.") from None
+    model = read_model(path / MODEL_FILE, run.classifier, run.n_features)
+    return SpectrumDetector(path, run, model, spec, sha256_of(path / MODEL_FILE), read_groups(path))
