@@ -1,10 +1,10 @@
-"""What a run would score with batch statistics taken anew for its final weights.
+"""Score runs again with batch statistics recomputed for their final weights.
 
     hffkit train --data mini-3.lmdb --recipe small --set statistics_fraction=0.999 --out run
     python benchmarks/batch_statistics.py mini-3.lmdb run...
 
-prints for each run of the AMTENnet family accuracy on val and test, as it is and with the running
-statistics replaced by an average over 30 training batches.
+Prints the accuracy on val and test of each run of the AMTENnet family, first as trained, then with
+the running statistics replaced by an average over 30 training batches.
 """
 
 import sys
@@ -24,7 +24,7 @@ N_BATCHES, BATCH = 30, 64
 
 
 def main() -> None:
-    """Print a line for each run."""
+    """Print the accuracies of each run."""
     corpora = open_corpora([sys.argv[1]])
     table = joint_classes(corpora)
     items = items_of(corpora, "train")
@@ -51,7 +51,7 @@ def main() -> None:
             for _ in range(N_BATCHES):
                 detector.net(prepare(next(batches)[0], detector.run.input))
         detector.net.eval()
-        print(f"{name}: {as_it_is}; anew: {accuracies(detector)}", flush=True)
+        print(f"{name}: {as_it_is}; recomputed: {accuracies(detector)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
-"""How fast `hffkit build ff++` is beside the straightforward way and beside the bare minimum.
+"""Speed and memory of `hffkit build ff++` against a plain script and the bare minimum.
 
     python benchmarks/build.py --data ../shared/data/ffpp
 
-The tree has FaceForensics++'s true shape: for each target one real and four derived videos at two
-qualities. The clips at hand hold one forgery of each target; where a method is missing its place
-is taken by a re-encoded copy, and the second quality is made by re-encoding. Every way runs in
-processes of its own, started and timed from outside, in turn, round after round:
+The tree has the layout of FaceForensics++: for each target one real and four derived videos at two
+qualities. The test data hold one forgery of each target. A re-encoded copy takes the place of each
+missing method, and re-encoding makes the second quality. Each variant runs in processes of its own,
+timed from outside. The variants take turns, round after round:
 
 - ours: `hffkit build ff++ --frames 75/20`, two workers;
 - naive: decode each video, detect on each sampled frame, crop, write a PNG; two processes, and
   one, which is how such scripts are usually run;
-- bare: each file decoded once, one detection for each frame of the target, the alignment guard,
-  PNG encoding, one write of the same bytes; two processes, no manifest, digests or LMDB.
+- bare: decode each file once, detect once for each frame of the target, apply the alignment guard,
+  encode PNG, write the same bytes once; two processes, no manifest, digests or LMDB.
 
 With --memory it prints the peak memory of building 7 and 70 clips instead.
 """
@@ -50,7 +50,7 @@ WORKERS = 2
 
 
 def lay_out(data: Path, root: Path, n_frames: int) -> None:
-    """Write the tree, `n_frames` of each clip; what is there already is kept."""
+    """Write the tree with `n_frames` of each clip; keep existing files."""
     for target, forgery in TARGETS.items():
         method, name = forgery.split("/")
         real = data / f"original_sequences/youtube/c23/videos/{target}.mp4"
@@ -91,21 +91,21 @@ def families(root: Path) -> list[Family]:
 
 
 def ours(root: Path, out: Path) -> None:
-    """Build by the command line."""
+    """Build with `hffkit build ff++`."""
     command = ["hffkit", "build", "ff++", "--src", root, "--quality", ",".join(QUALITIES)]
     command += ["--frames", FRAMES, "--workers", WORKERS, "--out", out / "data.lmdb"]
     subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
 
 
 def naive(root: Path, out: Path, n_processes: int = WORKERS) -> None:
-    """Do each video by itself, as a script would."""
+    """Process each video by itself, as a script would."""
     videos = sorted(root.rglob("*.mp4"))
     with multiprocessing.Pool(n_processes) as pool:
         pool.starmap(naive_video, [(video, out) for video in videos], chunksize=1)
 
 
 def naive_alone(root: Path, out: Path) -> None:
-    """Do each video by itself in one process."""
+    """Process each video by itself in one process."""
     naive(root, out, 1)
 
 
@@ -132,7 +132,7 @@ def naive_video(path: Path, out: Path) -> None:
 
 
 def bare(root: Path, out: Path) -> None:
-    """Do the least that gives the same bytes."""
+    """Do the minimum of work that gives the same bytes."""
     with multiprocessing.Pool(WORKERS) as pool:
         pool.starmap(bare_family, [(f, root, out) for f in families(root)], chunksize=1)
 
@@ -173,7 +173,7 @@ WAYS: dict[str, Callable[[Path, Path], None]] = {
 
 
 def timed(way: str, root: Path) -> float:
-    """Return the seconds that a way takes in a process of its own."""
+    """Time a variant in a process of its own; return seconds."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, __file__, "--way", way, "--tree", str(root), "--out", folder]
         begin = time.perf_counter()
@@ -229,7 +229,7 @@ def repeat(data: Path, tree: Path, copies: int) -> None:
 def peak_of(tree: Path, out: Path) -> tuple[int, int]:
     """Return the peak memory of a build's parent and of its worker, in kB.
 
-    One worker: with two, chance decides whether both meet the largest frames.
+    With two workers, chance would decide whether both receive the largest frames.
     """
     command = ["hffkit", "build", "ff++", "--src", tree, "--frames", "4", "--workers", "1"]
     parent, workers = peaks_of([*command, "--out", out / "data.lmdb"])
@@ -237,11 +237,11 @@ def peak_of(tree: Path, out: Path) -> tuple[int, int]:
 
 
 def main() -> None:
-    """Run what the arguments ask for."""
+    """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", type=Path, help="an official FaceForensics++ tree")
     parser.add_argument("--tree", type=Path, default=Path(tempfile.gettempdir(), "hffkit-bench"))
-    parser.add_argument("--n-frames", type=int, default=300, help="of each clip")
+    parser.add_argument("--n-frames", type=int, default=300, help="frames of each clip")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ways", default="ours,naive,naive_alone,bare")
     parser.add_argument("--memory", action="store_true")

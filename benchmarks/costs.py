@@ -1,15 +1,15 @@
-"""What the processor time of `hffkit degrade --size 128` goes into, a record of 128 px.
+"""Processor time of `hffkit degrade --size 128` by task, for a record of 128 px.
 
     python benchmarks/costs.py --data ../shared/data/images
 
-Microseconds of processor time a record, user and system, of all processes together:
+Prints microseconds of processor time a record, user and system, summed over all processes:
 
 - all: the whole command on 60,000 native records, with as many workers as there are cores;
-- start: the share of it that the command takes for 30 records;
-- calls: the library calls alone (decode, operation, resize), as benchmarks/degrade.py's work;
-- SHA-256, LMDB, part: one digest of a packed record, writing it to the database, and writing and
-  reading it and its manifest line as a worker and the writer do;
-- rest: what is left of all: reading records and lines, draws, checks, and the calls between.
+- start: the start-up, measured as the time the command takes for 30 records;
+- calls: the library calls alone (decode, operation, resize), as *work* in benchmarks/degrade.py;
+- SHA-256, LMDB, part: one digest of a packed record; writing it to the database; writing and
+  reading it and its manifest line in a part file, as a worker and the writer do;
+- rest: the remainder: reading records and lines, random draws, checks, and the calls between.
 """
 
 import argparse
@@ -31,7 +31,7 @@ BLOCK = 512  # records in a part
 
 
 def spent(whose: int, run: Callable[[], object]) -> float:
-    """Return the seconds of processor time that something takes."""
+    """Measure the processor time of a call in seconds."""
     before = resource.getrusage(whose)
     run()
     after = resource.getrusage(whose)
@@ -65,7 +65,7 @@ def through_parts(records: Sequence[Record], out: Path) -> None:
 
 
 def pieces(data: Path, scratch: Path) -> dict[str, float]:
-    """Return the seconds a record of what every operation pays for."""
+    """Measure the tasks common to all operations, in seconds a record."""
     corpus = Corpus(lay_out(data, scratch, 128, N_PARTS, is_packed=True))
     values = (value for _, value in corpus.records.items())
     records = [
@@ -90,7 +90,7 @@ def command(data: Path, scratch: Path, op: str, n: int) -> float:
 def main() -> None:
     """Print a row for each operation."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="the folder of class folders")
+    parser.add_argument("--data", type=Path, required=True, help="folder of class folders")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir(), "hffkit-bench"))
     parser.add_argument("--ops", default="me:5,med:5,jp:75")
     arguments = parser.parse_args()

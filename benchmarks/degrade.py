@@ -1,16 +1,16 @@
-"""How fast `hffkit degrade` is beside a plain script and beside the bare minimum.
+"""Speed and memory of `hffkit degrade` against a plain script and the bare minimum.
 
     python benchmarks/degrade.py --data ../shared/data/images
 
-Sources are native corpora of real faces, JPEG files as they were published, repeated to the
-wanted number: 128 px (CelebA, StarGAN, DCGAN) and 1024 px (CelebA-HQ, PGGAN). Every way runs in
-processes of its own, in turn, round after round:
+Sources are native corpora of real faces, JPEG files as published, repeated to the required number:
+128 px (CelebA, StarGAN, DCGAN) and 1024 px (CelebA-HQ, PGGAN). Each variant runs in processes of
+its own. The variants take turns, round after round:
 
-- packed, native: `hffkit degrade --size 128` and without, two workers, from start to exit: records
-  read, decoded, treated, packed or encoded as PNG, digests, manifest, LMDB;
-- work: the bare minimum, the same library calls (decode, operation, resize to 128) on bytes in
-  memory, in as many processes as there are cores; the clock runs from when all of them are ready;
-- lmdb: the bare minimum of the other kind, one LMDB writer writing the packed records from memory;
+- packed, native: `hffkit degrade` with and without `--size 128`, two workers, from start to exit:
+  read, decode, degrade, pack or encode as PNG, digests, manifest, LMDB;
+- work: the bare minimum of computation, the same library calls (decode, operation, resize to 128)
+  on bytes in memory, in as many processes as there are cores; timed once all of them are ready;
+- lmdb: the bare minimum of writing, one LMDB writer with the packed records in memory;
 - script: cv2.imread, the operation, cv2.imwrite to PNG for each file, one process.
 
 With --memory it prints the peak memory for 1,000 and 10,000 records instead.
@@ -43,7 +43,7 @@ CLASSES = {
 OPS = ("me:5", "gb:5", "med:5", "gc:1.4", "jp:75", "jp2:4.0", "sc:+50", "sc:-45")
 SIZE = 128
 WORKERS = os.cpu_count() or 1
-SLOW = ("jp2:4.0",)  # fewer images will do
+SLOW = ("jp2:4.0",)  # measured on fewer images
 
 
 def lay_out(data: Path, root: Path, size: int, n: int, *, is_packed: bool = False) -> Path:
@@ -76,7 +76,7 @@ def ours(corpus: Path, op: str, out: Path, *more: str) -> float:
 
 
 def packed(corpus: Path, op: str, out: Path) -> float:
-    """Degrade and pack in one go."""
+    """Degrade and pack in one command."""
     return ours(corpus, op, out, "--size", str(SIZE))
 
 
@@ -86,7 +86,7 @@ def native(corpus: Path, op: str, out: Path) -> float:
 
 
 def work(corpus: Path, op: str, _: Path) -> float:
-    """Do the library calls alone, on bytes in memory."""
+    """Time the library calls alone, on bytes in memory."""
     barrier = multiprocessing.Barrier(WORKERS + 1)
     processes = [
         multiprocessing.Process(target=work_share, args=(corpus, op, i, barrier))
@@ -104,15 +104,15 @@ def work(corpus: Path, op: str, _: Path) -> float:
 
 
 def work_share(corpus: Path, op: str, number: int, barrier: Barrier) -> None:
-    """Decode, treat and resize every WORKERS-th record."""
+    """Decode, degrade and resize every WORKERS-th record."""
     cv2.setNumThreads(1)
     opened = Corpus(corpus)
     samples = list(opened.samples())[number::WORKERS]
     images = [np.frombuffer(bytes(opened.datum(sample).data), np.uint8) for sample in samples]
     step = chain(op).steps[0]
     barrier.wait()
-    for picture in images:
-        image = np.asarray(cv2.imdecode(picture, cv2.IMREAD_COLOR), np.uint8)
+    for encoded in images:
+        image = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
         treated = step.operation.apply(image, step.value).image
         cv2.resize(treated, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
     barrier.wait()
@@ -132,7 +132,7 @@ def write_lmdb(corpus: Path, _: str, out: Path) -> float:
 
 
 def script(corpus: Path, op: str, out: Path) -> float:
-    """Do what a plain script does, file by file, on the images of the corpus."""
+    """Time a plain script that processes the images of the corpus file by file."""
     tree = corpus.with_suffix("")
     words = [sys.executable, __file__, "--script", str(tree), "--op", op, "--out", str(out)]
     begin = time.perf_counter()
@@ -141,7 +141,7 @@ def script(corpus: Path, op: str, out: Path) -> float:
 
 
 def run_script(tree: Path, op: str, out: Path) -> None:
-    """Read, treat and write every file."""
+    """Read, degrade and write every file."""
     step = chain(op).steps[0]
     for number, path in enumerate(sorted(tree.rglob("*.jpg"))):
         image = np.asarray(cv2.imread(str(path)), np.uint8)
@@ -156,8 +156,8 @@ WAYS: dict[str, Way] = {
     "lmdb": write_lmdb,
     "script": script,
 }
-# Images for each way: enough for the start (a second) not to matter, few enough to end today; the
-# paper's training sets hold 124,000 and more.
+# Images for each variant: enough for the start-up (a second) not to matter, few enough to end in
+# hours. The paper's training sets hold 124,000 and more.
 COUNTS = {
     128: {"packed": 150000, "native": 60000, "work": 24000, "lmdb": 60000, "script": 12000},
     1024: {"packed": 3000, "native": 3600, "work": 1000, "lmdb": 3000, "script": 300},
@@ -183,7 +183,7 @@ def speed(data: Path, scratch: Path, rows: Sequence[tuple[int, str]], rounds: in
 
 
 def cells(taken: dict[str, list[float]]) -> Iterator[str]:
-    """Yield medians of each way, then of the ratios of rounds."""
+    """Yield the median of each variant, then the median ratios over rounds."""
     for milliseconds in taken.values():
         yield f"{statistics.median(milliseconds):.3f}"
     rounds = [dict(zip(taken, row, strict=True)) for row in zip(*taken.values(), strict=True)]
@@ -215,13 +215,13 @@ def memory(data: Path, scratch: Path) -> None:
 
 
 def main() -> None:
-    """Run what the arguments ask for."""
+    """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--data", type=Path, help="the folder of class folders")
+    parser.add_argument("--data", type=Path, help="folder of class folders")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir(), "hffkit-bench"))
     parser.add_argument("--ops", default=",".join(OPS))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sizes", default="128,1024", help="of the images, px")
+    parser.add_argument("--sizes", default="128,1024", help="sizes of the images, px")
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--script", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--op", help=argparse.SUPPRESS)

@@ -1,13 +1,13 @@
-"""How fast Grad-CAM is in one batch, beside one image at a time.
+"""Speed of Grad-CAM in one batch against one image at a time.
 
     python benchmarks/explain.py
 
-64 images of 128 px (noise: pixels do not matter to the speed) go through networks of random
-weights; heat is wanted of each network's last layer with maps, at the images' size, from 0 to 1.
-Four ways take turns, round after round, in one process:
+64 images of 128 px go through networks with random weights. The images are noise, because pixel
+values do not affect the speed. Heat maps are computed at the last layer of each network that has
+feature maps, at the images' size, from 0 to 1. Four variants take turns in one process:
 
 - script: one image at a time, hooks on the layer, `backward` through the whole network from a
-  one-hot vector, as scripts for Grad-CAM do it;
+  one-hot vector, as Grad-CAM scripts do;
 - captum: one image at a time, captum's LayerGradCam and its interpolation;
 - one by one: hffkit's grad_cam, one image at a time;
 - batch: hffkit's grad_cam, all 64 at once.
@@ -85,7 +85,7 @@ WAYS: dict[str, Callable[[nn.Module, Tensor, str], Tensor]] = {
 def seconds_of(
     way: Callable[[nn.Module, Tensor, str], Tensor], net: nn.Module, images: Tensor, layer: str
 ) -> float:
-    """Return how long a way takes for all images."""
+    """Time a variant on all images; return seconds."""
     before = time.perf_counter()
     way(net, images, layer)
     if images.device.type == "cuda":
@@ -116,7 +116,7 @@ def main() -> None:
         for number in range(arguments.rounds + 1):
             for way, function in WAYS.items():
                 seconds = seconds_of(function, net, images, layer)
-                if number:  # the first warms up
+                if number:  # the first round is a warm-up
                     spent[way].append(seconds)
         medians = {way: 1000 / N * statistics.median(values) for way, values in spent.items()}
         ratios = [

@@ -1,11 +1,11 @@
-"""What some choices are worth: our PNG, memory that workers keep, the median by planes.
+"""Effect of three choices: hffkit's PNG encoding, kept memory, the median by planes.
 
     python benchmarks/formats.py FACE...
 
-prints for each image bytes and milliseconds of PNG as hffkit writes it, as OpenCV does with the
-same filter and run lengths alone, and as OpenCV does unasked; of decoding it as JPEG, before
-and after the memory of images is kept; and of its median over 5x5 pixels, by OpenCV of three
-channels and by hffkit.
+Prints for each image the bytes and milliseconds of PNG as hffkit writes it, as OpenCV writes it
+with the same filter and run lengths alone, and as OpenCV writes it by default; the time to decode
+it as JPEG, without and with kept memory; and the time of its median over 5x5 pixels, by OpenCV on
+three channels and by hffkit.
 """
 
 import statistics
@@ -37,12 +37,12 @@ def by_opencv(image: Image, settings: list[int]) -> bytes:
 ENCODERS: dict[str, Callable[[Image], bytes]] = {
     "hffkit": encode_png,
     "OpenCV, up, RLE": partial(by_opencv, settings=UP_AND_RLE),
-    "OpenCV unasked": partial(by_opencv, settings=[]),
+    "OpenCV default": partial(by_opencv, settings=[]),
 }
 
 
 def milliseconds(call: Callable[..., object], *arguments: object) -> float:
-    """Return the median of 31 calls."""
+    """Return the median time of 31 calls."""
     taken = []
     for _ in range(31):
         begin = time.perf_counter()

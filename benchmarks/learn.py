@@ -1,14 +1,14 @@
-"""How well networks learn on real faces: mini-3, three classes of one size and JPEG history.
+"""Accuracy of networks on real faces: mini-3, three classes of one size and JPEG history.
 
     python benchmarks/learn.py --data ../shared/data/images
 
-Real CelebA crops as StarGAN takes them, StarGAN's own fakes of the same photographs, and DCGAN's;
-copies of one photograph are one group, which never crosses a split. Each network is trained
+The classes are CelebA in StarGAN's crop, StarGAN's fakes of the same photographs, and DCGAN's
+faces. Copies of one photograph are one group, which never crosses a split. Each network is trained
 with the recipe `small` (Meso-4 with its own, whose Adam suits it better) and several seeds, and
-selected on val; printed are test accuracies, the mean over seeds with a 95 % interval from a
-bootstrap over groups, and what files tell without a look at their pixels: a classifier on file
-size and JPEG header alone. It runs for hours; finished runs are kept in --scratch and not run
-again. amtennet-bf16 needs a processor with AVX512_BF16 or AMX; --networks leaves it out.
+selected on val. The table shows test accuracies and the mean over seeds with a 95 % interval from a
+bootstrap over groups. Its first row is a baseline without pixels: a classifier on file size and
+JPEG header alone. The benchmark runs for hours; finished runs are kept in --scratch and reused.
+amtennet-bf16 needs a processor with AVX512_BF16 or AMX; --networks leaves it out.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def lay_out(data: Path, scratch: Path) -> Path:
 
 
 def correct(corpus: Path, run: Path, train: Sequence[object]) -> Floats:
-    """Train a run unless it is there; return for each test sample whether it is right."""
+    """Train a run unless it exists; return the correctness of each test sample."""
     if not run.exists():
         words = ["hffkit", "train", "--data", corpus, "--out", run, *train]
         subprocess.run([str(word) for word in words], check=True)
@@ -69,7 +69,7 @@ def correct(corpus: Path, run: Path, train: Sequence[object]) -> Floats:
 
 
 def without_pixels(corpus: Path, data: Path) -> Floats:
-    """Return for each test sample whether file size and JPEG header give it away."""
+    """Classify by file size and JPEG header; return the correctness of each test sample."""
     samples = list(Corpus(corpus).samples())
     features = np.array([header(data / sample.source) for sample in samples])
     labels = np.array([sample.cls for sample in samples])
@@ -109,13 +109,13 @@ def interval(values: Floats, samples: Sequence[Sample]) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Run what is missing and print the table."""
+    """Train the missing runs and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--data", type=Path, required=True, help="the folder of class folders")
+    parser.add_argument("--data", type=Path, required=True, help="folder of class folders")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir(), "hffkit-learn"))
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1, help="of one training: decides its bits")
+    parser.add_argument("--threads", type=int, default=1, help="threads of one training")
     arguments = parser.parse_args()
     arguments.scratch.mkdir(parents=True, exist_ok=True)
     corpus = lay_out(arguments.data, arguments.scratch)

@@ -1,18 +1,18 @@
-"""Whether metric learning draws two qualities of an image together, and what it wins.
+"""Effect of metric learning on accuracy and on the distance between two qualities.
 
-    hffkit degrade FF++ --op h264:40 --out FF++-c40    # then put both trees into one
+    hffkit degrade FF++ --op h264:40 --out FF++-c40    # then merge both trees into one
     hffkit build ff++ --src FF++ --quality c23,c40 --frames 100 --out pairs.lmdb
     python benchmarks/metric_learning.py --data pairs.lmdb
 
-Two networks learn from the same images, with several seeds: `mml` with the recipe mml-small, from
-pairs without masks, and Xception with plain cross-entropy, from single images, with the same
-size, solver, iterations and number of images. Printed are, for each seed, fake/real accuracy and
-AUC on c23 and c40 of val and test, and how far apart the embeddings (what the last layer, or the
-decision, sees) of the two qualities of a frame are, in units of the mean distance between
-embeddings of different frames of one quality: 0 is the same place, 1 as far as strangers. That is
-of all test frames, which are held out, and for comparison of every fifth frame that was learned
-from. Both qualities go through Xception as they are, and through mml by their own heads. A plot
-shows the same. Finished runs are kept in --scratch and not run again.
+Two networks are trained on the same images with several seeds: `mml` with the recipe mml-small on
+pairs without masks, and Xception with plain cross-entropy on single images, with the same size,
+solver, iterations and number of images. Printed are, for each seed, fake/real accuracy and AUC on
+c23 and c40 of val and test, and the distance between the embeddings (the inputs of the last layer,
+or of the decision) of the two qualities of a frame. Its unit is the mean distance between
+embeddings of different frames of one quality: 0 means identical, 1 as far apart as different
+frames. It is measured on all test frames, which are held out, and for comparison on every fifth
+training frame. Xception embeds both qualities alike, mml each by its own head. A plot shows the
+same. Finished runs are kept in --scratch and reused.
 """
 
 import argparse
@@ -53,19 +53,19 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Found:
-    """What was measured of one run."""
+    """Measurements of one run."""
 
     metrics: dict[str, tuple[float, float]]  # of "val c23", ...: accuracy and AUC
     own: dict[str, list[float]]  # of train and test: distances of the two qualities of a frame
     strangers: dict[str, float]  # the mean distance between different frames
 
     def apart(self, split: str) -> Floats:
-        """Return distances of pairs in units of that of strangers, (N,)."""
+        """Return the distances of pairs relative to that of different frames, (N,)."""
         return np.array(self.own[split]) / self.strangers[split]
 
 
 def trained(data: str, out: Path, recipe: Sequence[str], seed: int) -> Path:
-    """Train a run unless it is there."""
+    """Train a run unless it exists."""
     if not out.exists():
         words = ["hffkit", "train", "--data", data, "--task", "binary", "--recipe", recipe[0]]
         for change in recipe[1:]:
@@ -77,7 +77,7 @@ def trained(data: str, out: Path, recipe: Sequence[str], seed: int) -> Path:
 
 @torch.inference_mode()
 def embeddings(detector: NetworkDetector, items: Items, head: HeadName) -> Tensor:
-    """Return what the decision of a network is made of, (N, 2048), of images of one quality."""
+    """Compute the embeddings of images of one quality, (N, 2048)."""
     net: nn.Module = detector.net
     plain = nn.Sequential(*list(net.children())[:-1]) if not isinstance(net, Mml) else None
     faces = FaceDataset(items, detector.run.size, detector.run.input.colour)
@@ -90,7 +90,7 @@ def embeddings(detector: NetworkDetector, items: Items, head: HeadName) -> Tenso
 
 
 def kept(run: Path, data: str) -> Found:
-    """Return the figures of one run, measured once."""
+    """Return the measurements of one run, from its file if it exists."""
     path = run.with_suffix(".json")
     if not path.exists():
         path.write_text(json.dumps(asdict(measured(run, data))), "utf-8")
@@ -98,7 +98,7 @@ def kept(run: Path, data: str) -> Found:
 
 
 def measured(run: Path, data: str) -> Found:
-    """Return the figures of one run."""
+    """Measure one run."""
     detector, corpora = load_network(run, torch.device("cpu")), open_corpora([data])
     metrics: dict[str, tuple[float, float]] = {}
     splits: tuple[Split, ...] = ("val", "test")
@@ -124,7 +124,7 @@ def measured(run: Path, data: str) -> Found:
 
 
 def plot(found: dict[str, list[Found]], path: Path) -> None:
-    """Draw distances of pairs, and accuracies on the low quality."""
+    """Plot the distances of pairs and the accuracies on the low quality."""
     mpl.use("Agg")
     from matplotlib import pyplot
 
@@ -160,7 +160,7 @@ def plot(found: dict[str, list[Found]], path: Path) -> None:
 
 
 def main() -> None:
-    """Run what is missing, print the table and draw the plot."""
+    """Train the missing runs, print the table and draw the plot."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", required=True, help="a corpus of c23 and c40")
     parser.add_argument(

@@ -1,10 +1,10 @@
-"""What `hffkit run` costs beside the work itself: planning many steps, and running small ones.
+"""Overhead of `hffkit run`: planning many steps, and running small ones.
 
     python benchmarks/recipes.py --data ../shared/data/images
 
-Prints how long the plan of a recipe of 420 steps takes, from the parsed file to the forecast, and
-how much longer steps of a recipe take than the same workflows called in a row: the runner's own
-time for each step. Medians over rounds in which the ways take turns.
+Prints the time to plan a recipe of 420 steps, from the parsed file to the forecast, and the time
+that the runner adds to each step, compared with direct calls of the same functions in a row.
+Figures are medians over rounds in which the variants take turns.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def many_steps() -> Mapping[str, Any]:
 
 
 def planning(corpus: Path, out: Path, rounds: int) -> None:
-    """Print how long the plan of many steps takes, from the file's values to the forecast."""
+    """Print the time to plan many steps, from the file's values to the forecast."""
     values, taken = many_steps(), []
     n_steps = 0
     for _ in range(rounds):
@@ -70,7 +70,7 @@ def planning(corpus: Path, out: Path, rounds: int) -> None:
 
 
 def running(corpus: Path, out: Path, rounds: int) -> None:
-    """Print what a step of a recipe takes longer than its workflow."""
+    """Print the time that the runner adds to each step."""
     ops = ["jp:60", "me:5", "gb:5", "gc:1.4"]
     values = {
         "title": "few",
@@ -97,14 +97,14 @@ def running(corpus: Path, out: Path, rounds: int) -> None:
             degrade([str(few)], to, DegradeRequest((op,), size=128), n_workers=2)
         bare = time.perf_counter() - begin
         extra.append((ours - bare) / len(plan.steps))
-        print(f"recipe {ours:.2f} s, workflows in a row {bare:.2f} s", flush=True)
+        print(f"recipe {ours:.2f} s, direct calls {bare:.2f} s", flush=True)
     print(f"{1000 * statistics.median(extra):+.0f} ms a step")
 
 
 def main() -> None:
-    """Measure both."""
+    """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--data", type=Path, required=True, help="the folder of class folders")
+    parser.add_argument("--data", type=Path, required=True, help="folder of class folders")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

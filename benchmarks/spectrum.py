@@ -1,21 +1,22 @@
-"""How fast profiles are computed, and how well they tell fakes on real images.
+"""Speed of radial profiles, and accuracy of spectral classifiers on real images.
 
     python benchmarks/spectrum.py --data ../shared/data/images --speed
     python benchmarks/spectrum.py --data ../shared/data/images --accuracy
 
-`--speed` prints images a second at 128, 256 and 1024 px of these ways, which take turns:
+`--speed` prints images per second at 128, 256 and 1024 px. Three variants take turns:
 
-- notebook: as the paper's notebooks do it, one image after the other: whole complex FFT,
-  logarithm of the modulus, radii of all pixels computed and sorted, differences of a running sum;
+- notebook: one image after the other, as in the paper's notebooks: whole complex FFT, logarithm of
+  the modulus, radii of all pixels computed and sorted, differences of a running sum;
 - bincount: the same with bincount in place of sorting;
 - hffkit.
 
-From arrays of grey pixels, and from files, whose decoding all ways pay for. Then, of many files,
-again and again the same, whole runs of hffkit, the start of a second process counted:
+They start from arrays of grey pixels, and from files, which all variants decode. Then it prints the
+speed of whole runs of hffkit on many files (a few files, repeated), including the start of a second
+process:
 
 - with one worker, and with two;
-- apart: two processes that compute the same with one worker each, and know nothing of each other:
-  what two cores give at best on the machine at that time.
+- apart: two independent processes with one worker each, the best that two cores can do on the
+  machine at that time.
 
 `--accuracy` builds each set, raw and after JPEG of quality 60 and a mean filter of 5x5, trains the
 paper's classifiers on the raw training images and on those of the same operation, and prints
@@ -91,27 +92,27 @@ def bincount(grey: Pixels) -> Floats:
 
 
 def one_by_one(profile: Callable[[Any], Floats], things: Sequence[Any]) -> int:
-    """Compute profiles in a plain loop; return how many."""
+    """Compute profiles in a plain loop; return their number."""
     return len([profile(thing) for thing in things])
 
 
 def of_arrays(greys: Sequence[Pixels]) -> int:
-    """Compute profiles as hffkit does; return how many."""
+    """Compute profiles as hffkit does; return their number."""
     return len(features_of(greys, FeatureSpec()))
 
 
 def named(paths: Iterable[Path]) -> Iterator[tuple[str, Read]]:
-    """Yield names of files and what reads them."""
+    """Yield names of files and their readers."""
     return ((str(path), partial(read_image, path)) for path in paths)
 
 
 def of_files(paths: Sequence[Path]) -> int:
-    """Compute profiles of files as hffkit does; return how many."""
+    """Compute profiles of files as hffkit does; return their number."""
     return len(list(profiles_of(named(paths), FeatureSpec())))
 
 
 def whole_run(paths: Sequence[Path], n: int, n_workers: int) -> int:
-    """Compute `n` profiles of files, all over again where they are fewer, as the commands do."""
+    """Compute `n` profiles as the commands do, repeating the files where there are fewer."""
     images = islice(named(cycle(paths)), n)
     return len(Profiler(FeatureSpec(), n_workers).of_images(images, n))
 
@@ -122,7 +123,7 @@ def read_grey(path: Path) -> Pixels:
 
 
 def speed(data: Path, rounds: int) -> None:
-    """Print images a second, and ratios, medians over rounds."""
+    """Print images per second and ratios, medians over rounds."""
     cv2.setNumThreads(1)
     keep_memory_of_tensors()  # as the commands do
     print("| px | from | notebook | bincount | hffkit | to notebook | to bincount |\n"
@@ -132,7 +133,7 @@ def speed(data: Path, rounds: int) -> None:
     }
     for size, files in paths.items():
         greys = [read_grey(path) for path in files]
-        few = max(10, len(greys) // 10)  # of the slow ways
+        few = max(10, len(greys) // 10)  # for the slow variants
         apart = np.abs(features_of(greys[:3], FeatureSpec()) - [notebook(g) for g in greys[:3]])
         if apart.max() > 1e-6 or np.abs(bincount(greys[0]) - notebook(greys[0])).max() > 1e-6:
             raise SystemExit("the ways do not compute the same")
@@ -169,7 +170,7 @@ def speed(data: Path, rounds: int) -> None:
 
 
 def in_turns(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Return what each way gives in each round."""
+    """Return the rate of each variant in each round."""
     found: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
@@ -178,12 +179,12 @@ def in_turns(ways: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, 
 
 
 def ratio(rates: Mapping[str, Sequence[float]], a: str, b: str) -> str:
-    """Return the median over rounds of the ratio of two ways."""
+    """Return the median over rounds of the ratio of two variants."""
     return f"{statistics.median(x / y for x, y in zip(rates[a], rates[b], strict=True)):.2f}"
 
 
 def rate_of(way: Callable[[], int], least: float = 0.5) -> float:
-    """Return images a second of a way, over half a second at least."""
+    """Return the images per second of a variant, over half a second at least."""
     begin, n = time.perf_counter(), 0
     while (spent := time.perf_counter() - begin) < least:
         n += way()
@@ -191,7 +192,7 @@ def rate_of(way: Callable[[], int], least: float = 0.5) -> float:
 
 
 def rate_apart(way: Callable[[], int]) -> float:
-    """Return images a second of two processes together that do the same at the same time."""
+    """Return the summed images per second of two processes that run at the same time."""
     fork = multiprocessing.get_context("fork")
     begin, rates = fork.Barrier(2), fork.SimpleQueue()
 
@@ -207,12 +208,12 @@ def rate_apart(way: Callable[[], int]) -> float:
     return float(rates.get() + rates.get())
 
 
-# Support vectors on undivided profiles of classes that overlap take hours.
+# Support vector machines take hours on undivided profiles of overlapping classes.
 CLASSIFIERS = {
     "celeba": ("svm-linear", "svm-rbf", "svm-poly", "logistic", "kmeans"),
     "faces-hq": ("logistic", "kmeans"),
 }
-# name: real and fake folders, what a group is, crop
+# name: real and fake folders, pattern of the group, crop
 SETS: dict[str, tuple[str, str, str | None, str]] = {
     "StarGAN 128": ("real-celeba-stargan128", "fake-stargan128", r"(g\d+_r\d+)", "whole"),
     "DCGAN 128": ("real-celeba-stargan128", "fake-dcgan128", r"(g\d+_r\d+)", "whole"),
@@ -223,7 +224,7 @@ SETS: dict[str, tuple[str, str, str | None, str]] = {
 
 
 def lay_out(data: Path, scratch: Path, name: str) -> dict[str, Path]:
-    """Build a set raw and after each operation, once; half of it is for testing."""
+    """Build a set raw and after each operation, once, with half of it for testing."""
     real, fake, group, _ = SETS[name]
     folder = scratch / name.replace(" ", "-")
     tree, raw = folder / "tree", folder / "raw.lmdb"
@@ -288,9 +289,9 @@ def tested(run_folder: Path, corpus: Path) -> str:
 
 
 def main() -> None:
-    """Run what the arguments ask for."""
+    """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--data", type=Path, required=True, help="the folder of class folders")
+    parser.add_argument("--data", type=Path, required=True, help="folder of class folders")
     parser.add_argument("--speed", action="store_true")
     parser.add_argument("--accuracy", action="store_true")
     parser.add_argument("--rounds", type=int, default=5)

@@ -1,18 +1,18 @@
-"""How fast `hffkit train` is beside a plain PyTorch loop, and what memory it takes.
+"""Speed of `hffkit train` against a plain PyTorch loop, and its memory.
 
     python benchmarks/train.py --data ../shared/data/images
 
-Images are real faces of 128 px (StarGAN's CelebA crops, StarGAN, DCGAN), packed for hffkit, PNG
-files for the plain loop: DataLoader over the files with 2 workers, torch.optim.SGD, AMTENnet with
-contiguous NCHW tensors in float32. Every way runs in a process of its own, in turn, round after
-round; a few steps pass before the clock starts. hffkit's steps are those of `hffkit train`: the
-same loader, updater and memory settings (but for `fp32-fresh-memory`, which does without these).
-`feeding` is the share of a step that waits for a batch.
+Images are real faces of 128 px (StarGAN's CelebA crops, StarGAN, DCGAN), packed for hffkit and as
+PNG files for the plain loop: a DataLoader over the files with 2 workers, torch.optim.SGD, AMTENnet
+with contiguous NCHW tensors in float32. Each variant runs in a process of its own. The variants
+take turns, round after round; a few steps pass before the clock starts. hffkit's steps are those of
+`hffkit train`: the same loader, updater and memory settings (`fp32-fresh-memory` omits the latter).
+`feeding` is the share of a step spent waiting for a batch.
 
 With --memory it prints the peak memory of `hffkit train`, resident and streaming, for several
 sizes of corpora. On a machine with CUDA it also runs the paper's whole schedule, 18,170 iterations
-of 64 images, on 116,250 random images of the right size, and prints beside it the plain loop
-and the time that the memory traffic of its layers, one by one, would take.
+of 64 images, on 116,250 random images of the right size, and compares it with the plain loop and
+with the time that the memory traffic of its layers, one by one, would take.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def lay_out(data: Path, root: Path, n: int) -> tuple[Path, Path]:
 
 
 class Pngs(Dataset[tuple[Tensor, int]]):
-    """PNG files as a plain Dataset has them: (3, 128, 128) float32."""
+    """PNG files as a plain Dataset, (3, 128, 128) float32."""
 
     def __init__(self, tree: Path) -> None:
         """List the files."""
@@ -87,7 +87,7 @@ class Pngs(Dataset[tuple[Tensor, int]]):
 
 
 def plain(tree: Path, n_steps: int) -> dict[str, float]:
-    """Train with a plain loop and return images a second."""
+    """Train with a plain loop and return images per second."""
     torch.manual_seed(0)
     net = build("amtennet", len(CLASSES))
     solver = torch.optim.SGD(net.parameters(), 1e-3, momentum=0.95, weight_decay=0.005)
@@ -111,7 +111,7 @@ def plain(tree: Path, n_steps: int) -> dict[str, float]:
 def ours(
     corpus_path: Path, n_steps: int, precision: str, *, keeps_memory: bool = True
 ) -> dict[str, float]:
-    """Train as `hffkit train` does; return images a second and feeding's share of the time."""
+    """Train as `hffkit train` does; return images per second and the share of feeding."""
     if keeps_memory:
         keep_memory_of_tensors()
     recipe = paper_recipe(precision)
@@ -152,7 +152,7 @@ WAYS: dict[str, Callable[[Path, Path, int], dict[str, float]]] = {
 
 
 def speed(tree: Path, corpus: Path, n_steps: int, rounds: int) -> None:
-    """Print images a second of each way, and ratios, medians over rounds."""
+    """Print the images per second of each variant and ratios, medians over rounds."""
     found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     for number in range(rounds):
         for way in WAYS:
@@ -195,7 +195,7 @@ def memory(data: Path, scratch: Path) -> None:
 
 
 def schedule() -> None:
-    """Run the paper's whole schedule on the GPU, the plain loop for a while, and the floor."""
+    """Time the paper's whole schedule on the GPU, a plain loop, and the memory traffic alone."""
     device = torch.device("cuda")
     print(f"\n{torch.cuda.get_device_name()}, {N_ITERATIONS} iterations of {BATCH}")
     for precision in ("fp32", "bf16"):
@@ -241,10 +241,10 @@ def random_images(device: torch.device) -> Loader:
 
 
 def bytes_of_a_step(net: nn.Module, device: torch.device) -> int:
-    """Return what the layers of a step read and write at the least, in float32.
+    """Compute the minimum of bytes that the layers of a step read and write in float32.
 
-    Forward each reads its input and writes its output; backward it reads its input and the
-    gradient of its output, and writes that of its input.
+    In the forward pass a layer reads its input and writes its output. In the backward pass it reads
+    its input and the gradient of its output, and writes the gradient of its input.
     """
     total = 0
 
@@ -264,7 +264,7 @@ def bytes_of_a_step(net: nn.Module, device: torch.device) -> int:
 
 
 def bandwidth(device: torch.device) -> float:
-    """Return bytes a second of copying a gigabyte, read and written."""
+    """Measure the bytes per second, read and written, of copying a gigabyte."""
     source = torch.empty(1 << 30, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     times = []
@@ -278,9 +278,9 @@ def bandwidth(device: torch.device) -> float:
 
 
 def main() -> None:
-    """Run what the arguments ask for."""
+    """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--data", type=Path, help="the folder of class folders")
+    parser.add_argument("--data", type=Path, help="folder of class folders")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir(), "hffkit-train"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=15)
