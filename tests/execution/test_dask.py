@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from unittest.mock import patch
@@ -37,10 +38,12 @@ class Dask:
         self.file = folder / "scheduler.json"
         self._scheduler = self._start("scheduler", "--port", "0", "--no-dashboard")
         self._workers: list[subprocess.Popen[bytes]] = []
-        while not self.file.exists():
+        self.address = ""
+        while not self.address:
             assert self._scheduler.poll() is None
             time.sleep(0.05)
-        self.address: str = json.loads(self.file.read_text())["address"]
+            with suppress(OSError, json.JSONDecodeError):  # the file may be half written
+                self.address = json.loads(self.file.read_text())["address"]
 
     def _start(self, what: str, *arguments: str) -> subprocess.Popen[bytes]:
         module = f"distributed.cli.dask_{what}"
