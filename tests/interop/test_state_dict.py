@@ -270,7 +270,7 @@ def test_weights_of_another_network_or_of_no_numbers_are_refused(
     for name in ("vgg11-bn", "densenet121", "efficientnet-b0", "amtennet"):
         with pytest.raises(WeightsError, match=rf"resnet18\.pth: .*another network than {name}"):
             foreign_weights(resnet18, name)
-    with pytest.raises(WeightsError, match="pass --network NAME"):
+    with pytest.raises(WeightsError, match="must be given for a state dict"):
         foreign_weights(resnet18)
     state = torch.load(resnet18, weights_only=True)
     state["conv1.weight"][0, 0, 0, 0] = torch.nan
