@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hffkit.cli import options
-from hffkit.cli.tables import corpus_json, corpus_text
+from hffkit.cli.corpora import corpus_json, corpus_text
 from hffkit.options import options_of
 from hffkit.sources.options import SourceOptions
 from hffkit.sources.table import SOURCES, Source

@@ -1,38 +1,131 @@
-"""`hffkit pack`, `subset`, `inspect`, `verify` and `merge`: commands on finished corpora."""
+"""`hffkit pack`, `inspect`, `verify`, `subset` and `merge`, and summaries of corpora."""
 
+import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hffkit.cli import options
-from hffkit.cli.tables import corpus_json, corpus_text, inspection_text
+from hffkit.manifest.samples import SPLITS
+from hffkit.reports.table import Table
+
+if TYPE_CHECKING:
+    from hffkit.corpus.inspect import Inspection
+    from hffkit.storage.corpus import CorpusInfo
 
 _corpora = click.argument("corpora", nargs=-1, required=True, metavar="CORPUS...")
 
 
-@click.command()
+def corpus_text(path: Path, info: "CorpusInfo") -> str:
+    """Summarise a corpus that was just written."""
+    from hffkit.storage.corpus import masks_path  # late: it loads OpenCV
+
+    made = info.provenance
+    rows = [
+        (
+            row.name,
+            row.kind,
+            *(str(info.counts.get(row.name, {}).get(split, 0)) for split in SPLITS),
+        )
+        for row in made.classes
+    ]
+    size = "native pixels" if made.size is None else f"{made.size}x{made.size} pixels"
+    lines = [
+        Table(("class", "is", *SPLITS), tuple(rows)).to_text(),
+        "",
+        f"{path}: {info.n_samples} samples, {size}",
+    ]
+    if info.masks is not None:
+        lines.append(f"{masks_path(path)}: masks of {info.masks.n_samples} of them")
+    if made.verb == "degrade":
+        lines.append(
+            f"operations on {made.options['stage']} pixels: {', '.join(made.options['ops'])}"
+        )
+    if info.n_left_out:
+        lines.append(f"left out to meet the paper's totals: {info.n_left_out}")
+    lines += failure_lines(info.failures, f"{path}/failures.jsonl")
+    lines.append(f"content_sha256 {info.content_sha256}")
+    return "\n".join(lines)
+
+
+def corpus_json(path: Path, info: "CorpusInfo") -> dict[str, object]:
+    """Return the contents of a corpus in the order of corpus.json, then those of its masks."""
+    from hffkit.storage.corpus import masks_path
+
+    row: dict[str, object] = json.loads(json.dumps(info.to_json(), sort_keys=True))
+    if info.masks is not None:
+        row["masks"] = {
+            "path": str(masks_path(path)),
+            "n_samples": info.masks.n_samples,
+            "content_sha256": info.masks.content_sha256,
+        }
+    return row
+
+
+def inspection_text(found: "Inspection") -> str:
+    """Format the result of `inspect`."""
+    rows = [
+        (
+            f"{row.id} {row.name}",
+            "fake" if row.is_fake else "real",
+            *(f"{row.samples[split]}/{row.groups[split]}" for split in SPLITS),
+            str(row.n_sources),
+            row.sizes,
+        )
+        for row in found.classes
+    ]
+    lines = [
+        Table(("class", "is", *SPLITS, "sources", "pixels"), tuple(rows)).to_text(),
+        "(samples/groups in each split)",
+        "",
+        f"{found.n_samples} samples in {found.n_groups} groups, {found.layout}, "
+        f"{found.labels} labels",
+        *failure_lines(found.failures, "failures.jsonl"),
+        *(
+            f"  {row.path}{'' if row.frame is None else f' frame {row.frame}'}: {row.reason}"
+            for row in found.first_failures
+        ),
+        *(f"content_sha256 {digest}" for digest in found.content_sha256),
+    ]
+    return "\n".join(lines)
+
+
+def failure_lines(failures: Mapping[str, int], where: str) -> list[str]:
+    """Return a line that counts failures by kind, if there are any; `where` is their file."""
+    if not failures:
+        return []
+    counted = ", ".join(f"{n} {kind}" for kind, n in failures.items())
+    return [f"inputs without a complete result: {counted} (see {where})"]
+
+
+@click.command(epilog=options.example("pack data.lmdb --size 128 --out packed.lmdb"))
 @_corpora
 @options.out()
 @click.option(
-    "--size", type=click.IntRange(1, 4096), default=128, show_default=True, help="Pixels."
+    "--size",
+    type=click.IntRange(1, 4096),
+    default=128,
+    show_default=True,
+    help="Width and height of the packed images in pixels.",
 )
 @click.option(
     "--labels",
     type=click.Choice(["multi", "binary"]),
     default="multi",
     show_default=True,
-    help="Class ids, or 0 for fake and 1 for real.",
+    help="Labels of the Datums: class ids, or 0 for fake and 1 for real.",
 )
 @click.option(
-    "--per-split", is_flag=True, help="Make OUT a folder of train_lmdb, val_lmdb and test_lmdb."
+    "--per-split",
+    is_flag=True,
+    help="Write train_lmdb, val_lmdb and test_lmdb into OUT.",
 )
-@click.option(
-    "--shard-size", type=click.IntRange(min=1), help="Make OUT a folder of LMDBs of N records."
-)
-@click.option("--shuffle", is_flag=True, help="Shuffle the records: Caffe trains in key order.")
+@click.option("--shard-size", type=click.IntRange(min=1), help="Write LMDBs of N records into OUT.")
+@click.option("--shuffle", is_flag=True, help="Shuffle records: Caffe trains in key order.")
 @options.seed
 @options.workers
 @options.scheduler
@@ -45,7 +138,7 @@ def pack(
     as_json: bool,
     **arguments: Any,
 ) -> None:
-    """Pack corpora to raw Datums of one size, as Caffe's convert_imageset writes them."""
+    """Pack corpora into raw Datums of one size, as Caffe's convert_imageset writes them."""
     from hffkit.corpus.pack import PackRequest
     from hffkit.corpus.pack import pack as pack_corpora
 
@@ -61,22 +154,26 @@ def pack(
         sys.exit(options.UNREADABLE)
 
 
-@click.command()
+@click.command(epilog=options.example("inspect data.lmdb --out sheet.png"))
 @_corpora
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="The contact sheet.  [default: NAME-sheet.png here; --no-sheet for none]",
+    help="Path of the contact sheet.  [default: NAME-sheet.png in the current folder]",
 )
 @click.option("--no-sheet", is_flag=True, help="Draw no contact sheet.")
 @click.option(
-    "--columns", type=click.IntRange(1, 40), default=12, show_default=True, help="Of the sheet."
+    "--columns",
+    type=click.IntRange(1, 40),
+    default=12,
+    show_default=True,
+    help="Faces of each class on the contact sheet.",
 )
 @options.as_json
 def inspect(
     corpora: tuple[str, ...], out: Path | None, no_sheet: bool, columns: int, as_json: bool
 ) -> None:
-    """Count classes, splits, groups and failures; draw a contact sheet to judge the crops by."""
+    """Count classes, splits, groups and failures, and draw a contact sheet of the crops."""
     from hffkit.corpus.inspect import inspect as inspect_corpora
 
     name = Path(corpora[0]).resolve().stem if Path(corpora[0]).exists() else "corpora"
@@ -87,13 +184,13 @@ def inspect(
         click.echo(f"contact sheet: {sheet}", err=as_json)
 
 
-@click.command()
+@click.command(epilog=options.example("verify data.lmdb"))
 @_corpora
 @options.workers
 @options.as_json
 @click.pass_context
 def verify(context: click.Context, corpora: tuple[str, ...], workers: int, as_json: bool) -> None:
-    """Re-read every record against the manifest; name each bad one and exit with 1."""
+    """Compare every record with the manifest; report bad ones and exit with 1."""
     from hffkit.corpus.verify import verify as verify_corpora
 
     problems = list(verify_corpora(corpora, n_workers=workers))
@@ -102,18 +199,23 @@ def verify(context: click.Context, corpora: tuple[str, ...], workers: int, as_js
     else:
         for problem in problems:
             click.echo(f"{problem.corpus}: {problem.key}: {problem.reason}")
-        click.echo(f"{len(problems)} problems" if problems else "all records are as they should be")
+        click.echo(f"{len(problems)} problems" if problems else "all records match the manifest")
     context.exit(1 if problems else 0)
 
 
-@click.command()
+@click.command(epilog=options.example("subset data.lmdb --share 0.1 --out small.lmdb"))
 @_corpora
 @options.out()
-@click.option("--share", type=float, required=True, help="Of each class in each split, rounded up.")
+@click.option(
+    "--share",
+    type=float,
+    required=True,
+    help="Share of each class in each split to keep, above 0 and at most 1; rounded up.",
+)
 @options.seed
 @options.as_json
 def subset(corpora: tuple[str, ...], out: Path, as_json: bool, **arguments: Any) -> None:
-    """Keep a share of a corpus to try things out on, drawn by its samples' keys."""
+    """Draw a small corpus with the classes and splits of a large one, for quick experiments."""
     from hffkit.corpus.subset import SubsetRequest
     from hffkit.corpus.subset import subset as keep_share
 
@@ -121,12 +223,12 @@ def subset(corpora: tuple[str, ...], out: Path, as_json: bool, **arguments: Any)
     click.echo(options.json_text(info.to_json()) if as_json else corpus_text(out, info))
 
 
-@click.command()
+@click.command(epilog=options.example("merge part-0.lmdb part-1.lmdb --out data.lmdb"))
 @_corpora
 @options.out()
 @options.as_json
 def merge(corpora: tuple[str, ...], out: Path, as_json: bool) -> None:
-    """Join the shards of one build, or several corpora, to one corpus."""
+    """Merge the shards of one command, or several corpora, into one corpus."""
     from hffkit.corpus.merge import merge as merge_corpora
 
     info = merge_corpora(corpora, out)

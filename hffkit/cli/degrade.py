@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hffkit.cli import options
-from hffkit.cli.tables import corpus_json, corpus_text, failure_lines
+from hffkit.cli.corpora import corpus_json, corpus_text, failure_lines
 
 if TYPE_CHECKING:
     from hffkit.degrade.folder import FolderInfo

@@ -1,10 +1,10 @@
 """Corpora derived from others record by record: the write loop of mix, merge and subset."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from hffkit.errors import StorageError
 from hffkit.execution.progress import Progress
@@ -76,7 +76,9 @@ def write_derived(
     return info
 
 
-def derived_provenance(corpora: Sequence[Corpus], verb: str, options: dict[str, Any]) -> Provenance:
+def derived_provenance(
+    corpora: Sequence[Corpus], verb: str, options: Mapping[str, object]
+) -> Provenance:
     """Return the provenance of a corpus whose records are those of `corpora`, unchanged."""
     first = corpora[0].provenance
     return Provenance(

@@ -1,27 +1,27 @@
-"""`hffkit inspect`: what is in a corpus, in numbers and in an image."""
+"""`hffkit inspect`: statistics and a contact sheet of corpora."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from hffkit.errors import ImageError
 from hffkit.manifest.failures import Failure, read_failures
-from hffkit.manifest.samples import SPLITS, Sample
+from hffkit.manifest.samples import SPLITS
 from hffkit.manifest.seeds import rank
 from hffkit.media.image import Image
 from hffkit.reports.sheet import Tile, contact_sheet, write_sheet
-from hffkit.storage.corpora import joint_classes, open_corpora
-from hffkit.storage.corpus import FAILURES_FILE, Corpus
+from hffkit.storage.corpora import Item, joint_classes, open_corpora, samples_of
+from hffkit.storage.corpus import FAILURES_FILE
 
-_LOOKED_AT = 64  # samples of each class whose pixels are looked at
-_FAILURES_SHOWN = 10
+_N_DECODED = 64  # samples of each class, for sizes and the contact sheet
+_N_FAILURES = 10  # shown
 
 
 @dataclass(slots=True)
 class ClassRow:
-    """What a corpus holds of one class."""
+    """The samples of one class."""
 
     id: int
     name: str
@@ -29,12 +29,12 @@ class ClassRow:
     samples: dict[str, int]  # by split
     groups: dict[str, int]  # by split
     n_sources: int
-    sizes: str  # smallest to largest of the samples looked at, px
+    sizes: str  # smallest to largest image among the decoded samples, px
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What `inspect` found."""
+    """The statistics of corpora, treated as one."""
 
     corpora: list[str]
     layout: str
@@ -46,71 +46,75 @@ class Inspection:
     first_failures: list[Failure]
     content_sha256: list[str]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return all of it as JSON values."""
-        return asdict(self)
+
+@dataclass(slots=True)
+class _Tally:
+    """The samples of a class: counts by split, sources, and a random choice of them."""
+
+    samples: Counter[str] = field(default_factory=Counter)
+    groups: dict[str, set[str]] = field(default_factory=lambda: {name: set() for name in SPLITS})
+    sources: set[str] = field(default_factory=set)
+    chosen: list[tuple[bytes, Item]] = field(default_factory=list)
+
+    def add(self, item: Item) -> None:
+        sample = item[1]
+        self.samples[sample.split] += 1
+        self.groups[sample.split].add(sample.group)
+        self.sources.add(sample.source)
+        self.chosen.append((rank(0, "inspect", sample.key), item))
+        if len(self.chosen) > 4 * _N_DECODED:
+            self._shorten()
+
+    def _shorten(self) -> None:
+        self.chosen = sorted(self.chosen, key=lambda row: row[0])[:_N_DECODED]
+
+    def images(self) -> list[Image]:
+        """Decode the chosen samples; `verify` reports those that cannot be decoded."""
+        self._shorten()
+        images = []
+        for _, (corpus, sample) in self.chosen:
+            with suppress(ImageError):
+                images.append(corpus.image(sample))
+        return images
 
 
 def inspect(names: Sequence[str], sheet: Path | None, *, columns: int = 12) -> Inspection:
-    """Count what corpora taken as one hold; draw a contact sheet if `sheet` names a PNG.
+    """Count the contents of corpora, and draw a contact sheet if `sheet` is the path of a PNG.
 
-    The sheet has a row of `columns` faces for each class, drawn at random but the same each time,
-    so that wrong crops and mixed-up classes show.
+    The sheet has a row of `columns` faces for each class, to reveal wrong crops and confused
+    classes. The faces are a random sample, the same in every call.
     """
     corpora = open_corpora(names)
-    n_samples: Counter[tuple[str, str]] = Counter()
-    groups: dict[tuple[str, str], set[str]] = {}
-    sources: dict[str, set[str]] = {}
-    chosen: dict[str, list[tuple[bytes, int, Sample]]] = {}
-    for i, corpus in enumerate(corpora):
-        for sample in corpus.samples():
-            n_samples[sample.cls, sample.split] += 1
-            groups.setdefault((sample.cls, sample.split), set()).add(sample.group)
-            sources.setdefault(sample.cls, set()).add(sample.source)
-            best = chosen.setdefault(sample.cls, [])
-            best.append((rank(0, "inspect", sample.key), i, sample))
-            if len(best) > 4 * _LOOKED_AT:
-                best[:] = sorted(best, key=lambda row: row[0])[:_LOOKED_AT]
-    rows, pictures = [], []
-    for face_class in joint_classes(corpora):
-        name = face_class.name
-        best = sorted(chosen.get(name, []), key=lambda row: row[0])[:_LOOKED_AT]
-        images = [image for _, i, s in best if (image := _image(corpora[i], s)) is not None]
+    classes = joint_classes(corpora)
+    tallies: dict[str, _Tally] = defaultdict(_Tally)
+    for item in samples_of(corpora):
+        tallies[item[1].cls].add(item)
+    rows, tiles = [], []
+    for row in classes:
+        tally = tallies[row.name]
+        images = tally.images()
+        n_groups = {split: len(groups) for split, groups in tally.groups.items()}
+        counts: dict[str, int] = {split: tally.samples[split] for split in SPLITS}
         rows.append(
-            ClassRow(
-                id=face_class.id,
-                name=name,
-                is_fake=face_class.is_fake,
-                samples={split: n_samples[name, split] for split in SPLITS},
-                groups={split: len(groups.get((name, split), ())) for split in SPLITS},
-                n_sources=len(sources.get(name, ())),
-                sizes=_sizes(images),
-            )
-        )
-        total = sum(rows[-1].samples.values())
-        title = f"{face_class.id}  {name}  ({face_class.kind}, {total:,} samples)"
-        pictures.append((title, [Tile("", image) for image in images]))
+            ClassRow(**asdict(row), samples=counts, groups=n_groups,
+                     n_sources=len(tally.sources), sizes=_sizes(images))
+        )  # fmt: skip
+        title = f"{row.id}  {row.name}  ({row.kind}, {tally.samples.total():,} samples)"
+        tiles.append((title, [Tile("", image) for image in images]))
     if sheet is not None:
-        write_sheet(sheet, contact_sheet(pictures, columns=columns))
+        write_sheet(sheet, contact_sheet(tiles, columns=columns))
     failures = [f for corpus in corpora for f in read_failures(corpus.path / FAILURES_FILE)]
     return Inspection(
         corpora=[str(corpus.path) for corpus in corpora],
         layout=corpora[0].provenance.layout,
         labels=corpora[0].provenance.labels,
-        n_samples=sum(n_samples.values()),
-        n_groups=len(set().union(*groups.values())),
+        n_samples=sum(tally.samples.total() for tally in tallies.values()),
+        n_groups=len({g for tally in tallies.values() for s in SPLITS for g in tally.groups[s]}),
         classes=rows,
         failures=dict(sorted(Counter(failure.kind for failure in failures).items())),
-        first_failures=failures[:_FAILURES_SHOWN],
+        first_failures=failures[:_N_FAILURES],
         content_sha256=[corpus.content_sha256 for corpus in corpora],
     )
-
-
-def _image(corpus: Corpus, sample: Sample) -> Image | None:
-    try:
-        return corpus.image(sample)
-    except ImageError:
-        return None  # `verify` names bad records; here the others are still worth seeing
 
 
 def _sizes(images: Sequence[Image]) -> str:

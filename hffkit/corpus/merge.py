@@ -1,4 +1,4 @@
-"""`hffkit merge`: the shards of one command, or several corpora, to one corpus."""
+"""`hffkit merge`: one corpus of the shards of a command, or of several corpora."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,15 +16,15 @@ from hffkit.storage.parts import Event, Record, VideoBoxes
 
 
 def merge(names: Sequence[str], out: Path) -> CorpusInfo:
-    """Join corpora to the corpus `out` and return its contents.
+    """Merge corpora into the corpus `out` and return its contents.
 
-    The shards of one build or degrade, in whatever order they are named, give what the unsharded
-    command gives, digests included. Other corpora follow one another as named.
+    The shards of one build or degrade, in any order, give the corpus of the unsharded command with
+    the same digests. Other corpora are concatenated in the order given.
 
     Raises
     ------
     StorageError
-        If shards are missing, or the corpora do not go together.
+        If shards are missing, or the corpora differ in form, classes or versions.
     """
     corpora = open_corpora(names)
     provenance = _joint_provenance(corpora)
@@ -73,19 +73,17 @@ def _check_shards(corpora: Sequence[Corpus]) -> None:
         differing = sorted(name for name in here if here[name] != there.get(name))
         if provenance.shard is None or provenance.shard[1] != total or differing:
             raise StorageError(
-                f"{corpus.path} is no shard of the same whole as {corpora[0].path}: "
-                f"{', '.join(differing) or 'the number of shards'} differ."
+                f"{corpus.path} and {corpora[0].path} are not shards of one command: they differ "
+                f"in {', '.join(differing) or 'the number of shards'}."
             )
     numbers = [corpus.provenance.shard[0] for corpus in corpora if corpus.provenance.shard]
     missing = sorted(set(range(total)) - set(numbers))
     if missing or len(numbers) != total:
-        raise StorageError(
-            f"All shards must be there, once each: got {sorted(numbers)} of {total}."
-        )
+        raise StorageError(f"Name each of the {total} shards once, got numbers {sorted(numbers)}.")
 
 
 def _events(corpus: Corpus, *, keeps_index: bool) -> Iterator[Event]:
-    """Yield a finished corpus as it would come from parts."""
+    """Yield the contents of a corpus as events of parts."""
     yield from read_failures(corpus.path / FAILURES_FILE)
     yield from _boxes(corpus)
     for sample in corpus.samples():
@@ -94,7 +92,7 @@ def _events(corpus: Corpus, *, keeps_index: bool) -> Iterator[Event]:
 
 
 def _boxes(corpus: Corpus) -> Iterator[VideoBoxes]:
-    """Yield a shard's boxes as they are, another corpus's under keys that no other corpus has."""
+    """Yield the boxes of a shard; of another corpus under sample keys, which are unique."""
     if corpus.provenance.shard is not None:
         for video, frames in read_boxes(corpus.path / BOXES_FILE).items():
             yield VideoBoxes(video, frames)

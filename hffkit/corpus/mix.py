@@ -1,4 +1,4 @@
-"""`hffkit mix`: one training set out of a corpus and its post-processed copies."""
+"""`hffkit mix`: a training set of a corpus and its degraded copies."""
 
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,15 +25,15 @@ from hffkit.storage.parts import Record
 _MIDDLE = Fraction(55, 124)
 
 Chosen = npt.NDArray[np.bool_]
-"""(S, N): which of N images are taken from which of S sources."""
+"""(S, N): True where image n is taken from source s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The images that training samples are drawn from, in corpus order."""
+    """The images to draw training samples from, in corpus order."""
 
-    classes: npt.NDArray[np.int64]  # (N,) a number for each class
-    ranks: npt.NDArray[np.uint64]  # (S, N) a shuffle of them for each source
+    classes: npt.NDArray[np.int64]  # (N,) numbers of classes
+    ranks: npt.NDArray[np.uint64]  # (S, N) sort keys that shuffle the images for each source
 
 
 def _large(pool: Pool) -> Chosen:
@@ -53,9 +53,9 @@ def _middle(pool: Pool) -> Chosen:
 
 
 def _small(pool: Pool) -> Chosen:
-    """Deal the images of each class out to the sources, so that every one is taken once."""
+    """Divide the images of each class among the sources, so that each image is taken once."""
     chosen = np.zeros(pool.ranks.shape, bool)
-    shuffled = np.lexsort((pool.ranks[0], pool.classes))  # class after class
+    shuffled = np.lexsort((pool.ranks[0], pool.classes))  # grouped by class
     chosen[np.arange(len(shuffled)) % len(chosen), shuffled] = True
     return chosen
 
@@ -68,7 +68,7 @@ PROPORTIONS: Mapping[str, Callable[[Pool], Chosen]] = {
 
 
 def quotas_of(sizes: Sequence[int], share: Fraction) -> list[int]:
-    """Return `share` of each size, rounded so that the sum is the share of the whole, rounded."""
+    """Return `share` of each size, rounded so that the quotas sum to `share` of the total."""
     quotas = [int(size * share) for size in sizes]
     missing = round(sum(sizes) * share) - sum(quotas)
     by_rest = sorted(range(len(sizes)), key=lambda i: quotas[i] - sizes[i] * share)
@@ -82,28 +82,27 @@ class MixRequest:
     """The arguments of `hffkit mix`."""
 
     proportion: str = "large"  # a name of PROPORTIONS
-    paper_pool: bool = False  # draw from train and val, as the paper's sizes imply
+    paper_pool: bool = False  # draw from train and val, as the sizes in the paper imply
     seed: Seed = 0
 
 
 def mix(names: Sequence[str], out: Path, request: MixRequest) -> CorpusInfo:
     """Write the training set `out` and return its contents.
 
-    The first corpus is the raw one, the others hold its images post-processed, under the same
-    keys and in the same order. Training samples come from all of them; a copy's key says what was
-    done to it: KEY@jp-mix. The order of the copies decides which of them gives what. Validation
-    and test samples are the first corpus's, untouched. With `paper_pool` its validation samples
-    are in the pool too and become training samples. An image that a copy could not read is left
-    out of all, and recorded.
+    The first corpus is raw. The others hold degraded copies of its images under the same keys, in
+    the same order. Training samples are drawn from all corpora, and depend on their order; the key
+    of a copy names its operations: KEY@jp-mix. Validation and test samples are those of the first
+    corpus, unchanged. With `paper_pool` its validation samples are in the pool too, and become
+    training samples. An image that is unreadable in a copy is left out of all, and recorded.
 
     Parameters
     ----------
     names : sequence of str
-        The raw corpus, then the degraded ones; sharded ones as folders or globs.
+        The raw corpus, then the degraded ones; a sharded one as a folder or glob.
     out : Path
-        The corpus folder; it must not exist. Running the same command again goes on with it.
+        The corpus folder, which must not exist. The same call resumes an interrupted one.
     request : MixRequest
-        How much of each.
+        The proportion of each corpus.
 
     Raises
     ------
@@ -137,7 +136,7 @@ def mix(names: Sequence[str], out: Path, request: MixRequest) -> CorpusInfo:
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """An image as one source has it, and its key in the mixed set."""
+    """The image of one source, and its key in the mixed set."""
 
     corpus: Corpus
     sample: Sample
@@ -146,15 +145,15 @@ class _Version:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """An image of the raw corpus, and all its versions if it is in the pool."""
+    """An image of the raw corpus, with all its versions if it is in the pool."""
 
     place: int | None  # in the pool
-    versions: tuple[_Version, ...]  # the raw one first; none of an image that a source lacks
-    failure: Failure | None = None  # why it is left out
+    versions: tuple[_Version, ...]  # the raw one first; empty if the image is left out
+    failure: Failure | None = None  # the reason for leaving it out
 
 
 def _rows(sources: Sequence[Sequence[Corpus]], pooled: Sequence[Split]) -> Iterator[_Row]:
-    """Yield all images, having checked that the sources hold different copies of the same."""
+    """Yield all images; check that the sources hold different copies of the same ones."""
     copies = [
         (item for item in samples_of(source) if item[1].split in pooled) for source in sources[1:]
     ]
@@ -181,19 +180,19 @@ def _rows(sources: Sequence[Sequence[Corpus]], pooled: Sequence[Split]) -> Itera
         left = next(copy, None)
         if left is not None:
             raise CorpusError(
-                f"{left[0].path} has {left[1].key!r} behind all that {sources[0][0].path} has. "
-                "Name first the corpus that the others were made of."
+                f"{left[0].path} has {left[1].key!r} after all images of {sources[0][0].path}. "
+                "Name first the corpus that the others were made from."
             )
 
 
 def _unreadable(source: Sequence[Corpus]) -> set[str]:
-    """Return the keys of records that were lost when a copy was made."""
+    """Return the keys of records that were unreadable when a copy was made."""
     failures = (f for corpus in source for f in read_failures(corpus.path / FAILURES_FILE))
     return {failure.path for failure in failures if failure.kind == "unreadable"}
 
 
 def _copy_of(raw: _Version, found: Item | None, source: Sequence[Corpus]) -> _Version:
-    """Return the copy of an image that the next sample of a source must be."""
+    """Check that the next sample of a source is a copy of the raw image, and return it."""
     if found is None or _identity(found[1]) != _identity(raw.sample):
         path = source[-1].path if found is None else found[0].path
         got = "nothing more" if found is None else repr(found[1].key)
@@ -207,8 +206,9 @@ def _copy_of(raw: _Version, found: Item | None, source: Sequence[Corpus]) -> _Ve
     n_done = len(raw.sample.operations)
     if sample.operations[:n_done] != raw.sample.operations:
         raise CorpusError(
-            f"{corpus.path} was not made of {raw.corpus.path}, in which {raw.key!r} has been "
-            f"through {_names(raw.sample)}. Name first the corpus that the others were made of."
+            f"{corpus.path} was not made from {raw.corpus.path}, where {raw.key!r} has the "
+            f"operations {_names(raw.sample)}. Name first the corpus that the others were made "
+            "from."
         )
     suffix = "".join(f"@{row['op']}" for row in sample.operations[n_done:])
     return _Version(corpus, sample, sample.key + suffix)
@@ -219,7 +219,7 @@ def _identity(sample: Sample) -> tuple[str, ...]:
 
 
 def _names(sample: Sample) -> str:
-    return ", ".join(str(row["op"]) for row in sample.operations) or "nothing"
+    return ", ".join(str(row["op"]) for row in sample.operations) or "none"
 
 
 def _check_keys(versions: Sequence[_Version]) -> None:
@@ -228,8 +228,8 @@ def _check_keys(versions: Sequence[_Version]) -> None:
         other = seen.setdefault(version.key, version)
         if other is not version:
             raise CorpusError(
-                f"{other.corpus.path} and {version.corpus.path} are the same copies: "
-                f"{_names(version.sample)} done."
+                f"{other.corpus.path} and {version.corpus.path} are copies by the same "
+                f"operations: {_names(version.sample)}."
             )
         if len(f"00000000_{version.key}".encode()) > MAX_KEY_BYTES:
             raise CorpusError(
@@ -238,7 +238,7 @@ def _check_keys(versions: Sequence[_Version]) -> None:
 
 
 def _pool(sources: Sequence[Sequence[Corpus]], pooled: Sequence[Split], seed: int) -> Pool:
-    """Return the pool, having checked that the sources go together."""
+    """Return the pool; check that the sources hold copies of the same images."""
     table = joint_classes([corpus for source in sources for corpus in source])
     numbers = {name: number for number, name in enumerate(table.names)}
     classes, ranks = array("q"), [array("Q") for _ in sources]

@@ -1,4 +1,4 @@
-"""`hffkit subset`: a small corpus that has the classes and splits of a large one."""
+"""`hffkit subset`: a small corpus with the classes and splits of a large one."""
 
 import math
 from collections import Counter
@@ -31,7 +31,7 @@ def check_share(share: float) -> None:
 
 
 def quota(n: int, share: float) -> int:
-    """Return how many of `n` samples are kept: their share, rounded up."""
+    """Return the number of samples to keep of `n`: the share, rounded up."""
     return math.ceil(n * share - 1e-9)
 
 
@@ -41,13 +41,12 @@ def subset(names: Sequence[str], out: Path, request: SubsetRequest) -> CorpusInf
     Parameters
     ----------
     names : sequence of str
-        Corpora, taken as one.
+        Corpora, treated as one.
     out : Path
-        The corpus folder; it must not exist. Running the same command again goes on with it.
+        The corpus folder, which must not exist. The same call resumes an interrupted one.
     request : SubsetRequest
-        How much of it. Samples are drawn by their keys, the same share of each class in each
-        split, rounded up; records, keys and order stay as they are. Qualities of one frame are
-        drawn together, but for what rounding parts.
+        The share of each class in each split, rounded up. Samples are drawn by their keys; records,
+        keys and order do not change. The qualities of a frame are drawn together, up to rounding.
     """
     check_share(request.share)
     corpora = open_corpora(names)
@@ -84,7 +83,7 @@ def _records(item: Item) -> Iterator[Record]:
 
 
 def smallest(corpora: Sequence[Corpus], share: float) -> dict[str, tuple[str, int]]:
-    """Return for each split the class of which a subset would hold fewest, and how many."""
+    """Return, by split, the smallest class of a subset and its number of samples."""
     counts: Counter[tuple[str, str]] = Counter()
     for corpus in corpora:
         for name, splits in corpus.info.counts.items():

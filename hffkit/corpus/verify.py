@@ -1,4 +1,4 @@
-"""`hffkit verify`: every record of a corpus against its manifest."""
+"""`hffkit verify`: compare every record of a corpus with its manifest."""
 
 import hashlib
 from collections import Counter
@@ -22,7 +22,7 @@ Row = tuple[Sample | None, tuple[bytes, bytes] | None]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is not as the manifest says."""
+    """A contradiction between a corpus and its manifest."""
 
     corpus: str
     key: str
@@ -30,7 +30,7 @@ class Problem:
 
 
 def verify(names: Sequence[str], *, n_workers: int) -> Iterator[Problem]:
-    """Yield a problem for each bad record, group, or digest of the corpora taken as one."""
+    """Yield a problem for each bad record, group or digest of corpora, treated as one."""
     corpora = open_corpora(names)
     guard = GroupGuard()
     total = sum(corpus.n_samples for corpus in corpora)
@@ -53,7 +53,7 @@ def _verify_one(
                     counts[sample.cls, sample.split] += 1
                     yield from _group_problem(sample, guard)
                 if sample is not None and item is not None:
-                    with suppress(StorageError):  # no Datum: `_check` says so
+                    with suppress(StorageError):  # not a Datum: `_check` reports it
                         digests.add(sample, *item)
             for found in pool.map(lambda row: _check(corpus, row), chunk):
                 yield from found
@@ -61,11 +61,11 @@ def _verify_one(
     recorded = corpus.info.to_json()
     for name, value in (("counts", nested(counts)), *digests.to_json().items()):
         if recorded[name] != value:
-            yield CORPUS_FILE, f"{name} should be {value}, it says {recorded[name]}"
+            yield CORPUS_FILE, f"{name} should be {value}, is {recorded[name]}"
 
 
 def _joined(samples: Iterator[Sample], items: Iterator[tuple[bytes, bytes]]) -> Iterator[Row]:
-    """Yield samples with the record under their key; both come in key order."""
+    """Join samples and records by key; both are in key order."""
     sample, item = next(samples, None), next(items, None)
     while sample is not None or item is not None:
         if item is None or (sample is not None and sample.lmdb_key < item[0]):
@@ -90,9 +90,9 @@ def _check(corpus: Corpus, row: Row) -> list[tuple[str, str]]:
     sample, item = row
     if sample is None:
         key = item[0].decode("utf-8", "replace") if item else ""
-        return [(key, "a record that the manifest does not know")]
+        return [(key, "a record that is not in the manifest")]
     if item is None:
-        return [(sample.key, "no record under its key in data.mdb")]
+        return [(sample.key, "no record of this key in data.mdb")]
     return [(sample.key, reason) for reason in _reasons(corpus, sample, item[1])]
 
 

@@ -1,1 +1,1 @@
-"""Spreading work over processes and machines, and surviving the loss of workers."""
+"""Work spread over processes and machines, which survives the loss of workers."""

@@ -1,4 +1,4 @@
-"""From units to one corpus: spread the work, then let a single writer put it together in order."""
+"""Make a corpus of units of work: workers write parts, a single writer merges them in order."""
 
 import functools
 import json
@@ -20,39 +20,39 @@ from hffkit.storage.parts import Event, Record, read_part, recycle, remove
 from hffkit.storage.staging import Partial, write_durably
 from hffkit.storage.writer import CorpusWriter
 
-_FIRST = "inputs"  # the unit of what was known to fail before the work began
+_FIRST = "inputs"  # name of the unit of failures that were known before the work began
 T = TypeVar("T")
 
 Surplus = Callable[[Iterable[Sample]], set[str]]
-"""Decides over all finished samples which keys to leave out."""
+"""Selects, from all finished samples, the keys to leave out."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkPlan(Generic[T]):
-    """The work behind a corpus: its units in the order of their records."""
+    """The units of work for a corpus, in the order of their records."""
 
     units: Sequence[T]
-    name: Callable[[T], str]  # unique, the same in every run as long as the unit's inputs are
-    weight: Callable[[T], int]  # the heaviest are begun first
+    name: Callable[[T], str]  # unique, and stable between runs while the inputs do not change
+    weight: Callable[[T], int]  # the heaviest units are begun first
     size: Callable[[T], int]  # on the progress bar
     work: Work[T]
     label: str  # of the progress bar
-    counted: str  # what the progress bar counts
-    failures: Sequence[Failure] = ()
+    counted: str  # unit of the progress bar
+    failures: Sequence[Failure] = ()  # known before the work begins
     surplus: Surplus | None = None
-    streams: bool = False  # parts are written at once, and short-lived: no input can change
-    seed: Callable[[Sequence[Job[T]]], None] | None = None  # writes parts that are known already
+    streams: bool = False  # parts are merged as soon as they are finished; inputs cannot change
+    seed: Callable[[Sequence[Job[T]]], None] | None = None  # writes the parts of known results
 
 
 def share(n: int, shard: tuple[int, int] | None) -> slice:
-    """Return which of `n` a shard (I, N) takes: the I-th of N consecutive shares, or all."""
+    """Return the slice of `n` items that is shard (I, N), or all of them."""
     number, total = shard or (0, 1)
     return slice(number * n // total, (number + 1) * n // total)
 
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """A second corpus of the same work: of its samples those with keys that it takes."""
+    """A second corpus of the same work, for the samples whose keys it takes."""
 
     out: Path
     provenance: Provenance
@@ -61,13 +61,13 @@ class Beside:
 
 @dataclass(frozen=True, slots=True)
 class _Product:
-    """A corpus under construction, and which samples go into it."""
+    """A corpus under construction, for the samples whose keys it takes."""
 
     writer: CorpusWriter
     known: Collection[str]  # units that were durable when it was opened
     provenance: Provenance
     takes: Callable[[str], bool]
-    holds_samples_alone: bool = False  # failures and boxes are told once, in the other product
+    holds_samples_alone: bool = False  # failures and boxes are in the other product
 
     def append(self, unit: str, events: Iterable[Event], left_out: Collection[str]) -> None:
         if unit not in self.known:
@@ -87,9 +87,10 @@ def assemble(
     scheduler: str | None = None,
     beside: Beside | None = None,
 ) -> CorpusInfo:
-    """Do a plan's work, write the corpus `out`, and one `beside` it, and return its contents.
+    """Do the work of a plan, write the corpus `out` and return its contents.
 
-    Everything happens in `out`.partial. Run again after any interruption it goes on where it was.
+    The work is in `out`.partial; after an interruption the same call resumes it. A corpus `beside`
+    it is returned as the `masks` of its contents.
     """
     with Partial(
         out,
@@ -99,7 +100,7 @@ def assemble(
     ) as partial:
         if not partial.is_complete:
             spread = functools.partial(run, n_workers=n_workers, scheduler=scheduler)
-            # Elsewhere a file that was written over may still be seen as it was.
+            # Another machine could see the old content of a file that is written over.
             drop = recycle if plan.streams and scheduler is None else remove
             _put_together(partial, provenance, plan, spread, drop, beside)
         partial.publish()
@@ -115,7 +116,7 @@ def _put_together(
     drop: Callable[[Path], None],
     beside: Beside | None,
 ) -> None:
-    """Do the work and finish the products, but for their names."""
+    """Do the work and finish the products, except for their names."""
     jobs = [
         Job(unit, partial.part(plan.name(unit)), plan.size(unit), not plan.streams)
         for unit in plan.units
@@ -127,23 +128,23 @@ def _put_together(
         names = [_FIRST, *(job.part.stem for job in jobs)]
         if any(p.writer.units != names[: len(p.writer.units)] for p in products):
             raise StorageError(
-                f"{partial.path}: the inputs changed while they were put together. Delete it "
-                "and run the command again."
+                f"{partial.path}: the inputs changed after it was begun. Delete it and run the "
+                "command again."
             )
         left_out = _work(partial, plan, products, jobs, spread, drop)
         info, *_ = [product.finish(left_out) for product in products]
         if not info.n_samples and provenance.shard is None:
             raise StorageError(
-                f"{partial.out}: not one sample came of it ({info.failures}); "
-                f"{partial.product / FAILURES_FILE} says why for each input. Mend that, delete "
-                f"{partial.path} and run the command again."
+                f"{partial.out}: no input gave a sample ({info.failures}). The reasons are in "
+                f"{partial.product / FAILURES_FILE}. Correct the inputs, delete {partial.path} and "
+                "run the command again."
             )
 
 
 def _products(
     partial: Partial, provenance: Provenance, beside: Beside | None, stack: ExitStack
 ) -> list[_Product]:
-    """Return the plan's corpus and the one beside it, begun or taken up again."""
+    """Open the corpus of the plan, and the one beside it, to begin or resume them."""
     writer = stack.enter_context(CorpusWriter(partial.product))
     known = frozenset(writer.units)
     if beside is None:
@@ -165,10 +166,10 @@ def _work(
     spread: Callable[..., Iterator[Done]],
     drop: Callable[[Path], None],
 ) -> set[str]:
-    """Do what is to be done, write all of it, and return the keys that were left out.
+    """Do the unfinished jobs, merge all parts, and return the keys that were left out.
 
-    What is written cannot be taken back, so parts wait for the last one where an input may still
-    be replaced, or where all of them decide what is left out.
+    Records cannot be removed once they are written. So unless the plan streams, parts are merged
+    only after the last job: an input may still change, and all samples decide what is left out.
     """
     merged = _Merge(products, plan, jobs, drop)
     weights = {job.part: plan.weight(job.unit) for job in jobs}
@@ -183,12 +184,12 @@ def _work(
     with Progress(len(merged.queue), unit="parts", label="write") as progress:
         merged.write_finished(left_out, progress)
     if merged.queue:
-        raise StorageError(f"{merged.queue[0]}: was removed meanwhile. Run the same command again.")
+        raise StorageError(f"{merged.queue[0]}: was removed. Run the same command again.")
     return left_out
 
 
 class _Merge:
-    """Finished parts on their way into the products, in order; a part goes when it is durable."""
+    """Merges finished parts into the products in order; deletes a part once it is durable there."""
 
     def __init__(
         self,
@@ -203,13 +204,14 @@ class _Merge:
         self._parts = {job.part.stem: job.part for job in jobs}
         self.queue = deque(job.part for job in jobs if job.part.stem not in self._durable)
         for name, part in self._parts.items():
-            if plan.streams or name in self._durable:  # not durable, or a crash came between
+            # Parts of streams are not durable; others are left by a crash before their deletion.
+            if plan.streams or name in self._durable:
                 remove(part)
         for product in products:
             product.append(_FIRST, plan.failures, ())
 
     def _units(self) -> list[str]:
-        """Return the units that are durable in all products: they take them in one order."""
+        """Return the units that are durable in all products, which get them in the same order."""
         return min((product.writer.units for product in self._products), key=len)
 
     def has(self, job: Job[T]) -> bool:
@@ -218,13 +220,14 @@ class _Merge:
     def write_finished(
         self, left_out: Collection[str] = (), progress: Progress | None = None
     ) -> None:
-        """Write the parts that are there, up to the first that is not."""
+        """Merge finished parts, up to the first that is not finished."""
         while self.queue and self.queue[0].exists():
             part = self.queue.popleft()
             for product in self._products:
                 product.append(part.stem, read_part(part), left_out)
+            # When one product has committed by itself, so must the other: parts can be deleted.
             if any(part.stem in product.writer.units[-1:] for product in self._products):
-                self._commit()  # one has: so that no part waits for another that seldom does
+                self._commit()
             if progress is not None:
                 progress.step(1)
         if not self.queue:
@@ -240,7 +243,7 @@ class _Merge:
 
 
 def _left_out(partial: Partial, surplus: Surplus | None, jobs: Sequence[Job[T]]) -> set[str]:
-    """Return the keys to leave out; kept on disk, for the parts are deleted as they are written."""
+    """Return the keys to leave out; saved, for a resumed merge no longer has all the parts."""
     if surplus is None:
         return set()
     path = partial.path / "left_out.json"

@@ -1,7 +1,7 @@
-"""Spreading units over the workers of a Dask cluster, which may be on many machines.
+"""Run jobs on the workers of a Dask cluster, which may be on many machines.
 
-The promises are the engine's: a finished part is a finished unit, and a unit that kills its workers
-costs nobody else. The workers must see the same folders as this process, under the same names.
+The guarantees are those of the supervisor: a finished part is a finished job, and a job that kills
+its workers does not affect others. Workers must see the folders of this process by the same paths.
 """
 
 import os
@@ -23,27 +23,28 @@ from hffkit.execution.pool import set_up_worker
 from hffkit.execution.versions import LIBRARIES, versions
 
 _CONNECT = "10s"
-_AHEAD = 2  # units sent for each thread of a worker
-_LOOK_EVERY = 5.0  # seconds between looks for workers while nothing is finished
-_SEEN_WITHIN = 90.0  # seconds until a file written elsewhere must be visible; NFS caches for 60
+_AHEAD = 2  # jobs in flight for each thread of a worker
+_CHECK_EVERY_S = 5.0  # for workers, while no job finishes
+_VISIBLE_WITHIN_S = 90.0  # for files of other machines; NFS caches for 60
 T = TypeVar("T")
 
 
 def run_on_cluster(jobs: Sequence[Job[T]], work: Work[T], scheduler: str) -> Iterator[Done]:
-    """Do jobs that have no part yet on a cluster and yield as each finishes.
+    """Do jobs that have no part yet on a cluster; yield each when it is finished.
 
-    A unit whose workers die, as often as the scheduler allows, is a suspect: it may only have
-    waited where another killed. Suspects run alone at the end, and what kills then is given up.
+    A job whose workers die, as often as the scheduler allows, is a suspect: it may only have waited
+    on a worker that another job killed. Suspects run alone at the end; one that kills its workers
+    then is given up.
 
     Parameters
     ----------
     scheduler
-        Its address, such as tcp://node:8786, or its scheduler file.
+        Address of the scheduler, such as tcp://node:8786, or its scheduler file.
 
     Raises
     ------
     HffkitError
-        If there is no scheduler, it goes away, or a worker has other versions or folders.
+        If there is no scheduler, it disappears, or a worker has other versions or folders.
     """
     with _connected(scheduler) as client:
         suspects: list[Job[T]] = []
@@ -55,7 +56,7 @@ def run_on_cluster(jobs: Sequence[Job[T]], work: Work[T], scheduler: str) -> Ite
 def _run_together(
     client: Any, jobs: Sequence[Job[T]], work: Work[T], suspects: list[Job[T]]
 ) -> Iterator[Done]:
-    """Do all jobs side by side; those whose workers died are `suspects` then."""
+    """Do all jobs in parallel; append those whose workers died to `suspects`."""
     from distributed import KilledWorker, as_completed
 
     waiting = iter(jobs)
@@ -96,21 +97,21 @@ def _run_alone(client: Any, job: Job[T], work: Work[T]) -> Done:
         if not _is_seen(job.started):
             raise HffkitError(
                 "The cluster's workers die before they begin: too little memory, or a package "
-                "that cannot be imported. Their logs say more."
+                "cannot be imported. See their logs."
             ) from None
     return give_up(job, work)
 
 
 def _await(client: Any, is_ready: Callable[[], bool]) -> None:
-    """Wait until something is there; say once if nobody is left to do it."""
-    look_at, is_told = time.monotonic() + _LOOK_EVERY, False
+    """Wait for a result; report once if the cluster has lost all workers."""
+    check_at, is_reported = time.monotonic() + _CHECK_EVERY_S, False
     while not is_ready():
         time.sleep(0.02)
-        if not is_told and time.monotonic() > look_at:
-            look_at = time.monotonic() + _LOOK_EVERY
+        if not is_reported and time.monotonic() > check_at:
+            check_at = time.monotonic() + _CHECK_EVERY_S
             if not _n_threads(client):
                 sys.stderr.write(f"{client.scheduler.address} has no workers; waiting for some.\n")
-                is_told = True
+                is_reported = True
 
 
 def _submit(client: Any, job: Job[T], work: Work[T]) -> Any:
@@ -118,29 +119,28 @@ def _submit(client: Any, job: Job[T], work: Work[T]) -> Any:
 
 
 def _elsewhere(job: Job[T]) -> Job[T]:
-    """Return a job as a worker does it: its part has another name until its end is known here.
+    """Return the job for a worker: its part has another name until this process renames it.
 
-    Whoever uses parts up takes those that are there; nobody could tell one that was used up from
-    one that is not visible yet.
+    Otherwise a part that is not visible here yet could be mistaken for one already merged.
     """
     return replace(job, part=job.part.with_suffix(UNCLAIMED))
 
 
 @contextmanager
 def _connected(scheduler: str) -> Iterator[Any]:
-    """Yield a client that has workers."""
+    """Connect to a scheduler and wait until it has workers."""
     try:
         from distributed import Client
     except ImportError:
         raise HffkitError('`scheduler` needs Dask: pip install -e ".[dask]".') from None
     is_address = scheduler.startswith(("tcp://", "tls://"))
-    if not is_address and not Path(scheduler).is_file():  # Dask would wait for it
+    if not is_address and not Path(scheduler).is_file():  # Dask would wait for the file
         raise HffkitError(
             f"`scheduler` {scheduler}: neither an address such as tcp://node:8786 nor a file that "
             "a Dask scheduler wrote for its workers."
         )
     where = {"address": scheduler} if is_address else {"scheduler_file": scheduler}
-    kind: Any = Client  # it has no types
+    kind: Any = Client  # untyped
     try:
         client = kind(**where, timeout=_CONNECT, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -166,7 +166,7 @@ def _done(job: Job[T], failures: int) -> Done:
     there = _elsewhere(job).part
     if not _is_seen(there):
         raise StorageError(
-            f"{there}: a worker has written it, and it is not here: the workers need the same "
+            f"{there}: written by a worker, but not visible here. All machines must have the same "
             "folders."
         )
     there.replace(job.part)
@@ -174,12 +174,12 @@ def _done(job: Job[T], failures: int) -> Done:
 
 
 def _is_seen(path: Path) -> bool:
-    """Tell whether a file that another machine may have written is there."""
-    deadline = time.monotonic() + _SEEN_WITHIN
+    """Wait for a file that another machine may have written; return whether it is there."""
+    deadline = time.monotonic() + _VISIBLE_WITHIN_S
     while not path.exists():
         if not path.parent.is_dir() or time.monotonic() > deadline:
             return False
-        any(path.parent.iterdir())  # lets NFS ask its server anew
+        any(path.parent.iterdir())  # makes NFS ask its server
         time.sleep(0.2)
     return True
 
@@ -199,15 +199,15 @@ def _do(job: Job[T], work: Work[T], expected: dict[str, str], folder: Path) -> i
             f"A worker on {here} has {', '.join(wrong)}: its images could differ. Install the "
             "same versions there."
         )
-    # Modules are not to be imported from the folder of the command.
+    # Modules must not be imported from the folder of the command.
     sys.path[:] = [str(Path(entry).absolute()) for entry in sys.path]
     try:
-        os.chdir(folder)  # relative paths mean what they mean there
+        os.chdir(folder)  # resolves relative paths as in the process of the command
         any(job.part.parent.iterdir())
     except OSError as error:
         raise StorageError(
-            f"A worker on {here} cannot read {folder / job.part.parent} ({error.strerror}): the "
-            "workers need the same folders."
+            f"A worker on {here} cannot read {folder / job.part.parent} ({error.strerror}). All "
+            "machines must have the same folders."
         ) from None
     set_up_worker()
     return do(job, work)

@@ -1,4 +1,4 @@
-"""Units of work, and the file that a worker leaves of each."""
+"""Jobs: units of work, and the parts that workers write of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

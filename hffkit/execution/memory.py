@@ -1,4 +1,4 @@
-"""What glibc's malloc does with freed memory: nothing at all in other C libraries."""
+"""Settings of glibc's malloc for freed memory; other C libraries are left alone."""
 
 import ctypes
 
@@ -8,19 +8,19 @@ _MOST = (1 << 31) - 1
 
 
 def keep_memory_of_images() -> None:
-    """Let glibc keep freed pixels: else each large image's pages are fetched anew.
+    """Let glibc keep the memory of freed images instead of mapping new pages for each large one.
 
-    benchmarks/formats.py shows what that is worth in decoding.
+    benchmarks/formats.py measures the gain in decoding.
     """
     _set({_M_MMAP_THRESHOLD: _KEPT_BYTES, _M_TRIM_THRESHOLD: 2 * _KEPT_BYTES})
 
 
 def keep_memory_of_tensors() -> None:
-    """Let glibc keep the memory of freed tensors, instead of fetching their pages anew each step.
+    """Let glibc keep the memory of freed tensors instead of mapping new pages in each step.
 
-    A step of AMTENnet frees and takes a gigabyte; benchmarks/train.py shows what that costs.
+    A step of AMTENnet frees and allocates a gigabyte; benchmarks/train.py measures the cost.
     """
-    # Large blocks too come from the heap, which is kept.
+    # Large blocks then come from the heap as well, which is kept.
     _set({_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: _MOST})
 
 

@@ -1,4 +1,4 @@
-"""Worker processes of this machine, and small tasks spread over them."""
+"""Worker processes of this machine, and a parallel map over small tasks."""
 
 import os
 import threading
@@ -19,13 +19,11 @@ from joblib.externals.loky.process_executor import BrokenProcessPool
 from hffkit.errors import HffkitError
 from hffkit.execution.memory import keep_memory_of_images
 
-__all__ = ["BrokenProcessPool", "in_order", "processes", "set_up_worker"]
-
-_ALONE = 1.0  # seconds that the caller works alone: processes take about as long to begin
-_GROUP = 0.1  # seconds that tasks take that are sent together
-_AHEAD = 2  # groups sent for each process
-# A process begins without the modules of the current folder, which may be somebody else's; loky
-# then gives workers the sys.path of their parent.
+_ALONE = 1.0  # seconds of work without processes, which take about as long to start
+_GROUP = 0.1  # seconds of work that are sent to a process at once
+_AHEAD = 2  # groups in flight for each process
+# Worker processes must not import modules from the current folder, which may not be trusted. loky
+# then sends them the sys.path of their parent.
 _SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 T = TypeVar("T")
 R = TypeVar("R")
@@ -33,13 +31,13 @@ R = TypeVar("R")
 
 @contextmanager
 def processes(n: int) -> Iterator[ProcessPoolExecutor]:
-    """Give `n` processes for images, which end with the block or soon after their parent."""
+    """Start `n` processes for work on images; they end with the block, or soon after the parent."""
     _start_resource_trackers()
     pool = ProcessPoolExecutor(n, initializer=_begin, initargs=(os.getpid(),), env=_SAFE_PATH)
     try:
         yield pool
     finally:
-        # What loky's own thread says about results that came too late is noise.
+        # loky's thread would report results that arrive after the shutdown.
         hook, threading.excepthook = threading.excepthook, lambda _: None
         try:
             pool.shutdown(wait=True, kill_workers=True)
@@ -64,7 +62,7 @@ def _start_resource_trackers() -> None:
 
 
 def _begin(parent: int) -> None:
-    """Set up a worker of this machine: it ends soon after its parent ended in any way."""
+    """Set up a worker of this machine, and end it soon after the death of its parent."""
     set_up_worker()
 
     def watch() -> None:
@@ -77,19 +75,19 @@ def _begin(parent: int) -> None:
 
 @cache
 def set_up_worker() -> None:
-    """Let a worker use one OpenCV thread and keep its memory."""
-    import cv2  # after hffkit.media.image, which tells it to be silent
+    """Limit a worker to one OpenCV thread, and let it keep its memory."""
+    import cv2  # late: hffkit.media.image silences it first
 
     cv2.setNumThreads(1)
     keep_memory_of_images()
 
 
 def in_order(work: Callable[[T], R], tasks: Iterable[T], *, n_workers: int) -> Iterator[R]:
-    """Yield what `work` makes of each task, in order.
+    """Yield the result of `work` for each task, in order.
 
-    The caller is one of the workers; the others are called only where there is more than a second
-    of work. Of several HffkitErrors that tasks raise the earliest comes out, and results from
-    shortly before it may be lost. `work`, tasks and results must be picklable.
+    The caller is one of the workers; processes are started only if there is more than a second of
+    work. If several tasks raise an HffkitError, the first one is raised, and results shortly before
+    it may be lost. `work`, tasks and results must be picklable.
 
     Raises
     ------
@@ -114,8 +112,8 @@ def in_order(work: Callable[[T], R], tasks: Iterable[T], *, n_workers: int) -> I
                 yield from done
     except BrokenProcessPool:
         raise HffkitError(
-            "A worker died: too little memory for so many, or an input that its decoder does not "
-            "survive. Try fewer workers; leave out an input that a single one does not survive."
+            "A worker died: too little memory for so many, or an input that crashes its decoder. "
+            "Try fewer workers, and leave out an input that crashes even a single one."
         ) from None
 
 
@@ -126,14 +124,14 @@ def _each(work: Callable[[T], R], group: Sequence[T]) -> list[R]:
 def _together(
     others: ProcessPoolExecutor, work: Callable[[T], R], tasks: Iterable[T], n_sent: int
 ) -> Iterator[R]:
-    """Send so many tasks to the others, do the next ones here, and yield in order."""
+    """Keep `n_sent` tasks in flight, run the rest here, yield results in order."""
     begun: deque[tuple[T, Future[R]]] = deque()
     for task in tasks:
         is_sent = sum(not future.done() for _, future in begun) < n_sent
         begun.append((task, others.submit(work, task) if is_sent else _done_here(work, task)))
         while begun and begun[0][1].done():
             yield begun.popleft()[1].result()
-    for task, future in begun:  # nothing else is left to do here than what the others have begun
+    for task, future in begun:  # run the unfinished tasks here as well, rather than wait
         yield future.result() if future.done() else work(task)
 
 

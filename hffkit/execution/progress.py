@@ -1,4 +1,4 @@
-"""Progress of long work on stderr."""
+"""Progress bars on stderr."""
 
 import sys
 
@@ -6,10 +6,10 @@ from tqdm import tqdm
 
 
 class Progress:
-    """A bar with rate, time left and failures so far; silent where stderr is no terminal."""
+    """A bar with rate, time left and failures so far; silent unless stderr is a terminal."""
 
     def __init__(self, total: int, *, unit: str, label: str, done: int = 0) -> None:
-        """Begin a bar of `total` units, of which some were `done` before."""
+        """Begin a bar of `total` units, `done` of which were finished earlier."""
         self._bar = tqdm(
             total=total,
             initial=done,
@@ -28,12 +28,12 @@ class Progress:
         self._bar.close()
 
     def step(self, n: int, failures: int = 0) -> None:
-        """Advance by `n` units, `failures` of whose inputs could not be read."""
+        """Advance by `n` units, in which `failures` inputs could not be read."""
         self._failures += failures
         if self._failures:
             self._bar.set_postfix(unreadable=self._failures, refresh=False)
         self._bar.update(n)
 
     def note(self, **values: object) -> None:
-        """Show values behind the bar."""
+        """Show values after the bar."""
         self._bar.set_postfix(values, refresh=False)

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from joblib.externals.loky import as_completed
+from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from hffkit.errors import HffkitError
 from hffkit.execution.jobs import UNCLAIMED, Done, Job, Work, do, give_up
-from hffkit.execution.pool import BrokenProcessPool, processes
+from hffkit.execution.pool import processes
 
 _TRIES_ALONE = 2
 _BARREN = 3  # pools that die in a row before any of their workers has begun a job

@@ -1,4 +1,4 @@
-"""Versions of what touches pixels or bytes: the same ones give the same corpus."""
+"""Versions of the libraries that determine pixels or bytes; equal ones give equal corpora."""
 
 import platform
 from collections.abc import Callable, Mapping
@@ -26,26 +26,26 @@ _VERSIONS: Mapping[str, Callable[[], str]] = {
     "dlib": _of_module("dlib"),
     "pillow": _of_module("PIL"),
     "openjpeg": lambda: str(features.version_codec("jpg_2000")),
-    "av": lambda: metadata.version("av"),  # not loaded for its version alone: FFmpeg is large
+    "av": lambda: metadata.version("av"),  # importing it would load FFmpeg
     "libdeflate": _libdeflate,
 }
 
 
-# What operations and the PNG of their results go through, besides those of all.
+# Libraries of operations and of the PNG encoder, besides those that all corpora record.
 LIBRARIES = ("pillow", "openjpeg", "av", "libdeflate")
 
 
 def versions(*libraries: str) -> dict[str, str]:
-    """Return the versions that a corpus records; workers that differ in them are refused.
+    """Return the versions that a corpus records: of hffkit, OpenCV, numpy and `libraries`.
 
-    hffkit, OpenCV and numpy are always among them.
+    Workers with other versions are refused.
     """
     return {name: _VERSIONS[name]() for name in ("hffkit", "opencv", "numpy", *libraries)}
 
 
 def versions_of_training(device: "torch.device") -> dict[str, str]:
-    """Return the versions and the processor that decide the bits of a training."""
-    import torch  # late: builds record versions without it
+    """Return the versions and the processor that determine the bits of a training."""
+    import torch  # late: builds need no torch
 
     found = {
         **versions("pillow"),

@@ -68,7 +68,7 @@ class ClassTable:
         rows = [FaceClass(i, row.name, row.is_fake) for i, row in enumerate(self.classes)]
         return ClassTable(tuple(rows))
 
-    def to_json(self) -> list[dict[str, Any]]:
+    def to_json(self) -> list[dict[str, object]]:
         """Return the table as JSON values."""
         return [asdict(face_class) for face_class in self.classes]
 

@@ -1,7 +1,7 @@
 """Samples and the manifest of a corpus: one JSON object a line."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -32,7 +32,7 @@ class Sample(NamedTuple):
     detector: str | None  # settings and input file of the detector that gave box or outline
     sha256: str  # of the Datum's data; equals source_sha256 if the file is stored as it is
     pixels_sha256: str  # of the decoded pixels: see hffkit.media.image.pixels_sha256
-    operations: tuple[dict[str, Any], ...] = ()  # with their drawn parameters
+    operations: tuple[Mapping[str, Any], ...] = ()  # with their drawn parameters
     index: int | None = None  # type: ignore[assignment]  # hides tuple.index
 
     @property
@@ -85,7 +85,7 @@ def with_index(line: str, index: int) -> str:
 _ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
-def json_line(row: dict[str, Any]) -> str:
+def json_line(row: Mapping[str, object]) -> str:
     """Return `row` as one line of JSON with sorted keys, the form of all our JSON Lines files.
 
     Bytes of a path that are not UTF-8 become JSON escapes of lone surrogates.
@@ -106,10 +106,15 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
     ManifestError
         If the file is missing or a line is not a JSON object.
     """
+    for number, line in enumerate(lines_of(path), 1):
+        yield _json_of_line(line, f"{path}:{number}")
+
+
+def lines_of(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file; ManifestError if it cannot be read."""
     try:
         with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                yield _json_of_line(line, f"{path}:{number}")
+            yield from lines
     except OSError as error:
         raise ManifestError(f"{path}: cannot be read ({error.strerror}).") from error
 
@@ -140,12 +145,8 @@ def sample_of_line(line: bytes, where: str) -> Sample:
 
 def read_manifest(path: Path) -> Iterator[Sample]:
     """Yield the samples of a manifest in order, reading line by line."""
-    try:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                yield sample_of_line(line, f"{path}:{number}")
-    except OSError as error:
-        raise ManifestError(f"{path}: cannot be read ({error.strerror}).") from error
+    for number, line in enumerate(lines_of(path), 1):
+        yield sample_of_line(line, f"{path}:{number}")
 
 
 def leak(group: str, one: tuple[str, Split], other: tuple[str, Split]) -> ManifestError:

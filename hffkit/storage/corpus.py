@@ -3,13 +3,13 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from hffkit.errors import ManifestError, StorageError
 from hffkit.manifest.classes import ClassTable, LabelKind
-from hffkit.manifest.samples import Sample, read_manifest
+from hffkit.manifest.samples import Sample, lines_of, read_manifest
 from hffkit.media.image import Image
 from hffkit.storage.datum import Datum, decode_datum
 from hffkit.storage.lmdb_file import LmdbReader
@@ -34,40 +34,23 @@ class Provenance:
     size: int | None  # px of packed images; None: native
     labels: LabelKind
     verb: str
-    options: dict[str, Any]  # all arguments that determine bytes, with the seed
+    options: Mapping[str, Any]  # all arguments that determine bytes, with the seed
     versions: dict[str, str]  # of the libraries that determine pixels or bytes
     shard: tuple[int, int] | None = None
-    holds: Holds = "faces"  # masks mark the forged pixels of fakes
+    holds: Holds = "faces"  # older corpora lack it; masks mark the forged pixels of fakes
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the provenance as JSON values."""
-        return {
-            "classes": self.classes.to_json(),
-            "layout": self.layout,
-            "size": self.size,
-            "labels": self.labels,
-            "verb": self.verb,
-            "options": self.options,
-            "versions": self.versions,
-            "shard": self.shard,
-            "holds": self.holds,
-        }
+        row = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {**row, "classes": self.classes.to_json()}
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "Provenance":
         """Build the provenance from the values that `to_json` returned."""
-        shard = row["shard"]
-        return cls(
-            classes=ClassTable.from_json(row["classes"]),
-            layout=row["layout"],
-            size=row["size"],
-            labels=row["labels"],
-            verb=row["verb"],
-            options=row["options"],
-            versions=row["versions"],
-            shard=None if shard is None else (shard[0], shard[1]),
-            holds=row.get("holds", "faces"),  # older corpora lack it
-        )
+        known = {each.name: row[each.name] for each in fields(cls) if each.name in row}
+        known["classes"] = ClassTable.from_json(row["classes"])
+        known["shard"] = None if row["shard"] is None else tuple(row["shard"])
+        return cls(**known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,33 +67,19 @@ class CorpusInfo:
     n_left_out: int = 0  # samples above the paper's totals
     masks: "CorpusInfo | None" = None  # built beside it, a corpus of their own; not in corpus.json
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the contents of corpus.json as JSON values."""
-        row = {
-            "format": FORMAT,
-            **self.provenance.to_json(),
-            "n_samples": self.n_samples,
-            "counts": self.counts,
-            "failures": self.failures,
-            "content_sha256": self.content_sha256,
-            "pixels_sha256": self.pixels_sha256,
-            "sources_sha256": self.sources_sha256,
-        }
-        return {**row, "n_left_out": self.n_left_out} if self.n_left_out else row
+        row = {each.name: getattr(self, each.name) for each in fields(self)}
+        del row["provenance"], row["masks"]
+        if not self.n_left_out:
+            del row["n_left_out"]
+        return {"format": FORMAT, **self.provenance.to_json(), **row}
 
     @classmethod
     def from_json(cls, row: dict[str, Any]) -> "CorpusInfo":
         """Build from the values that `to_json` returned."""
-        return cls(
-            provenance=Provenance.from_json(row),
-            n_samples=int(row["n_samples"]),
-            counts=row["counts"],
-            failures=row["failures"],
-            content_sha256=str(row["content_sha256"]),
-            pixels_sha256=str(row["pixels_sha256"]),
-            sources_sha256=str(row["sources_sha256"]),
-            n_left_out=int(row.get("n_left_out", 0)),
-        )
+        known = {each.name: row[each.name] for each in fields(cls) if each.name in row}
+        return cls(**{**known, "provenance": Provenance.from_json(row)})
 
 
 def masks_path(faces: Path) -> Path:
@@ -207,14 +176,10 @@ class Corpus:
         """
         path = self.path / MANIFEST_FILE
         start = n_lines = 0
-        try:
-            with path.open("rb") as lines:
-                for line in lines:
-                    yield start
-                    start += len(line)
-                    n_lines += 1
-        except OSError as error:
-            raise ManifestError(f"{path}: cannot be read ({error.strerror}).") from error
+        for line in lines_of(path):
+            yield start
+            start += len(line)
+            n_lines += 1
         if n_lines != self.n_samples:
             raise ManifestError(
                 f"{path}: {n_lines} lines for {self.n_samples} samples. Copy the corpus again."

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 import lmdb
 
 from hffkit.errors import StorageError
+from hffkit.storage.staging import RESUME, cannot_write
 
 _FIRST_MAP_BYTES = 1 << 26
 _BATCH_RECORDS = 1000
@@ -83,12 +84,11 @@ class LmdbReader:
         self._path = path.resolve()
         self._mine: _Opened | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_path": self._path, "_mine": None}
+    def __getstate__(self) -> Path:
+        return self._path
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._path = state["_path"]
-        self._mine = None
+    def __setstate__(self, path: Path) -> None:
+        self._path, self._mine = path, None
 
     def _env(self) -> Any:
         mine = self._mine
@@ -141,7 +141,7 @@ class LmdbWriter:
                 str(path), map_size=_FIRST_MAP_BYTES, mode=0o664, lock=False, readahead=False
             )
         except (lmdb.Error, OSError) as error:
-            raise StorageError(f"{path}: cannot be written: {error}") from None
+            raise cannot_write(path, error) from None
         self._path = path
         self._file = os.open(path / "data.mdb", os.O_RDONLY)
         self._batch: _Batch = []
@@ -199,10 +199,7 @@ class LmdbWriter:
             except lmdb.MapFullError:
                 self._grow()
             except lmdb.Error as error:
-                raise StorageError(
-                    f"{self._path}: cannot be written: {error}. Free some space and run the same "
-                    "command again; finished work is kept."
-                ) from None
+                raise cannot_write(self._path, error, RESUME) from None
 
     def _uncache(self) -> None:
         """Drop the durable records from the page cache.

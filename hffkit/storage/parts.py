@@ -10,6 +10,7 @@ import mmap
 import os
 import secrets
 import struct
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import IO, Any
 from hffkit.errors import StorageError
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Box, Sample, json_line
+from hffkit.storage.staging import RESUME, cannot_write
 
 _SPARE = ".spare"  # suffix of files of used parts, to be written over
 _SAMPLE = ',"sample":'
@@ -46,7 +48,7 @@ class VideoBoxes:
 class FileMade:
     """The description of a file that was written beside the part."""
 
-    about: dict[str, Any]
+    about: Mapping[str, Any]
 
 
 Event = Record | Failure | VideoBoxes | FileMade
@@ -67,7 +69,7 @@ class PartWriter:
         self._file: IO[bytes]
         self.n_unreadable = 0
         self._n_bytes = 0  # of Datums
-        self._lines: list[tuple[Sample | Failure | VideoBoxes | FileMade, int]] = []  # to be
+        self._lines: list[tuple[Sample | Failure | VideoBoxes | FileMade, int]] = []  # to write
         self._marked: dict[int, tuple[int, int]] = {}  # bytes and unreadable inputs at each mark
 
     def __enter__(self) -> "PartWriter":
@@ -75,7 +77,7 @@ class PartWriter:
             is_old = not self._is_durable and self._take_spare()
             self._file = self._temporary.open("r+b" if is_old else "wb", buffering=0)
         except OSError as error:
-            raise _cannot_write(self._temporary, error) from None
+            raise cannot_write(self._temporary, error, RESUME) from None
         return self
 
     def _take_spare(self) -> bool:
@@ -98,7 +100,7 @@ class PartWriter:
             if kind is None:
                 self._temporary.replace(self._path)
         except OSError as problem:
-            raise _cannot_write(self._path, problem) from None
+            raise cannot_write(self._path, problem, RESUME) from None
         finally:
             self._temporary.unlink(missing_ok=True)
 
@@ -134,7 +136,7 @@ class PartWriter:
                 while rest:
                     rest = rest[self._file.write(rest) :]
         except OSError as error:
-            raise _cannot_write(self._path, error) from None
+            raise cannot_write(self._path, error, RESUME) from None
 
 
 def _line(event: Sample | Failure | VideoBoxes | FileMade, n_bytes: int) -> str:
@@ -193,10 +195,3 @@ def read_part(path: Path, *, with_values: bool = True) -> list[Event]:
         else:
             events.append(FileMade(row["file"]))
     return events
-
-
-def _cannot_write(path: Path, error: OSError) -> StorageError:
-    return StorageError(
-        f"{path}: cannot be written: {error.strerror}. Solve this and run the same command "
-        "again; finished work is kept."
-    )

@@ -4,12 +4,14 @@ import fcntl
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from hffkit.errors import StorageError
 
+RESUME = " Free some space and run the same command again; finished work is kept."
 JOURNAL_FILE = "journal.jsonl"  # of an unfinished product; removed when the product gets its name
 _COMMAND_FILE = "command.json"
 _REPLACED = "replaced"  # the old product, while its successor gets its name
@@ -19,6 +21,12 @@ _COMPLETE_FILE = "whole"  # marker: only the final renames remain
 def partial_path(out: Path) -> Path:
     """Return the folder that holds the work for `out` until it is finished."""
     return out.with_name(out.name + ".partial")
+
+
+def cannot_write(path: Path, error: Exception, advice: str = "") -> StorageError:
+    """Return the error for a path that cannot be written."""
+    reason = error.strerror if isinstance(error, OSError) else error
+    return StorageError(f"{path}: cannot be written: {reason}.{advice}")
 
 
 def restore(out: Path) -> None:
@@ -49,8 +57,7 @@ def write_bytes_durably(path: Path, data: bytes) -> None:
         if temporary is not None:
             with suppress(OSError, ValueError):
                 temporary.unlink(missing_ok=True)
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise StorageError(f"{path}: cannot be written: {reason}.") from None
+        raise cannot_write(path, error) from None
 
 
 class Partial:
@@ -60,7 +67,7 @@ class Partial:
     ----------
     out : Path
         Final path of the output, which must not exist.
-    command : dict
+    command : mapping
         The command as JSON values. A folder that another command began is refused.
     replaces : bool
         `out` exists and is replaced when its successor is finished.
@@ -74,7 +81,7 @@ class Partial:
     def __init__(
         self,
         out: Path,
-        command: dict[str, Any],
+        command: Mapping[str, object],
         *,
         replaces: bool = False,
         product: str = "corpus",
@@ -99,7 +106,7 @@ class Partial:
             _refuse_existing(beside)
         self._lock = self._locked()
         try:
-            self._check_command(json.loads(json.dumps(command)))
+            self._check_command(command)
             if not self.is_complete:  # a product that had its name was removed
                 (self.path / _COMPLETE_FILE).unlink(missing_ok=True)
         except StorageError:
@@ -112,7 +119,7 @@ class Partial:
             self.parts.mkdir(parents=True, exist_ok=True)
             lock = (self.path / "lock").open("w")
         except OSError as error:
-            raise _cannot_write(self.path, error) from None
+            raise cannot_write(self.path, error) from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -127,12 +134,13 @@ class Partial:
             ) from None
         return lock
 
-    def _check_command(self, command: dict[str, Any]) -> None:
+    def _check_command(self, command: Mapping[str, object]) -> None:
         path = self.path / _COMMAND_FILE
+        text = json.dumps(command, indent=1, sort_keys=True)
         if not path.exists():
-            write_durably(path, json.dumps(command, indent=1, sort_keys=True))
+            write_durably(path, text)
             return
-        changes = differences(json.loads(path.read_text("utf-8")), command)
+        changes = differences(json.loads(path.read_text("utf-8")), json.loads(text))
         if changes:
             raise StorageError(
                 f"{self.path} was begun by another command: {'; '.join(changes)}. Run the "
@@ -175,7 +183,7 @@ def _rename(path: Path, out: Path) -> None:
             raise StorageError(f"{out} appeared meanwhile. Move it away and run the command again.")
         path.rename(out)
     except OSError as error:
-        raise _cannot_write(out, error) from None
+        raise cannot_write(out, error) from None
 
 
 def _refuse_existing(path: Path) -> None:
@@ -187,11 +195,7 @@ def _exists(path: Path) -> bool:
     try:
         return path.exists()
     except OSError as error:  # the name is too long, or a folder above is not accessible
-        raise _cannot_write(path, error) from None
-
-
-def _cannot_write(path: Path, error: OSError) -> StorageError:
-    return StorageError(f"{path}: cannot be written: {error.strerror}.")
+        raise cannot_write(path, error) from None
 
 
 def differences(old: Any, new: Any, name: str = "") -> list[str]:

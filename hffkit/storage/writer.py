@@ -30,7 +30,7 @@ from hffkit.storage.corpus import (
 )
 from hffkit.storage.lmdb_file import LmdbWriter
 from hffkit.storage.parts import Event, Record, VideoBoxes
-from hffkit.storage.staging import JOURNAL_FILE
+from hffkit.storage.staging import JOURNAL_FILE, RESUME, cannot_write
 
 _TEXTS = (MANIFEST_FILE, FAILURES_FILE, BOXES_FILE)
 _COMMIT_BYTES = 1 << 26  # of records; so much that the cost of syncing is small
@@ -112,7 +112,7 @@ class CorpusWriter:
                 else:
                     raise TypeError(f"a corpus holds no {type(event).__name__}")
         except OSError as error:
-            raise self._cannot_write(error) from None
+            raise cannot_write(self._folder, error, RESUME) from None
         self._waiting.append(unit)
         if self._waiting_bytes >= _COMMIT_BYTES:
             self.commit()
@@ -137,15 +137,9 @@ class CorpusWriter:
                 journal.flush()
                 os.fsync(journal.fileno())
         except OSError as error:
-            raise self._cannot_write(error) from None
+            raise cannot_write(self._folder, error, RESUME) from None
         self.units += self._waiting
         self._waiting, self._waiting_bytes = [], 0
-
-    def _cannot_write(self, error: OSError) -> StorageError:
-        return StorageError(
-            f"{self._folder}: cannot be written: {error.strerror}. Free some space and run the "
-            "same command again; finished work is kept."
-        )
 
     def _put(self, record: Record) -> None:
         sample = record.sample
@@ -192,7 +186,7 @@ class CorpusWriter:
                 about_file.flush()
                 os.fsync(about_file.fileno())
         except OSError as error:
-            raise self._cannot_write(error) from None
+            raise cannot_write(self._folder, error, RESUME) from None
         return info
 
     def _info(self, provenance: Provenance, n_left_out: int) -> CorpusInfo:

@@ -204,7 +204,7 @@ def test_training_is_mixed_and_the_rest_is_the_raw_corpus(
         assert sorted(key for keys in taken for key in keys) == sorted(pool)
     assert [int(key[:8]) for key, _ in records(out)] == list(range(len(mixed)))
     assert about(out)["labels"] == ("binary" if kind == "binary" else "multi")
-    assert run("verify", out, "--workers", 1).output == "all records are as they should be\n"
+    assert run("verify", out, "--workers", 1).output == "all records match the manifest\n"
 
 
 def test_a_copy_of_a_copy_tells_both_operations(native: list[str], tmp_path: Path) -> None:
@@ -349,10 +349,10 @@ def _refused(run: Run, arguments: Sequence[str], out: Path) -> tuple[int, str]:
 
 
 ALIKE = "{jp-packed} and {raw} cannot be taken as one: layout is 'packed' and 'native'."
-PART = "{me-whole} has '{key}' behind all that {raw-part} has. Name first the corpus that the "
-MADE_OF = (
-    "{} was not made of {{jp}}, in which '{{first}}' has been through jp-mix. Name first the "
-    "corpus that the others were made of."
+PART = "{me-whole} has '{key}' after all images of {raw-part}. Name first the corpus that the "
+MADE_FROM = (
+    "{} was not made from {{jp}}, where '{{first}}' has the operations jp-mix. Name first the "
+    "corpus that the others were made from."
 )
 CHOICE = "Invalid value for '--proportion': 'middl' is not one of 'small', 'middle', 'large'."
 
@@ -360,11 +360,11 @@ CHOICE = "Invalid value for '--proportion': 'middl' is not one of 'small', 'midd
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "told"),
     [
-        ("raw jp jp", 1, "{jp} and {jp} are the same copies: jp-mix done."),
-        ("raw jp raw", 1, "{raw} and {raw} are the same copies: nothing done."),
-        ("jp raw", 1, MADE_OF.format("{raw}")),
+        ("raw jp jp", 1, "{jp} and {jp} are copies by the same operations: jp-mix."),
+        ("raw jp raw", 1, "{raw} and {raw} are copies by the same operations: none."),
+        ("jp raw", 1, MADE_FROM.format("{raw}")),
         ("raw jp-packed", 1, ALIKE),
-        ("raw-part me-whole", 1, f"{PART}others were made of."),
+        ("raw-part me-whole", 1, f"{PART}others were made from."),
         ("me-test jp-test", 1, "{me-test}: no sample in train."),
         ("me-test jp-test --paper-pool", 1, "{me-test}: no sample in train or val."),
         ("raw", 2, "Missing argument 'DEGRADED...'."),

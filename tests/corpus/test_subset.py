@@ -112,7 +112,7 @@ def test_each_class_keeps_its_share_of_each_split_rounded_up(
         name: {split: n for (split, cls), n in expected.items() if cls == name}
         for name in ("gan", "swap", "photo")
     }
-    assert run("verify", out, "--workers", 1).output == "all records are as they should be\n"
+    assert run("verify", out, "--workers", 1).output == "all records match the manifest\n"
 
 
 @pytest.mark.parametrize("kind", ["native", "binary", "sharded"])

@@ -436,9 +436,9 @@ def test_what_is_there_is_left_alone(native: Path, tmp_path: Path, run: Run) -> 
     out = tmp_path / "y"
     result = run("degrade", native, "--out", out, "--op", "sc:-99", "--workers", 1)
     assert error_of(result, 1) == (
-        f"{out}: not one sample came of it ({{'unreadable': 10}}); "
-        f"{out}.partial/corpus/failures.jsonl says why for each input. Mend that, delete "
-        f"{out}.partial and run the command again."
+        f"{out}: no input gave a sample ({{'unreadable': 10}}). The reasons are in "
+        f"{out}.partial/corpus/failures.jsonl. Correct the inputs, delete {out}.partial and run "
+        "the command again."
     )
     assert error_of(run("degrade", native, "--op", "me5", "--out", out), 1) == (
         f"{out}.partial was begun by another command: options.ops was ['sc:-99'], is now "

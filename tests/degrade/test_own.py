@@ -112,7 +112,7 @@ def test_a_file_that_changed_cannot_go_on_with_what_it_began(
 ) -> None:
     arguments = ("degrade", native, "--operations", own, "--op", "own10", "--op", "sc:-99")
     out = tmp_path / "x"
-    assert "not one sample came of it" in error_of(run(*arguments, "--out", out), 1)
+    assert "no input gave a sample" in error_of(run(*arguments, "--out", out), 1)
     before = hashlib.sha256(own.read_bytes()).hexdigest()
     own.write_text(VIGNETTE.replace("np.rint", "np.floor"), "utf-8")
     after = hashlib.sha256(own.read_bytes()).hexdigest()

@@ -692,7 +692,7 @@ WRONG: Mapping[str, dict[str, Any]] = {
     "network": {"network": 5},
     "size as text": {"size": "32"},
     "size as a fraction": {"size": 32.5},
-    "class ids": {"classes": [row | {"id": row["id"] + 1} for row in THREE.to_json()]},
+    "class ids": {"classes": [row | {"id": n + 1} for n, row in enumerate(THREE.to_json())]},
     "is_fake": {"classes": [row | {"is_fake": "no"} for row in THREE.to_json()]},
 }
 

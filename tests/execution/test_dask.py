@@ -238,7 +238,7 @@ def test_workers_with_other_versions_are_refused(
 @pytest.mark.slow
 def test_workers_that_do_not_see_the_folder_are_refused(local: Dask, tmp_path: Path) -> None:
     gone = jobs_in(tmp_path / "gone", 6)
-    with pytest.raises(HffkitError, match=r"cannot read .*gone.* need the same folders"):
+    with pytest.raises(HffkitError, match=r"cannot read .*gone.* must have the same folders"):
         list(cluster.run_on_cluster(gone, Suicidal(), local.address))
 
 
@@ -264,7 +264,7 @@ def test_work_waits_for_workers(tmp_path: Path) -> None:
     """As on a cluster whose queue starts and stops workers when it likes."""
     code = (
         "import sys; from pathlib import Path; from makers.jobs import Suicidal, jobs_in\n"
-        "from hffkit.execution import dask; dask._LOOK_EVERY = 0.5\n"
+        "from hffkit.execution import dask; dask._CHECK_EVERY_S = 0.5\n"
         "from hffkit.execution.supervisor import run\n"
         "there = jobs_in(Path(sys.argv[1]), 6)\n"
         "doing = run(there, Suicidal(seconds=2), n_workers=1, scheduler=sys.argv[2])\n"
