@@ -528,7 +528,9 @@ def test_hostile_keras_file_is_refused(meso4_file: Path, change: Any, message: s
 
 def test_keras_weights_for_another_network_are_refused(meso4_file: Path) -> None:
     assert foreign_weights(meso4_file, "Meso-4").network == "meso4"
-    with pytest.raises(WeightsError, match="must be meso4, whose weights these are, got mesoinception4"):
+    with pytest.raises(
+        WeightsError, match="must be meso4, whose weights these are, got mesoinception4"
+    ):
         foreign_weights(meso4_file, "mesoinception4")
 
 
