@@ -59,7 +59,7 @@ class BuildJob:
 
     @property
     def makes_masks(self) -> bool:
-        """Whether the masks of forgeries become a second corpus."""
+        """True if the masks of forgeries become a second corpus."""
         return isinstance(self.options, FfppOptions) and self.options.masks
 
 

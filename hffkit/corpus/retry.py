@@ -28,7 +28,7 @@ class _Past:
 
     @property
     def is_sound(self) -> bool:
-        """Whether every file of the unit was read to its end."""
+        """True if every file of the unit was read to its end."""
         return all(failure.kind not in ("unreadable", "short-read") for failure in self.failures)
 
 

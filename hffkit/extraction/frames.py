@@ -11,7 +11,7 @@ from hffkit.media.spacing import evenly
 
 # With 70 frames the 140 real test videos would give 9,800 of the paper's 10,000 faces.
 PAPER_REAL, PAPER_FAKE = 75, 20
-# Largest numbers of frames in training and testing (Cao et al.), who take the first ones of an
+# Largest numbers of frames in training and testing, from Cao et al. They take the first ones of an
 # unsorted listing; here they are spaced evenly.
 CAO_TRAIN, CAO_HELD_OUT = 270, 140
 

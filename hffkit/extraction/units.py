@@ -50,7 +50,7 @@ class ImageBlock:
 
     @property
     def keeps_index(self) -> bool:
-        """Whether records keep the numbers that the images have in a list."""
+        """True if records keep the numbers of the images in a list."""
         return self.items[0].index is not None
 
     @property

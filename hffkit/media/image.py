@@ -68,7 +68,7 @@ def read_header(encoded: bytes) -> Header:
         raise ImageError(_no_image(encoded)) from None
     except PillowImage.DecompressionBombError as error:
         raise ImageError(f"too large: {error}") from None
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow's parsers raise
+    except (OSError, SyntaxError, ValueError) as error:  # raised by Pillow's parsers
         raise ImageError(f"damaged header: {error}") from None
     return _bounded(header)
 

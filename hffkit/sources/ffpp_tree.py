@@ -139,7 +139,7 @@ class Tree:
 
 
 def wanted_of(options: FfppOptions, *, is_fake: bool) -> Names:
-    """Return what is read of a class: the qualities, and the masks of fakes where requested."""
+    """Return the folders to read of a class: the qualities, and the masks of fakes if requested."""
     return (*options.levels, *((MASKS,) if options.masks and is_fake else ()))
 
 
@@ -187,7 +187,7 @@ def _layout_of(root: Path) -> _Layout:
 
 
 def _holds_crops(root: Path) -> bool:
-    """Tell whether class folders hold QUALITY/VIDEO without videos/ or images/ in between."""
+    """Test for class folders with QUALITY/VIDEO, without videos/ or images/ in between."""
     return any(
         path.name not in ("videos", "images")
         for folder in _CROPPED_FOLDERS.values()
