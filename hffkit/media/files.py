@@ -24,11 +24,6 @@ def is_video(path: str) -> bool:
     return PurePosixPath(path).suffix.lower() in VIDEO_SUFFIXES
 
 
-def is_image(path: str) -> bool:
-    """Test for the suffix of an image."""
-    return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
-
-
 def walk(root: Path, folder: str = "") -> Iterator[str]:
     """Return the images and videos below root/folder, sorted, as paths relative to `root`.
 

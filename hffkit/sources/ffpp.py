@@ -20,8 +20,8 @@ from hffkit.sources.ffpp_tree import (
     FfppOptions,
     Found,
     Tree,
+    find_videos,
     lenders,
-    look,
     rate_factor,
     wanted_of,
 )
@@ -71,7 +71,7 @@ def _read(options: FfppOptions, default: Names) -> Listing:
     classes = selected(FFPP, options)
     if options.methods or not named:
         classes = classes.only(options.methods or default)
-    tree = look(classes, options, must_exist=named)
+    tree = find_videos(classes, options, must_exist=named)
     _refuse_twins(tree)
     names, failures = _names(tree.videos, options)
     videos = sorted(tree.videos, key=lambda found: _order(found, classes))

@@ -143,7 +143,7 @@ def wanted_of(options: FfppOptions, *, is_fake: bool) -> Names:
     return (*options.levels, *((MASKS,) if options.masks and is_fake else ()))
 
 
-def look(classes: ClassTable, options: FfppOptions, *, must_exist: bool) -> Tree:
+def find_videos(classes: ClassTable, options: FfppOptions, *, must_exist: bool) -> Tree:
     """Return the videos of some classes, in whichever layout the root has.
 
     Raises

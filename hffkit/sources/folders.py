@@ -141,9 +141,7 @@ def selected(table: ClassTable, options: SourceOptions, folders: Iterable[str] =
         [name for name in extra if name in options.real],
     )
     first = max((row.id for row in table), default=-1) + 1
-    table = ClassTable(
-        (*table, *(type(row)(first + row.id, row.name, row.is_fake) for row in added))
-    )
+    table = ClassTable((*table, *(replace(row, id=first + row.id) for row in added)))
     for names, is_fake in ((options.real, False), (options.fake, True)):
         for name in names:
             if table[name].is_fake is not is_fake:

@@ -22,7 +22,7 @@ from hffkit.execution.pool import in_order
 from hffkit.execution.progress import Progress
 from hffkit.execution.versions import versions
 from hffkit.manifest.samples import Sample
-from hffkit.media.files import is_image, walk
+from hffkit.media.files import is_video, walk
 from hffkit.media.image import Image, decode, read_bytes
 from hffkit.spectrum.features import (
     FeatureSpec,
@@ -167,7 +167,7 @@ def images_of_folder(folder: Path) -> Iterator[tuple[str, Read]]:
     ArgumentError
         If there is no image.
     """
-    names = sorted(n for n in walk(folder) if is_image(n))
+    names = sorted(n for n in walk(folder) if not is_video(n))
     if not names:
         raise ArgumentError(f"{folder} is no corpus, and holds no image.")
     for name in names:

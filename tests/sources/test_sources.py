@@ -1108,7 +1108,7 @@ def test_shards_in_any_order_merge_to_the_unsharded_corpus(
     )
 
 
-@pytest.mark.parametrize("kind", ["pictures", "videos"])
+@pytest.mark.parametrize("kind", ["images", "videos"])
 def test_shards_of_a_list_merge_to_the_unsharded_corpus(tmp_path: Path, kind: str) -> None:
     file = tmp_path / "list.txt"
     if kind == "videos":
