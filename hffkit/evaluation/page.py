@@ -12,6 +12,8 @@ from hffkit.reports.page import Figure, Mistake, Section
 from hffkit.runs.scores import Scored, worst_mistakes
 
 N_MISTAKES = 24
+ImagesOf = Callable[[Sequence[int]], Sequence[tuple[Image, ...]]]
+"""Takes places of scored samples; returns the RGB image of each and, if any, its heat map."""
 
 
 def page_section(
@@ -19,11 +21,11 @@ def page_section(
     scored: Scored,
     evaluation: Evaluation,
     *,
+    images_of: ImagesOf,
     facts: Sequence[tuple[str, str]] = (),
-    images_of: Callable[[Sequence[int]], Sequence[tuple[Image, ...]]] | None = None,
     figures: Sequence[Figure] = (),
 ) -> Section:
-    """Return the section of a page on one corpus.
+    """Return the section on one corpus.
 
     Parameters
     ----------
@@ -31,16 +33,14 @@ def page_section(
         Of the corpus.
     scored, evaluation
         The second must be of the first.
-    facts : sequence of (name, value)
-        What is known of the data: digests, split, operations.
     images_of : callable
-        Returns what is shown of places in `scored`, at most `N_MISTAKES`: the RGB image and, where
-        there is one, a heat map.
+        Called with at most `N_MISTAKES` places.
+    facts : sequence of (name, value)
+        Origin of the data: digests, split, operations.
     figures : sequence of Figure
-        What is drawn besides.
+        Shown after those of every section.
     """
     level = evaluation.frame
-    kinds = [face_class.kind for face_class in scored.classes]
     sums = grouped(scored).sums()
     bins = sums.calibration
     return Section(
@@ -50,25 +50,23 @@ def page_section(
         notes=level_notes(evaluation.levels),
         class_names=scored.classes.names,
         confusion=np.array(level.confusion, np.int64),
-        recalls=recall_table(scored.classes.names, kinds, level),
+        recalls=recall_table(scored.classes, level),
         roc=sums.curve.rates("ROC") if level.n_real and level.n_fake else None,
         real_scores=scored.scores[~scored.is_fake],
         fake_scores=scored.scores[scored.is_fake],
         calibration=(bins.counts.astype(np.int64), bins.confidence, bins.accuracy),
-        mistakes=_mistakes(scored, images_of) if images_of else (),
+        mistakes=_mistakes(scored, images_of),
         figures=tuple(figures),
     )
 
 
-def _mistakes(
-    scored: Scored, images_of: Callable[[Sequence[int]], Sequence[tuple[Image, ...]]]
-) -> tuple[Mistake, ...]:
+def _mistakes(scored: Scored, images_of: ImagesOf) -> tuple[Mistake, ...]:
     names, predicted = scored.classes.names, scored.predicted
     places = worst_mistakes(scored, N_MISTAKES).tolist()
     mistakes = []
     for place, images in zip(places, images_of(places), strict=True):
-        true, taken_for = names[scored.labels[place]], names[predicted[place]]
-        sureness = 100 * float(scored.probabilities[place].max())
-        caption = f"{scored.keys[place]}: {true}, taken for {taken_for} ({sureness:.1f} %)"
+        true, wrong = names[scored.labels[place]], names[predicted[place]]
+        confidence = 100 * float(scored.probabilities[place].max())
+        caption = f"{scored.keys[place]}: {true}, taken for {wrong} ({confidence:.1f} %)"
         mistakes.append(Mistake(caption, images))
     return tuple(mistakes)

@@ -62,7 +62,7 @@ class Measurement:
         """The number of fake samples without a mask, if there are any."""
         if not self.n_without_mask:
             return ()
-        return (f"{self.n_without_mask} fakes without a mask are left out of `Mask cells right`.",)
+        return (f'"Mask cells right" leaves out {self.n_without_mask} fakes without a mask.',)
 
     def to_json(self) -> dict[str, Any]:
         """Return the measurement and its data as JSON values."""

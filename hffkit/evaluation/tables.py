@@ -9,6 +9,7 @@ from typing import Any
 
 from hffkit.evaluation.levels import Estimate, Evaluation, Level
 from hffkit.evaluation.metrics import METRICS, STRICTEST_FPR, UNDEFINED, LevelName
+from hffkit.manifest.classes import ClassTable
 from hffkit.reports.table import Table
 
 _LEVELS: Mapping[LevelName, str] = {
@@ -67,14 +68,13 @@ def confusion_table(names: Sequence[str], level: Level) -> Table:
     return Table(("True class / predicted", *names), tuple(rows))
 
 
-def recall_table(names: Sequence[str], kinds: Sequence[str], level: Level) -> Table:
+def recall_table(classes: ClassTable, level: Level) -> Table:
     """Return a table of each class, its kind (real or fake), its samples and its recall."""
-    totals = (str(sum(counts)) for counts in level.confusion)
-    recalls = (METRICS["accuracy"].text(value) for value in level.recalls)
-    return Table(
-        ("Class", "Kind", "Samples", "Recall"),
-        tuple(zip(names, kinds, totals, recalls, strict=True)),
+    rows = tuple(
+        (row.name, row.kind, str(sum(counts)), METRICS["accuracy"].text(recall))
+        for row, counts, recall in zip(classes, level.confusion, level.recalls, strict=True)
     )
+    return Table(("Class", "Kind", "Samples", "Recall"), rows)
 
 
 def evaluation_markdown(evaluation: Evaluation) -> str:

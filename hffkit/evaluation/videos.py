@@ -1,111 +1,81 @@
-"""From frames to videos: the mean of their probabilities, or a vote."""
+"""Scores and decisions of videos from those of their frames."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from hffkit.arrays import Floats64, Ints
 from hffkit.runs.scores import Decisions, Scored, fake_ids
 
 
 @dataclass(frozen=True, slots=True)
-class _Clips:
+class _Videos:
     frames: Ints  # (F,) places of the frames in the scored samples
-    owners: Ints  # (F,) which video each of them belongs to, 0..V-1
+    owners: Ints  # (F,) the video of each frame, 0..V-1
     first: Ints  # (V,) place of the first frame of each video
-    names: tuple[str, ...]  # (V,)
+
+    def sums(self, values: Floats64) -> Floats64:
+        """Return the sums (V, ...) of the frames' values (F, ...)."""
+        total = np.zeros((len(self.first), *values.shape[1:]))
+        np.add.at(total, self.owners, values)
+        return total
+
+    def means(self, values: Floats64) -> Floats64:
+        """Return the means (V, C) of the frames' values (F, C)."""
+        return self.sums(values) / np.bincount(self.owners)[:, None]
 
 
 def mean_over_videos(scored: Scored) -> Scored | None:
-    """Return one row a video, the mean of its frames' probabilities; None if all are images.
+    """Return one row a video with the mean probabilities of its frames; None if all are images.
 
-    Frames of one video have the same `videos` entry, true class and group. Rows stand in the
-    order of the videos' first frames; their keys are the names of the videos.
+    Frames of one video have the same `videos` entry, true class and group. Rows are in the order
+    of the videos' first frames, and their keys are the names of the videos.
     """
-    clips = _clips(scored)
-    if clips is None:
+    videos = _videos(scored)
+    if videos is None:
         return None
-    means = _mean(scored, clips)
-    return Scored(
-        scored.classes,
-        scored.labels[clips.first],
-        means.astype(np.float32),
-        clips.names,
-        tuple(scored.groups[place] for place in clips.first),
-        clips.names,
-    )
+    means = videos.means(scored.probabilities[videos.frames].astype(np.float64))
+    rows = scored.subset(videos.first)
+    names = tuple(name for name in rows.videos if name is not None)
+    return replace(rows, probabilities=means.astype(np.float32), keys=names, margins=None)
 
 
 def vote_over_videos(scored: Scored) -> Decisions | None:
-    """Return what most frames of each video were taken for; None if all are images.
+    """Return the majority decision of the frames of each video; None if all are images.
 
-    Each frame votes for its most probable class, and for fake if its score is 0.5 or more. Among
-    classes with equally many votes the larger mean probability decides; between as many fake as
-    real, a mean score of 0.5 or more is fake. Where there are margins, their mean decides both:
-    0 or more is fake. Videos and order as of `mean_over_videos`.
+    Each frame votes for its most probable class, and for fake if its score is 0.5 or more. The
+    largest mean probability decides between classes with equally many votes; a mean score of 0.5
+    or more is fake if as many frames are fake as real. With margins their mean decides both: 0 or
+    more is fake. Videos and their order are those of `mean_over_videos`.
     """
-    clips = _clips(scored)
-    if clips is None:
+    videos = _videos(scored)
+    if videos is None:
         return None
-    n_videos = len(clips.first)
-    votes = _sums(np.eye(len(scored.classes.names))[scored.predicted[clips.frames]], clips)
-    leads = votes == votes.max(axis=1, keepdims=True)
-    scores = scored.scores[clips.frames]
+    rows = scored.subset(videos.first)
+    votes = videos.sums(np.eye(len(scored.classes.names))[scored.predicted[videos.frames]])
+    scores = scored.scores[videos.frames]
+    n_frames = np.bincount(videos.owners)
     if scored.margins is None:
-        lean = _mean(scored, clips)
-        towards_fake = np.bincount(clips.owners, scores, n_videos) / _sizes(clips) - 0.5
+        lean = videos.means(scored.probabilities[videos.frames].astype(np.float64))
+        towards_fake = videos.sums(scores) / n_frames - 0.5
     else:
-        sums = np.bincount(clips.owners, scored.margins[clips.frames], n_videos)
-        towards_fake = np.asarray(sums, np.float64)
+        towards_fake = videos.sums(scored.margins[videos.frames])
         lean = np.where(fake_ids(scored.classes), towards_fake[:, None], -towards_fake[:, None])
-    predicted = np.argmax(np.where(leads, lean, -np.inf), axis=1)
-    fake_votes = np.bincount(clips.owners, scores >= 0.5, n_videos)
-    ahead = 2 * fake_votes - _sizes(clips)
-    return Decisions(
-        scored.labels[clips.first],
-        predicted.astype(np.int64),
-        scored.is_fake[clips.first],
-        np.where(ahead == 0, towards_fake >= 0, ahead > 0),
-        tuple(scored.groups[place] for place in clips.first),
-    )
+    leads = votes == votes.max(axis=1, keepdims=True)
+    predicted = np.argmax(np.where(leads, lean, -np.inf), axis=1).astype(np.int64)
+    ahead = 2 * videos.sums((scores >= 0.5).astype(np.float64)) - n_frames
+    called_fake = np.where(ahead == 0, towards_fake >= 0, ahead > 0)
+    return Decisions(rows.labels, predicted, rows.is_fake, called_fake, rows.groups)
 
 
-def _clips(scored: Scored) -> _Clips | None:
-    """Return which frames make a video; two groups never share one, whatever its name."""
-    found: dict[tuple[str, int, str], int] = {}
-    frames: list[int] = []
-    owners: list[int] = []
-    first: list[int] = []
-    rows = zip(scored.videos, scored.labels.tolist(), scored.groups, strict=True)
-    for place, (video, label, group) in enumerate(rows):
-        if video is None:
-            continue
-        owner = found.setdefault((video, label, group), len(found))
-        if owner == len(first):
-            first.append(place)
-        frames.append(place)
-        owners.append(owner)
-    if not found:
+def _videos(scored: Scored) -> _Videos | None:
+    """Return the videos of frames; frames of two groups or classes are never of one video."""
+    rows = list(zip(scored.videos, scored.labels.tolist(), scored.groups, strict=True))
+    frames = [place for place, (video, _, _) in enumerate(rows) if video is not None]
+    if not frames:
         return None
-    return _Clips(
-        np.array(frames, np.int64),
-        np.array(owners, np.int64),
-        np.array(first, np.int64),
-        tuple(video for video, _, _ in found),
-    )
-
-
-def _sizes(clips: _Clips) -> Ints:
-    return np.bincount(clips.owners, minlength=len(clips.first)).astype(np.int64)
-
-
-def _sums(values: npt.NDArray[np.floating], clips: _Clips) -> Floats64:
-    total = np.zeros((len(clips.first), values.shape[1]))
-    np.add.at(total, clips.owners, values)
-    return total
-
-
-def _mean(scored: Scored, clips: _Clips) -> Floats64:
-    rows = scored.probabilities[clips.frames].astype(np.float64)
-    return _sums(rows, clips) / _sizes(clips)[:, None]
+    numbers = {row: n for n, row in enumerate(dict.fromkeys(rows[place] for place in frames))}
+    owners = np.array([numbers[rows[place]] for place in frames], np.int64)
+    first = np.unique(owners, return_index=True)[1]
+    places = np.array(frames, np.int64)
+    return _Videos(places, owners, places[first])

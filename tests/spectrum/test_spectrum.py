@@ -315,7 +315,7 @@ def test_groups_that_were_learned_from_are_warned_of(
     other = build(tree, tmp_path / "other.lmdb", split_ratio="0/0/100")
     (one,) = evaluate(EvalRequest((fitted,), (str(other),), n_resamples=0)).measured
     assert one.warning is not None
-    assert "have names of groups that the run was trained" in one.warning
+    assert "have the names of groups that the run was trained" in one.warning
 
 
 def test_frames_are_judged_by_video_too(tmp_path: Path) -> None:
@@ -388,8 +388,8 @@ def test_images_of_another_size_are_refused_where_profiles_are_native(
     other = build(tree, tmp_path / "large.lmdb", size=48)
     done = run("eval", out, "--data", other)
     assert done.exit_code == 1
-    assert "takes profiles of 20 values, and these have 32" in done.output
-    assert "--points" in done.output
+    assert "takes profiles of 20 values, got 32" in done.output
+    assert "Set `points` when training" in done.output
 
 
 @pytest.mark.parametrize(

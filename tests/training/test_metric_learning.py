@@ -725,7 +725,7 @@ def test_masks_are_for_networks_with_an_attention_map(
         corpus, tmp_path / "m.lmdb", lambda c, s: None if s.split == "test" else forged(c, s)
     )
     done = run("eval", finished, "--data", corpus, "--masks", others)
-    assert (done.exit_code, "fakes has a mask in --masks" in done.stderr) == (1, True)
+    assert (done.exit_code, "fake samples has a mask in --masks" in done.stderr) == (1, True)
 
 
 def test_predict_and_score_use_the_low_quality_head(
@@ -834,7 +834,7 @@ def test_missing_masks_and_what_is_left_out_are_told(
     assert made["pairs"]["found"]["train"] == 4 * N_FRAMES - 1
     assert made["recipe"]["metric"]["as_published"] is True
     done = run("eval", tmp_path / "b", "--data", corpus, "--masks", few, "--split", "train")
-    assert "2 fakes have no mask" in done.stdout
+    assert "leaves out 2 fakes without a mask" in done.stdout
 
 
 # --- real clips ------------------------------------------------------------------------------
