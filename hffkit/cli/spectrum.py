@@ -8,6 +8,7 @@ import click
 
 from hffkit.cli import options
 from hffkit.cli.evaluate import evaluate, predict
+from hffkit.json_types import JsonObject
 from hffkit.manifest.samples import printable
 from hffkit.reports.table import Table
 from hffkit.spectrum.names import CentreName, ClassifierName, CropName, FeatureName
@@ -171,7 +172,7 @@ spectrum.add_command(evaluate)
 spectrum.add_command(predict)
 
 
-def _run_text(path: Path, run: dict[str, Any]) -> str:
+def _run_text(path: Path, run: JsonObject) -> str:
     """Return a run folder that was just written, and its accuracies."""
     result = run["result"]
     val = result["val_accuracy"]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from hffkit.corpus.retry import check_retry, seed_parts
 from hffkit.errors import ArgumentError, CorpusError
@@ -20,6 +19,7 @@ from hffkit.extraction.trim import surplus
 from hffkit.extraction.units import ImageBlock, Unit, identity, weight
 from hffkit.faces.detection import FaceRule, read_boxes
 from hffkit.faces.landmarks import predictor_of
+from hffkit.json_types import JsonObject
 from hffkit.manifest.pairs import MASKS, quality_of
 from hffkit.options import options_of
 from hffkit.sources.ffpp_tree import FfppOptions
@@ -93,7 +93,7 @@ def prepare(options: SourceOptions) -> BuildJob:
     return BuildJob(options, listing, settings)
 
 
-def recorded(options: SourceOptions) -> dict[str, Any]:
+def recorded(options: SourceOptions) -> JsonObject:
     """Return the options of all sources as JSON values for corpus.json.
 
     Options that the source does not have are recorded with their defaults, and files by their

@@ -11,6 +11,7 @@ from hffkit.degrade.operation import Operation
 from hffkit.degrade.parameter import V, parse
 from hffkit.degrade.table import OPERATIONS, TABLE_IX
 from hffkit.errors import ArgumentError, UnknownNameError
+from hffkit.json_types import JsonObject
 from hffkit.manifest.seeds import rng_for
 from hffkit.media.image import Image
 
@@ -46,7 +47,7 @@ class Degraded:
     """A post-processed image and the record of each operation applied to it."""
 
     image: Image
-    operations: tuple[dict[str, Any], ...]
+    operations: tuple[JsonObject, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from hffkit.degrade.folder import FileSelection, FolderInfo, degrade_folder
 from hffkit.degrade.own import OwnOperations, read_chain, read_own
@@ -13,6 +13,7 @@ from hffkit.degrade.rework import PixelStage, Rework, Treatment, plan_of
 from hffkit.errors import ArgumentError
 from hffkit.execution.assemble import WorkPlan, assemble, share
 from hffkit.execution.versions import LIBRARIES, versions
+from hffkit.json_types import JsonObject
 from hffkit.manifest.samples import SPLITS, Split
 from hffkit.options import Seed
 from hffkit.storage.corpora import identities, joint_classes, open_corpora
@@ -191,7 +192,7 @@ def treatment_of(
     return Treatment(names, own, stage, size, request.seed)
 
 
-def _pixel_options(request: DegradeRequest, treatment: Treatment) -> dict[str, Any]:
+def _pixel_options(request: DegradeRequest, treatment: Treatment) -> JsonObject:
     """Return the options that decide pixels, as JSON values."""
     return {
         "ops": list(treatment.names),

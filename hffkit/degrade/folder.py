@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from hffkit.degrade.rework import Treatment
 from hffkit.errors import ArgumentError, CorpusError, HffkitError, ImageError, StorageError
@@ -18,6 +17,7 @@ from hffkit.execution.progress import Progress
 from hffkit.execution.supervisor import run
 from hffkit.execution.versions import LIBRARIES, versions
 from hffkit.extraction.units import identity, weight
+from hffkit.json_types import JsonObject
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import json_line, printable
 from hffkit.manifest.seeds import rank
@@ -45,7 +45,7 @@ class FileSelection:
 class FolderInfo:
     """The contents of degrade.json: the command, and counts of a finished folder."""
 
-    command: dict[str, Any]  # all that decides the result, JSON values
+    command: JsonObject  # all that decides the result, JSON values
     n_files: int
     failures: Mapping[str, int]  # by kind
 
@@ -54,7 +54,7 @@ class FolderInfo:
         """Names of the operations applied."""
         return tuple(self.command["ops"])
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the contents of degrade.json as JSON values."""
         return {**self.command, "n_files": self.n_files, "failures": dict(self.failures)}
 
@@ -94,7 +94,7 @@ class FileWork:
         """Return the files of the unit."""
         return unit.paths
 
-    def _image(self, path: str) -> dict[str, Any]:
+    def _image(self, path: str) -> JsonObject:
         if printable(path) != path:
             raise ImageError("the file's name is not UTF-8")
         encoded = read_bytes(self.root / path)
@@ -111,7 +111,7 @@ class FileWork:
             "operations": list(treated.operations),
         }
 
-    def _video(self, path: str) -> dict[str, Any]:
+    def _video(self, path: str) -> JsonObject:
         from hffkit.media.h264 import transcode  # late: loading FFmpeg takes as long as OpenCV
 
         crf = crf_of(self.treatment)
@@ -174,7 +174,7 @@ def degrade_folder(
     selection: FileSelection,
     out: Path,
     treatment: Treatment,
-    about: dict[str, Any],
+    about: JsonObject,
     *,
     n_workers: int,
     scheduler: str | None = None,
@@ -288,7 +288,7 @@ def _units(paths: Sequence[str]) -> list[Files]:
     return [Files(tuple(paths[start : start + _IMAGES_PER_UNIT])) for start in starts]
 
 
-def _describe(folder: Path, jobs: Sequence[Job[Files]], command: dict[str, Any]) -> FolderInfo:
+def _describe(folder: Path, jobs: Sequence[Job[Files]], command: JsonObject) -> FolderInfo:
     """Write manifest, failures and degrade.json; delete files that are in none of the parts."""
     known: set[Path] = set()
     failures: list[Failure] = []

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from hffkit.errors import MetricError
 from hffkit.evaluation.metrics import METRICS, Metric
 from hffkit.evaluation.sums import Sums, grouped
+from hffkit.json_types import JsonObject
 from hffkit.reports.table import Table
 from hffkit.runs.scores import Scored
 
@@ -33,7 +33,7 @@ class QualityRow:
     values: Mapping[str, float | None]  # by name, in [0, 1]
     mask_accuracy: float | None = None  # share of the mask's cells that are right; None: no masks
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the row as JSON values."""
         masks = {} if self.mask_accuracy is None else {"mask_accuracy": self.mask_accuracy}
         return {

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from hffkit.evaluation.levels import Evaluation
 from hffkit.evaluation.page import page_section
@@ -11,6 +10,7 @@ from hffkit.evaluation.qualities import QualityRow, quality_table
 from hffkit.evaluation.tables import CrossTable, evaluation_markdown
 from hffkit.explain.illustrations import answer_images, class_figures
 from hffkit.inference.detector import Detector
+from hffkit.json_types import JsonObject
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.samples import Split
 from hffkit.media.image import Image
@@ -64,7 +64,7 @@ class Measurement:
             return ()
         return (f'"Mask cells right" leaves out {self.n_without_mask} fakes without a mask.',)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the measurement and its data as JSON values."""
         return {
             "run": str(self.detector.path),
@@ -99,7 +99,7 @@ class EvalResult:
         cells = {(str(one.detector.path), one.data.name): one for one in self.measured}
         return CrossTable({place: one.evaluation for place, one in cells.items()})
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return everything as JSON values."""
         return {
             "split": self.split or "all",

@@ -5,10 +5,10 @@ What is not defined is a dash, with the reason in the notes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from hffkit.evaluation.levels import Estimate, Evaluation, Level
 from hffkit.evaluation.metrics import METRICS, STRICTEST_FPR, UNDEFINED, LevelName
+from hffkit.json_types import JsonObject
 from hffkit.manifest.classes import ClassTable
 from hffkit.reports.table import Table
 
@@ -92,7 +92,7 @@ class CrossTable:
 
     cells: Mapping[tuple[str, str], Evaluation]  # (trained on, tested on); pairs may be missing
 
-    def to_json(self) -> list[dict[str, Any]]:
+    def to_json(self) -> list[JsonObject]:
         """Return a row a pair: trained, tested, accuracy and AUC with their intervals."""
         return [
             {

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from hffkit.explain.faithfulness import Faithfulness
 from hffkit.explain.regions import Shares
+from hffkit.json_types import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class ExplainResult:
     faces: tuple[FaceResult, ...]
     landmarks: str | None  # the predictor
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the content of explain.json."""
         return asdict(self, dict_factory=_renamed)
 

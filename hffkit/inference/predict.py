@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from hffkit.errors import ArgumentError, ImageError, VideoError
 from hffkit.execution.progress import Progress
 from hffkit.faces.search import FaceSearch, FrameCounts, faces_in, files_of
 from hffkit.inference.detector import Detector, load_detector
+from hffkit.json_types import JsonObject
 from hffkit.manifest.samples import Box
 from hffkit.media.image import Image
 from hffkit.networks.devices import device_named
@@ -62,7 +62,7 @@ class Prediction:
     files: tuple[FilePrediction, ...]
     n_unreadable: int  # files of which something could not be read
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the prediction as JSON values."""
         return {
             "score": "probability of fake",

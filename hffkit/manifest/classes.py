@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from hffkit.errors import ManifestError, UnknownNameError
+from hffkit.json_types import JsonObject
 
 LabelKind = Literal["multi", "binary"]
 
@@ -73,7 +74,7 @@ class ClassTable:
         return [asdict(face_class) for face_class in self.classes]
 
     @classmethod
-    def from_json(cls, rows: list[dict[str, Any]]) -> "ClassTable":
+    def from_json(cls, rows: list[JsonObject]) -> "ClassTable":
         """Build a table from the values that `to_json` returned."""
         return cls(tuple(FaceClass(**row) for row in rows))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from hffkit.errors import ManifestError
+from hffkit.json_types import JsonObject
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -47,7 +48,7 @@ class Sample(NamedTuple):
         return json_line(self._asdict())
 
     @classmethod
-    def from_json(cls, row: dict[str, Any]) -> "Sample":
+    def from_json(cls, row: JsonObject) -> "Sample":
         """Build a sample from a parsed line; ManifestError if a field is missing or unknown."""
         if row.keys() != _FIELDS:
             wrong = sorted(row.keys() ^ _FIELDS)
@@ -98,7 +99,7 @@ def printable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
-def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_json_lines(path: Path) -> Iterator[JsonObject]:
     """Yield the objects of a JSON Lines file.
 
     Raises
@@ -119,7 +120,7 @@ def lines_of(path: Path) -> Iterator[bytes]:
         raise ManifestError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
-def _json_of_line(line: bytes, where: str) -> dict[str, Any]:
+def _json_of_line(line: bytes, where: str) -> JsonObject:
     try:
         row = json.loads(line.decode())
     except UnicodeDecodeError as error:

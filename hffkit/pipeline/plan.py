@@ -16,6 +16,7 @@ from typing import Any
 
 from hffkit.corpus.subset import smallest
 from hffkit.errors import ArgumentError, CorpusError, HffkitError, RecipeError, UnknownNameError
+from hffkit.json_types import JsonObject
 from hffkit.pipeline.recipe import Recipe, Step
 from hffkit.storage.corpora import open_corpora
 from hffkit.storage.corpus import CORPUS_FILE, Corpus
@@ -140,7 +141,7 @@ def _planned(step: Step, known: Mapping[str, tuple[str, Path]], out: Path) -> Pl
     return Planned(step, identity, out / STEPS_FOLDER / name, paths)
 
 
-def _identified(step: Step, digests: Mapping[str, str]) -> dict[str, Any]:
+def _identified(step: Step, digests: Mapping[str, str]) -> JsonObject:
     """Return all that decides a step's output: arguments other than the defaults, and digests.
 
     For a training these are all values of its training recipe, wherever they were set.

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hffkit.errors import RecipeError, UnknownNameError
+from hffkit.json_types import JsonObject
 from hffkit.pipeline.spec import (
     Claim,
     TableSpec,
@@ -138,7 +139,7 @@ def _file(name: str, folder: Path) -> Traversable:
     return _shipped() / f"{name}.toml"
 
 
-def _merged(path: Traversable, above: tuple[str, ...]) -> dict[str, Any]:
+def _merged(path: Traversable, above: tuple[str, ...]) -> JsonObject:
     try:
         rows = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -154,7 +155,7 @@ def _merged(path: Traversable, above: tuple[str, ...]) -> dict[str, Any]:
     return _over(_merged(other, (*above, str(path))), rows)
 
 
-def _over(base: dict[str, Any], rows: dict[str, Any]) -> dict[str, Any]:
+def _over(base: JsonObject, rows: JsonObject) -> JsonObject:
     """Return `base` updated with `rows`, table by table; lists and values are replaced."""
     merged = dict(base)
     for key, value in rows.items():

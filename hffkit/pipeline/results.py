@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from hffkit.json_types import JsonObject
 from hffkit.pipeline.cells import Place
 from hffkit.reports.results_page import HeatMap, ResultsPage, render_results
 from hffkit.reports.table import Table
@@ -31,7 +31,7 @@ class Cell:
     seeds: tuple[float, ...]
     paper: float | None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the cell as JSON values; an undefined bound is null."""
         bounds = {
             name: None if math.isnan(bound) else bound
@@ -57,7 +57,7 @@ class ClaimOutcome:
             return "holds here"
         return "does not hold here" if self.high < 0 else "is not decided here"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the outcome as JSON values."""
         return {
             "claim": self.text,
@@ -97,7 +97,7 @@ class Results:
         )
         return Table(("Claim", "Mean difference, points", "ClaimOutcome"), rows)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return everything as JSON values."""
         return {
             "title": self.title,

@@ -8,9 +8,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from hffkit.errors import HffkitError, StorageError
+from hffkit.json_types import JsonObject
 from hffkit.pipeline.plan import STEPS_FOLDER, Plan, Planned
 from hffkit.pipeline.verbs import How
 from hffkit.reports.table import Table
@@ -81,7 +81,7 @@ def _alone_in(out: Path) -> Iterator[None]:
         yield
 
 
-def read_times(out: Path) -> dict[str, Any]:
+def read_times(out: Path) -> JsonObject:
     """Read the recorded times of finished steps, by identity."""
     try:
         rows = json.loads((out / TIMES_FILE).read_text("utf-8"))
@@ -109,7 +109,7 @@ class Forecast:
     state: str
     seconds: float
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the forecast as JSON values."""
         return {
             "step": self.planned.step.name,

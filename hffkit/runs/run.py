@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hffkit.errors import HffkitError, WeightsError
+from hffkit.json_types import JsonObject
 from hffkit.manifest.classes import ClassTable
 from hffkit.networks.spec import InputSpec
 from hffkit.storage.staging import write_durably
@@ -72,7 +73,7 @@ class Run:
         metric = recipe.get("metric") if isinstance(recipe, dict) else None
         return metric.get("high") if isinstance(metric, dict) else None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the run as JSON values."""
         return {
             "format": FORMAT,
@@ -139,7 +140,7 @@ def write_row(folder: Path, row: Mapping[str, Any]) -> None:
     write_durably(folder / RUN_FILE, text)
 
 
-def read_row(folder: Path) -> dict[str, Any]:
+def read_row(folder: Path) -> JsonObject:
     """Return run.json as JSON values.
 
     Raises

@@ -7,13 +7,13 @@ Nothing in such a file is executed, and it is whole or absent. Reading a run wit
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from hffkit.errors import WeightsError
+from hffkit.json_types import JsonObject
 from hffkit.storage.staging import write_bytes_durably
 
 WEIGHTS_FILE = "weights.safetensors"
@@ -26,7 +26,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str,
     write_bytes_durably(path, save(ready, {_FACTS: json.dumps(facts, sort_keys=True)}))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], JsonObject]:
     """Return the tensors and JSON values of a file.
 
     Raises

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hffkit.errors import ArgumentError, StorageError
+from hffkit.json_types import JsonObject
 from hffkit.manifest.samples import Split
 from hffkit.spectrum.curves import axis_title, curves_of
 from hffkit.spectrum.features import FeatureSpec, check_spec, features_named, resampled
@@ -57,12 +58,12 @@ class FeatureFile:
     n_samples: int
     n_features: int
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> JsonObject:
         """Return the settings, versions and data as JSON values; the file holds them as text."""
         row = {"features": self.spec.to_json(), "versions": dict(self.versions)}
         return row if self.data is None else {**row, "data": list(self.data)}
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return everything as JSON values."""
         return {**self.about(), "n_samples": self.n_samples, "n_features": self.n_features}
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from scipy.interpolate import make_interp_spline
 
 from hffkit.arrays import Floats64
 from hffkit.errors import ArgumentError, ImageError, UnknownNameError
+from hffkit.json_types import JsonObject
 from hffkit.media.image import Image, grey
 from hffkit.spectrum.radial import check_centre, radial_of
 
@@ -34,7 +35,7 @@ class FeatureSpec:
     n_points: int | None = None  # length of resampled profiles; None: not resampled
     first_bin: bool = False  # divide by the first value
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the fields as JSON values."""
         return asdict(self)
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -21,6 +20,7 @@ from hffkit.execution.memory import keep_memory_of_tensors
 from hffkit.execution.pool import in_order
 from hffkit.execution.progress import Progress
 from hffkit.execution.versions import versions
+from hffkit.json_types import JsonObject
 from hffkit.manifest.samples import Sample
 from hffkit.media.files import is_video, walk
 from hffkit.media.image import Image, decode, read_bytes
@@ -114,7 +114,7 @@ def cache_path(corpus: Corpus, spec: FeatureSpec) -> Path:
     return folder.with_name(folder.name + SUFFIX) / f"{spec.crop}-{spec.centre}.npz"
 
 
-def _facts(corpus: Corpus, spec: FeatureSpec) -> dict[str, Any]:
+def _facts(corpus: Corpus, spec: FeatureSpec) -> JsonObject:
     return {
         "format": FORMAT,
         "content_sha256": corpus.content_sha256,
@@ -125,7 +125,7 @@ def _facts(corpus: Corpus, spec: FeatureSpec) -> dict[str, Any]:
     }
 
 
-def _packed(profiles: Sequence[Floats64], facts: dict[str, Any]) -> bytes:
+def _packed(profiles: Sequence[Floats64], facts: JsonObject) -> bytes:
     file = io.BytesIO()
     np.savez(
         file,
@@ -136,7 +136,7 @@ def _packed(profiles: Sequence[Floats64], facts: dict[str, Any]) -> bytes:
     return file.getvalue()
 
 
-def _cached(path: Path, facts: dict[str, Any]) -> list[Floats64] | None:
+def _cached(path: Path, facts: JsonObject) -> list[Floats64] | None:
     """Return cached profiles, if the file is intact and its facts match."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 
 from hffkit.arrays import Bools, Floats64, Ints
 from hffkit.errors import TrainingError
+from hffkit.json_types import JsonObject
 from hffkit.manifest.seeds import rng_for
 from hffkit.spectrum.classifiers import fit, is_called_fake
 
@@ -30,7 +31,7 @@ class Repeated:
         """Mean over the repeats."""
         return float(np.mean(self.accuracies))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the accuracies, their mean and standard deviation as JSON values."""
         spread = float(np.std(self.accuracies))
         return {

@@ -10,6 +10,7 @@ import numpy as np
 
 from hffkit.arrays import Bools, Floats64, Ints
 from hffkit.errors import ArgumentError, CorpusError
+from hffkit.json_types import JsonObject
 from hffkit.manifest.samples import Split
 from hffkit.manifest.seeds import rng_for
 from hffkit.options import Seed
@@ -129,7 +130,7 @@ def _accuracy(name: str, model: Any, some: LabelledFeatures) -> float | None:
     return float(np.mean(is_called_fake(name, model, some.features) == some.is_fake))
 
 
-def _repeats(request: SpectrumRequest, labelled: LabelledFeatures) -> dict[str, Any] | None:
+def _repeats(request: SpectrumRequest, labelled: LabelledFeatures) -> JsonObject | None:
     protocol: Protocol = "random" if request.paper_split else "grouped"
     wants = request.repeats or request.paper_split or request.curve
     if not wants:
@@ -154,9 +155,7 @@ def _repeats(request: SpectrumRequest, labelled: LabelledFeatures) -> dict[str, 
     }
 
 
-def _command(
-    request: SpectrumRequest, spec: FeatureSpec, corpora: Sequence[Corpus]
-) -> dict[str, Any]:
+def _command(request: SpectrumRequest, spec: FeatureSpec, corpora: Sequence[Corpus]) -> JsonObject:
     asked = {
         name: value
         for name, value in asdict(request).items()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hffkit.errors import ManifestError, StorageError
+from hffkit.json_types import JsonObject
 from hffkit.manifest.classes import ClassTable, LabelKind
 from hffkit.manifest.samples import Sample, lines_of, read_manifest
 from hffkit.media.image import Image
@@ -45,7 +46,7 @@ class Provenance:
         return {**row, "classes": self.classes.to_json()}
 
     @classmethod
-    def from_json(cls, row: dict[str, Any]) -> "Provenance":
+    def from_json(cls, row: JsonObject) -> "Provenance":
         """Build the provenance from the values that `to_json` returned."""
         known = {each.name: row[each.name] for each in fields(cls) if each.name in row}
         known["classes"] = ClassTable.from_json(row["classes"])
@@ -76,7 +77,7 @@ class CorpusInfo:
         return {"format": FORMAT, **self.provenance.to_json(), **row}
 
     @classmethod
-    def from_json(cls, row: dict[str, Any]) -> "CorpusInfo":
+    def from_json(cls, row: JsonObject) -> "CorpusInfo":
         """Build from the values that `to_json` returned."""
         known = {each.name: row[each.name] for each in fields(cls) if each.name in row}
         return cls(**{**known, "provenance": Provenance.from_json(row)})
