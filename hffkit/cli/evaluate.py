@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 _run = click.Path(path_type=Path)
 
 
-@click.command("eval")
+@click.command(
+    "eval", epilog=options.example("eval runs/amtennet --data data.lmdb --html report.html")
+)
 @click.argument("runs", nargs=-1, required=True, type=_run, metavar="RUN...")
 @click.option(
     "--data",
@@ -74,8 +76,6 @@ def evaluate(
     Prints accuracy, AUC, equal error rate, average precision, TPR at fixed FPR, calibration error
     and the confusion matrix as Markdown. The score is the probability of fake: the sum over the
     fake classes. Intervals are 95 %, from a bootstrap over groups.
-
-    Example: hffkit eval runs/amtennet --data data.lmdb --html report.html
     """
     from hffkit.evaluation.evaluate import EvalRequest, check_outputs
     from hffkit.evaluation.evaluate import evaluate as evaluate_runs
@@ -92,7 +92,7 @@ def evaluate(
         result.write_html(html)
 
 
-@click.command()
+@click.command(epilog=options.example("predict runs/amtennet photo.jpg clips/"))
 @click.argument("run", type=_run)
 @click.argument("paths", nargs=-1, required=True, type=_run, metavar="PATH...")
 @options.faces_of_files(frames=32)
@@ -103,8 +103,6 @@ def predict(run: Path, paths: tuple[Path, ...], as_json: bool, **arguments: Any)
 
     The score is the probability of fake. That of a video is the mean over its frames of the
     largest face's score. The exit code is 3 if a file could not be read.
-
-    Example: hffkit predict runs/amtennet photo.jpg clips/
     """
     from hffkit.inference.predict import PredictRequest
     from hffkit.inference.predict import predict as predict_files

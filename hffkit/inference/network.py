@@ -31,7 +31,7 @@ _BATCH = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class HeadItems:
     """A module that scores some of the samples."""
 
     module: nn.Module
@@ -92,7 +92,7 @@ class NetworkDetector:
             found[head.places] = logits_of(head.module, batches, self.run.input)
         return found
 
-    def heads(self, items: Items) -> list[Head]:
+    def heads(self, items: Items) -> list[HeadItems]:
         """Return the modules that score samples.
 
         A head for images of high quality scores those, unless operations were applied to them.
@@ -100,7 +100,7 @@ class NetworkDetector:
         everything = np.arange(len(items))
         own, high = self.network.layers, self.network.high_quality
         if high is None:
-            return [Head(self.net, own, everything)] if len(items) else []
+            return [HeadItems(self.net, own, everything)] if len(items) else []
         quality = self.run.high_quality
         is_high = np.array(
             [
@@ -109,12 +109,12 @@ class NetworkDetector:
             ]
         )
         heads = [
-            Head(high.view(self.net), high.layers, everything[is_high]),
-            Head(self.net, own, everything[~is_high]),
+            HeadItems(high.view(self.net), high.layers, everything[is_high]),
+            HeadItems(self.net, own, everything[~is_high]),
         ]
         return [head for head in heads if len(head.places)]
 
-    def _batches(self, items: Items, head: Head) -> Iterator[Batch]:
+    def _batches(self, items: Items, head: HeadItems) -> Iterator[Batch]:
         """Yield the pixels of a head's samples, with their places for labels."""
         faces = FaceDataset(
             [items[place] for place in head.places], self.run.size, self.run.input.colour
