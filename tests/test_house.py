@@ -185,3 +185,17 @@ def test_the_dataset_in_the_readme_works(tmp_path: Path) -> None:
     stored = Corpus(tmp_path / "y")
     for image, sample in zip(images, stored.samples(), strict=True):
         assert np.array_equal(image, stored.image(sample))
+
+
+def test_a_stem_in_three_rooms_means_one_thing() -> None:
+    alike = {
+        "table": "the literal table of a room",
+        "options": "declared options of commands",
+        "train": "the verb",
+        "spectrum": "runs of spectra",
+    }
+    rooms: dict[str, list[str]] = {}
+    for path in MODULES:
+        rooms.setdefault(path.stem, []).append(path.parent.name)
+    found = {stem: where for stem, where in rooms.items() if len(where) > 2}
+    assert set(found) - {"__init__", *alike} == set()

@@ -11,7 +11,7 @@ import click
 
 from hffkit.cli import options
 from hffkit.manifest.samples import SPLITS
-from hffkit.reports.table import Table
+from hffkit.reports.text_table import Table
 
 if TYPE_CHECKING:
     from hffkit.corpus.inspect import Inspection

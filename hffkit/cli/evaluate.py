@@ -8,7 +8,7 @@ import click
 
 from hffkit.cli import options
 from hffkit.manifest.samples import printable
-from hffkit.reports.table import Table
+from hffkit.reports.text_table import Table
 
 if TYPE_CHECKING:
     from hffkit.inference.predict import Prediction

@@ -60,7 +60,7 @@ def run(
     from hffkit.pipeline.recipe import read_recipe, recipes_table
     from hffkit.pipeline.results import write_results
     from hffkit.pipeline.runner import forecast, forecast_text, run_plan
-    from hffkit.pipeline.table import results_of
+    from hffkit.pipeline.tabulate import results_of
     from hffkit.pipeline.verbs import How
 
     if lists:

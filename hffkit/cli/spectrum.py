@@ -10,7 +10,7 @@ from hffkit.cli import options
 from hffkit.cli.evaluate import evaluate, predict
 from hffkit.json_types import JsonObject
 from hffkit.manifest.samples import printable
-from hffkit.reports.table import Table
+from hffkit.reports.text_table import Table
 from hffkit.spectrum.names import CentreName, ClassifierName, CropName, FeatureName
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hffkit.cli import options
-from hffkit.reports.table import Table
+from hffkit.reports.text_table import Table
 
 if TYPE_CHECKING:
     from hffkit.runs.run import Run

@@ -14,7 +14,7 @@ from hffkit.degrade.chain import Chain, ChainStep, chain
 from hffkit.degrade.operation import Operation
 from hffkit.degrade.table import OPERATIONS, TABLE_IX
 from hffkit.errors import ArgumentError
-from hffkit.reports.table import Table
+from hffkit.reports.text_table import Table
 
 
 @dataclass(frozen=True, slots=True)

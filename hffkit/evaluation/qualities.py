@@ -9,7 +9,7 @@ from hffkit.errors import MetricError
 from hffkit.evaluation.metrics import METRICS, Metric
 from hffkit.evaluation.sums import Sums, grouped
 from hffkit.json_types import JsonObject
-from hffkit.reports.table import Table
+from hffkit.reports.text_table import Table
 from hffkit.runs.scores import Scored
 
 _NAMES = (

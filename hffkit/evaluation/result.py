@@ -14,7 +14,7 @@ from hffkit.json_types import JsonObject
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.samples import Split
 from hffkit.media.image import Image
-from hffkit.reports.page import Page, Section, render
+from hffkit.reports.evaluation_page import Page, Section, render
 from hffkit.runs.scores import Scored, csv_lines
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.labels import Items, Task

@@ -10,7 +10,7 @@ from hffkit.evaluation.levels import Estimate, Evaluation, Level
 from hffkit.evaluation.metrics import METRICS, STRICTEST_FPR, UNDEFINED, LevelName
 from hffkit.json_types import JsonObject
 from hffkit.manifest.classes import ClassTable
-from hffkit.reports.table import Table
+from hffkit.reports.text_table import Table
 
 _LEVELS: Mapping[LevelName, str] = {
     "frame": "Images",

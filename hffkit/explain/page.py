@@ -9,7 +9,7 @@ from hffkit.explain.sanity import correlation_text
 from hffkit.media.image import Image
 from hffkit.reports.gallery import Gallery, GalleryPage, GallerySection, render_gallery
 from hffkit.reports.sheet import contact_sheet
-from hffkit.reports.table import Table
+from hffkit.reports.text_table import Table
 
 _COLUMNS, _LEAST_COLUMNS = 6, 4  # titles need the room of four
 _LONGEST = 60  # characters of a face's name

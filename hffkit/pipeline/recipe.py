@@ -36,7 +36,7 @@ from hffkit.pipeline.spec import (
     values_of,
 )
 from hffkit.pipeline.verbs import VERBS, Verb
-from hffkit.reports.table import Table
+from hffkit.reports.text_table import Table
 
 _DEEPEST = 20  # recipes that extend each other
 _KEYS = ("title", "about", "extends", "paper", "data", "values", "steps", "table", "claims")

@@ -12,7 +12,7 @@ import numpy as np
 from hffkit.json_types import JsonObject
 from hffkit.pipeline.cells import Place
 from hffkit.reports.results_page import HeatMap, ResultsPage, render_results
-from hffkit.reports.table import Table
+from hffkit.reports.text_table import Table
 from hffkit.storage.staging import write_bytes_durably
 
 LEGEND = (

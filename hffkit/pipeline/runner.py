@@ -13,7 +13,7 @@ from hffkit.errors import HffkitError, StorageError
 from hffkit.json_types import JsonObject
 from hffkit.pipeline.plan import STEPS_FOLDER, Plan, Planned
 from hffkit.pipeline.verbs import How
-from hffkit.reports.table import Table
+from hffkit.reports.text_table import Table
 from hffkit.storage.corpora import open_corpora
 from hffkit.storage.staging import write_durably
 from hffkit.training.train import chosen_recipe

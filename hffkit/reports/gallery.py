@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from hffkit.reports.html import html_of, thumbnail
 from hffkit.reports.sheet import Tile
-from hffkit.reports.table import Table
+from hffkit.reports.text_table import Table
 
 
 @dataclass(frozen=True, slots=True)

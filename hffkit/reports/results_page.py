@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hffkit.arrays import Floats64
 from hffkit.reports.html import data_uri, html_of
-from hffkit.reports.table import Table
+from hffkit.reports.text_table import Table
 
 
 @dataclass(frozen=True, slots=True)

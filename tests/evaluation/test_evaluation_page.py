@@ -16,9 +16,9 @@ from hffkit.evaluation.page import N_MISTAKES, page_section
 from hffkit.evaluation.tables import CrossTable
 from hffkit.manifest.classes import numbered
 from hffkit.media.image import Image, decode
-from hffkit.reports.page import Page, render
+from hffkit.reports.evaluation_page import Page, render
 from hffkit.reports.plots import confusion_plot, roc_plot
-from hffkit.reports.table import Table
+from hffkit.reports.text_table import Table
 from hffkit.runs.scores import Scored
 
 EVIL = '<script>alert("x")</script>'

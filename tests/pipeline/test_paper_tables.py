@@ -20,7 +20,7 @@ from hffkit.cli.main import main
 from hffkit.pipeline.plan import Plan, plan_of
 from hffkit.pipeline.recipe import Recipe, read_recipe, recipe_names, recipe_of
 from hffkit.pipeline.results import Results
-from hffkit.pipeline.table import results_of
+from hffkit.pipeline.tabulate import results_of
 from hffkit.training.train import chosen_recipe
 
 ROOT = Path(__file__).parents[2]

@@ -1,6 +1,6 @@
 """Tables as Markdown and as aligned columns."""
 
-from hffkit.reports.table import Table
+from hffkit.reports.text_table import Table
 
 TABLE = Table(("name", "n", "what"), (("a|b", "7", "x"), ("long name", "1,024", "y")), left=(0, 2))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hffkit.arrays import Floats64, Ints
 from hffkit.media.image import Image
 from hffkit.reports.html import data_uri, html_of, thumbnail
-from hffkit.reports.table import Table
+from hffkit.reports.text_table import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def render(page: Page) -> str:
         }
         for number, section in enumerate(page.sections, 1)
     ]
-    return html_of("page.html.j2", page=page, sections=sections)
+    return html_of("evaluation.html.j2", page=page, sections=sections)
 
 
 def _figures(section: Section) -> list[Mapping[str, str]]:
