@@ -439,7 +439,7 @@ def test_an_output_inside_the_source_is_refused(tmp_path: Path, run: Run) -> Non
     out = tmp_path / "in/me3"
     result = run("degrade", tmp_path / "in", "--op", "me3", "--out", out)
     assert result.exit_code == 2
-    assert "it would be read as well. Move --out." in result.output
+    assert "would be read as well. Move it." in result.output
     assert not out.exists()
 
 

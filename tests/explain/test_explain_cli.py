@@ -531,4 +531,4 @@ def test_the_worst_mistakes_are_shown_with_their_heat(
     n_wrong = int((scored.predicted != scored.labels).sum())
     assert n_wrong > 0
     assert html.count('alt="Heat map of ') == n_wrong
-    assert "the Grad-CAM of its answer" in html
+    assert "the Grad-CAM of the predicted class" in html

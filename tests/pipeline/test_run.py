@@ -354,7 +354,7 @@ def test_a_step_that_fails_is_named_and_what_is_finished_is_kept(tmp_path: Path)
     assert (result.exit_code, result.stdout) == (1, "")
     (error,) = [line for line in result.stderr.splitlines() if not line.startswith("[")]
     assert error.startswith("Error: step 'net Raw, 0': ")
-    assert "--set select=last" in error
+    assert "set select = last" in error
     assert steps_told(result)[-1] == "net Raw, 0"
     assert not any((tmp_path / "o" / name).exists() for name in TABLES)
     kept = all_files(tmp_path / "o/steps")

@@ -184,7 +184,7 @@ def test_too_few_of_a_class_are_refused() -> None:
     is_fake[0] = True
     with pytest.raises(TrainingError, match="at least 2 samples of each class, got 1 fake and 79"):
         fit("svm-rbf", features, is_fake)
-    with pytest.raises(TrainingError, match="2 groups at least, got 1"):
+    with pytest.raises(TrainingError, match="at least 2 groups, got 1"):
         splits_of(80, ["a"] * 80, "grouped", n_repeats=10, seed=0)
 
 
@@ -235,5 +235,5 @@ def test_files_of_other_things_are_refused(tmp_path: Path) -> None:
     path.write_bytes(whole)
     with pytest.raises(WeightsError, match="has a SVC, not a fitted KMeans"):
         read_model(path, "kmeans", None)
-    with pytest.raises(WeightsError, match=r"takes 3 features, and run\.json says 5"):
+    with pytest.raises(WeightsError, match=r"takes 3 features, but run\.json has 5"):
         read_model(path, "svm-rbf", 5)

@@ -171,12 +171,12 @@ def test_a_checkpoint_of_something_else_is_one_line(
         (
             ["RUN", "--html", "absent/page.html", "--resamples", "0"],
             2,
-            "in a folder that is there",
+            "in an existing folder",
         ),
         (
             ["RUN", "--csv", "absent/rows.csv", "--resamples", "0"],
             2,
-            "in a folder that is there",
+            "in an existing folder",
         ),
     ],
 )
