@@ -25,7 +25,7 @@ class ArgumentError(HffkitError):
 
 
 class CorpusError(HffkitError):
-    """A source tree, list or corpus folder is not what the command needs."""
+    """A source tree, list or corpus folder that the command cannot use."""
 
 
 class ImageError(HffkitError):
@@ -45,11 +45,11 @@ class StorageError(HffkitError):
 
 
 class MetricError(HffkitError):
-    """A metric that these labels or scores do not define."""
+    """A metric that is undefined for these labels or scores."""
 
 
 class WeightsError(HffkitError):
-    """A file of weights that cannot be read, or that fits no network or another one."""
+    """A file of weights that cannot be read, or does not fit the network."""
 
 
 class RecipeError(HffkitError):
@@ -57,11 +57,11 @@ class RecipeError(HffkitError):
 
 
 class TrainingError(HffkitError):
-    """A training that cannot go on."""
+    """A training that cannot continue."""
 
 
 class ExplainError(HffkitError):
-    """A network, layer or image that a way of explaining cannot be put to."""
+    """A network, layer or image that an explanation method does not apply to."""
 
 
 class UnknownNameError(HffkitError):

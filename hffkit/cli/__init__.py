@@ -1,1 +1,1 @@
-"""The command line: parse, one workflow call, print."""
+"""The command line: parse arguments, call one function, print its result."""

@@ -132,7 +132,7 @@ def workers(command: F) -> F:
         type=click.IntRange(min=1),
         default=default_workers,
         show_default="one for each core",
-        help="Worker processes. The result is the same for any number.",
+        help="Number of workers. The result is the same for any number.",
     )(command)
 
 

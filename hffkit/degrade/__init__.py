@@ -1,1 +1,1 @@
-"""Post-processing operations: Table IX of the AMTENnet paper, and what people add to it."""
+"""Post-processing operations: those of Table IX of the AMTENnet paper, and others."""

@@ -1,1 +1,1 @@
-"""What scores are worth: metrics, their intervals, tables, and what a page shows of them."""
+"""Metrics of scores, with confidence intervals, tables and report pages."""

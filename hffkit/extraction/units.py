@@ -125,7 +125,7 @@ def identity(unit: Inputs, root: Path) -> str:
 
 
 def weight(unit: Inputs, root: Path) -> int:
-    """Return the number of bytes that a unit reads: heavy units are begun first."""
+    """Return the number of bytes that a unit reads; the heaviest units are started first."""
     return sum(_size_and_time(root / path)[0] for path in unit.paths)
 
 

@@ -103,7 +103,7 @@ def _note_time(out: Path, planned: Planned, seconds: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """The state of a step (done, begun or to do), and its expected time."""
+    """The state of a step ("done", "begun" or "to do") and its expected time."""
 
     planned: Planned
     state: str
