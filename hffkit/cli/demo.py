@@ -35,7 +35,7 @@ _COMMANDS = (
 _WITH_WORKERS = ("build", "degrade", "spectrum")
 
 
-@click.command(epilog=options.example("demo --out /tmp/demo"))
+@click.command(epilog=options.example("demo --out demo"))
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
