@@ -1,7 +1,7 @@
 """Profiles: the log power of an image's spectrum, averaged over rings of equal frequency."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -38,11 +38,6 @@ class FeatureSpec:
     def to_json(self) -> JsonObject:
         """Return the fields as JSON values."""
         return asdict(self)
-
-    @property
-    def native(self) -> "FeatureSpec":
-        """Settings of profiles that are neither resampled nor divided."""
-        return replace(self, n_points=None, first_bin=False)
 
     def __str__(self) -> str:
         points = "native length" if self.n_points is None else f"{self.n_points} points"

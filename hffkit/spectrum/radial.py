@@ -19,11 +19,6 @@ class Radial:
 
     means: csr_array  # (R, H * (W // 2 + 1)); its rows sum to 1
 
-    @property
-    def n_radii(self) -> int:
-        """Length of a profile."""
-        return int(self.means.shape[0])
-
     def profile(self, half_plane: Floats64) -> Floats64:
         """Average (H * (W // 2 + 1),) values over each radius, (R,)."""
         found: Floats64 = self.means @ half_plane
