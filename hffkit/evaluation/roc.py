@@ -10,15 +10,14 @@ from hffkit.errors import MetricError
 
 @dataclass(frozen=True, slots=True)
 class RocCurve:
-    """Numbers of fake and real samples that score at least each threshold.
+    """Numbers of fake and real samples that score at least each threshold, falling from infinity.
 
     Samples of one score are one step, so the order of samples never breaks ties. Metrics raise
     MetricError if only fake or only real samples occur.
     """
 
-    thresholds: Floats64  # (T+1,) falling; the first is infinite: nothing is called fake
-    true_positives: Floats64  # (T+1,) fakes at or above it, rising from 0 to their number
-    false_positives: Floats64  # (T+1,) reals at or above it
+    true_positives: Floats64  # (T+1,) fakes, rising from 0, where none is called fake
+    false_positives: Floats64  # (T+1,) reals, likewise
 
     def rates(self, metric: str) -> tuple[Floats64, Floats64]:
         """Return FPR and TPR at each threshold, (T+1,) each, rising from 0 to 1.
@@ -110,7 +109,6 @@ class Ranking:
         last_of_ties = np.append(ranked[1:] != ranked[:-1], True)
         self._ends = np.flatnonzero(last_of_ties)
         self._fake = is_fake[self._order].astype(np.float64)
-        self._thresholds = np.concatenate(([np.inf], ranked[self._ends]))
 
     def curve(self, weights: Floats64 | None = None) -> RocCurve:
         """Return the curve of samples that count `weights` times, (N,) whole numbers; else once."""
@@ -118,7 +116,6 @@ class Ranking:
         called = np.cumsum(ranked)[self._ends]
         true_positives = np.cumsum(ranked * self._fake)[self._ends]
         return RocCurve(
-            self._thresholds,
             np.concatenate(([0.0], true_positives)),
             np.concatenate(([0.0], called - true_positives)),
         )
