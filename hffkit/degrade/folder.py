@@ -21,12 +21,12 @@ from hffkit.json_types import JsonObject
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import json_line, printable
 from hffkit.manifest.seeds import rank
-from hffkit.media.files import is_video, walk
+from hffkit.media.files import is_video, sha256_of, walk
 from hffkit.media.image import decode, encode_png, pixels_sha256, read_bytes
 from hffkit.sources.ffpp_tree import plain_quality
 from hffkit.storage.corpus import FAILURES_FILE, MANIFEST_FILE
 from hffkit.storage.parts import FileMade, PartWriter, read_part
-from hffkit.storage.staging import Partial, write_bytes_durably, write_durably
+from hffkit.storage.staging import Partial, cannot_write, write_bytes_durably, write_durably
 
 ABOUT_FILE = "degrade.json"
 _IMAGES_PER_UNIT = 64
@@ -128,8 +128,8 @@ class FileWork:
         return {
             "path": place,
             "source": path,
-            "source_sha256": _file_sha256(self.root / path),
-            "sha256": _file_sha256(self.target / place),
+            "source_sha256": sha256_of(self.root / path),
+            "sha256": sha256_of(self.target / place),
             **asdict(found),
             "operations": [{"op": f"h264:{crf}", "crf": crf, "in_table_ix": False}],
         }
@@ -139,7 +139,7 @@ class FileWork:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageError(f"{path}: cannot be written: {error.strerror}.") from None
+            raise cannot_write(path, error) from None
         return path
 
 
@@ -304,7 +304,7 @@ def _describe(folder: Path, jobs: Sequence[Job[Files]], command: JsonObject) -> 
             lines.flush()
             os.fsync(lines.fileno())
     except OSError as error:
-        raise StorageError(f"{rows}: cannot be written: {error.strerror}.") from None
+        raise cannot_write(rows, error) from None
     for path in folder.rglob("*"):
         if path not in known and path != rows and path.is_file():  # its source was removed
             path.unlink()
@@ -314,8 +314,3 @@ def _describe(folder: Path, jobs: Sequence[Job[Files]], command: JsonObject) -> 
     info = FolderInfo(command, len(known), dict(sorted(kinds.items())))
     write_durably(folder / ABOUT_FILE, json.dumps(info.to_json(), indent=1, sort_keys=True) + "\n")
     return info
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

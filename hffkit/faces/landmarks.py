@@ -1,7 +1,6 @@
 """Facial landmarks by a dlib shape predictor; hffkit ships none."""
 
 import functools
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from hffkit.errors import CorpusError
 from hffkit.faces.detection import Face
 from hffkit.faces.outline import N_LANDMARKS, Points
+from hffkit.media.files import sha256_of
 from hffkit.media.image import Image
 
 _N_HEX = 16  # digits of the file's SHA-256 in manifests
@@ -64,8 +64,7 @@ def _loaded(path: Path, sha256: str) -> Any:
 
 def _digest_of(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read: {error.strerror}.") from None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 
 from hffkit.errors import ImageError, VideoError
-from hffkit.media.files import IMAGE_SUFFIXES
+from hffkit.media.files import IMAGE_SUFFIXES, sha256_of
 from hffkit.media.image import Image, decode, from_bgr, read_bytes
 
 OnUnreadable = Callable[[str, int, str], None]
@@ -34,8 +34,7 @@ class VideoFile:
         """Open `path`, or raise VideoError if it holds no video."""
         self._path = path
         try:
-            with path.open("rb") as file:
-                self._sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            self._sha256 = sha256_of(path)
         except OSError as error:
             raise VideoError(f"cannot be read: {error.strerror}") from None
         if path.stat().st_size == 0:

@@ -15,7 +15,7 @@ from hffkit.pipeline.plan import STEPS_FOLDER, Plan, Planned
 from hffkit.pipeline.verbs import How
 from hffkit.reports.text_table import Table
 from hffkit.storage.corpora import open_corpora
-from hffkit.storage.staging import write_durably
+from hffkit.storage.staging import cannot_write, write_durably
 from hffkit.training.train import chosen_recipe
 
 TIMES_FILE = "times.json"
@@ -77,7 +77,7 @@ def _alone_in(out: Path) -> Iterator[None]:
         except BlockingIOError:
             raise StorageError(f"{out} is in use by another hffkit. Wait for it to end.") from None
         except OSError as error:
-            raise StorageError(f"{out}: cannot be written: {error.strerror}.") from None
+            raise cannot_write(out, error) from None
         yield
 
 

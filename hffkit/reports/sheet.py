@@ -12,6 +12,7 @@ from PIL import ImageDraw, ImageFont
 
 from hffkit.errors import StorageError
 from hffkit.media.image import Image, encode_png
+from hffkit.storage.staging import cannot_write
 
 _GAP = 4  # px
 _TITLE = 26
@@ -69,7 +70,7 @@ def write_sheet(path: Path, sheet: Image) -> None:
         temporary.write_bytes(encode_png(sheet))
         temporary.replace(path)
     except OSError as error:
-        raise StorageError(f"{path}: cannot be written: {error.strerror}.") from None
+        raise cannot_write(path, error) from None
 
 
 def _square(image: Image, side: int, most: float) -> Image:

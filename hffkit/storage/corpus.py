@@ -11,6 +11,7 @@ from hffkit.errors import ManifestError, StorageError
 from hffkit.json_types import JsonObject
 from hffkit.manifest.classes import ClassTable, LabelKind
 from hffkit.manifest.samples import Sample, lines_of, read_manifest
+from hffkit.media.files import sha256_of
 from hffkit.media.image import Image
 from hffkit.storage.datum import Datum, decode_datum
 from hffkit.storage.lmdb_file import LmdbReader
@@ -188,8 +189,7 @@ class Corpus:
 
     def manifest_sha256(self) -> str:
         """Compute the SHA-256 of the manifest; it covers splits and groups, content_sha256 none."""
-        with (self.path / MANIFEST_FILE).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(self.path / MANIFEST_FILE)
 
     def identity(self) -> dict[str, str]:
         """Return the digests by which a run records its data."""
