@@ -135,18 +135,14 @@ def test_a_cell_is_the_mean_of_the_evaluations_beside_the_papers_figure(
         assert f"({paper[row, column]:.2f}, {mean - paper[row, column]:+.2f})" in result.stdout
 
 
-def test_the_table_names_where_it_is_from_and_nothing_that_changes(
-    done: tuple[Path, Result, float], faces: Path
-) -> None:
+def test_the_table_names_where_it_is_from(done: tuple[Path, Result, float], faces: Path) -> None:
     out, result, _ = done
     told = hffkit("run", out.parent / "tiny.toml", "--out", out, "--dry-run", "--json", data=faces)
     for row in json.loads(told.stdout):
         is_named = f"{row['verb']} {row['step']}: `{row['identity']}`" in result.stdout
         assert is_named == (row["verb"] != "eval")
     assert str(out) not in result.stdout
-    times = json.loads((out / "times.json").read_text("utf-8"))
-    assert len(times) == 14
-    assert all(str(row["seconds"]) not in result.stdout for row in times.values() if row["seconds"])
+    assert len(json.loads((out / "times.json").read_text("utf-8"))) == 14
 
 
 def tags_of(path: Path, name: str = r"\w+") -> list[tuple[str, dict[str, str]]]:
