@@ -7,31 +7,23 @@ import click
 
 from hffkit.cli import options
 
-# Below --out, by the names that stand for their paths in the commands.
-_MADE = {
-    "videos": "ff++",
-    "corpus": "data.lmdb",
-    "sheet": "data-sheet.png",
-    "degraded": "data-jp-mix.lmdb",
-    "degraded_sheet": "data-jp-mix-sheet.png",
-    "run": "run",
-    "report": "report.html",
-    "explained": "explained",
-    "spectra": "spectra.png",
-    "spectrum": "spectrum",
+_UNFINISHED = "unfinished"  # marker in --out: of a demo that was interrupted
+# Commands by the product that each makes below --out; the last one makes none.
+_COMMANDS = {
+    "data.lmdb": "build ff++ --src {out}/ff++ --quality c23,c40 --frames 8 --out {out}/data.lmdb",
+    "data-sheet.png": "inspect {out}/data.lmdb --out {out}/data-sheet.png",
+    "data-jp-mix.lmdb": "degrade {out}/data.lmdb --op jp-mix --out {out}/data-jp-mix.lmdb",
+    "data-jp-mix-sheet.png": "inspect {out}/data-jp-mix.lmdb --out {out}/data-jp-mix-sheet.png",
+    "run": "train --data {out}/data.lmdb --task binary --recipe small --max-iterations 40 "
+    "--out {out}/run",
+    "report.html": "eval {out}/run --data {out}/data.lmdb --data {out}/data-jp-mix.lmdb "
+    "--html {out}/report.html",
+    "explained": "explain {out}/run {out}/data.lmdb --method gradcam,guided,traces --limit 6 "
+    "--steps 16 --out {out}/explained",
+    "spectra.png": "spectrum plot {out}/data.lmdb --out {out}/spectra.png",
+    "spectrum": "spectrum train --data {out}/data.lmdb --out {out}/spectrum",
+    "": "predict {out}/run {clips} --frames 4",
 }
-_COMMANDS = (
-    "build ff++ --src {videos} --quality c23,c40 --frames 8 --out {corpus}",
-    "inspect {corpus} --out {sheet}",
-    "degrade {corpus} --op jp-mix --out {degraded}",
-    "inspect {degraded} --out {degraded_sheet}",
-    "train --data {corpus} --task binary --recipe small --max-iterations 40 --out {run}",
-    "eval {run} --data {corpus} --data {degraded} --html {report}",
-    "explain {run} {corpus} --method gradcam,guided,traces --limit 6 --steps 16 --out {explained}",
-    "spectrum plot {corpus} --out {spectra}",
-    "spectrum train --data {corpus} --out {spectrum}",
-    "predict {run} {clips} --frames 4",
-)
 _WITH_WORKERS = ("build", "degrade", "spectrum")
 
 
@@ -53,26 +45,37 @@ def demo(context: click.Context, out: Path, workers: int) -> None:
     """
     from hffkit.errors import StorageError
     from hffkit.sources.demo_tree import fabricate
+    from hffkit.storage.staging import cannot_write
 
-    if out.exists():
-        raise StorageError(f"{out} already exists. Delete it or choose another --out.")
-    paths = {name: out / place for name, place in _MADE.items()}
+    unfinished = out / _UNFINISHED
+    try:
+        if out.exists() and not unfinished.exists():
+            raise StorageError(f"{out} already exists. Delete it or choose another --out.")
+        out.mkdir(parents=True, exist_ok=True)
+        unfinished.touch()
+    except OSError as error:
+        raise cannot_write(out, error) from None
+    videos = out / "ff++"
     click.echo("fabricating clips of a moving portrait ...")
-    click.echo(f"{fabricate(paths['videos'])} clips in {paths['videos']}")
-    clips = sorted(paths["videos"].rglob("c23/videos/953*.mp4"))
-    words = {name: shlex.quote(str(path)) for name, path in paths.items()}
-    words["clips"] = shlex.join(map(str, clips))
+    click.echo(f"{fabricate(videos)} clips in {videos}")
+    clips = shlex.join(map(str, sorted(videos.rglob("c23/videos/953*.mp4"))))
     hffkit = context.find_root().command
-    for line in _COMMANDS:
-        command = line.format(**words)
+    for made, line in _COMMANDS.items():
+        command = line.format(out=shlex.quote(str(out)), clips=clips)
         click.echo(f"\n$ hffkit {command}")
+        if made and (out / made).exists():
+            click.echo(f"{out / made} is finished")
+            continue
         arguments = shlex.split(command)
         more = ("--workers", str(workers)) if arguments[0] in _WITH_WORKERS else ()
-        hffkit.main([*arguments, *more], prog_name="hffkit", standalone_mode=False)
+        exit_code = hffkit.main([*arguments, *more], prog_name="hffkit", standalone_mode=False)
+        if exit_code:
+            context.exit(exit_code)
+    unfinished.unlink()
     click.echo(
-        f"\nContact sheets of the crops: {paths['sheet']}, {paths['degraded_sheet']}\n"
-        f"Mean spectrum of each class: {paths['spectra']}\n"
-        f"Heat maps of the network's answers: {paths['explained']}/index.html\n"
-        f"Report of the evaluation: {paths['report']}\n"
+        f"\nContact sheets of the crops: {out}/data-sheet.png, {out}/data-jp-mix-sheet.png\n"
+        f"Mean spectrum of each class: {out}/spectra.png\n"
+        f"Heat maps of the network's answers: {out}/explained/index.html\n"
+        f"Report of the evaluation: {out}/report.html\n"
         "Figures measured here mean nothing: they are of one portrait in six guises."
     )

@@ -29,10 +29,12 @@ _RADII = (44, 58)  # of the ellipse that forgeries change, px
 def fabricate(root: Path, pairs: Sequence[tuple[str, str]] = PAIRS) -> int:
     """Write two qualities of each original and of its four forgeries below `root`.
 
+    Clips that are there already are kept.
+
     Returns
     -------
     int
-        Number of clips written.
+        Number of clips.
 
     Raises
     ------
@@ -51,8 +53,11 @@ def fabricate(root: Path, pairs: Sequence[tuple[str, str]] = PAIRS) -> int:
                 folder, _, name = place.partition(":")
                 for quality, crf in _CRF.items():
                     path = root / folder / quality / "videos" / f"{name}.mp4"
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    write_video(path, _moving(image, target), crf=crf)
+                    if not path.exists():
+                        path.parent.mkdir(parents=True, exist_ok=True)
+                        partial = path.with_name("partial.mp4")
+                        write_video(partial, _moving(image, target), crf=crf)
+                        partial.replace(path)
                     n_clips += 1
     return n_clips
 
