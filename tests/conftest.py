@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import settings
+from makers.workers import LastingWorkers
 
 from hffkit.cli.main import main
+from hffkit.execution import pool, supervisor
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: more threads hinder each other
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -48,6 +50,22 @@ def _same_threads() -> Iterator[None]:
     yield
     if torch:
         torch.set_num_threads(n)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _workers() -> Iterator[None]:
+    """Let the same worker processes serve all commands."""
+    workers = LastingWorkers()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(supervisor, "processes", workers)
+        yield
+    workers.end()
+
+
+@pytest.fixture
+def own_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each command workers of its own, where they are what is tested."""
+    monkeypatch.setattr(supervisor, "processes", pool.processes)
 
 
 @pytest.fixture(scope="session")

@@ -517,9 +517,12 @@ def test_degrading_that_was_stopped_goes_on_where_it_was(
     same(out, degraded(many, "--op", "jp2-mix", "--workers", 2))
 
 
+PART = ("--size", "128", "--limit", "1000")
+
+
 @pytest.fixture(scope="module")
 def real(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, float]:
-    """3000 real images, their packed copy after JPEG 2000, and how long that took."""
+    """3000 real images, a packed copy of 1000 after JPEG 2000, and how long that took."""
     folder = tmp_path_factory.mktemp("real")
     classes: dict[str, Any] = {
         "real": ("real-celeba-stargan128",),
@@ -527,7 +530,7 @@ def real(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pa
     }
     source = build_corpus("folder", data / "data/images", folder / "x.lmdb", **classes)
     begin = time.perf_counter()
-    arguments = command(source, folder / "whole", "--size", "128")
+    arguments = command(source, folder / "whole", *PART)
     subprocess.run(arguments, check=True, capture_output=True)
     return source, folder / "whole", time.perf_counter() - begin
 
@@ -540,7 +543,7 @@ def test_degrading_killed_at_a_random_moment_gives_the_same_corpus(
 ) -> None:
     source, whole, duration_s = real
     out = tmp_path / "x"
-    arguments = command(source, out, "--size", "128")
+    arguments = command(source, out, *PART)
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as process:
         time.sleep(moment * duration_s)
         if victim == "parent":

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import lmdb
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +68,25 @@ def write_clip(path: Path, *, n_frames: int = 6, first: int = 0, crf: int = 18) 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_video(path, [face(first + i) for i in range(n_frames)], crf=crf)
     return path
+
+
+def frames_of(path: Path, start: int, stop: int) -> Iterator[Pixels]:
+    """Yield frames `start` to `stop` - 1 of a video, or to its end, as OpenCV reads them."""
+    capture = cv2.VideoCapture(str(path))
+    for number in range(stop):
+        if not capture.grab():
+            return
+        if number >= start:
+            bgr = capture.retrieve()[1]
+            yield np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def shorten(clips: Path, out: Path, n_frames: int) -> None:
+    """Write the first frames of every clip below a folder to the same place below another."""
+    for clip in clips.rglob("*.mp4"):
+        short = out / clip.relative_to(clips)
+        short.parent.mkdir(parents=True, exist_ok=True)
+        write_video(short, frames_of(clip, 0, n_frames), crf=18)
 
 
 def png_that_claims(width: int, height: int) -> bytes:
