@@ -8,7 +8,8 @@ from hffkit.evaluation.levels import Evaluation
 from hffkit.evaluation.sums import grouped
 from hffkit.evaluation.tables import level_notes, levels_table, recall_table
 from hffkit.media.image import Image
-from hffkit.reports.evaluation_page import Figure, Mistake, Section
+from hffkit.reports.evaluation_page import Mistake, Section
+from hffkit.reports.html import Figure
 from hffkit.runs.scores import Scored, worst_mistakes
 
 N_MISTAKES = 24

@@ -9,7 +9,7 @@ from hffkit.explain.layers import with_extent
 from hffkit.inference.detector import Detector
 from hffkit.manifest.classes import ClassTable
 from hffkit.media.image import Image, resize
-from hffkit.reports.evaluation_page import Figure
+from hffkit.reports.html import Figure
 from hffkit.spectrum.curves import figure_of
 from hffkit.spectrum.profiles import Profiler
 from hffkit.storage.labels import Items

@@ -1,22 +1,11 @@
 """The HTML page of an evaluation."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hffkit.arrays import Floats64, Ints
 from hffkit.media.image import Image
-from hffkit.reports.html import data_uri, html_of, thumbnail
+from hffkit.reports.html import Figure, html_of, thumbnail
 from hffkit.reports.text_table import Table
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A plot of a section."""
-
-    title: str
-    caption: str
-    alt: str  # description for readers who cannot see it
-    svg: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,25 +61,25 @@ def render(page: Page) -> str:
     return html_of("evaluation.html.j2", page=page, sections=sections)
 
 
-def _figures(section: Section) -> list[Mapping[str, str]]:
+def _figures(section: Section) -> list[Figure]:
     from hffkit.reports import plots  # late: matplotlib takes a second
 
     names = section.class_names
-    drawn = [
-        (
+    figures = [
+        Figure(
             "Confusion matrix",
             "Rows are true classes; each cell shows the share of its row and the count.",
             f"Confusion matrix of {', '.join(names)}; the table of recalls has its diagonal.",
             plots.confusion_plot(names, section.confusion),
         ),
-        (
+        Figure(
             "Scores",
             "The score is the probability of fake; 0.5 or more is called fake.",
             f"Histograms of the scores of {len(section.real_scores)} real and "
             f"{len(section.fake_scores)} fake images.",
             plots.score_plot(section.real_scores, section.fake_scores),
         ),
-        (
+        Figure(
             "Calibration",
             "Confidence in the predicted class against its accuracy; bars count images.",
             "Calibration diagram; the table has the calibration error.",
@@ -100,9 +89,5 @@ def _figures(section: Section) -> list[Mapping[str, str]]:
     if section.roc is not None:
         caption = "Fake is positive. The right plot shows the same curve at low FPR."
         alt = "ROC curve, linear and with a logarithmic axis; the table has its area."
-        drawn.insert(1, ("ROC curve", caption, alt, plots.roc_plot(*section.roc)))
-    drawn += [(each.title, each.caption, each.alt, each.svg) for each in section.figures]
-    return [
-        {"title": title, "caption": caption, "alt": alt, "source": data_uri("svg+xml", picture)}
-        for title, caption, alt, picture in drawn
-    ]
+        figures.insert(1, Figure("ROC curve", caption, alt, plots.roc_plot(*section.roc)))
+    return [*figures, *section.figures]

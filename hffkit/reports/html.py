@@ -1,6 +1,7 @@
 """Self-contained HTML pages: one base template, embedded images, no external link."""
 
 import base64
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -10,6 +11,21 @@ import numpy as np
 from hffkit.media.image import Image, encode_png
 
 _THUMBNAIL = 160  # px
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A plot with its texts."""
+
+    title: str
+    caption: str
+    alt: str  # description for readers who cannot see it
+    svg: bytes
+
+    @property
+    def source(self) -> str:
+        """Data URI of the plot."""
+        return data_uri("svg+xml", self.svg)
 
 
 def html_of(template: str, **values: Any) -> str:

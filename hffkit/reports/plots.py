@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any, Literal
 
 import matplotlib.style
@@ -25,7 +26,8 @@ _REAL, _FAKE = "#0072b2", "#d55e00"  # Okabe and Ito: distinguishable with colou
 _QUIET = "#c8ccd2"
 _REALS = (_REAL, "#56b4e9", "#009e73", "#332288")
 _FAKES = (_FAKE, "#e69f00", "#cc79a7", "#882255")
-_STYLE: dict[str, Any] = {
+_PERCENT = FuncFormatter(lambda share, _: f"{100 * share:g} %")
+_STYLE: dict[str, Any] = {  # typed as matplotlib wants it
     "svg.hashsalt": "hffkit",  # else the names of clip paths are random
     "font.size": 9,
     "axes.spines.top": False,
@@ -43,52 +45,26 @@ def confusion_plot(names: Sequence[str], counts: Ints) -> bytes:
     percent = 100.0 * counts / np.maximum(totals, 1)
     side = 1.9 + 0.62 * len(names)
     with _style():
-        figure, axes = _figure(side + 0.5, side)
-        axes.imshow(percent, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+        figure, axes = _shaded(names, names, percent, (side + 0.5, side))
         for (row, column), count in np.ndenumerate(counts):
             share = percent[row, column]
             text = f"{share:.1f}\n{count}" if totals[row, 0] else "–"  # noqa: RUF001
             colour = "white" if share > 55 else "#666666" if count == 0 else "black"
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
-        labels = [_short(name) for name in names]
-        axes.set_xticks(
-            range(len(names)),
-            labels,
-            rotation=35,
-            ha="right",
-            rotation_mode="anchor",
-            parse_math=False,
-        )
-        axes.set_yticks(range(len(names)), labels, parse_math=False)
         axes.set(xlabel="predicted class", ylabel="true class", title="% of true class, images")
-        axes.spines[:].set_visible(False)
-        axes.tick_params(length=0)
-        return _svg(figure)
+        return _encoded(figure)
 
 
 def heat_map(rows: Sequence[str], columns: Sequence[str], percent: Floats64) -> bytes:
     """Plot a table of (R, C) percentages as colours and numbers; NaN stays empty."""
+    size = (2.2 + 0.68 * len(columns), 1.3 + 0.36 * len(rows))
     with _style():
-        figure, axes = _figure(2.2 + 0.68 * len(columns), 1.3 + 0.36 * len(rows))
-        axes.imshow(percent, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+        figure, axes = _shaded(rows, columns, percent, size)
         for (row, column), share in np.ndenumerate(percent):
             if np.isfinite(share):
-                colour = "white" if share > 55 else "black"
-                axes.text(
-                    column, row, f"{share:.1f}", ha="center", va="center", color=colour, fontsize=8
-                )
-        axes.set_xticks(
-            range(len(columns)),
-            [_short(name) for name in columns],
-            rotation=35,
-            ha="right",
-            rotation_mode="anchor",
-            parse_math=False,
-        )
-        axes.set_yticks(range(len(rows)), [_short(name) for name in rows], parse_math=False)
-        axes.spines[:].set_visible(False)
-        axes.tick_params(length=0)
-        return _svg(figure)
+                text, colour = f"{share:.1f}", "white" if share > 55 else "black"
+                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+        return _encoded(figure)
 
 
 def roc_plot(fpr: Floats64, tpr: Floats64) -> bytes:
@@ -97,27 +73,27 @@ def roc_plot(fpr: Floats64, tpr: Floats64) -> bytes:
     with _style():
         figure = Figure(figsize=(7.2, 3.4))
         linear, logarithmic = figure.subplots(1, 2)
-        linear.plot([0, 1], [0, 1], color=_QUIET, linestyle="--", linewidth=1)
+        _plot_diagonal(linear, [0, 1])
         linear.plot(fpr, tpr, color=_FAKE, linewidth=1.6)
         linear.set(xlim=(-0.01, 1.01), aspect="equal")
-        chance = np.geomspace(left, 1, 50)
-        logarithmic.plot(chance, chance, color=_QUIET, linestyle="--", linewidth=1)
+        _plot_diagonal(logarithmic, np.geomspace(left, 1, 50))
         logarithmic.step(np.maximum(fpr, left), tpr, where="post", color=_FAKE, linewidth=1.6)
         logarithmic.set(xscale="log", xlim=(left, 1))
-        logarithmic.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:g} %"))
+        logarithmic.xaxis.set_major_formatter(_PERCENT)
         for axes in (linear, logarithmic):
             axes.set(ylim=(-0.01, 1.01), xlabel="FPR: real called fake")
             axes.grid(color="#eeeeee")
             axes.set_axisbelow(True)
         linear.set_ylabel("TPR: fake called fake")
-        return _svg(figure)
+        return _encoded(figure)
 
 
 def score_plot(real: Floats64, fake: Floats64) -> bytes:
     """Plot histograms of the scores, in [0, 1], of real and of fake images, each summing to 1."""
     edges = np.linspace(0, 1, 41)
     with _style():
-        figure, axes = _figure(4.6, 3.1)
+        figure = Figure(figsize=(4.6, 3.1))
+        axes = figure.subplots()
         for name, scores, colour in (("real", real, _REAL), ("fake", fake, _FAKE)):
             share = np.histogram(scores, edges)[0] / max(len(scores), 1)
             label = f"{name} ({len(scores)})"
@@ -125,9 +101,9 @@ def score_plot(real: Floats64, fake: Floats64) -> bytes:
             axes.stairs(share, edges, color=colour, linewidth=1.4, label=label)
         axes.axvline(0.5, color="#888888", linestyle="--", linewidth=1)
         axes.set(xlim=(0, 1), xlabel="score: probability of fake", ylabel="share of the images")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:g} %"))
+        axes.yaxis.set_major_formatter(_PERCENT)
         figure.legend(loc="outside upper center", ncols=2)
-        return _svg(figure)
+        return _encoded(figure)
 
 
 def calibration_plot(counts: Ints, confidence: Floats64, accuracy: Floats64) -> bytes:
@@ -137,7 +113,7 @@ def calibration_plot(counts: Ints, confidence: Floats64, accuracy: Floats64) -> 
     with _style():
         figure = Figure(figsize=(3.6, 4.0))
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        upper.plot([0, 1], [0, 1], color=_QUIET, linestyle="--", linewidth=1)
+        _plot_diagonal(upper, [0, 1])
         sizes = 8 + 60 * counts[filled] / counts.max()  # bins of few images are unreliable
         upper.scatter(
             confidence[filled], accuracy[filled], sizes, color=_REAL, clip_on=False, zorder=3
@@ -147,7 +123,7 @@ def calibration_plot(counts: Ints, confidence: Floats64, accuracy: Floats64) -> 
         lower.stairs(counts, edges, fill=True, color=_QUIET)
         lower.set(xlabel="confidence of the predicted class", ylabel="images")
         figure.align_ylabels()
-        return _svg(figure)
+        return _encoded(figure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,18 +153,16 @@ def profile_plot(curves: Sequence[Curve], value: str, kind: Literal["svg", "png"
     Real classes are drawn solid in blues and greens, fake ones dashed in warm colours; `value` is
     what the profiles are of.
     """
+    colours = {True: cycle(_FAKES), False: cycle(_REALS)}
     with _style():
-        figure, axes = _figure(7.2, 4.0)
-        seen = {True: 0, False: 0}
+        figure = Figure(figsize=(7.2, 4.0))
+        axes = figure.subplots()
         for curve in curves:
-            colours = _FAKES if curve.is_fake else _REALS
-            colour = colours[seen[curve.is_fake] % len(colours)]
-            seen[curve.is_fake] += 1
+            colour, dashes = next(colours[curve.is_fake]), "--" if curve.is_fake else "-"
             places = np.arange(1, len(curve.mean) + 1)
             label = f"{_short(curve.name)} ({curve.n_images})".replace("$", r"\$")
             low, high = curve.mean - curve.spread, curve.mean + curve.spread
             axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
-            dashes = "--" if curve.is_fake else "-"
             axes.plot(
                 places, curve.mean, color=colour, linewidth=1.5, linestyle=dashes, label=label
             )
@@ -197,16 +171,36 @@ def profile_plot(curves: Sequence[Curve], value: str, kind: Literal["svg", "png"
         axes.set_axisbelow(True)
         axes.margins(x=0.01)
         figure.legend(loc="outside upper center", ncols=3)
-        return _png(figure) if kind == "png" else _svg(figure)
+        return _encoded(figure, kind)
 
 
 def _style() -> AbstractContextManager[None]:
     return matplotlib.style.context(_STYLE, after_reset=True)
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(width, height))
-    return figure, figure.subplots()
+def _shaded(
+    rows: Sequence[str], columns: Sequence[str], percent: Floats64, size: tuple[float, float]
+) -> tuple[Figure, Axes]:
+    """Return a figure of `size` inches with a labelled table (R, C) of percentages as colours."""
+    figure = Figure(figsize=size)
+    axes = figure.subplots()
+    axes.imshow(percent, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+    axes.set_xticks(
+        range(len(columns)),
+        [_short(name) for name in columns],
+        rotation=35,
+        ha="right",
+        rotation_mode="anchor",
+        parse_math=False,
+    )
+    axes.set_yticks(range(len(rows)), [_short(name) for name in rows], parse_math=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    return figure, axes
+
+
+def _plot_diagonal(axes: Axes, places: Sequence[float] | Floats64) -> None:
+    axes.plot(places, places, color=_QUIET, linestyle="--", linewidth=1)
 
 
 def _short(name: str) -> str:
@@ -214,18 +208,13 @@ def _short(name: str) -> str:
     return printable if len(printable) <= _LONGEST_NAME else f"{printable[: _LONGEST_NAME - 1]}…"
 
 
-def _svg(figure: Figure) -> bytes:
-    return _saved(figure, format="svg", metadata={"Date": None, "Creator": "hffkit"})
-
-
-def _png(figure: Figure) -> bytes:
-    return _saved(figure, format="png", dpi=150, metadata={"Software": "hffkit"})
-
-
-def _saved(figure: Figure, **how: Any) -> bytes:
+def _encoded(figure: Figure, kind: Literal["svg", "png"] = "svg") -> bytes:
     FigureCanvasAgg(figure)
     image = io.BytesIO()
+    how: Any = {"metadata": {"Date": None, "Creator": "hffkit"}}  # equal figures, equal bytes
+    if kind == "png":
+        how = {"metadata": {"Software": "hffkit"}, "dpi": 150}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # drawn as boxes
-        figure.savefig(image, **how)
+        figure.savefig(image, format=kind, **how)
     return image.getvalue()

@@ -1,10 +1,9 @@
 """The HTML page of a recipe's table: measured and published figures, claims and facts."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hffkit.arrays import Floats64
-from hffkit.reports.html import data_uri, html_of
+from hffkit.reports.html import Figure, html_of
 from hffkit.reports.text_table import Table
 
 
@@ -35,18 +34,15 @@ class ResultsPage:
 
 def render_results(page: ResultsPage) -> str:
     """Render the page as HTML; the same page gives the same text."""
-    return html_of("results.html.j2", page=page, figures=_figures(page.heat_maps))
+    from hffkit.reports.plots import heat_map  # late: matplotlib takes a second
 
-
-def _figures(maps: Sequence[HeatMap]) -> list[Mapping[str, str]]:
-    from hffkit.reports import plots  # late: matplotlib takes a second
-
-    return [
-        {
-            "title": each.title,
-            "caption": each.caption,
-            "alt": f"{each.title} as a heat map; the table above has its figures.",
-            "source": data_uri("svg+xml", plots.heat_map(each.rows, each.columns, each.percent)),
-        }
-        for each in maps
+    figures = [
+        Figure(
+            each.title,
+            each.caption,
+            f"{each.title} as a heat map; the table above has its figures.",
+            heat_map(each.rows, each.columns, each.percent),
+        )
+        for each in page.heat_maps
     ]
+    return html_of("results.html.j2", page=page, figures=figures)

@@ -12,7 +12,7 @@ from PIL import ImageDraw, ImageFont
 
 from hffkit.errors import StorageError
 from hffkit.media.image import Image, encode_png
-from hffkit.storage.staging import cannot_write
+from hffkit.storage.staging import write_bytes_durably
 
 _GAP = 4  # px
 _TITLE = 26
@@ -62,15 +62,10 @@ def contact_sheet(
 
 
 def write_sheet(path: Path, sheet: Image) -> None:
-    """Write a contact sheet as PNG, atomically; an existing file is replaced."""
+    """Write a contact sheet as PNG; an existing file is replaced by the complete new one."""
     if path.is_dir() or path.suffix.lower() != ".png":
         raise StorageError(f"{path}: a contact sheet is a PNG file. Name one ending in .png.")
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        temporary.write_bytes(encode_png(sheet))
-        temporary.replace(path)
-    except OSError as error:
-        raise cannot_write(path, error) from None
+    write_bytes_durably(path, encode_png(sheet))
 
 
 def _square(image: Image, side: int, most: float) -> Image:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hffkit.manifest.classes import ClassTable
-from hffkit.reports.evaluation_page import Figure
+from hffkit.reports.html import Figure
 from hffkit.spectrum.features import FeatureSpec
 from hffkit.spectrum.profiles import Profiler
 from hffkit.storage.labels import Items
