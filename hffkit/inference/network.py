@@ -62,7 +62,7 @@ class NetworkDetector:
 
     @property
     def spectrum(self) -> None:
-        """None: the network sees pixels."""
+        """None: the input is pixels."""
 
     def score(self, items: Items, table: ClassTable, task: Task) -> Scored:
         """Score samples whose classes are in `table`.
@@ -88,8 +88,8 @@ class NetworkDetector:
         """Return the logits (N, C) of samples."""
         found = torch.empty(len(items), len(self.run.classes.names))
         for head in self.heads(items):
-            batches = self._batches(items, head)
-            found[head.places] = logits_of(head.module, batches, self.run.input)
+            logits, places = logits_of(head.module, self._batches(items, head), self.run.input)
+            found[places] = logits
         return found
 
     def heads(self, items: Items) -> list[HeadItems]:

@@ -1,7 +1,6 @@
 """Images of corpora at the size and in the colour order of a network, read by number."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -17,26 +16,6 @@ from hffkit.storage.corpus import Corpus
 Pixels = npt.NDArray[np.uint8]
 Transform = Callable[[Image, Sample, int], Image]
 """Applied to native pixels before they are resized; takes the image, its sample and the epoch."""
-
-
-class Dataset(Protocol):
-    """Arrays of uint8 that are read by number: FaceDataset or PairDataset."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one array; (S, S, 3) of an image."""
-
-    @property
-    def transform(self) -> object | None:
-        """Transform whose result depends on the epoch; None if each epoch has the same arrays."""
-
-    def __len__(self) -> int: ...
-
-    def read(self, number: int, epoch: int, out: Pixels) -> None:
-        """Write one array to `out`."""
-
-    def release(self) -> None:
-        """Close the databases, whose mapped pages count as memory; reading reopens them."""
 
 
 class FaceDataset:
@@ -67,7 +46,7 @@ class FaceDataset:
         return len(self.items)
 
     def release(self) -> None:
-        """Close the databases; reading reopens them."""
+        """Close the databases, whose mapped pages count as memory; reading reopens them."""
         for corpus in _corpora(self.items):
             corpus.records.close()
 

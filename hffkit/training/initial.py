@@ -79,8 +79,8 @@ def _fitting(net: nn.Module, source: _Source, path: Path) -> dict[str, Tensor]:
     own, state = net.state_dict(), source.state
     head = head_of(net) + "."
     differing = {k for k in own if k not in state or state[k].shape != own[k].shape}
-    skipped = {k for k in own if k.startswith(head) and not source.has_same_outputs}
-    skipped |= {k for k in differing if k.startswith(head)}
+    of_head = {k for k in own if k.startswith(head)}
+    skipped = of_head & differing if source.has_same_outputs else of_head
     wrong = sorted((differing - skipped) | (state.keys() - own.keys()))
     if wrong:
         raise WeightsError(

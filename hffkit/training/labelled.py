@@ -15,6 +15,7 @@ from hffkit.storage.corpora import Item, joint_classes, open_faces, open_masks, 
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.labels import Items, Task, items_of, labels_of, outputs_of
 from hffkit.training.dataset import FaceDataset, Transform
+from hffkit.training.loader import Dataset
 from hffkit.training.pairs import PairDataset
 from hffkit.training.recipe import MetricSettings, TrainRecipe
 
@@ -23,7 +24,7 @@ from hffkit.training.recipe import MetricSettings, TrainRecipe
 class LabelledDataset:
     """Images or pairs, and the outputs (N,) that they belong to."""
 
-    dataset: FaceDataset | PairDataset
+    dataset: Dataset
     labels: Ints
     left_out: Mapping[str, int] | None = None  # of pairs: samples in none, by reason
 
@@ -45,7 +46,7 @@ class TrainingData:
 
     @property
     def notices(self) -> list[str]:
-        """Counts of the samples that are in no pair, for people."""
+        """Counts of the samples that are in no pair, as text."""
         return [
             f"{name}: left out {_counted(split.left_out)}"
             for name, split in self.splits.items()
@@ -69,11 +70,13 @@ def training_data(
     Raises
     ------
     HffkitError
-        If a corpus cannot be read, or they hold too few samples.
+        If a corpus cannot be read, a group is in two splits, or there are too few samples.
     """
     corpora = open_faces(names)
     table = joint_classes(corpora)
-    _check_groups(corpora)
+    guard = GroupGuard()
+    for _, sample in samples_of(corpora):
+        guard.check_group(sample)
     outputs = outputs_of(table, task)
     opened = _open_masks(masks, recipe)
     if recipe.metric is not None and outputs != BINARY:
@@ -104,10 +107,10 @@ def _images(
 ) -> LabelledDataset:
     colour = network_named(recipe.network).input.colour
     labels = labels_of(items, table, outputs)
-    if split == "val":
-        return LabelledDataset(FaceDataset(items, recipe.size, colour), labels)
-    _check_two(labels, outputs, split)
-    transform = random_operations(recipe, seed)
+    transform = None
+    if split == "train":
+        _check_two(labels, outputs, split)
+        transform = random_operations(recipe, seed)
     return LabelledDataset(FaceDataset(items, recipe.size, colour, transform), labels)
 
 
@@ -154,14 +157,6 @@ def _check_two(labels: Ints, outputs: ClassTable, split: Split) -> None:
             f"The {split} samples are all {outputs.names[labels[0]]!r}, but training needs at "
             "least two classes. `hffkit inspect` counts them."
         )
-
-
-def _check_groups(corpora: Sequence[Corpus]) -> None:
-    """Raise ManifestError if a group is in two splits; copies of a corpus repeat its keys."""
-    guard = GroupGuard()
-    for corpus in corpora:
-        for sample in corpus.samples():
-            guard.check_group(sample)
 
 
 def _items(corpora: Sequence[Corpus], split: Split, recipe: TrainRecipe) -> Items:

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count, pairwise
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,9 +19,11 @@ from torch import Tensor
 
 from hffkit.arrays import Ints
 from hffkit.networks.spec import InputSpec
-from hffkit.training.dataset import Dataset
+from hffkit.training.dataset import FaceDataset
+from hffkit.training.pairs import PairDataset
 from hffkit.training.sampler import BatchSampler
 
+Dataset = FaceDataset | PairDataset
 Keep = Literal["auto", "memory", "stream"]
 Batch = tuple[Tensor, Tensor]
 """Pixels (B, *shape) uint8 and labels (B,) int64 on the device, valid until the next batch."""
@@ -32,18 +34,8 @@ _AHEAD = 2  # batches read while one is used
 _SHARE = 0.6  # of free memory that images may take
 
 
-class Loader(Protocol):
-    """Batches of a dataset with its labels."""
-
-    def batches(self, sampler: BatchSampler, start: int) -> Iterator[Batch]:
-        """Yield the batches of iterations `start`, `start` + 1, ... without end."""
-
-    def in_order(self, batch_size: int) -> Iterator[Batch]:
-        """Yield every sample once, in order; the last batch may be smaller."""
-
-
 class MemoryLoader:
-    """Loader of a dataset in the memory of the device."""
+    """Batches of a dataset in the memory of the device."""
 
     def __init__(self, pixels: Tensor, labels: Tensor) -> None:
         """Take pixels (N, *shape) uint8 and labels (N,) int64 on one device."""
@@ -60,13 +52,13 @@ class MemoryLoader:
             yield buffer, self._labels[numbers]
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
-        """Yield every sample once, in order."""
+        """Yield every sample once, in order; the last batch may be smaller."""
         pixels, labels = (torch.split(held, batch_size) for held in (self._pixels, self._labels))
         yield from zip(pixels, labels, strict=True)
 
 
 class StreamLoader:
-    """Loader that reads arrays whenever they are needed, by threads, a few batches ahead."""
+    """Batches of a dataset that threads read when they are needed, a few batches ahead."""
 
     def __init__(
         self, dataset: Dataset, labels: Ints, device: torch.device, n_threads: int
@@ -80,12 +72,9 @@ class StreamLoader:
         yield from self._stream(map(sampler.batch, count(start)), sampler.batch_size)
 
     def in_order(self, batch_size: int) -> Iterator[Batch]:
-        """Yield every sample once, in order."""
+        """Yield every sample once, in order; the last batch may be smaller."""
         everything = np.arange(len(self._dataset))
-        parts = (
-            everything[begin : begin + batch_size]
-            for begin in range(0, len(everything), batch_size)
-        )
+        parts = (everything[i : i + batch_size] for i in range(0, len(everything), batch_size))
         yield from self._stream(((part, np.zeros_like(part)) for part in parts), batch_size)
 
     def _stream(self, parts: Iterator[tuple[Ints, Ints]], batch_size: int) -> Iterator[Batch]:
@@ -145,6 +134,9 @@ class StreamLoader:
         ]
 
 
+Loader = MemoryLoader | StreamLoader
+
+
 def load(dataset: Dataset, labels: Ints, device: torch.device, n_threads: int) -> MemoryLoader:
     """Read a dataset into the memory of the device."""
     shape = (len(dataset), *dataset.shape)
@@ -184,13 +176,8 @@ def make_loader(
 ) -> Loader:
     """Return a loader from the memory of the device where the dataset fits, else a stream.
 
-    Parameters
-    ----------
-    labels : (N,) int64
-        Outputs of the network that the samples belong to.
-    keep
-        "memory" or "stream" to choose regardless of the size; a dataset with a transform is
-        always streamed.
+    `labels` (N,) int64 are the samples' outputs of the network. `keep` "memory" or "stream"
+    chooses regardless of the size; a dataset with a transform is always streamed.
     """
     n_bytes = len(dataset) * math.prod(dataset.shape)
     fits = n_bytes <= _SHARE * free_bytes(device)

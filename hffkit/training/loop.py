@@ -4,15 +4,15 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from hffkit.errors import TrainingError, WeightsError
 from hffkit.execution.progress import Progress
+from hffkit.manifest.samples import Split
 from hffkit.runs.run import METRICS_FILE, TrainingResult
 from hffkit.runs.weights import read_tensors, write_tensors, write_weights
 from hffkit.training.loader import Loader
@@ -25,29 +25,32 @@ _CHECKPOINT_SECONDS = 30.0
 _VAL_BATCH = 128
 
 
-@dataclass(frozen=True, slots=True)
-class Loaders:
-    """Batches to train on and, unless the last weights are kept, to validate on."""
-
-    train: Loader
-    sampler: BatchSampler
-    val: Loader | None
-
-
 class TrainingLoop:
     """A training in its folder, from the start or its last checkpoint to the end."""
 
     def __init__(
-        self, folder: Path, updater: Updater, loaders: Loaders, *, tensorboard: bool
+        self,
+        folder: Path,
+        updater: Updater,
+        loaders: Mapping[Split, Loader],
+        sampler: BatchSampler,
+        *,
+        tensorboard: bool,
     ) -> None:
         """Restore the checkpoint in `folder`, if there is one.
+
+        Parameters
+        ----------
+        loaders
+            Those of train and, unless the last weights are kept, of val.
 
         Raises
         ------
         WeightsError
             If the checkpoint is damaged.
         """
-        self._folder, self._updater, self._loaders = folder, updater, loaders
+        self._folder, self._updater = folder, updater
+        self._loaders, self._sampler = loaders, sampler
         self._best: dict[str, float] | None = None  # iteration and metrics of the kept weights
         self._n_worse = 0  # validations since the best one
         self.n_threads = torch.get_num_threads()
@@ -92,7 +95,7 @@ class TrainingLoop:
         updater, recipe = self._updater, self._updater.recipe
         last_saved = time.monotonic()
         step = CapturedStep(updater) if updater.device.type == "cuda" else updater.step
-        batches = self._loaders.train.batches(self._loaders.sampler, updater.iteration)
+        batches = self._loaders["train"].batches(self._sampler, updater.iteration)
         while not self._is_over():
             step(*next(batches))
             done = updater.iteration
@@ -138,11 +141,11 @@ class TrainingLoop:
 
     def _validate(self) -> None:
         """Measure the network on the validation split; keep the weights if they are the best."""
-        if self._loaders.val is None:
+        if "val" not in self._loaders:
             return
         updater = self._updater
         self._check(float(updater.losses.sum()))
-        found = updater.loss.validate(self._loaders.val.in_order(_VAL_BATCH))
+        found = updater.loss.validate(self._loaders["val"].in_order(_VAL_BATCH))
         self._check(found["val_loss"])
         row = {"iteration": updater.iteration, **found}
         self._log.add(row)

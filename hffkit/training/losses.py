@@ -1,7 +1,7 @@
 """Training losses and validation metrics."""
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,22 +12,8 @@ from hffkit.training.loader import Batch, prepare
 from hffkit.training.recipe import TrainRecipe
 
 
-class Loss(Protocol):
-    """Training loss of a network, and its validation."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one array in the batches."""
-
-    def __call__(self, pixels: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss () of a batch: pixels (B, *shape) uint8, labels (B,) int64."""
-
-    def validate(self, batches: Iterator[Batch]) -> dict[str, float]:
-        """Return val_loss, val_accuracy and possibly other metrics over all batches of a split."""
-
-
 class ClassificationLoss:
-    """Loss of the logits for images (S, S, 3)."""
+    """Training loss of the logits for images (S, S, 3), and metrics of validation."""
 
     def __init__(self, net: nn.Module, recipe: TrainRecipe, spec: InputSpec) -> None:
         """Take the network to train."""
@@ -35,7 +21,7 @@ class ClassificationLoss:
         self.shape: tuple[int, ...] = (recipe.size, recipe.size, 3)
 
     def __call__(self, pixels: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean loss () of a batch.
+        """Return the mean loss () of images (B, S, S, 3) uint8 with labels (B,) int64.
 
         "squared-error" is Keras's: of the softmax against one-hot labels, over images and
         classes.
@@ -49,18 +35,10 @@ class ClassificationLoss:
 
     def validate(self, batches: Iterator[Batch]) -> dict[str, float]:
         """Return the mean cross-entropy and the accuracy over the classes."""
-        labels = []
-
-        def remembered() -> Iterator[Batch]:
-            for pixels, truth in batches:
-                labels.append(truth.cpu())
-                yield pixels, truth
-
-        logits = logits_of(self._net, remembered(), self._spec).double()
-        truth = torch.cat(labels)
+        logits, labels = logits_of(self._net, batches, self._spec)
         return {
-            "val_loss": float(functional.cross_entropy(logits, truth)),
-            "val_accuracy": float((logits.argmax(1) == truth).double().mean()),
+            "val_loss": float(functional.cross_entropy(logits.double(), labels)),
+            "val_accuracy": float((logits.argmax(1) == labels).double().mean()),
         }
 
 
@@ -70,10 +48,12 @@ def autocast(device: torch.device, recipe: TrainRecipe) -> Any:
 
 
 @torch.inference_mode()
-def logits_of(net: nn.Module, batches: Iterator[Batch], spec: InputSpec) -> Tensor:
-    """Return the logits (N, C) float32 of all images of some batches, on the CPU.
+def logits_of(net: nn.Module, batches: Iterator[Batch], spec: InputSpec) -> tuple[Tensor, Tensor]:
+    """Return the logits (N, C) float32 and labels (N,) of all images of batches, on the CPU.
 
-    They are computed in float32, whatever the precision of the training.
+    The logits are computed in float32, whatever the precision of the training.
     """
     net.eval()
-    return torch.cat([net(prepare(pixels, spec)).float() for pixels, _ in batches]).cpu()
+    found = [(net(prepare(pixels, spec)).float(), labels) for pixels, labels in batches]
+    logits, labels = (torch.cat(parts).cpu() for parts in zip(*found, strict=True))
+    return logits, labels

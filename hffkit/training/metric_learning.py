@@ -2,7 +2,7 @@
 
 A pair is one image in two qualities. Each goes through its own head and the shared tail. The
 embeddings of real faces are drawn to the origin, those of fakes away from it, and both of a pair
-to the same place. The attention maps of a pair shall agree, and show where a face was forged.
+to the same place. The attention maps of a pair should agree, and show where a face was forged.
 """
 
 from collections.abc import Iterator

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hffkit.errors import StorageError, TrainingError
+from hffkit.errors import TrainingError
 from hffkit.manifest.samples import json_line
 from hffkit.runs.run import METRICS_FILE
+from hffkit.storage.staging import cannot_write
 
 
 class MetricsLog:
@@ -65,10 +66,8 @@ class MetricsLog:
         try:
             yield
         except OSError as error:
-            raise StorageError(
-                f"{self._path}: cannot be written: {error.strerror}. Free some space and run the "
-                "same command again; it continues from the last checkpoint."
-            ) from None
+            advice = " Free some space and run the same command again; it continues from the "
+            raise cannot_write(self._path, error, f"{advice}last checkpoint.") from None
 
 
 def _length_until(path: Path, iteration: int) -> int:

@@ -1,6 +1,6 @@
 """Optimizers, among them Caffe's SGD with its multipliers for groups of parameters."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,28 +10,25 @@ from torch.optim import Adam, AdamW, Optimizer
 from hffkit.networks.caffe import Scale
 from hffkit.training.recipe import TrainRecipe
 
+Groups = Sequence[Mapping[str, Any]]
+"""Groups of parameters (`params`), each with its `lr_mult` and `decay_mult`."""
+
 
 class CaffeSGD(Optimizer):
     """Caffe's SGD with momentum: the learning rate is inside the history.
 
     For each parameter w with gradient g: g <- g + (weight_decay * decay_mult) w;
     h <- momentum h + (lr * lr_mult) g; w <- w - h. At a constant rate it equals torch.optim.SGD;
-    after the rate falls, past gradients still move w by the rate of their time.
-
-    Parameters
-    ----------
-    groups
-        Groups of parameters, each with its `lr_mult` and `decay_mult`.
-    rate : () float32
-        Learning rate, to be changed in place.
+    after the rate falls, past gradients still move w by the rate of their time. The learning rate
+    is the tensor `rate`, () float32, which may be changed in place.
     """
 
     def __init__(
-        self, groups: list[dict[str, Any]], rate: Tensor, *, momentum: float, weight_decay: float
+        self, groups: Groups, rate: Tensor, *, momentum: float, weight_decay: float
     ) -> None:
         """Start with a history of zeros."""
         defaults = {"momentum": momentum, "weight_decay": weight_decay}
-        super().__init__(groups, {**defaults, "lr_mult": 1.0, "decay_mult": 1.0})
+        super().__init__(map(dict, groups), {**defaults, "lr_mult": 1.0, "decay_mult": 1.0})
         self._rate = rate
         for group in self.param_groups:
             for parameter in group["params"]:
@@ -55,7 +52,7 @@ class CaffeSGD(Optimizer):
             torch._foreach_sub_(parameters, histories)
 
 
-def caffe_groups(net: nn.Module) -> list[dict[str, Any]]:
+def caffe_groups(net: nn.Module) -> Groups:
     """Return a network's parameters in groups with the multipliers of the authors' prototxt.
 
     Weights have 1 and 1 (rate, decay), biases 2 and 0; weight and bias of Scale layers, for which
@@ -69,22 +66,15 @@ def caffe_groups(net: nn.Module) -> list[dict[str, Any]]:
                 continue
             is_bias = name == "bias" and not isinstance(layer, Scale)
             (biases if is_bias else others).append(parameter)
-    groups = [
-        {"params": others, "lr_mult": 1.0, "decay_mult": 1.0},
-        {"params": biases, "lr_mult": 2.0, "decay_mult": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
+    groups = [(others, 1.0, 1.0), (biases, 2.0, 0.0)]
+    return [{"params": p, "lr_mult": lr, "decay_mult": decay} for p, lr, decay in groups if p]
 
 
 def make_optimizer(recipe: TrainRecipe, net: nn.Module, rate: Tensor) -> Optimizer:
     """Return the recipe's optimizer; its learning rate is the tensor `rate`."""
     if recipe.solver == "caffe-sgd":
-        return CaffeSGD(
-            caffe_groups(net),
-            rate,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-        )
+        how = {"momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
+        return CaffeSGD(caffe_groups(net), rate, **how)
     kind: type[Adam] = {"adam": Adam, "adamw": AdamW}[recipe.solver]
     optimizer = kind(
         [parameter for parameter in net.parameters() if parameter.requires_grad],

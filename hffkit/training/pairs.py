@@ -18,7 +18,7 @@ Array = TypeVar("Array", Pixels, Tensor)
 
 
 class PairDataset:
-    """PairDataset, (n,) uint8 each."""
+    """Pairs of images with their masks, (n,) uint8 each."""
 
     transform = None  # a transform of one image would separate it from the other of its pair
 

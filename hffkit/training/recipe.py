@@ -5,10 +5,12 @@ import math
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from hffkit.errors import ArgumentError, RecipeError
+from hffkit.json_types import JsonObject
 from hffkit.networks.table import NETWORKS
 
 _MOST = 1e30  # within float32
@@ -115,7 +117,7 @@ class TrainRecipe:
                 "validated; 9 and 5 are published."
             )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the values as JSON; `recipe_of` reads them back."""
         values = {**dataclasses.asdict(self), "degrade": list(self.degrade)}
         return {name: value for name, value in values.items() if value is not None}
@@ -130,7 +132,7 @@ class TrainRecipe:
         return self.base_lr
 
 
-def read_recipe(path: Path) -> dict[str, Any]:
+def read_recipe(path: Path | Traversable) -> dict[str, object]:
     """Return the unchecked values of a recipe file.
 
     Raises
@@ -144,7 +146,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
         raise RecipeError(f"{path}: cannot be read: {error}") from None
 
 
-def recipe_of(values: Mapping[str, Any], where: str) -> TrainRecipe:
+def recipe_of(values: Mapping[str, object], where: str) -> TrainRecipe:
     """Return the recipe of parsed values.
 
     Raises
@@ -177,12 +179,14 @@ def recipe_of(values: Mapping[str, Any], where: str) -> TrainRecipe:
         raise RecipeError(f"{where}: {error}") from None
 
 
-def flat(values: Mapping[str, Any]) -> dict[str, Any]:
+def flat(values: Mapping[str, object]) -> dict[str, object]:
     """Return values with dotted names in place of the table `metric`, such as metric.r_fake."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for name, value in values.items():
-        inner = value.items() if name == "metric" and isinstance(value, Mapping) else None
-        found |= {name: value} if inner is None else {_INNER + key: each for key, each in inner}
+        if name == "metric" and isinstance(value, Mapping):
+            found |= {_INNER + key: inner for key, inner in value.items()}
+        else:
+            found[name] = value
     return found
 
 

@@ -1,7 +1,7 @@
 """`hffkit train`: train a network on corpora and write a run folder."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -22,7 +22,7 @@ from hffkit.storage.staging import Partial
 from hffkit.training.initial import initial_weights
 from hffkit.training.labelled import TrainingData, training_data
 from hffkit.training.loader import Keep, make_loader
-from hffkit.training.loop import CHECKPOINT_FILE, Loaders, TrainingLoop
+from hffkit.training.loop import CHECKPOINT_FILE, TrainingLoop
 from hffkit.training.recipe import TrainRecipe, flat, read_recipe, recipe_of
 from hffkit.training.sampler import BatchSampler
 from hffkit.training.updater import SEEDS, Updater
@@ -36,7 +36,7 @@ class TrainRequest:
 
     data: tuple[str, ...]
     network: str | None = None
-    recipe: str | None = None  # a name of ours or a file
+    recipe: str | None = None  # name of a shipped recipe, or a file
     overrides: tuple[tuple[str, Any], ...] = ()  # of the recipe's values
     task: Task = "multi"
     init: Path | None = None
@@ -82,8 +82,18 @@ def _train(request: TrainRequest, recipe: TrainRecipe, data: TrainingData, out: 
         partial.product.mkdir(exist_ok=True)
         if device.type == "cpu":
             keep_memory_of_tensors()
-        loaders = _loaders(request, recipe, data, device)
-        loop = TrainingLoop(partial.product, updater, loaders, tensorboard=request.tensorboard)
+        n_threads = torch.get_num_threads()
+        loaders = {
+            name: make_loader(
+                split.dataset, split.labels, device, keep=request.keep, n_threads=n_threads
+            )
+            for name, split in data.splits.items()
+        }
+        n_train = len(data.splits["train"].labels)
+        sampler = BatchSampler(n_train, recipe.batch_size, recipe.order, request.seed)
+        loop = TrainingLoop(
+            partial.product, updater, loaders, sampler, tensorboard=request.tensorboard
+        )
         made = {
             **command,
             "recipe_name": recipe_name(request),
@@ -92,9 +102,10 @@ def _train(request: TrainRequest, recipe: TrainRecipe, data: TrainingData, out: 
             "threads": loop.n_threads,
             "data": [{"path": str(c.path), **c.identity()} for c in data.corpora],
         }
-        Run(recipe.network, recipe.size, spec, data.outputs, made).write(partial.product)
+        run = Run(recipe.network, recipe.size, spec, data.outputs, made)
+        run.write(partial.product)
         write_groups(partial.product, data.groups)
-        run = Run(recipe.network, recipe.size, spec, data.outputs, made, loop.run())
+        run = replace(run, result=loop.run())
         run.write(partial.product)
         partial.publish()
     # Only now: without it a finished but unpublished training would start again.
@@ -109,18 +120,15 @@ def chosen_recipe(request: TrainRequest) -> TrainRecipe:
     """
     network = canonical_name(request.network) if request.network is not None else None
     name = recipe_name(request)
-    path = Path(name)
-    if path.suffix == ".toml":
-        values = read_recipe(path)
-    else:
+    path: Path | Traversable = Path(name)
+    if Path(name).suffix != ".toml":
         known = recipe_names()
         if name not in known:
             raise UnknownNameError("recipe", name, known)
-        with resources.as_file(_folder() / f"{name}.toml") as file:
-            values = read_recipe(file)
+        path = _folder() / f"{name}.toml"
     if network is not None and "network" in dict(request.overrides):
         raise ArgumentError(f"`network` is given twice: {network}, and among the overrides.")
-    values = flat(values) | flat(dict(request.overrides))
+    values = flat(read_recipe(path)) | flat(dict(request.overrides))
     if network is not None:
         values["network"] = network
     recipe = recipe_of(values, name)
@@ -138,32 +146,13 @@ def recipe_name(request: TrainRequest) -> str:
 
 
 def recipe_names() -> list[str]:
-    """Return the names of our recipes."""
-    return sorted(
-        entry.name.removesuffix(".toml")
-        for entry in _folder().iterdir()
-        if entry.name.endswith(".toml")
-    )
+    """Return the names of the shipped recipes."""
+    files = (entry.name for entry in _folder().iterdir())
+    return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml"))
 
 
 def _folder() -> Traversable:
     return resources.files("hffkit.recipes") / "train"
-
-
-def _loaders(
-    request: TrainRequest, recipe: TrainRecipe, data: TrainingData, device: torch.device
-) -> Loaders:
-    n_threads = torch.get_num_threads()
-
-    loaders = {
-        name: make_loader(
-            split.dataset, split.labels, device, keep=request.keep, n_threads=n_threads
-        )
-        for name, split in data.splits.items()
-    }
-    n_train = len(data.splits["train"].labels)
-    sampler = BatchSampler(n_train, recipe.batch_size, recipe.order, request.seed)
-    return Loaders(loaders["train"], sampler, loaders.get("val"))
 
 
 def _command(

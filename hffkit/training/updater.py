@@ -8,7 +8,7 @@ from hffkit.networks.caffe import BatchNorm
 from hffkit.networks.constraint import project
 from hffkit.networks.efficientnet import StochasticDepth
 from hffkit.networks.spec import InputSpec
-from hffkit.training.losses import ClassificationLoss, Loss
+from hffkit.training.losses import ClassificationLoss
 from hffkit.training.metric_learning import PairLoss
 from hffkit.training.optimizer import load_optimizer_state, make_optimizer, optimizer_state
 from hffkit.training.recipe import TrainRecipe
@@ -19,7 +19,7 @@ _WARM_UPS = 3  # PyTorch's recommendation before a capture
 
 
 class Updater:
-    """A network on a device with its loss and optimizer; knows no file and no metric."""
+    """A network on a device with its loss and optimizer, independent of files and metrics."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Updater:
             )
         self.net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.recipe, self.device = recipe, device
-        self.loss: Loss = (
+        self.loss: ClassificationLoss | PairLoss = (
             ClassificationLoss(net, recipe, spec)
             if recipe.metric is None
             else PairLoss(net, recipe, recipe.metric, spec)

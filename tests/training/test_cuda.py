@@ -6,6 +6,7 @@ import torch
 
 from hffkit.networks.spec import BGR_255
 from hffkit.networks.table import build, network_named
+from hffkit.training.dataset import FaceDataset
 from hffkit.training.loader import MemoryLoader, StreamLoader
 from hffkit.training.train import TrainRequest, chosen_recipe
 from hffkit.training.updater import CapturedStep, Updater
@@ -18,17 +19,14 @@ pytestmark = [
 DEVICE = torch.device("cuda")
 
 
-class Drawn:
-    """Images drawn by number: all that a stream asks of what it reads."""
+class Drawn(FaceDataset):
+    """Images drawn by number, of no corpus."""
 
-    shape = (128, 128, 3)
-    transform = None
+    def __init__(self) -> None:
+        super().__init__([], 128, "RGB")
 
     def __len__(self) -> int:
         return 200
-
-    def release(self) -> None:
-        pass
 
     def read(self, number: int, epoch: int, out: np.ndarray) -> None:
         out[...] = np.random.default_rng([number, epoch]).integers(0, 256, out.shape)
