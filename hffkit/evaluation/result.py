@@ -15,7 +15,7 @@ from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.samples import Split
 from hffkit.media.image import Image
 from hffkit.reports.evaluation_page import Page, Section, render
-from hffkit.runs.scores import Scored, csv_lines
+from hffkit.runs.scores import Scored, csv_of
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.labels import Items, Task
 from hffkit.storage.staging import write_bytes_durably
@@ -137,10 +137,9 @@ class EvalResult:
         write_bytes_durably(path, render(page).encode())
 
     def write_csv(self, path: Path) -> None:
-        """Write one line a sample; the result must be of one run on one corpus."""
+        """Write one line per sample; the result must be of one run on one corpus."""
         (one,) = self.measured
-        text = "".join(csv_lines(one.scored))
-        write_bytes_durably(path, text.encode("utf-8", "surrogateescape"))
+        write_bytes_durably(path, csv_of(one.scored).encode("utf-8", "surrogateescape"))
 
     def _error_reduction(self, one: Measurement) -> str:
         if one.error_reduction is None:

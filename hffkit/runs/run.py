@@ -15,7 +15,7 @@ from hffkit.errors import HffkitError, WeightsError
 from hffkit.json_types import JsonObject
 from hffkit.manifest.classes import ClassTable
 from hffkit.networks.spec import InputSpec
-from hffkit.storage.staging import write_durably
+from hffkit.storage.staging import partial_path, write_durably
 
 FORMAT = 1
 _MAX_SIZE = 4096  # px
@@ -52,12 +52,12 @@ class Run:
 
     @property
     def summary(self) -> str:
-        """Network and image size, for people."""
+        """Network and image size, as text."""
         return f"{self.network}, {self.size} px"
 
     @property
     def facts(self) -> list[tuple[str, str]]:
-        """Origin and outcome as named values, for people."""
+        """Origin and outcome as named values, for display."""
         result = self.result or TrainingResult()
         return [
             *facts_of(self.made),
@@ -75,15 +75,9 @@ class Run:
 
     def to_json(self) -> JsonObject:
         """Return the run as JSON values."""
-        return {
-            "format": FORMAT,
-            "network": self.network,
-            "size": self.size,
-            "input": asdict(self.input),
-            "classes": self.classes.to_json(),
-            "made": self.made,
-            "result": None if self.result is None else self.result.to_json(),
-        }
+        result = None if self.result is None else self.result.to_json()
+        row = {**asdict(self), "classes": self.classes.to_json(), "result": result}
+        return {"format": FORMAT, **row}
 
     def write(self, folder: Path) -> None:
         """Write run.json."""
@@ -107,15 +101,12 @@ def read_run(folder: Path) -> Run:
     with reading(folder):
         check_row(row)
         _check_network(row)
-        result = row["result"]
-        return Run(
-            **{
-                **{name: value for name, value in row.items() if name != "format"},
-                "input": InputSpec(**row["input"]),
-                "classes": ClassTable.from_json(row["classes"]),
-                "result": None if result is None else TrainingResult(**result),
-            }
-        )
+        del row["format"]
+        row["input"] = InputSpec(**row["input"])
+        row["classes"] = ClassTable.from_json(row["classes"])
+        if row["result"] is not None:
+            row["result"] = TrainingResult(**row["result"])
+        return Run(**row)
 
 
 def _check_network(row: Mapping[str, Any]) -> None:
@@ -186,7 +177,7 @@ def check_row(row: Mapping[str, Any]) -> None:
 
 
 def facts_of(made: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the origin of a run as named values, for people."""
+    """Return the origin of a run as named values, for display."""
     facts = [(name, str(made[name])) for name in ("task", "seed", "device") if name in made]
     return facts + [(f"trained on {r['path']}", r["content_sha256"]) for r in made.get("data", ())]
 
@@ -212,10 +203,9 @@ def read_groups(folder: Path) -> frozenset[str]:
 
 
 def _hint(folder: Path) -> str:
-    begun = folder.with_name(folder.name + ".partial")
-    if (begun / "run" / RUN_FILE).is_file():
+    begun = partial_path(folder) / "run"
+    if (begun / RUN_FILE).is_file():
         return (
-            f" {begun / 'run'} is in training, or was interrupted: run the same command again to "
-            "resume it."
+            f" {begun} is in training, or was interrupted: run the same command again to resume it."
         )
     return " `hffkit train` and `hffkit convert` make runs."

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,28 +133,22 @@ def worst_mistakes(scored: Scored, n: int) -> Ints:
     return wrong[np.argsort(-confidence, kind="stable")][:n].astype(np.int64)
 
 
-def csv_lines(scored: Scored) -> Iterator[str]:
-    """Yield a header, then one CSV line per sample, each with LF at its end.
+def csv_of(scored: Scored) -> str:
+    """Return a header, then one CSV line per sample, each with LF at its end.
 
     Columns: key, group, label (id of the true class), class (its name), score (probability of
     fake), predicted (id of the most probable class), p_NAME (probability of each class), and
     margin if there are decision values.
     """
     names = scored.classes.names
-    heads = ["key", "group", "label", "class", "score", "predicted", *(f"p_{n}" for n in names)]
-    yield _csv_line(heads if scored.margins is None else [*heads, "margin"])
-    last = [[]] * len(scored.keys) if scored.margins is None else [[m] for m in scored.margins]
-    columns = zip(
-        scored.keys, scored.groups, scored.labels, scored.scores, scored.predicted,
-        scored.probabilities, last, strict=True,
-    )  # fmt: skip
-    for key, group, label, score, predicted, row, margin in columns:
-        numbers = [f"{value:.9g}" for value in (*row, *margin)]  # nine digits restore a float32
-        cells = [key, group, str(label), names[label], f"{score:.9g}", str(predicted), *numbers]
-        yield _csv_line(cells)
-
-
-def _csv_line(cells: list[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
+    heads, values = [f"p_{name}" for name in names], scored.probabilities.astype(np.float64)
+    if scored.margins is not None:
+        heads, values = [*heads, "margin"], np.column_stack((values, scored.margins))
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["key", "group", "label", "class", "score", "predicted", *heads])
+    columns = (scored.keys, scored.groups, scored.labels, scored.scores, scored.predicted, values)
+    for key, group, label, score, predicted, row in zip(*columns, strict=True):
+        numbers = [f"{value:.9g}" for value in row]  # nine digits restore a float32
+        writer.writerow([key, group, label, names[label], f"{score:.9g}", predicted, *numbers])
+    return file.getvalue()

@@ -44,12 +44,12 @@ class SpectrumRun:
 
     @property
     def summary(self) -> str:
-        """Classifier and number of features, for people."""
+        """Classifier and number of features, as text."""
         return f"{self.network}, {self.n_features} values of a radial spectrum"
 
     @property
     def facts(self) -> list[tuple[str, str]]:
-        """Origin as named values, for people."""
+        """Origin as named values, for display."""
         return [*facts_of(self.made), ("versions", listed(self.made.get("versions")))]
 
     def to_json(self) -> JsonObject:

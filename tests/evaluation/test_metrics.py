@@ -23,7 +23,7 @@ from hffkit.evaluation.tables import CrossTable, evaluation_markdown
 from hffkit.evaluation.videos import mean_over_videos, vote_over_videos
 from hffkit.manifest.classes import HFF_8, ClassTable, FaceClass, numbered
 from hffkit.manifest.seeds import rng_for
-from hffkit.runs.scores import Decisions, Scored, csv_lines, worst_mistakes
+from hffkit.runs.scores import Decisions, Scored, csv_of, worst_mistakes
 
 BINARY = numbered(["fake"], ["real"])
 THREE = numbered(["a", "b"], ["camera"])
@@ -485,10 +485,10 @@ def test_csv_gives_back_every_number_and_key() -> None:
         ("g", "h"),
         (None, None),
     )
-    lines = list(csv_lines(scored))
-    assert len(lines) == 3
-    assert lines[0] == 'key,group,label,class,score,predicted,"p_a,""b""",p_real\n'
-    rows = list(csv.DictReader(io.StringIO("".join(lines), newline="")))
+    text = csv_of(scored)
+    assert text.startswith('key,group,label,class,score,predicted,"p_a,""b""",p_real\n')
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert len(rows) == 2
     assert [row["key"] for row in rows] == ["x,\ny", 'q"']
     assert [row["class"] for row in rows] == ["real", 'a,"b"']
     assert [row["label"] for row in rows] == ["1", "0"]
