@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from hffkit.arrays import Floats32, Floats64
@@ -58,8 +60,7 @@ class SpectrumDetector:
         """
         waiting = iter(images)
         while some := list(islice(waiting, _BATCH)):
-            named = [(f"face {i}", image) for i, image in enumerate(some, 1)]
-            reads = ((name, lambda image=image: image) for name, image in named)
+            reads = ((f"face {i}", partial(np.asarray, image)) for i, image in enumerate(some, 1))
             profiles = list(profiles_of(reads, self.spectrum))
             yield from binary_probabilities(scores(self._margins(profiles)))
 

@@ -13,7 +13,7 @@ from hffkit.arrays import Bools, Floats64
 from hffkit.errors import TrainingError, UnknownNameError
 
 FAKE, REAL = 1, 0  # labels of the paper, used inside scikit-learn's models only
-_SEEDS = 1 << 32
+SEEDS = 1 << 32  # scikit-learn takes seeds below this
 _LEAST = 2  # training samples of each class
 _MOST_LOGIT = 700.0  # exp of more overflows
 
@@ -24,7 +24,6 @@ class Classifier:
 
     build: Callable[[int], Any]  # from a seed
     margins: Callable[[Any, Floats64], Floats64]  # (N,), above 0 for fake
-    source: str
 
 
 def _decision(model: Any, features: Floats64) -> Floats64:
@@ -38,25 +37,22 @@ def _nearer(model: Any, features: Floats64) -> Floats64:
 
 # The settings of the notebooks. Features are neither centred nor scaled.
 CLASSIFIERS: Mapping[str, Classifier] = {
-    "svm-linear": Classifier(lambda _: SVC(kernel="linear", C=1.0), _decision, "all experiments"),
-    "svm-rbf": Classifier(
-        lambda _: SVC(kernel="rbf", C=6.37, gamma=0.86), _decision, "CelebA, DeepFakeDetection"
-    ),
-    "svm-poly": Classifier(
-        # "auto" was scikit-learn's default up to 0.21, the notebooks' version.
-        lambda _: SVC(kernel="poly", degree=3, C=1.0, gamma="auto"), _decision, "CelebA"
-    ),
+    # All experiments.
+    "svm-linear": Classifier(lambda _: SVC(kernel="linear", C=1.0), _decision),
+    # CelebA and DeepFakeDetection.
+    "svm-rbf": Classifier(lambda _: SVC(kernel="rbf", C=6.37, gamma=0.86), _decision),
+    # CelebA. "auto" was scikit-learn's default up to 0.21, the notebooks' version.
+    "svm-poly": Classifier(lambda _: SVC(kernel="poly", degree=3, C=1.0, gamma="auto"), _decision),
+    # All experiments.
     "logistic": Classifier(
         lambda seed: LogisticRegression(
-            C=1.0, solver="liblinear", max_iter=1000, random_state=seed % _SEEDS
+            C=1.0, solver="liblinear", max_iter=1000, random_state=seed % SEEDS
         ),
         _decision,
-        "all experiments",
     ),
-    "kmeans": Classifier(
-        lambda seed: KMeans(2, n_init=10, random_state=seed % _SEEDS), _nearer, "Faces-HQ, CelebA"
-    ),
-}  # fmt: skip
+    # Faces-HQ and CelebA.
+    "kmeans": Classifier(lambda seed: KMeans(2, n_init=10, random_state=seed % SEEDS), _nearer),
+}
 
 
 def classifier_named(name: str) -> Classifier:
@@ -67,18 +63,10 @@ def classifier_named(name: str) -> Classifier:
 
 
 def fit(name: str, features: Floats64, is_fake: Bools, *, seed: int = 0) -> Any:
-    """Fit a scikit-learn model to features.
+    """Fit a scikit-learn model of the table to features (N, P), given is_fake (N,).
 
     k-means gets no labels; each cluster is then named after the majority of its training samples.
-
-    Parameters
-    ----------
-    name : str
-        Of the table.
-    features : (N, P) float
-    is_fake : (N,) bool
-    seed : int
-        Seed of the starts of k-means and of logistic regression's solver.
+    `seed` is for the starts of k-means and the solver of logistic regression.
 
     Raises
     ------

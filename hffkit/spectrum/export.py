@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,7 @@ class FeatureFile:
 
     def about(self) -> JsonObject:
         """Return the settings, versions and data as JSON values; the file holds them as text."""
-        row = {"features": self.spec.to_json(), "versions": dict(self.versions)}
+        row = {"features": asdict(self.spec), "versions": dict(self.versions)}
         return row if self.data is None else {**row, "data": list(self.data)}
 
     def to_json(self) -> JsonObject:
@@ -111,9 +111,8 @@ def write_features(
 def _is_plain_folder(source: str) -> bool:
     """Tell whether a path is a folder that neither is nor directly contains a corpus."""
     path = Path(source)
-    if not path.is_dir() or (path / CORPUS_FILE).is_file():
-        return False
-    return not any(path.glob(f"*/{CORPUS_FILE}"))
+    is_corpus = (path / CORPUS_FILE).is_file()
+    return path.is_dir() and not is_corpus and not any(path.glob(f"*/{CORPUS_FILE}"))
 
 
 def plot(

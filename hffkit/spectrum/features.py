@@ -1,7 +1,7 @@
 """Profiles: the log power of an image's spectrum, averaged over rings of equal frequency."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -13,9 +13,8 @@ from scipy.interpolate import make_interp_spline
 
 from hffkit.arrays import Floats64
 from hffkit.errors import ArgumentError, ImageError, UnknownNameError
-from hffkit.json_types import JsonObject
 from hffkit.media.image import Image, grey
-from hffkit.spectrum.radial import check_centre, radial_of
+from hffkit.spectrum.radial import CENTRES, radial_means
 
 _EPSILON = 1e-8  # added to each complex coefficient, as in the notebooks: log 0 stays finite
 _BATCH_PIXELS = 1 << 17  # of one FFT: with its result 2 MB, which a core's own cache holds
@@ -34,10 +33,6 @@ class FeatureSpec:
     centre: str = "paper"  # a name of radial.CENTRES
     n_points: int | None = None  # length of resampled profiles; None: not resampled
     first_bin: bool = False  # divide by the first value
-
-    def to_json(self) -> JsonObject:
-        """Return the fields as JSON values."""
-        return asdict(self)
 
     def __str__(self) -> str:
         points = "native length" if self.n_points is None else f"{self.n_points} points"
@@ -81,7 +76,8 @@ def features_named(name: str) -> FeatureSpec:
 
 def check_spec(spec: FeatureSpec) -> None:
     """Raise HffkitError if a setting is unknown or out of range."""
-    check_centre(spec.centre)
+    if spec.centre not in CENTRES:
+        raise UnknownNameError("centre", spec.centre, CENTRES)
     if spec.crop not in CROPS:
         raise UnknownNameError("crop", spec.crop, CROPS)
     if spec.n_points is not None and not 2 <= spec.n_points <= 100_000:
@@ -116,12 +112,8 @@ def blocks_of(images: Iterable[T]) -> Iterator[list[T]]:
 
 def features_of(images: Sequence[Image], spec: FeatureSpec) -> Floats64:
     """Compute the features of images, (N, P) float64; see `profiles_of` and `resampled`."""
-    named = [(f"image {i}", partial(_itself, image)) for i, image in enumerate(images)]
+    named = [(f"image {i}", partial(np.asarray, image)) for i, image in enumerate(images)]
     return resampled(list(profiles_of(named, spec)), spec)
-
-
-def _itself(image: Image) -> Image:
-    return image
 
 
 def profiles_of_block(images: Sequence[tuple[str, Read]], spec: FeatureSpec) -> list[Floats64]:
@@ -138,7 +130,7 @@ def profiles_of_block(images: Sequence[tuple[str, Read]], spec: FeatureSpec) -> 
         cut = crop(_grey(read(), name))
         shape = (cut.shape[0], cut.shape[1])
         try:
-            radial_of(*shape, spec.centre)
+            radial_means(*shape, spec.centre)
         except ImageError as error:
             raise ImageError(f"{name}: {error}") from None
         if cut[0, 0] == cut[-1, -1] and cut.min() == cut.max():
@@ -164,13 +156,13 @@ def _grey(image: Image, name: str) -> Grey:
 
 def _profiles(stack: Grey, centre: str) -> list[Floats64]:
     """Compute the profile of each of (B, H, W) grey images: mean of 20 ln|F| over each radius."""
-    radial = radial_of(stack.shape[1], stack.shape[2], centre)
+    means = radial_means(stack.shape[1], stack.shape[2], centre)
     spectrum = rfft2(stack.astype(np.float64), overwrite_x=True)
     power = np.square(spectrum.real + _EPSILON)
     power += np.square(spectrum.imag)
     np.log(power, out=power)
     # 20 ln|F| = 10 ln(re^2 + im^2), and the mean of tens is ten times the mean.
-    return [10.0 * radial.profile(half) for half in power.reshape(len(stack), -1)]
+    return [10.0 * (means @ half) for half in power.reshape(len(stack), -1)]
 
 
 def resampled(profiles: Sequence[Floats64], spec: FeatureSpec) -> Floats64:

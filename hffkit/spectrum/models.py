@@ -17,8 +17,8 @@ def write_model(path: Path, model: Any) -> None:
     write_bytes_durably(path, dumps(model))
 
 
-def read_model(path: Path, name: str, n_features: int | None) -> Any:
-    """Read a model of the classifier `name`.
+def read_model(path: Path, name: str, n_features: int) -> Any:
+    """Read a model of the classifier `name` for `n_features` features.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def read_model(path: Path, name: str, n_features: int | None) -> Any:
     wanted = type(classifier_named(name).build(0))
     if type(model) is not wanted or getattr(model, "n_features_in_", None) is None:
         raise WeightsError(f"{path} has a {type(model).__name__}, not a fitted {wanted.__name__}.")
-    if n_features is not None and model.n_features_in_ != n_features:
+    if model.n_features_in_ != n_features:
         raise WeightsError(
             f"{path}: the model takes {model.n_features_in_} features, but run.json has "
             f"{n_features}."

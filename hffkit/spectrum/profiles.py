@@ -91,7 +91,7 @@ class Profiler:
     def of_images(self, images: Iterable[tuple[str, Read]], n_images: int) -> list[Floats64]:
         """Return the native profile of each image, in order; see `profiles_of`."""
         check_spec(self.spec)
-        keep_memory_of_tensors()  # of spectra too, each of a megabyte or more
+        keep_memory_of_tensors()  # which serves spectra too: each has a megabyte or more
         work = partial(profiles_of_block, spec=self.spec)
         found: list[Floats64] = []
         with Progress(n_images, unit="images", label="spectrum") as progress:
@@ -145,9 +145,8 @@ def _cached(path: Path, facts: JsonObject) -> list[Floats64] | None:
             lengths, values = file["lengths"], file["values"]
     except _DAMAGE:
         return None
-    if len(lengths) != facts["n_samples"] or values.dtype != np.float64:
-        return None
-    if lengths.sum() != len(values) or not np.isfinite(values).all():
+    is_whole = len(lengths) == facts["n_samples"] and lengths.sum() == len(values)
+    if not is_whole or values.dtype != np.float64 or not np.isfinite(values).all():
         return None
     return list(np.split(values, np.cumsum(lengths)[:-1]))
 

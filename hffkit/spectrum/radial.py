@@ -1,62 +1,33 @@
 """Azimuthal averaging: the coefficients of a half spectrum that belong to each radius."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from hffkit.arrays import Floats64
-from hffkit.errors import ImageError, UnknownNameError
+from hffkit.errors import ImageError
 
 _N_CACHED = 8  # shapes; 1024x1024 takes 12 MB
-
-
-@dataclass(frozen=True, slots=True)
-class Radial:
-    """The averaging of one shape: a sparse matrix from half-plane coefficients to radii."""
-
-    means: csr_array  # (R, H * (W // 2 + 1)); its rows sum to 1
-
-    def profile(self, half_plane: Floats64) -> Floats64:
-        """Average (H * (W // 2 + 1),) values over each radius, (R,)."""
-        found: Floats64 = self.means @ half_plane
-        return found
-
-
-def _centre_of_pixels(height: int, width: int) -> tuple[float, float]:
-    return (height - 1) / 2, (width - 1) / 2
-
-
-def _centre_of_frequencies(height: int, width: int) -> tuple[float, float]:
-    return height // 2, width // 2
 
 
 # The position of radius 0 in a spectrum whose DC is shifted to (H // 2, W // 2). The paper takes
 # the middle of the pixels, which for even sides is half a coefficient beside the DC.
 CENTRES: Mapping[str, Callable[[int, int], tuple[float, float]]] = {
-    "paper": _centre_of_pixels,
-    "true": _centre_of_frequencies,
+    "paper": lambda height, width: ((height - 1) / 2, (width - 1) / 2),
+    "true": lambda height, width: (height // 2, width // 2),
 }
-
-
-def check_centre(name: str) -> None:
-    """Raise UnknownNameError if there is no centre of this name."""
-    if name not in CENTRES:
-        raise UnknownNameError("centre", name, CENTRES)
 
 
 def n_radii(height: int, width: int, centre: str) -> int:
     """Return the length of the profile of a shape, without the first and the last radius."""
-    check_centre(centre)
     y, x = CENTRES[centre](height, width)
     return int(np.hypot(max(y, height - 1 - y), max(x, width - 1 - x))) - 1
 
 
 @lru_cache(_N_CACHED)
-def radial_of(height: int, width: int, centre: str) -> Radial:
-    """Return the averaging for images of one shape.
+def radial_means(height: int, width: int, centre: str) -> csr_array:
+    """Return the matrix (R, H * (W // 2 + 1)) that averages coefficients over each radius.
 
     The spectrum of a real image is symmetric, so only half of it is computed; the coefficients of
     the other half are counted at their own radii. Radii are rounded down. Radius 0 and the last
@@ -94,4 +65,4 @@ def radial_of(height: int, width: int, centre: str) -> Radial:
     means = csr_array((1 / counts[radii[kept]], places), shape=(length, height * half))
     means.sum_duplicates()
     means.sort_indices()
-    return Radial(means)
+    return means

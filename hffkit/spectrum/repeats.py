@@ -11,12 +11,11 @@ from hffkit.arrays import Bools, Floats64, Ints
 from hffkit.errors import TrainingError
 from hffkit.json_types import JsonObject
 from hffkit.manifest.seeds import rng_for
-from hffkit.spectrum.classifiers import fit, is_called_fake
+from hffkit.spectrum.classifiers import SEEDS, fit, is_called_fake
 
 Protocol = Literal["grouped", "random"]
 N_REPEATS = 10
 SHARE_OF_TEST = 0.2
-_SEEDS = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +32,10 @@ class Repeated:
 
     def to_json(self) -> JsonObject:
         """Return the accuracies, their mean and standard deviation as JSON values."""
-        spread = float(np.std(self.accuracies))
         return {
             "n_train": self.n_train,
             "mean": self.mean,
-            "spread": spread,
+            "spread": float(np.std(self.accuracies)),
             "accuracies": self.accuracies,
         }
 
@@ -55,7 +53,7 @@ def splits_of(
     TrainingError
         If there is only one group, or too few samples.
     """
-    how = {"n_splits": n_repeats, "test_size": SHARE_OF_TEST, "random_state": seed % _SEEDS}
+    how = {"n_splits": n_repeats, "test_size": SHARE_OF_TEST, "random_state": seed % SEEDS}
     n_units = len(set(groups)) if protocol == "grouped" else n
     if n_units < 2:
         kind = "groups" if protocol == "grouped" else "samples"

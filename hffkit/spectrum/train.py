@@ -106,7 +106,7 @@ def train_spectrum(
             "val_accuracy": _accuracy(request.classifier, model, labelled.of("val")),
             "repeats": _repeats(request, labelled),
         }
-        run = SpectrumRun(request.classifier, spec.to_json(), train.features.shape[1], made, result)
+        run = SpectrumRun(request.classifier, asdict(spec), train.features.shape[1], made, result)
         write_model(partial.product / MODEL_FILE, model)
         write_groups(partial.product, {sample.group for _, sample in train.items})
         run.write(partial.product)
@@ -164,7 +164,7 @@ def _command(request: SpectrumRequest, spec: FeatureSpec, corpora: Sequence[Corp
     return {
         "verb": "spectrum train",
         **asked,
-        "features": spec.to_json(),
+        "features": asdict(spec),
         "data": [corpus.identity() for corpus in corpora],
         "versions": {**versions_of_spectra(), "scikit-learn": metadata.version("scikit-learn")},
     }

@@ -220,20 +220,20 @@ def test_files_of_other_things_are_refused(tmp_path: Path) -> None:
     features, is_fake = blobs()
     path = tmp_path / "model.skops"
     with pytest.raises(WeightsError, match="cannot be read: No such file"):
-        read_model(path, "svm-rbf", None)
+        read_model(path, "svm-rbf", 3)
     whole = dumps(fit("svm-rbf", features, is_fake))
     for data in (b"", b"no archive", whole[:3000], pickle.dumps({"a": 1})):
         path.write_bytes(data)
         with pytest.raises(WeightsError, match="no complete model"):
-            read_model(path, "svm-rbf", None)
+            read_model(path, "svm-rbf", 3)
     path.write_bytes(dumps(Evil()))
     with pytest.raises(WeightsError, match=r"contains .*Evil, which no model of hffkit does"):
-        read_model(path, "svm-rbf", None)
+        read_model(path, "svm-rbf", 3)
     path.write_bytes(dumps(SVC()))
     with pytest.raises(WeightsError, match="not a fitted SVC"):
-        read_model(path, "svm-rbf", None)
+        read_model(path, "svm-rbf", 3)
     path.write_bytes(whole)
     with pytest.raises(WeightsError, match="has a SVC, not a fitted KMeans"):
-        read_model(path, "kmeans", None)
+        read_model(path, "kmeans", 3)
     with pytest.raises(WeightsError, match=r"takes 3 features, but run\.json has 5"):
         read_model(path, "svm-rbf", 5)
