@@ -1,6 +1,6 @@
 """The protocol of detectors, and loading one from a run folder."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -11,34 +11,11 @@ from hffkit.inference.network import NetworkDetector, load_network
 from hffkit.inference.spectrum import load_spectrum
 from hffkit.manifest.classes import ClassTable
 from hffkit.media.image import Image
+from hffkit.runs.run import Run
 from hffkit.runs.scores import Scored
-from hffkit.runs.spectrum import is_spectrum_run
+from hffkit.runs.spectrum import SpectrumRun, is_spectrum_run
 from hffkit.spectrum.features import FeatureSpec
 from hffkit.storage.labels import Items, Task
-
-
-class DetectorRun(Protocol):
-    """The description of a detector in its run folder."""
-
-    @property
-    def network(self) -> str:
-        """Name of the network or classifier."""
-
-    @property
-    def summary(self) -> str:
-        """The detector and its input in a few words."""
-
-    @property
-    def classes(self) -> ClassTable:
-        """The classes of the probabilities, numbered from 0."""
-
-    @property
-    def facts(self) -> Sequence[tuple[str, str]]:
-        """Origin and outcome of the training as named values."""
-
-    @property
-    def result(self) -> object | None:
-        """Outcome of the training; None before its end."""
 
 
 class Detector(Protocol):
@@ -49,8 +26,8 @@ class Detector(Protocol):
         """The run folder."""
 
     @property
-    def run(self) -> DetectorRun:
-        """Its description."""
+    def run(self) -> Run | SpectrumRun:
+        """Its description in the folder."""
 
     @property
     def weights_sha256(self) -> str:
@@ -66,7 +43,7 @@ class Detector(Protocol):
 
     @property
     def spectrum(self) -> FeatureSpec | None:
-        """The power spectrum that the detector sees; None if it sees pixels."""
+        """Settings of the power spectra that are the detector's input; None for pixels."""
 
     def score(self, items: Items, table: ClassTable, task: Task) -> Scored:
         """Score samples whose classes are in `table`.

@@ -94,13 +94,13 @@ def predict(request: PredictRequest) -> Prediction:
             except (ImageError, VideoError) as error:
                 problem = f"unreadable: {error}"
                 files.append(FilePrediction(str(path), 0, 0, 0, None, None, problem))
-                is_unreadable = True
+                n_failed = 1
             else:
                 faces += found
                 files.append(_file(str(path), found, counts))
-                is_unreadable = counts.n_missing > 0
-            n_unreadable += is_unreadable
-            progress.step(1, int(is_unreadable))
+                n_failed = int(counts.n_missing > 0)
+            n_unreadable += n_failed
+            progress.step(1, n_failed)
     return Prediction(tuple(faces), tuple(files), n_unreadable)
 
 
@@ -141,10 +141,11 @@ def _file(path: str, faces: Sequence[FacePrediction], counts: FrameCounts) -> Fi
     problems = [] if largest else ["no face found"]
     if n_missing:
         problems.append(f"{n_missing} of {n_frames + n_missing} frames cannot be read")
-    problem = "; ".join(problems) or None
-    if not largest:
-        return FilePrediction(path, n_frames, n_missing, 0, None, None, problem)
     scores = list(largest.values())
-    fake_share = sum(score >= 0.5 for score in scores) / len(scores)
-    mean = sum(scores) / len(scores)
-    return FilePrediction(path, n_frames, n_missing, len(faces), mean, fake_share, problem)
+    score, fake_share = _mean(scores), _mean([score >= 0.5 for score in scores])
+    problem = "; ".join(problems) or None
+    return FilePrediction(path, n_frames, n_missing, len(faces), score, fake_share, problem)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
