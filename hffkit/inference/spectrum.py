@@ -89,6 +89,8 @@ def load_spectrum(path: Path) -> SpectrumDetector:
     try:
         spec = FeatureSpec(**run.features)
         check_spec(spec)
+        if type(spec.n_points) not in (int, type(None)):
+            raise TypeError(f"n_points is {spec.n_points!r}")
     except TypeError as error:
         raise WeightsError(f"{path}: run.json is damaged: {error}.") from None
     model = read_model(path / MODEL_FILE, run.classifier, run.n_features)
