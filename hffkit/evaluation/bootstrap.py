@@ -11,7 +11,6 @@ from hffkit.evaluation.metrics import Metric
 from hffkit.evaluation.sums import GroupedSamples
 
 N_RESAMPLES = 1_000
-_PERCENTILES = (2.5, 97.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,5 +64,5 @@ def resamples(n_groups: int, n_resamples: int, rng: np.random.Generator) -> Iter
 
 def percentile_interval(values: Floats64 | list[float]) -> tuple[float, float]:
     """Return the bounds that leave 2.5 % of the values out at each side."""
-    low, high = np.percentile(values, _PERCENTILES).tolist()
+    low, high = np.percentile(values, (2.5, 97.5)).tolist()
     return low, high

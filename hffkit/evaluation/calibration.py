@@ -39,8 +39,6 @@ def calibration(
         The confidence is the largest of a row.
     weights : (N,) float, optional
         How often each sample counts; by default once.
-    n_bins : int
-        Fifteen, as in the reference.
 
     References
     ----------

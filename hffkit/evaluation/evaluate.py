@@ -7,17 +7,17 @@ from typing import Annotated
 
 from hffkit.errors import ArgumentError, CorpusError
 from hffkit.evaluation.levels import Evaluation, measure
-from hffkit.evaluation.masks import MaskAccuracy, check_attention_map, mask_accuracy, opened_masks
+from hffkit.evaluation.masks import MaskAccuracy, check_attention_map, mask_accuracy
 from hffkit.evaluation.metrics import relative_error_reduction
 from hffkit.evaluation.qualities import QualityRow, by_quality
 from hffkit.evaluation.result import EvalData, EvalResult, Measurement
 from hffkit.inference.detector import Detector, load_detector
-from hffkit.manifest.pairs import quality_of
+from hffkit.manifest.pairs import by_key, quality_of
 from hffkit.manifest.samples import Split
 from hffkit.networks.devices import device_named
 from hffkit.options import Bounds, Seed
 from hffkit.runs.scores import Scored
-from hffkit.storage.corpora import Item, joint_classes, open_faces
+from hffkit.storage.corpora import Item, joint_classes, open_faces, open_masks, samples_of
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.labels import Items, Task, items_of
 
@@ -70,14 +70,15 @@ def evaluate(request: EvalRequest) -> EvalResult:
         _check_classes(detectors, reference)
     for detector in detectors if request.masks else ():
         check_attention_map(detector)
-    masks = opened_masks(request.masks) if request.masks else None
+    masks = by_key(samples_of(open_masks(request.masks))) if request.masks else None
     measured = []
     for name in request.data:
         corpora = tuple(open_faces([name]))
         data = EvalData(name, corpora, _items(corpora, request), joint_classes(corpora))
         other = None
         if reference is not None:
-            other = measure(_scored(reference, data, request), n_resamples=0)
+            scored = reference.score(data.items, data.table, request.task)
+            other = measure(scored, n_resamples=0)
         measured += [_measured(each, data, other, masks, request) for each in detectors]
     return EvalResult(
         request.split, request.quality, request.task, request.against, tuple(measured)
@@ -91,17 +92,13 @@ def _measured(
     masks: Mapping[str, Item] | None,
     request: EvalRequest,
 ) -> Measurement:
-    scored = _scored(detector, data, request)
+    scored = detector.score(data.items, data.table, request.task)
     found = measure(scored, seed=request.seed, n_resamples=request.n_resamples)
     reduction = None if reference is None else _error_reduction(found, reference)
     masked = None if masks is None else mask_accuracy(detector, data.items, data.table, masks)
     rows = _qualities(detector, data.items, scored, masked)
     n_without = None if masked is None else masked.n_without_mask
     return Measurement(detector, data, scored, found, reduction, rows, n_without)
-
-
-def _scored(detector: Detector, data: EvalData, request: EvalRequest) -> Scored:
-    return detector.score(data.items, data.table, request.task)
 
 
 def _items(corpora: Sequence[Corpus], request: EvalRequest) -> Items:

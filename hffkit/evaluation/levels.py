@@ -1,7 +1,7 @@
 """Metrics of scored samples: by frame and, where there are videos, by video."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from hffkit.errors import MetricError
 from hffkit.evaluation.bootstrap import N_RESAMPLES, ConfidenceInterval, bootstrap_intervals
@@ -26,14 +26,10 @@ class Estimate:
 
     def to_json(self) -> JsonObject:
         """Return the value, its 95 % interval, and what was left out, as JSON values."""
-        found = self.interval
-        return {
-            "value": self.value,
-            "low": found.low if found else None,
-            "high": found.high if found else None,
-            "n_left_out": found.n_left_out if found else None,
-            "reason": self.reason,
-        }
+        interval: JsonObject = {"low": None, "high": None, "n_left_out": None}
+        if self.interval is not None:
+            interval = asdict(self.interval)
+        return {"value": self.value, **interval, "reason": self.reason}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +50,7 @@ class Level:
 
     @property
     def row_percent(self) -> tuple[tuple[float, ...] | None, ...]:
-        """(C, C) per cent of each true class that was given each class; None without samples.
+        """(C, C) per cent of each true class that was predicted as each; None without samples.
 
         Rows sum to 100. (The authors' test.py divides column j by the sum of row j, which is
         wrong wherever classes differ in size.)
@@ -111,13 +107,8 @@ class Evaluation:
 def measure(scored: Scored, *, seed: int = 0, n_resamples: int = N_RESAMPLES) -> Evaluation:
     """Compute every metric of scored samples, by frame and by video.
 
-    Parameters
-    ----------
-    scored : Scored
-    seed : int
-        Of the bootstrap; equal seeds give equal intervals, whatever the order of samples.
-    n_resamples : int
-        Of the bootstrap; 0 for no intervals.
+    Equal seeds of the bootstrap give equal intervals, whatever the order of samples; with
+    `n_resamples` 0 there are none.
     """
     n_classes = len(scored.classes.names)
     means, votes = mean_over_videos(scored), vote_over_videos(scored)
@@ -135,13 +126,14 @@ def measure(scored: Scored, *, seed: int = 0, n_resamples: int = N_RESAMPLES) ->
             rng=rng_for(seed, "bootstrap", name),
             n_resamples=n_resamples,
         )
-        levels[name] = _level(found, rows, intervals)
+        levels[name] = level_of(found, rows, intervals)
     return Evaluation(scored.classes, seed, n_resamples, levels)
 
 
-def _level(
+def level_of(
     samples: GroupedSamples, rows: Mapping[str, Metric], intervals: Mapping[str, ConfidenceInterval]
 ) -> Level:
+    """Compute some metrics of samples, with the intervals given."""
     sums = samples.sums()
     n_fake, n_real = (int(n) for n in sums.calls.sum(axis=1))
     return Level(

@@ -1,6 +1,6 @@
 """Attention maps compared with the masks of forgeries."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +9,9 @@ from hffkit.errors import ArgumentError, CorpusError
 from hffkit.inference.detector import Detector
 from hffkit.inference.network import NetworkDetector
 from hffkit.manifest.classes import ClassTable
-from hffkit.manifest.pairs import by_key, quality_of
+from hffkit.manifest.pairs import quality_of
 from hffkit.networks.table import NETWORKS
-from hffkit.storage.corpora import Item, open_masks, samples_of
+from hffkit.storage.corpora import Item
 from hffkit.storage.labels import Items
 from hffkit.training.masks import MASK_LEVEL, masked, read_mask
 
@@ -22,11 +22,6 @@ class MaskAccuracy:
 
     by_quality: Mapping[str, float]
     n_without_mask: int  # fake samples, which are left out
-
-
-def opened_masks(names: Sequence[str]) -> Mapping[str, Item]:
-    """Return the masks of corpora by their keys."""
-    return by_key(samples_of(open_masks(names)))
 
 
 def check_attention_map(detector: Detector) -> NetworkDetector:

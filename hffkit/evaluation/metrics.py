@@ -106,26 +106,15 @@ METRICS: Mapping[str, Metric] = {
 
 
 def relative_error_reduction(accuracy: float, other_accuracy: float) -> float:
-    """Compute the share of another detector's errors that this one avoids.
+    """Compute the share of another detector's errors that this one avoids, from accuracies in 0..1.
 
-    Parameters
-    ----------
-    accuracy, other_accuracy : float
-        In [0, 1].
-
-    Returns
-    -------
-    float
-        (E_other - E_this) / E_other with E = 1 - accuracy; at most 1, below 0 if this is worse.
+    It is (E_other - E_this) / E_other with E = 1 - accuracy: at most 1, and below 0 if this one is
+    worse. This is RER in Table VI of the AMTENnet paper.
 
     Raises
     ------
     MetricError
         If the other makes no error.
-
-    References
-    ----------
-    The RER column of Table VI of the AMTENnet paper.
     """
     other_error = 1.0 - other_accuracy
     if other_error <= 0:

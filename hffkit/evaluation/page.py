@@ -30,15 +30,13 @@ def page_section(
 
     Parameters
     ----------
-    name : str
-        Of the corpus.
     scored, evaluation
         The second must be of the first.
-    images_of : callable
+    images_of
         Called with at most `N_MISTAKES` places.
-    facts : sequence of (name, value)
-        Origin of the data: digests, split, operations.
-    figures : sequence of Figure
+    facts
+        Origin of the data as names and values: digests, split, operations.
+    figures
         Shown after those of every section.
     """
     level = evaluation.frame

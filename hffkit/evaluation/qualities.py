@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hffkit.errors import MetricError
+from hffkit.evaluation.levels import level_of
 from hffkit.evaluation.metrics import METRICS, Metric
-from hffkit.evaluation.sums import Sums, grouped
+from hffkit.evaluation.sums import grouped
 from hffkit.json_types import JsonObject
 from hffkit.reports.text_table import Table
 from hffkit.runs.scores import Scored
@@ -59,22 +59,14 @@ def by_quality(
     rows = []
     of_each = np.array([quality or "" for quality in qualities])
     for name in sorted({quality for quality in qualities if quality}):
-        sums = grouped(scored.subset(np.flatnonzero(of_each == name))).sums()
-        n_fake, n_real = (int(n) for n in sums.calls.sum(axis=1))
-        values = {key: _value(metric, sums) for key, metric in _METRICS.items()}
-        rows.append(QualityRow(name, n_real, n_fake, values, mask_accuracy.get(name)))
+        level = level_of(grouped(scored.subset(np.flatnonzero(of_each == name))), _METRICS, {})
+        values = {key: found.value for key, found in level.estimates.items()}
+        rows.append(QualityRow(name, level.n_real, level.n_fake, values, mask_accuracy.get(name)))
     return tuple(rows)
 
 
-def _value(metric: Metric, sums: Sums) -> float | None:
-    try:
-        return metric.compute(sums)
-    except MetricError:  # fake or real does not occur
-        return None
-
-
 def quality_table(rows: Sequence[QualityRow]) -> Table:
-    """Return a table with a row a metric and a column a quality."""
+    """Return a table with a row per metric and a column per quality."""
     cells = [("Real + fake", *(f"{row.n_real} + {row.n_fake}" for row in rows))]
     for name, metric in _METRICS.items():
         cells.append((metric.title, *(metric.text(row.values[name]) for row in rows)))

@@ -94,16 +94,10 @@ class RocCurve:
 
 
 class Ranking:
-    """Scores sorted once, for many ROC curves over the same samples.
-
-    Parameters
-    ----------
-    is_fake : (N,) bool
-    scores : (N,) float
-        Score for fake; only their order matters.
-    """
+    """Scores sorted once, for many ROC curves over the same samples."""
 
     def __init__(self, is_fake: Bools, scores: Floats64) -> None:
+        """Take is_fake (N,) and scores for fake (N,), of which only the order matters."""
         self._order = np.argsort(-scores, kind="stable")
         ranked = scores[self._order]
         last_of_ties = np.append(ranked[1:] != ranked[:-1], True)

@@ -11,17 +11,10 @@ from hffkit.runs.scores import Decisions, Scored
 
 
 class GroupedSamples:
-    """Samples with their groups, sorted once for the sums of many resamples.
-
-    Parameters
-    ----------
-    decisions : Decisions
-    n_classes : int
-    scored : Scored, optional
-        The scores behind the decisions; votes have none.
-    """
+    """Samples with their groups, sorted once for the sums of many resamples."""
 
     def __init__(self, decisions: Decisions, n_classes: int, scored: Scored | None = None) -> None:
+        """Take decisions, and the scores that they follow from; votes have none."""
         places = {name: place for place, name in enumerate(sorted(set(decisions.groups)))}
         self.n_groups, self.n_classes = len(places), n_classes
         self._owners = np.array([places[name] for name in decisions.groups], np.int64)

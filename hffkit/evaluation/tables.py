@@ -31,7 +31,7 @@ def estimate_text(name: str, estimate: Estimate) -> str:
 
 
 def levels_table(levels: Mapping[LevelName, Level]) -> Table:
-    """Return a table with a row a metric and a column a level, below rows of counts."""
+    """Return a table with a row per metric and a column per level, below rows of counts."""
     rows = [
         ("Real + fake", *(f"{level.n_real} + {level.n_fake}" for level in levels.values())),
         ("Groups", *(str(level.n_groups) for level in levels.values())),
@@ -93,7 +93,7 @@ class CrossTable:
     cells: Mapping[tuple[str, str], Evaluation]  # (trained on, tested on); pairs may be missing
 
     def to_json(self) -> list[JsonObject]:
-        """Return a row a pair: trained, tested, accuracy and AUC with their intervals."""
+        """Return a row per pair: trained, tested, accuracy and AUC with their intervals."""
         return [
             {
                 "trained_on": trained,

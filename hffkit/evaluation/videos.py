@@ -26,7 +26,7 @@ class _Videos:
 
 
 def mean_over_videos(scored: Scored) -> Scored | None:
-    """Return one row a video with the mean probabilities of its frames; None if all are images.
+    """Return one row per video with the mean probabilities of its frames; None if all are images.
 
     Frames of one video have the same `videos` entry, true class and group. Rows are in the order
     of the videos' first frames, and their keys are the names of the videos.
