@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -84,14 +85,9 @@ def xavier_(module: nn.Module, *, biases: Mapping[str, float] | None = None) -> 
                 nn.init.constant_(layer.bias, (biases or {}).get(name, 0.0))
 
 
-def max_pool() -> nn.Module:
-    """Return the max pooling of the AMTENnet family: 3x3, stride 2, sizes rounded up."""
-    return nn.MaxPool2d(3, 2, ceil_mode=True)
-
-
-def average_pool() -> nn.Module:
-    """Return Caffe's average pooling: 3x3, stride 2, sizes rounded up, windows cut at the edge."""
-    return nn.AvgPool2d(3, 2, ceil_mode=True)
+# Poolings of the AMTENnet family: sizes are rounded up, and average windows cut at the edge.
+max_pool = partial(nn.MaxPool2d, 3, 2, ceil_mode=True)
+average_pool = partial(nn.AvgPool2d, 3, 2, ceil_mode=True)
 
 
 def in_float32(x: Tensor) -> AbstractContextManager[None]:

@@ -1,27 +1,9 @@
-"""Layers whose weights meet a constraint after every update, such as Bayar and Stamm's."""
-
-from typing import Protocol, runtime_checkable
+"""Bayar and Stamm's convolution, whose weights meet a constraint after every update."""
 
 import torch
 from torch import nn
 
 _GUARD = 1e-7
-
-
-@runtime_checkable
-class Constrained(Protocol):
-    """A module whose weights are projected after each update."""
-
-    def project(self) -> None:
-        """Project the weights onto the constraint, in place."""
-        ...
-
-
-def project(net: nn.Module) -> None:
-    """Project every constrained module of `net`, including itself."""
-    for module in net.modules():
-        if isinstance(module, Constrained):
-            module.project()
 
 
 class ConstrainedConv2d(nn.Conv2d):
@@ -55,3 +37,10 @@ class ConstrainedConv2d(nn.Conv2d):
         self.weight.copy_(torch.where(sums.abs() < _GUARD, nearest, scaled / sums))
         self.weight[:, :, middle, middle] = -1
         nn.init.zeros_(self.bias)
+
+
+def project(net: nn.Module) -> None:
+    """Project every constrained convolution of `net`, or `net` itself, after an update."""
+    for module in net.modules():
+        if isinstance(module, ConstrainedConv2d):
+            module.project()

@@ -32,10 +32,7 @@ class DenseLayer(nn.Module):
 
 
 class DenseNet121(nn.Module):
-    """DenseNet-121 with `n_classes` outputs, for images of at least 32 px; the original has 224.
-
-    Takes images (B, 3, S, S) float32; returns logits (B, n_classes).
-    """
+    """DenseNet-121 with `n_classes` outputs, for images of at least 32 px; the original has 224."""
 
     def __init__(self, n_classes: int, size: int) -> None:
         """Build, with convolutions initialised as by He et al. (arXiv 1502.01852)."""
@@ -65,7 +62,7 @@ class DenseNet121(nn.Module):
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits (B, n_classes) of images (B, 3, S, S)."""
+        """Return the logits (B, n_classes) of images (B, 3, S, S) float32."""
         x = self.relu(self.features(images))
         logits: Tensor = self.classifier(x.mean((2, 3)))
         return logits

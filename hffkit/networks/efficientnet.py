@@ -75,10 +75,7 @@ class MBConv(nn.Module):
 
 
 class EfficientNetB0(nn.Module):
-    """EfficientNet-B0 with `n_classes` outputs, for images of any size; the original has 224.
-
-    Takes images (B, 3, S, S) float32; returns logits (B, n_classes).
-    """
+    """EfficientNet-B0 with `n_classes` outputs, for images of any size; the original has 224 px."""
 
     def __init__(self, n_classes: int, size: int) -> None:  # noqa: ARG002  (any size will do)
         """Build, initialised as by torchvision."""
@@ -87,22 +84,17 @@ class EfficientNetB0(nn.Module):
         layers: list[nn.Module] = [_layer(3, _FIRST, 3, 2)]
         channels, done = _FIRST, 0
         for expansion, kernel, stride, maps, n in _STAGES:
-            blocks = []
-            for number in range(n):
-                drop = _DROP_PATH * (done + number) / n_blocks
+            blocks = nn.Sequential()
+            for _ in range(n):
+                drop = _DROP_PATH * done / n_blocks
                 blocks.append(
                     MBConv(
-                        channels,
-                        maps,
-                        expansion=expansion,
-                        kernel=kernel,
-                        stride=stride if number == 0 else 1,
-                        drop=drop,
+                        channels, maps, expansion=expansion, kernel=kernel, stride=stride, drop=drop
                     )
                 )
-                channels = maps
-            layers.append(nn.Sequential(*blocks))
-            done += n
+                channels, stride = maps, 1
+                done += 1
+            layers.append(blocks)
         layers.append(_layer(channels, _LAST, 1))
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Sequential(nn.Dropout(_DROPOUT), nn.Linear(_LAST, n_classes))
@@ -117,7 +109,7 @@ class EfficientNetB0(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits (B, n_classes) of images (B, 3, S, S)."""
+        """Return the logits (B, n_classes) of images (B, 3, S, S) float32."""
         logits: Tensor = self.classifier(self.features(images).mean((2, 3)))
         return logits
 

@@ -18,15 +18,15 @@ class Meso4(nn.Module):
         """Build for images of `size` px."""
         super().__init__()
         channels = self._add_first_blocks()
-        self.block3 = _block(nn.Conv2d(channels, 16, 5, padding=2), 16, 2)
-        self.block4 = _block(nn.Conv2d(16, 16, 5, padding=2), 16, 4)
+        self.block3 = _block(16, 2, conv=nn.Conv2d(channels, 16, 5, padding=2), relu=nn.ReLU())
+        self.block4 = _block(16, 4, conv=nn.Conv2d(16, 16, 5, padding=2), relu=nn.ReLU())
         self.head = _head(n_classes, size)
         _glorot_(self)
 
     def _add_first_blocks(self) -> int:
         """Add blocks 1 and 2, and return the number of their maps."""
-        self.block1 = _block(nn.Conv2d(3, 8, 3, padding=1), 8, 2)
-        self.block2 = _block(nn.Conv2d(8, 8, 5, padding=2), 8, 2)
+        self.block1 = _block(8, 2, conv=nn.Conv2d(3, 8, 3, padding=1), relu=nn.ReLU())
+        self.block2 = _block(8, 2, conv=nn.Conv2d(8, 8, 5, padding=2), relu=nn.ReLU())
         return 8
 
     def forward(self, images: Tensor) -> Tensor:
@@ -41,8 +41,8 @@ class MesoInception4(Meso4):
     """Meso-4 with two blocks of Inception in place of the first two convolutions."""
 
     def _add_first_blocks(self) -> int:
-        self.block1 = _inception_block(3, (1, 4, 4, 2))
-        self.block2 = _inception_block(11, (2, 4, 4, 2))
+        self.block1 = _block(11, 2, inception=Inception(3, (1, 4, 4, 2)))
+        self.block2 = _block(12, 2, inception=Inception(11, (2, 4, 4, 2)))
         return 12
 
 
@@ -72,26 +72,11 @@ def _branch(channels: int, maps: int, dilation: int) -> nn.Sequential:
     )
 
 
-def _block(conv: nn.Conv2d, maps: int, pool: int) -> nn.Sequential:
-    return nn.Sequential(
-        OrderedDict[str, nn.Module](
-            conv=conv, relu=nn.ReLU(), bn=_norm(maps), pool=nn.MaxPool2d(pool, ceil_mode=True)
-        )
-    )
-
-
-def _inception_block(channels: int, maps: tuple[int, int, int, int]) -> nn.Sequential:
-    return nn.Sequential(
-        OrderedDict[str, nn.Module](
-            inception=Inception(channels, maps),
-            bn=_norm(sum(maps)),
-            pool=nn.MaxPool2d(2, ceil_mode=True),
-        )
-    )
-
-
-def _norm(maps: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(maps, eps=1e-3, momentum=0.01)  # Keras: epsilon 1e-3, momentum 0.99
+def _block(maps: int, pool: int, **layers: nn.Module) -> nn.Sequential:
+    """Return `layers` with `maps` maps, then normalisation and pooling by `pool`."""
+    layers["bn"] = nn.BatchNorm2d(maps, eps=1e-3, momentum=0.01)  # as Keras, whose momentum is 0.99
+    layers["pool"] = nn.MaxPool2d(pool, ceil_mode=True)
+    return nn.Sequential(OrderedDict(layers))
 
 
 def _head(n_classes: int, size: int) -> nn.Sequential:

@@ -7,7 +7,6 @@ an attention map after each, and a decision by the length of the tail's embeddin
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -104,11 +103,6 @@ class HighQuality(nn.Module):
     def attention_map(self, images: Tensor) -> Tensor:
         """Return the high-quality head's attention (B, 1, m, m) in 0..1."""
         return self.net.attention_map(images, "hq")
-
-    @staticmethod
-    def layers(names: Iterable[str]) -> tuple[str, ...]:
-        """Return the counterparts of layers of the low-quality head."""
-        return tuple(f"net.{name.replace('lq_head', 'hq_head')}" for name in names)
 
 
 def lengths(embeddings: Tensor) -> Tensor:

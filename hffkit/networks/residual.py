@@ -68,14 +68,11 @@ class ResidualModelBase(ModelBase):
         return maps
 
 
-def handcrafted_res_model_base(n_classes: int, size: int) -> ResidualModelBase:
-    """Return Hand-Crafted-Res-Model-base."""
-    return ResidualModelBase(n_classes, size, FixedFilters(HAND_CRAFTED))
-
-
-def srm_model_base(n_classes: int, size: int) -> ResidualModelBase:
-    """Return SRM-Model-base."""
-    return ResidualModelBase(n_classes, size, FixedFilters(SRM))
+def filtered_model_base(
+    n_classes: int, size: int, *, kernels: Sequence[Kernel]
+) -> ResidualModelBase:
+    """Return Hand-Crafted-Res-Model-base or SRM-Model-base, by the kernels."""
+    return ResidualModelBase(n_classes, size, FixedFilters(kernels))
 
 
 def constrained_conv_model_base(n_classes: int, size: int) -> ResidualModelBase:

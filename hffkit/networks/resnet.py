@@ -1,7 +1,5 @@
 """ResNet-18 (arXiv 1512.03385), with torchvision's names of layers."""
 
-from collections import OrderedDict
-
 from torch import Tensor, nn
 
 
@@ -31,10 +29,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """ResNet-18 with `n_classes` outputs, for images of any size.
-
-    Takes images (B, 3, S, S) float32; returns logits (B, n_classes).
-    """
+    """ResNet-18 with `n_classes` outputs, for images of any size."""
 
     def __init__(self, n_classes: int, size: int) -> None:  # noqa: ARG002  (any size will do)
         """Build, with convolutions initialised as by He et al. (arXiv 1502.01852), by fan-out."""
@@ -53,7 +48,7 @@ class ResNet18(nn.Module):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits (B, n_classes) of images (B, 3, S, S)."""
+        """Return the logits (B, n_classes) of images (B, 3, S, S) float32."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         logits: Tensor = self.fc(x.mean((2, 3)))
@@ -61,5 +56,4 @@ class ResNet18(nn.Module):
 
 
 def _layer(channels: int, maps: int, stride: int) -> nn.Sequential:
-    blocks = {"0": BasicBlock(channels, maps, stride), "1": BasicBlock(maps, maps, 1)}
-    return nn.Sequential(OrderedDict(blocks))
+    return nn.Sequential(BasicBlock(channels, maps, stride), BasicBlock(maps, maps, 1))

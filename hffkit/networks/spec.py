@@ -20,6 +20,7 @@ class InputSpec:
 
 BGR_255 = InputSpec("BGR", 0, 255)
 BGR_UNIT = InputSpec("BGR", 0, 1)
+RGB_255 = InputSpec("RGB", 0, 255)
 RGB_UNIT = InputSpec("RGB", 0, 1)
 RGB_SIGNED = InputSpec("RGB", -1, 1)
 

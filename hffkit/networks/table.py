@@ -21,27 +21,24 @@ from hffkit.networks.resnet import ResNet18
 from hffkit.networks.spec import (
     BGR_255,
     BGR_UNIT,
+    RGB_255,
     RGB_SIGNED,
     RGB_UNIT,
     HighQualityHead,
-    InputSpec,
     NetworkSpec,
     Pretrained,
 )
 from hffkit.networks.vgg import Vgg11Bn
 from hffkit.networks.xception import Xception
 
-RGB_255 = InputSpec("RGB", 0, 255)
-
 _GUO = "Guo et al., arXiv 2005.04945"
 _MESO = "Afchar et al., arXiv 1809.00888; DariusAf/MesoNet classifiers.py"
-
-
 _BLOCKS = ("relu4", "relu5", "relu6", "relu7")
 _TRACES = ("F_mt", "F_reu")
 _RESIDUAL = ("residual", *_BLOCKS)
 _MESO_BLOCKS = ("block1", "block2", "block3", "block4")
 _MML = ("lq_head.relu2", "lq_head.block3", "lq_head.block7", "tail.block12", "tail.relu4")
+_MML_HIGH = tuple(f"net.{name.replace('lq_head', 'hq_head')}" for name in _MML)
 
 
 def _guo(
@@ -76,19 +73,21 @@ NETWORKS: Mapping[str, NetworkSpec] = {
         partial(AmtenNet, last_kernel=3, last_padding=1), "Table VI: Conv9 of 3x3, padded"
     ),
     "model-base": _guo(ModelBase, "Table VI: no AMTEN", _BLOCKS),
-    "handcrafted-res-model-base": NetworkSpec(
-        residual.handcrafted_res_model_base,
-        BGR_255,
-        128,
-        f"{_GUO}, Table VI: three fixed filters for AMTEN, not listed in the paper",
-        _RESIDUAL,
+    "handcrafted-res-model-base": replace(
+        _guo(
+            partial(residual.filtered_model_base, kernels=residual.HAND_CRAFTED),
+            "Table VI: three fixed filters for AMTEN, not listed in the paper",
+            _RESIDUAL,
+        ),
         is_approximate=True,
     ),
     "constrained-conv-model-base": _guo(
         residual.constrained_conv_model_base, "Table VI: MISLnet's first layer for AMTEN", _RESIDUAL
     ),
     "srm-model-base": _guo(
-        residual.srm_model_base, "Table VI: SRM (Zhou et al., CVPR 2018) for AMTEN", _RESIDUAL
+        partial(residual.filtered_model_base, kernels=residual.SRM),
+        "Table VI: SRM (Zhou et al., CVPR 2018) for AMTEN",
+        _RESIDUAL,
     ),
     "meso4": NetworkSpec(Meso4, RGB_UNIT, 256, _MESO, _MESO_BLOCKS),
     "mesoinception4": NetworkSpec(MesoInception4, RGB_UNIT, 256, _MESO, _MESO_BLOCKS),
@@ -121,7 +120,7 @@ NETWORKS: Mapping[str, NetworkSpec] = {
         "Cao et al., MM 2021; qinnzou/detect-fake-image",
         _MML,
         attention_map=lambda net, images: net.attention_map(images),
-        high_quality=HighQualityHead(HighQuality, HighQuality.layers(_MML)),
+        high_quality=HighQualityHead(HighQuality, _MML_HIGH),
         pretrained=Pretrained("xception", ("hq_head", "lq_head", "tail")),
         ranks_by_logits=True,
     ),
@@ -156,9 +155,8 @@ def canonical_name(name: str) -> str:
     UnknownNameError
         If there is no such network.
     """
-    known = {_compact(key): key for key in NETWORKS} | {
-        "xceptionnet": "xception"
-    }  # as Guo et al. call it
+    known = {_compact(key): key for key in NETWORKS}
+    known["xceptionnet"] = "xception"  # as Guo et al. call it
     if _compact(name) not in known:
         raise UnknownNameError("network", name, NETWORKS)
     return known[_compact(name)]
@@ -170,16 +168,10 @@ def network_named(name: str) -> NetworkSpec:
 
 
 def build(name: str, n_classes: int, size: int | None = None) -> nn.Module:
-    """Return a network with random weights from PyTorch's generator.
+    """Return a network with `n_classes` logits and random weights from PyTorch's generator.
 
-    Parameters
-    ----------
-    name
-        See `canonical_name`.
-    n_classes
-        Number of logits.
-    size
-        Side of the images (px); by default the original's.
+    `canonical_name` has the spellings of `name`. `size` is the side of the images in px, by
+    default the original's.
 
     Raises
     ------

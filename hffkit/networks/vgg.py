@@ -9,10 +9,7 @@ _MIN_SIZE = 32
 
 
 class Vgg11Bn(nn.Module):
-    """VGG-11-BN with `n_classes` outputs, for images of at least 32 px; the original has 224.
-
-    Takes images (B, 3, S, S) float32; returns logits (B, n_classes).
-    """
+    """VGG-11-BN with `n_classes` outputs, for images of at least 32 px; the original has 224."""
 
     def __init__(self, n_classes: int, size: int) -> None:
         """Build, initialised as by torchvision."""
@@ -43,6 +40,6 @@ class Vgg11Bn(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits (B, n_classes) of images (B, 3, S, S)."""
+        """Return the logits (B, n_classes) of images (B, 3, S, S) float32."""
         logits: Tensor = self.classifier(self.avgpool(self.features(images)).flatten(1))
         return logits

@@ -13,7 +13,7 @@ from torch.nn import functional
 from hffkit.errors import ArgumentError, UnknownNameError
 from hffkit.networks.amten import AmtenNet, ModelBase
 from hffkit.networks.caffe import BatchNorm, Scale, average_pool, max_pool
-from hffkit.networks.constraint import Constrained, ConstrainedConv2d, project
+from hffkit.networks.constraint import ConstrainedConv2d, project
 from hffkit.networks.meso import Meso4, MesoInception4
 from hffkit.networks.mislnet import MislNet
 from hffkit.networks.residual import HAND_CRAFTED, SRM, FixedFilters
@@ -387,7 +387,7 @@ def test_planes_without_a_sum_move_as_little_as_they_can() -> None:
 @pytest.mark.parametrize("name", EACH_NETWORK)
 def test_only_constrained_networks_are_projected_and_they_are_from_the_start(name: str) -> None:
     net = build(name, 2, 64)
-    constrained = [module for module in net.modules() if isinstance(module, Constrained)]
+    constrained = [module for module in net.modules() if isinstance(module, ConstrainedConv2d)]
     assert len(constrained) == (name in {"mislnet", "constrained-conv-model-base"})
     before = {key: x.clone() for key, x in net.state_dict().items()}
     project(nn.Sequential(net))
