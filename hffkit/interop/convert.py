@@ -31,9 +31,9 @@ def convert(
     command = {"verb": "convert", **found.facts, "network": found.network}
     with Partial(out, {**command, "classes": classes.to_json()}, product="run") as partial:
         partial.product.mkdir(exist_ok=True)
-        spec = network_named(found.network).input
-        run = Run(found.network, found.size, spec, classes, command, TrainingResult())
-        write_weights(partial.product, dict(found.state), {})
+        spec = network_named(found.network)
+        run = Run(found.network, spec.size, spec.input, classes, command, TrainingResult())
+        write_weights(partial.product, found.state, {})
         run.write(partial.product)
         partial.publish()
     return run

@@ -106,7 +106,8 @@ def fitted(state: Mapping[str, Tensor], network: str) -> tuple[dict[str, Tensor]
         head = head_of(build(network, 2))
         if f"{head}.weight" not in state:
             state = {_LAST.sub(f"{head}.", name): value for name, value in state.items()}
-        n_classes = len(state[f"{head}.weight"]) if _is_matrix(state, f"{head}.weight") else 2
+        weight = state.get(f"{head}.weight")
+        n_classes = len(weight) if weight is not None and weight.ndim == 2 else 2
         wanted = build(network, max(n_classes, 1)).state_dict()
     state |= {k: torch.zeros((), dtype=torch.int64) for k in wanted if k.endswith(_COUNTER)} | state
     state = {name: _deep(value, wanted.get(name)) for name, value in state.items()}
@@ -124,10 +125,6 @@ def _deep(value: Tensor, wanted: Tensor | None) -> Tensor:
     """Return weights (maps, channels), as in some files of Xception, as 1x1 kernels."""
     is_flat = wanted is not None and wanted.shape == (*value.shape, 1, 1)
     return value[..., None, None] if is_flat else value
-
-
-def _is_matrix(state: Mapping[str, Tensor], name: str) -> bool:
-    return name in state and state[name].ndim == 2
 
 
 def _problems(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterator[str]:

@@ -9,10 +9,10 @@ from torch import Tensor
 from hffkit.errors import WeightsError
 from hffkit.interop.caffe_network import class_count, recognise, to_state_dict
 from hffkit.interop.caffemodel import read_caffemodel
-from hffkit.interop.keras_meso import MESO_CLASSES, MESO_SIZE, read_keras_meso
+from hffkit.interop.keras_meso import MESO_CLASSES, read_keras_meso
 from hffkit.interop.state_dict import fitted, read_state_dict
 from hffkit.media.files import sha256_of
-from hffkit.networks.table import build, canonical_name, network_named
+from hffkit.networks.table import build, canonical_name
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _PYTORCH = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # ZIP, pickles
@@ -25,11 +25,10 @@ _FORMATS = (
 
 @dataclass(frozen=True, slots=True)
 class ForeignWeights:
-    """A state dict and its network."""
+    """A state dict and its network, for images of its original's size."""
 
     network: str  # a name of hffkit.networks.table
     n_classes: int
-    size: int  # px of the images
     state: dict[str, Tensor]
     facts: dict[str, str]  # file, sha256, format
 
@@ -37,12 +36,7 @@ class ForeignWeights:
 def foreign_weights(path: Path, network: str | None = None) -> ForeignWeights:
     """Read a file of another program; its first bytes and suffix determine the format.
 
-    Parameters
-    ----------
-    path
-        The file.
-    network
-        Network of the weights; by default it is recognised, except for state dicts.
+    By default `network` is recognised, except for state dicts.
 
     Raises
     ------
@@ -71,8 +65,7 @@ def _caffe(path: Path, name: str | None) -> ForeignWeights:
         state = to_state_dict(blobs, net)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
-    facts = _facts(path, "caffemodel")
-    return ForeignWeights(name, n_classes, network_named(name).size, state, facts)
+    return ForeignWeights(name, n_classes, state, _facts(path, "caffemodel"))
 
 
 def _keras(path: Path, name: str | None) -> ForeignWeights:
@@ -81,7 +74,7 @@ def _keras(path: Path, name: str | None) -> ForeignWeights:
         raise WeightsError(
             f"{path}: `network` must be {found}, whose weights these are, got {name}."
         )
-    return ForeignWeights(found, MESO_CLASSES, MESO_SIZE, state, _facts(path, "keras-h5"))
+    return ForeignWeights(found, MESO_CLASSES, state, _facts(path, "keras-h5"))
 
 
 def _pytorch(path: Path, name: str | None) -> ForeignWeights:
@@ -93,7 +86,7 @@ def _pytorch(path: Path, name: str | None) -> ForeignWeights:
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from None
     kind = "safetensors" if path.suffix.lower() == ".safetensors" else "pytorch"
-    return ForeignWeights(name, n_classes, network_named(name).size, ready, _facts(path, kind))
+    return ForeignWeights(name, n_classes, ready, _facts(path, kind))
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -23,7 +23,7 @@ from hffkit.interop.caffe_network import recognise, to_state_dict
 from hffkit.interop.caffemodel import Blob, read_caffemodel
 from hffkit.interop.keras_meso import read_keras_meso
 from hffkit.interop.weights import foreign_weights
-from hffkit.networks.table import NETWORKS, build
+from hffkit.networks.table import NETWORKS, build, network_named
 from hffkit.storage.datum import decode_datum
 from hffkit.storage.lmdb_file import LmdbReader
 
@@ -166,7 +166,8 @@ def test_first_versions_of_caffe_are_read_with_their_four_axes(tmp_path: Path) -
     read = read_caffemodel(path)
     assert read["fc_net_2"][0].shape == (1, 1, 2, 300)
     weights = foreign_weights(path)
-    assert (weights.network, weights.n_classes, weights.size) == ("amtennet", 2, 128)
+    assert (weights.network, weights.n_classes) == ("amtennet", 2)
+    assert network_named(weights.network).size == 128
     new = to_state_dict(blobs, build("amtennet", 2))
     assert all(torch.equal(weights.state[key], new[key]) for key in new)
 
@@ -381,7 +382,8 @@ def test_name_given_overrides_what_is_recognised(tmp_path: Path) -> None:
 def test_amtennet_gives_caffes_activations(data: Path) -> None:
     golden = data / "golden/caffe-amtennet"
     weights = foreign_weights(golden / "snap_iter_120.caffemodel")
-    assert (weights.network, weights.n_classes, weights.size) == ("amtennet", 2, 128)
+    assert (weights.network, weights.n_classes) == ("amtennet", 2)
+    assert network_named(weights.network).size == 128
     assert weights.facts["file"] == "snap_iter_120.caffemodel"
     net: Any = build("amtennet", 2).eval()
     net.load_state_dict(weights.state, strict=True)
@@ -434,7 +436,8 @@ MESO = (
 def test_meso_gives_the_probabilities_of_keras(data: Path, stem: str, name: str) -> None:
     golden = data / "golden/mesonet"
     weights = foreign_weights(golden / f"{stem}.h5")
-    assert (weights.network, weights.n_classes, weights.size) == (name, 2, 256)
+    assert (weights.network, weights.n_classes) == (name, 2)
+    assert network_named(weights.network).size == 256
     net = build(name, 2).eval()
     net.load_state_dict(weights.state, strict=True)
     expected = np.load(golden / "predictions.npz")
