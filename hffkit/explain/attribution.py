@@ -52,8 +52,6 @@ class Attributor:
 
         Parameters
         ----------
-        detector
-            The network of a run.
         methods
             Names of METHODS and "traces"; "all" stands for all that the network supports.
         layers
@@ -140,7 +138,10 @@ class Attributor:
         if TRACES in self.methods:
             traced = traces(self.detector.net, inputs, self.detector.network.traces)
         kinds = maps, {name: heat_of(each) for name, each in maps.items()}, traced
-        arrays = [{name: _array(each) for name, each in kind.items()} for kind in kinds]
+        arrays = [
+            {name: each.detach().float().cpu().numpy() for name, each in kind.items()}
+            for kind in kinds
+        ]
         return [
             Attribution(
                 face,
@@ -217,8 +218,3 @@ def _methods(names: Sequence[str], detector: NetworkDetector) -> tuple[str, ...]
                 f"{', '.join(every)}."
             )
     return chosen
-
-
-def _array(values: Tensor) -> Floats32:
-    found: Floats32 = values.detach().float().cpu().numpy()
-    return found

@@ -16,7 +16,7 @@ from hffkit.explain.inputs import InputFace, InputFaces, SampleSelection
 from hffkit.explain.page import page_of, sheet_of
 from hffkit.explain.recorder import Recorder
 from hffkit.explain.result import ExplainResult
-from hffkit.faces.landmarks import predictor_of
+from hffkit.faces.landmarks import Predictor, predictor_of
 from hffkit.faces.search import FaceSearch
 from hffkit.inference.network import load_network
 from hffkit.manifest.samples import Split
@@ -86,8 +86,7 @@ def explain(request: ExplainRequest, out: Path) -> ExplainResult:
         recorder.write_averages()
         if request.sanity:
             recorder.check_sanity()
-        landmarks = None if predictor is None else str(predictor)
-        result = _result(request, attributor, recorder, inputs, landmarks)
+        result = _result(request, attributor, recorder, inputs, predictor)
         text = json.dumps(result.to_json(), indent=1) + "\n"
         (folder / JSON_FILE).write_text(text, "ascii")
         (folder / SHEET_FILE).write_bytes(encode_png(sheet_of(recorder.sheet)))
@@ -98,7 +97,7 @@ def explain(request: ExplainRequest, out: Path) -> ExplainResult:
 
 
 def _prepared(request: ExplainRequest) -> tuple[Attributor, InputFaces]:
-    """Return what `explain` works with; all arguments are checked before anything is written."""
+    """Return the attributor and the faces, and check all arguments before anything is written."""
     if is_spectrum_run(request.run):
         raise ExplainError(
             f"{request.run}: a spectrum run, which has no network to explain. Draw its spectra "
@@ -153,7 +152,7 @@ def _result(
     attributor: Attributor,
     recorder: Recorder,
     inputs: InputFaces,
-    landmarks: str | None,
+    predictor: Predictor | None,
 ) -> ExplainResult:
     detector = attributor.detector
     return ExplainResult(
@@ -171,11 +170,11 @@ def _result(
         n_unreadable=inputs.n_unreadable,
         notes=(*attributor.notes, *recorder.notes()),
         problems=tuple(inputs.problems),
-        n_measured=recorder.n_measured,
+        n_measured=len(recorder.measured),
         faithfulness=recorder.faithfulness(),
         sanity=tuple(recorder.sanity),
         shares=recorder.shares(),
         averages=tuple(recorder.averages),
         faces=tuple(recorder.faces),
-        landmarks=landmarks,
+        landmarks=None if predictor is None else str(predictor),
     )

@@ -79,12 +79,8 @@ def vanilla(net: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
 def deconvnet(net: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
     """Compute the gradient with rectification in place of ReLU's gradient (arXiv 1311.2901).
 
-    Other activations keep their gradients: without ReLUs this is `vanilla`.
-
-    Raises
-    ------
-    ExplainError
-        If a ReLU overwrites its input.
+    Other activations keep their gradients: without ReLUs this is `vanilla`. ExplainError if a ReLU
+    overwrites its input.
     """
     with frozen(net), _Relus("deconvnet"):
         return _gradient(net, images, classes)
@@ -93,10 +89,7 @@ def deconvnet(net: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
 def guided(net: nn.Module, images: Tensor, classes: Tensor) -> Tensor:
     """Compute guided backpropagation: deconvnet times ReLU's own gradient (arXiv 1412.6806).
 
-    Raises
-    ------
-    ExplainError
-        If a ReLU overwrites its input.
+    ExplainError if a ReLU overwrites its input.
     """
     with frozen(net), _Relus("guided"):
         return _gradient(net, images, classes)

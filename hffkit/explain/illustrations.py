@@ -41,7 +41,7 @@ def answer_images(detector: Detector, items: Items) -> list[tuple[Image, ...]]:
 
 
 def class_figures(detector: Detector, items: Items, table: ClassTable) -> tuple[Figure, ...]:
-    """Return the mean spectrum of each class, for a detector that sees spectra; else nothing."""
+    """Return the mean spectra of classes as a figure, if the detector's input is spectra."""
     if detector.spectrum is None:
         return ()
     profiler = Profiler(detector.spectrum, torch.get_num_threads())

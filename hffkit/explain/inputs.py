@@ -10,7 +10,7 @@ from hffkit.errors import ArgumentError, ImageError, VideoError
 from hffkit.faces.search import FaceSearch, FrameCounts, faces_in, files_of
 from hffkit.manifest.samples import Sample, Split
 from hffkit.media.image import Image, resize
-from hffkit.storage.corpora import joint_classes, open_corpora
+from hffkit.storage.corpora import Item, joint_classes, open_corpora
 from hffkit.storage.corpus import CORPUS_FILE
 from hffkit.storage.selection import drawn, places_of, samples_at
 from hffkit.training.dataset import FaceDataset
@@ -60,9 +60,10 @@ class InputFaces:
         plain = [path for path in paths if not _is_corpus(path)]
         self._files = [file for path in plain for file in files_of(path)]
         names = (*corpora, *data)
-        self._samples = _selected(names, size, selection) if names else None
-        if not self._files and self._samples is None:
+        if not self._files and not names:
             raise ArgumentError("`paths` and `data` name no image, video or corpus.")
+        items = _selected(names, selection) if names else []
+        self._samples = FaceDataset(items, size, "RGB")
         self._size, self._search = size, search
         self.problems: list[str] = []
         self.n_unreadable = 0
@@ -70,18 +71,17 @@ class InputFaces:
 
     def __len__(self) -> int:
         """Return the number of files and samples; a file may hold any number of faces."""
-        return len(self._files) + (0 if self._samples is None else len(self._samples))
+        return len(self._files) + len(self._samples)
 
     def __iter__(self) -> Iterator[InputFace]:
         for file in self._files:
             self.n_begun += 1
             yield from self._of_file(file)
-        if self._samples is not None:
-            for number, (_, sample) in enumerate(self._samples.items):
-                image = np.empty((self._size, self._size, 3), np.uint8)
-                self.n_begun += 1
-                self._samples.read(number, 0, image)
-                yield InputFace(sample.key, None, sample.cls, image)
+        for number, (_, sample) in enumerate(self._samples.items):
+            image = np.empty((self._size, self._size, 3), np.uint8)
+            self.n_begun += 1
+            self._samples.read(number, 0, image)
+            yield InputFace(sample.key, None, sample.cls, image)
 
     def _of_file(self, file: Path) -> Iterator[InputFace]:
         read, n_faces = FrameCounts(), 0
@@ -110,7 +110,7 @@ def _is_corpus(path: Path) -> bool:
         return False
 
 
-def _selected(names: Sequence[str], size: int, selection: SampleSelection) -> FaceDataset:
+def _selected(names: Sequence[str], selection: SampleSelection) -> list[Item]:
     corpora = open_corpora(names)
     table = joint_classes(corpora)
     wanted = {table[name].name for name in selection.classes}
@@ -122,4 +122,4 @@ def _selected(names: Sequence[str], size: int, selection: SampleSelection) -> Fa
     places = places_of(corpora, keep)
     if selection.limit is not None:
         places = drawn(corpora, places, selection.limit, selection.seed)
-    return FaceDataset(list(samples_at(places, [c.path for c in corpora])), size, "RGB")
+    return list(samples_at(places, [c.path for c in corpora]))

@@ -3,7 +3,7 @@
 import difflib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -35,19 +35,14 @@ def frozen(net: nn.Module) -> Iterator[None]:
 @contextmanager
 def hooked(net: nn.Module, names: Sequence[str], call: Hook) -> Iterator[None]:
     """Call `call` with each output of the named layers, and remove the hooks afterwards."""
-    modules = dict(net.named_modules())
-    handles = []
-    try:
+    with ExitStack() as handles:
         for name in names:
 
             def hook(_module: nn.Module, _inputs: Any, output: Any, name: str = name) -> Any:
                 return call(name, output)
 
-            handles.append(modules[name].register_forward_hook(hook))
+            handles.enter_context(net.get_submodule(name).register_forward_hook(hook))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def check_layers(net: nn.Module, names: Sequence[str]) -> None:

@@ -47,8 +47,7 @@ def _grad_cam(query: Query) -> Maps:
 
 def _guided_grad_cam(query: Query) -> Maps:
     gradient = guided(query.net, query.images, query.classes)
-    heats = grad_cams(query.net, query.images, query.layers, query.classes)
-    return {f"guided_gradcam-{name}": heat[:, None] * gradient for name, heat in heats.items()}
+    return {f"guided_{name}": heat * gradient for name, heat in _grad_cam(query).items()}
 
 
 @torch.no_grad()

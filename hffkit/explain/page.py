@@ -7,7 +7,7 @@ from hffkit.explain.regions import REGIONS
 from hffkit.explain.result import ExplainResult
 from hffkit.explain.sanity import correlation_text
 from hffkit.media.image import Image
-from hffkit.reports.gallery import Gallery, GalleryPage, GallerySection, render_gallery
+from hffkit.reports.gallery import Gallery, GallerySection, render_gallery
 from hffkit.reports.sheet import contact_sheet
 from hffkit.reports.text_table import Table
 
@@ -33,15 +33,7 @@ def _ending(caption: str) -> str:
 
 
 def page_of(result: ExplainResult, galleries: Sequence[Gallery], sanity: Sequence[Gallery]) -> str:
-    """Return the page as HTML.
-
-    Parameters
-    ----------
-    result
-        The figures.
-    galleries, sanity
-        The images of each face or class, and those of the sanity check.
-    """
+    """Return the page as HTML: `galleries` of each face or class, `sanity` those of that check."""
     facts = (
         ("run", result.run),
         ("network", f"{result.network}, {result.size} px"),
@@ -60,14 +52,9 @@ def page_of(result: ExplainResult, galleries: Sequence[Gallery], sanity: Sequenc
     )
     sections = [GallerySection(*section) for section in measured if section[2] is not None]
     sections.append(_images(result, galleries))
-    return render_gallery(
-        GalleryPage(
-            f"hffkit explain: {result.run}",
-            tuple((name, value) for name, value in facts if value),
-            (*result.notes, *result.problems),
-            tuple(sections),
-        )
-    )
+    shown = [(name, value) for name, value in facts if value]
+    notes = (*result.notes, *result.problems)
+    return render_gallery(f"hffkit explain: {result.run}", shown, notes, sections)
 
 
 _SHARES = (
@@ -115,11 +102,8 @@ def faithfulness_table(result: ExplainResult) -> Table | None:
         (name, f"{each.deletion:.3f}", f"{each.insertion:.3f}")
         for name, each in result.faithfulness.items()
     )
-    return (
-        Table(("map", "deletion: less is better", "insertion: more is better"), rows)
-        if rows
-        else None
-    )
+    header = ("map", "deletion: less is better", "insertion: more is better")
+    return Table(header, rows) if rows else None
 
 
 def sanity_table(result: ExplainResult) -> Table | None:

@@ -4,12 +4,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from torch import Tensor
 
-from hffkit.arrays import Floats64
+from hffkit.arrays import Floats32, Floats64
 from hffkit.explain.attribution import Attribution, Attributor
 from hffkit.explain.faithfulness import Faithfulness
 from hffkit.explain.images import overlay
@@ -52,7 +52,7 @@ class Recorder:
         self._steps, self._seed = steps, seed
         self._shares = None if predictor is None else MeanShares(predictor)
         self._first: list[Attribution] = []
-        self._measured: list[dict[str, Faithfulness]] = []
+        self.measured: list[dict[str, Faithfulness]] = []  # of the faces it was measured on
         self._n_measured: Counter[str] = Counter()
         self._n_empty: Counter[str] = Counter()
         self.faces: list[FaceResult] = []
@@ -70,7 +70,7 @@ class Recorder:
         wants_more = self._sums is None or self._n_measured[cls] < _N_MEASURED
         if self._steps and one.heats and wants_more:
             measured = self._attributor.faithfulness(one, steps=self._steps, seed=self._seed)
-            self._measured.append(measured)
+            self.measured.append(measured)
             self._n_measured[cls] += 1
         if self._shares is not None:
             self._shares.add(cls, one.face.image, one.heats)
@@ -114,7 +114,7 @@ class Recorder:
 
     def write_averages(self) -> None:
         """Write the mean maps of each class."""
-        arrays: dict[str, Any] = {}
+        arrays: dict[str, Floats32] = {}
         for number, (cls, sums) in enumerate(sorted((self._sums or {}).items())):
             n_faces = self._n_of[cls]
             face = (sums.pop(_FACE) / n_faces).round().astype(np.uint8)
@@ -130,7 +130,7 @@ class Recorder:
             self._show(f"{cls}: {n_faces} faces", "", [[tile] for tile in tiles])
         if arrays:
             with (self._folder / MEANS_FILE).open("wb") as file:
-                np.savez(file, **arrays)
+                np.savez(file, **arrays)  # type: ignore[arg-type]  # a name may be `allow_pickle`
 
     def check_sanity(self) -> None:
         """Compare the maps of the first faces with those of a network of random weights."""
@@ -151,21 +151,16 @@ class Recorder:
         """Return the mean areas of each map and of random order over the measured faces."""
         return {
             name: Faithfulness(
-                float(np.mean([each[name].deletion for each in self._measured])),
-                float(np.mean([each[name].insertion for each in self._measured])),
+                float(np.mean([each[name].deletion for each in self.measured])),
+                float(np.mean([each[name].insertion for each in self.measured])),
             )
-            for name in (self._measured[0] if self._measured else ())
+            for name in (self.measured[0] if self.measured else ())
         }
 
     @property
     def n_faces(self) -> int:
         """Number of all faces."""
         return self._n_of.total()
-
-    @property
-    def n_measured(self) -> int:
-        """Number of faces that faithfulness was measured on."""
-        return len(self._measured)
 
     def shares(self) -> dict[str, dict[str, Shares]]:
         """Return the mean shares of heat by class and map; empty without landmarks."""

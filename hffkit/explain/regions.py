@@ -30,15 +30,7 @@ Shares = dict[str, float]
 
 
 def region_map(points: Points, *, width: int, height: int) -> npt.NDArray[np.uint8]:
-    """Return the index in `REGIONS` of each pixel, (H, W).
-
-    Parameters
-    ----------
-    points : (68, 2) int32
-        Landmarks of the face.
-    width, height
-        Size of the map, px.
-    """
+    """Return the index in `REGIONS` of each pixel, (H, W), by landmarks (68, 2) int32."""
     found = np.zeros((height, width), np.uint8)
     cv2.fillPoly(found, [outline(points, width=width, height=height)], (1,))
     eyes = points[36:42].mean(axis=0), points[42:48].mean(axis=0)

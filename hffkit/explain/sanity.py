@@ -41,11 +41,7 @@ def restored(net: nn.Module) -> Iterator[None]:
 
 
 def cascade(
-    net: nn.Module,
-    images: Tensor,
-    explain: Callable[[], Mapping[str, Tensor]],
-    *,
-    seed: int,
+    net: nn.Module, images: Tensor, explain: Callable[[], Mapping[str, Tensor]], *, seed: int
 ) -> tuple[CascadeStage, ...]:
     """Randomise layers from the last to the first and compare the maps with the original ones.
 

@@ -1,5 +1,6 @@
 """A self-contained HTML page of facts, tables and galleries of images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hffkit.reports.html import html_of, thumbnail
@@ -26,19 +27,14 @@ class GallerySection:
     galleries: tuple[Gallery, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class GalleryPage:
-    """The whole page."""
-
-    title: str
-    facts: tuple[tuple[str, str], ...]
-    notes: tuple[str, ...]
-    sections: tuple[GallerySection, ...]
-
-
-def render_gallery(page: GalleryPage) -> str:
-    """Return the page as HTML, the same text for the same page."""
-    sections = [
+def render_gallery(
+    title: str,
+    facts: Sequence[tuple[str, str]],
+    notes: Sequence[str],
+    sections: Sequence[GallerySection],
+) -> str:
+    """Return a page as HTML; the same arguments give the same text."""
+    rows = [
         {
             "data": section,
             "galleries": [
@@ -46,6 +42,6 @@ def render_gallery(page: GalleryPage) -> str:
                 for each in section.galleries
             ],
         }
-        for section in page.sections
+        for section in sections
     ]
-    return html_of("gallery.html.j2", page=page, sections=sections)
+    return html_of("gallery.html.j2", title=title, facts=facts, notes=notes, sections=rows)

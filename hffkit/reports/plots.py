@@ -27,7 +27,7 @@ _QUIET = "#c8ccd2"
 _REALS = (_REAL, "#56b4e9", "#009e73", "#332288")
 _FAKES = (_FAKE, "#e69f00", "#cc79a7", "#882255")
 _PERCENT = FuncFormatter(lambda share, _: f"{100 * share:g} %")
-_STYLE: dict[str, Any] = {  # typed as matplotlib wants it
+_STYLE: dict[str, object] = {
     "svg.hashsalt": "hffkit",  # else the names of clip paths are random
     "font.size": 9,
     "axes.spines.top": False,
@@ -151,7 +151,7 @@ def profile_plot(curves: Sequence[Curve], value: str, kind: Literal["svg", "png"
     """Plot the mean profile of each class, with a band of one standard deviation to each side.
 
     Real classes are drawn solid in blues and greens, fake ones dashed in warm colours; `value` is
-    what the profiles are of.
+    the title of the axis of profile values.
     """
     colours = {True: cycle(_FAKES), False: cycle(_REALS)}
     with _style():
