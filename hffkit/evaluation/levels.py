@@ -26,7 +26,7 @@ class Estimate:
 
     def to_json(self) -> JsonObject:
         """Return the value, its 95 % interval, and what was left out, as JSON values."""
-        interval: JsonObject = {"low": None, "high": None, "n_left_out": None}
+        interval: Mapping[str, float | None] = {"low": None, "high": None, "n_left_out": None}
         if self.interval is not None:
             interval = asdict(self.interval)
         return {"value": self.value, **interval, "reason": self.reason}

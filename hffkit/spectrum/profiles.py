@@ -4,7 +4,7 @@ import io
 import json
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,6 @@ from hffkit.execution.memory import keep_memory_of_tensors
 from hffkit.execution.pool import in_order
 from hffkit.execution.progress import Progress
 from hffkit.execution.versions import versions
-from hffkit.json_types import JsonObject
 from hffkit.manifest.samples import Sample
 from hffkit.media.files import is_video, walk
 from hffkit.media.image import Image, decode, read_bytes
@@ -114,7 +113,7 @@ def cache_path(corpus: Corpus, spec: FeatureSpec) -> Path:
     return folder.with_name(folder.name + SUFFIX) / f"{spec.crop}-{spec.centre}.npz"
 
 
-def _facts(corpus: Corpus, spec: FeatureSpec) -> JsonObject:
+def _facts(corpus: Corpus, spec: FeatureSpec) -> dict[str, object]:
     return {
         "format": FORMAT,
         "content_sha256": corpus.content_sha256,
@@ -125,7 +124,7 @@ def _facts(corpus: Corpus, spec: FeatureSpec) -> JsonObject:
     }
 
 
-def _packed(profiles: Sequence[Floats64], facts: JsonObject) -> bytes:
+def _packed(profiles: Sequence[Floats64], facts: Mapping[str, object]) -> bytes:
     file = io.BytesIO()
     np.savez(
         file,
@@ -136,7 +135,7 @@ def _packed(profiles: Sequence[Floats64], facts: JsonObject) -> bytes:
     return file.getvalue()
 
 
-def _cached(path: Path, facts: JsonObject) -> list[Floats64] | None:
+def _cached(path: Path, facts: Mapping[str, object]) -> list[Floats64] | None:
     """Return cached profiles, if the file is intact and its facts match."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:

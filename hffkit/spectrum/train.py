@@ -10,7 +10,6 @@ import numpy as np
 
 from hffkit.arrays import Bools, Floats64, Ints
 from hffkit.errors import ArgumentError, CorpusError
-from hffkit.json_types import JsonObject
 from hffkit.manifest.samples import Split
 from hffkit.manifest.seeds import rng_for
 from hffkit.options import Seed
@@ -130,7 +129,7 @@ def _accuracy(name: str, model: Any, some: LabelledFeatures) -> float | None:
     return float(np.mean(is_called_fake(name, model, some.features) == some.is_fake))
 
 
-def _repeats(request: SpectrumRequest, labelled: LabelledFeatures) -> JsonObject | None:
+def _repeats(request: SpectrumRequest, labelled: LabelledFeatures) -> dict[str, object] | None:
     protocol: Protocol = "random" if request.paper_split else "grouped"
     wants = request.repeats or request.paper_split or request.curve
     if not wants:
@@ -155,7 +154,9 @@ def _repeats(request: SpectrumRequest, labelled: LabelledFeatures) -> JsonObject
     }
 
 
-def _command(request: SpectrumRequest, spec: FeatureSpec, corpora: Sequence[Corpus]) -> JsonObject:
+def _command(
+    request: SpectrumRequest, spec: FeatureSpec, corpora: Sequence[Corpus]
+) -> dict[str, object]:
     asked = {
         name: value
         for name, value in asdict(request).items()

@@ -12,7 +12,6 @@ import torch
 from hffkit.errors import ArgumentError, RecipeError, UnknownNameError
 from hffkit.execution.memory import keep_memory_of_tensors
 from hffkit.execution.versions import versions_of_training
-from hffkit.json_types import JsonObject
 from hffkit.networks.devices import check_bf16, device_named, threads
 from hffkit.networks.table import build, canonical_name, network_named
 from hffkit.options import Seed
@@ -161,7 +160,7 @@ def _command(
     data: TrainingData,
     init: Mapping[str, object] | None,
     device: torch.device,
-) -> JsonObject:
+) -> dict[str, object]:
     """Return everything that the result depends on; only the same may continue a training."""
     return {
         "verb": "train",
