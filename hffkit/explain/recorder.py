@@ -44,7 +44,7 @@ class Recorder:
         seed: int,
         predictor: Predictor | None = None,
     ) -> None:
-        """See ExplainRequest for `average`, `steps` and `seed`."""
+        """Start without faces; ExplainRequest describes `average`, `steps` and `seed`."""
         self._attributor, self._folder = attributor, folder
         self._run = attributor.detector.run
         self._sums: dict[str, dict[str, Floats64]] | None = {} if average else None
@@ -63,7 +63,7 @@ class Recorder:
         self.sanity_galleries: list[Gallery] = []  # for each map
 
     def add(self, one: Attribution) -> None:
-        """Add one face."""
+        """Write the images of one face, or add its maps to the means of its class."""
         row = self._run.classes[self._run.classes.names[one.class_id]]
         cls = one.face.cls or row.name
         measured: dict[str, Faithfulness] = {}
@@ -107,7 +107,7 @@ class Recorder:
             self._show(title, f"{known}{face.name}", [[Tile("face", face.image)], *tiles.values()])
 
     def _show(self, title: str, caption: str, tiles: Iterable[Sequence[Tile]]) -> None:
-        """Show images, of which the sheet has the first of each sequence."""
+        """Add images to the page, and the first of each sequence to the sheet."""
         shown = tuple(tiles)
         self.galleries.append(Gallery(title, caption, tuple(t for some in shown for t in some)))
         self.sheet.append(Gallery(title, caption, tuple(some[0] for some in shown)))

@@ -83,7 +83,7 @@ def _unpickled(path: Path) -> Any:
 
 
 def fitted(state: Mapping[str, Tensor], network: str) -> tuple[dict[str, Tensor], int]:
-    """Return a state dict adapted to a network of ours, in float32, and its number of outputs.
+    """Return a state dict adapted to a network of hffkit, in float32, and its number of outputs.
 
     The names must be those of the network for its original's image size; spellings and omissions
     of old files are corrected.

@@ -1,4 +1,4 @@
-"""Weights of other programs, converted to those of a network of ours."""
+"""Weights of other programs, converted to those of a network of hffkit."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -49,7 +49,7 @@ def check_bf16(device: torch.device) -> None:
     Raises
     ------
     ArgumentError
-        If PyTorch knows that this processor has no instructions for it.
+        If PyTorch reports that this processor has no instructions for it.
     """
     capabilities = _capabilities() if device.type == "cpu" else {}
     known = [capabilities[name] for name in _BF16 if name in capabilities]
@@ -62,14 +62,14 @@ def check_bf16(device: torch.device) -> None:
 
 
 def _capabilities() -> Mapping[str, Any]:
-    """Return the instructions that the processor has and lacks; an old PyTorch knows none."""
+    """Return the instructions that the processor has and lacks; empty for an old PyTorch."""
     found: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return found
 
 
 @contextmanager
 def threads(n: int | None) -> Iterator[None]:
-    """Let PyTorch use `n` threads inside the context; None leaves their number as it is."""
+    """Set PyTorch's number of threads inside the context; None leaves it as it is."""
     before = torch.get_num_threads()
     if n is not None:
         torch.set_num_threads(n)

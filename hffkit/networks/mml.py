@@ -23,7 +23,7 @@ class Head(nn.Sequential):
     """Xception up to block 7, with its maps multiplied by an attention map."""
 
     def __init__(self) -> None:
-        """Build; the last two layers compute the attention map."""
+        """Build the layers, of which the last two compute the attention map."""
         super().__init__(
             OrderedDict(entry_flow() | {"reg": Separable(MAPS, 1), "sigmoid": nn.Sigmoid()})
         )
@@ -49,7 +49,7 @@ class Mml(nn.Module):
     threshold: Tensor
 
     def __init__(self, n_classes: int, size: int) -> None:
-        """Build; layers do not depend on `size`. ArgumentError unless there are two classes."""
+        """Build layers for any `size` (px); ArgumentError unless there are two classes."""
         check_size(size)
         if n_classes != 2:
             raise ArgumentError(

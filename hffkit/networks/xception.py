@@ -108,7 +108,7 @@ class Xception(nn.Sequential):
     """
 
     def __init__(self, n_classes: int, size: int) -> None:
-        """Build; layers do not depend on `size` (px)."""
+        """Build layers, which do not depend on `size` (px)."""
         check_size(size)
         layers = entry_flow() | exit_flow() | {"last_linear": nn.Linear(EMBEDDING, n_classes)}
         super().__init__(OrderedDict(layers))

@@ -109,7 +109,7 @@ def write_features(
 
 
 def _is_plain_folder(source: str) -> bool:
-    """Tell whether a path is a folder that neither is nor directly contains a corpus."""
+    """Return True for a folder that neither is a corpus nor directly contains one."""
     path = Path(source)
     is_corpus = (path / CORPUS_FILE).is_file()
     return path.is_dir() and not is_corpus and not any(path.glob(f"*/{CORPUS_FILE}"))

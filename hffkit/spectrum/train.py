@@ -131,8 +131,7 @@ def _accuracy(name: str, model: Any, some: LabelledFeatures) -> float | None:
 
 def _repeats(request: SpectrumRequest, labelled: LabelledFeatures) -> dict[str, object] | None:
     protocol: Protocol = "random" if request.paper_split else "grouped"
-    wants = request.repeats or request.paper_split or request.curve
-    if not wants:
+    if not (request.repeats or request.paper_split or request.curve):
         return None
     some = labelled if request.paper_split else labelled.of("train", "val")
     n_repeats = request.repeats or N_REPEATS
