@@ -7,7 +7,9 @@ that sets it: "--limit must be at least 1, got 0."
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 _PARAMETER = re.compile(r"`(\w+)`")
 
@@ -78,3 +80,27 @@ class UnknownNameError(HffkitError):
 
     def __reduce__(self) -> tuple[type["UnknownNameError"], tuple[str, str, list[str]]]:
         return UnknownNameError, self._named  # else it cannot come back from a worker
+
+
+def cannot_write(path: Path, error: Exception, advice: str = "") -> StorageError:
+    """Return the error for a path that cannot be written."""
+    reason = getattr(error, "strerror", error)
+    return StorageError(f"{path}: cannot be written: {reason}.{advice}")
+
+
+@contextmanager
+def writing_to(path: Path, advice: str = "") -> Iterator[None]:
+    """Raise an OSError of the block as the StorageError of `cannot_write`."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error, advice) from None
+
+
+@contextmanager
+def reading_from(path: Path, kind: type[HffkitError]) -> Iterator[None]:
+    """Raise an OSError of the block as an error of `kind` that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{path}: cannot be read: {error.strerror}.") from None

@@ -43,18 +43,15 @@ def demo(context: click.Context, out: Path, workers: int) -> None:
     The clips show one public-domain portrait and forgeries of it made by warping and blending.
     Figures measured on them mean nothing; the commands are the real ones.
     """
-    from hffkit.errors import StorageError
+    from hffkit.errors import StorageError, writing_to
     from hffkit.sources.demo_tree import fabricate
-    from hffkit.storage.staging import cannot_write
 
     unfinished = out / _UNFINISHED
-    try:
+    with writing_to(out):
         if out.exists() and not unfinished.exists():
             raise StorageError(f"{out} already exists. Delete it or choose another --out.")
         out.mkdir(parents=True, exist_ok=True)
         unfinished.touch()
-    except OSError as error:
-        raise cannot_write(out, error) from None
     videos = out / "ff++"
     click.echo("fabricating clips of a moving portrait ...")
     click.echo(f"{fabricate(videos)} clips in {videos}")

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from hffkit.corpus.retry import check_retry, seed_parts
-from hffkit.errors import ArgumentError, CorpusError
+from hffkit.errors import ArgumentError, CorpusError, reading_from
 from hffkit.execution.assemble import Beside, Surplus, WorkPlan, assemble, share
 from hffkit.execution.versions import versions
 from hffkit.extraction.family import build_family
@@ -21,6 +21,7 @@ from hffkit.faces.detection import FaceRule, read_boxes
 from hffkit.faces.landmarks import predictor_of
 from hffkit.json_types import JsonObject
 from hffkit.manifest.pairs import MASKS, quality_of
+from hffkit.media.files import sha256_of
 from hffkit.options import options_of
 from hffkit.sources.ffpp_tree import FfppOptions
 from hffkit.sources.listing import Listing
@@ -107,7 +108,8 @@ def recorded(options: SourceOptions) -> JsonObject:
     src = str(row.pop("src"))
     for name, value in row.items():
         if isinstance(value, Path):
-            row[name] = hashlib.sha256(_bytes(value)).hexdigest()
+            with reading_from(value, CorpusError):
+                row[name] = sha256_of(value)
     return {**row, "src": src}
 
 
@@ -208,10 +210,3 @@ def paper_surplus(provenance: Provenance) -> Surplus | None:
         return None
     seed = int(provenance.options["seed"])
     return lambda samples: surplus(((s.key, s.split) for s in samples), seed=seed)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read: {error.strerror}.") from None

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 import secrets
 from collections import Counter
@@ -11,7 +10,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from hffkit.degrade.rework import Treatment
-from hffkit.errors import ArgumentError, CorpusError, HffkitError, ImageError, StorageError
+from hffkit.errors import (
+    ArgumentError,
+    CorpusError,
+    HffkitError,
+    ImageError,
+    StorageError,
+    writing_to,
+)
 from hffkit.execution.jobs import Job, longest_first
 from hffkit.execution.progress import Progress
 from hffkit.execution.supervisor import run
@@ -26,7 +32,7 @@ from hffkit.media.image import decode, encode_png, pixels_sha256, read_bytes
 from hffkit.sources.ffpp_tree import plain_quality
 from hffkit.storage.corpus import FAILURES_FILE, MANIFEST_FILE
 from hffkit.storage.parts import FileMade, PartWriter, read_part
-from hffkit.storage.staging import Partial, cannot_write, write_bytes_durably, write_durably
+from hffkit.storage.staging import Partial, sync, write_bytes_durably, write_durably
 
 ABOUT_FILE = "degrade.json"
 _IMAGES_PER_UNIT = 64
@@ -121,7 +127,7 @@ class FileWork:
         try:
             found = transcode(self.root / path, temporary, crf=crf)
             with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
+                sync(file)
             temporary.replace(self.target / place)
         finally:
             temporary.unlink(missing_ok=True)
@@ -136,10 +142,8 @@ class FileWork:
 
     def _make_room(self, place: str) -> Path:
         path = self.target / place
-        try:
+        with writing_to(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(path, error) from None
         return path
 
 
@@ -293,18 +297,14 @@ def _describe(folder: Path, jobs: Sequence[Job[Files]], command: JsonObject) -> 
     known: set[Path] = set()
     failures: list[Failure] = []
     rows = folder / f"{MANIFEST_FILE}.tmp"
-    try:
-        with rows.open("w", encoding="utf-8") as lines:
-            for event in (event for job in jobs for event in read_part(job.part)):
-                if isinstance(event, FileMade):
-                    lines.write(json_line(event.about))
-                    known.add(folder / event.about["path"])
-                elif isinstance(event, Failure):
-                    failures.append(event)
-            lines.flush()
-            os.fsync(lines.fileno())
-    except OSError as error:
-        raise cannot_write(rows, error) from None
+    with writing_to(rows), rows.open("w", encoding="utf-8") as lines:
+        for event in (event for job in jobs for event in read_part(job.part)):
+            if isinstance(event, FileMade):
+                lines.write(json_line(event.about))
+                known.add(folder / event.about["path"])
+            elif isinstance(event, Failure):
+                failures.append(event)
+        sync(lines)
     for path in folder.rglob("*"):
         if path not in known and path != rows and path.is_file():  # its source was removed
             path.unlink()

@@ -13,7 +13,7 @@ from typing import Any
 from hffkit.degrade.chain import Chain, ChainStep, chain
 from hffkit.degrade.operation import Operation
 from hffkit.degrade.table import OPERATIONS, TABLE_IX
-from hffkit.errors import ArgumentError
+from hffkit.errors import ArgumentError, reading_from
 from hffkit.reports.text_table import Table
 
 
@@ -34,10 +34,8 @@ def read_own(path: Path | None) -> OwnOperations | None:
     """Read a file of operations; raise ArgumentError if it cannot be read."""
     if path is None:
         return None
-    try:
+    with reading_from(path, ArgumentError):
         return OwnOperations(path, path.read_bytes())
-    except OSError as error:
-        raise ArgumentError(f"{path}: cannot be read: {error.strerror}.") from None
 
 
 def read_chain(names: Sequence[str], own: OwnOperations | None) -> Chain:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hffkit.errors import CorpusError, VideoError
+from hffkit.errors import CorpusError, VideoError, reading_from
 from hffkit.extraction.alignment import (
     Alignment,
     Surroundings,
@@ -50,10 +50,8 @@ class _Pass:
 
 def _boxes_of(path: Path) -> Boxes:
     """Read a file of boxes, again if it changed: workers outlive commands."""
-    try:
+    with reading_from(path, CorpusError):
         state = path.stat()
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read: {error.strerror}.") from None
     return _boxes_at(path, state.st_size, state.st_mtime_ns)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import dlib
 import numpy as np
 
-from hffkit.errors import CorpusError
+from hffkit.errors import CorpusError, reading_from
 from hffkit.faces.detection import Face
 from hffkit.faces.outline import N_LANDMARKS, Points
 from hffkit.media.files import sha256_of
@@ -63,10 +63,8 @@ def _loaded(path: Path, sha256: str) -> Any:
 
 
 def _digest_of(path: Path) -> str:
-    try:
+    with reading_from(path, CorpusError):
         return sha256_of(path)
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read: {error.strerror}.") from None
 
 
 def landmarks_of(predictor: Predictor, image: Image, face: Face) -> Points:

@@ -12,7 +12,7 @@ import av
 import numpy as np
 from av.error import FFmpegError, InvalidDataError
 
-from hffkit.errors import ImageError, StorageError, VideoError
+from hffkit.errors import ImageError, VideoError, cannot_write
 from hffkit.media.image import Image
 
 _TARGET_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
@@ -110,7 +110,7 @@ def transcode(source: Path, target: Path, *, crf: int) -> Transcoded:
             return _transcode(video, out, crf)
     except FFmpegError as error:
         if error.errno in _TARGET_ERRORS:
-            raise StorageError(f"{target}: cannot be written: {error.strerror}.") from None
+            raise cannot_write(target, error) from None
         raise VideoError(f"cannot be transcoded: {error.strerror}") from None
 
 

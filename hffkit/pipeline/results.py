@@ -13,7 +13,7 @@ from hffkit.json_types import JsonObject
 from hffkit.pipeline.cells import Place
 from hffkit.reports.results_page import HeatMap, ResultsPage, render_results
 from hffkit.reports.text_table import Table
-from hffkit.storage.staging import write_bytes_durably
+from hffkit.storage.staging import write_durably
 
 LEGEND = (
     "Per cent: mean over seeds [95 % interval over groups of test images] (paper's figure, "
@@ -200,5 +200,5 @@ def write_results(results: Results, out: Path, name: str = "table") -> list[Path
         out / f"{name}.html": render_results(page_of(results)),
     }
     for path, text in texts.items():
-        write_bytes_durably(path, text.encode("utf-8", "backslashreplace"))
+        write_durably(path, text)
     return list(texts)

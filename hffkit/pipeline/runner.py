@@ -1,21 +1,19 @@
 """Run plans step by step, and forecast how long they take."""
 
-import fcntl
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from hffkit.errors import HffkitError, StorageError
+from hffkit.errors import HffkitError, writing_to
 from hffkit.json_types import JsonObject
 from hffkit.pipeline.plan import STEPS_FOLDER, Plan, Planned
 from hffkit.pipeline.verbs import How
 from hffkit.reports.text_table import Table
 from hffkit.storage.corpora import open_corpora
-from hffkit.storage.staging import cannot_write, write_durably
+from hffkit.storage.staging import lock, write_durably
 from hffkit.training.train import chosen_recipe
 
 TIMES_FILE = "times.json"
@@ -53,7 +51,9 @@ def run_plan(plan: Plan, out: Path, how: How, tell: Tell = lambda *_: None) -> N
     StepError
         If a step fails; the message has the reason.
     """
-    with _alone_in(out):
+    with lock(out):
+        with writing_to(out):
+            (out / STEPS_FOLDER).mkdir(exist_ok=True)
         for number, planned in enumerate(plan.steps):
             if planned.is_done:
                 continue
@@ -65,20 +65,6 @@ def run_plan(plan: Plan, out: Path, how: How, tell: Tell = lambda *_: None) -> N
             except HffkitError as error:
                 raise StepError(f"step {planned.step.name!r}: {error}") from error
             _note_time(out, planned, time.monotonic() - begin)
-
-
-@contextmanager
-def _alone_in(out: Path) -> Iterator[None]:
-    with ExitStack() as stack:
-        try:
-            (out / STEPS_FOLDER).mkdir(parents=True, exist_ok=True)
-            lock = stack.enter_context((out / "lock").open("w"))
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StorageError(f"{out} is in use by another hffkit. Wait for it to end.") from None
-        except OSError as error:
-            raise cannot_write(out, error) from None
-        yield
 
 
 def read_times(out: Path) -> JsonObject:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hffkit.errors import RecipeError, StorageError
+from hffkit.errors import RecipeError, StorageError, reading_from
 from hffkit.evaluation.metrics import relative_error_reduction
 from hffkit.pipeline.cells import Answer, CellSums, Grid, Place, interval, sums_of
 from hffkit.pipeline.plan import Plan
@@ -147,11 +147,11 @@ def _sums(plan: Plan, names: Sequence[str]) -> CellSums:
 
 def _samples(plan: Plan, name: str) -> list[dict[str, str]]:
     path = plan.step(name).out / SAMPLES_FILE
-    try:
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            return list(csv.DictReader(file))
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read: {error.strerror}.") from None
+    with (
+        reading_from(path, StorageError),
+        path.open(encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        return list(csv.DictReader(file))
 
 
 def _verdict(claim: Claim, grid: Grid) -> ClaimOutcome:

@@ -22,7 +22,7 @@ from hffkit.sources.table import SOURCES
 from hffkit.spectrum.train import SpectrumRequest, check_spectrum, train_spectrum
 from hffkit.storage.corpus import masks_path
 from hffkit.storage.record import check_size
-from hffkit.storage.staging import Partial, write_bytes_durably
+from hffkit.storage.staging import Partial, write_durably
 from hffkit.training.train import TrainRequest, chosen_recipe, train
 
 SAMPLES_FILE = "samples.csv"
@@ -161,8 +161,7 @@ def _evaluate(request: EvalRequest, _: Sequence[str], out: Path, how: How) -> No
         partial.product.mkdir(exist_ok=True)
         result.write_csv(partial.product / SAMPLES_FILE)
         text = json.dumps(about, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-        data = text.encode("utf-8", "backslashreplace")
-        write_bytes_durably(partial.product / EVALUATION_FILE, data)
+        write_durably(partial.product / EVALUATION_FILE, text)
         partial.publish()
 
 

@@ -12,8 +12,8 @@ from weakref import WeakValueDictionary
 
 import lmdb
 
-from hffkit.errors import StorageError
-from hffkit.storage.staging import RESUME, cannot_write
+from hffkit.errors import StorageError, cannot_write
+from hffkit.storage.staging import RESUME
 
 _FIRST_MAP_BYTES = 1 << 26
 _BATCH_RECORDS = 1000

@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from hffkit.errors import StorageError
+from hffkit.errors import StorageError, writing_to
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Box, Sample, json_line
-from hffkit.storage.staging import RESUME, cannot_write
+from hffkit.storage.staging import RESUME
 
 _SPARE = ".spare"  # suffix of files of used parts, to be written over
 _SAMPLE = ',"sample":'
@@ -73,11 +73,9 @@ class PartWriter:
         self._marked: dict[int, tuple[int, int]] = {}  # bytes and unreadable inputs at each mark
 
     def __enter__(self) -> "PartWriter":
-        try:
+        with writing_to(self._temporary, RESUME):
             is_old = not self._is_durable and self._take_spare()
             self._file = self._temporary.open("r+b" if is_old else "wb", buffering=0)
-        except OSError as error:
-            raise cannot_write(self._temporary, error, RESUME) from None
         return self
 
     def _take_spare(self) -> bool:
@@ -90,17 +88,16 @@ class PartWriter:
 
     def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
         try:
-            if kind is None:
-                lines = "".join(_line(event, n_bytes) for event, n_bytes in self._lines)
-                self._write(lines.encode(), _END.pack(self._n_bytes, _MARK))
-                self._file.truncate()  # the rest of a used part
-                if self._is_durable:
-                    os.fsync(self._file.fileno())
-            self._file.close()
-            if kind is None:
-                self._temporary.replace(self._path)
-        except OSError as problem:
-            raise cannot_write(self._path, problem, RESUME) from None
+            with writing_to(self._path, RESUME):
+                if kind is None:
+                    lines = "".join(_line(event, n_bytes) for event, n_bytes in self._lines)
+                    self._write(lines.encode(), _END.pack(self._n_bytes, _MARK))
+                    self._file.truncate()  # the rest of a used part
+                    if self._is_durable:
+                        os.fsync(self._file.fileno())
+                self._file.close()
+                if kind is None:
+                    self._temporary.replace(self._path)
         finally:
             self._temporary.unlink(missing_ok=True)
 
@@ -129,14 +126,12 @@ class PartWriter:
         self._file.seek(self._n_bytes)
 
     def _write(self, *pieces: bytes | memoryview) -> None:
-        try:
+        with writing_to(self._path, RESUME):
             n_written = os.writev(self._file.fileno(), pieces)
             if n_written < sum(map(len, pieces)):  # the disk is nearly full
                 rest = b"".join(pieces)[n_written:]
                 while rest:
                     rest = rest[self._file.write(rest) :]
-        except OSError as error:
-            raise cannot_write(self._path, error, RESUME) from None
 
 
 def _line(event: Sample | Failure | VideoBoxes | FileMade, n_bytes: int) -> str:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from hffkit.errors import StorageError
+from hffkit.errors import StorageError, cannot_write, writing_to
 
 RESUME = " Free some space and run the same command again; finished work is kept."
 JOURNAL_FILE = "journal.jsonl"  # of an unfinished product; removed when the product gets its name
@@ -23,12 +23,6 @@ def partial_path(out: Path) -> Path:
     return out.with_name(out.name + ".partial")
 
 
-def cannot_write(path: Path, error: Exception, advice: str = "") -> StorageError:
-    """Return the error for a path that cannot be written."""
-    reason = error.strerror if isinstance(error, OSError) else error
-    return StorageError(f"{path}: cannot be written: {reason}.{advice}")
-
-
 def restore(out: Path) -> None:
     """Undo an interrupted replacement of `out`: give the old product its name back."""
     replaced = partial_path(out) / _REPLACED
@@ -38,9 +32,15 @@ def restore(out: Path) -> None:
         replaced.rename(out)
 
 
+def sync(file: IO[Any]) -> None:
+    """Make the content of an open file durable."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
 def write_durably(path: Path, text: str) -> None:
-    """Write a text file that is complete or absent, even after a loss of power."""
-    write_bytes_durably(path, text.encode())
+    """Write text as `write_bytes_durably` does, with escapes for lone surrogates."""
+    write_bytes_durably(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_bytes_durably(path: Path, data: bytes) -> None:
@@ -50,14 +50,33 @@ def write_bytes_durably(path: Path, data: bytes) -> None:
         temporary = path.with_name(path.name + ".tmp")
         with temporary.open("wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            sync(file)
         temporary.replace(path)
     except (OSError, ValueError) as error:  # ValueError: not a valid file name
         if temporary is not None:
             with suppress(OSError, ValueError):
                 temporary.unlink(missing_ok=True)
         raise cannot_write(path, error) from None
+
+
+def lock(folder: Path) -> IO[str]:
+    """Create a folder and return its lock file, which is locked until it is closed."""
+    with writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        if isinstance(error, BlockingIOError):
+            raise StorageError(
+                f"{folder}: another hffkit is at work there. Wait, or choose another `out`."
+            ) from None
+        raise StorageError(
+            f"{folder}: this file system supports no locks ({error.strerror}). Choose an `out` on "
+            "another one."
+        ) from None
+    return file
 
 
 class Partial:
@@ -104,35 +123,16 @@ class Partial:
         )
         if beside is not None and not self.is_complete:
             _refuse_existing(beside)
-        self._lock = self._locked()
+        self._lock = lock(self.path)
         try:
             self._check_command(command)
+            with writing_to(self.path):
+                self.parts.mkdir(exist_ok=True)
             if not self.is_complete:  # a product that had its name was removed
                 (self.path / _COMPLETE_FILE).unlink(missing_ok=True)
         except StorageError:
             self._lock.close()
             raise
-
-    def _locked(self) -> IO[str]:
-        """Create the folder and return its locked lock file."""
-        try:
-            self.parts.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / "lock").open("w")
-        except OSError as error:
-            raise cannot_write(self.path, error) from None
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
-            if isinstance(error, BlockingIOError):
-                raise StorageError(
-                    f"{self.path}: another hffkit is at work there. Wait, or choose another `out`."
-                ) from None
-            raise StorageError(
-                f"{self.path}: this file system supports no locks ({error.strerror}). Choose an "
-                "`out` on another one."
-            ) from None
-        return lock
 
     def _check_command(self, command: Mapping[str, object]) -> None:
         path = self.path / _COMMAND_FILE
@@ -178,12 +178,10 @@ class Partial:
 
 
 def _rename(path: Path, out: Path) -> None:
-    try:
+    with writing_to(out):
         if out.exists():
             raise StorageError(f"{out} appeared meanwhile. Move it away and run the command again.")
         path.rename(out)
-    except OSError as error:
-        raise cannot_write(out, error) from None
 
 
 def _refuse_existing(path: Path) -> None:
@@ -192,10 +190,8 @@ def _refuse_existing(path: Path) -> None:
 
 
 def _exists(path: Path) -> bool:
-    try:
+    with writing_to(path):  # the name may be too long, or a folder above not accessible
         return path.exists()
-    except OSError as error:  # the name is too long, or a folder above is not accessible
-        raise cannot_write(path, error) from None
 
 
 def differences(old: Any, new: Any, name: str = "") -> list[str]:

@@ -1,14 +1,13 @@
 """The single writer of a corpus: appends finished units in order, and can be killed any time."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import IO
 
-from hffkit.errors import StorageError
+from hffkit.errors import StorageError, writing_to
 from hffkit.manifest.failures import Failure, read_failures
 from hffkit.manifest.samples import (
     GroupGuard,
@@ -30,7 +29,7 @@ from hffkit.storage.corpus import (
 )
 from hffkit.storage.lmdb_file import LmdbWriter
 from hffkit.storage.parts import Event, Record, VideoBoxes
-from hffkit.storage.staging import JOURNAL_FILE, RESUME, cannot_write
+from hffkit.storage.staging import JOURNAL_FILE, RESUME, sync
 
 _TEXTS = (MANIFEST_FILE, FAILURES_FILE, BOXES_FILE)
 _COMMIT_BYTES = 1 << 26  # of records; so much that the cost of syncing is small
@@ -100,7 +99,7 @@ class CorpusWriter:
 
         The unit is durable when it is in `units`: after `commit`, which is called for every 64 MB.
         """
-        try:
+        with writing_to(self._folder, RESUME):
             for event in events:
                 if isinstance(event, Record):
                     if keep is None or keep(event.sample):
@@ -111,8 +110,6 @@ class CorpusWriter:
                     self._write_boxes(event)
                 else:
                     raise TypeError(f"a corpus holds no {type(event).__name__}")
-        except OSError as error:
-            raise cannot_write(self._folder, error, RESUME) from None
         self._waiting.append(unit)
         if self._waiting_bytes >= _COMMIT_BYTES:
             self.commit()
@@ -121,11 +118,10 @@ class CorpusWriter:
         """Make the appended units durable."""
         if not self._waiting:
             return
-        try:
+        with writing_to(self._folder, RESUME):
             self._lmdb.flush()
             for file in self._files.values():
-                file.flush()
-                os.fsync(file.fileno())
+                sync(file)
             self._sizes = {name: file.tell() for name, file in self._files.items()}
             row = {
                 "units": self._waiting,
@@ -134,10 +130,7 @@ class CorpusWriter:
             }
             with self._journal.open("a", encoding="utf-8") as journal:
                 journal.write(json_line(row))
-                journal.flush()
-                os.fsync(journal.fileno())
-        except OSError as error:
-            raise cannot_write(self._folder, error, RESUME) from None
+                sync(journal)
         self.units += self._waiting
         self._waiting, self._waiting_bytes = [], 0
 
@@ -173,20 +166,16 @@ class CorpusWriter:
     def finish(self, provenance: Provenance, n_left_out: int = 0) -> CorpusInfo:
         """Write corpus.json, the last file of a corpus, and return its contents."""
         self.commit()
-        try:
+        with writing_to(self._folder, RESUME):
             at_start = self._files[BOXES_FILE].tell() == 0
             self._write(BOXES_FILE, "{}\n" if at_start else "\n}\n")
             for file in self._files.values():
-                file.flush()
-                os.fsync(file.fileno())
+                sync(file)
             info = self._info(provenance, n_left_out)
             text = json.dumps(info.to_json(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
             with (self._folder / CORPUS_FILE).open("wb") as about_file:
                 about_file.write(text.encode("utf-8", "backslashreplace"))
-                about_file.flush()
-                os.fsync(about_file.fileno())
-        except OSError as error:
-            raise cannot_write(self._folder, error, RESUME) from None
+                sync(about_file)
         return info
 
     def _info(self, provenance: Provenance, n_left_out: int) -> CorpusInfo:

@@ -2,15 +2,13 @@
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from hffkit.errors import TrainingError
+from hffkit.errors import TrainingError, writing_to
 from hffkit.manifest.samples import json_line
 from hffkit.runs.run import METRICS_FILE
-from hffkit.storage.staging import cannot_write
 
 
 class MetricsLog:
@@ -61,13 +59,12 @@ class MetricsLog:
         with self._writing():
             os.fsync(self._file.fileno())
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            advice = " Free some space and run the same command again; it continues from the "
-            raise cannot_write(self._path, error, f"{advice}last checkpoint.") from None
+    def _writing(self) -> AbstractContextManager[None]:
+        return writing_to(
+            self._path,
+            " Free some space and run the same command again; it continues from the last "
+            "checkpoint.",
+        )
 
 
 def _length_until(path: Path, iteration: int) -> int:

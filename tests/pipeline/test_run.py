@@ -334,7 +334,9 @@ def test_two_at_once_in_one_folder_are_refused(few: Path, faces: Path, tmp_path:
         finally:
             process.kill()
     assert (other.exit_code, other.stdout, after == before) == (1, "", True)
-    assert other.stderr == f"Error: {tmp_path}/o is in use by another hffkit. Wait for it to end.\n"
+    assert other.stderr == (
+        f"Error: {tmp_path}/o: another hffkit is at work there. Wait, or choose another --out.\n"
+    )
     assert process.returncode == -signal.SIGKILL
     assert steps_told(hffkit(*command, data=faces)) == STEPS  # whoever dies leaves no lock
 
