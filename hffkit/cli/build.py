@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hffkit.cli import options
-from hffkit.cli.corpora import corpus_json, corpus_text
+from hffkit.cli.corpora import show_corpus
 from hffkit.options import options_of
 from hffkit.sources.options import SourceOptions
 from hffkit.sources.table import SOURCES, Source
@@ -30,10 +30,12 @@ def build() -> None:
 def _command(name: str, source: Source) -> click.Command:
     """Return `build NAME`, with the options that the source declares."""
 
-    @options.out("data.lmdb")
+    @click.option(
+        "--out", type=options.PATH, default="data.lmdb", show_default=True, help=options.OUT_HELP
+    )
     @options.workers
     @options.scheduler
-    @click.option("--shard", type=options.Shard(), help="Build share I of N; merge the shares.")
+    @options.shard
     @options.max_failures
     @click.option(
         "--retry-failed",
@@ -77,12 +79,12 @@ def _build(
         click.echo(f"note: {note}", err=True)
     if dry_run:
         found = estimate(job, n_workers=workers, shard=shard)
-        click.echo(options.json_text(asdict(found)) if as_json else _estimate_text(found))
+        options.show(asdict(found), _estimate_text(found), as_json=as_json)
         return
     info = build_corpus(
         job, out, n_workers=workers, scheduler=scheduler, shard=shard, retry_failed=retry_failed
     )
-    click.echo(options.json_text(corpus_json(out, info)) if as_json else corpus_text(out, info))
+    show_corpus(out, info, as_json=as_json)
     if info.failures.get("unreadable", 0) > max_failures:
         sys.exit(options.UNREADABLE)
 

@@ -52,6 +52,11 @@ def corpus_text(path: Path, info: "CorpusInfo") -> str:
     return "\n".join(lines)
 
 
+def show_corpus(path: Path, info: "CorpusInfo", *, as_json: bool) -> None:
+    """Print the contents of a corpus that was just written."""
+    options.show(corpus_json(path, info), corpus_text(path, info), as_json=as_json)
+
+
 def corpus_json(path: Path, info: "CorpusInfo") -> dict[str, object]:
     """Return the contents of a corpus in the order of corpus.json, then those of its masks."""
     from hffkit.storage.corpus import masks_path
@@ -66,7 +71,7 @@ def corpus_json(path: Path, info: "CorpusInfo") -> dict[str, object]:
     return row
 
 
-def inspection_text(found: "Inspection") -> str:
+def _inspection_text(found: "Inspection") -> str:
     """Format the result of `inspect`."""
     rows = [
         (
@@ -104,7 +109,7 @@ def failure_lines(failures: Mapping[str, int], where: str) -> list[str]:
 
 @click.command(epilog=options.example("pack data.lmdb --size 128 --out packed.lmdb"))
 @_corpora
-@options.out()
+@options.out
 @click.option(
     "--size",
     type=click.IntRange(1, 4096),
@@ -145,10 +150,10 @@ def pack(
     done = pack_corpora(
         corpora, out, PackRequest(**arguments), n_workers=workers, scheduler=scheduler
     )
-    click.echo(
-        options.json_text({str(path): corpus_json(path, info) for path, info in done})
-        if as_json
-        else "\n\n".join(corpus_text(path, info) for path, info in done)
+    options.show(
+        {str(path): corpus_json(path, info) for path, info in done},
+        "\n\n".join(corpus_text(path, info) for path, info in done),
+        as_json=as_json,
     )
     if any(info.failures for _, info in done):
         sys.exit(options.UNREADABLE)
@@ -158,7 +163,7 @@ def pack(
 @_corpora
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     help="Path of the contact sheet.  [default: NAME-sheet.png in the current folder]",
 )
 @click.option("--no-sheet", is_flag=True, help="Draw no contact sheet.")
@@ -179,7 +184,7 @@ def inspect(
     name = Path(corpora[0]).resolve().stem if Path(corpora[0]).exists() else "corpora"
     sheet = None if no_sheet else out or Path(f"{name}-sheet.png")
     found = inspect_corpora(corpora, sheet, columns=columns)
-    click.echo(options.json_text(asdict(found)) if as_json else inspection_text(found))
+    options.show(asdict(found), _inspection_text(found), as_json=as_json)
     if sheet is not None:
         click.echo(f"contact sheet: {sheet}", err=as_json)
 
@@ -194,18 +199,15 @@ def verify(context: click.Context, corpora: tuple[str, ...], workers: int, as_js
     from hffkit.corpus.verify import verify as verify_corpora
 
     problems = list(verify_corpora(corpora, n_workers=workers))
-    if as_json:
-        click.echo(options.json_text([asdict(problem) for problem in problems]))
-    else:
-        for problem in problems:
-            click.echo(f"{problem.corpus}: {problem.key}: {problem.reason}")
-        click.echo(f"{len(problems)} problems" if problems else "all records match the manifest")
+    lines = [f"{problem.corpus}: {problem.key}: {problem.reason}" for problem in problems]
+    lines.append(f"{len(problems)} problems" if problems else "all records match the manifest")
+    options.show([asdict(problem) for problem in problems], "\n".join(lines), as_json=as_json)
     context.exit(1 if problems else 0)
 
 
 @click.command(epilog=options.example("subset data.lmdb --share 0.1 --out small.lmdb"))
 @_corpora
-@options.out()
+@options.out
 @click.option(
     "--share",
     type=float,
@@ -220,16 +222,16 @@ def subset(corpora: tuple[str, ...], out: Path, as_json: bool, **arguments: Any)
     from hffkit.corpus.subset import subset as keep_share
 
     info = keep_share(corpora, out, SubsetRequest(**arguments))
-    click.echo(options.json_text(info.to_json()) if as_json else corpus_text(out, info))
+    show_corpus(out, info, as_json=as_json)
 
 
 @click.command(epilog=options.example("merge part-0.lmdb part-1.lmdb --out data.lmdb"))
 @_corpora
-@options.out()
+@options.out
 @options.as_json
 def merge(corpora: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Merge the shards of one command, or several corpora, into one corpus."""
     from hffkit.corpus.merge import merge as merge_corpora
 
     info = merge_corpora(corpora, out)
-    click.echo(options.json_text(info.to_json()) if as_json else corpus_text(out, info))
+    show_corpus(out, info, as_json=as_json)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hffkit.cli import options
-from hffkit.cli.corpora import corpus_json, corpus_text, failure_lines
+from hffkit.cli.corpora import failure_lines, show_corpus
+from hffkit.manifest.samples import SPLITS
 
 if TYPE_CHECKING:
     from hffkit.degrade.folder import FolderInfo
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     help="The output, which must not exist.  [default: SRC with the operations in its name]",
 )
 @click.option(
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     "--split",
     "splits",
     multiple=True,
-    type=click.Choice(["train", "val", "test"]),
+    type=click.Choice(SPLITS),
     help="Degrade this split only. Repeatable.",
 )
 @click.option(
@@ -56,20 +57,18 @@ if TYPE_CHECKING:
 @click.option("--limit", type=int, help="Degrade N samples only, drawn by the seed.")
 @click.option(
     "--operations",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     help="A Python file that defines your own OPERATIONS.",
 )
 @options.seed
 @options.workers
 @options.scheduler
-@click.option(
-    "--shard", type=options.Shard(), help="Degrade share I of N; merge the shares afterwards."
-)
+@options.shard
 @options.max_failures
 @click.option("--list", "lists", is_flag=True, help="Print the table of operations.")
 @click.option(
     "--preview",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     metavar="IMAGE",
     help="Draw every operation at every value on one image, and nothing else; --out names a PNG.",
 )
@@ -77,6 +76,10 @@ if TYPE_CHECKING:
 def degrade(
     sources: tuple[str, ...],
     out: Path | None,
+    workers: int,
+    scheduler: str | None,
+    shard: tuple[int, int] | None,
+    max_failures: int,
     lists: bool,
     preview: Path | None,
     as_json: bool,
@@ -105,23 +108,20 @@ def degrade(
         n_tiles = draw(preview, sheet, read_own(arguments["operations"]))
         click.echo(f"{n_tiles} results in {sheet}")
         return
-    run = {name: arguments.pop(name) for name in ("workers", "scheduler", "shard", "max_failures")}
     arguments["classes"] = options.names(arguments["classes"])
-    request = DegradeRequest(**arguments)
     path, found = post_process(
         sources or ("data.lmdb",),
         out,
-        request,
-        n_workers=run["workers"],
-        scheduler=run["scheduler"],
-        shard=run["shard"],
+        DegradeRequest(**arguments),
+        n_workers=workers,
+        scheduler=scheduler,
+        shard=shard,
     )
     if isinstance(found, CorpusInfo):
-        text, row = corpus_text(path, found), corpus_json(path, found)
+        show_corpus(path, found, as_json=as_json)
     else:
-        text, row = _folder_text(path, found), found.to_json()
-    click.echo(options.json_text(row) if as_json else text)
-    if found.failures.get("unreadable", 0) > run["max_failures"]:
+        options.show(found.to_json(), _folder_text(path, found), as_json=as_json)
+    if found.failures.get("unreadable", 0) > max_failures:
         sys.exit(options.UNREADABLE)
 
 
@@ -134,7 +134,7 @@ def _folder_text(path: Path, info: "FolderInfo") -> str:
 @click.command(epilog=options.example("mix data.lmdb data-jp-mix.lmdb --out mixed.lmdb"))
 @click.argument("raw")
 @click.argument("copies", nargs=-1, required=True, metavar="DEGRADED...")
-@options.out()
+@options.out
 @click.option(
     "--proportion",
     type=click.Choice(["small", "middle", "large"]),
@@ -161,6 +161,6 @@ def mix(raw: str, copies: tuple[str, ...], out: Path, as_json: bool, **arguments
     from hffkit.corpus.mix import mix as mix_corpora
 
     info = mix_corpora((raw, *copies), out, MixRequest(**arguments))
-    click.echo(options.json_text(info.to_json()) if as_json else corpus_text(out, info))
+    show_corpus(out, info, as_json=as_json)
     if info.failures:
         sys.exit(options.UNREADABLE)

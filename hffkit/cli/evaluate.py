@@ -7,51 +7,31 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hffkit.cli import options
-from hffkit.manifest.samples import printable
 from hffkit.reports.text_table import Table
 
 if TYPE_CHECKING:
     from hffkit.inference.predict import Prediction
 
-_run = click.Path(path_type=Path)
-
 
 @click.command(
     "eval", epilog=options.example("eval runs/amtennet --data data.lmdb --html report.html")
 )
-@click.argument("runs", nargs=-1, required=True, type=_run, metavar="RUN...")
-@click.option(
-    "--data",
-    multiple=True,
-    metavar="CORPUS",
-    help="Corpus to evaluate on; repeat it for a table of corpora.  [default: data.lmdb]",
-)
-@click.option(
-    "--split",
-    type=click.Choice(["train", "val", "test", "all"]),
-    default="test",
-    show_default=True,
-    help="Split to evaluate on.",
-)
+@click.argument("runs", nargs=-1, required=True, type=options.PATH, metavar="RUN...")
+@options.data("Corpus to evaluate on; repeat it for a table of corpora.")
+@options.split("test")
 @click.option(
     "--quality", metavar="NAME", help="Samples of one quality only, such as c40.  [default: all]"
 )
-@click.option(
-    "--task",
-    type=click.Choice(["multi", "binary"]),
-    default="multi",
-    show_default=True,
-    help="Distinguish the run's classes, or fake from real whatever their names.",
-)
-@click.option("--against", type=_run, help="Reference run of the relative error reduction.")
+@options.task
+@click.option("--against", type=options.PATH, help="Reference run of the relative error reduction.")
 @click.option(
     "--masks",
     multiple=True,
     metavar="CORPUS",
     help="Masks to compare the attention maps of mml with. Repeatable.",
 )
-@click.option("--html", type=click.Path(path_type=Path), help="Write a self-contained HTML page.")
-@click.option("--csv", type=click.Path(path_type=Path), help="Write the scores, a line a sample.")
+@click.option("--html", type=options.PATH, help="Write a self-contained HTML page.")
+@click.option("--csv", type=options.PATH, help="Write the scores, a line a sample.")
 @click.option(
     "--resamples",
     "n_resamples",
@@ -63,14 +43,7 @@ _run = click.Path(path_type=Path)
 @options.seed
 @options.device
 @options.as_json
-def evaluate(
-    data: tuple[str, ...],
-    split: str,
-    html: Path | None,
-    csv: Path | None,
-    as_json: bool,
-    **arguments: Any,
-) -> None:
+def evaluate(html: Path | None, csv: Path | None, as_json: bool, **arguments: Any) -> None:
     """Evaluate runs on corpora, by frame and by video.
 
     Prints accuracy, AUC, equal error rate, average precision, TPR at fixed FPR, calibration error
@@ -80,12 +53,10 @@ def evaluate(
     from hffkit.evaluation.evaluate import EvalRequest, check_outputs
     from hffkit.evaluation.evaluate import evaluate as evaluate_runs
 
-    chosen: Any = None if split == "all" else split
-    request = EvalRequest(data=data or ("data.lmdb",), split=chosen, **arguments)
+    request = EvalRequest(**arguments)
     check_outputs(request, html, csv)
     result = evaluate_runs(request)
-    text = options.json_text(result.to_json()) if as_json else result.to_markdown()
-    click.echo(printable(text).rstrip())
+    options.show(result.to_json(), result.to_markdown().rstrip(), as_json=as_json)
     if csv is not None:
         result.write_csv(csv)
     if html is not None:
@@ -93,8 +64,8 @@ def evaluate(
 
 
 @click.command(epilog=options.example("predict runs/amtennet photo.jpg clips/"))
-@click.argument("run", type=_run)
-@click.argument("paths", nargs=-1, required=True, type=_run, metavar="PATH...")
+@click.argument("run", type=options.PATH)
+@click.argument("paths", nargs=-1, required=True, type=options.PATH, metavar="PATH...")
 @options.faces_of_files(frames=32)
 @options.device
 @options.as_json
@@ -108,8 +79,7 @@ def predict(run: Path, paths: tuple[Path, ...], as_json: bool, **arguments: Any)
     from hffkit.inference.predict import predict as predict_files
 
     found = predict_files(PredictRequest(run, paths, **arguments))
-    text = options.json_text(found.to_json()) if as_json else _prediction_text(found)
-    click.echo(printable(text))
+    options.show(found.to_json(), _prediction_text(found), as_json=as_json)
     if found.n_unreadable:
         sys.exit(options.UNREADABLE)
 

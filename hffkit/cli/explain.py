@@ -7,20 +7,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hffkit.cli import options
-from hffkit.manifest.samples import printable
 
 if TYPE_CHECKING:
     from hffkit.explain.result import ExplainResult
-
-_path = click.Path(path_type=Path)
 
 
 @click.command(
     epilog=options.example("explain runs/amtennet photo.jpg --method all --out explained")
 )
-@click.argument("run", type=_path)
-@click.argument("paths", nargs=-1, type=_path, metavar="[PATH]...")
-@click.option("--out", type=_path, required=True, help="The folder to write; it must not exist.")
+@click.argument("run", type=options.PATH)
+@click.argument("paths", nargs=-1, type=options.PATH, metavar="[PATH]...")
+@click.option(
+    "--out", type=options.PATH, required=True, help="The folder to write; it must not exist."
+)
 @click.option(
     "--data", multiple=True, metavar="CORPUS", help="Explain samples of this corpus; repeatable."
 )
@@ -47,13 +46,7 @@ _path = click.Path(path_type=Path)
     metavar="CLASS",
     help="Class of the run to explain.  [default: the most probable one of each face]",
 )
-@click.option(
-    "--split",
-    type=click.Choice(["train", "val", "test", "all"]),
-    default="test",
-    show_default=True,
-    help="Split of corpora to explain.",
-)
+@options.split("test")
 @click.option(
     "--class", "classes", multiple=True, metavar="NAME,...", help="Explain these classes only."
 )
@@ -76,16 +69,14 @@ _path = click.Path(path_type=Path)
 @click.option("--sanity", is_flag=True, help="Compare the maps with those of randomised weights.")
 @click.option(
     "--landmarks",
-    type=_path,
+    type=options.PATH,
     metavar="FILE",
     help="dlib's 68-point predictor (.dat): measure the share of heat on eyes, mouth and so on.",
 )
 @options.seed
 @options.device
 @options.as_json
-def explain(
-    run: Path, paths: tuple[Path, ...], out: Path, split: str, as_json: bool, **arguments: Any
-) -> None:
+def explain(run: Path, paths: tuple[Path, ...], out: Path, as_json: bool, **arguments: Any) -> None:
     """Map the pixels that a network's predictions rest on.
 
     PATH is an image, a video, a folder of them, or a corpus. OUT receives a PNG for each face and
@@ -96,15 +87,13 @@ def explain(
 
     for name in ("methods", "layers", "classes"):
         arguments[name] = options.names(arguments[name])
-    chosen: Any = None if split == "all" else split
-    result = write_maps(ExplainRequest(run, paths, split=chosen, **arguments), out)
-    text = options.json_text(result.to_json()) if as_json else explain_text(out, result)
-    click.echo(printable(text))
+    result = write_maps(ExplainRequest(run, paths, **arguments), out)
+    options.show(result.to_json(), _explain_text(out, result), as_json=as_json)
     if result.n_unreadable:
         sys.exit(options.UNREADABLE)
 
 
-def explain_text(out: Path, result: "ExplainResult") -> str:
+def _explain_text(out: Path, result: "ExplainResult") -> str:
     """Return the predictions, tables and notes as text."""
     from hffkit.explain.page import tables_of
 

@@ -10,8 +10,10 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from hffkit.manifest.samples import SPLITS, Split, printable
 from hffkit.options import Names, Option, Pairs, choices, options_of
 
+PATH = click.Path(path_type=Path)
 UNREADABLE = 3  # exit code: done, but some inputs could not be read
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -81,7 +83,7 @@ def names(values: Sequence[str]) -> tuple[str, ...]:
 
 
 _TYPES: Mapping[Any, Any] = {
-    Path: click.Path(path_type=Path), Pairs: Pair(), Names: str, str: str, int: int, bool: bool
+    Path: PATH, Pairs: Pair(), Names: str, str: str, int: int, bool: bool
 }  # fmt: skip
 
 
@@ -125,118 +127,119 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def workers(command: F) -> F:
-    """Add --workers."""
+workers = click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=default_workers,
+    show_default="one for each core",
+    help="Number of workers. The result is the same for any number.",
+)
+scheduler = click.option(
+    "--scheduler",
+    metavar="ADDRESS|FILE",
+    help="Run on the workers of a Dask cluster: tcp://HOST:PORT, or a scheduler file.",
+)
+OUT_HELP = "The corpus to write, which must not exist. OUT.partial holds unfinished work."
+out = click.option("--out", type=PATH, required=True, help=OUT_HELP)
+shard = click.option("--shard", type=Shard(), help="Do share I of N; merge the shares afterwards.")
+max_failures = click.option(
+    "--max-failures",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Exit with 3 if more inputs than this could not be read.",
+)
+device = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda|cuda:N",
+    help="Device that networks run on; auto is CUDA if there is a device, else the CPU.",
+)
+threads = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="CPU threads of training; results differ between numbers.  [default: all cores]",
+)
+task = click.option(
+    "--task",
+    type=click.Choice(["multi", "binary"]),
+    default="multi",
+    show_default=True,
+    help="Distinguish all classes, or fake from real whatever their names.",
+)
+seed = click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Seed of all random draws.",
+)
+as_json = click.option(
+    "--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."
+)
+
+
+def split(default: Split | Literal["all"]) -> Callable[[F], F]:
+    """Return --split; the command gets None for all splits."""
     return click.option(
-        "--workers",
-        type=click.IntRange(min=1),
-        default=default_workers,
-        show_default="one for each core",
-        help="Number of workers. The result is the same for any number.",
-    )(command)
-
-
-def scheduler(command: F) -> F:
-    """Add --scheduler."""
-    return click.option(
-        "--scheduler",
-        metavar="ADDRESS|FILE",
-        help="Run on the workers of a Dask cluster: tcp://HOST:PORT, or a scheduler file.",
-    )(command)
-
-
-def out(default: str | None = None) -> Callable[[F], F]:
-    """Add --out."""
-    known: dict[str, Any] = {"required": True}
-    if default is not None:
-        known = {"default": default, "show_default": True}
-    return click.option(
-        "--out",
-        type=click.Path(path_type=Path),
-        **known,
-        help="The corpus to write, which must not exist. OUT.partial holds unfinished work.",
+        "--split",
+        type=click.Choice([*SPLITS, "all"]),
+        callback=lambda *given: None if given[-1] == "all" else given[-1],
+        default=default,
+        show_default=True,
+        help="Split whose samples are used.",
     )
 
 
-def faces_of_files(frames: int) -> Callable[[F], F]:
-    """Add --frames, --whole and --upsample: the search for faces in image and video files."""
+def data(text: str) -> Callable[[F], F]:
+    """Return --data, which names corpora, with `text` as its help."""
+    return click.option(
+        "--data",
+        multiple=True,
+        default=("data.lmdb",),
+        show_default=True,
+        metavar="CORPUS",
+        help=text,
+    )
+
+
+def together(*added: Callable[[F], F]) -> Callable[[F], F]:
+    """Return several options as one, in the order of their help."""
 
     def decorate(command: F) -> F:
-        for option in (
-            click.option(
-                "--upsample",
-                type=click.IntRange(0, 4),
-                default=1,
-                show_default=True,
-                help="Double images so many times before detection: 0 finds faces from 80 px, 1 "
-                "from 40.",
-            ),
-            click.option(
-                "--whole", is_flag=True, help="Treat files as face crops, and detect no faces."
-            ),
-            click.option(
-                "--frames",
-                type=click.IntRange(min=1),
-                default=frames,
-                show_default=True,
-                help="Frames of each video, evenly spaced over its whole length.",
-            ),
-        ):
+        for option in reversed(added):
             command = option(command)
         return command
 
     return decorate
 
 
-def max_failures(command: F) -> F:
-    """Add --max-failures."""
-    return click.option(
-        "--max-failures",
-        type=click.IntRange(min=0),
-        default=0,
-        show_default=True,
-        help="Exit with 3 if more inputs than this could not be read.",
-    )(command)
+def faces_of_files(frames: int) -> Callable[[F], F]:
+    """Return --frames, --whole and --upsample: the search for faces in image and video files."""
+    return together(
+        click.option(
+            "--frames",
+            type=click.IntRange(min=1),
+            default=frames,
+            show_default=True,
+            help="Frames of each video, evenly spaced over its whole length.",
+        ),
+        click.option(
+            "--whole", is_flag=True, help="Treat files as face crops, and detect no faces."
+        ),
+        click.option(
+            "--upsample",
+            type=click.IntRange(0, 4),
+            default=1,
+            show_default=True,
+            help="Double images so many times before detection: 0 finds faces from 80 px, 1 from "
+            "40.",
+        ),
+    )
 
 
-def device(command: F) -> F:
-    """Add --device."""
-    return click.option(
-        "--device",
-        default="auto",
-        show_default=True,
-        metavar="auto|cpu|cuda|cuda:N",
-        help="Device that networks run on; auto is CUDA if there is a device, else the CPU.",
-    )(command)
-
-
-def threads(command: F) -> F:
-    """Add --threads."""
-    return click.option(
-        "--threads",
-        type=click.IntRange(min=1),
-        help="CPU threads of training; results differ between numbers.  [default: all cores]",
-    )(command)
-
-
-def as_json(command: F) -> F:
-    """Add --json."""
-    return click.option(
-        "--json", "as_json", is_flag=True, help="Print the result as JSON on stdout."
-    )(command)
-
-
-def seed(command: F) -> F:
-    """Add --seed."""
-    return click.option(
-        "--seed",
-        type=click.IntRange(min=0),
-        default=0,
-        show_default=True,
-        help="Seed of all random draws.",
-    )(command)
-
-
-def json_text(value: Any) -> str:
-    """Format a value as indented JSON."""
-    return json.dumps(value, indent=1, ensure_ascii=False)
+def show(row: Any, text: str, *, as_json: bool) -> None:
+    """Print a result: JSON values as indented JSON, or its text."""
+    shown = json.dumps(row, indent=1, ensure_ascii=False) if as_json else text
+    click.echo(printable(shown))

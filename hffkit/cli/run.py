@@ -21,7 +21,7 @@ from hffkit.cli import options
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     help="The folder of all outputs. Recipes with the same folder share their steps.  "
     "[default: runs/RECIPE]",
 )
@@ -77,14 +77,13 @@ def run(
         plan = plan.only(only)
     if dry_run:
         ahead = forecast(plan, out)
-        rows = [each.to_json() for each in ahead]
-        click.echo(options.json_text(rows) if as_json else forecast_text(ahead))
+        options.show([each.to_json() for each in ahead], forecast_text(ahead), as_json=as_json)
         return
 
     def tell(number: int, planned: Planned) -> None:
         click.echo(f"[{number + 1}/{len(plan.steps)}] {planned.step.name}", err=True)
 
-    run_plan(plan, out, How(how["workers"], how["scheduler"], how["device"], how["threads"]), tell)
+    run_plan(plan, out, How(how.pop("workers"), **how), tell)
     if only is not None or read.table is None:
         paths = {planned.step.name: str(planned.out) for planned in plan.steps}
         text = "\n".join(f"{name}: {path}" for name, path in paths.items())
@@ -94,12 +93,12 @@ def run(
         written = write_results(results, out, "table" if scale == 1 else f"table-at-{scale:g}")
         click.echo(" ".join(map(str, written)), err=True)
         found, text = results.to_json(), results.to_markdown()
-    click.echo(options.json_text(found) if as_json else text)
+    options.show(found, text, as_json=as_json)
     _report_unreadable(plan.unreadable)
 
 
 def _report_unreadable(counts: Mapping[str, int]) -> None:
     for name, n in counts.items():
-        click.echo(f"{name}: {n} inputs could not be read; its failures.jsonl says why.", err=True)
+        click.echo(f"{name}: {n} inputs could not be read; see its failures.jsonl.", err=True)
     if counts:
         sys.exit(options.UNREADABLE)

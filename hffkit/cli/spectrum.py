@@ -1,55 +1,49 @@
 """`hffkit spectrum`: spectral features and shallow classifiers (Durall et al.)."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from hffkit.cli import options
 from hffkit.cli.evaluate import evaluate, predict
-from hffkit.json_types import JsonObject
-from hffkit.manifest.samples import printable
+from hffkit.manifest.samples import Split
 from hffkit.reports.text_table import Table
 from hffkit.spectrum.names import CentreName, ClassifierName, CropName, FeatureName
 
-F = TypeVar("F", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from hffkit.runs.spectrum import SpectrumRun
 
-
-def _features(command: F) -> F:
-    """Add the settings of features."""
-    for option in (
-        click.option(
-            "--first-bin/--no-first-bin",
-            default=None,
-            help="Divide profiles by their first value.  [default: as in the experiment]",
-        ),
-        click.option(
-            "--points",
-            type=click.IntRange(2, 100_000),
-            help="Resample profiles to this number of points.  [default: as in the experiment]",
-        ),
-        click.option(
-            "--centre",
-            type=click.Choice(get_args(CentreName)),
-            help="Position of radius 0: the paper's, half a coefficient beside the DC, or the DC.",
-        ),
-        click.option(
-            "--crop",
-            type=click.Choice(get_args(CropName)),
-            help="Part of the image: all, the central square, or the middle third of both sides.",
-        ),
-        click.option(
-            "--features",
-            type=click.Choice(get_args(FeatureName)),
-            default="celeba",
-            show_default=True,
-            help="The paper's experiment: native profiles of whole images; 80 points, divided "
-            "by the first; the middle third, 300 points, divided by the first.",
-        ),
-    ):
-        command = option(command)
-    return command
+_features = options.together(
+    click.option(
+        "--features",
+        type=click.Choice(get_args(FeatureName)),
+        default="celeba",
+        show_default=True,
+        help="The paper's experiment: native profiles of whole images; 80 points, divided by the "
+        "first; the middle third, 300 points, divided by the first.",
+    ),
+    click.option(
+        "--crop",
+        type=click.Choice(get_args(CropName)),
+        help="Part of the image: all, the central square, or the middle third of both sides.",
+    ),
+    click.option(
+        "--centre",
+        type=click.Choice(get_args(CentreName)),
+        help="Position of radius 0: the paper's, half a coefficient beside the DC, or the DC.",
+    ),
+    click.option(
+        "--points",
+        type=click.IntRange(2, 100_000),
+        help="Resample profiles to this number of points.  [default: as in the experiment]",
+    ),
+    click.option(
+        "--first-bin/--no-first-bin",
+        default=None,
+        help="Divide profiles by their first value.  [default: as in the experiment]",
+    ),
+)
 
 
 @click.group(epilog=options.example("spectrum train --data data.lmdb"))
@@ -59,9 +53,7 @@ def spectrum() -> None:
 
 @spectrum.command(epilog=options.example("spectrum features data.lmdb --out spectra.npz"))
 @click.argument("source", metavar="CORPUS|FOLDER")
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="The .npz file to write."
-)
+@click.option("--out", type=options.PATH, required=True, help="The .npz file to write.")
 @_features
 @options.workers
 @options.as_json
@@ -71,16 +63,11 @@ def features(source: str, out: Path, workers: int, as_json: bool, **arguments: A
 
     found = write_features(source, out, FeatureRequest(**arguments), n_workers=workers)
     text = f"{out}: {found.n_samples} images, {found.n_features} values each"
-    click.echo(options.json_text(found.to_json()) if as_json else text)
+    options.show(found.to_json(), text, as_json=as_json)
 
 
 @spectrum.command(epilog=options.example("spectrum train --data data.lmdb --curve"))
-@click.option(
-    "--data",
-    multiple=True,
-    metavar="CORPUS",
-    help="Corpus to train on. Repeatable; several are treated as one.  [default: data.lmdb]",
-)
+@options.data("Corpus to train on. Repeatable; several are treated as one.")
 @click.option(
     "--classifier",
     type=click.Choice(get_args(ClassifierName)),
@@ -108,49 +95,39 @@ def features(source: str, out: Path, workers: int, as_json: bool, **arguments: A
 @options.seed
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     help="The run folder to write.  [default: runs/spectrum-CLASSIFIER]",
 )
 @options.workers
 @options.as_json
-def train(
-    data: tuple[str, ...], out: Path | None, workers: int, as_json: bool, **arguments: Any
-) -> None:
+def train(out: Path | None, workers: int, as_json: bool, **arguments: Any) -> None:
     """Fit a classifier of spectra to the training samples of corpora: fake against real.
 
     `hffkit eval` and `hffkit predict` accept the run like that of a network.
     """
     from hffkit.spectrum.train import SpectrumRequest, train_spectrum
 
-    request = SpectrumRequest(data=data or ("data.lmdb",), **arguments)
-    path, run = train_spectrum(request, out, n_workers=workers)
-    about = run.to_json()
-    click.echo(options.json_text(about) if as_json else _run_text(path, about))
+    path, run = train_spectrum(SpectrumRequest(**arguments), out, n_workers=workers)
+    options.show(run.to_json(), _run_text(path, run), as_json=as_json)
 
 
 @spectrum.command(epilog=options.example("spectrum plot data.lmdb --out spectra.png"))
 @click.argument("corpora", nargs=-1, required=True, metavar="CORPUS...")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     default="spectra.png",
     show_default=True,
     help="The .png file to write.",
 )
 @_features
-@click.option(
-    "--split",
-    type=click.Choice(["train", "val", "test", "all"]),
-    default="all",
-    show_default=True,
-    help="Samples to plot.",
-)
+@options.split("all")
 @options.workers
 @options.as_json
 def plot(
     corpora: tuple[str, ...],
     out: Path,
-    split: str,
+    split: Split | None,
     workers: int,
     as_json: bool,
     **arguments: Any,
@@ -159,12 +136,9 @@ def plot(
     from hffkit.spectrum.export import FeatureRequest
     from hffkit.spectrum.export import plot as draw
 
-    chosen: Any = None if split == "all" else split
-    request = FeatureRequest(**arguments)
-    curves = draw(corpora, out, request, split=chosen, n_workers=workers)
+    curves = draw(corpora, out, FeatureRequest(**arguments), split=split, n_workers=workers)
     names = ", ".join(f"{curve.name} ({curve.n_images})" for curve in curves)
-    rows = [curve.to_json() for curve in curves]
-    click.echo(options.json_text(rows) if as_json else printable(f"{out}: {names}"))
+    options.show([curve.to_json() for curve in curves], f"{out}: {names}", as_json=as_json)
 
 
 # The same commands evaluate and apply runs of spectra and of networks.
@@ -172,12 +146,12 @@ spectrum.add_command(evaluate)
 spectrum.add_command(predict)
 
 
-def _run_text(path: Path, run: JsonObject) -> str:
+def _run_text(path: Path, run: "SpectrumRun") -> str:
     """Return a run folder that was just written, and its accuracies."""
-    result = run["result"]
+    result = run.result or {}
     val = result["val_accuracy"]
     lines = [
-        f"{path}: {run['classifier']} on {run['n_features']} values, fake against real",
+        f"{path}: {run.classifier} on {run.n_features} values, fake against real",
         f"{result['n_train']} training images, "
         f"{100 * result['train_accuracy']:.2f} % of them right"
         + ("" if val is None else f"; {100 * val:.2f} % of val"),

@@ -11,16 +11,9 @@ from hffkit.reports.text_table import Table
 if TYPE_CHECKING:
     from hffkit.runs.run import Run
 
-_run = click.Path(path_type=Path)
-
 
 @click.command(epilog=options.example("train --data data.lmdb --network meso4 --out runs/meso4"))
-@click.option(
-    "--data",
-    multiple=True,
-    metavar="CORPUS",
-    help="Corpus to train on; repeat it to train on several.  [default: data.lmdb]",
-)
+@options.data("Corpus to train on; repeat it to train on several.")
 @click.option("--network", metavar="NAME", help="Network; see --list.  [default: amtennet]")
 @click.option(
     "--recipe",
@@ -51,13 +44,7 @@ _run = click.Path(path_type=Path)
     help="Operation to apply to training images before they are resized, drawn anew each epoch; "
     "repeatable. Same as --set degrade=A+B.",
 )
-@click.option(
-    "--task",
-    type=click.Choice(["multi", "binary"]),
-    default="multi",
-    show_default=True,
-    help="Classify the corpus's classes, or fake against real.",
-)
+@options.task
 @click.option(
     "--masks",
     multiple=True,
@@ -73,11 +60,11 @@ _run = click.Path(path_type=Path)
 )
 @click.option(
     "--init",
-    type=_run,
+    type=options.PATH,
     help="Initial weights: a run, a .caffemodel, or torchvision's .pth of the network; for mml "
     "also those of an Xception.",
 )
-@click.option("--out", type=_run, help="Run folder to write.  [default: runs/NETWORK]")
+@click.option("--out", type=options.PATH, help="Run folder to write.  [default: runs/NETWORK]")
 @options.seed
 @options.device
 @click.option(
@@ -96,7 +83,6 @@ def train(
     out: Path | None,
     lists: bool,
     as_json: bool,
-    data: tuple[str, ...],
     overrides: tuple[str, ...],
     operations: tuple[str, ...],
     **arguments: Any,
@@ -129,11 +115,9 @@ def train(
     }
     values = dict(parse_override(text) for text in overrides)
     values |= {name: value for name, value in short.items() if value is not None}
-    request = TrainRequest(
-        data=data or ("data.lmdb",), overrides=tuple(sorted(values.items())), **arguments
-    )
+    request = TrainRequest(overrides=tuple(sorted(values.items())), **arguments)
     path, run = train_network(request, out, lambda notice: click.echo(notice, err=True))
-    click.echo(options.json_text(run.to_json()) if as_json else run_text(path, run))
+    options.show(run.to_json(), _run_text(path, run), as_json=as_json)
 
 
 def _known_text() -> str:
@@ -157,7 +141,7 @@ def _known_text() -> str:
     return f"{table}\n\nrecipes: {', '.join(recipe_names())}"
 
 
-def run_text(path: Path, run: "Run") -> str:
+def _run_text(path: Path, run: "Run") -> str:
     """Return the network, classes and outcome of a run."""
     kinds = (f"{row.name} ({'fake' if row.is_fake else 'real'})" for row in run.classes)
     lines = [f"{path}: {run.summary}", f"classes: {', '.join(kinds)}"]
@@ -175,8 +159,8 @@ def run_text(path: Path, run: "Run") -> str:
 
 
 @click.command(epilog=options.example("convert Meso4_DF.h5 --out runs/meso4-df"))
-@click.argument("source", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=_run, help="Run folder to write.")
+@click.argument("source", type=options.PATH)
+@click.option("--out", required=True, type=options.PATH, help="Run folder to write.")
 @click.option("--network", metavar="NAME", help="Network of the weights.  [default: recognised]")
 @click.option("--fake", multiple=True, metavar="NAME,...", help="The fake classes, in order.")
 @click.option("--real", multiple=True, metavar="NAME,...", help="The real classes, after them.")
@@ -199,4 +183,4 @@ def convert(
     run = import_weights(
         source, out, network=network, fake=options.names(fake), real=options.names(real)
     )
-    click.echo(options.json_text(run.to_json()) if as_json else run_text(out, run))
+    options.show(run.to_json(), _run_text(out, run), as_json=as_json)
