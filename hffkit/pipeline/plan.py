@@ -208,7 +208,7 @@ def _files(root: Path) -> Iterator[str]:
     for folder, _, names in os.walk(root, followlinks=True):
         for name in names:
             path = Path(folder, name)
-            about = path.stat()
+            about = path.stat() if path.exists() else path.lstat()  # a link may lead nowhere
             yield f"{path.relative_to(root)} {about.st_size} {about.st_mtime_ns}"
 
 

@@ -95,7 +95,7 @@ class Results:
             (v.text, f"{v.difference:+.2f} [{v.low:+.2f}, {v.high:+.2f}]", v.says)
             for v in self.verdicts
         )
-        return Table(("Claim", "Mean difference, points", "ClaimOutcome"), rows)
+        return Table(("Claim", "Mean difference, points", "Outcome"), rows)
 
     def to_json(self) -> JsonObject:
         """Return everything as JSON values."""

@@ -345,7 +345,9 @@ def test_a_claim_is_about_differences_between_the_same_images(
         {"text": "it is not", "better": better, "worse": worse},
         {"text": "who knows", "better": [["a", "x"]], "worse": [["a", "x"]]},
     ]
-    holds, fails, open_ = made(rows, given, tmp_path, answers).verdicts
+    results = made(rows, given, tmp_path, answers)
+    assert results.claims_table().header == ("Claim", "Mean difference, points", "Outcome")
+    holds, fails, open_ = results.verdicts
     groups = answers["a x 0"][0]
     differences = [right_of(answers, "a", c).mean(0) - right_of(answers, "b", c).mean(0)
                    for c in "xy"]  # fmt: skip

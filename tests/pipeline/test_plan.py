@@ -190,6 +190,8 @@ def test_a_tree_to_build_from_is_known_by_names_sizes_and_times(tmp_path: Path) 
     seen.append(identity())
     (tree / "train/a/8.png").rename(tree / "train/b/8.png")
     seen.append(identity())
+    (tree / "train/a/9.png").symlink_to("nowhere")  # an unreadable input, as `build` reports it
+    seen.append(identity())
     assert len(set(seen)) == len(seen)
 
 
