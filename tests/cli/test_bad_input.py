@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import Result
+from makers.programs import in_a_process
 from makers.trees import (
     about,
     all_files,
@@ -67,17 +68,6 @@ def _error(result: Result) -> str:
     assert lines[-1].startswith("Error: ")
     assert [line for line in lines if not line.startswith("note: ")] == lines[-1:]
     return lines[-1].removeprefix("Error: ")
-
-
-def _in_a_process(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a command by itself, for what may kill the process."""
-    program = "from hffkit.cli.main import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 # where things should be -------------------------------------------------------------------------
@@ -445,7 +435,7 @@ PAGE = 4096
 @pytest.mark.parametrize("free", [0, PAGE, 2 * PAGE], ids=["nothing", "one-page", "two-pages"])
 def test_a_disk_that_is_full_at_the_start_is_told_of(images: Path, disk: Path, free: int) -> None:
     _fill(disk, free)
-    done = _in_a_process(
+    done = in_a_process(
         "build", "folder", "--src", images, *ARGUMENTS["folder"], "--out", disk / "x.lmdb"
     )  # a process of its own: memory mapped on a full disk is deadly
     assert done.returncode == 1, done.stderr

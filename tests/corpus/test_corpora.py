@@ -5,8 +5,6 @@ import os
 import re
 import shutil
 import struct
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import Result
+from makers.programs import in_a_process
 from makers.trees import (
     Pixels,
     about,
@@ -668,16 +667,6 @@ def test_a_manifest_that_is_cut_short_is_named(copy: Path) -> None:
         _problems(copy)
 
 
-def _in_a_process(*arguments: object) -> subprocess.CompletedProcess[str]:
-    program = "from hffkit.cli.main import main; main()"
-    return subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize("command", ["verify", "inspect", "pack", "merge"])
 def test_a_database_that_was_copied_in_part_is_an_error(
     copy: Path, tmp_path: Path, command: str
@@ -686,7 +675,7 @@ def test_a_database_that_was_copied_in_part_is_an_error(
     more = ["--no-sheet"] if command == "inspect" else []
     if command in ("pack", "merge"):
         more = ["--out", str(tmp_path / "out.lmdb")]
-    done = _in_a_process(command, copy, *more)
+    done = in_a_process(command, copy, *more)
     assert done.returncode == 1, done.stderr
     (message,) = done.stderr.splitlines()
     assert message.startswith("Error: ")

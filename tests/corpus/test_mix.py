@@ -1,7 +1,5 @@
 import gc
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -15,8 +13,18 @@ import pytest
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
-from makers.programs import run_mortal
-from makers.trees import about, all_files, build_corpus, change_records, records, rows, write_image
+from makers.programs import in_a_process, run_mortal
+from makers.trees import (
+    Stored,
+    about,
+    all_files,
+    build_corpus,
+    change_records,
+    records,
+    rows,
+    stored,
+    write_image,
+)
 
 from hffkit.corpus.mix import PROPORTIONS, MixRequest, Pool, mix, quotas_of
 from hffkit.corpus.pack import PackRequest, pack
@@ -24,7 +32,6 @@ from hffkit.degrade.degrade import DegradeRequest, degrade
 from hffkit.errors import ArgumentError, UnknownNameError
 
 Run = Callable[..., Result]
-Stored = dict[str, tuple[dict[str, Any], bytes]]
 
 FAKE, REAL = ("fake-stargan128", "fake-dcgan128"), ("real-celeba-stargan128",)
 N_IMAGES = {"train": (10, 7, 14), "val": (4, 0, 5), "test": (3, 4, 2)}  # of FAKE and REAL
@@ -94,16 +101,6 @@ def _bulk(data: Path, folder: Path, size: int) -> list[str]:
     how: dict[str, Any] = {"fake": ("fake-dcgan128",), "real": ("real-lfwcrop",), "size": size}
     raw = str(build_corpus("folder", folder / "in", folder / "raw", split_ratio="98/1/1", **how))
     return [raw, _degraded(raw, folder, "jp-mix"), _degraded(raw, folder, "me-mix")]
-
-
-def _stored(name: str | Path) -> Stored:
-    """Return each sample's manifest line but for its index, and its record, by key in order."""
-    path, found = Path(name), {}
-    for corpus in [path] if (path / "data.mdb").exists() else sorted(path.iterdir()):
-        for row, (key, value) in zip(rows(corpus / "manifest.jsonl"), records(corpus), strict=True):
-            assert key == f"{row.pop('index'):08d}_{row['key']}".encode()
-            found[row["key"]] = (row, value)
-    return found
 
 
 def _in_split(stored: Stored, *splits: str) -> Stored:
@@ -186,7 +183,7 @@ def test_training_is_mixed_and_the_rest_is_the_raw_corpus(
     out = tmp_path / "x"
     result = run("mix", *kinds[kind], *options.split(), "--out", out)
     assert result.exit_code == 0, result.output
-    mixed, raw, *copies = (_stored(name) for name in (str(out), *kinds[kind]))
+    mixed, raw, *copies = (stored(name) for name in (str(out), *kinds[kind]))
     pool = _in_split(raw, "train", *["val"] * ("--paper-pool" in options))
     rest = [found for found in raw.items() if found[0] not in pool]
     assert list(_in_split(mixed, "val", "test").items()) == rest
@@ -210,7 +207,7 @@ def test_training_is_mixed_and_the_rest_is_the_raw_corpus(
 def test_a_copy_of_a_copy_tells_both_operations(native: list[str], tmp_path: Path) -> None:
     both = _degraded(native[1], tmp_path, "gb:3")
     mix([native[0], both], tmp_path / "x", MixRequest())
-    found = _in_split(_stored(tmp_path / "x"), "train")
+    found = _in_split(stored(tmp_path / "x"), "train")
     assert Counter(key.partition("@")[2] for key in found) == {"": 31, "jp-mix@gb:3": 31}
 
 
@@ -223,8 +220,7 @@ def test_the_same_command_gives_the_same_bytes_in_any_process(
 ) -> None:
     command = ["mix", *native, "--proportion", "middle", "--out"]
     assert run(*command, tmp_path / "here").exit_code == 0
-    program = [sys.executable, "-c", "from hffkit.cli.main import main; main()"]
-    subprocess.run([*program, *command, str(tmp_path / "there")], check=True, capture_output=True)
+    assert in_a_process(*command, tmp_path / "there").returncode == 0
     assert all_files(tmp_path / "here") == all_files(tmp_path / "there")
 
 
@@ -234,7 +230,7 @@ def test_another_seed_draws_other_images_where_there_is_a_draw(
 ) -> None:
     for seed in range(3):
         mix(native, tmp_path / str(seed), MixRequest(proportion, seed=seed))
-    assert len({frozenset(_stored(tmp_path / str(seed))) for seed in range(3)}) == n_draws
+    assert len({frozenset(stored(tmp_path / str(seed))) for seed in range(3)}) == n_draws
 
 
 @pytest.mark.parametrize("proportion", ["small", "middle"])
@@ -243,7 +239,7 @@ def test_pixels_labels_and_shards_do_not_change_the_draw(
 ) -> None:
     for kind, names in kinds.items():
         mix(names, tmp_path / kind, MixRequest(proportion))
-    first, second, third = (list(_stored(tmp_path / kind)) for kind in kinds)
+    first, second, third = (list(stored(tmp_path / kind)) for kind in kinds)
     assert first == second == third
 
 
@@ -253,7 +249,7 @@ def test_large_holds_the_same_samples_whatever_the_order_of_the_copies(
     raw, jp, me = native
     mix([raw, jp, me], tmp_path / "a", MixRequest())
     mix([raw, me, jp], tmp_path / "b", MixRequest())
-    assert _stored(tmp_path / "a") == _stored(tmp_path / "b")
+    assert stored(tmp_path / "a") == stored(tmp_path / "b")
 
 
 def _chi_square(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> float:
@@ -266,7 +262,7 @@ def _chi_square(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> flo
 
 def test_small_deals_the_images_out_whatever_their_place(many: list[str], tmp_path: Path) -> None:
     mix(many, tmp_path / "x", MixRequest("small"))
-    train = _in_split(_stored(tmp_path / "x"), "train")
+    train = _in_split(stored(tmp_path / "x"), "train")
     dealt = np.array([SUFFIXES.index(key.partition(".jpg")[2]) for key in train])
     place = np.arange(588)
     # Critical values at p = 0.001 for 4, 4 and 18 degrees of freedom.
@@ -277,8 +273,8 @@ def test_small_deals_the_images_out_whatever_their_place(many: list[str], tmp_pa
 
 def test_middle_draws_from_each_source_by_itself(many: list[str], tmp_path: Path) -> None:
     mix(many, tmp_path / "x", MixRequest("middle"))
-    train = _in_split(_stored(tmp_path / "x"), "train")
-    drawn = [{key for key in _stored(many[0]) if key + suffix in train} for suffix in SUFFIXES]
+    train = _in_split(stored(tmp_path / "x"), "train")
+    drawn = [{key for key in stored(many[0]) if key + suffix in train} for suffix in SUFFIXES]
     assert [len(keys) for keys in drawn] == [261] * 3
     # Hypergeometric: 261 of 588 twice have 261 * 261 / 588 = 116 in common, give or take 6.
     for one, other in combinations(drawn, 2):
@@ -332,8 +328,8 @@ def made(kinds: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory) 
         "jp-shuffled": _packed(jp, folder, labels="binary", shuffle=True),
         "raw-part": part,
         "me-whole": f"{kinds['sharded'][2]}/shard-00000",
-        "first": next(iter(_in_split(_stored(raw), "train"))),
-        "key": next(key for key in _in_split(_stored(raw), "train") if key not in _stored(part)),
+        "first": next(iter(_in_split(stored(raw), "train"))),
+        "key": next(key for key in _in_split(stored(raw), "train") if key not in stored(part)),
     }
 
 
@@ -390,7 +386,7 @@ def test_what_makes_no_mix_is_refused(
 def test_a_copy_that_lacks_images_or_has_another_order_is_refused(
     made: dict[str, str], tmp_path: Path, run: Run, raw: str, copy: str, splits: list[str]
 ) -> None:
-    there, here = (list(_in_split(_stored(made[name]), *splits)) for name in (raw, copy))
+    there, here = (list(_in_split(stored(made[name]), *splits)) for name in (raw, copy))
     n_same = next(n for n, key in enumerate(there) if here[n : n + 1] != [key])
     found = repr(here[n_same]) if n_same < len(here) else "nothing more"
     more = ["--paper-pool"] * ("val" in splits)

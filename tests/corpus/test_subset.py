@@ -4,8 +4,6 @@ import gc
 import json
 import math
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -16,8 +14,17 @@ import pytest
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
-from makers.programs import run_mortal
-from makers.trees import about, all_files, build_corpus, change_records, records, rows, write_image
+from makers.programs import in_a_process, run_mortal
+from makers.trees import (
+    Stored,
+    about,
+    all_files,
+    build_corpus,
+    change_records,
+    records,
+    stored,
+    write_image,
+)
 
 from hffkit.corpus.pack import PackRequest, pack
 from hffkit.corpus.subset import SubsetRequest, quota, smallest, subset
@@ -25,7 +32,6 @@ from hffkit.errors import ArgumentError
 from hffkit.storage.corpus import Corpus
 
 Run = Callable[..., Result]
-Stored = dict[str, tuple[dict[str, Any], bytes]]
 
 CLASSES: dict[str, Any] = {"fake": ("gan", "swap"), "real": ("photo",)}
 N_IMAGES = {  # of each split and class; swap has no val
@@ -73,16 +79,6 @@ def bulk(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(build_corpus("folder", folder / "in", folder / "x", fake=("gan",), real=("photo",)))
 
 
-def _stored(name: str | Path) -> Stored:
-    """Return each sample's manifest line but for its index, and its record, by key in order."""
-    path, found = Path(name), {}
-    for corpus in [path] if (path / "data.mdb").exists() else sorted(path.iterdir()):
-        for row, (key, value) in zip(rows(corpus / "manifest.jsonl"), records(corpus), strict=True):
-            assert key == f"{row.pop('index'):08d}_{row['key']}".encode()
-            found[row["key"]] = (row, value)
-    return found
-
-
 def _counts(stored: Stored) -> Counter[tuple[str, str]]:
     return Counter((row["split"], row["cls"]) for row, _ in stored.values())
 
@@ -107,7 +103,7 @@ def test_each_class_keeps_its_share_of_each_split_rounded_up(
     result = run("subset", kinds[kind], "--share", share, "--out", out)
     assert result.exit_code == 0, result.output
     expected = {place: math.ceil(n * Fraction(share)) for place, n in N_IMAGES.items()}
-    assert _counts(_stored(out)) == expected
+    assert _counts(stored(out)) == expected
     assert about(out)["counts"] == {
         name: {split: n for (split, cls), n in expected.items() if cls == name}
         for name in ("gan", "swap", "photo")
@@ -121,7 +117,7 @@ def test_what_is_kept_is_as_it_was_and_in_the_same_order(
 ) -> None:
     out = tmp_path / "x"
     subset([kinds[kind]], out, SubsetRequest(0.5))
-    source, kept = _stored(kinds[kind]), _stored(out)
+    source, kept = stored(kinds[kind]), stored(out)
     assert list(kept.items()) == [item for item in source.items() if item[0] in kept]
     assert 0 < len(kept) < len(source)
     assert [int(key[:8]) for key, _ in records(out)] == list(range(len(kept)))
@@ -132,7 +128,7 @@ def test_what_is_kept_is_as_it_was_and_in_the_same_order(
 
 def test_the_whole_share_is_the_corpus_itself(native: str, tmp_path: Path) -> None:
     made = subset([native], tmp_path / "x", SubsetRequest(1))
-    assert list(_stored(tmp_path / "x").items()) == list(_stored(native).items())
+    assert list(stored(tmp_path / "x").items()) == list(stored(native).items())
     for name in ("content_sha256", "pixels_sha256", "counts", "n_samples"):
         assert getattr(made, name) == about(Path(native))[name]
 
@@ -144,7 +140,7 @@ def test_several_corpora_are_one(kinds: dict[str, str], tmp_path: Path, run: Run
     subset([kinds["sharded"]], tmp_path / "folder", SubsetRequest(0.4))
     subset([f"{kinds['sharded']}/shard-*"], tmp_path / "glob", SubsetRequest(0.4))
     expected = {place: math.ceil(n * Fraction(2, 5)) for place, n in N_IMAGES.items()}
-    assert _counts(_stored(tmp_path / "x")) == expected  # of all five, not of each
+    assert _counts(stored(tmp_path / "x")) == expected  # of all five, not of each
     assert all_files(tmp_path / "x") == all_files(tmp_path / "folder")
     assert all_files(tmp_path / "x") == all_files(tmp_path / "glob")
 
@@ -158,15 +154,14 @@ def test_the_same_command_gives_the_same_bytes_in_any_process(
 ) -> None:
     command = ["subset", native, "--share", "0.5", "--seed", "3", "--out"]
     assert run(*command, tmp_path / "here").exit_code == 0
-    program = [sys.executable, "-c", "from hffkit.cli.main import main; main()"]
-    subprocess.run([*program, *command, str(tmp_path / "there")], check=True, capture_output=True)
+    assert in_a_process(*command, tmp_path / "there").returncode == 0
     assert all_files(tmp_path / "here") == all_files(tmp_path / "there")
 
 
 def test_another_seed_draws_other_images(native: str, tmp_path: Path) -> None:
     for seed in range(3):
         subset([native], tmp_path / str(seed), SubsetRequest(0.5, seed))
-    assert len({frozenset(_stored(tmp_path / str(seed))) for seed in range(3)}) == 3
+    assert len({frozenset(stored(tmp_path / str(seed))) for seed in range(3)}) == 3
 
 
 def test_pixels_order_labels_and_shards_do_not_change_the_draw(
@@ -174,7 +169,7 @@ def test_pixels_order_labels_and_shards_do_not_change_the_draw(
 ) -> None:
     for kind, name in kinds.items():
         subset([name], tmp_path / kind, SubsetRequest(0.5))
-    first, second, third = (frozenset(_stored(tmp_path / kind)) for kind in kinds)
+    first, second, third = (frozenset(stored(tmp_path / kind)) for kind in kinds)
     assert first == second == third
 
 
@@ -182,14 +177,14 @@ def test_a_larger_share_holds_the_smaller_one(native: str, tmp_path: Path) -> No
     shares = (0.1, 0.4, 0.8)
     for share in shares:
         subset([native], tmp_path / str(share), SubsetRequest(share))
-    small, middle, large = (frozenset(_stored(tmp_path / str(share))) for share in shares)
+    small, middle, large = (frozenset(stored(tmp_path / str(share))) for share in shares)
     assert small < middle < large
 
 
 def test_images_are_drawn_from_the_whole_corpus(bulk: str, tmp_path: Path) -> None:
     subset([bulk], tmp_path / "x", SubsetRequest(0.5))
-    kept = _stored(tmp_path / "x")
-    places = [place for place, key in enumerate(_stored(bulk)) if key in kept]
+    kept = stored(tmp_path / "x")
+    places = [place for place, key in enumerate(stored(bulk)) if key in kept]
     assert len(places) == 300
     # Of each class's 300 keys 150 are drawn; those of its first half are hypergeometric:
     # 75 with a deviation of sqrt(150 / 4 * 150 / 299) = 4.3, for p = 1e-5 within 19 of it.

@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -24,12 +23,13 @@ import imagecodecs
 import numpy as np
 import pytest
 from click.testing import Result
-from makers.programs import workers_of
+from makers.programs import HFFKIT, workers_of
 from makers.trees import (
     Pixels,
     about,
     all_files,
     build_corpus,
+    build_two_classes,
     change_records,
     encoded_data,
     raw_pixels,
@@ -81,10 +81,7 @@ def packed(native: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A corpus of 1600 small images: four units of work."""
-    folder = tmp_path_factory.mktemp("many")
-    for number in range(1600):
-        write_image(folder / f"in/{'ab'[number % 2]}/{number:04}.png", number, size=(48, 48))
-    return build_corpus("folder", folder / "in", folder / "x.lmdb", real=("a",), fake=("b",))
+    return build_two_classes(tmp_path_factory.mktemp("many"), 1600, size=(48, 48))
 
 
 @pytest.fixture
@@ -473,9 +470,8 @@ def test_augmentation_in_any_order_and_process_draws_what_the_corpus_has(
 
 
 def command(source: Path, out: Path, *more: str) -> list[str]:
-    start = [sys.executable, "-c", "from hffkit.cli.main import main; main()"]
     arguments = ["degrade", str(source), "--op", "jp2-mix", "--out", str(out), "--workers", "2"]
-    return [*start, *arguments, *more]
+    return [*HFFKIT, *arguments, *more]
 
 
 @contextmanager

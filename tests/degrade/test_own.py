@@ -5,17 +5,17 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import Result
+from makers.programs import HFFKIT
 from makers.trees import (
     Pixels,
     about,
-    build_corpus,
+    build_two_classes,
     encoded_data,
     records,
     rows,
@@ -50,10 +50,7 @@ def own(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A corpus of 12 small images."""
-    folder = tmp_path_factory.mktemp("native")
-    for number in range(12):
-        write_image(folder / f"in/{'ab'[number % 2]}/{number:02}.png", number, size=(31, 22))
-    return build_corpus("folder", folder / "in", folder / "x.lmdb", real=("a",), fake=("b",))
+    return build_two_classes(tmp_path_factory.mktemp("native"), 12, size=(31, 22))
 
 
 def darkened(image: Pixels, percent: int) -> Pixels:
@@ -215,9 +212,8 @@ def test_a_changed_file_of_the_same_time_and_size_does_what_it_says(
         own.write_text(VIGNETTE.replace("/ 200", f"/ {divisor}"), "utf-8")
         os.utime(own, (10**9, 10**9))
         out = tmp_path / f"{divisor}.lmdb"
-        program = ("-c", "from hffkit.cli.main import main; main()")
         more = ("--operations", str(own), "--op", "own60", "--limit", "1", "--out", str(out))
-        arguments = [sys.executable, *program, "degrade", str(native), *more]
+        arguments = [*HFFKIT, "degrade", str(native), *more]
         subprocess.run(arguments, check=True, capture_output=True, env=environment)
         found.add(about(out)["pixels_sha256"])
     assert len(found) == 2

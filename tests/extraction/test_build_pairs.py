@@ -109,11 +109,14 @@ def tree(high: Path) -> Path:
     return root
 
 
+def building(tree: Path, out: Path, *more: object, n_workers: int = 1) -> list[str]:
+    """Return the command that builds a tree, as pairs unless `more` says otherwise."""
+    words = ["build", "ff++", "--src", tree, "--out", out, "--workers", n_workers, *(more or PAIR)]
+    return [str(word) for word in words]
+
+
 def built(tree: Path, out: Path, *more: object, n_workers: int = 1) -> Result:
-    return hffkit(
-        *("build", "ff++", "--src", tree, "--out", out, "--workers", n_workers),
-        *(more or PAIR),
-    )  # fmt: skip
+    return hffkit(*building(tree, out, *more, n_workers=n_workers))
 
 
 @pytest.fixture(scope="session")
@@ -298,7 +301,7 @@ def test_a_build_that_was_killed_gives_the_same_corpora(
     small: Path, small_pairs: Path, tmp_path: Path, death: tuple[str, int]
 ) -> None:
     out = tmp_path / "x.lmdb"
-    command = ["build", "ff++", "--src", str(small), "--out", str(out), "--workers", "1", *SMALL]
+    command = building(small, out, *SMALL)
     killed = run_mortal(*death, command, RENAMES)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not out.exists()
@@ -312,7 +315,7 @@ def test_masks_that_were_taken_away_before_the_faces_had_their_name_are_built_ag
     small: Path, small_pairs: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "x.lmdb"
-    command = ["build", "ff++", "--src", str(small), "--out", str(out), "--workers", "1", *SMALL]
+    command = building(small, out, *SMALL)
     run_mortal("x.lmdb", 1, command, RENAMES)
     shutil.rmtree(masks_of(out))
     assert hffkit(*command).exit_code == 0

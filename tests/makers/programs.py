@@ -23,6 +23,12 @@ main(sys.argv[3:])
 """
 
 
+def in_a_process(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run `hffkit` by itself, for what may kill the process."""
+    command = [*HFFKIT, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 def run_mortal(
     name: str, n: int, command: Sequence[str], more: str = ""
 ) -> subprocess.CompletedProcess[bytes]:

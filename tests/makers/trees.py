@@ -137,10 +137,36 @@ def build_corpus(
     return out
 
 
+def build_two_classes(
+    folder: Path, n_images: int, *, size: tuple[int, int] = (40, 32), split: str = ""
+) -> Path:
+    """Build the corpus folder/x.lmdb of small images, by turns of class a, real, and b, fake."""
+    for number in range(n_images):
+        name = f"in/{split}/{'ab'[number % 2]}/{number:04}.png"
+        write_image(folder / name, number, size=size)
+    return build_corpus("folder", folder / "in", folder / "x.lmdb", real=("a",), fake=("b",))
+
+
 def records(path: Path) -> list[tuple[bytes, bytes]]:
     """Return the records of an LMDB in key order, read by lmdb itself."""
     with lmdb.open(str(path), readonly=True, lock=False) as env, env.begin() as transaction:
         return [(bytes(key), bytes(value)) for key, value in transaction.cursor()]
+
+
+Stored = dict[str, tuple[dict[str, Any], bytes]]
+
+
+def stored(name: str | Path) -> Stored:
+    """Return each sample's manifest line but for its index, and its record, by key in order.
+
+    The corpus may be a folder of corpora.
+    """
+    path, found = Path(name), {}
+    for corpus in [path] if (path / "data.mdb").exists() else sorted(path.iterdir()):
+        for row, (key, value) in zip(rows(corpus / "manifest.jsonl"), records(corpus), strict=True):
+            assert key == f"{row.pop('index'):08d}_{row['key']}".encode()
+            found[row["key"]] = (row, value)
+    return found
 
 
 def change_records(path: Path, change: Callable[[Any], None]) -> None:

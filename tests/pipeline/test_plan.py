@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 import tomllib
 from collections.abc import Callable, Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from makers.programs import HFFKIT
 from makers.recipes import GOOD, changed
 from makers.trees import all_files, build_corpus, change_manifest, write_image
 
@@ -208,10 +208,9 @@ def test_another_format_makes_every_step_anew(
 def test_every_process_finds_the_same_identities(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text(GOOD, "utf-8")
     words = ["run", str(tmp_path / "x.toml"), "--data", f"faces={corpus}", "--dry-run", "--json"]
-    program = [sys.executable, "-c", "from hffkit.cli.main import main; main()"]
     for seed in ("1", "2"):
         done = subprocess.run(
-            [*program, *words, "--out", str(tmp_path / seed), "--workers", seed],
+            [*HFFKIT, *words, "--out", str(tmp_path / seed), "--workers", seed],
             env={**os.environ, "PYTHONHASHSEED": seed}, check=True, capture_output=True,
         )  # fmt: skip
         found = {row["step"]: row["identity"] for row in json.loads(done.stdout)}

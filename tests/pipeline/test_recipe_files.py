@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from makers.recipes import GOOD, NAMES, changed, write
-from makers.trees import build_corpus, write_image
+from makers.trees import build_two_classes
 
 from hffkit.cli.main import main
 from hffkit.errors import HffkitError, RecipeError, UnknownNameError
@@ -29,10 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("faces")
-    for number in range(4):
-        write_image(folder / f"in/train/{'ab'[number % 2]}/{number}.png", number)
-    return build_corpus("folder", folder / "in", folder / "x", real=("a",), fake=("b",))
+    return build_two_classes(tmp_path_factory.mktemp("faces"), 4, split="train")
 
 
 def planned(rows: Mapping[str, Any], corpus: Path) -> Plan:
