@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
+T = TypeVar("T")
 _PARAMETER = re.compile(r"`(\w+)`")
 
 
@@ -80,6 +82,13 @@ class UnknownNameError(HffkitError):
 
     def __reduce__(self) -> tuple[type["UnknownNameError"], tuple[str, str, list[str]]]:
         return UnknownNameError, self._named  # else it cannot come back from a worker
+
+
+def named(table: Mapping[str, T], name: str, kind: str) -> T:
+    """Return the row of a table that has a name, or raise UnknownNameError."""
+    if name not in table:
+        raise UnknownNameError(kind, name, table)
+    return table[name]
 
 
 def cannot_write(path: Path, error: Exception, advice: str = "") -> StorageError:

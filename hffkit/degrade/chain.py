@@ -1,16 +1,16 @@
 """Chains of operations: parse their names, draw their values, apply them to an image."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Generic
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from hffkit.degrade.operation import Operation
-from hffkit.degrade.parameter import V, parse
+from hffkit.degrade.parameter import parse
 from hffkit.degrade.table import OPERATIONS, TABLE_IX
-from hffkit.errors import ArgumentError, UnknownNameError
+from hffkit.errors import ArgumentError, UnknownNameError, named
 from hffkit.json_types import JsonObject
 from hffkit.manifest.seeds import rng_for
 from hffkit.media.image import Image
@@ -19,22 +19,22 @@ _MIX = "-mix"
 
 
 @dataclass(frozen=True, slots=True)
-class ChainStep(Generic[V]):
+class ChainStep:
     """One operation with a fixed value, or with a value drawn for each image."""
 
-    operation: Operation[V]
-    value: V | None = None  # None: drawn for each image
-    name: str = field(init=False)  # canonical: "jp:60", "sc:+50", "jp-mix"
+    operation: Operation[Any]
+    value: float | None = None  # None: drawn for each image
 
-    def __post_init__(self) -> None:
-        name = self.operation.code + _MIX
-        if self.value is not None:
-            # Only scaling has values below zero, so only there is the sign part of the name.
-            is_signed = min(self.operation.parameter.shown) < 0
-            name = f"{self.operation.code}:{self.value:{'+' if is_signed else ''}}"
-        object.__setattr__(self, "name", name)
+    @property
+    def name(self) -> str:
+        """The canonical name: "jp:60", "sc:+50", "jp-mix"."""
+        if self.value is None:
+            return self.operation.code + _MIX
+        # Only scaling has values below zero, so only there is the sign part of the name.
+        is_signed = min(self.operation.parameter.shown) < 0
+        return f"{self.operation.code}:{self.value:{'+' if is_signed else ''}}"
 
-    def choose(self, seed: int, position: int, key: str) -> V:
+    def choose(self, seed: int, position: int, key: str) -> float:
         """Return the value for the image `key`, drawn by a generator of its own."""
         if self.value is not None:
             return self.value
@@ -54,7 +54,7 @@ class Degraded:
 class Chain:
     """Operations in the order of their application."""
 
-    steps: tuple[ChainStep[Any], ...]
+    steps: tuple[ChainStep, ...]
 
     @property
     def name(self) -> str:
@@ -142,23 +142,17 @@ def chain(*names: str, operations: Mapping[str, Operation[Any]] = OPERATIONS) ->
     return Chain(tuple(_step(name.strip().lower(), operations) for name in names))
 
 
-def _step(name: str, operations: Mapping[str, Operation[Any]]) -> ChainStep[Any]:
+def _step(name: str, operations: Mapping[str, Operation[Any]]) -> ChainStep:
     code, colon, text = name.partition(":")
     if not colon and name.endswith(_MIX):
-        return ChainStep(_named(name.removesuffix(_MIX), operations))
+        return ChainStep(named(operations, name.removesuffix(_MIX), "operation"))
     if not colon:
         code, text = _short_form(name, operations)
-    operation = _named(code, operations)
+    operation = named(operations, code, "operation")
     try:
         return ChainStep(operation, parse(operation.parameter, text))
     except ArgumentError as error:
         raise ArgumentError(f"{name!r}: {error}") from None
-
-
-def _named(code: str, operations: Mapping[str, Operation[Any]]) -> Operation[Any]:
-    if code not in operations:
-        raise UnknownNameError("operation", code, operations)
-    return operations[code]
 
 
 def _short_form(name: str, operations: Mapping[str, Operation[Any]]) -> tuple[str, str]:
@@ -176,6 +170,6 @@ def _short_form(name: str, operations: Mapping[str, Operation[Any]]) -> tuple[st
     return codes[0], name.removeprefix(codes[0])
 
 
-def every_step(operation: Operation[V]) -> Sequence[ChainStep[V]]:
+def every_value(operation: Operation[Any]) -> list[Chain]:
     """Return an operation at each of its listed values."""
-    return [ChainStep(operation, value) for value in operation.parameter.shown]
+    return [Chain((ChainStep(operation, value),)) for value in operation.parameter.shown]

@@ -55,8 +55,6 @@ def degrade(
     out : Path, optional
         The output, which must not exist. By default beside the first source, with the operations
         in its name: data.lmdb becomes data-jp-mix.lmdb.
-    request : DegradeRequest
-        Operations and selection of samples.
     n_workers : int
         Processes, not threads: the encoder of JPEG 2000 holds the interpreter lock.
     scheduler : str, optional
@@ -132,10 +130,9 @@ def _corpora_work(
     if request.classes:
         classes = classes.only(request.classes)
     wanted, splits = frozenset(classes.names), request.splits or SPLITS
-    if request.classes or request.splits:
-        places = places_of(corpora, lambda s: s.cls in wanted and s.split in splits)
-    else:
-        places = places_of(corpora)
+    is_part = bool(request.classes or request.splits)
+    keep = (lambda s: s.cls in wanted and s.split in splits) if is_part else None
+    places = places_of(corpora, keep)
     if request.limit is not None:
         places = drawn(corpora, places, request.limit, request.seed)
     provenance = Provenance(
@@ -163,13 +160,7 @@ def treatment_of(
 ) -> Treatment:
     """Return the treatment of each image, with the defaults of the source filled in.
 
-    Parameters
-    ----------
-    request : DegradeRequest
-    own : OwnOperations, optional
-        The user's operations, as `read_own` returns them.
-    packed_size : int, optional
-        Size in px of a packed source; None if it has native pixels.
+    `packed_size` is the size in px of a packed source, None if it has native pixels.
 
     Raises
     ------

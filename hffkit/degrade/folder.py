@@ -185,23 +185,10 @@ def degrade_folder(
 ) -> FolderInfo:
     """Degrade every image or every video of a folder into the tree `out`.
 
-    Beside the files it holds manifest.jsonl, failures.jsonl and degrade.json.
-
-    Parameters
-    ----------
-    selection : FileSelection
-        Files of a folder that holds images or videos, not both. Masks of FaceForensics++ are
-        left out.
-    out : Path
-        The folder to write, which must not exist. Run the same command again to resume.
-    treatment : Treatment
-        Operations. Videos accept one h264 operation with one value and nothing else.
-    about : dict
-        Options that decide the result, JSON values.
-    n_workers : int
-        Processes.
-    scheduler : str, optional
-        Address or file of a Dask scheduler, whose workers do the work instead.
+    The folder holds images or videos, not both; masks of FaceForensics++ are left out. Videos
+    accept one h264 operation with one value and nothing else. Beside the files, `out` holds
+    manifest.jsonl, failures.jsonl and degrade.json with `about`, all options that decide the
+    result. The other parameters are those of `degrade`.
     """
     root = selection.root
     if out.resolve().is_relative_to(root.resolve()):

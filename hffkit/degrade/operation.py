@@ -1,8 +1,8 @@
-"""The protocol of operations, and its two kinds: filters and codecs."""
+"""Operations on images, of two kinds: filters and codecs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, Protocol
+from typing import Generic
 
 from hffkit.degrade.parameter import Parameter, V
 from hffkit.media.image import Image
@@ -16,33 +16,14 @@ class Applied:
     facts: Mapping[str, float] = field(default_factory=dict)
 
 
-class Operation(Protocol[V]):
-    """A row of the table of operations."""
-
-    @property
-    def code(self) -> str:
-        """Name on the command line, lower case."""
-
-    @property
-    def title(self) -> str:
-        """Name in words."""
-
-    @property
-    def parameter(self) -> Parameter[V]:
-        """The parameter of the operation."""
-
-    def apply(self, image: Image, value: V) -> Applied:
-        """Return a new (H, W, 3) uint8 RGB image; `image` is not changed."""
-
-
 @dataclass(frozen=True, slots=True)
 class Filter(Generic[V]):
     """An operation that maps pixels to pixels."""
 
-    code: str
-    title: str
+    code: str  # name on the command line, lower case
+    title: str  # name in words
     parameter: Parameter[V]
-    function: Callable[[Image, V], Image]
+    function: Callable[[Image, V], Image]  # (H, W, 3) uint8 RGB to a new one
 
     def apply(self, image: Image, value: V) -> Applied:
         """Apply the function to an image."""
@@ -65,3 +46,7 @@ class Codec(Generic[V]):
         height, width = image.shape[:2]
         decoded = self.decode(encoded)[:height, :width]  # a codec may pad to even sides
         return Applied(decoded, {"ratio": round(image.nbytes / len(encoded), 4)})
+
+
+Operation = Filter[V] | Codec[V]
+"""A row of the table of operations."""

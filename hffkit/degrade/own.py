@@ -90,7 +90,7 @@ def operations_table(own: OwnOperations | None = None) -> Table:
     rows = []
     for code, operation in known_operations(own).items():
         parameter = operation.parameter
-        example = Chain((ChainStep(operation, parameter.shown[0]),)).name
+        example = ChainStep(operation, parameter.shown[0]).name
         source = "" if code in TABLE_IX else " (not in Table IX)"
         rows.append(
             (

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -21,32 +21,6 @@ class Rule(Generic[V]):
     allows: Callable[[V], bool]
 
 
-class Parameter(Protocol[V]):
-    """A named value, checked, parsed from text, or drawn from the values of Table IX."""
-
-    @property
-    def name(self) -> str:
-        """Name of the value: "kernel", "quality", ..."""
-
-    @property
-    def rule(self) -> Rule[V]:
-        """Possible values."""
-
-    @property
-    def shown(self) -> tuple[V, ...]:
-        """The listed values, or seven of an interval, in ascending order."""
-
-    @property
-    def domain(self) -> str:
-        """The listed values in words."""
-
-    def lists(self, value: V) -> bool:
-        """Tell whether the table lists `value`."""
-
-    def draw(self, rng: np.random.Generator) -> V:
-        """Return one of the listed values, all equally likely."""
-
-
 @dataclass(frozen=True, slots=True)
 class Choice(Generic[V]):
     """One of several listed values."""
@@ -57,12 +31,12 @@ class Choice(Generic[V]):
 
     @property
     def shown(self) -> tuple[V, ...]:
-        """All listed values."""
+        """All listed values, in ascending order."""
         return self.values
 
     @property
     def domain(self) -> str:
-        """The values, or the first and last of consecutive numbers."""
+        """The listed values in words: the first and last of consecutive numbers."""
         first, last = self.values[0], self.values[-1]
         if len(self.values) > 2 and self.values == tuple(range(int(first), int(last) + 1)):
             return f"{first} to {last}"
@@ -73,7 +47,7 @@ class Choice(Generic[V]):
         return value in self.values
 
     def draw(self, rng: np.random.Generator) -> V:
-        """Draw one of the listed values."""
+        """Draw one of the listed values, all equally likely."""
         return self.values[int(rng.integers(len(self.values)))]
 
 
@@ -105,6 +79,10 @@ class Interval:
         return float(rng.uniform(self.low, self.high))
 
 
+Parameter = Choice[V] | Interval
+"""A named value with a rule: checked, parsed from text, or drawn from the listed values."""
+
+
 def whole(text: str) -> int:
     """Parse a whole number in plain digits; anything else is a ValueError."""
     if not re.fullmatch(r"[-+]?[0-9]+", text):
@@ -126,7 +104,7 @@ def check(parameter: Parameter[V], value: V) -> V:
     return value
 
 
-def parse(parameter: Parameter[V], text: str) -> V:
+def parse(parameter: Parameter[float], text: str) -> float:
     """Parse and check a value; anything impossible is an ArgumentError."""
     try:
         value = parameter.rule.read(text)

@@ -3,13 +3,11 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
-from hffkit.degrade.chain import Chain, Degraded, every_step
-from hffkit.degrade.operation import Operation
+from hffkit.degrade.chain import Chain, every_value
 from hffkit.degrade.own import OwnOperations, known_operations
 from hffkit.errors import ArgumentError, ImageError
 from hffkit.media.image import Image, decode, read_bytes
@@ -36,7 +34,7 @@ def preview(path: Path, sheet: Path, own: OwnOperations | None) -> int:
         (f"{path.name}, {image.shape[1]}x{image.shape[0]}", [Tile("as it is", _middle(image))])
     ]
     for operation in known_operations(own).values():
-        tiles = [_tile(image, chain) for chain in _chains(operation)]
+        tiles = [_tile(image, chain) for chain in every_value(operation)]
         for start in range(0, len(tiles), _COLUMNS):
             more = " (continued)" if start else ""
             title = f"{operation.code}: {operation.title}, {operation.parameter.name}{more}"
@@ -45,23 +43,14 @@ def preview(path: Path, sheet: Path, own: OwnOperations | None) -> int:
     return sum(len(tiles) for _, tiles in rows) - 1
 
 
-def _chains(operation: Operation[Any]) -> list[Chain]:
-    return [Chain((step,)) for step in every_step(operation)]
-
-
 def _tile(image: Image, chain: Chain) -> Tile:
     done = chain(image, seed=0, key="preview")
-    return Tile(_caption(image, done), _middle(done.image))
-
-
-def _caption(image: Image, done: Degraded) -> str:
     row = done.operations[0]
     psnr = psnr_db(image, done.image)
-    value = row["op"].partition(":")[2]
-    words = [value, "same" if math.isinf(psnr) else f"{psnr:.1f} dB"]
+    words = [row["op"].partition(":")[2], "same" if math.isinf(psnr) else f"{psnr:.1f} dB"]
     if "achieved_ratio" in row:
         words.append(f"{row['achieved_ratio']:.1f}:1")
-    return "  ".join(words)
+    return Tile("  ".join(words), _middle(done.image))
 
 
 def psnr_db(image: Image, other: Image) -> float:

@@ -18,7 +18,7 @@ from hypothesis.extra.numpy import arrays
 from makers.trees import face
 
 from hffkit.degrade import compression, spatial
-from hffkit.degrade.chain import Degraded, chain, every_step
+from hffkit.degrade.chain import Degraded, chain, every_value
 from hffkit.degrade.table import OPERATIONS, TABLE_IX
 from hffkit.errors import ArgumentError, ImageError, UnknownNameError
 from hffkit.media.image import Image, pixels_sha256
@@ -481,8 +481,8 @@ def test_pickled_chain_makes_the_same_pixels_in_another_process() -> None:
     assert facts(made) == facts(operations(face(), seed=5, key="a"))
 
 
-def test_every_step_is_each_listed_value_in_order() -> None:
-    names_of = {code: [s.name for s in every_step(OPERATIONS[code])] for code in OPERATIONS}
+def test_every_value_is_each_listed_value_in_order() -> None:
+    names_of = {code: [s.name for s in every_value(OPERATIONS[code])] for code in OPERATIONS}
     assert names_of["me"] == ["me:3", "me:5", "me:7"]
     assert names_of["jp"] == [f"jp:{quality}" for quality in range(60, 91)]
     assert names_of["jp2"] == [f"jp2:{ratio}.0" for ratio in range(2, 9)]
