@@ -1,7 +1,7 @@
 """Class tables: the id of each class, and whether its faces are real or fake."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from hffkit.errors import ManifestError, UnknownNameError
@@ -66,8 +66,7 @@ class ClassTable:
 
     def renumbered(self) -> "ClassTable":
         """Return the table with ids from 0 in table order, as network outputs are numbered."""
-        rows = [FaceClass(i, row.name, row.is_fake) for i, row in enumerate(self.classes)]
-        return ClassTable(tuple(rows))
+        return ClassTable(tuple(replace(row, id=i) for i, row in enumerate(self.classes)))
 
     def to_json(self) -> list[dict[str, object]]:
         """Return the table as JSON values."""

@@ -6,7 +6,7 @@ the quality, and so does the mask of a forged frame, whose quality is `masks`.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from hffkit.errors import ManifestError
@@ -77,7 +77,7 @@ def paired(
         else:
             left_out[f"neither {high} nor {low}"] += 1
     partners = by_key(sides[low])
-    found: Paired[T] = Paired([], [], [], left_out)
+    found: Paired[T] = Paired([], [], [], {})
     for key, item in by_key(sides[high]).items():
         sample = item[1]
         partner = partners.pop(in_quality(key, low), None)
@@ -98,7 +98,7 @@ def paired(
         found.low.append(partner)
         found.masks.append(mask)
     left_out[f"{low} without {high}"] += len(partners)
-    return Paired(found.high, found.low, found.masks, {k: n for k, n in left_out.items() if n})
+    return replace(found, left_out={reason: n for reason, n in left_out.items() if n})
 
 
 def mask_for(sample: Sample, masks: Mapping[str, T]) -> T | None:

@@ -150,14 +150,6 @@ def read_manifest(path: Path) -> Iterator[Sample]:
         yield sample_of_line(line, f"{path}:{number}")
 
 
-def leak(group: str, one: tuple[str, Split], other: tuple[str, Split]) -> ManifestError:
-    """Return the error for a group that is in two splits; each is given by a (member, split)."""
-    return ManifestError(
-        f"Group {group!r} leaks across splits: {one[0]!r} is {one[1]}, {other[0]!r} is "
-        f"{other[1]}. Split by group, not by frame."
-    )
-
-
 class GroupGuard:
     """Checks, sample by sample, that no key occurs twice and no group is in two splits."""
 
@@ -171,10 +163,13 @@ class GroupGuard:
         if digest in self._keys:
             raise ManifestError(f"Sample key {sample.key!r} occurs twice.")
         self._keys.add(digest)
-        self.check_group(sample)
+        self.check_group(sample.group, sample.split, sample.key)
 
-    def check_group(self, sample: Sample) -> None:
-        """Raise ManifestError if an earlier sample of the group is in another split."""
-        split, key = self._split_of.setdefault(sample.group, (sample.split, sample.key))
-        if split != sample.split:
-            raise leak(sample.group, (key, split), (sample.key, sample.split))
+    def check_group(self, group: str, split: Split, member: str) -> None:
+        """Raise ManifestError if an earlier member of the group is in another split."""
+        known, other = self._split_of.setdefault(group, (split, member))
+        if known != split:
+            raise ManifestError(
+                f"Group {group!r} leaks across splits: {other!r} is {known}, {member!r} is "
+                f"{split}. Split by group, not by frame."
+            )

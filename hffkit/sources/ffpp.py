@@ -19,7 +19,6 @@ from hffkit.sources.ffpp_tree import (
     PAPER_CLASSES,
     FfppOptions,
     Found,
-    Tree,
     find_videos,
     lenders,
     rate_factor,
@@ -56,25 +55,21 @@ def official_pairs() -> dict[str, tuple[str, Split]]:
     }
 
 
-def read_ffpp(options: FfppOptions) -> Listing:
-    """List the videos of FaceForensics++: of the paper's classes, or of those named."""
-    return _read(options, PAPER_CLASSES)
-
-
-def read_dfd(options: FfppOptions) -> Listing:
-    """List the actors' videos of DeepFakeDetection and their forgeries."""
-    return _read(options, DFD_CLASSES)
-
-
-def _read(options: FfppOptions, default: Names) -> Listing:
+def read_ffpp(options: FfppOptions, default: Names = PAPER_CLASSES) -> Listing:
+    """List the videos of a FaceForensics++ tree: of the named classes, or of those by default."""
     named = bool(options.real or options.fake or options.methods)
     classes = selected(FFPP, options)
     if options.methods or not named:
         classes = classes.only(options.methods or default)
-    tree = find_videos(classes, options, must_exist=named)
-    _refuse_twins(tree)
-    names, failures = _names(tree.videos, options)
-    videos = sorted(tree.videos, key=lambda found: _order(found, classes))
+    videos, notes = find_videos(classes, options, must_exist=named)
+    _refuse_twins(videos)
+    if any(video.cls in DFD_CLASSES for video in videos):
+        notes.append(
+            "DeepFakeDetection has no official splits. These are drawn by target actor, so a face "
+            "lent to actors of two splits is in both."
+        )
+    names, failures = _names(videos, options)
+    videos = sorted(videos, key=lambda found: _order(found, classes))
     lent = lenders(options)
     if options.pair:
         wanted = {path for path, name in names.items() if name.split in options.splits}
@@ -93,14 +88,18 @@ def _read(options: FfppOptions, default: Names) -> Listing:
     units = [_family(members, lent, options) for _, members in sorted(families.items())]
     if not units and not failures:
         raise CorpusError(f"{options.src}: no video in split {', '.join(options.splits)}.")
-    notes = [*tree.notes, *_unofficial(tree)]
     return Listing(classes, tuple(units), tuple(failures), tuple(notes))
 
 
-def _refuse_twins(tree: Tree) -> None:
+def read_dfd(options: FfppOptions) -> Listing:
+    """List the actors' videos of DeepFakeDetection and their forgeries."""
+    return read_ffpp(options, DFD_CLASSES)
+
+
+def _refuse_twins(videos: Sequence[Found]) -> None:
     """Raise CorpusError if a video is there twice."""
     paths: dict[tuple[str, str, str], str] = {}
-    for video in tree.videos:
+    for video in videos:
         path = paths.setdefault((video.quality, video.cls, video.stem), video.path)
         if path != video.path:
             raise CorpusError(f"{path} and {video.path} are the same video. Keep one of them.")
@@ -124,14 +123,6 @@ def _unpaired(
             reason = f"no {' and no '.join(missing)} of it"
             for path in paths.values():
                 yield path, Failure("unpaired", path, None, reason) if path == lead else None
-
-
-def _unofficial(tree: Tree) -> Iterator[str]:
-    if any(video.cls in DFD_CLASSES for video in tree.videos):
-        yield (
-            "DeepFakeDetection has no official splits. These are drawn by target actor, so a face "
-            "lent to actors of two splits is in both."
-        )
 
 
 def _names(

@@ -10,8 +10,8 @@ In both, masks of forgeries are stored like one more quality, `masks`.
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,7 +20,7 @@ from hffkit.manifest.classes import FFPP, ClassTable
 from hffkit.manifest.pairs import MASKS
 from hffkit.media.files import is_video
 from hffkit.options import Names, Option
-from hffkit.sources.listing import subfolders
+from hffkit.sources.listing import folders_in, subfolders
 from hffkit.sources.options import VideoOptions
 
 QUALITIES = ("raw", "c23", "c40")  # as published; raw is called c0 in the authors' scripts
@@ -130,21 +130,15 @@ class _Layout:
         return []
 
 
-@dataclass(slots=True)
-class Tree:
-    """The videos of a tree in the wanted classes and qualities."""
-
-    videos: list[Found] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-
 def wanted_of(options: FfppOptions, *, is_fake: bool) -> Names:
     """Return the folders to read of a class: the qualities, and the masks of fakes if requested."""
     return (*options.levels, *((MASKS,) if options.masks and is_fake else ()))
 
 
-def find_videos(classes: ClassTable, options: FfppOptions, *, must_exist: bool) -> Tree:
-    """Return the videos of some classes, in whichever layout the root has.
+def find_videos(
+    classes: ClassTable, options: FfppOptions, *, must_exist: bool
+) -> tuple[list[Found], list[str]]:
+    """Return the videos of some classes, in whichever layout the root has, and notes on gaps.
 
     Raises
     ------
@@ -152,36 +146,34 @@ def find_videos(classes: ClassTable, options: FfppOptions, *, must_exist: bool) 
         If the root has no known layout or no video, or, with `must_exist`, if a class has none.
     """
     layout = _layout_of(options.src)
-    tree = Tree()
+    videos: list[Found] = []
     missing: dict[str, list[str]] = defaultdict(list)
     for name in classes.names:
         for quality in wanted_of(options, is_fake=classes[name].is_fake):
             found = layout.videos(name, quality)
-            tree.videos += found
+            videos += found
             if not found and must_exist:
                 raise CorpusError(_missing(layout, name, quality, options))
             if not found:
                 missing[quality].append(name)
-    if not tree.videos:
+    if not videos:
         raise CorpusError(_missing(layout, classes.names[0], options.levels[0], options))
     if options.pair:
-        _refuse_no_partner(layout, tree, options)
-    tree.notes += [f"no {quality} of {', '.join(names)}." for quality, names in missing.items()]
-    return tree
+        _refuse_no_partner(layout, videos, options)
+    return videos, [f"no {quality} of {', '.join(names)}." for quality, names in missing.items()]
 
 
 def _layout_of(root: Path) -> _Layout:
-    present = subfolders(root)
-    if {"original_sequences", "manipulated_sequences"} & set(present):
+    present = set(subfolders(root))
+    if {"original_sequences", "manipulated_sequences"} & present:
         return _Layout(root, "", _FOLDERS)
     start = "face/" if "face" in present else ""
     if start or _holds_crops(root):
         return _Layout(root, start, _CROPPED_FOLDERS, is_cropped=True)
-    is_inside = {"youtube", "actors", *METHODS} & set(present)
+    is_inside = {"youtube", "actors", *METHODS} & present
     raise CorpusError(
         f"{root}: no FaceForensics++ tree. Looked for original_sequences/, "
-        "manipulated_sequences/ or face/ in it; found "
-        f"{', '.join(present) or 'no folder'}."
+        f"manipulated_sequences/ or face/ in it; found {folders_in(root)}."
         + (" Pass the folder above as `src`." if is_inside else "")
     )
 
@@ -196,12 +188,12 @@ def _holds_crops(root: Path) -> bool:
     )
 
 
-def _refuse_no_partner(layout: _Layout, tree: Tree, options: FfppOptions) -> None:
+def _refuse_no_partner(layout: _Layout, videos: Sequence[Found], options: FfppOptions) -> None:
     """Raise CorpusError if one of the qualities has no video at all, or no fake has a mask."""
-    there = {video.quality for video in tree.videos}
+    there = {video.quality for video in videos}
     for quality in wanted_of(options, is_fake=True):
         if quality not in there:
-            classes = sorted({video.cls for video in tree.videos}, key=lambda cls: cls == "Real")
+            classes = sorted({video.cls for video in videos}, key=lambda cls: cls == "Real")
             raise CorpusError(_missing(layout, classes[0], quality, options))
 
 

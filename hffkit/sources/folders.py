@@ -11,7 +11,7 @@ from hffkit.manifest.classes import BINARY, HFF_8, ClassTable, numbered
 from hffkit.manifest.samples import Split
 from hffkit.media.files import walk
 from hffkit.options import Option
-from hffkit.sources.listing import Entry, Listing, as_listing, read_text, subfolders
+from hffkit.sources.listing import Entry, Listing, as_listing, folders_in, read_text, subfolders
 from hffkit.sources.options import FolderNames, SourceOptions, VideoOptions
 
 _SPLIT_FOLDERS: Mapping[str, Split] = {
@@ -98,28 +98,27 @@ def read_faces_hq(options: FolderNames) -> Listing:
 
 def read_celeba(options: SourceOptions) -> Listing:
     """List CelebA by its partition file, grouped by identity if identity_CelebA.txt is there."""
-    present = subfolders(options.src)
     partition = _table_file(options.src, "list_eval_partition.txt", "list_eval_partition.csv")
     if partition is None:
         raise CorpusError(
             f"{options.src}: list_eval_partition.txt not found there or one folder below; found "
-            f"{', '.join(present) or 'no folder'}. It comes with CelebA; without it use `hffkit "
-            "build folder`."
+            f"{folders_in(options.src)}. It comes with CelebA; without it use `hffkit build "
+            "folder`."
         )
     classes = selected(CELEBA, options)
     identity = _table_file(options.src, "identity_CelebA.txt") or {}
+    paths = list(walk(options.src))
     entries = [
         Entry(
             path=path,
             cls="CelebA",
-            key=path,
             split=_CELEBA_SPLITS.get(partition[name]),
             group=f"identity-{identity[name]}" if name in identity else None,
         )
-        for path in walk(options.src)
+        for path in paths
         if (name := PurePosixPath(path).name) in partition
     ]
-    n_others = sum(1 for _ in walk(options.src)) - len(entries)
+    n_others = len(paths) - len(entries)
     notes = [f"{n_others} files are not in the partition and not built."] if n_others else []
     return as_listing(entries, classes, options, notes)
 
@@ -159,8 +158,7 @@ def _only_present(
     missing = [name for name in classes.names if name not in folders]
     if missing and (options.real or options.fake or len(missing) == len(classes.names)):
         raise CorpusError(
-            f"{options.src}: no folder for class {missing[0]!r}. Found: "
-            f"{', '.join(subfolders(options.src)) or 'no folder'}. "
+            f"{options.src}: no folder for class {missing[0]!r}. Found: {folders_in(options.src)}. "
             f"Map it with `folders` {missing[0]}=FOLDER."
         )
     return classes.only(folders.keys() & set(classes.names))
@@ -210,7 +208,7 @@ def _entries(root: Path, folder: str, name: str, split: Split | None) -> list[En
     entries = []
     for path, below in inside.items():
         group = None if below == "." or is_flat else f"{split}/{below}" if split else below
-        entries.append(Entry(path, name, key=path, split=split, group=group))
+        entries.append(Entry(path, name, split=split, group=group))
     return entries
 
 

@@ -10,7 +10,7 @@ from hffkit.errors import CorpusError
 from hffkit.extraction.units import Family, ImageFile, Unit, Video, blocks
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.failures import Failure
-from hffkit.manifest.samples import MAX_KEY_BYTES, SPLITS, Split, leak
+from hffkit.manifest.samples import MAX_KEY_BYTES, SPLITS, GroupGuard, Split
 from hffkit.manifest.splits import SplitRatio, assign_splits
 from hffkit.media.files import is_video
 from hffkit.sources.options import SourceOptions
@@ -23,9 +23,8 @@ _FRAME_BYTES = len("/000000")
 class Entry:
     """A file or folder of frames, with split and group as far as the dataset has them."""
 
-    path: str  # relative to the root
+    path: str  # relative to the root; also the key of its sample, or the start of its samples'
     cls: str
-    key: str
     split: Split | None = None
     group: str | None = None  # None: a group of its own
     index: int | None = None  # number in a list, which its record keeps
@@ -61,14 +60,17 @@ def subfolders(root: Path) -> list[str]:
         raise CorpusError(f"{root}: cannot be read: {error.strerror}.") from None
 
 
+def folders_in(root: Path) -> str:
+    """Return the names of the folders in `root` for a message, or raise CorpusError."""
+    return ", ".join(subfolders(root)) or "no folder"
+
+
 def check_groups(listing: Listing) -> None:
     """Raise ManifestError if a group is in two splits."""
-    split_of: dict[str, tuple[Split, str]] = {}
+    guard = GroupGuard()
     for unit in listing.units:
         for item in unit.items:
-            split, path = split_of.setdefault(item.group, (item.split, item.path))
-            if split != item.split:
-                raise leak(item.group, (path, split), (item.path, item.split))
+            guard.check_group(item.group, item.split, item.path)
 
 
 def as_listing(
@@ -124,7 +126,7 @@ def _with_good_keys(entries: Iterable[Entry]) -> tuple[list[Entry], list[Failure
     good, failures = [], []
     for entry in entries:
         try:
-            n_bytes = _INDEX_BYTES + len(entry.key.encode())
+            n_bytes = _INDEX_BYTES + len(entry.path.encode())
         except UnicodeEncodeError:
             path = entry.path.encode("utf-8", "backslashreplace").decode()
             failures.append(Failure("unreadable", path, None, "the file's name is not UTF-8"))
@@ -135,7 +137,7 @@ def _with_good_keys(entries: Iterable[Entry]) -> tuple[list[Entry], list[Failure
             failures.append(Failure("unreadable", entry.path, None, reason))
         else:
             good.append(entry)
-    twice = [key for key, n in Counter(entry.key for entry in good).items() if n > 1]
+    twice = [path for path, n in Counter(entry.path for entry in good).items() if n > 1]
     if twice:
         raise CorpusError(f"{twice[0]!r} is listed twice ({len(twice)} such). List each file once.")
     return good, failures
@@ -151,14 +153,11 @@ def _with_groups(entries: Iterable[Entry], options: SourceOptions) -> tuple[list
     """Return the entries with groups, and the paths that `group_by` does not match."""
     grouped, unmatched = [], []
     for entry in entries:
-        group = entry.group
-        if options.group_by is not None:
-            group = group_of(entry.path, options.group_by)
-            if group is None:
-                unmatched.append(entry.path)
-        if group is None:
-            group = entry.key
-        grouped.append(replace(entry, group=group))
+        is_given = options.group_by is None
+        group = entry.group if is_given else group_of(entry.path, options.group_by)
+        if group is None and not is_given:
+            unmatched.append(entry.path)
+        grouped.append(replace(entry, group=entry.path if group is None else group))
     return grouped, unmatched
 
 
@@ -179,12 +178,11 @@ def _units(entries: Sequence[Entry], classes: ClassTable) -> Iterator[Unit]:
         if split is None or group is None:
             raise ValueError(f"entry {entry.path!r} has no split or group")
         if not is_video(entry.path):
-            images.append(ImageFile(entry.path, entry.key, entry.cls, split, group, entry.index))
+            images.append(ImageFile(entry.path, entry.path, entry.cls, split, group, entry.index))
             continue
         yield from blocks(images)
         images = []
         is_fake = classes[entry.cls].is_fake
-        yield Family(
-            (Video(entry.path, entry.key, entry.cls, split, group, is_fake, name=entry.key),)
-        )
+        path = entry.path
+        yield Family((Video(path, path, entry.cls, split, group, is_fake, name=path),))
     yield from blocks(images)

@@ -13,7 +13,7 @@ from hffkit.manifest.failures import Failure
 from hffkit.media.files import is_video, walk
 from hffkit.options import Option
 from hffkit.sources.folders import FolderOptions, selected
-from hffkit.sources.listing import Entry, Listing, as_listing, read_text, subfolders
+from hffkit.sources.listing import Entry, Listing, as_listing, folders_in, read_text, subfolders
 from hffkit.sources.options import VideoOptions
 
 CELEB_DF = numbered(fake=["Celeb-synthesis"], real=["Celeb-real", "YouTube-real"])
@@ -66,7 +66,7 @@ def read_list(options: ListOptions) -> Listing:
     rows = [(_without(prefix, path, list_file), name) for path, name in rows]
     keeps_numbers = not any(is_video(path) for path, _ in rows)
     entries = [
-        Entry(path, name, key=path, index=number if keeps_numbers else None)
+        Entry(path, name, index=number if keeps_numbers else None)
         for number, (path, name) in enumerate(rows)
     ]
     return as_listing(entries, classes, options)
@@ -125,20 +125,19 @@ def read_celeb_df(options: VideoOptions) -> Listing:
     test_file = options.src / "List_of_testing_videos.txt"
     if not test_file.is_file():
         raise CorpusError(
-            f"{test_file}: not there; found {', '.join(present) or 'no folder'}. It comes with "
-            "Celeb-DF and names the test split; without it use `hffkit build folder`."
+            f"{test_file}: not there; found {folders_in(options.src)}. It comes with Celeb-DF and "
+            "names the test split; without it use `hffkit build folder`."
         )
     test = {line.split()[-1] for line in read_text(test_file).splitlines() if line.strip()}
     classes = selected(CELEB_DF, options)
     missing = [name for name in classes.names if name not in present]
     if len(missing) == len(classes.names) or (missing and (options.real or options.fake)):
         raise CorpusError(
-            f"{options.src}: no folder {' or '.join(missing)}; found "
-            f"{', '.join(present) or 'no folder'}."
+            f"{options.src}: no folder {' or '.join(missing)}; found {folders_in(options.src)}."
         )
     classes = classes.only(name for name in classes.names if name in present)
     entries = [
-        Entry(path, name, key=path, split="test" if path in test else None, group=path)
+        Entry(path, name, split="test" if path in test else None, group=path)
         for name in classes.names
         for path in walk(options.src, name)
     ]
@@ -154,12 +153,11 @@ def read_celeb_df(options: VideoOptions) -> Listing:
 
 def read_dfdc(options: VideoOptions) -> Listing:
     """List DFDC parts by their metadata.json; an original and its forgeries are a group."""
-    present = subfolders(options.src)
     files = sorted(options.src.rglob("metadata.json"))
     if not files:
         raise CorpusError(
-            f"{options.src}: no metadata.json in it or below it; found "
-            f"{', '.join(present) or 'no folder'}. Each part of DFDC comes with one."
+            f"{options.src}: no metadata.json in it or below it; found {folders_in(options.src)}. "
+            "Each part of DFDC comes with one."
         )
     classes = selected(DFDC, options)
     entries, failures = [], []
@@ -172,7 +170,7 @@ def read_dfdc(options: VideoOptions) -> Listing:
             if cls not in classes.names:
                 continue
             if (options.src / path).is_file():
-                entries.append(Entry(path, cls, key=path, group=group))
+                entries.append(Entry(path, cls, group=group))
             else:
                 failures.append(Failure("unreadable", path, None, "in metadata.json, not there"))
     listing = as_listing(entries, classes, options)

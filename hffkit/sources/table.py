@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hffkit.errors import UnknownNameError
+from hffkit.errors import named
 from hffkit.sources import ffpp, folders, lists
 from hffkit.sources.ffpp_tree import FfppOptions
 from hffkit.sources.listing import Listing, check_groups
@@ -96,9 +96,7 @@ def read_source(options: SourceOptions) -> Listing:
     CorpusError, ManifestError
         If the dataset is not as its source expects, or contradicts the options.
     """
-    if options.source not in SOURCES:
-        raise UnknownNameError("source", options.source, SOURCES)
-    found = SOURCES[options.source]
+    found = named(SOURCES, options.source, "source")
     if not isinstance(options, found.options):
         raise ValueError(f"{options.source} takes {found.options.__name__}, got {options!r}.")
     listing = found.read(options)
