@@ -31,13 +31,14 @@ from pathlib import Path
 import cv2
 from peaks import peaks_of
 
-from hffkit.extraction.alignment import Surroundings, choose_probes, compare, worth_keeping
+from hffkit.extraction.alignment import Surroundings, compare, worth_keeping
 from hffkit.extraction.frames import FramePlan
 from hffkit.extraction.units import Family
 from hffkit.faces.detection import FaceRule, crop
 from hffkit.manifest.samples import Box
 from hffkit.media.h264 import write_video
 from hffkit.media.image import Image, encode_png, from_bgr, grey
+from hffkit.media.spacing import evenly
 from hffkit.media.video import VideoFile
 from hffkit.sources.ffpp import official_pairs, read_ffpp
 from hffkit.sources.ffpp_tree import FfppOptions
@@ -143,7 +144,7 @@ def bare_family(family: Family, root: Path, out: Path) -> None:
     clips = {video.path: VideoFile(root / video.path) for video in family.videos}
     numbers = range(min(len(clip.numbers) for clip in clips.values()))
     real, fake = FramePlan.parse(FRAMES).choose(numbers, family.videos[0].split)
-    probes = choose_probes(fake)
+    probes = evenly(fake, 5)
     boxes: dict[int, Box] = {}
     target = Surroundings()
     with (out / f"{family.videos[0].name}.bin").open("wb") as file:

@@ -9,8 +9,6 @@ import click
 
 from hffkit.cli import options
 from hffkit.cli.corpora import show_corpus
-from hffkit.options import options_of
-from hffkit.sources.options import SourceOptions
 from hffkit.sources.table import SOURCES, Source
 
 if TYPE_CHECKING:
@@ -46,9 +44,34 @@ def _command(name: str, source: Source) -> click.Command:
         "--dry-run", is_flag=True, help="Estimate samples, disk space and hours; build nothing."
     )
     @options.as_json
-    def run(**arguments: Any) -> None:
-        declared = {each.field: arguments.pop(each.field) for each in options_of(source.options)}
-        _build(source.options(name, **declared), **arguments)
+    def run(
+        out: Path,
+        workers: int,
+        scheduler: str | None,
+        shard: tuple[int, int] | None,
+        max_failures: int,
+        retry_failed: bool,
+        dry_run: bool,
+        as_json: bool,
+        **declared: Any,
+    ) -> None:
+        from hffkit.corpus.build import build as build_corpus
+        from hffkit.corpus.build import prepare
+        from hffkit.corpus.estimate import estimate
+
+        job = prepare(source.options(name, **declared))
+        for note in job.listing.notes:
+            click.echo(f"note: {note}", err=True)
+        if dry_run:
+            found = estimate(job, n_workers=workers, shard=shard)
+            options.show(asdict(found), _estimate_text(found), as_json=as_json)
+            return
+        info = build_corpus(
+            job, out, n_workers=workers, scheduler=scheduler, shard=shard, retry_failed=retry_failed
+        )
+        show_corpus(out, info, as_json=as_json)
+        if info.failures.get("unreadable", 0) > max_failures:
+            sys.exit(options.UNREADABLE)
 
     return click.command(
         name,
@@ -56,37 +79,6 @@ def _command(name: str, source: Source) -> click.Command:
         help=source.help,
         epilog=options.example(f"build {name} {source.example}"),
     )(run)
-
-
-def _build(
-    request: SourceOptions,
-    *,
-    out: Path,
-    workers: int,
-    scheduler: str | None,
-    shard: tuple[int, int] | None,
-    max_failures: int,
-    retry_failed: bool,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
-    from hffkit.corpus.build import build as build_corpus
-    from hffkit.corpus.build import prepare
-    from hffkit.corpus.estimate import estimate
-
-    job = prepare(request)
-    for note in job.listing.notes:
-        click.echo(f"note: {note}", err=True)
-    if dry_run:
-        found = estimate(job, n_workers=workers, shard=shard)
-        options.show(asdict(found), _estimate_text(found), as_json=as_json)
-        return
-    info = build_corpus(
-        job, out, n_workers=workers, scheduler=scheduler, shard=shard, retry_failed=retry_failed
-    )
-    show_corpus(out, info, as_json=as_json)
-    if info.failures.get("unreadable", 0) > max_failures:
-        sys.exit(options.UNREADABLE)
 
 
 def _estimate_text(found: "BuildEstimate") -> str:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--size",
-    type=options.Size(),
+    type=options.SIZE,
     help="Store pixels as the operations leave them, or packed at this size.  [default: as SRC]",
 )
 @click.option(

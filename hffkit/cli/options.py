@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -17,56 +18,48 @@ PATH = click.Path(path_type=Path)
 UNREADABLE = 3  # exit code: done, but some inputs could not be read
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
-class Shard(click.ParamType[tuple[int, int]]):
-    """I/N with 0 <= I < N."""
+class Parsed(click.ParamType[T]):
+    """A type of values with a text form; `parse` raises ValueError with the message."""
 
-    name = "I/N"
+    def __init__(self, name: str, parse: Callable[[str], T]) -> None:
+        self.name = name
+        self._parse = parse
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        """Return (I, N)."""
-        if isinstance(value, tuple):
-            return value
-        match = re.fullmatch(r"(\d+)/(\d+)", value)
-        if not match or int(match[1]) >= int(match[2]):
-            self.fail(f"{value!r} must be I/N with I from 0 to N-1, such as 0/2.", param, ctx)
-        return int(match[1]), int(match[2])
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> T:
+        """Parse a text; a default is returned as it is."""
+        try:
+            return self._parse(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
-class Size(click.ParamType[int | Literal["native"]]):
-    """`native`, or a side in pixels."""
-
-    name = "native|PIXELS"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | Literal["native"]:
-        """Return the side, or "native"."""
-        if value == "native":
-            return "native"
-        if not (str(value).isascii() and str(value).isdigit()):
-            self.fail(f"{value!r} must be native or a number of pixels.", param, ctx)
-        return int(value)
+def _shard(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or int(match[1]) >= int(match[2]):
+        raise ValueError(f"{text!r} must be I/N with I from 0 to N-1, such as 0/2.")
+    return int(match[1]), int(match[2])
 
 
-class Pair(click.ParamType[tuple[str, str]]):
-    """NAME=VALUE."""
+def _size(text: str) -> int | Literal["native"]:
+    if text == "native":
+        return "native"
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{text!r} must be native or a number of pixels.")
+    return int(text)
 
-    name = "NAME=FOLDER"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        """Return (NAME, VALUE)."""
-        if isinstance(value, tuple):
-            return value
-        name, equals, folder = value.partition("=")
-        if not (name and equals and folder):
-            self.fail(f"{value!r} must be NAME=FOLDER.", param, ctx)
-        return name, folder
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise ValueError(f"{text!r} must be NAME=FOLDER.")
+    return name, folder
+
+
+SIZE = Parsed("native|PIXELS", _size)
+PAIR = Parsed("NAME=FOLDER", _pair)
 
 
 def example(command: str) -> str:
@@ -83,7 +76,7 @@ def names(values: Sequence[str]) -> tuple[str, ...]:
 
 
 _TYPES: Mapping[Any, Any] = {
-    Path: PATH, Pairs: Pair(), Names: str, str: str, int: int, bool: bool
+    Path: PATH, Pairs: PAIR, Names: str, str: str, int: int, bool: bool
 }  # fmt: skip
 
 
@@ -94,29 +87,33 @@ def declared(request: type[Any]) -> list[click.Parameter]:
 
 def _parameter(option: Option) -> click.Option:
     default = option.none if option.default is None else option.default
-    known: dict[str, Any] = {"type": _type(option)}
+    make: Callable[..., click.Option] = click.Option
     if default not in (None, (), MISSING):
-        known |= {"default": default, "show_default": default is not False}
-    if option.kind is Names:
-        known["callback"] = lambda *given: names(given[-1])
-    if option.none is not None:
-        known["callback"] = lambda *given: None if given[-1] == option.none else given[-1]
-    return click.Option(
+        make = partial(click.Option, default=default, show_default=default is not False)
+    return make(
         [f"--{option.name.replace('_', '-')}", option.field],
         required=default is MISSING,
         is_flag=option.kind is bool,
         multiple=option.kind in (Names, Pairs),
         metavar=option.metavar,
         help=option.help,
-        **known,
+        type=_type(option),
+        callback=lambda *given: _value(option, given[-1]),
     )
+
+
+def _value(option: Option, given: Any) -> Any:
+    """Return the value of a field from that of its option on the command line."""
+    if option.kind is Names:
+        return names(given)
+    return None if given == option.none else given
 
 
 def _type(option: Option) -> Any:
     if choices(option.kind):
         return click.Choice(choices(option.kind))
     if option.none is not None:
-        return Size()
+        return SIZE
     if option.bounds is not None:
         return click.IntRange(option.bounds.low, option.bounds.high)
     return _TYPES[option.kind]
@@ -141,7 +138,9 @@ scheduler = click.option(
 )
 OUT_HELP = "The corpus to write, which must not exist. OUT.partial holds unfinished work."
 out = click.option("--out", type=PATH, required=True, help=OUT_HELP)
-shard = click.option("--shard", type=Shard(), help="Do share I of N; merge the shares afterwards.")
+shard = click.option(
+    "--shard", type=Parsed("I/N", _shard), help="Do share I of N; merge the shares afterwards."
+)
 max_failures = click.option(
     "--max-failures",
     type=click.IntRange(min=0),

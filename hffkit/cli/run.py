@@ -15,7 +15,7 @@ from hffkit.cli import options
 @click.option(
     "--data",
     multiple=True,
-    type=options.Pair(),
+    type=options.PAIR,
     metavar="NAME=PATH",
     help="Path of data that the recipe needs. Repeatable.",
 )

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     "--max-iterations", type=click.IntRange(min=0), help="Same as --set max_iterations=N."
 )
 @click.option("--batch-size", type=click.IntRange(min=1), help="Same as --set batch_size=N.")
-@click.option("--lr", type=float, help="Same as --set base_lr=X.")
+@click.option("--lr", "base_lr", type=float, help="Same as --set base_lr=X.")
 @click.option(
     "--precision", type=click.Choice(["fp32", "bf16"]), help="Same as --set precision=..."
 )
@@ -104,12 +104,9 @@ def train(
     if lists:
         click.echo(_known_text())
         return
+    keys = ("max_iterations", "batch_size", "base_lr", "precision", "order")
     short = {
-        "max_iterations": arguments.pop("max_iterations"),
-        "batch_size": arguments.pop("batch_size"),
-        "base_lr": arguments.pop("lr"),
-        "precision": arguments.pop("precision"),
-        "order": arguments.pop("order"),
+        **{key: arguments.pop(key) for key in keys},
         "degrade": list(operations) or None,
         "metric.as_published": arguments.pop("as_published"),
     }

@@ -129,15 +129,11 @@ def build(
 
     Parameters
     ----------
-    job : BuildJob
-        From `prepare`.
     out : Path
         The corpus folder; it must not exist. Unfinished work lies in `out`.partial, and the same
         call resumes it.
-    n_workers : int
-        Number of worker processes.
     scheduler : str, optional
-        Address or file of a Dask cluster that does the work instead.
+        Address or file of a Dask cluster that does the work in place of `n_workers` processes.
     shard : (I, N), optional
         Build only the I-th of N shares; `merge` joins them, and cuts to the paper's totals.
     retry_failed : bool
@@ -176,12 +172,9 @@ def build(
     )
     beside = None
     if job.makes_masks:
-        beside = Beside(masks_path(out), replace(provenance, holds="masks"), _is_mask)
+        of_masks = replace(provenance, holds="masks")
+        beside = Beside(masks_path(out), of_masks, lambda key: quality_of(key) == MASKS)
     return assemble(out, provenance, plan, n_workers=n_workers, scheduler=scheduler, beside=beside)
-
-
-def _is_mask(key: str) -> bool:
-    return quality_of(key) == MASKS
 
 
 def _provenance(job: BuildJob, shard: tuple[int, int] | None) -> Provenance:

@@ -47,14 +47,8 @@ def write_derived(
 ) -> CorpusInfo:
     """Write the corpus `out` piece by piece and return its contents.
 
-    After an interruption the same call resumes behind the last piece that is durable.
-
-    Parameters
-    ----------
-    label, n_samples
-        Name and length of the progress bar.
-    left_out
-        Keys of the samples to drop.
+    After an interruption the same call resumes behind the last piece that is durable. `label` and
+    `n_samples` are of the progress bar; samples whose keys are in `left_out` are dropped.
     """
     with Partial(out, provenance.to_json()) as partial:
         with (

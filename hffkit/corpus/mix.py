@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hffkit.corpus.derived import derived_provenance, pieces_of, write_derived
-from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
+from hffkit.errors import ArgumentError, CorpusError, named
 from hffkit.manifest.failures import Failure, read_failures
 from hffkit.manifest.samples import MAX_KEY_BYTES, Sample, Split
 from hffkit.manifest.seeds import rank
@@ -34,11 +34,6 @@ class Pool:
 
     classes: npt.NDArray[np.int64]  # (N,) numbers of classes
     ranks: npt.NDArray[np.uint64]  # (S, N) sort keys that shuffle the images for each source
-
-
-def _large(pool: Pool) -> Chosen:
-    """Take every image from every source."""
-    return np.ones(pool.ranks.shape, bool)
 
 
 def _middle(pool: Pool) -> Chosen:
@@ -63,7 +58,7 @@ def _small(pool: Pool) -> Chosen:
 PROPORTIONS: Mapping[str, Callable[[Pool], Chosen]] = {
     "small": _small,
     "middle": _middle,
-    "large": _large,
+    "large": lambda pool: np.ones(pool.ranks.shape, bool),
 }
 
 
@@ -87,7 +82,9 @@ class MixRequest:
 
 
 def mix(names: Sequence[str], out: Path, request: MixRequest) -> CorpusInfo:
-    """Write the training set `out` and return its contents.
+    """Write the training set `out`, which must not exist, and return its contents.
+
+    The same call resumes an interrupted one. A sharded corpus is named as a folder or glob.
 
     The first corpus is raw. The others hold degraded copies of its images under the same keys, in
     the same order. Training samples are drawn from all corpora, and depend on their order; the key
@@ -95,29 +92,19 @@ def mix(names: Sequence[str], out: Path, request: MixRequest) -> CorpusInfo:
     corpus, unchanged. With `paper_pool` its validation samples are in the pool too, and become
     training samples. An image that is unreadable in a copy is left out of all, and recorded.
 
-    Parameters
-    ----------
-    names : sequence of str
-        The raw corpus, then the degraded ones; a sharded one as a folder or glob.
-    out : Path
-        The corpus folder, which must not exist. The same call resumes an interrupted one.
-    request : MixRequest
-        The proportion of each corpus.
-
     Raises
     ------
     CorpusError
         If the corpora do not hold the same images, or two of them hold the same copies.
     """
-    if request.proportion not in PROPORTIONS:
-        raise UnknownNameError("proportion", request.proportion, PROPORTIONS)
+    choose = named(PROPORTIONS, request.proportion, "proportion")
     sources = [open_corpora([name]) for name in names]
     if len(sources) < 2:
         raise ArgumentError("mix needs the raw corpus and at least one degraded copy of it.")
     corpora = [corpus for source in sources for corpus in source]
     check_alike(corpora)
     pooled: tuple[Split, ...] = ("train", "val") if request.paper_pool else ("train",)
-    chosen = PROPORTIONS[request.proportion](_pool(sources, pooled, request.seed))
+    chosen = choose(_pool(sources, pooled, request.seed))
     provenance = derived_provenance(
         corpora,
         "mix",

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -92,15 +92,8 @@ def _write(corpus: Corpus, job: Job[Unit], past: _Past, boxes: _Boxes) -> None:
             part.add(Record(sample if job.unit.keeps_index else sample._replace(index=None), value))
         for failure in past.failures:
             part.add(failure)
-        for name in _box_names(job.unit):
+        videos = () if isinstance(job.unit, ImageBlock) else job.unit.videos
+        for name in dict.fromkeys(name for video in videos for name in video.box_names):
             if name in boxes:
                 rows = {int(number): (x, y, size) for number, (x, y, size) in boxes[name].items()}
                 part.add(VideoBoxes(name, rows))
-
-
-def _box_names(unit: Unit) -> Iterator[str]:
-    names: dict[str, None] = {}
-    if not isinstance(unit, ImageBlock):
-        for video in unit.videos:
-            names |= dict.fromkeys((video.name, f"{video.cls}/{video.name}", video.key))
-    yield from names

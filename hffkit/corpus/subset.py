@@ -36,29 +36,16 @@ def quota(n: int, share: float) -> int:
 
 
 def subset(names: Sequence[str], out: Path, request: SubsetRequest) -> CorpusInfo:
-    """Write the corpus `out` and return its contents.
+    """Write a part of corpora, treated as one, to the corpus `out` and return its contents.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Corpora, treated as one.
-    out : Path
-        The corpus folder, which must not exist. The same call resumes an interrupted one.
-    request : SubsetRequest
-        The share of each class in each split, rounded up. Samples are drawn by their keys; records,
-        keys and order do not change. The qualities of a frame are drawn together, up to rounding.
+    The share of each class in each split is rounded up. Samples are drawn by their keys; records,
+    keys and order do not change. The qualities of a frame are drawn together, up to rounding. `out`
+    must not exist; the same call resumes an interrupted one.
     """
     check_share(request.share)
     corpora = open_corpora(names)
-    provenance = derived_provenance(
-        corpora,
-        "subset",
-        {
-            **identities(corpora),
-            "share": request.share,
-            "seed": request.seed,
-        },
-    )
+    options = {**identities(corpora), "share": request.share, "seed": request.seed}
+    provenance = derived_provenance(corpora, "subset", options)
     chosen = _chosen(corpora, request)
     items = (item for item in samples_of(corpora) if item[1].key in chosen)
     pieces = pieces_of(items, _records)

@@ -47,12 +47,6 @@ class Surroundings:
         self.thumbnails[number] = thumbnail(grey_image, WIDTH).astype(np.float32)
 
 
-def choose_probes(planned: Sequence[int]) -> list[int]:
-    """Choose at most five planned frames, evenly spaced."""
-    n = min(5, len(planned))
-    return [planned[int((i + 0.5) * len(planned) / n)] for i in range(n)]
-
-
 def worth_keeping(planned: Iterable[int], probes: Sequence[int]) -> set[int]:
     """Return the frames whose thumbnails a target keeps: planned ones near probes, neighbours."""
     near = {n for n in planned if any(abs(n - probe) <= _WINDOW for probe in probes)}
@@ -148,7 +142,7 @@ def _best_time(
                 by_shift.setdefault(number - probe, []).append(value)
     # A shift that few probes show may be chance: more than half of them must.
     enough = {s: _median(v) for s, v in by_shift.items() if 2 * len(v) > len(masks)}
-    return min(((s, value) for s, value in enough.items()), key=lambda row: row[1])
+    return min(enough.items(), key=lambda row: row[1])
 
 
 def _best_place(
@@ -162,8 +156,8 @@ def _best_place(
         for dx in steps
         for dy in steps
     }
-    place = min(values, key=lambda key: values[key])
-    return place, values[place], values[0, 0]
+    place, least = min(values.items(), key=lambda row: row[1])
+    return place, least, values[0, 0]
 
 
 def _difference(

@@ -28,17 +28,8 @@ def cut(
     With a predictor in `settings`, pixels outside the outline of the face become black: of the
     face in `box`, or of one detected in the whole image. An image without a face stays as it is.
 
-    Parameters
-    ----------
-    item : ImageFile or Video
-        The file; an image is passed as its frame 0.
-    frame : Frame
-        The pixels, and the bytes to store if they are used whole and unchanged.
-    box : (x, y, size), optional
-        The crop; None for the whole image.
-    detector : str, optional
-        Description of the detector of `box`, for the manifest.
-    settings : Settings
+    An image is passed as its frame 0; its file is stored if it is used whole and unchanged.
+    `detector` describes the detector of `box`, for the manifest.
     """
     image, original = frame.image, frame.encoded
     number = frame.number if isinstance(item, Video) else None

@@ -9,13 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hffkit.errors import CorpusError, VideoError, reading_from
-from hffkit.extraction.alignment import (
-    Alignment,
-    Surroundings,
-    choose_probes,
-    compare,
-    worth_keeping,
-)
+from hffkit.extraction.alignment import Alignment, Surroundings, compare, worth_keeping
 from hffkit.extraction.moments import Moment, other_size
 from hffkit.extraction.settings import Settings
 from hffkit.extraction.units import Family, Video
@@ -23,10 +17,12 @@ from hffkit.faces.detection import Boxes, overlap, read_boxes
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Box
 from hffkit.media.image import Image, grey
+from hffkit.media.spacing import evenly
 from hffkit.media.video import Clip, Frame, VideoFile, common_numbers, in_step, open_clip
 from hffkit.storage.parts import Event, PartWriter, VideoBoxes
 
 _TARGET = ""  # key of the target's reference, among those of the forgeries
+_N_PROBES = 5  # frames whose surroundings are compared
 _MIN_OVERLAP = 0.5  # median IoU below which boxes of the target do not fit a derived video
 
 
@@ -127,7 +123,7 @@ class _Builder:
                 self._part.add(Failure("unreadable", video.path, None, reason))
             return True
         real, fake = self._settings.plan.choose(numbers, self._family.videos[0].split)
-        self._probes = choose_probes(fake)
+        self._probes = evenly(fake, _N_PROBES)
         self._references: dict[str, _Reference] = {}
         self._boxes: dict[str, dict[int, Box]] = {}
         lender = self._lender
@@ -147,14 +143,8 @@ class _Builder:
         """Record videos with fewer frames than they claim, or than their mates have."""
         for path, clip in self.clips.items():
             if self._is_short(path, clip.numbers):
-                self._part.add(
-                    Failure(
-                        "short-read",
-                        path,
-                        None,
-                        f"claims {len(clip.numbers)} frames, {clip.n_decoded} can be decoded",
-                    )
-                )
+                reason = f"claims {len(clip.numbers)} frames, {clip.n_decoded} can be decoded"
+                self._part.add(Failure("short-read", path, None, reason))
         for mates in self._mates if self.clips else ():
             self._report_lengths(mates)
 
@@ -212,7 +202,7 @@ class _Builder:
         path = self._settings.boxes_file
         if path is not None:
             known = _boxes_of(path)
-            names = (video.key, f"{video.cls}/{video.name}", video.name, video.target_name)
+            names = (*reversed(video.box_names), video.target_name)
             boxes = next((known[name] for name in names if name in known), {})
             return _Reference(boxes, f"boxes {path.name}")
         if self._settings.detect_each:
@@ -325,7 +315,7 @@ class _Builder:
     def _keep_boxes(self, video: Video, boxes: Mapping[int, Box | None]) -> None:
         """Keep boxes under the shortest name that no other boxes of the family have."""
         found = {number: box for number, box in boxes.items() if box is not None}
-        for name in (video.name, f"{video.cls}/{video.name}", video.key):
+        for name in video.box_names:
             kept = self._boxes.setdefault(name, found)
             if all(kept.get(number, box) == box for number, box in found.items()):
                 kept.update(found)

@@ -52,14 +52,9 @@ class FramePlan:
         return cls(way, numbers[0], numbers[-1])
 
     def choose(self, numbers: Sequence[int], split: Split) -> tuple[list[int], list[int]]:
-        """Choose the frames of the real videos and those of the fakes.
+        """Choose the frames of the real videos and those of the fakes of a family in `split`.
 
-        Parameters
-        ----------
-        numbers : sequence of int
-            Frame numbers that all videos of the family have, ascending.
-        split : {"train", "val", "test"}
-            The split of the family.
+        `numbers` are those of the frames that all its videos have, ascending.
         """
         if self.way == "every":
             real = list(numbers[:: self.real])

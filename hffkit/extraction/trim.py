@@ -25,7 +25,8 @@ def level(counts: Mapping[str, int], total: int, *, seed: int) -> dict[str, int]
     """
     if sum(counts.values()) <= total:
         return dict(counts)
-    height = max(h for h in range(max(counts.values()) + 1) if _under(counts, h) <= total)
+    sizes = counts.values()
+    height = max(h for h in range(max(sizes) + 1) if sum(min(n, h) for n in sizes) <= total)
     quotas = {video: min(n, height) for video, n in counts.items()}
     higher = sorted(
         (video for video, n in counts.items() if n > height),
@@ -36,24 +37,11 @@ def level(counts: Mapping[str, int], total: int, *, seed: int) -> dict[str, int]
     return quotas
 
 
-def _under(counts: Mapping[str, int], height: int) -> int:
-    return sum(min(n, height) for n in counts.values())
-
-
 def surplus(samples: Iterable[tuple[str, Split]], *, seed: int) -> set[str]:
-    """Choose the samples to leave out so that the paper's totals are met exactly.
+    """Return the keys of the samples to leave out so that the paper's totals are met exactly.
 
-    Of real videos, frames that no forgery uses are left out first, evenly spaced.
-
-    Parameters
-    ----------
-    samples : iterable of (key, split)
-        Keys are ff++/QUALITY/CLASS/VIDEO/FRAME; only classes of the paper are cut.
-
-    Returns
-    -------
-    set of str
-        Keys of the samples to leave out.
+    Of real videos, frames that no forgery uses are left out first, evenly spaced. Samples are given
+    by key, ff++/QUALITY/CLASS/VIDEO/FRAME, and split; only classes of the paper are cut.
     """
     frames: dict[tuple[str, str, Split], dict[str, list[int]]] = defaultdict(dict)
     used: dict[str, set[int]] = defaultdict(set)  # by the fakes of a target

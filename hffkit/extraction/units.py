@@ -41,6 +41,11 @@ class Video:
     is_mask: bool = False  # the frames mark the forged pixels of a forgery
     index: ClassVar[None] = None  # samples of videos are numbered in the corpus alone
 
+    @property
+    def box_names(self) -> tuple[str, str, str]:
+        """Names in a file of boxes, from the shortest to the unique one."""
+        return self.name, f"{self.cls}/{self.name}", self.key
+
 
 @dataclass(frozen=True, slots=True)
 class ImageBlock:

@@ -97,7 +97,6 @@ def plan_of(recipe: Recipe, data: Mapping[str, Path], out: Path, *, scale: float
 
     Parameters
     ----------
-    recipe : Recipe
     data : mapping of str to Path
         Paths of the data that the recipe needs: corpora, or folders to build from.
     out : Path
@@ -168,13 +167,16 @@ def _content(value: Any) -> Any:
 
 def _bound(step: Step, inputs: Mapping[str, str]) -> tuple[Any, tuple[str, ...]]:
     """Return the request of a step, and `src`, with `inputs` in place of the names it needs."""
+    return step.does.bind(_renamed(step, inputs), f"steps.{step.name}")
+
+
+def _renamed(step: Step, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return the arguments of a step, with other names for its inputs."""
 
     def put(value: Any) -> Any:
-        return [inputs[n] for n in value] if isinstance(value, list | tuple) else inputs[value]
+        return list(map(put, value)) if isinstance(value, list) else names.get(value, value)
 
-    verb = step.does
-    arguments = {n: put(v) if n in verb.inputs else v for n, v in step.arguments.items()}
-    return verb.bind(arguments, f"steps.{step.name}")
+    return {n: put(v) if n in step.does.inputs else v for n, v in step.arguments.items()}
 
 
 def _checked(step: Step, known: Mapping[str, tuple[str, Path]], out: Path, where: str) -> Planned:
@@ -246,13 +248,7 @@ def _check_enough(name: str, path: Path, scale: float) -> None:
 
 
 def _scaled_step(step: Step, renamed: Mapping[str, str], scale: float) -> Step:
-    def small(value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            return [renamed.get(each, each) for each in value]
-        return renamed.get(value, value)
-
-    inputs = step.does.inputs
-    arguments = {n: small(v) if n in inputs else v for n, v in step.arguments.items()}
+    arguments = _renamed(step, renamed)
     if step.verb == "train":
         request, _ = _bound(step, {name: name for name in step.needs})
         arguments["set"] = {**dict(request.overrides), **_shorter(request, scale)}

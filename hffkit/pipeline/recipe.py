@@ -102,7 +102,8 @@ class Recipe:
 
 def recipe_names() -> list[str]:
     """Return the names of the recipes that come with hffkit."""
-    return sorted(_stem(file.name) for file in _shipped().iterdir() if file.name.endswith(".toml"))
+    names = (file.name for file in _shipped().iterdir())
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
 def recipes_table() -> Table:
@@ -124,10 +125,6 @@ def read_recipe(name: str) -> Recipe:
 
 def _shipped() -> Traversable:
     return resources.files("hffkit.recipes") / "tables"
-
-
-def _stem(name: str) -> str:
-    return name.removesuffix(".toml")
 
 
 def _file(name: str, folder: Path) -> Traversable:
@@ -191,7 +188,7 @@ def recipe_of(rows: Mapping[str, Any], where: str) -> Recipe:
     check_claims(claims, table, values, f"{where}: claims")
     read = {name for step in steps.values() for name in step.needs}
     return Recipe(
-        name=_stem(Path(where).name),
+        name=Path(where).name.removesuffix(".toml"),
         where=where,
         title=text_of(rows, "title", where),
         about=str(rows.get("about", "")).strip(),

@@ -159,7 +159,10 @@ def page_of(results: Results) -> ResultsPage:
             verdict.text,
             Table(
                 ("Cell", "against", "difference"),
-                tuple(_compared(*row) for row in verdict.differences),
+                tuple(
+                    (" / ".join(better), " / ".join(worse), f"{difference:+.2f}")
+                    for better, worse, difference in verdict.differences
+                ),
             ),
         )
         for verdict in results.verdicts
@@ -174,10 +177,6 @@ def page_of(results: Results) -> ResultsPage:
         heat_maps=tuple(maps),
         facts=results.facts,
     )
-
-
-def _compared(better: Place, worse: Place, difference: float) -> tuple[str, str, str]:
-    return " / ".join(better), " / ".join(worse), f"{difference:+.2f}"
 
 
 def _heat_map(

@@ -34,17 +34,8 @@ def run_plan(plan: Plan, out: Path, how: How, tell: Tell = lambda *_: None) -> N
     """Run every step that has no output yet, in order.
 
     Run it again after an interruption: finished steps are kept, and the interrupted one resumes
-    as its own command would.
-
-    Parameters
-    ----------
-    plan : Plan
-    out : Path
-        The folder of the plan's outputs.
-    how : How
-        Workers, device and threads.
-    tell : callable, optional
-        Called before each step with its number, from 0, and the step.
+    as its own command would. `tell` is called before each step with its number, from 0, and the
+    step; `out` is the folder of the plan.
 
     Raises
     ------
@@ -110,17 +101,18 @@ class Forecast:
 def forecast_text(found: Sequence[Forecast]) -> str:
     """Return forecasts as aligned text, and the sum of what is still to do."""
     rows = tuple(
-        (each.state, each.planned.step.name, _duration(each), str(each.planned.out))
+        (
+            each.state,
+            each.planned.step.name,
+            "" if each.state == "done" else f"{each.seconds:,.0f} s",
+            str(each.planned.out),
+        )
         for each in found
     )
     todo = [each for each in found if each.state != "done"]
     hours = sum(each.seconds for each in todo) / 3600
     total = f"{len(todo)} of {len(found)} steps to do, about {hours:.2g} hours; a guess."
     return f"{Table((), rows, left=(0, 1, 3)).to_text()}\n{total}"
-
-
-def _duration(each: Forecast) -> str:
-    return "" if each.state == "done" else f"{each.seconds:,.0f} s"
 
 
 def forecast(plan: Plan, out: Path) -> list[Forecast]:

@@ -10,7 +10,8 @@ from hffkit.errors import RecipeError, UnknownNameError
 
 _CLAIM_KEYS = ("text", "better", "worse")
 _PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
-Values = Mapping[str, Sequence[Any]]
+Value = str | int | float
+Values = Mapping[str, Sequence[Value]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,13 @@ def places_in(text: str) -> list[str]:
     return list(dict.fromkeys(_PLACE.findall(text)))
 
 
-def chosen_of(places: Sequence[str], values: Values) -> Iterator[dict[str, Any]]:
+def chosen_of(places: Sequence[str], values: Values) -> Iterator[dict[str, Value]]:
     """Yield every combination of the values of some placeholders, the last varying fastest."""
     for row in itertools.product(*(values[place] for place in places)):
         yield dict(zip(places, row, strict=True))
 
 
-def put(value: Any, chosen: Mapping[str, Any]) -> Any:
+def put(value: Any, chosen: Mapping[str, Value]) -> Any:
     """Replace each {x} in a value; a text that is just one {x} becomes the value itself."""
     if isinstance(value, list):
         return [put(each, chosen) for each in value]
@@ -199,7 +200,7 @@ def text_of(row: Any, name: str, where: str) -> str:
     return value
 
 
-def values_of(value: Any, where: str) -> list[Any]:
+def values_of(value: Any, where: str) -> list[Value]:
     """Return a list of different values, or raise RecipeError."""
     is_good = isinstance(value, list) and value and len(set(map(str, value))) == len(value)
     if not is_good or not all(isinstance(each, str | int | float) for each in value):

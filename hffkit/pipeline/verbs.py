@@ -13,7 +13,7 @@ from hffkit.corpus.pack import PackRequest, pack
 from hffkit.corpus.subset import SubsetRequest, check_share, subset
 from hffkit.degrade.degrade import DegradeRequest, degrade, treatment_of
 from hffkit.degrade.own import read_own
-from hffkit.errors import HffkitError, RecipeError, UnknownNameError
+from hffkit.errors import HffkitError, RecipeError, UnknownNameError, named
 from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.options import check, options_of
 from hffkit.pipeline.arguments import typed
@@ -37,11 +37,6 @@ class How:
     scheduler: str | None = None
     device: str = "auto"
     threads: int | None = None
-
-    @property
-    def workers(self) -> dict[str, Any]:
-        """Arguments of verbs whose work can run on a cluster."""
-        return {"n_workers": self.n_workers, "scheduler": self.scheduler}
 
 
 Runner = Callable[[Any, Sequence[str], Path, How], object]
@@ -67,15 +62,14 @@ class Verb:
     renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)  # argument to field
     withheld: tuple[str, ...] = ()  # fields that the runner fills
     words: Mapping[str, str] = dataclasses.field(default_factory=dict)  # that stand for None
-    beside: Mapping[str, Callable[[Path], Path]] = dataclasses.field(
-        default_factory=dict
-    )  # flags that request a second output of the same kind, and its path
+    # Flags that request a second output of the same kind, and its path.
+    beside: Mapping[str, Callable[[Path], Path]] = dataclasses.field(default_factory=dict)
     variants: Mapping[str, type[Any]] = dataclasses.field(default_factory=dict)  # by `source`
 
     def arguments(self) -> dict[str, Any]:
         """Return the type of every argument that a recipe may give."""
         hints = get_type_hints(self.request)
-        known: dict[str, Any] = {n: hints[field.name] for n, field in self._fields().items()}
+        known = {name: hints[field.name] for name, field in self._fields().items()}
         known |= {name: known[name] | Literal[word] for name, word in self.words.items()}
         return {"src": tuple[str, ...], **known} if "src" in self.inputs else known
 
@@ -96,7 +90,7 @@ class Verb:
                 raise RecipeError(f"{where}: {name} is missing: name its input.")
         known = verb._fields()
         for name, field in known.items():
-            if name not in found and _is_required(field):
+            if name not in found and field.default is dataclasses.MISSING:
                 raise RecipeError(f"{where}: {name} is missing.")
         src: tuple[str, ...] = () if "src" in known else found.pop("src", ())
         request = verb.request(**{known[name].name: value for name, value in found.items()})
@@ -129,23 +123,15 @@ class Verb:
 
     def _typed(self, values: Mapping[str, Any], where: str) -> dict[str, Any]:
         kinds = self.arguments()
-        found: dict[str, Any] = {}
-        for name, value in values.items():
+        for name in values:
             if name not in kinds:
                 raise RecipeError(f"{where}: {UnknownNameError('argument', name, kinds)}")
-            found[name] = typed(value, kinds[name], f"{where}.{name}")
-            if self.words.get(name, ()) == value:
-                found[name] = None
-        return found
-
-
-def _is_required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-def _check_mix(request: MixRequest) -> None:
-    if request.proportion not in PROPORTIONS:
-        raise UnknownNameError("proportion", request.proportion, PROPORTIONS)
+        return {
+            name: None
+            if value == self.words.get(name)
+            else typed(value, kinds[name], f"{where}.{name}")
+            for name, value in values.items()
+        }
 
 
 def _check_build(options: SourceOptions) -> None:
@@ -156,11 +142,10 @@ def _check_build(options: SourceOptions) -> None:
 def _evaluate(request: EvalRequest, _: Sequence[str], out: Path, how: How) -> None:
     """Write evaluation.json and samples.csv into the folder `out`."""
     result = evaluate(replace(request, device=how.device))
-    about = result.to_json()
     with Partial(out, {"verb": "eval"}, product="evaluation") as partial:
         partial.product.mkdir(exist_ok=True)
         result.write_csv(partial.product / SAMPLES_FILE)
-        text = json.dumps(about, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+        text = json.dumps(result.to_json(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
         write_durably(partial.product / EVALUATION_FILE, text)
         partial.publish()
 
@@ -176,7 +161,9 @@ VERBS: Mapping[str, Verb] = {
         "corpus",
         {"src": "folder"},
         _check_build,
-        lambda options, _, out, how: build(prepare(options), out, **how.workers),
+        lambda options, _, out, how: build(
+            prepare(options), out, n_workers=how.n_workers, scheduler=how.scheduler
+        ),
         ".lmdb",
         beside={"masks": masks_path},
         variants={name: source.options for name, source in SOURCES.items()},
@@ -186,7 +173,9 @@ VERBS: Mapping[str, Verb] = {
         "corpus",
         {"src": "corpus"},
         lambda request: check_size(request.size),
-        lambda request, src, out, how: pack(src, out, request, **how.workers),
+        lambda request, src, out, how: pack(
+            src, out, request, n_workers=how.n_workers, scheduler=how.scheduler
+        ),
         ".lmdb",
     ),
     "degrade": Verb(
@@ -194,7 +183,9 @@ VERBS: Mapping[str, Verb] = {
         "corpus",
         {"src": "corpus"},
         lambda request: treatment_of(request, read_own(request.operations)),
-        lambda request, src, out, how: degrade(src, out, request, **how.workers),
+        lambda request, src, out, how: degrade(
+            src, out, request, n_workers=how.n_workers, scheduler=how.scheduler
+        ),
         ".lmdb",
         {"op": "ops", "split": "splits", "class": "classes"},
     ),
@@ -202,7 +193,7 @@ VERBS: Mapping[str, Verb] = {
         MixRequest,
         "corpus",
         {"src": "corpus"},
-        _check_mix,
+        lambda request: named(PROPORTIONS, request.proportion, "proportion"),
         lambda request, src, out, _: mix(src, out, request),
         ".lmdb",
     ),
