@@ -80,10 +80,10 @@ def run(
         options.show([each.to_json() for each in ahead], forecast_text(ahead), as_json=as_json)
         return
 
-    def tell(number: int, planned: Planned) -> None:
+    def print_step(number: int, planned: Planned) -> None:
         click.echo(f"[{number + 1}/{len(plan.steps)}] {planned.step.name}", err=True)
 
-    run_plan(plan, out, How(how.pop("workers"), **how), tell)
+    run_plan(plan, out, How(how.pop("workers"), **how), print_step)
     if only is not None or read.table is None:
         paths = {planned.step.name: str(planned.out) for planned in plan.steps}
         text = "\n".join(f"{name}: {path}" for name, path in paths.items())

@@ -23,18 +23,18 @@ _SECONDS = {
     "train": 0.01, "spectrum": 0.003, "eval": 0.005,
 }  # fmt: skip
 
-Tell = Callable[[int, Planned], None]
+OnStep = Callable[[int, Planned], None]
 
 
 class StepError(HffkitError):
     """A step failed; steps finished before it are kept."""
 
 
-def run_plan(plan: Plan, out: Path, how: How, tell: Tell = lambda *_: None) -> None:
+def run_plan(plan: Plan, out: Path, how: How, on_step: OnStep = lambda *_: None) -> None:
     """Run every step that has no output yet, in order.
 
     Run it again after an interruption: finished steps are kept, and the interrupted one resumes
-    as its own command would. `tell` is called before each step with its number, from 0, and the
+    as its own command would. `on_step` is called before each step with its number, from 0, and the
     step; `out` is the folder of the plan.
 
     Raises
@@ -48,7 +48,7 @@ def run_plan(plan: Plan, out: Path, how: How, tell: Tell = lambda *_: None) -> N
         for number, planned in enumerate(plan.steps):
             if planned.is_done:
                 continue
-            tell(number, planned)
+            on_step(number, planned)
             request, src = planned.bound()
             begin = time.monotonic()
             try:

@@ -65,21 +65,21 @@ def read_ffpp(options: FfppOptions, default: Names = PAPER_CLASSES) -> Listing:
     _refuse_twins(videos)
     if any(video.cls in DFD_CLASSES for video in videos):
         notes.append(
-            "DeepFakeDetection has no official splits. These are drawn by target actor, so a face "
-            "lent to actors of two splits is in both."
+            "DeepFakeDetection has no official splits. They are drawn by target actor, so a face "
+            "that is put on actors of two splits is in both."
         )
     names, failures = _names(videos, options)
     videos = sorted(videos, key=lambda found: _order(found, classes))
     lent = lenders(options)
     if options.pair:
         wanted = {path for path, name in names.items() if name.split in options.splits}
-        lone = dict(_unpaired([v for v in videos if v.path in wanted], options, classes))
-        failures += [failure for failure in lone.values() if failure is not None]
+        unpaired = dict(_unpaired([v for v in videos if v.path in wanted], options, classes))
+        failures += [failure for failure in unpaired.values() if failure is not None]
         # A real video without its partner gives no sample, but faces are still detected in it.
-        best = (v for v in videos if v.path in lone and v.quality == options.levels[0])
+        best = (v for v in videos if v.path in unpaired and v.quality == options.levels[0])
         best = (v for v in best if not (classes[v.cls].is_fake or v.is_cropped))
         lent = {(v.cls, v.stem): v.path for v in best} | lent
-        videos = [video for video in videos if video.path not in lone]
+        videos = [video for video in videos if video.path not in unpaired]
     families: dict[str, list[Video]] = defaultdict(list)
     for video in videos:
         name = names.get(video.path)

@@ -62,7 +62,7 @@ class FfppOptions(VideoOptions):
             raise ArgumentError("`masks` goes with `pair`, such as c23,c40.")
         if self.pair and self.landmarks is not None:
             raise ArgumentError(
-                "`landmarks` outlines each image by itself, and would part the two of a `pair`."
+                "`landmarks` outlines each image separately, so the two of a `pair` would differ."
             )
         levels = self.levels
         for level in levels:

@@ -53,7 +53,7 @@ def read_list(options: ListOptions) -> Listing:
     if {"path", "real"} <= set(header):
         if options.real or options.fake or options.folders:
             raise ArgumentError(
-                "The column real of a CSV tells the classes: leave out `real`, `fake`, `folders`."
+                "The column real of a CSV gives the classes: leave out `real`, `fake`, `folders`."
             )
         classes = BINARY
         table = csv.DictReader(lines[1:], fieldnames=header)

@@ -27,9 +27,8 @@ def items_of(corpora: Sequence[Corpus], split: Split | None) -> Items:
     items = [item for item in samples_of(corpora) if split in (None, item[1].split)]
     if not items:
         names = ", ".join(str(corpus.path) for corpus in corpora)
-        raise CorpusError(
-            f"{names}: no sample is {split or 'there'}; `hffkit inspect` counts them."
-        )
+        where = "" if split is None else f" in split {split}"
+        raise CorpusError(f"{names}: no sample{where}; `hffkit inspect` counts them.")
     return items
 
 
@@ -56,8 +55,8 @@ def labels_of(items: Items, table: ClassTable, outputs: ClassTable) -> npt.NDArr
         known = {row.name: row for row in outputs}.get(name)
         if known is None or known.is_fake != table[name].is_fake:
             raise CorpusError(
-                f"class {name!r} ({table[name].kind}) is none that the network "
-                f"knows: {', '.join(f'{row.name} ({row.kind})' for row in outputs)}. "
+                f"class {name!r} ({table[name].kind}) is none of the network's classes, "
+                f"{', '.join(f'{row.name} ({row.kind})' for row in outputs)}. "
                 "Set `task` to binary to score fake against real."
             )
         ids[name] = known.id

@@ -80,7 +80,7 @@ def places_of(corpora: Sequence[Corpus], keep: Callable[[Sample], bool] | None =
                     found.extend((number, start))
     if not found:
         names = ", ".join(str(corpus.path) for corpus in corpora)
-        raise CorpusError(f"{names}: not one sample is selected; `hffkit inspect` counts them.")
+        raise CorpusError(f"{names}: no sample is selected; `hffkit inspect` counts them.")
     return np.frombuffer(found, np.int64).reshape(-1, 2)
 
 

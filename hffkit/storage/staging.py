@@ -161,7 +161,7 @@ class Partial:
         """Give the finished product its final name and remove the folder.
 
         A second product gets its name first. If the process is killed between the two renames,
-        `is_complete` tells the next one that only renames remain.
+        `is_complete` is true in the next one.
         """
         if self._beside_out is not None:
             write_durably(self.path / _COMPLETE_FILE, "")

@@ -380,7 +380,7 @@ REFUSED = [
     (
         "--op me3 --class swap --split test",
         1,
-        "x.lmdb: not one sample is selected; `hffkit inspect` counts them.",
+        "x.lmdb: no sample is selected; `hffkit inspect` counts them.",
     ),
     ("--op me3 other.lmdb", 2, "Name the output of several sources with --out."),
     ("--op me3 nowhere --out y", 1, "nowhere: no hffkit corpus: it holds no corpus.json."),

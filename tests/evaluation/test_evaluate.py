@@ -331,7 +331,7 @@ def test_only_the_split_is_measured(
 
 def test_a_split_without_samples_is_an_error(source: Path, three: Path, tmp_path: Path) -> None:
     data = small(source, tmp_path / "train.lmdb", split_ratio="100/0/0")
-    with pytest.raises(CorpusError, match=r"train\.lmdb: no sample is test; `hffkit inspect`"):
+    with pytest.raises(CorpusError, match=r"train\.lmdb: no sample in split test; "):
         one(three, data)
     assert len(one(three, data, split="train").scored.keys) == 3 * N
 

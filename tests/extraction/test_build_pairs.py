@@ -553,7 +553,7 @@ def test_crops_of_cao_et_al_are_paired_frame_by_frame(tmp_path: Path) -> None:
     ("arguments", "code", "message"),
     [
         ("--pair c23,c40 --quality c23", 2, "--pair names both qualities: leave out --quality."),
-        ("--pair c23,c40 --landmarks p.dat", 2, "and would part the two of a --pair."),
+        ("--pair c23,c40 --landmarks p.dat", 2, "so the two of a --pair would differ."),
         ("--pair c23,c23", 2, "--pair takes two qualities, the better one first, such as c23,c40"),
         ("--pair c40,c23", 2, "the better one first, such as c23,c40; got c40,c23."),
         ("--pair c23", 2, "--pair takes two qualities"),

@@ -113,7 +113,7 @@ def test_values_that_a_declaration_excludes_are_refused_in_library_calls() -> No
         ({"pair": ("c40", "c23")}, "two qualities, the better one first"),
         ({"pair": ("raw", "c0")}, "two qualities, the better one first"),
         ({"pair": ("c23", "c40"), "qualities": ("c23",)}, "leave out `qualities`"),
-        ({"pair": ("c23", "c40"), "landmarks": Path("x.dat")}, "would part the two"),
+        ({"pair": ("c23", "c40"), "landmarks": Path("x.dat")}, "would differ"),
         ({"qualities": ("c24x",)}, "No quality named 'c24x'"),
     ],
 )

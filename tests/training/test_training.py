@@ -59,7 +59,7 @@ def test_a_separable_set_is_learned(packed: Path, tmp_path: Path) -> None:
 
 def test_a_corpus_without_val_is_refused_with_advice(tmp_path: Path) -> None:
     data = native_corpus(tmp_path, {"train": 3, "test": 1})
-    with pytest.raises(CorpusError, match=r"no sample is val; .* set select = last"):
+    with pytest.raises(CorpusError, match=r"no sample in split val; .* set select = last"):
         train(request_of(data), tmp_path / "run")
     train(request_of(data, select="last"), tmp_path / "other")
 
@@ -84,7 +84,7 @@ def test_what_a_refusal_advises_can_be_done(
 
 def test_a_corpus_without_train_is_refused(tmp_path: Path) -> None:
     data = native_corpus(tmp_path, {"val": 2, "test": 2})
-    with pytest.raises(CorpusError, match="no sample is train; `hffkit inspect` counts them"):
+    with pytest.raises(CorpusError, match="no sample in split train; `hffkit inspect` counts them"):
         train(request_of(data), tmp_path / "run")
     assert not partial_path(tmp_path / "run").exists()
 
