@@ -125,9 +125,7 @@ def failure_lines(failures: Mapping[str, int], where: str) -> list[str]:
     help="Labels of the Datums: class ids, or 0 for fake and 1 for real.",
 )
 @click.option(
-    "--per-split",
-    is_flag=True,
-    help="Write train_lmdb, val_lmdb and test_lmdb into OUT.",
+    "--per-split", is_flag=True, help="Write train_lmdb, val_lmdb and test_lmdb into OUT."
 )
 @click.option("--shard-size", type=click.IntRange(min=1), help="Write LMDBs of N records into OUT.")
 @click.option("--shuffle", is_flag=True, help="Shuffle records: Caffe trains in key order.")

@@ -56,9 +56,7 @@ if TYPE_CHECKING:
 )
 @click.option("--limit", type=int, help="Degrade N samples only, drawn by the seed.")
 @click.option(
-    "--operations",
-    type=options.PATH,
-    help="A Python file that defines your own OPERATIONS.",
+    "--operations", type=options.PATH, help="A Python file that defines your own OPERATIONS."
 )
 @options.seed
 @options.workers

@@ -94,9 +94,7 @@ def features(source: str, out: Path, workers: int, as_json: bool, **arguments: A
 )
 @options.seed
 @click.option(
-    "--out",
-    type=options.PATH,
-    help="The run folder to write.  [default: runs/spectrum-CLASSIFIER]",
+    "--out", type=options.PATH, help="The run folder to write.  [default: runs/spectrum-CLASSIFIER]"
 )
 @options.workers
 @options.as_json

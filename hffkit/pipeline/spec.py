@@ -8,7 +8,6 @@ from typing import Any
 
 from hffkit.errors import RecipeError, UnknownNameError
 
-_CLAIM_KEYS = ("text", "better", "worse")
 _PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
 Value = str | int | float
 Values = Mapping[str, Sequence[Value]]
@@ -163,7 +162,7 @@ def claims_of(rows: Any, where: str) -> tuple[Claim, ...]:
 def _claim(row: Any, where: str) -> Claim:
     if not isinstance(row, dict):
         raise RecipeError(f"{where} must be tables.")
-    check_keys(row, _CLAIM_KEYS, where)
+    check_keys(row, ("text", "better", "worse"), where)
     better, worse = _pairs(row, "better", where), _pairs(row, "worse", where)
     if len(better) != len(worse) or not better:
         raise RecipeError(f"{where}: better and worse must be lists of equally many cells.")

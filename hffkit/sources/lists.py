@@ -25,8 +25,7 @@ class ListOptions(FolderOptions):
     """Options of a list of files."""
 
     list_file: Annotated[
-        Path,
-        Option("`path label` lines, or a CSV with the columns path and real.", name="list"),
+        Path, Option("`path label` lines, or a CSV with the columns path and real.", name="list")
     ]
     strip_prefix: Annotated[
         str,

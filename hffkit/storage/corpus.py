@@ -193,10 +193,7 @@ class Corpus:
 
     def identity(self) -> dict[str, str]:
         """Return the digests by which a run records its data."""
-        return {
-            "content_sha256": self.content_sha256,
-            "manifest_sha256": self.manifest_sha256(),
-        }
+        return {"content_sha256": self.content_sha256, "manifest_sha256": self.manifest_sha256()}
 
     def datum(self, sample: Sample) -> Datum:
         """Read the record of a sample."""

@@ -108,14 +108,8 @@ def decode_datum(message: bytes | memoryview) -> Datum:
             data = view[at : at + length]
         at += length
     label = numbers[5] & (1 << 32) - 1
-    return Datum(
-        data,
-        label - (1 << 32) if label >> 31 else label,
-        bool(numbers[7]),
-        numbers[1],
-        numbers[2],
-        numbers[3],
-    )
+    signed = label - (1 << 32) if label >> 31 else label
+    return Datum(data, signed, bool(numbers[7]), numbers[1], numbers[2], numbers[3])
 
 
 @lru_cache  # a corpus repeats the same few numbers
