@@ -76,7 +76,7 @@ def training_data(
     table = joint_classes(corpora)
     guard = GroupGuard()
     for _, sample in samples_of(corpora):
-        guard.check_group(sample)
+        guard.check_group(sample.group, sample.split, sample.key)
     outputs = outputs_of(table, task)
     opened = _open_masks(masks, recipe)
     if recipe.metric is not None and outputs != BINARY:
