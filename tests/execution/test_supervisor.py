@@ -222,6 +222,7 @@ def test_an_interrupted_build_says_how_to_go_on(
     same(out, whole[0])
 
 
+@pytest.mark.slow
 def test_one_worker_and_two_shards_give_the_same_corpus(
     tree: Path, tmp_path: Path, whole: tuple[Corpus, float], run: Callable[..., Result]
 ) -> None:
@@ -238,6 +239,7 @@ def test_one_worker_and_two_shards_give_the_same_corpus(
     same(tmp_path / "m", whole[0])
 
 
+@pytest.mark.slow
 def test_a_repaired_video_costs_only_its_own_family(
     tree: Path, tmp_path: Path, whole: tuple[Corpus, float], run: Callable[..., Result]
 ) -> None:
