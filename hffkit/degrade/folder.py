@@ -60,7 +60,7 @@ class FolderInfo:
         """Names of the operations applied."""
         return tuple(self.command["ops"])
 
-    def to_json(self) -> JsonObject:
+    def to_json(self) -> dict[str, object]:
         """Return the contents of degrade.json as JSON values."""
         return {**self.command, "n_files": self.n_files, "failures": dict(self.failures)}
 

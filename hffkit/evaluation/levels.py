@@ -8,7 +8,6 @@ from hffkit.evaluation.bootstrap import N_RESAMPLES, ConfidenceInterval, bootstr
 from hffkit.evaluation.metrics import METRICS, LevelName, Metric
 from hffkit.evaluation.sums import GroupedSamples, Sums, grouped
 from hffkit.evaluation.videos import mean_over_videos, vote_over_videos
-from hffkit.json_types import JsonObject
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.seeds import rng_for
 from hffkit.runs.scores import Scored
@@ -24,7 +23,7 @@ class Estimate:
     interval: ConfidenceInterval | None  # None if there is one group, or for metrics without one
     reason: str | None
 
-    def to_json(self) -> JsonObject:
+    def to_json(self) -> dict[str, object]:
         """Return the value, its 95 % interval, and what was left out, as JSON values."""
         interval: Mapping[str, float | None] = {"low": None, "high": None, "n_left_out": None}
         if self.interval is not None:
@@ -60,7 +59,7 @@ class Level:
             for row in self.confusion
         )
 
-    def to_json(self, names: tuple[str, ...]) -> JsonObject:
+    def to_json(self, names: tuple[str, ...]) -> dict[str, object]:
         """Return the level as JSON values; `names` are those of the classes."""
         return {
             "n_samples": self.n_real + self.n_fake,
@@ -92,7 +91,7 @@ class Evaluation:
         """The level of frames and images, which is always there."""
         return self.levels["frame"]
 
-    def to_json(self) -> JsonObject:
+    def to_json(self) -> dict[str, object]:
         """Return the evaluation as JSON values; rates are in [0, 1], undefined ones null."""
         names = self.classes.names
         return {

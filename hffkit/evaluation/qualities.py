@@ -8,7 +8,6 @@ import numpy as np
 from hffkit.evaluation.levels import level_of
 from hffkit.evaluation.metrics import METRICS, Metric
 from hffkit.evaluation.sums import grouped
-from hffkit.json_types import JsonObject
 from hffkit.reports.text_table import Table
 from hffkit.runs.scores import Scored
 
@@ -33,7 +32,7 @@ class QualityRow:
     values: Mapping[str, float | None]  # by name, in [0, 1]
     mask_accuracy: float | None = None  # share of the mask's cells that are right; None: no masks
 
-    def to_json(self) -> JsonObject:
+    def to_json(self) -> dict[str, object]:
         """Return the row as JSON values."""
         masks = {} if self.mask_accuracy is None else {"mask_accuracy": self.mask_accuracy}
         return {

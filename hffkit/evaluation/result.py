@@ -10,7 +10,6 @@ from hffkit.evaluation.qualities import QualityRow, quality_table
 from hffkit.evaluation.tables import CrossTable, evaluation_markdown
 from hffkit.explain.illustrations import answer_images, class_figures
 from hffkit.inference.detector import Detector
-from hffkit.json_types import JsonObject
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.samples import Split
 from hffkit.media.image import Image
@@ -64,7 +63,7 @@ class Measurement:
             return ()
         return (f'"Mask cells right" leaves out {self.n_without_mask} fakes without a mask.',)
 
-    def to_json(self) -> JsonObject:
+    def to_json(self) -> dict[str, object]:
         """Return the measurement and its data as JSON values."""
         return {
             "run": str(self.detector.path),
@@ -99,7 +98,7 @@ class EvalResult:
         cells = {(str(one.detector.path), one.data.name): one for one in self.measured}
         return CrossTable({place: one.evaluation for place, one in cells.items()})
 
-    def to_json(self) -> JsonObject:
+    def to_json(self) -> dict[str, object]:
         """Return everything as JSON values."""
         return {
             "split": self.split or "all",

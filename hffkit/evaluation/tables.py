@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from hffkit.evaluation.levels import Estimate, Evaluation, Level
 from hffkit.evaluation.metrics import METRICS, STRICTEST_FPR, UNDEFINED, LevelName
-from hffkit.json_types import JsonObject
 from hffkit.manifest.classes import ClassTable
 from hffkit.reports.text_table import Table
 
@@ -92,7 +91,7 @@ class CrossTable:
 
     cells: Mapping[tuple[str, str], Evaluation]  # (trained on, tested on); pairs may be missing
 
-    def to_json(self) -> list[JsonObject]:
+    def to_json(self) -> list[dict[str, object]]:
         """Return a row per pair: trained, tested, accuracy and AUC with their intervals."""
         return [
             {

@@ -6,7 +6,6 @@ from typing import Literal
 
 from hffkit.explain.faithfulness import Faithfulness
 from hffkit.explain.regions import Shares
-from hffkit.json_types import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class ExplainResult:
     faces: tuple[FaceResult, ...]
     landmarks: str | None  # the predictor
 
-    def to_json(self) -> JsonObject:
+    def to_json(self) -> dict[str, object]:
         """Return the content of explain.json."""
         return asdict(self, dict_factory=_renamed)
 

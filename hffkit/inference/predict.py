@@ -10,7 +10,6 @@ from hffkit.errors import ArgumentError, ImageError, VideoError
 from hffkit.execution.progress import Progress
 from hffkit.faces.search import FaceSearch, FrameCounts, faces_in, files_of
 from hffkit.inference.detector import Detector, load_detector
-from hffkit.json_types import JsonObject
 from hffkit.manifest.samples import Box
 from hffkit.media.image import Image
 from hffkit.networks.devices import device_named
@@ -62,7 +61,7 @@ class Prediction:
     files: tuple[FilePrediction, ...]
     n_unreadable: int  # files of which something could not be read
 
-    def to_json(self) -> JsonObject:
+    def to_json(self) -> dict[str, object]:
         """Return the prediction as JSON values."""
         return {
             "score": "probability of fake",

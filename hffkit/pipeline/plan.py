@@ -258,7 +258,7 @@ def _scaled_step(step: Step, renamed: Mapping[str, str], scale: float) -> Step:
 
 
 def _shorter(request: TrainRequest, scale: float) -> dict[str, int]:
-    values = chosen_recipe(request).to_json()
-    found = {name: max(1, round(values[name] * scale)) for name in _SCALED}
-    wanted = max(found["max_iterations"], min(_MIN_ITERATIONS, values["max_iterations"]))
+    recipe = chosen_recipe(request)
+    found = {name: max(1, round(getattr(recipe, name) * scale)) for name in _SCALED}
+    wanted = max(found["max_iterations"], min(_MIN_ITERATIONS, recipe.max_iterations))
     return {**found, "max_iterations": wanted}

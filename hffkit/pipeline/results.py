@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from hffkit.json_types import JsonObject
 from hffkit.pipeline.cells import Place
 from hffkit.reports.results_page import HeatMap, ResultsPage, render_results
 from hffkit.reports.text_table import Table
@@ -31,7 +30,7 @@ class Cell:
     seeds: tuple[float, ...]
     paper: float | None
 
-    def to_json(self) -> JsonObject:
+    def to_json(self) -> dict[str, object]:
         """Return the cell as JSON values; an undefined bound is null."""
         bounds = {
             name: None if math.isnan(bound) else bound
@@ -57,7 +56,7 @@ class ClaimOutcome:
             return "holds here"
         return "does not hold here" if self.high < 0 else "is not decided here"
 
-    def to_json(self) -> JsonObject:
+    def to_json(self) -> dict[str, object]:
         """Return the outcome as JSON values."""
         return {
             "claim": self.text,
@@ -97,7 +96,7 @@ class Results:
         )
         return Table(("Claim", "Mean difference, points", "Outcome"), rows)
 
-    def to_json(self) -> JsonObject:
+    def to_json(self) -> dict[str, object]:
         """Return everything as JSON values."""
         return {
             "title": self.title,

@@ -86,7 +86,7 @@ class Forecast:
     state: str
     seconds: float
 
-    def to_json(self) -> JsonObject:
+    def to_json(self) -> dict[str, object]:
         """Return the forecast as JSON values."""
         return {
             "step": self.planned.step.name,

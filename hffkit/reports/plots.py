@@ -20,7 +20,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from hffkit.arrays import Floats64, Ints
-from hffkit.json_types import JsonObject
 
 _REAL, _FAKE = "#0072b2", "#d55e00"  # Okabe and Ito: distinguishable with colour blindness
 _QUIET = "#c8ccd2"
@@ -136,7 +135,7 @@ class Curve:
     mean: Floats64  # (P,)
     spread: Floats64  # (P,)
 
-    def to_json(self) -> JsonObject:
+    def to_json(self) -> dict[str, object]:
         """Return the curve as JSON values."""
         return {
             "class": self.name,

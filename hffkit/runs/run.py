@@ -73,7 +73,7 @@ class Run:
         metric = recipe.get("metric") if isinstance(recipe, dict) else None
         return metric.get("high") if isinstance(metric, dict) else None
 
-    def to_json(self) -> JsonObject:
+    def to_json(self) -> dict[str, object]:
         """Return the run as JSON values."""
         result = None if self.result is None else self.result.to_json()
         row = {**asdict(self), "classes": self.classes.to_json(), "result": result}

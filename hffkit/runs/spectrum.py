@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from hffkit.errors import WeightsError
-from hffkit.json_types import JsonObject
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.runs.run import (
     FORMAT,
@@ -52,7 +51,7 @@ class SpectrumRun:
         """Origin as named values, for display."""
         return [*facts_of(self.made), ("versions", listed(self.made.get("versions")))]
 
-    def to_json(self) -> JsonObject:
+    def to_json(self) -> dict[str, object]:
         """Return the run as JSON values."""
         return {"format": FORMAT, "kind": SPECTRUM, **asdict(self), "classes": BINARY.to_json()}
 

@@ -63,7 +63,7 @@ class FeatureFile:
         row = {"features": asdict(self.spec), "versions": dict(self.versions)}
         return row if self.data is None else {**row, "data": list(self.data)}
 
-    def to_json(self) -> JsonObject:
+    def to_json(self) -> dict[str, object]:
         """Return everything as JSON values."""
         return {**self.about(), "n_samples": self.n_samples, "n_features": self.n_features}
 

@@ -9,7 +9,6 @@ from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 
 from hffkit.arrays import Bools, Floats64, Ints
 from hffkit.errors import TrainingError
-from hffkit.json_types import JsonObject
 from hffkit.manifest.seeds import rng_for
 from hffkit.spectrum.classifiers import SEEDS, fit, is_called_fake
 
@@ -30,7 +29,7 @@ class Repeated:
         """Mean over the repeats."""
         return float(np.mean(self.accuracies))
 
-    def to_json(self) -> JsonObject:
+    def to_json(self) -> dict[str, object]:
         """Return the accuracies, their mean and standard deviation as JSON values."""
         return {
             "n_train": self.n_train,

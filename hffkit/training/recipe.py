@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from hffkit.errors import ArgumentError, RecipeError
-from hffkit.json_types import JsonObject
 from hffkit.networks.table import NETWORKS
 
 _MOST = 1e30  # within float32
@@ -117,7 +116,7 @@ class TrainRecipe:
                 "validated; 9 and 5 are published."
             )
 
-    def to_json(self) -> JsonObject:
+    def to_json(self) -> dict[str, object]:
         """Return the values as JSON; `recipe_of` reads them back."""
         values = {**dataclasses.asdict(self), "degrade": list(self.degrade)}
         return {name: value for name, value in values.items() if value is not None}

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -421,11 +422,11 @@ def test_one_group_has_no_interval() -> None:
 def test_evaluation_is_fixed_by_its_seed_and_not_by_the_order_of_samples() -> None:
     scored = drawn(80, 3)
     shuffled = scored.subset(np.random.default_rng(0).permutation(80))
-    first, again, other = (
-        measure(samples, seed=seed, n_resamples=50).to_json()
+    levels: list[Any] = [
+        measure(samples, seed=seed, n_resamples=50).to_json()["levels"]
         for samples, seed in ((scored, 0), (shuffled, 0), (scored, 1))
-    )
-    frames = [found["levels"]["frame"]["metrics"] for found in (first, again, other)]
+    ]
+    frames = [found["frame"]["metrics"] for found in levels]
     for name in ("accuracy", "auc", "eer"):
         assert frames[0][name] == pytest.approx(frames[1][name])
     assert frames[0]["auc"]["low"] != frames[2]["auc"]["low"]
@@ -447,7 +448,7 @@ def test_what_is_not_defined_is_null_with_its_reason_and_never_nan() -> None:
 
 def test_evaluation_counts_frames_and_videos() -> None:
     scored = drawn(90, 4)
-    levels = measure(scored, n_resamples=10).to_json()["levels"]
+    levels: Any = measure(scored, n_resamples=10).to_json()["levels"]
     assert list(levels) == ["frame", "video_mean", "video_vote"]
     assert levels["frame"]["n_samples"] == 90
     assert levels["frame"]["n_fake"] == int(scored.is_fake.sum())

@@ -332,7 +332,8 @@ def test_groups_that_are_all_alike_have_no_width_and_one_group_has_no_interval(
         out = tmp_path / str(n_groups)
         found = made(cell_rows("a", "x", (0,)), given, out, answers)
         assert found.to_table().rows == (("a", width),)
-        assert found.to_json()["cells"][0]["low"] == (75.0 if n_groups > 1 else None)
+        (cell,) = found.cells.values()
+        assert cell.to_json()["low"] == (75.0 if n_groups > 1 else None)
 
 
 def test_a_claim_is_about_differences_between_the_same_images(
