@@ -513,12 +513,12 @@ def test_degrading_that_was_stopped_goes_on_where_it_was(
     same(out, degraded(many, "--op", "jp2-mix", "--workers", 2))
 
 
-PART = ("--size", "128", "--limit", "1000")
+PART = ("--size", "128", "--limit", "400")
 
 
 @pytest.fixture(scope="module")
 def real(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, float]:
-    """3000 real images, a packed copy of 1000 after JPEG 2000, and how long that took."""
+    """3000 real images, a packed copy of 400 after JPEG 2000, and how long that took."""
     folder = tmp_path_factory.mktemp("real")
     classes: dict[str, Any] = {
         "real": ("real-celeba-stargan128",),

@@ -855,7 +855,7 @@ def changed(corpus: Corpus, sample: Sample) -> Image | None:
 @pytest.mark.slow
 def test_real_clips_go_all_the_way(data: Path, run: Run, tmp_path: Path) -> None:
     tree = tmp_path / "tree"
-    shorten(data / "data/ffpp", tree, 60)
+    shorten(data / "data/ffpp", tree, 32)
     done = run("degrade", tree, "--op", "h264:40", "--out", tmp_path / "c40", "--workers", "2")
     assert done.exit_code == 0, done.output
     for name in ("original_sequences", "manipulated_sequences"):
