@@ -44,7 +44,7 @@ from hffkit.training.loader import Loader, MemoryLoader, make_loader
 from hffkit.training.recipe import TrainRecipe
 from hffkit.training.sampler import BatchSampler
 from hffkit.training.train import TrainRequest, chosen_recipe
-from hffkit.training.updater import CapturedStep, Updater
+from hffkit.training.updater import Updater, captured_step
 
 CLASSES = ("real-celeba-stargan128", "fake-stargan128", "fake-dcgan128")
 BATCH = 64
@@ -203,7 +203,7 @@ def schedule() -> None:
         updater = Updater(build("amtennet", 2), recipe, BGR_255, device, seed=0)
         loader = random_images(device)
         begin = time.perf_counter()
-        step = CapturedStep(updater)
+        step = captured_step(updater, print)
         batches = loader.batches(BatchSampler(N_PAPER, BATCH, "shuffled", 0), 0)
         for _ in range(N_ITERATIONS):
             step(*next(batches))
@@ -285,6 +285,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--schedule", action="store_true", help="only the schedule, on a GPU")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     parser.add_argument("--tree", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--corpus", type=Path, help=argparse.SUPPRESS)
@@ -297,8 +298,9 @@ def main() -> None:
     if arguments.memory:
         memory(arguments.data, arguments.scratch)
         return
-    if torch.cuda.is_available():
+    if arguments.schedule:
         schedule()
+        return
     tree, corpus = lay_out(arguments.data, arguments.scratch, 1200)
     speed(tree, corpus, arguments.steps, arguments.rounds)
 

@@ -18,7 +18,7 @@ from hffkit.runs.weights import read_tensors, write_tensors, write_weights
 from hffkit.training.loader import Loader
 from hffkit.training.metrics_log import MetricsLog
 from hffkit.training.sampler import BatchSampler
-from hffkit.training.updater import CapturedStep, Updater
+from hffkit.training.updater import Updater, captured_step
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 _CHECKPOINT_SECONDS = 30.0
@@ -36,6 +36,7 @@ class TrainingLoop:
         sampler: BatchSampler,
         *,
         tensorboard: bool,
+        notify: Callable[[str], object],
     ) -> None:
         """Restore the checkpoint in `folder`, if there is one.
 
@@ -43,6 +44,8 @@ class TrainingLoop:
         ----------
         loaders
             Those of train and, unless the last weights are kept, of val.
+        notify
+            Called with a notice if training is slower than it should be.
 
         Raises
         ------
@@ -50,7 +53,7 @@ class TrainingLoop:
             If the checkpoint is damaged.
         """
         self._folder, self._updater = folder, updater
-        self._loaders, self._sampler = loaders, sampler
+        self._loaders, self._sampler, self._notify = loaders, sampler, notify
         self._best: dict[str, float] | None = None  # iteration and metrics of the kept weights
         self._n_worse = 0  # validations since the best one
         self.n_threads = torch.get_num_threads()
@@ -94,7 +97,8 @@ class TrainingLoop:
     def _loop(self, progress: Progress, is_interrupted: Callable[[], bool]) -> None:
         updater, recipe = self._updater, self._updater.recipe
         last_saved = time.monotonic()
-        step = CapturedStep(updater) if updater.device.type == "cuda" else updater.step
+        is_cuda = updater.device.type == "cuda"
+        step = captured_step(updater, self._notify) if is_cuda else updater.step
         batches = self._loaders["train"].batches(self._sampler, updater.iteration)
         while not self._is_over():
             step(*next(batches))

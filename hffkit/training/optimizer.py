@@ -76,15 +76,18 @@ def make_optimizer(recipe: TrainRecipe, net: nn.Module, rate: Tensor) -> Optimiz
         how = {"momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
         return CaffeSGD(caffe_groups(net), rate, **how)
     kind: type[Adam] = {"adam": Adam, "adamw": AdamW}[recipe.solver]
+    is_captured = rate.device.type != "cpu"
     optimizer = kind(
         [parameter for parameter in net.parameters() if parameter.requires_grad],
-        lr=rate,
+        lr=recipe.base_lr,
         betas=(recipe.momentum, recipe.beta2),
         eps=recipe.epsilon,
         weight_decay=recipe.weight_decay,
-        capturable=rate.device.type == "cuda",
-        foreach=rate.device.type == "cuda",
+        capturable=is_captured,
+        foreach=is_captured,
     )
+    for group in optimizer.param_groups:
+        group["lr"] = rate  # not in the constructor, which would wait for its value
     # Silences a warning about steps outside of a graph: the warm-up steps are intended.
     optimizer._warned_capturable_if_run_uncaptured = True
     return optimizer

@@ -53,7 +53,7 @@ def train(
     """Train a network, write the run folder `out` (default: runs/NETWORK) and return both.
 
     Called again after an interruption, it continues from its last checkpoint, on the CPU bit for
-    bit. `notify` is called at the start with each notice about samples that are left out.
+    bit. `notify` is called at the start with each notice: samples that are left out, a slower way.
     """
     recipe = chosen_recipe(request)
     out = out or Path("runs") / recipe.network
@@ -61,10 +61,16 @@ def train(
         data = training_data(request.data, request.masks, request.task, recipe, request.seed)
         for notice in data.notices:
             notify(notice)
-        return out, _train(request, recipe, data, out)
+        return out, _train(request, recipe, data, out, notify)
 
 
-def _train(request: TrainRequest, recipe: TrainRecipe, data: TrainingData, out: Path) -> Run:
+def _train(
+    request: TrainRequest,
+    recipe: TrainRecipe,
+    data: TrainingData,
+    out: Path,
+    notify: Callable[[str], object],
+) -> Run:
     # Everything that can be refused is refused before anything is written.
     device = device_named(request.device)
     if recipe.precision == "bf16":
@@ -91,7 +97,12 @@ def _train(request: TrainRequest, recipe: TrainRecipe, data: TrainingData, out: 
         n_train = len(data.splits["train"].labels)
         sampler = BatchSampler(n_train, recipe.batch_size, recipe.order, request.seed)
         loop = TrainingLoop(
-            partial.product, updater, loaders, sampler, tensorboard=request.tensorboard
+            partial.product,
+            updater,
+            loaders,
+            sampler,
+            tensorboard=request.tensorboard,
+            notify=notify,
         )
         made = {
             **command,

@@ -1,5 +1,7 @@
 """One update of a network's weights, step by step, and the same as one CUDA graph."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +18,9 @@ from hffkit.training.recipe import TrainRecipe
 SEEDS = 1 << 64  # PyTorch takes seeds below this
 _SEED_STEP = 1_000_003  # a prime: seeds of neighbouring runs do not meet soon
 _WARM_UPS = 3  # PyTorch's recommendation before a capture
+
+Stepping = Callable[[Tensor, Tensor], None]
+"""Train on one batch: pixels and labels, as `Updater.step` takes them."""
 
 
 class Updater:
@@ -131,20 +136,23 @@ def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 class CapturedStep:
     """An updater's step as one CUDA graph, since launching its hundred kernels costs more.
 
-    The arithmetic is that of Updater.step.
+    The arithmetic is that of Updater.step. Captured kernels read and write fixed addresses, so
+    state must be restored in place.
     """
 
     def __init__(self, updater: Updater) -> None:
-        """Capture the update; the updater keeps its state.
+        """Capture the update, which changes the updater's state: see `captured_step`.
 
-        Captured kernels read and write fixed addresses, so the state is restored in place.
+        Raises
+        ------
+        RuntimeError
+            If PyTorch or CUDA cannot capture it.
         """
         self._updater = updater
         n, device = updater.recipe.batch_size, updater.device
         shape = (n, *updater.loss.shape)
         self._pixels = torch.zeros(shape, dtype=torch.uint8, device=device)
         self._labels = torch.zeros(n, dtype=torch.int64, device=device)
-        before = {name: value.clone() for name, value in updater.state().items()}
         stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(stream):
@@ -154,7 +162,6 @@ class CapturedStep:
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._loss = updater.update(self._pixels, self._labels)
-        updater.reset(before)  # Adam has no state before its first step
 
     def __call__(self, pixels: Tensor, labels: Tensor) -> None:
         """Train on one batch, as Updater.step does."""
@@ -163,3 +170,19 @@ class CapturedStep:
         self._updater.begin_step()
         self._graph.replay()
         self._updater.end_step(self._loss)
+
+
+def captured_step(updater: Updater, notify: Callable[[str], object]) -> Stepping:
+    """Return the step of an updater on CUDA: captured, or the plain one if that fails.
+
+    The updater's state is unchanged. `notify` is called with the reason of a failed capture.
+    """
+    before = {name: value.clone() for name, value in updater.state().items()}
+    try:
+        return CapturedStep(updater)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        notify(f"training is slower, with the same result: CUDA cannot capture a step: {reason}")
+        return updater.step
+    finally:
+        updater.reset(before)  # Adam has no state before its first step

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from hffkit.networks.spec import BGR_255
-from hffkit.networks.table import build, network_named
+from hffkit.networks.table import NETWORKS, build, network_named
 from hffkit.training.dataset import FaceDataset
 from hffkit.training.loader import MemoryLoader, StreamLoader
 from hffkit.training.train import TrainRequest, chosen_recipe
-from hffkit.training.updater import CapturedStep, Updater
+from hffkit.training.updater import Updater, captured_step
 
 pytestmark = [
     pytest.mark.gpu,
@@ -33,6 +33,7 @@ class Drawn(FaceDataset):
 
 
 def updater(name: str, **values: object) -> Updater:
+    values = {"size": 128, "batch_size": 64, **values}
     request = TrainRequest((), network=name, overrides=tuple(values.items()))
     torch.manual_seed(0)
     net = build(name, 2, 128)
@@ -56,13 +57,23 @@ def batch(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 )
 def test_a_captured_step_does_what_a_step_does(name: str, values: dict[str, object]) -> None:
     one, other = updater(name, **values), updater(name, **values)
-    captured = CapturedStep(other)
+    captured = captured_step(other, pytest.fail)
     for seed in range(5):
         one.step(*batch(seed))
         captured(*batch(seed))
     torch.testing.assert_close(one.losses, other.losses, rtol=1e-3, atol=1e-4)
     for key, value in one.state().items():
         torch.testing.assert_close(other.state()[key], value, rtol=1e-2, atol=1e-4, msg=key)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", [n for n in NETWORKS if NETWORKS[n].high_quality is None])
+def test_a_step_of_every_network_is_captured(name: str, precision: str) -> None:
+    trained = updater(name, precision=precision)
+    step = captured_step(trained, pytest.fail)
+    for seed in range(2):
+        step(*batch(seed))
+    assert trained.losses[:2].isfinite().all()
 
 
 def test_losses_on_the_gpu_are_those_of_the_cpu() -> None:
