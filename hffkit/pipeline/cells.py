@@ -24,31 +24,35 @@ class CellSums:
 
 
 class Grid:
-    """Cells and their resamples of the same groups, so differences are between the same images."""
+    """Cells and their resamples, of the same groups and seeds for all cells.
+
+    So differences are between the same images, and a resample draws seeds as well as groups: its
+    spread contains what other test images and what other trainings would change. With one seed
+    it contains the images alone.
+    """
 
     def __init__(self, sums: Mapping[Place, CellSums], title: str) -> None:
         self.places = {place: number for number, place in enumerate(sums)}
         groups = sorted({group for each in sums.values() for group in each.totals})
         numbers = {group: number for number, group in enumerate(groups)}
-        n_seeds = {len(next(iter(each.right.values()))) for each in sums.values()}
+        n_seeds = max(len(next(iter(each.right.values()))) for each in sums.values())
         self._totals = np.zeros((len(sums), len(groups)))
-        self._right = np.zeros((max(n_seeds), len(sums), len(groups)))
+        self._right = np.zeros((n_seeds, len(sums), len(groups)))
         for row, each in enumerate(sums.values()):
             for group, total in each.totals.items():
                 self._totals[row, numbers[group]] = total
                 self._right[:, row, numbers[group]] = each.right[group]
-        rng = rng_for(0, "table", title)
-        n = len(groups)
-        mean = self._right.mean(0)
+        of_groups = resamples(len(groups), N_RESAMPLES, rng_for(0, "table", title))
+        of_seeds = resamples(n_seeds, N_RESAMPLES, rng_for(0, "table seeds", title))
         with np.errstate(invalid="ignore"):
             self.resamples: Floats64 = np.array(
                 [
-                    100 * (mean @ counts) / (self._totals @ counts)
-                    for counts in resamples(n, N_RESAMPLES, rng)
+                    100 * (seeds / n_seeds @ (self._right @ counts)) / (self._totals @ counts)
+                    for counts, seeds in zip(of_groups, of_seeds, strict=True)
                 ]
             )  # (R, cells)
         self.by_seed: Floats64 = 100 * self._right.sum(2) / self._totals.sum(1)  # (seeds, cells)
-        if n < 2:
+        if len(groups) < 2:
             self.resamples[:] = np.nan
 
     def values(self, weights: Mapping[Place, float]) -> tuple[Floats64, Floats64]:

@@ -242,13 +242,18 @@ def cell_rows(rows: Sequence[str], columns: Sequence[str], seeds: Sequence[int])
 
 
 def own_resamples(groups: Any, right: Floats) -> Floats:
-    """Return percentages of resamples of groups, drawn by a multinomial; `right` is (N,)."""
+    """Return percentages of resamples of groups and seeds, drawn by multinomials.
+
+    `right` is (N,) of one seed, or (seeds, N).
+    """
+    rng, by_seed = np.random.default_rng(5), np.atleast_2d(right)
     names, which = np.unique(groups, return_inverse=True)
-    counts = np.random.default_rng(5).multinomial(
-        len(names), np.full(len(names), 1 / len(names)), N_OWN
+    counts, seeds = (
+        rng.multinomial(n, np.full(n, 1 / n), N_OWN) for n in (len(names), len(by_seed))
     )
-    sums = np.bincount(which, right, len(names))
-    return np.asarray(100 * (counts @ sums) / (counts @ np.bincount(which)), np.float64)
+    sums = np.array([np.bincount(which, one, len(names)) for one in by_seed])
+    mean = ((counts @ sums.T) * seeds).sum(1) / len(by_seed)
+    return np.asarray(100 * mean / (counts @ np.bincount(which)), np.float64)
 
 
 def is_near(found: tuple[float, float], resamples: Floats) -> bool:
@@ -279,7 +284,7 @@ def right_of(answers: Mapping[str, Answers], row: str, column: str) -> Floats:
     return np.array([labels == predicted for _, labels, predicted in tables], np.float64)
 
 
-def test_cells_and_averages_are_means_over_seeds_with_an_interval_over_groups(
+def test_cells_and_averages_are_means_over_seeds_with_an_interval_over_both(
     answers: dict[str, Answers], given: dict[str, Path], tmp_path: Path
 ) -> None:
     rows = cell_rows("ab", "xy", (0, 1, 2))
@@ -290,9 +295,8 @@ def test_cells_and_averages_are_means_over_seeds_with_an_interval_over_groups(
         right, cell = right_of(answers, row, column), found[row, column]
         assert cell.seeds == pytest.approx(tuple(100 * right.mean(1)))
         assert cell.value == pytest.approx(100 * right.mean())
-        resamples = own_resamples(groups, right.mean(0))
-        assert is_near((cell.low, cell.high), resamples)
-        one_by_one = own_resamples(np.arange(len(groups)), right.mean(0))
+        assert is_near((cell.low, cell.high), own_resamples(groups, right))
+        one_by_one = own_resamples(np.arange(len(groups)), right)
         assert not is_near((cell.low, cell.high), one_by_one)  # groups do matter here
     for place, mean in (
         (("a", "mean"), [("a", "x"), ("a", "y")]),
@@ -302,7 +306,22 @@ def test_cells_and_averages_are_means_over_seeds_with_an_interval_over_groups(
         assert found[place].seeds == pytest.approx(tuple(100 * right.mean(1)))
         assert found[place].value == pytest.approx(100 * right.mean())
         ends = (found[place].low, found[place].high)
-        assert is_near(ends, own_resamples(groups, right.mean(0)))
+        assert is_near(ends, own_resamples(groups, right))
+
+
+def test_an_interval_contains_what_another_training_would_change(
+    given: dict[str, Path], tmp_path: Path
+) -> None:
+    n_right = (2, 4, 5, 6, 8)  # of ten samples in each group, by seed
+    groups, places = np.repeat(np.arange(30), 10), np.tile(np.arange(10), 30)
+    answers = {
+        f"a x {seed}": (groups, np.zeros(300, int), (places >= n).astype(int))
+        for seed, n in enumerate(n_right)
+    }
+    cell = made(cell_rows("a", "x", range(5)), given, tmp_path, answers).cells["a", "x"]
+    draws = [10 * np.mean(drawn) for drawn in itertools.product(n_right, repeat=5)]  # all of them
+    assert cell.value == pytest.approx(50)
+    assert (cell.low, cell.high) == pytest.approx(np.percentile(draws, (2.5, 97.5)), abs=2)
 
 
 def test_sets_of_other_images_have_intervals_of_their_own(
@@ -350,8 +369,7 @@ def test_a_claim_is_about_differences_between_the_same_images(
     assert results.claims_table().header == ("Claim", "Mean difference, points", "Outcome")
     holds, fails, open_ = results.verdicts
     groups = answers["a x 0"][0]
-    differences = [right_of(answers, "a", c).mean(0) - right_of(answers, "b", c).mean(0)
-                   for c in "xy"]  # fmt: skip
+    differences = [right_of(answers, "a", c) - right_of(answers, "b", c) for c in "xy"]
     assert holds.difference == pytest.approx(100 * np.mean(differences))
     assert is_near((holds.low, holds.high), own_resamples(groups, np.mean(differences, 0)))
     assert (fails.difference, fails.low, fails.high) == pytest.approx(
@@ -399,7 +417,7 @@ def test_an_ablation_tells_which_part_of_a_rows_error_the_reference_takes_away(
     cell = found.cells["a", "relative error reduction"]
     assert cell.value == pytest.approx(100 * (1 - wrong["b"].mean() / wrong["a"].mean()))
     groups = answers["a x 0"][0]
-    mine, other = (own_resamples(groups, wrong[row].mean(0)) for row in "ab")  # drawn alike
+    mine, other = (own_resamples(groups, wrong[row]) for row in "ab")  # drawn alike
     assert is_near((cell.low, cell.high), 100 * (1 - other / mine))
     for row in "ab":
         assert found.cells[row, "accuracy"].value == pytest.approx(100 - 100 * wrong[row].mean())
@@ -431,7 +449,7 @@ def test_a_confusion_is_in_per_cent_of_the_true_class(
     assert found.rows == found.columns == ("a", "b", "c")
     groups, labels, _ = answers["a x 0"]
     for true, called in itertools.product(range(3), range(3)):
-        is_called = np.mean([p == called for _, _, p in answers.values()], 0)[labels == true]
+        is_called = np.array([p[labels == true] == called for _, _, p in answers.values()], float)
         cell = found.cells["abc"[true], "abc"[called]]
         assert cell.value == pytest.approx(100 * is_called.mean())
         if is_called.any():
