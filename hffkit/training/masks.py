@@ -38,7 +38,8 @@ def read_mask(item: Item, side: int) -> Pixels:
 def shrunk(mask: Image, side: int) -> Pixels:
     """Return a mask (H, W, 3) as (side, side) grey levels, resized in colour as published.
 
-    The filter is Pillow's default, bicubic; the grey is ITU-R 601's.
+    The filter is that of torchvision's Resize on Pillow's images: BILINEAR, a triangle as wide as
+    two cells, so that every pixel of the mask counts. The grey is ITU-R 601's.
     """
-    small = Pillow.fromarray(mask).resize((side, side), Pillow.Resampling.BICUBIC)
+    small = Pillow.fromarray(mask).resize((side, side), Pillow.Resampling.BILINEAR)
     return np.asarray(small.convert("L"), np.uint8)
