@@ -137,7 +137,8 @@ def test_every_command_is_in_the_readme() -> None:
 
 
 def test_the_readme_names_no_option_that_does_not_exist() -> None:
-    known = {option for _, command in commands(main) for p in command.params for option in p.opts}
+    params = [param for _, command in commands(main) for param in command.params]
+    known = {option for p in params for option in (*p.opts, *p.secondary_opts)}
     text = " ".join(
         (ROOT / path).read_text("utf-8")
         for path in ("README.md", "docs/sources.md", "docs/operations.md")

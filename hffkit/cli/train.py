@@ -52,11 +52,11 @@ if TYPE_CHECKING:
     help="Corpus of the forgeries' masks, for mml; repeatable.",
 )
 @click.option(
-    "--as-published",
-    is_flag=True,
+    "--as-published/--corrected",
     default=None,
-    help="For mml: divide by the batch size twice, as the published code does. Same as --set "
-    "metric.as_published=true.",
+    help="For mml: divide the loss by the batch size twice, as the published code does, or take "
+    "the mean over each class, the paper's formula. Same as --set metric.as_published=true or "
+    "false.  [default: the recipe's; mml is as published]",
 )
 @click.option(
     "--init",

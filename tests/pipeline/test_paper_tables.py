@@ -89,6 +89,27 @@ def test_every_recipe_plans_and_does_nothing_in_vain(name: str, given: dict[str,
     assert not made or found == trainings(name)
 
 
+@pytest.mark.parametrize(("name", "published"), [("mml", "true"), ("mini-mml", "false")])
+def test_the_other_loss_of_metric_learning_is_set_as_the_head_of_the_recipe_says(
+    name: str, published: str, given: dict[str, Path], tmp_path: Path
+) -> None:
+    other = "false" if published == "true" else "true"
+    value = f'"metric.as_published" = {other}'
+    text = (ROOT / f"recipes/tables/{name}.toml").read_text("utf-8")
+    assert value in text[: text.index("title =")]
+    first = re.compile(r'(\[steps\."mml(?: on \{method\})?, seed \{seed\}"\]\n)')
+    changed, n_changed = first.subn(rf"\1set = {{ {value} }}\n", text)
+    assert n_changed == 1
+    copy = tmp_path / f"{name}.toml"
+    copy.write_text(changed.replace("set = { max", f"set = {{ {value}, max"))
+    for path, wanted in ((name, published), (str(copy), other)):
+        steps = planned(read_recipe(path), given).steps
+        made = [
+            chosen_recipe(each.bound()[0]).metric for each in steps if each.step.verb == "train"
+        ]
+        assert {str(metric.as_published).lower() for metric in made if metric} == {wanted}
+
+
 def places_of(recipe: Recipe) -> list[tuple[str, str]]:
     """Return row and column of each cell, row after row."""
     spec = recipe.table

@@ -292,6 +292,23 @@ def test_the_published_division_is_another_loss_and_grey_cells_stay_there() -> N
     assert published == pytest.approx([0, 0, 0.2, 1, 1])
 
 
+@pytest.mark.parametrize(("name", "by_default"), [("mml", True), ("mml-small", False)])
+def test_a_recipe_has_the_loss_that_it_names_and_the_other_is_an_option(
+    name: str,
+    by_default: bool,  # noqa: FBT001
+) -> None:
+    text = (Path(__file__).parents[2] / f"recipes/train/{name}.toml").read_text("utf-8")
+    header = text[: text.index("network =")]
+    assert ("--corrected" if by_default else "--as-published") in header
+    for overrides, wanted in (((), by_default), ((OTHER_LOSS[by_default],), not by_default)):
+        metric = chosen_recipe(TrainRequest(("x",), recipe=name, overrides=overrides)).metric
+        assert metric is not None
+        assert metric.as_published is wanted
+
+
+OTHER_LOSS = {wanted: ("metric.as_published", not wanted) for wanted in (True, False)}
+
+
 def test_embeddings_at_the_origin_or_equal_have_finite_gradients() -> None:
     zero = torch.zeros(2, 5, requires_grad=True)
     flat = torch.full((2, 2, 2), 0.5, requires_grad=True)
@@ -487,11 +504,11 @@ def test_gradients_reach_both_heads_their_maps_and_the_tail() -> None:
 
 def test_values_of_metric_learning_are_overridden_by_their_dotted_names() -> None:
     assert parse_override("metric.r_fake=9") == ("metric.r_fake", 9)
-    recipe = recipe_of(r_fake=9, threshold=5)
-    assert recipe.metric == replace(METRIC, r_fake=9.0, threshold=5.0)
+    recipe, published = recipe_of(r_fake=9, threshold=5), replace(METRIC, as_published=True)
+    assert recipe.metric == replace(published, r_fake=9.0, threshold=5.0)
     assert isinstance(recipe.metric.threshold, float)
     nested = TrainRequest(("x",), recipe="mml", overrides=(("metric", {"r_fake": 9}),))
-    assert chosen_recipe(nested).metric == replace(METRIC, r_fake=9.0)
+    assert chosen_recipe(nested).metric == replace(published, r_fake=9.0)
     assert "metric" not in chosen_recipe(TrainRequest(("x",))).to_json()
 
 
@@ -826,13 +843,13 @@ def test_missing_masks_and_what_is_left_out_are_told(
     gone = "ff++/masks/Deepfakes/001_870/0000"
     change_manifest(few, lambda rows: rows.remove(next(r for r in rows if r["key"] == gone)))
     done = run("train", "--data", corpus, "--masks", few, "--out", tmp_path / "b", *words,
-               "--as-published", "--max-iterations", "1")  # fmt: skip
+               "--corrected", "--max-iterations", "1")  # fmt: skip
     assert done.exit_code == 0, done.output
     assert "train: left out 2 fake without a mask" in done.stderr
     made = json.loads((tmp_path / "b/run.json").read_text())["made"]
     assert made["pairs"]["left_out"] == {"train": {"fake without a mask": 2}, "val": {}}
     assert made["pairs"]["found"]["train"] == 4 * N_FRAMES - 1
-    assert made["recipe"]["metric"]["as_published"] is True
+    assert made["recipe"]["metric"]["as_published"] is False
     done = run("eval", tmp_path / "b", "--data", corpus, "--masks", few, "--split", "train")
     assert "leaves out 2 fakes without a mask" in done.stdout
 
