@@ -156,21 +156,32 @@ def _run_text(path: Path, run: "Run") -> str:
 
 
 @click.command(epilog=options.example("convert Meso4_DF.h5 --out runs/meso4-df"))
-@click.argument("source", type=options.PATH)
+@click.argument("sources", nargs=-1, required=True, type=options.PATH, metavar="FILE...")
 @click.option("--out", required=True, type=options.PATH, help="Run folder to write.")
 @click.option("--network", metavar="NAME", help="Network of the weights.  [default: recognised]")
 @click.option("--fake", multiple=True, metavar="NAME,...", help="The fake classes, in order.")
 @click.option("--real", multiple=True, metavar="NAME,...", help="The real classes, after them.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(min=0),
+    metavar="X",
+    help="For the head and tail of mml: length of an embedding from which on a face is fake.  "
+    "[default: 5, as in the published test]",
+)
 @options.as_json
 def convert(
-    source: Path,
+    sources: tuple[Path, ...],
     out: Path,
     network: str | None,
     fake: tuple[str, ...],
     real: tuple[str, ...],
+    threshold: float | None,
     as_json: bool,
 ) -> None:
     """Convert weights of Caffe (.caffemodel), Keras (MesoNet's .h5) or PyTorch (.pth) to a run.
+
+    The published checkpoints of mml are in parts: give HEAD.tar and TAIL.tar, or hq_head_*.tar,
+    lq_head_*.tar and the tail, in any order.
 
     Without --fake and --real, two outputs are fake and real, five are those of FaceForensics++,
     and eight those of Hybrid Fake Face.
@@ -178,6 +189,11 @@ def convert(
     from hffkit.interop.convert import convert as import_weights
 
     run = import_weights(
-        source, out, network=network, fake=options.names(fake), real=options.names(real)
+        sources,
+        out,
+        network=network,
+        fake=options.names(fake),
+        real=options.names(real),
+        threshold=threshold,
     )
     options.show(run.to_json(), _run_text(out, run), as_json=as_json)

@@ -121,7 +121,7 @@ def _qualities(
     """Return a row for each quality if there are several, or the detector has a head for one."""
     qualities = [quality_of(sample.key) for _, sample in items]
     network = detector.as_network
-    has_head = network is not None and network.run.high_quality is not None
+    has_head = network is not None and network.network.high_quality is not None
     if not has_head and len({quality for quality in qualities if quality}) < 2:
         return ()
     return by_quality(scored, qualities, {} if masked is None else masked.by_quality)

@@ -1,32 +1,43 @@
 """`hffkit convert`: convert weights of other programs to a run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from hffkit.errors import ArgumentError
-from hffkit.interop.weights import foreign_weights
+from hffkit.interop.cao_checkpoint import NETWORK, SUFFIX, read_parts
+from hffkit.interop.weights import ForeignWeights, foreign_weights
 from hffkit.manifest.classes import BINARY, FFPP, HFF_8, ClassTable, numbered
-from hffkit.networks.table import network_named
+from hffkit.networks.table import canonical_name, network_named
 from hffkit.runs.run import Run, TrainingResult
 from hffkit.runs.weights import write_weights
 from hffkit.storage.staging import Partial
 
 
 def convert(
-    source: Path, out: Path, *, network: str | None, fake: tuple[str, ...], real: tuple[str, ...]
+    sources: Sequence[Path],
+    out: Path,
+    *,
+    network: str | None = None,
+    fake: tuple[str, ...] = (),
+    real: tuple[str, ...] = (),
+    threshold: float | None = None,
 ) -> Run:
-    """Write the weights of a file to the run folder `out`, and return the run.
+    """Write the weights of a file, or of the parts of a network, to the run folder `out`.
 
     Parameters
     ----------
-    source
-        A .caffemodel, a MesoNet .h5, or a state dict of PyTorch.
+    sources
+        A .caffemodel, a MesoNet .h5, or a state dict of PyTorch; or the published head and tail of
+        metric learning, or its two heads and tail.
     network
         Network of the weights; by default it is recognised.
     fake, real
         Names of the outputs: the fake classes, then the real ones, in this order. By default two
         outputs are fake and real, five are those of FaceForensics++, eight of Hybrid Fake Face.
+    threshold
+        Of a head and tail: see `read_parts`.
     """
-    found = foreign_weights(source, network)
+    found = _read(sources, network, threshold)
     classes = _classes(found.n_classes, fake, real)
     command = {"verb": "convert", **found.facts, "network": found.network}
     with Partial(out, {**command, "classes": classes.to_json()}, product="run") as partial:
@@ -37,6 +48,22 @@ def convert(
         run.write(partial.product)
         partial.publish()
     return run
+
+
+def _read(sources: Sequence[Path], network: str | None, threshold: float | None) -> ForeignWeights:
+    if len(sources) > 1 or (network is None and sources[0].suffix == SUFFIX):
+        if network is not None and canonical_name(network) != NETWORK:
+            raise ArgumentError(
+                f"`network` must be {NETWORK} for a head and a tail, got {network}. Any other "
+                "network is in one file."
+            )
+        return read_parts(sources, threshold)
+    if threshold is not None:
+        raise ArgumentError(
+            f"`threshold` is for the head and tail of {NETWORK}, got {threshold:g} for "
+            f"{sources[0]}."
+        )
+    return foreign_weights(sources[0], network)
 
 
 def _classes(n_classes: int, fake: tuple[str, ...], real: tuple[str, ...]) -> ClassTable:

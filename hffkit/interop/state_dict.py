@@ -20,7 +20,7 @@ _DAMAGE = (
     RuntimeError, OSError, EOFError, LookupError, ValueError, TypeError, AttributeError,
     AssertionError, MemoryError,
 )  # fmt: skip
-_WRAPPERS = ("state_dict", "model")  # keys of a state dict in checkpoints
+_WRAPPERS = ("state_dict", "model", "net")  # keys of a state dict in checkpoints
 _COUNTER = ".num_batches_tracked"  # of batch normalisation; missing before PyTorch 0.4.1
 # Names in torchvision's files of DenseNets, which are older than the ban on dots in module names.
 _DOTTED = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")

@@ -1,5 +1,6 @@
 """Weights of other programs, converted to those of a network of hffkit."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +19,8 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _PYTORCH = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # ZIP, pickles
 _PYTORCH_SUFFIXES = {".pth", ".pt", ".ckpt", ".bin", ".safetensors"}
 _FORMATS = (
-    "Caffe's .caffemodel, the .h5 of MesoNet and state dicts of PyTorch (.pth, .safetensors) can "
-    "be imported"
+    "Caffe's .caffemodel, the .h5 of MesoNet, state dicts of PyTorch (.pth, .safetensors), and "
+    "the head and tail of metric learning (.tar) together can be imported"
 )
 
 
@@ -30,7 +31,7 @@ class ForeignWeights:
     network: str  # a name of hffkit.networks.table
     n_classes: int
     state: dict[str, Tensor]
-    facts: dict[str, str]  # file, sha256, format
+    facts: Mapping[str, object]  # file, sha256 and format, for run.json
 
 
 def foreign_weights(path: Path, network: str | None = None) -> ForeignWeights:
@@ -46,7 +47,7 @@ def foreign_weights(path: Path, network: str | None = None) -> ForeignWeights:
         If there is no such network.
     """
     name = None if network is None else canonical_name(network)
-    start, suffix = _first_bytes(path), path.suffix.lower()
+    start, suffix = first_bytes(path), path.suffix.lower()
     if start.startswith(_HDF5):
         return _keras(path, name)
     if suffix in _PYTORCH_SUFFIXES or start.startswith(_PYTORCH):
@@ -89,7 +90,8 @@ def _pytorch(path: Path, name: str | None) -> ForeignWeights:
     return ForeignWeights(name, n_classes, ready, _facts(path, kind))
 
 
-def _first_bytes(path: Path) -> bytes:
+def first_bytes(path: Path) -> bytes:
+    """Return the first bytes of a file; WeightsError if it is absent or cannot be read."""
     try:
         if not path.is_file():
             raise WeightsError(f"{path}: no such file. Give a file of weights.")
@@ -99,5 +101,10 @@ def _first_bytes(path: Path) -> bytes:
         raise WeightsError(f"{path}: cannot be read: {error.strerror}.") from None
 
 
-def _facts(path: Path, kind: str) -> dict[str, str]:
-    return {"file": path.name, "sha256": sha256_of(path), "format": kind}
+def file_facts(path: Path) -> dict[str, str]:
+    """Return name and digest of a file, for run.json."""
+    return {"file": path.name, "sha256": sha256_of(path)}
+
+
+def _facts(path: Path, kind: str) -> dict[str, object]:
+    return {**file_facts(path), "format": kind}

@@ -69,7 +69,7 @@ class Run:
     @property
     def high_quality(self) -> str | None:
         """Quality for which the network has a head of its own; None without such a head."""
-        recipe = self.made.get("recipe")
+        recipe = self.made.get("recipe", self.made)  # converted weights have none
         metric = recipe.get("metric") if isinstance(recipe, dict) else None
         return metric.get("high") if isinstance(metric, dict) else None
 

@@ -24,7 +24,7 @@ class _Source:
 
     network: str
     state: Mapping[str, Tensor]
-    record: dict[str, str]  # path and digests, for run.json
+    record: dict[str, object]  # path and digests, for run.json
     has_same_outputs: bool
 
 
@@ -70,7 +70,7 @@ def _read(path: Path, network: str, pretrained: Pretrained | None, outputs: Clas
         raise WeightsError(
             f"{folder}: weights of another network than {' or '.join(accepted)}: {run.network}."
         )
-    record = {"path": str(folder), "sha256": sha256_of(folder / WEIGHTS_FILE)}
+    record: dict[str, object] = {"path": str(folder), "sha256": sha256_of(folder / WEIGHTS_FILE)}
     return _Source(run.network, read_weights(folder), record, run.classes == outputs)
 
 

@@ -110,7 +110,7 @@ def golden(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `run`, converted from Caffe, and `val.lmdb`, the images that Caffe judged."""
     folder = tmp_path_factory.mktemp("golden")
     caffe = data / "golden" / "caffe-amtennet"
-    convert(caffe / "snap_iter_120.caffemodel", folder / "run", network=None, fake=(), real=())
+    convert([caffe / "snap_iter_120.caffemodel"], folder / "run")
     build_corpus(
         "list",
         data / "data" / "images",

@@ -153,7 +153,7 @@ def test_an_image_is_scored_by_its_largest_face(three: Path, tmp_path: Path) -> 
 @pytest.mark.golden
 def test_whole_images_score_as_in_caffe(data: Path, tmp_path: Path) -> None:
     caffe = data / "golden" / "caffe-amtennet"
-    convert(caffe / "snap_iter_120.caffemodel", tmp_path / "run", network=None, fake=(), real=())
+    convert([caffe / "snap_iter_120.caffemodel"], tmp_path / "run")
     names = [line[:-2] for line in (caffe / "val.txt").read_text("utf-8").splitlines()[:12]]
     found = predicted(
         tmp_path / "run", *(data / "data" / "images" / name for name in names), whole=True
