@@ -45,7 +45,7 @@ from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.execution.memory import keep_memory_of_tensors
 from hffkit.spectrum.export import plot
 from hffkit.spectrum.features import FeatureSpec, Read, features_of, profiles_of
-from hffkit.spectrum.profiles import Profiler, read_image
+from hffkit.spectrum.profiles import Profiler, read_grey
 from hffkit.spectrum.train import SpectrumRequest, train_spectrum
 
 Floats = npt.NDArray[np.float64]
@@ -103,7 +103,7 @@ def of_arrays(greys: Sequence[Pixels]) -> int:
 
 def named(paths: Iterable[Path]) -> Iterator[tuple[str, Read]]:
     """Yield names of files and their readers."""
-    return ((str(path), partial(read_image, path)) for path in paths)
+    return ((str(path), partial(read_grey, path)) for path in paths)
 
 
 def of_files(paths: Sequence[Path]) -> int:
@@ -117,7 +117,7 @@ def whole_run(paths: Sequence[Path], n: int, n_workers: int) -> int:
     return len(Profiler(FeatureSpec(), n_workers).of_images(images, n))
 
 
-def read_grey(path: Path) -> Pixels:
+def imread_grey(path: Path) -> Pixels:
     """Return the grey pixels of a file, as the notebooks read them."""
     return np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8)
 
@@ -132,7 +132,7 @@ def speed(data: Path, rounds: int) -> None:
         size: sorted((data / folder).iterdir())[: N_IMAGES[size]] for size, folder in SIZES.items()
     }
     for size, files in paths.items():
-        greys = [read_grey(path) for path in files]
+        greys = [imread_grey(path) for path in files]
         few = max(10, len(greys) // 10)  # for the slow variants
         apart = np.abs(features_of(greys[:3], FeatureSpec()) - [notebook(g) for g in greys[:3]])
         if apart.max() > 1e-6 or np.abs(bincount(greys[0]) - notebook(greys[0])).max() > 1e-6:
@@ -143,7 +143,7 @@ def speed(data: Path, rounds: int) -> None:
             "hffkit": partial(of_arrays, greys),
         }
         from_files: dict[str, Callable[[], int]] = {
-            "notebook": partial(one_by_one, lambda path: notebook(read_grey(path)), files[:few]),
+            "notebook": partial(one_by_one, lambda path: notebook(imread_grey(path)), files[:few]),
             "bincount": partial(one_by_one, lambda path: bincount(read_grey(path)), files[:few]),
             "hffkit": partial(of_files, files),
         }

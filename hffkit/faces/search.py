@@ -8,7 +8,7 @@ from hffkit.errors import ArgumentError, VideoError
 from hffkit.faces.detection import crop, detect, fits, square_crop
 from hffkit.manifest.samples import Box
 from hffkit.media.files import is_video, walk
-from hffkit.media.image import Image, decode, grey, read_bytes
+from hffkit.media.image import Image, decode, decode_grey, grey, read_bytes
 from hffkit.media.spacing import evenly
 from hffkit.media.video import open_clip
 
@@ -20,6 +20,7 @@ class FaceSearch:
     frames: int  # number of frames of each video, evenly spaced
     whole: bool = False  # images are face crops already: detect nothing
     upsample: int = 1  # see `detect`
+    as_grey: bool = False  # whole image files are decoded by `decode_grey`
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class FoundFace:
 
     frame: int | None  # number in the video, from 0
     box: Box | None  # None for a whole image
-    image: Image  # the crop
+    image: Image  # the crop, (H, W, 3) RGB; (H, W) if whole files are read as grey
 
 
 @dataclass(slots=True)
@@ -68,19 +69,22 @@ def faces_in(file: Path, search: FaceSearch, counts: FrameCounts) -> Iterator[Fo
     ImageError, VideoError
         If nothing of the file can be read.
     """
-    for number, image in _images(file, search.frames, counts):
+    for number, image in _images(file, search, counts):
         for box in _boxes(image, search):
             yield FoundFace(number, box, image if box is None else crop(image, box))
 
 
-def _images(file: Path, n_frames: int, counts: FrameCounts) -> Iterator[tuple[int | None, Image]]:
+def _images(
+    file: Path, search: FaceSearch, counts: FrameCounts
+) -> Iterator[tuple[int | None, Image]]:
     """Yield the image, or evenly spaced frames of the video."""
     if not is_video(file.name):
         counts.n_frames = 1
-        yield None, decode(read_bytes(file))
+        decoder = decode_grey if search.whole and search.as_grey else decode
+        yield None, decoder(read_bytes(file))
         return
     clip = open_clip(file)
-    wanted = frozenset(evenly(clip.numbers, n_frames))
+    wanted = frozenset(evenly(clip.numbers, search.frames))
     for frame in clip.frames(wanted, lambda *_: None):
         counts.n_frames += 1
         yield frame.number, frame.image

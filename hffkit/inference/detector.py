@@ -55,7 +55,10 @@ class Detector(Protocol):
         """
 
     def probabilities(self, images: Iterable[Image]) -> Iterator[Floats32]:
-        """Yield the probabilities (C,) of each (H, W, 3) RGB uint8 image, a face crop."""
+        """Yield the probabilities (C,) of each (H, W, 3) RGB uint8 image, a face crop.
+
+        Detectors with a `spectrum` also accept (H, W) grey, which they prefer: `decode_grey`.
+        """
 
 
 def load_detector(path: Path, device: torch.device) -> Detector:

@@ -108,7 +108,9 @@ def _faces(
 ) -> list[FacePrediction]:
     """Return the predictions for the faces of a file, and count its frames in `counts`."""
     places: list[tuple[int | None, Box | None]] = []
-    search = FaceSearch(request.frames, request.whole, request.upsample)
+    search = FaceSearch(
+        request.frames, request.whole, request.upsample, as_grey=detector.spectrum is not None
+    )
 
     def crops() -> Iterator[Image]:
         for face in faces_in(path, search, counts):

@@ -20,7 +20,7 @@ from hffkit.runs.run import read_groups
 from hffkit.runs.scores import Scored, binary_probabilities
 from hffkit.runs.spectrum import MODEL_FILE, SpectrumRun, read_spectrum_run
 from hffkit.spectrum.classifiers import classifier_named, margins, scores
-from hffkit.spectrum.features import FeatureSpec, check_spec, profiles_of, resampled
+from hffkit.spectrum.features import GREY, FeatureSpec, check_spec, profiles_of, resampled
 from hffkit.spectrum.models import read_model
 from hffkit.spectrum.profiles import Profiler
 from hffkit.storage.labels import Items, Task, labels_of
@@ -51,7 +51,7 @@ class SpectrumDetector:
         return scored_items(items, BINARY, labels, binary_probabilities(scores(found)), found)
 
     def probabilities(self, images: Iterable[Image]) -> Iterator[Floats32]:
-        """Yield the scores (2,) for fake and real of each (H, W, 3) RGB uint8 image.
+        """Yield the scores (2,) for fake and real of each (H, W) grey or (H, W, 3) RGB image.
 
         Raises
         ------
@@ -86,6 +86,12 @@ def load_spectrum(path: Path) -> SpectrumDetector:
     """
     run = read_spectrum_run(path)
     classifier_named(run.classifier)
+    if "grey" not in run.features:
+        raise WeightsError(
+            f"{path}: an older version of hffkit fitted this model, to spectra of JPEG files whose "
+            f"grey was computed from colour. Now it is the decoder's luma ({GREY}), as in the "
+            "paper's notebooks. Train the model again."
+        )
     try:
         spec = FeatureSpec(**run.features)
         check_spec(spec)

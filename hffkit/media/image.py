@@ -33,6 +33,7 @@ Image = npt.NDArray[np.uint8]
 
 # Pillow's own limit: 537 MB once decoded. Headers of larger images are damaged or malicious.
 MAX_PIXELS = 178_956_970
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER = struct.Struct(">IIBBBBB")  # width, height, bits, RGB, and three zeros
 _PNG_UP = 2  # the filter that subtracts from each byte the byte above it
@@ -125,7 +126,7 @@ def _png_header(encoded: bytes) -> Header | None:
 
 
 _QUICK_HEADERS: Mapping[bytes, Callable[[bytes], Header | None]] = {
-    b"\xff\xd8\xff": _jpeg_header,
+    _JPEG_SIGNATURE: _jpeg_header,
     b"\x89PN": _png_header,
 }
 
@@ -154,10 +155,24 @@ def decode(encoded: bytes) -> Image:
     ImageError
         If the bytes are no image, are truncated, or hold more than `MAX_PIXELS`.
     """
-    quick = _QUICK_HEADERS.get(encoded[:3])
-    header = quick(encoded) if quick else None
-    header = _bounded(header) if header and header.width and header.height else read_header(encoded)
-    return _pixels(encoded, header.format)
+    return _pixels(encoded, _checked_header(encoded).format)
+
+
+def decode_grey(encoded: bytes) -> Image:
+    """Decode an image to (H, W) uint8 grey.
+
+    A JPEG gives its own luma, as cv2.imread(file, 0) does: the Y plane that the file holds, never
+    converted to RGB and back. Every other format is decoded in colour and converted by `grey`.
+
+    Raises
+    ------
+    ImageError
+        As `decode`.
+    """
+    kind = _checked_header(encoded).format
+    if encoded.startswith(_JPEG_SIGNATURE):
+        return _pixels(encoded, kind, cv2.IMREAD_GRAYSCALE)
+    return grey(_pixels(encoded, kind))
 
 
 def decode_own_jpeg(encoded: bytes) -> Image:
@@ -165,9 +180,15 @@ def decode_own_jpeg(encoded: bytes) -> Image:
     return _pixels(encoded, "JPEG")
 
 
-def _pixels(encoded: bytes, kind: str) -> Image:
+def _checked_header(encoded: bytes) -> Header:
+    quick = _QUICK_HEADERS.get(encoded[:3])
+    header = quick(encoded) if quick else None
+    return _bounded(header) if header and header.width and header.height else read_header(encoded)
+
+
+def _pixels(encoded: bytes, kind: str, flag: int = cv2.IMREAD_COLOR_RGB) -> Image:
     try:
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flag)
     except cv2.error as error:
         raise ImageError(f"damaged {kind}: {error.err}") from None
     if image is None:

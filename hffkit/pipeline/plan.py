@@ -18,6 +18,7 @@ from hffkit.corpus.subset import smallest
 from hffkit.errors import ArgumentError, CorpusError, HffkitError, RecipeError, UnknownNameError
 from hffkit.json_types import JsonObject
 from hffkit.pipeline.recipe import Recipe, Step
+from hffkit.spectrum.train import SpectrumRequest
 from hffkit.storage.corpora import open_corpora
 from hffkit.storage.corpus import CORPUS_FILE, Corpus
 from hffkit.storage.staging import partial_path
@@ -143,7 +144,8 @@ def _planned(step: Step, known: Mapping[str, tuple[str, Path]], out: Path) -> Pl
 def _identified(step: Step, digests: Mapping[str, str]) -> JsonObject:
     """Return all that decides a step's output: arguments other than the defaults, and digests.
 
-    For a training these are all values of its training recipe, wherever they were set.
+    For a training these are all values of its training recipe, wherever they were set; for a
+    spectrum also how images are made grey, which no argument sets.
     """
     request, src = _bound(step, digests)
     values = {f.name: getattr(request, f.name) for f in fields(request)}
@@ -155,6 +157,8 @@ def _identified(step: Step, digests: Mapping[str, str]) -> JsonObject:
     if isinstance(request, TrainRequest):
         row = {n: v for n, v in row.items() if n not in ("network", "recipe", "overrides")}
         row["recipe"] = chosen_recipe(request).to_json()
+    if isinstance(request, SpectrumRequest):
+        row["grey"] = request.spec().grey
     return {"src": src, **row}
 
 

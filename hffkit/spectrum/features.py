@@ -16,6 +16,10 @@ from hffkit.errors import ArgumentError, ImageError, UnknownNameError
 from hffkit.media.image import Image, grey
 from hffkit.spectrum.radial import CENTRES, radial_means
 
+# How images are made grey, recorded with features, models and caches: the luma of JPEG files, as
+# the notebooks' imread(file, 0) gives it, and of anything else colour converted to grey. See
+# `decode_grey`.
+GREY = "jpeg-luma"
 _EPSILON = 1e-8  # added to each complex coefficient, as in the notebooks: log 0 stays finite
 _BATCH_PIXELS = 1 << 17  # of one FFT: with its result 2 MB, which a core's own cache holds
 _BLOCK = 16  # images of one unit of work
@@ -33,11 +37,12 @@ class FeatureSpec:
     centre: str = "paper"  # a name of radial.CENTRES
     n_points: int | None = None  # length of resampled profiles; None: not resampled
     first_bin: bool = False  # divide by the first value
+    grey: str = GREY
 
     def __str__(self) -> str:
         points = "native length" if self.n_points is None else f"{self.n_points} points"
         divided = ", divided by the first" if self.first_bin else ""
-        return f"{self.crop} image, {self.centre} centre, {points}{divided}"
+        return f"{self.crop} image, grey by {self.grey}, {self.centre} centre, {points}{divided}"
 
 
 # The paper's three experiments.
@@ -80,6 +85,8 @@ def check_spec(spec: FeatureSpec) -> None:
         raise UnknownNameError("centre", spec.centre, CENTRES)
     if spec.crop not in CROPS:
         raise UnknownNameError("crop", spec.crop, CROPS)
+    if spec.grey != GREY:
+        raise UnknownNameError("grey", spec.grey, (GREY,))
     if spec.n_points is not None and not 2 <= spec.n_points <= 100_000:
         raise ArgumentError(f"`points` must be from 2 to 100000, got {spec.n_points}.")
 
@@ -90,7 +97,8 @@ def profiles_of(images: Iterable[tuple[str, Read]], spec: FeatureSpec) -> Iterat
     Parameters
     ----------
     images : iterable of (name, read)
-        `read` returns (H, W, 3) uint8 RGB, or (H, W) uint8 grey; errors contain the name.
+        `read` returns (H, W) uint8 grey, or (H, W, 3) uint8 RGB, which is converted to grey. Only
+        `decode_grey` gives the luma of a JPEG. Errors contain the name.
     spec : FeatureSpec
         Only crop and centre are used; `resampled` uses the others.
 
@@ -111,7 +119,7 @@ def blocks_of(images: Iterable[T]) -> Iterator[list[T]]:
 
 
 def features_of(images: Sequence[Image], spec: FeatureSpec) -> Floats64:
-    """Compute the features of images, (N, P) float64; see `profiles_of` and `resampled`."""
+    """Compute the features (N, P) float64 of grey or RGB images; see `profiles_of`, `resampled`."""
     named = [(f"image {i}", partial(np.asarray, image)) for i, image in enumerate(images)]
     return resampled(list(profiles_of(named, spec)), spec)
 

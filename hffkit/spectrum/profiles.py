@@ -22,7 +22,7 @@ from hffkit.execution.progress import Progress
 from hffkit.execution.versions import versions
 from hffkit.manifest.samples import Sample
 from hffkit.media.files import is_video, walk
-from hffkit.media.image import Image, decode, read_bytes
+from hffkit.media.image import Image, decode_grey, read_bytes
 from hffkit.spectrum.features import (
     FeatureSpec,
     Read,
@@ -35,7 +35,7 @@ from hffkit.storage.corpus import Corpus
 from hffkit.storage.labels import Items
 from hffkit.storage.staging import write_bytes_durably
 
-FORMAT = 1
+FORMAT = 2  # 1 made JPEG files grey from their colours
 SUFFIX = ".spectrum"  # data.lmdb.spectrum/, beside data.lmdb
 
 
@@ -120,6 +120,7 @@ def _facts(corpus: Corpus, spec: FeatureSpec) -> dict[str, object]:
         "n_samples": corpus.n_samples,
         "crop": spec.crop,
         "centre": spec.centre,
+        "grey": spec.grey,
         "versions": versions_of_spectra(),
     }
 
@@ -152,7 +153,7 @@ def _cached(path: Path, facts: Mapping[str, object]) -> list[Floats64] | None:
 
 def _read(corpus: Corpus, sample: Sample) -> Image:
     try:
-        return corpus.image(sample)
+        return corpus.grey(sample)
     except HffkitError as error:
         raise ImageError(f"{corpus.path}: {sample.key}: {error}") from None
 
@@ -169,12 +170,12 @@ def images_of_folder(folder: Path) -> Iterator[tuple[str, Read]]:
     if not names:
         raise ArgumentError(f"{folder} is no corpus, and holds no image.")
     for name in names:
-        yield name, partial(read_image, folder / name)
+        yield name, partial(read_grey, folder / name)
 
 
-def read_image(path: Path) -> Image:
-    """Decode an image file; an ImageError names it."""
+def read_grey(path: Path) -> Image:
+    """Decode an image file to grey by `decode_grey`; an ImageError names it."""
     try:
-        return decode(read_bytes(path))
+        return decode_grey(read_bytes(path))
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from None

@@ -203,6 +203,10 @@ class Corpus:
         """Read the pixels of a sample: (H, W, 3) uint8 RGB."""
         return self.datum(sample).image()
 
+    def grey(self, sample: Sample) -> Image:
+        """Read a sample as (H, W) uint8 grey; see `Datum.grey`."""
+        return self.datum(sample).grey()
+
 
 def _hint(path: Path) -> str:
     if partial_path(path).is_dir():

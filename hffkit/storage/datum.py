@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from hffkit.errors import StorageError
-from hffkit.media.image import Image, bgr_planes, decode
+from hffkit.media.image import Image, bgr_planes, decode, decode_grey, grey
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -45,6 +45,16 @@ class Datum:
         planes = np.frombuffer(self.data, np.uint8).reshape(shape)
         bgr = np.repeat(planes, 3, axis=0) if self.channels == 1 else planes
         return np.ascontiguousarray(bgr[::-1].transpose(1, 2, 0))
+
+    def grey(self) -> Image:
+        """Decode to (H, W) uint8 grey: the luma of an encoded JPEG, else `grey` of the pixels.
+
+        Raises
+        ------
+        ImageError, StorageError
+            As `image`.
+        """
+        return decode_grey(bytes(self.data)) if self.encoded else grey(self.image())
 
 
 def raw_datum(image: Image, label: int) -> Datum:

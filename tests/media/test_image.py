@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import cv2
 import lmdb
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,7 @@ from hffkit.media.image import (
     Image,
     bgr_planes,
     decode,
+    decode_grey,
     digests,
     encode_png,
     from_bgr,
@@ -402,6 +404,65 @@ def test_pixels_sha256_tells_shapes_apart() -> None:
 def test_grey_is_the_weighted_sum_of_the_channels() -> None:
     expected = np.rint(smooth() @ np.array([0.299, 0.587, 0.114]))
     assert np.abs(grey(smooth()) - expected).max() <= 1  # fixed-point weights
+
+
+def imread_grey(path: Path) -> npt.NDArray[np.uint8]:
+    """The grey of a file as the notebooks of Durall et al. read it."""
+    found = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    assert found is not None
+    return found.astype(np.uint8)
+
+
+@pytest.mark.parametrize("how", [
+    {"quality": 75}, {"quality": 95, "subsampling": 0}, {"quality": 60, "progressive": True},
+    {"quality": 80, "exif": 6},
+])  # fmt: skip
+def test_grey_of_a_jpeg_is_the_luma_that_pillow_decodes(
+    how: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "face.jpg"
+    if "exif" in how:
+        exif = PillowImage.Exif()
+        exif[0x0112] = how["exif"]
+        how = {**how, "exif": exif}
+    PillowImage.fromarray(smooth()[:, :61]).save(path, **how)
+    with PillowImage.open(path) as opened:
+        opened.draft("YCbCr", opened.size)
+        luma = np.asarray(ImageOps.exif_transpose(opened).getchannel("Y"))
+    found = decode_grey(path.read_bytes())
+    assert np.array_equal(found, luma)
+    assert np.array_equal(found, imread_grey(path))
+    assert not np.array_equal(found, grey(decode(path.read_bytes())))
+
+
+def test_grey_of_real_jpegs_is_their_luma(data: Path) -> None:
+    n_alike = 0
+    for name in ("real-celeba-stargan128", "fake-pggan1024", "real-lfw250-gray", "real-photo"):
+        for path in sorted((data / "data/images" / name).iterdir())[:6]:
+            found = decode_grey(path.read_bytes())
+            with PillowImage.open(path) as opened:
+                opened.draft("L" if opened.mode == "L" else "YCbCr", opened.size)
+                assert np.array_equal(found, np.asarray(opened.getchannel(0)))
+            assert np.array_equal(found, imread_grey(path))
+            n_alike += np.array_equal(found, grey(decode(path.read_bytes())))
+    assert 6 <= n_alike <= 9  # the grey files, and colour ones of little colour
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP", "JPEG2000"])
+def test_grey_of_other_formats_is_that_of_their_colours(kind: str) -> None:
+    encoded = saved(PillowImage.fromarray(smooth()), kind, lossless=True)
+    weighted = smooth() @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(decode_grey(encoded) - weighted).max() <= 1
+    assert np.array_equal(decode_grey(encoded), grey(smooth()))
+
+
+def test_grey_refuses_what_colour_refuses() -> None:
+    encoded = saved(PillowImage.fromarray(smooth()), "JPEG")
+    for bad in (encoded[:-100], b"text", b""):
+        with pytest.raises(ImageError) as colour:
+            decode(bad)
+        with pytest.raises(ImageError, match=re.escape(str(colour.value))):
+            decode_grey(bad)
 
 
 def test_thumbnail_is_the_mean_of_each_area() -> None:

@@ -138,6 +138,11 @@ def test_colour_is_read_and_then_made_grey() -> None:
     assert np.array_equal(one(image), one(np.asarray(grey, np.uint8)))
 
 
+def test_only_one_rule_makes_images_grey() -> None:
+    with pytest.raises(UnknownNameError, match="No grey named 'colour'"):
+        check_spec(FeatureSpec(grey="colour"))
+
+
 def test_the_papers_experiments_have_their_settings() -> None:
     assert {
         "faces-hq": FeatureSpec("whole", "paper", None, first_bin=False),

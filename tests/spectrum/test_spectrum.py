@@ -17,6 +17,7 @@ from makers.trees import build_corpus, write_clip, write_image
 from PIL import Image
 
 from hffkit.cli.spectrum import train as train_command
+from hffkit.corpus.pack import PackRequest, pack
 from hffkit.errors import HffkitError
 from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.evaluation.videos import vote_over_videos
@@ -240,6 +241,95 @@ def test_kept_profiles_that_do_not_match_are_made_anew(
         kept.write_bytes(whole[:-100] if damage == "cut" else b"text")
     assert np.array_equal(Profiler(spec, 1).of_corpus(corpus), first)
     assert kept.read_bytes() == whole
+
+
+def luma(path: Path) -> npt.NDArray[np.uint8]:
+    """The Y plane of a JPEG, as Pillow decodes it."""
+    with Image.open(path) as opened:
+        opened.draft("YCbCr", opened.size)
+        return np.asarray(opened.getchannel(0), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def jpegs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Colour JPEG files of two classes, and a corpus of their original bytes beside them."""
+    root = tmp_path_factory.mktemp("jpegs")
+    for i in range(12):
+        for name, quality in ((REAL, 90), (FAKE, 50)):
+            path = root / "tree" / name / f"{i}.jpg"
+            write_image(path, 17 * i, size=(SIDE, SIDE), quality=quality)
+    build_corpus("folder", root / "tree", root / "native.lmdb", real=(REAL,), fake=(FAKE,),
+                 split_ratio="50/0/50")  # fmt: skip
+    return root
+
+
+def test_a_native_corpus_has_the_spectra_of_its_files_luma(jpegs: Path) -> None:
+    corpus = Corpus(jpegs / "native.lmdb")
+    found = Profiler(FeatureSpec(), 1).of_corpus(corpus)
+    apart = []
+    for profile, sample in zip(found, corpus.samples(), strict=True):
+        expected = by_hand(luma(jpegs / "tree" / sample.source), "paper")
+        assert np.abs(profile - expected).max() < 1e-9
+        apart.append(np.abs(by_hand(grey(corpus.image(sample)), "paper") - expected).max())
+    assert np.median(apart) > 1e-3  # colour, then grey has other spectra
+
+
+def test_a_packed_corpus_has_the_spectra_of_its_pixels(jpegs: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "packed.lmdb"
+    pack([str(jpegs / "native.lmdb")], packed, PackRequest(size=SIDE), n_workers=1)
+    corpus = Corpus(packed)
+    found = Profiler(FeatureSpec(), 1).of_corpus(corpus)
+    expected = [by_hand(grey(corpus.image(sample)), "paper") for sample in corpus.samples()]
+    assert np.abs(np.array(found) - expected).max() < 1e-9
+
+
+def test_predict_eval_and_features_make_files_grey_alike(
+    jpegs: Path, tmp_path: Path, run: Invoke
+) -> None:
+    data, out = jpegs / "native.lmdb", tmp_path / "run"
+    train_spectrum(SpectrumRequest(data=(str(data),), classifier="logistic"), out, n_workers=1)
+    lines = tmp_path / "scores.csv"
+    assert run("eval", out, "--data", data, "--csv", lines, "--split", "all").exit_code == 0
+    done = run("predict", out, jpegs / "tree", "--whole", "--json")
+    predicted = {
+        Path(row["path"]).relative_to(jpegs / "tree").as_posix(): row["score"]
+        for row in json.loads(done.stdout)["faces"]
+    }
+    with lines.open(encoding="utf-8", newline="") as file:
+        scored = [float(row["score"]) for row in csv.DictReader(file)]
+    of_files = [predicted[sample.source] for sample in Corpus(data).samples()]
+    assert np.allclose(of_files, scored, atol=1e-7)
+    for name, source in (("a", jpegs / "tree"), ("b", data)):
+        words = ["--out", tmp_path / f"{name}.npz", "--features", "faces-hq"]
+        assert run("spectrum", "features", source, *words).exit_code == 0
+    with np.load(tmp_path / "a.npz") as a, np.load(tmp_path / "b.npz") as b:
+        names = dict(zip(a["keys"], a["features"], strict=True))
+        sources = [sample.source for sample in Corpus(data).samples()]
+        assert np.array_equal([names[name] for name in sources], b["features"])
+        assert json.loads(str(a["about"]))["features"]["grey"] == "jpeg-luma"
+
+
+def test_profiles_and_models_of_the_older_grey_are_not_used(
+    jpegs: Path, fitted: Path, corpus: Path, tmp_path: Path
+) -> None:
+    opened, spec = Corpus(jpegs / "native.lmdb"), FeatureSpec()
+    first = Profiler(spec, 1).of_corpus(opened)
+    kept = cache_path(opened, spec)
+    with np.load(kept) as file:
+        arrays = dict(file)
+    facts = json.loads(str(arrays["facts"]))
+    assert facts.pop("grey") == "jpeg-luma"
+    facts["format"] = 1
+    arrays["facts"] = np.array(json.dumps(facts))
+    arrays["values"] = arrays["values"] + 1
+    np.savez(kept, **arrays)
+    assert np.array_equal(Profiler(spec, 1).of_corpus(opened), first)
+    old = change(fitted, tmp_path / "old", lambda row: row["features"].pop("grey"))
+    with pytest.raises(HffkitError, match=r"older version .* luma .*Train the model again"):
+        evaluate(EvalRequest((old,), (str(corpus),)))
+    new = change(fitted, tmp_path / "new", lambda row: row["features"].update(grey="luma-2"))
+    with pytest.raises(HffkitError, match="No grey named 'luma-2'"):
+        evaluate(EvalRequest((new,), (str(corpus),)))
 
 
 @pytest.mark.slow
