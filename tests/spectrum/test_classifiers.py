@@ -9,6 +9,7 @@ from sklearn.svm import SVC
 from skops.io import dumps
 
 from hffkit.errors import TrainingError, UnknownNameError, WeightsError
+from hffkit.media.image import Image, decode, read_bytes
 from hffkit.spectrum.classifiers import (
     CLASSIFIERS,
     classifier_named,
@@ -17,6 +18,7 @@ from hffkit.spectrum.classifiers import (
     margins,
     scores,
 )
+from hffkit.spectrum.features import FEATURES, features_of
 from hffkit.spectrum.models import read_model, write_model
 from hffkit.spectrum.repeats import balanced, repeated, splits_of
 
@@ -50,6 +52,21 @@ def blobs(n: int = 40, seed: int = 0) -> tuple[Floats, Flags]:
     rng = np.random.default_rng(seed)
     is_fake = np.arange(2 * n) % 2 == 0
     return rng.normal(0, 0.1, (2 * n, 3)) + is_fake[:, None] * [4.0, 0, 0], is_fake
+
+
+def test_the_sizes_of_images_alone_separate_real_faces_from_real_faces(data: Path) -> None:
+    paths = sorted((data / "data/images/real-celeba-stargan128").iterdir())[:240]
+    images = [decode(read_bytes(path)) for path in paths]
+    is_second = np.arange(len(images)) >= 120
+    splits = splits_of(len(images), (), "random", n_repeats=5, seed=0)
+
+    def accuracy(some: list[Image], others: list[Image]) -> float:
+        features = features_of([*some, *others], FEATURES["celeba"])
+        return repeated("svm-rbf", features, is_second, splits).mean
+
+    cut = [image[9:118, 19:108] for image in images[120:]]
+    assert accuracy(images[:120], images[120:]) < 0.6
+    assert accuracy(images[:120], cut) > 0.9
 
 
 @pytest.mark.golden
