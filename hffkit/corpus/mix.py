@@ -72,6 +72,13 @@ def quotas_of(sizes: Sequence[int], share: Fraction) -> list[int]:
     return quotas
 
 
+def mixed_size(proportion: str, sizes: Sequence[int], n_sources: int) -> int:
+    """Return the number of training samples drawn from a pool, given the size of each class."""
+    classes = np.repeat(np.arange(len(sizes)), sizes)
+    pool = Pool(classes, np.zeros((n_sources, len(classes)), np.uint64))
+    return int(named(PROPORTIONS, proportion, "proportion")(pool).sum())
+
+
 @dataclass(frozen=True, slots=True)
 class MixRequest:
     """The arguments of `hffkit mix`."""

@@ -29,7 +29,7 @@ STEPS_FOLDER = "steps"
 MIN_PER_CLASS = {"train": 16, "val": 1, "test": 4}  # samples that --scale must leave
 _MIN_ITERATIONS = 5
 _MIN_LIMIT = 4  # training samples of a spectrum step
-_SCALED = ("max_iterations", "step_size", "val_interval", "log_interval")
+_SCALED = ("step_size", "val_interval", "log_interval")
 _DIGITS = 12
 
 
@@ -264,5 +264,7 @@ def _scaled_step(step: Step, renamed: Mapping[str, str], scale: float) -> Step:
 def _shorter(request: TrainRequest, scale: float) -> dict[str, int]:
     recipe = chosen_recipe(request)
     found = {name: max(1, round(getattr(recipe, name) * scale)) for name in _SCALED}
-    wanted = max(found["max_iterations"], min(_MIN_ITERATIONS, recipe.max_iterations))
+    if recipe.max_iterations is None:  # epochs of fewer samples are shorter as they are
+        return found
+    wanted = max(round(recipe.max_iterations * scale), min(_MIN_ITERATIONS, recipe.max_iterations))
     return {**found, "max_iterations": wanted}

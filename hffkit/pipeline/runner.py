@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -10,11 +10,10 @@ from statistics import median
 from hffkit.errors import HffkitError, writing_to
 from hffkit.json_types import JsonObject
 from hffkit.pipeline.plan import STEPS_FOLDER, Plan, Planned
+from hffkit.pipeline.sizes import Sizes
 from hffkit.pipeline.verbs import How
 from hffkit.reports.text_table import Table
-from hffkit.storage.corpora import open_corpora
 from hffkit.storage.staging import lock, write_durably
-from hffkit.training.train import chosen_recipe
 
 TIMES_FILE = "times.json"
 # Seconds for each image on two cores of a server (docs/performance.md), before any step has run.
@@ -45,6 +44,7 @@ def run_plan(plan: Plan, out: Path, how: How, on_step: OnStep = lambda *_: None)
     with lock(out):
         with writing_to(out):
             (out / STEPS_FOLDER).mkdir(exist_ok=True)
+        sizes = Sizes()
         for number, planned in enumerate(plan.steps):
             if planned.is_done:
                 continue
@@ -55,7 +55,8 @@ def run_plan(plan: Plan, out: Path, how: How, on_step: OnStep = lambda *_: None)
                 planned.step.does.run(request, src, planned.out, how)
             except HffkitError as error:
                 raise StepError(f"step {planned.step.name!r}: {error}") from error
-            _note_time(out, planned, time.monotonic() - begin)
+            seconds = time.monotonic() - begin
+            _note_time(out, planned, seconds, sizes.processed_by(planned))
 
 
 def read_times(out: Path) -> JsonObject:
@@ -67,12 +68,12 @@ def read_times(out: Path) -> JsonObject:
     return rows if isinstance(rows, dict) else {}
 
 
-def _note_time(out: Path, planned: Planned, seconds: float) -> None:
+def _note_time(out: Path, planned: Planned, seconds: float, n_images: int) -> None:
     row = {
         "step": planned.step.name,
         "verb": planned.step.verb,
         "seconds": round(seconds, 3),
-        "pictures": _images(planned, {}),
+        "pictures": n_images,
     }
     rows = {**read_times(out), planned.identity: row}
     write_durably(out / TIMES_FILE, json.dumps(rows, indent=1, sort_keys=True) + "\n")
@@ -121,35 +122,12 @@ def forecast(plan: Plan, out: Path) -> list[Forecast]:
     for row in read_times(out).values():
         if row["pictures"]:
             rates.setdefault(row["verb"], []).append(row["seconds"] / row["pictures"])
-    images: dict[Path, float] = {}
+    sizes = Sizes()
     found = []
     for planned in plan.steps:
-        n = _images(planned, images)
-        images[planned.out] = n
+        n = sizes.processed_by(planned)
         verb = planned.step.verb
         rate = median(rates[verb]) if verb in rates else _SECONDS[verb]
         state = "done" if planned.is_done else "begun" if planned.is_begun else "to do"
         found.append(Forecast(planned, state, 0.0 if planned.is_done else rate * n))
     return found
-
-
-def _images(planned: Planned, known: Mapping[Path, float]) -> float:
-    """Estimate the number of images that a step processes."""
-    step = planned.step
-    if step.verb == "build":
-        return 0.0
-    if step.verb == "train":
-        recipe = chosen_recipe(planned.bound()[0])
-        return float(recipe.max_iterations * recipe.batch_size)
-    argument = "data" if step.verb in ("eval", "spectrum") else "src"
-    total = sum(_size(planned.paths[name], known) for name in step.named(argument))
-    return total * float(step.arguments.get("share", 0.2 if step.verb == "eval" else 1))
-
-
-def _size(path: Path, known: Mapping[Path, float]) -> float:
-    if path in known:
-        return known[path]
-    try:
-        return float(sum(corpus.n_samples for corpus in open_corpora([str(path)])))
-    except HffkitError:
-        return 0.0

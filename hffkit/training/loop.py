@@ -81,7 +81,7 @@ class TrainingLoop:
         updater, recipe = self._updater, self._updater.recipe
         begin, first = time.monotonic(), updater.iteration
         torch.set_num_threads(self.n_threads)  # results differ between numbers of threads
-        progress = Progress(recipe.max_iterations, unit="iterations", label="train", done=first)
+        progress = Progress(recipe.n_iterations, unit="iterations", label="train", done=first)
         with _interrupts() as is_interrupted, progress, self._log:
             self._loop(progress, is_interrupted)
         if recipe.select == "last" or self._best is None:
@@ -89,7 +89,7 @@ class TrainingLoop:
             self._select({"iteration": updater.iteration})
         return TrainingResult(
             updater.iteration,
-            updater.iteration < recipe.max_iterations,
+            updater.iteration < recipe.n_iterations,
             self._best,
             round(time.monotonic() - begin, 1),
         )
@@ -103,9 +103,9 @@ class TrainingLoop:
         while not self._is_over():
             step(*next(batches))
             done = updater.iteration
-            if done % recipe.log_interval == 0 or done == recipe.max_iterations:
+            if done % recipe.log_interval == 0 or done == recipe.n_iterations:
                 self._log_losses(progress)
-            if done % recipe.val_interval == 0 or done == recipe.max_iterations:
+            if done % recipe.val_interval == 0 or done == recipe.n_iterations:
                 self._validate()
                 last_saved = -math.inf
             if is_interrupted() or time.monotonic() - last_saved > _CHECKPOINT_SECONDS:
@@ -119,7 +119,7 @@ class TrainingLoop:
         """Return True after the last iteration, or when the recipe's patience is exhausted."""
         recipe = self._updater.recipe
         is_worn_out = recipe.patience > 0 and self._n_worse >= recipe.patience
-        return is_worn_out or self._updater.iteration >= recipe.max_iterations
+        return is_worn_out or self._updater.iteration >= recipe.n_iterations
 
     def _log_losses(self, progress: Progress) -> None:
         updater = self._updater

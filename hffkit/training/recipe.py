@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import tomllib
+import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
@@ -19,7 +20,7 @@ _BOUNDS: Mapping[str, tuple[Callable[[float], bool], str]] = {
     ),
     "base_lr epsilon": (lambda value: 0 < value <= _MOST, f"above 0, at most {_MOST:g}"),
     "gamma": (lambda value: 0 <= value <= 1, "from 0 to 1"),
-    "weight_decay max_iterations patience": (
+    "weight_decay max_iterations epochs patience": (
         lambda value: 0 <= value <= _MOST, f"from 0 to {_MOST:g}",
     ),
     "momentum beta2 statistics_fraction": (lambda value: 0 <= value < 1, "from 0 to below 1"),
@@ -70,7 +71,8 @@ class TrainRecipe:
     statistics_fraction: float  # Caffe's moving_average_fraction of its batch statistics
     order: Literal["shuffled", "caffe"]  # shuffled each epoch; as in the corpus, wrapping
     precision: Literal["fp32", "bf16"]
-    max_iterations: int
+    max_iterations: int | None  # either this or epochs
+    epochs: float | None  # passes over the training samples; see `for_samples`
     val_interval: int  # iterations between validations
     log_interval: int  # iterations that a line of metrics averages over
     select: Literal["accuracy", "loss", "last"]  # validation metric that selects the weights
@@ -82,8 +84,13 @@ class TrainRecipe:
         for names, (holds, wanted) in _BOUNDS.items():
             for name in names.split():
                 value = getattr(self, name)
-                if not holds(value):
+                if value is not None and not holds(value):
                     raise RecipeError(f"{name} must be {wanted}, got {value}.")
+        if (self.max_iterations is None) == (self.epochs is None):
+            given = "neither" if self.epochs is None else "both"
+            raise RecipeError(
+                f"max_iterations or epochs must give the length of the training, got {given}."
+            )
         if self.batch_size % self.replicas:
             raise RecipeError(
                 f"replicas must divide batch_size, got {self.replicas} and {self.batch_size}."
@@ -121,12 +128,34 @@ class TrainRecipe:
         values = {**dataclasses.asdict(self), "degrade": list(self.degrade)}
         return {name: value for name, value in values.items() if value is not None}
 
+    @property
+    def n_iterations(self) -> int:
+        """The length of the training; ValueError if it depends on the number of samples."""
+        if self.max_iterations is None:
+            raise ValueError(f"{self.epochs} epochs have no length without `for_samples`.")
+        return self.max_iterations
+
+    def for_samples(self, n: int) -> "TrainRecipe":
+        """Return the recipe with the epochs as iterations, rounded, for `n` training samples.
+
+        It validates after each epoch at the latest. Without epochs, the recipe is returned as is.
+        """
+        if self.epochs is None:
+            return self
+        epoch = n / self.batch_size
+        return dataclasses.replace(
+            self,
+            max_iterations=max(round(self.epochs * epoch), 1 if self.epochs else 0),
+            epochs=None,
+            val_interval=min(self.val_interval, math.ceil(epoch)),
+        )
+
     def rate(self, iteration: int) -> float:
         """Return the learning rate of the update number `iteration`, counted from 0."""
         if self.policy == "step":
             return float(self.base_lr * self.gamma ** (iteration // self.step_size))
         if self.policy == "cosine":
-            done = min(iteration / max(self.max_iterations, 1), 1.0)
+            done = min(iteration / max(self.n_iterations, 1), 1.0)
             return self.base_lr * (1 + math.cos(math.pi * done)) / 2
         return self.base_lr
 
@@ -158,6 +187,7 @@ def recipe_of(values: Mapping[str, object], where: str) -> TrainRecipe:
     has_metric = any(name in _METRIC for name in values)
     wanted = {**_PLAIN, **_METRIC} if has_metric else _PLAIN
     missing, unknown = wanted.keys() - values.keys(), values.keys() - wanted.keys()
+    missing -= _LENGTHS
     if missing and missing <= _METRIC.keys():
         given = ", ".join(sorted(_METRIC.keys() & values.keys()))
         raise RecipeError(
@@ -170,12 +200,20 @@ def recipe_of(values: Mapping[str, object], where: str) -> TrainRecipe:
             f"{where}: unknown {', '.join(sorted(unknown))}. Known: {', '.join(wanted)}."
         )
     checked = {name: _checked(name, value, where) for name, value in values.items()}
-    plain = {name: checked[name] for name in _PLAIN}
+    plain = {**dict.fromkeys(_LENGTHS), **{n: checked[n] for n in _PLAIN if n in checked}}
     inner = {name.removeprefix(_INNER): checked[name] for name in _METRIC if has_metric}
     try:
         return TrainRecipe(**plain, metric=MetricSettings(**inner) if has_metric else None)
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from None
+
+
+def overridden(values: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
+    """Return a recipe's values with changes; a changed length replaces that of the other kind."""
+    values, changes = flat(values), flat(changes)
+    if _LENGTHS & changes.keys():
+        values = {name: value for name, value in values.items() if name not in _LENGTHS}
+    return values | changes
 
 
 def flat(values: Mapping[str, object]) -> dict[str, object]:
@@ -210,7 +248,17 @@ def _checked(name: str, value: Any, where: str) -> Any:
 _PAIRED = [name for name, spec in NETWORKS.items() if spec.high_quality is not None]
 _PAIRED_NAMES = ", ".join(_PAIRED)
 _INNER = "metric."
-_PLAIN: Mapping[str, Any] = {n: k for n, k in TrainRecipe.__annotations__.items() if n != "metric"}
+_LENGTHS = {"max_iterations", "epochs"}
+
+
+def _given(kind: Any) -> Any:
+    """Return the type of a value that is given, for one that may be None."""
+    return get_args(kind)[0] if isinstance(kind, types.UnionType) else kind
+
+
+_PLAIN: Mapping[str, Any] = {
+    name: _given(kind) for name, kind in TrainRecipe.__annotations__.items() if name != "metric"
+}
 _METRIC: Mapping[str, Any] = {_INNER + n: k for n, k in MetricSettings.__annotations__.items()}
 KEYS: Mapping[str, Any] = {**_PLAIN, **_METRIC}
 

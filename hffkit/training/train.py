@@ -22,7 +22,7 @@ from hffkit.training.initial import initial_weights
 from hffkit.training.labelled import TrainingData, training_data
 from hffkit.training.loader import Keep, make_loader
 from hffkit.training.loop import CHECKPOINT_FILE, TrainingLoop
-from hffkit.training.recipe import TrainRecipe, flat, read_recipe, recipe_of
+from hffkit.training.recipe import TrainRecipe, overridden, read_recipe, recipe_of
 from hffkit.training.sampler import BatchSampler
 from hffkit.training.updater import SEEDS, Updater
 
@@ -66,12 +66,13 @@ def train(
 
 def _train(
     request: TrainRequest,
-    recipe: TrainRecipe,
+    chosen: TrainRecipe,
     data: TrainingData,
     out: Path,
     notify: Callable[[str], object],
 ) -> Run:
     # Everything that can be refused is refused before anything is written.
+    recipe = chosen.for_samples(len(data.splits["train"].labels))
     device = device_named(request.device)
     if recipe.precision == "bf16":
         check_bf16(device)
@@ -108,6 +109,7 @@ def _train(
             **command,
             "recipe_name": recipe_name(request),
             "overrides": dict(request.overrides),
+            **({} if chosen.epochs is None else {"epochs": chosen.epochs}),
             "device": str(device),
             "threads": loop.n_threads,
             "data": [{"path": str(c.path), **c.identity()} for c in data.corpora],
@@ -138,7 +140,7 @@ def chosen_recipe(request: TrainRequest) -> TrainRecipe:
         path = _folder() / f"{name}.toml"
     if network is not None and "network" in dict(request.overrides):
         raise ArgumentError(f"`network` is given twice: {network}, and among the overrides.")
-    values = flat(read_recipe(path)) | flat(dict(request.overrides))
+    values = overridden(read_recipe(path), dict(request.overrides))
     if network is not None:
         values["network"] = network
     recipe = recipe_of(values, name)

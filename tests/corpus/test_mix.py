@@ -26,7 +26,7 @@ from makers.trees import (
     write_image,
 )
 
-from hffkit.corpus.mix import PROPORTIONS, MixRequest, Pool, mix, quotas_of
+from hffkit.corpus.mix import PROPORTIONS, MixRequest, Pool, mix, mixed_size, quotas_of
 from hffkit.corpus.pack import PackRequest, pack
 from hffkit.degrade.degrade import DegradeRequest, degrade
 from hffkit.errors import ArgumentError, UnknownNameError
@@ -131,6 +131,7 @@ def test_each_source_gives_the_papers_number_and_of_each_class_its_share(
 ) -> None:
     counts = np.array([np.bincount(hff.classes[row]) for row in PROPORTIONS[name](hff)])
     assert sorted(counts.sum(axis=1)) == totals
+    assert mixed_size(name, HFF.tolist(), 3) == sum(totals)
     assert (abs(counts - HFF * share) < 1).all()
 
 

@@ -349,6 +349,14 @@ def test_a_training_keeps_some_iterations_at_any_scale(corpus: Path, n: int, exp
     assert dict(request.overrides)["max_iterations"] == expected
 
 
+def test_epochs_are_not_scaled_because_they_are_of_fewer_samples(corpus: Path) -> None:
+    rows = changed("steps.net.set", {"size": 32, "epochs": 10})
+    request, _ = planned(rows, corpus, scale=0.5).step("net Raw, 0").bound()
+    made = dict(request.overrides)
+    assert made == {"size": 32, "epochs": 10, "step_size": 500, "val_interval": 25,
+                    "log_interval": 12}  # fmt: skip
+
+
 def test_a_scale_of_one_is_none(corpus: Path) -> None:
     assert planned(good(), corpus, scale=1) == planned(good(), corpus)
 

@@ -97,12 +97,12 @@ def run_of(
     updater = Updater(net_of(golden / "init_iter_0.caffemodel"), calm, BGR_255, CPU, seed=0)
     change(updater)
     sampler = BatchSampler(len(records[0]), calm.batch_size, calm.order, 0)
-    for iteration in range(calm.max_iterations):
+    for iteration in range(calm.n_iterations):
         for group in updater._optimizer.param_groups:
             group["lr"] = calm.rate(iteration) * group["lr_mult"]  # which only PyTorch's reads
         numbers = torch.from_numpy(sampler.batch(iteration)[0])
         updater.step(records[0][numbers], records[1][numbers])
-    return updater.losses[: calm.max_iterations].tolist(), updater.net
+    return updater.losses[: calm.n_iterations].tolist(), updater.net
 
 
 def loss_errors(losses: list[float], golden: Path) -> list[float]:

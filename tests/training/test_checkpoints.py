@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from makers.trainings import StopError, begin, fail, request_of, result_of, stop
 from makers.trees import rows
 
 from hffkit.errors import StorageError, TrainingError, WeightsError
+from hffkit.runs.run import read_run
 from hffkit.runs.weights import read_tensors, write_tensors
+from hffkit.storage.corpus import Corpus
 from hffkit.storage.staging import partial_path
 from hffkit.training import loop as training
 from hffkit.training.train import train
@@ -78,6 +81,23 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     assert sorted(path.name for path in out.iterdir()) == [
         "groups.json", "metrics.jsonl", "run.json", "weights.safetensors",
     ]  # fmt: skip
+
+
+def test_a_training_by_epochs_is_one_by_iterations_and_resumes(
+    packed: Path, tmp_path: Path
+) -> None:
+    by_iterations = request_of(packed, network="meso4", val_interval=3)  # 12 of 8 images
+    others = (pair for pair in by_iterations.overrides if pair[0] != "max_iterations")
+    n_train = sum(splits["train"] for splits in Corpus(packed).info.counts.values())
+    assert n_train == 21  # 2.6 batches: an epoch is over in val_interval, 4.6 epochs in 12
+    request = replace(by_iterations, overrides=(*others, ("epochs", 4.6)))
+    train(by_iterations, tmp_path / "iterations")
+    begin(request, tmp_path / "epochs", 7)
+    _, run = train(request, tmp_path / "epochs")
+    assert result_of(tmp_path / "epochs") == result_of(tmp_path / "iterations")
+    assert run.made["recipe"] == read_run(tmp_path / "iterations").made["recipe"]
+    assert run.made["recipe"]["max_iterations"] == 12
+    assert run.made["epochs"] == 4.6
 
 
 def test_the_first_ctrl_c_waits_for_the_step_and_saves(

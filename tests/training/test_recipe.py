@@ -12,6 +12,8 @@ from hffkit.training.recipe import parse_override, read_recipe, recipe_of
 from hffkit.training.train import TrainRequest, chosen_recipe, recipe_names
 
 ROOT = Path(__file__).parents[2]
+PAPER = ("amtennet", "model-base", "meso4", "mesoinception4", "mislnet", "xception",
+         "handcrafted-res", "srm-model-base", "handcrafted-res-model-base", "amten-1")  # fmt: skip
 RECIPES = sorted((ROOT / "recipes/train").glob("*.toml"))
 
 
@@ -60,6 +62,14 @@ def test_a_network_without_a_recipe_takes_that_of_amtennet() -> None:
         ({"momentum": 1.0}, "mine: momentum must be from 0 to below 1, got 1.0"),
         ({"batch_size": 0}, "mine: batch_size must be at least 1, got 0"),
         ({"max_iterations": -1}, "mine: max_iterations must be from 0 to 1e.30, got -1"),
+        (
+            {"max_iterations": None, "epochs": -0.5},
+            "mine: epochs must be from 0 to 1e.30, got -0.5",
+        ),
+        ({"max_iterations": None, "epochs": math.inf}, "mine: epochs must be from 0 to 1e.30"),
+        ({"max_iterations": None, "epochs": "10"}, "mine: epochs must be float, got '10'"),
+        ({"epochs": 10}, "mine: max_iterations or epochs must give the length .*, got both"),
+        ({"max_iterations": None}, "mine: max_iterations or epochs must give .*, got neither"),
         ({"replicas": 3}, "mine: replicas must divide batch_size, got 3 and 64"),
         ({"patience": -1}, "mine: patience must be from 0 to 1e.30, got -1"),
         ({"patience": 1.5}, "mine: patience must be int, got 1.5"),
@@ -67,10 +77,50 @@ def test_a_network_without_a_recipe_takes_that_of_amtennet() -> None:
     ],
 )
 def test_impossible_recipes_are_refused_by_name(changes: dict[str, Any], message: str) -> None:
-    values = read_recipe(ROOT / "recipes/train/amtennet.toml") | changes
+    values = read_recipe(ROOT / "recipes/train/modern.toml") | changes
     values = {name: value for name, value in values.items() if value is not None}
     with pytest.raises(RecipeError, match=message):
         recipe_of(values, "mine")
+
+
+# The paper trains 10 epochs in batches of 64: HFF (75 % of 155,000), the three sets of Table XI,
+# and FF++. Rates are halved every 1,000 iterations.
+@pytest.mark.parametrize(
+    ("n", "n_iterations", "n_halvings"),
+    [(116_250, 18_164, 18), (124_000, 19_375, 19), (165_000, 25_781, 25), (372_000, 58_125, 58),
+     (100_000, 15_625, 15)],
+)  # fmt: skip
+def test_the_papers_networks_train_ten_epochs_of_their_own_set(
+    n: int, n_iterations: int, n_halvings: int
+) -> None:
+    for name in PAPER:
+        recipe = chosen_recipe(TrainRequest(("x",), network=name)).for_samples(n)
+        assert (recipe.n_iterations, recipe.val_interval) == (n_iterations, 1000)
+        assert recipe.step_size == 1000
+        assert recipe.rate(recipe.n_iterations - 1) == pytest.approx(1e-3 / 2**n_halvings)
+
+
+def test_epochs_of_a_small_set_are_validated_after_each_and_never_nothing() -> None:
+    recipe = chosen_recipe(TrainRequest(("x",)))
+    small = recipe.for_samples(2250)  # 35.2 batches an epoch
+    assert (small.n_iterations, small.val_interval) == (352, 36)
+    assert recipe.for_samples(3).n_iterations == 1
+    none = chosen_recipe(TrainRequest(("x",), overrides=(("epochs", 0),)))
+    assert none.for_samples(2250).n_iterations == 0
+    assert recipe.for_samples(116_250).for_samples(3).n_iterations == 18_164  # resolved once
+    with pytest.raises(ValueError, match=r"10\.0 epochs have no length"):
+        _ = recipe.n_iterations
+
+
+@pytest.mark.parametrize("name", ["amtennet", "small"])  # by epochs, by iterations
+def test_an_override_of_the_length_replaces_either_kind(name: str) -> None:
+    for override in ({"epochs": 2.5}, {"max_iterations": 70}):
+        recipe = chosen_recipe(TrainRequest(("x",), recipe=name, overrides=tuple(override.items())))
+        lengths = {"max_iterations": recipe.max_iterations, "epochs": recipe.epochs}
+        assert {key: value for key, value in lengths.items() if value is not None} == override
+    both = (("epochs", 2), ("max_iterations", 70))
+    with pytest.raises(RecipeError, match=f"{name}: max_iterations or epochs .* got both"):
+        chosen_recipe(TrainRequest(("x",), recipe=name, overrides=both))
 
 
 def test_a_recipe_file_of_ones_own_is_read_and_its_errors_name_it(tmp_path: Path) -> None:
