@@ -11,6 +11,8 @@ from hffkit.manifest.seeds import rng_for
 
 Place = tuple[str, str]
 """Titles of the row and the column of a cell."""
+OVERALL: Place = ("all images", "accuracy")
+"""The cell beside a confusion matrix: the share of all images that are predicted rightly."""
 Answer = Mapping[str, str]
 """One line of the samples.csv of an eval step."""
 

@@ -8,7 +8,7 @@ differences.
 import csv
 import io
 import tomllib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from importlib import resources
@@ -91,6 +91,7 @@ class Recipe:
     table: TableSpec | None
     claims: tuple[Claim, ...]
     paper: Mapping[tuple[str, str], float]  # the published figures, per cent, by row and column
+    notes: Mapping[str, Sequence[tuple[str, str]]]  # on published figures, and their places
 
     def step(self, name: str) -> Step:
         """Return the step called `name`."""
@@ -186,6 +187,7 @@ def recipe_of(rows: Mapping[str, Any], where: str) -> Recipe:
     if table is not None:
         check_table(table, values, verbs, f"{where}: table")
     check_claims(claims, table, values, f"{where}: claims")
+    paper = _paper(rows.get("paper"), where)
     read = {name for step in steps.values() for name in step.needs}
     return Recipe(
         name=Path(where).name.removesuffix(".toml"),
@@ -197,7 +199,8 @@ def recipe_of(rows: Mapping[str, Any], where: str) -> Recipe:
         steps=_sorted(steps, where),
         table=table,
         claims=claims,
-        paper=_paper(rows.get("paper"), where),
+        paper={place: float(row["percent"]) for place, row in paper.items()},
+        notes=_notes(paper),
     )
 
 
@@ -268,8 +271,8 @@ def _sorted(steps: Mapping[str, Step], where: str) -> tuple[Step, ...]:
     return tuple(order.values())
 
 
-def _paper(name: Any, where: str) -> dict[tuple[str, str], float]:
-    """Read the figures of a file of manifests/paper; none if no file is named."""
+def _paper(name: Any, where: str) -> dict[tuple[str, str], dict[str, str]]:
+    """Read the rows with a figure of a file of manifests/paper; none if no file is named."""
     if not name:
         return {}
     file = resources.files("hffkit.manifests") / "paper" / f"{name}.csv"
@@ -278,4 +281,12 @@ def _paper(name: Any, where: str) -> dict[tuple[str, str], float]:
     except OSError:
         raise RecipeError(f"{where}: paper: there is no manifests/paper/{name}.csv.") from None
     rows = csv.DictReader(io.StringIO(text))
-    return {(row["row"], row["column"]): float(row["percent"]) for row in rows if row["percent"]}
+    return {(row["row"], row["column"]): row for row in rows if row["percent"]}
+
+
+def _notes(paper: Mapping[tuple[str, str], Mapping[str, str]]) -> dict[str, list[tuple[str, str]]]:
+    found: dict[str, list[tuple[str, str]]] = {}
+    for place, row in paper.items():
+        if row["note"]:
+            found.setdefault(row["note"], []).append(place)
+    return found

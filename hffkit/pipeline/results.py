@@ -2,14 +2,15 @@
 
 import csv
 import io
+import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from hffkit.pipeline.cells import Place
+from hffkit.pipeline.cells import OVERALL, Place
 from hffkit.reports.results_page import HeatMap, ResultsPage, render_results
 from hffkit.reports.text_table import Table
 from hffkit.storage.staging import write_durably
@@ -76,7 +77,8 @@ class Results:
     corner: str
     rows: tuple[str, ...]
     columns: tuple[str, ...]
-    cells: Mapping[Place, Cell]
+    cells: Mapping[Place, Cell]  # those of the table, and perhaps OVERALL
+    notes: Mapping[str, Sequence[Place]]  # on figures of the paper, and their cells
     verdicts: tuple[ClaimOutcome, ...]
     facts: tuple[tuple[str, str], ...]
 
@@ -87,6 +89,18 @@ class Results:
             for row in self.rows
         )
         return Table((self.corner, *self.columns), rows)
+
+    @property
+    def below(self) -> tuple[str, ...]:
+        """The accuracy beside a confusion matrix, and the notes on the paper's figures, as text."""
+        overall = self.cells.get(OVERALL)
+        lines = [] if overall is None else [f"Accuracy of all images: {_cell_text(overall)}."]
+        places = set(self.cells)
+        for note, of in self.notes.items():
+            shown = [" / ".join(place) for place in of if place in places]
+            if shown:
+                lines.append(f"The paper's figure of {', '.join(shown)}: {note}.")
+        return tuple(lines)
 
     def claims_table(self) -> Table:
         """Format the claims and their outcomes."""
@@ -104,6 +118,7 @@ class Results:
                 {"row": row, "column": column, **cell.to_json()}
                 for (row, column), cell in self.cells.items()
             ],
+            "notes": [{"note": note, "cells": of} for note, of in self.notes.items()],
             "claims": [verdict.to_json() for verdict in self.verdicts],
             "facts": dict(self.facts),
         }
@@ -111,6 +126,7 @@ class Results:
     def to_markdown(self) -> str:
         """Return everything as Markdown."""
         parts = [f"# {self.title}", self.about, self.to_table().to_markdown(), LEGEND]
+        parts += self.below
         if self.verdicts:
             parts.append(self.claims_table().to_markdown())
         parts.append("\n".join(f"- {name}: `{value}`" for name, value in self.facts))
@@ -121,11 +137,10 @@ class Results:
         text = io.StringIO()
         lines = csv.writer(text, lineterminator="\n")
         lines.writerow(["row", "column", "measured", "low", "high", "seeds", "paper", "difference"])
-        for row in self.rows:
-            for column in self.columns:
-                cell = self.cells.get((row, column))
-                if cell is not None:
-                    lines.writerow([row, column, *_csv_cells(cell)])
+        for place in (*itertools.product(self.rows, self.columns), OVERALL):
+            cell = self.cells.get(place)
+            if cell is not None:
+                lines.writerow([*place, *_csv_cells(cell)])
         return text.getvalue()
 
 
@@ -171,6 +186,7 @@ def page_of(results: Results) -> ResultsPage:
         about=tuple(text for text in results.about.split("\n\n") if text),
         table=results.to_table(),
         legend=LEGEND,
+        below=results.below,
         claims=results.claims_table(),
         details=details,
         heat_maps=tuple(maps),

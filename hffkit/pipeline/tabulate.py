@@ -8,7 +8,7 @@ import numpy as np
 
 from hffkit.errors import RecipeError, StorageError, reading_from
 from hffkit.evaluation.metrics import relative_error_reduction
-from hffkit.pipeline.cells import Answer, CellSums, Grid, Place, interval, sums_of
+from hffkit.pipeline.cells import OVERALL, Answer, CellSums, Grid, Place, interval, sums_of
 from hffkit.pipeline.plan import Plan
 from hffkit.pipeline.results import Cell, ClaimOutcome, Results
 from hffkit.pipeline.spec import Claim, TableSpec, chosen_of, places_in, put
@@ -35,6 +35,7 @@ def results_of(plan: Plan) -> Results:
         rows=rows,
         columns=columns,
         cells=cells,
+        notes=recipe.notes,
         verdicts=tuple(_verdict(claim, grid) for claim in recipe.claims),
         facts=tuple(_facts(plan)),
     )
@@ -111,7 +112,10 @@ def _ablation(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made
 
 
 def _confusion(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made:
-    """Compute the confusion matrix in per cent of the true class, as a mean over seeds."""
+    """Compute the confusion matrix in per cent of the true class, and the accuracy of all images.
+
+    Both are means over seeds.
+    """
     names = _evals(plan, spec, {})
     tables = [_samples(plan, name) for name in names]
     classes = [name.removeprefix("p_") for name in tables[0][0] if name.startswith("p_")]
@@ -124,6 +128,7 @@ def _confusion(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Mad
         for true in rows
         for label, called in enumerate(classes)
     }
+    sums[OVERALL] = _sums(plan, names)
     grid = Grid(sums, plan.recipe.title)
     cells = {place: _cell(grid, {place: 1.0}, paper.get(place)) for place in sums}
     return rows, tuple(classes), cells, grid

@@ -26,6 +26,7 @@ class ResultsPage:
     about: tuple[str, ...]  # paragraphs
     table: Table
     legend: str
+    below: tuple[str, ...]  # further figures and notes
     claims: Table
     details: tuple[tuple[str, Table], ...]  # of each claim: which cells were compared
     heat_maps: tuple[HeatMap, ...]

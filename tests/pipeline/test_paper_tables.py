@@ -2,10 +2,12 @@
 comes of answers is what NumPy makes of them."""
 
 import csv
+import html
 import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,12 @@ from makers.recipes import write
 from makers.trees import build_corpus, ffpp_paths, touch, write_image
 
 from hffkit.cli.main import main
+from hffkit.pipeline.cells import OVERALL
 from hffkit.pipeline.plan import Plan, plan_of
 from hffkit.pipeline.recipe import Recipe, read_recipe, recipe_names, recipe_of
-from hffkit.pipeline.results import Results
+from hffkit.pipeline.results import LEGEND, Cell, Results, page_of
 from hffkit.pipeline.tabulate import results_of
+from hffkit.reports.results_page import render_results
 from hffkit.training.train import chosen_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -117,7 +121,7 @@ def places_of(recipe: Recipe) -> list[tuple[str, str]]:
     spec = recipe.table
     assert spec is not None
     if spec.kind == "confusion":
-        return list(itertools.product(HFF, HFF))
+        return [*itertools.product(HFF, HFF), OVERALL]
     rows = [*map(str, recipe.values[spec.rows]), *spec.averages.get("rows", {})]
     columns = ["accuracy", "relative error reduction"]
     if spec.columns is not None:
@@ -141,6 +145,7 @@ def test_the_papers_figures_are_of_the_cells_of_the_recipe(number: str, kind: st
     found = {place: float(row["percent"]) for place, row in rows.items() if row["percent"]}
     assert recipe.paper == found
     assert all(row["note"] for row in rows.values() if not row["percent"])
+    assert all(None not in row for row in rows.values())  # a comma in a note is quoted
 
 
 def _long(path: Path, names: Sequence[str], row: str) -> Iterator[tuple[str, str, str]]:
@@ -174,7 +179,12 @@ def _read(path: Path) -> list[dict[str, str]]:
 
 
 def _confusion(path: Path) -> Iterator[tuple[str, str, str]]:
-    return ((row["true_class"], row["predicted_class"], row["percent"]) for row in _read(path))
+    for row in _read(path):
+        yield row["true_class"], row["predicted_class"], row["percent"]
+    network = "AMTENnet" if "amtennet" in path.name else "Model-base"
+    for name, metric, percent in _variants(path.parent / "table06_design_variants.csv"):
+        if (name, metric) == (network, "accuracy"):
+            yield *OVERALL, percent
 
 
 def _variants(path: Path) -> Iterator[tuple[str, str, str]]:
@@ -201,6 +211,34 @@ def test_the_papers_figures_are_those_that_were_read_from_it(number: str, data: 
     assert {place: text and float(text) for place, text in ours.items()} == {
         place: text and float(text) for place, text in read.items()
     }
+
+
+@pytest.mark.parametrize("number", ["iii", "iv"])
+def test_the_papers_accuracy_is_the_mean_of_its_confusion_over_images(number: str) -> None:
+    paper = read_recipe(f"table-{number}").paper
+    small = ("CelebA-HQ", "PGGAN", "StyleGAN")  # 10,000 images each, 20 % for testing
+    counts = {name: 2000 if name in small else 5000 for name in HFF}
+    right = sum(counts[name] * paper[name, name] for name in HFF)
+    assert paper[OVERALL] == pytest.approx(right / 31_000, abs=0.005)
+
+
+def test_notes_on_the_papers_figures_are_shown_below_the_table() -> None:
+    recipe = read_recipe("table-x")
+    cells = {place: Cell(50.0, 49.0, 51.0, (), percent) for place, percent in recipe.paper.items()}
+    rows, columns = (tuple(dict.fromkeys(place[i] for place in cells)) for i in (0, 1))
+    found = Results("t", "", "c", rows, columns, cells, recipe.notes, (), ())
+    note = (
+        "The paper's figure of Raw / JP-mix: printed like the figure for JP60; with the printed "
+        "average it would be 80.29, so one of the two is a misprint."
+    )
+    text = found.to_markdown()
+    assert text.index("| ME-mix |") < text.index(LEGEND) < text.index(note)
+    assert note in html.unescape(render_results(page_of(found)))
+    assert "The paper's figure of Raw / Average: the mean of the printed cells is 80.76" in text
+    mean = np.mean([recipe.paper["Raw", column] for column in columns[:-1]])
+    assert mean == pytest.approx(80.76, abs=0.005)
+    kept = {place: cell for place, cell in cells.items() if place[0] != "Raw"}
+    assert not replace(found, rows=rows[1:], cells=kept).below  # notes are on cells that are there
 
 
 @pytest.mark.parametrize("number", ["vii", "viii", "x", "xi", "xii"])
@@ -479,6 +517,13 @@ def test_a_confusion_is_in_per_cent_of_the_true_class(
             assert is_near((cell.low, cell.high), own_resamples(groups[labels == true], is_called))
     for row in found.rows:
         assert sum(found.cells[row, column].value for column in "abc") == pytest.approx(100)
+    is_right = np.mean([p == t for _, t, p in answers.values()], 0)
+    cell = found.cells[OVERALL]
+    assert cell.value == pytest.approx(100 * is_right.mean())
+    assert is_near((cell.low, cell.high), own_resamples(groups, is_right))
+    line = f"Accuracy of all images: {cell.value:.2f} [{cell.low:.1f}, {cell.high:.1f}]."
+    assert found.to_markdown().count(line) == 1
+    assert found.to_csv().splitlines()[-1].startswith(f"all images,accuracy,{cell.value:.4f},")
 
 
 # --- the small tables, whole --------------------------------------------------------------------
