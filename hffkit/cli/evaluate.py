@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     metavar="CORPUS",
     help="Masks to compare the attention maps of mml with. Repeatable.",
 )
+@click.option(
+    "--allow-overlap",
+    is_flag=True,
+    help="Measure held-out samples even if a run was trained on them, and mark the figures.",
+)
 @click.option("--html", type=options.PATH, help="Write a self-contained HTML page.")
 @click.option("--csv", type=options.PATH, help="Write the scores, a line a sample.")
 @click.option(
@@ -48,7 +53,8 @@ def evaluate(html: Path | None, csv: Path | None, as_json: bool, **arguments: An
 
     Prints accuracy, AUC, equal error rate, average precision, TPR at fixed FPR, calibration error
     and the confusion matrix as Markdown. The score is the probability of fake: the sum over the
-    fake classes. Intervals are 95 %, from a bootstrap over groups.
+    fake classes. Intervals are 95 %, from a bootstrap over groups. A run that was trained on
+    held-out samples of a corpus is refused.
     """
     from hffkit.evaluation.evaluate import EvalRequest, check_outputs
     from hffkit.evaluation.evaluate import evaluate as evaluate_runs

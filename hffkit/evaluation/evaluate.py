@@ -9,6 +9,7 @@ from hffkit.errors import ArgumentError, CorpusError
 from hffkit.evaluation.levels import Evaluation, measure
 from hffkit.evaluation.masks import MaskAccuracy, check_attention_map, mask_accuracy
 from hffkit.evaluation.metrics import relative_error_reduction
+from hffkit.evaluation.overlap import Overlap, overlap_of, refuse_overlap
 from hffkit.evaluation.qualities import QualityRow, by_quality
 from hffkit.evaluation.result import EvalData, EvalResult, Measurement
 from hffkit.inference.detector import Detector, load_detector
@@ -33,6 +34,7 @@ class EvalRequest:
     task: Task = "multi"
     against: Path | None = None  # reference run of the relative error reduction
     masks: tuple[str, ...] = ()  # corpora of masks to compare attention maps with
+    allow_overlap: bool = False  # measure held-out samples that are training samples of a run
     seed: Seed = 0
     n_resamples: Annotated[int, Bounds(0)] = 1000
     device: str = "auto"
@@ -61,7 +63,8 @@ def evaluate(request: EvalRequest) -> EvalResult:
     Raises
     ------
     HffkitError
-        If a run or corpus cannot be read, has no sample of the split, or classes that do not fit.
+        If a run or corpus cannot be read, has no sample of the split, or classes that do not fit;
+        or if a run was trained on held-out samples.
     """
     device = device_named(request.device)
     detectors = [load_detector(path, device) for path in request.runs]
@@ -71,23 +74,41 @@ def evaluate(request: EvalRequest) -> EvalResult:
     for detector in detectors if request.masks else ():
         check_attention_map(detector)
     masks = by_key(samples_of(open_masks(request.masks))) if request.masks else None
+    everything = [_data(name, request) for name in request.data]
+    everyone = detectors if reference is None else [*detectors, reference]
+    overlaps = [[_overlap(each, data, request) for each in everyone] for data in everything]
     measured = []
-    for name in request.data:
-        corpora = tuple(open_faces([name]))
-        data = EvalData(name, corpora, _items(corpora, request), joint_classes(corpora))
+    for data, found in zip(everything, overlaps, strict=True):
         other = None
         if reference is not None:
             scored = reference.score(data.items, data.table, request.task)
             other = measure(scored, n_resamples=0)
-        measured += [_measured(each, data, other, masks, request) for each in detectors]
+        measured += [
+            _measured(each, data, overlap, other, masks, request)
+            for each, overlap in zip(detectors, found, strict=False)
+        ]
     return EvalResult(
         request.split, request.quality, request.task, request.against, tuple(measured)
     )
 
 
+def _data(name: str, request: EvalRequest) -> EvalData:
+    corpora = tuple(open_faces([name]))
+    manifests = tuple(corpus.manifest_sha256() for corpus in corpora)
+    return EvalData(name, corpora, manifests, _items(corpora, request), joint_classes(corpora))
+
+
+def _overlap(detector: Detector, data: EvalData, request: EvalRequest) -> Overlap:
+    overlap = overlap_of(detector, data.items)
+    if not request.allow_overlap:
+        refuse_overlap(detector, data.name, data.items, overlap)
+    return overlap
+
+
 def _measured(
     detector: Detector,
     data: EvalData,
+    overlap: Overlap,
     reference: Evaluation | None,
     masks: Mapping[str, Item] | None,
     request: EvalRequest,
@@ -98,7 +119,7 @@ def _measured(
     masked = None if masks is None else mask_accuracy(detector, data.items, data.table, masks)
     rows = _qualities(detector, data.items, scored, masked)
     n_without = None if masked is None else masked.n_without_mask
-    return Measurement(detector, data, scored, found, reduction, rows, n_without)
+    return Measurement(detector, data, overlap, scored, found, reduction, rows, n_without)
 
 
 def _items(corpora: Sequence[Corpus], request: EvalRequest) -> Items:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hffkit.evaluation.levels import Evaluation
+from hffkit.evaluation.overlap import Overlap
 from hffkit.evaluation.page import page_section
 from hffkit.evaluation.qualities import QualityRow, quality_table
 from hffkit.evaluation.tables import CrossTable, evaluation_markdown
@@ -19,6 +20,8 @@ from hffkit.storage.corpus import Corpus
 from hffkit.storage.labels import Items, Task
 from hffkit.storage.staging import write_bytes_durably
 
+_DIGITS = 12  # of a digest in a title
+
 
 @dataclass(frozen=True, slots=True)
 class EvalData:
@@ -26,8 +29,14 @@ class EvalData:
 
     name: str
     corpora: tuple[Corpus, ...]
+    manifests: tuple[str, ...]  # digests; unlike content_sha256 they cover splits and groups
     items: Items
     table: ClassTable
+
+    @property
+    def title(self) -> str:
+        """The name with the first digits of its manifests' digests."""
+        return f"{self.name} (manifest {', '.join(each[:_DIGITS] for each in self.manifests)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +45,17 @@ class Measurement:
 
     detector: Detector
     data: EvalData
+    overlap: Overlap
     scored: Scored
     evaluation: Evaluation
     error_reduction: float | None  # relative to the reference run; None: not defined
     qualities: tuple[QualityRow, ...] = ()  # if samples have several
     n_without_mask: int | None = None  # fake samples; None: masks were not compared
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know before reading the figures."""
+        return tuple(note for note in (self.overlap.note, self.warning) if note is not None)
 
     @property
     def warning(self) -> str | None:
@@ -72,7 +87,8 @@ class Measurement:
             "warning": self.warning,
             "data": self.data.name,
             "content_sha256": [corpus.content_sha256 for corpus in self.data.corpora],
-            "manifest_sha256": [corpus.manifest_sha256() for corpus in self.data.corpora],
+            "manifest_sha256": list(self.data.manifests),
+            "overlap": self.overlap.to_json(),
             "relative_error_reduction": self.error_reduction,
             **({"qualities": [row.to_json() for row in self.qualities]} if self.qualities else {}),
             **({} if self.n_without_mask is None else {"n_without_mask": self.n_without_mask}),
@@ -95,8 +111,10 @@ class EvalResult:
         """The table of runs against corpora; None if there is one cell only."""
         if len(self.measured) < 2:
             return None
-        cells = {(str(one.detector.path), one.data.name): one for one in self.measured}
-        return CrossTable({place: one.evaluation for place, one in cells.items()})
+        cells = {(str(one.detector.path), one.data.title): one for one in self.measured}
+        training = {place for place, one in cells.items() if one.overlap.n_training}
+        evaluations = {place: one.evaluation for place, one in cells.items()}
+        return CrossTable(evaluations, frozenset(training))
 
     def to_json(self) -> dict[str, object]:
         """Return everything as JSON values."""
@@ -113,9 +131,8 @@ class EvalResult:
         """Return the tables as Markdown."""
         parts = [] if self.cross is None else [f"{self.cross.to_table().to_markdown()}\n"]
         for one in self.measured:
-            parts.append(f"## {one.detector.path} on {one.data.name}\n")
-            if one.warning is not None:
-                parts.append(f"**Warning**: {one.warning}\n")
+            parts.append(f"## {one.detector.path} on {one.data.title}\n")
+            parts += [f"**{note}**\n" for note in one.notes]
             parts.append(evaluation_markdown(one.evaluation))
             if one.qualities:
                 parts.append(f"{quality_table(one.qualities).to_markdown()}\n")
@@ -138,7 +155,8 @@ class EvalResult:
     def write_csv(self, path: Path) -> None:
         """Write one line per sample; the result must be of one run on one corpus."""
         (one,) = self.measured
-        write_bytes_durably(path, csv_of(one.scored).encode("utf-8", "surrogateescape"))
+        more = {"split": one.overlap.splits, "trained_on": one.overlap.column}
+        write_bytes_durably(path, csv_of(one.scored, more).encode("utf-8", "surrogateescape"))
 
     def _error_reduction(self, one: Measurement) -> str:
         if one.error_reduction is None:
@@ -152,13 +170,12 @@ class EvalResult:
         facts: list[tuple[str, str]] = [("split", self.split or "all")]
         facts += [] if self.quality is None else [("quality", self.quality)]
         facts += [("content_sha256", corpus.content_sha256) for corpus in one.data.corpora]
-        facts += [] if one.warning is None else [("warning", one.warning)]
         facts += [("masks", note) for note in one.mask_note]
-        facts += [("manifest_sha256", corpus.manifest_sha256()) for corpus in one.data.corpora]
+        facts += [("manifest_sha256", digest) for digest in one.data.manifests]
         if self.against is not None:
             facts.append(("relative error reduction", self._error_reduction(one)))
         section = page_section(
-            one.data.name if n_runs == 1 else f"{one.detector.path} on {one.data.name}",
+            one.data.title if n_runs == 1 else f"{one.detector.path} on {one.data.title}",
             one.scored,
             one.evaluation,
             facts=facts,
@@ -166,7 +183,7 @@ class EvalResult:
             figures=class_figures(one.detector, one.data.items, one.data.table),
         )
         qualities = quality_table(one.qualities) if one.qualities else None
-        return replace(section, qualities=qualities)
+        return replace(section, qualities=qualities, warnings=one.notes)
 
 
 def _facts(detector: Detector) -> list[tuple[str, str]]:

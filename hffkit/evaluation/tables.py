@@ -90,13 +90,18 @@ class CrossTable:
     """Evaluations by the run, or what it was trained on, and the corpus tested on."""
 
     cells: Mapping[tuple[str, str], Evaluation]  # (trained on, tested on); pairs may be missing
+    training: frozenset[tuple[str, str]] = frozenset()  # cells with training samples among them
 
     def to_json(self) -> list[dict[str, object]]:
-        """Return a row per pair: trained, tested, accuracy and AUC with their intervals."""
+        """Return a row per pair: trained, tested, accuracy and AUC with their intervals.
+
+        `training_figures` is true if the run was trained on some of the samples.
+        """
         return [
             {
                 "trained_on": trained,
                 "tested_on": tested,
+                "training_figures": (trained, tested) in self.training,
                 **{name: found.frame.estimates[name].to_json() for name in _CROSS},
             }
             for (trained, tested), found in self.cells.items()
@@ -113,9 +118,10 @@ class CrossTable:
         if (trained, tested) not in self.cells:
             return UNDEFINED
         estimates = self.cells[trained, tested].frame.estimates
-        return "; ".join(
+        text = "; ".join(
             prefix + estimate_text(name, estimates[name]) for name, prefix in _CROSS.items()
         )
+        return f"{text} (training figures)" if (trained, tested) in self.training else text
 
 
 def _notes(level: Level) -> list[str]:

@@ -14,6 +14,7 @@ from hffkit.media.image import Image
 from hffkit.runs.run import Run
 from hffkit.runs.scores import Scored
 from hffkit.runs.spectrum import SpectrumRun, is_spectrum_run
+from hffkit.runs.training_samples import TrainingSamples
 from hffkit.spectrum.features import FeatureSpec
 from hffkit.storage.labels import Items, Task
 
@@ -36,6 +37,10 @@ class Detector(Protocol):
     @property
     def groups(self) -> frozenset[str]:
         """Groups of the training and validation samples, as far as known."""
+
+    @property
+    def training_samples(self) -> TrainingSamples | None:
+        """The samples that it was trained on; None if the run has no record of them."""
 
     @property
     def as_network(self) -> NetworkDetector | None:

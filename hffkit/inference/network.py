@@ -21,6 +21,7 @@ from hffkit.networks.spec import NetworkSpec
 from hffkit.networks.table import build, network_named
 from hffkit.runs.run import Run, read_groups, read_run
 from hffkit.runs.scores import Scored, binary_probabilities, fake_scores
+from hffkit.runs.training_samples import TrainingSamples, read_training_samples
 from hffkit.runs.weights import WEIGHTS_FILE, read_weights
 from hffkit.storage.labels import Items, Task, labels_of
 from hffkit.training.dataset import FaceDataset
@@ -49,6 +50,7 @@ class NetworkDetector:
     device: torch.device
     weights_sha256: str
     groups: frozenset[str]  # of the training and validation samples, as far as known
+    training_samples: TrainingSamples | None
 
     @property
     def network(self) -> NetworkSpec:
@@ -198,4 +200,6 @@ def load_network(path: Path, device: torch.device) -> NetworkDetector:
         )
     net.load_state_dict(state)
     net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return NetworkDetector(path, run, net.eval(), device, digest, read_groups(path))
+    return NetworkDetector(
+        path, run, net.eval(), device, digest, read_groups(path), read_training_samples(path)
+    )

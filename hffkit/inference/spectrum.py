@@ -19,6 +19,7 @@ from hffkit.media.image import Image
 from hffkit.runs.run import read_groups
 from hffkit.runs.scores import Scored, binary_probabilities
 from hffkit.runs.spectrum import MODEL_FILE, SpectrumRun, read_spectrum_run
+from hffkit.runs.training_samples import TrainingSamples, read_training_samples
 from hffkit.spectrum.classifiers import classifier_named, margins, scores
 from hffkit.spectrum.features import GREY, FeatureSpec, check_spec, profiles_of, resampled
 from hffkit.spectrum.models import read_model
@@ -38,6 +39,7 @@ class SpectrumDetector:
     spectrum: FeatureSpec
     weights_sha256: str
     groups: frozenset[str]  # of the training samples
+    training_samples: TrainingSamples | None
 
     @property
     def as_network(self) -> None:
@@ -100,4 +102,5 @@ def load_spectrum(path: Path) -> SpectrumDetector:
     except TypeError as error:
         raise WeightsError(f"{path}: run.json is damaged: {error}.") from None
     model = read_model(path / MODEL_FILE, run.classifier, run.n_features)
-    return SpectrumDetector(path, run, model, spec, sha256_of(path / MODEL_FILE), read_groups(path))
+    digest, trained_on = sha256_of(path / MODEL_FILE), read_training_samples(path)
+    return SpectrumDetector(path, run, model, spec, digest, read_groups(path), trained_on)

@@ -52,6 +52,12 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     for planned in plan.steps:
         if planned.step.verb != "eval":
             yield f"{planned.step.verb} {planned.step.name}", planned.identity
+            continue
+        rows = _samples(plan, planned.step.name)
+        n_training = sum(row.get("trained_on") == "yes" for row in rows)  # older files lack it
+        if n_training:
+            note = f"{n_training} of {len(rows)} samples are training samples of the run"
+            yield f"training figures of {planned.step.name}", note
 
 
 Made = tuple[tuple[str, ...], tuple[str, ...], Mapping[Place, Cell], Grid]

@@ -34,6 +34,7 @@ class Section:
     mistakes: tuple[Mistake, ...]  # the worst first
     figures: tuple[Figure, ...] = ()  # of this kind of run only
     qualities: Table | None = None  # of the same images in several qualities
+    warnings: tuple[str, ...] = ()  # shown first
 
 
 @dataclass(frozen=True, slots=True)

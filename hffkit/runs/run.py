@@ -179,7 +179,12 @@ def check_row(row: Mapping[str, Any]) -> None:
 def facts_of(made: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the origin of a run as named values, for display."""
     facts = [(name, str(made[name])) for name in ("task", "seed", "device") if name in made]
-    return facts + [(f"trained on {r['path']}", r["content_sha256"]) for r in made.get("data", ())]
+    return facts + [
+        (f"trained on {row['path']}", f"{name} {row[name]}")
+        for row in made.get("data", ())
+        for name in ("manifest_sha256", "content_sha256")
+        if name in row
+    ]
 
 
 def listed(values: object) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ class Decisions:
     predicted: Ints  # (N,) the predicted class
     is_fake: Bools  # (N,) True where the true class is fake
     called_fake: Bools  # (N,) True where the decision is fake
-    groups: tuple[str, ...]  # (N,) units that are never divided between splits
+    groups: tuple[str, ...]  # (N,) units that are never resampled apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Scored:
     labels: Ints  # (N,) the true class, an id of `classes`
     probabilities: Floats32  # (N, C) softmax
     keys: tuple[str, ...]  # (N,) of the samples
-    groups: tuple[str, ...]  # (N,) units that are never divided between splits or resampled apart
+    groups: tuple[str, ...]  # (N,) units that are never resampled apart
     videos: tuple[str | None, ...]  # (N,) the video of a frame; None for an image
     # (N,) decision values, above 0 for fake, of detectors without probabilities. They rank the
     # samples, because scores near 0 and 1 tie, and their mean decides tied votes.
@@ -133,12 +134,12 @@ def worst_mistakes(scored: Scored, n: int) -> Ints:
     return wrong[np.argsort(-confidence, kind="stable")][:n].astype(np.int64)
 
 
-def csv_of(scored: Scored) -> str:
+def csv_of(scored: Scored, more: Mapping[str, Sequence[str]]) -> str:
     """Return a header, then one CSV line per sample, each with LF at its end.
 
     Columns: key, group, label (id of the true class), class (its name), score (probability of
-    fake), predicted (id of the most probable class), p_NAME (probability of each class), and
-    margin if there are decision values.
+    fake), predicted (id of the most probable class), p_NAME (probability of each class),
+    margin if there are decision values, and those of `more`, (N,) texts each.
     """
     names = scored.classes.names
     heads, values = [f"p_{name}" for name in names], scored.probabilities.astype(np.float64)
@@ -146,9 +147,13 @@ def csv_of(scored: Scored) -> str:
         heads, values = [*heads, "margin"], np.column_stack((values, scored.margins))
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["key", "group", "label", "class", "score", "predicted", *heads])
+    writer.writerow(["key", "group", "label", "class", "score", "predicted", *heads, *more])
     columns = (scored.keys, scored.groups, scored.labels, scored.scores, scored.predicted, values)
-    for key, group, label, score, predicted, row in zip(*columns, strict=True):
+    texts = zip(*more.values(), strict=True) if more else [()] * len(scored.keys)
+    for (key, group, label, score, predicted, row), text in zip(
+        zip(*columns, strict=True), texts, strict=True
+    ):
         numbers = [f"{value:.9g}" for value in row]  # nine digits restore a float32
-        writer.writerow([key, group, label, names[label], f"{score:.9g}", predicted, *numbers])
+        known = [key, group, label, names[label], f"{score:.9g}", predicted]
+        writer.writerow([*known, *numbers, *text])
     return file.getvalue()

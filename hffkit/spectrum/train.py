@@ -15,6 +15,7 @@ from hffkit.manifest.seeds import rng_for
 from hffkit.options import Seed
 from hffkit.runs.run import write_groups
 from hffkit.runs.spectrum import MODEL_FILE, SpectrumRun
+from hffkit.runs.training_samples import write_training_samples
 from hffkit.spectrum.classifiers import classifier_named, fit, is_called_fake
 from hffkit.spectrum.export import FeatureRequest
 from hffkit.spectrum.features import FeatureSpec
@@ -107,7 +108,9 @@ def train_spectrum(
         }
         run = SpectrumRun(request.classifier, asdict(spec), train.features.shape[1], made, result)
         write_model(partial.product / MODEL_FILE, model)
-        write_groups(partial.product, {sample.group for _, sample in train.items})
+        samples = [sample for _, sample in train.items]
+        write_groups(partial.product, {sample.group for sample in samples})
+        write_training_samples(partial.product, samples, None)
         run.write(partial.product)
         partial.publish()
     return out, run

@@ -45,6 +45,11 @@ class FaceDataset:
     def __len__(self) -> int:
         return len(self.items)
 
+    @property
+    def samples(self) -> list[Sample]:
+        """The samples of all images."""
+        return [sample for _, sample in self.items]
+
     def release(self) -> None:
         """Close the databases, whose mapped pages count as memory; reading reopens them."""
         for corpus in _corpora(self.items):

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
+from hffkit.manifest.samples import Sample
 from hffkit.networks.mml import map_side
 from hffkit.storage.corpora import Item
 from hffkit.training.dataset import FaceDataset, Pixels
@@ -30,6 +31,11 @@ class PairDataset:
 
     def __len__(self) -> int:
         return len(self._masks)
+
+    @property
+    def samples(self) -> list[Sample]:
+        """The samples of all images, in both qualities."""
+        return [*self._high.samples, *self._low.samples]
 
     def release(self) -> None:
         """Close the databases; reading reopens them."""

@@ -16,6 +16,7 @@ from hffkit.networks.devices import check_bf16, device_named, threads
 from hffkit.networks.table import build, canonical_name, network_named
 from hffkit.options import Seed
 from hffkit.runs.run import Run, write_groups
+from hffkit.runs.training_samples import read_training_samples, write_training_samples
 from hffkit.storage.labels import Task
 from hffkit.storage.staging import Partial
 from hffkit.training.initial import initial_weights
@@ -79,9 +80,10 @@ def _train(
     spec = network_named(recipe.network).input
     torch.manual_seed(request.seed % SEEDS)
     net = build(recipe.network, len(data.outputs.names), recipe.size)
-    init = None
+    init = earlier = None
     if request.init is not None:
         init = initial_weights(net, request.init, recipe.network, data.outputs)
+        earlier = read_training_samples(Path(str(init["path"])))
     updater = Updater(net, recipe, spec, device, seed=request.seed)
     command = _command(request, recipe, data, init, device)
     with Partial(out, command, product="run") as partial:
@@ -117,6 +119,8 @@ def _train(
         run = Run(recipe.network, recipe.size, spec, data.outputs, made)
         run.write(partial.product)
         write_groups(partial.product, data.groups)
+        trained_on = data.splits["train"].dataset.samples
+        write_training_samples(partial.product, trained_on, earlier)
         run = replace(run, result=loop.run())
         run.write(partial.product)
         partial.publish()

@@ -39,7 +39,6 @@ from hffkit.networks.table import build
 from hffkit.runs.run import read_run
 from hffkit.runs.scores import Scored
 from hffkit.runs.weights import read_weights, write_weights
-from hffkit.storage.corpus import Corpus
 from hffkit.storage.staging import write_bytes_durably
 
 FAKES, REALS = ("GAN", "Glow"), ("camera",)
@@ -352,7 +351,9 @@ def test_the_cross_table_has_runs_as_rows_and_corpora_as_columns(
     ]
     assert result.cross is not None
     table = result.cross.to_table()
-    assert table.header == ("Trained on / tested on", *map(str, data))
+    digests = [sha256_of(each / "manifest.jsonl")[:12] for each in data]
+    titles = [f"{each} (manifest {digest})" for each, digest in zip(data, digests, strict=True)]
+    assert table.header == ("Trained on / tested on", *titles)
     assert [row[0] for row in table.rows] == list(map(str, runs))
     for i, path in enumerate(runs):
         for j, tested in enumerate(data):
@@ -420,6 +421,7 @@ def test_csv_has_one_line_a_sample_in_the_order_of_the_corpus(
     table = read_csv(out)
     assert list(table[0]) == [
         "key", "group", "label", "class", "score", "predicted", "p_GAN", "p_Glow", "p_camera",
+        "split", "trained_on",
     ]  # fmt: skip
     lines = rows(corpus / "manifest.jsonl")
     assert [(row["key"], row["class"]) for row in table] == [
@@ -460,7 +462,14 @@ def test_json_is_what_was_measured(corpus: Path, three: Path, run: Invoke) -> No
                 "warning": None,
                 "data": str(corpus),
                 "content_sha256": [about["content_sha256"]],
-                "manifest_sha256": [Corpus(corpus).manifest_sha256()],
+                "manifest_sha256": [sha256_of(corpus / "manifest.jsonl")],
+                "overlap": {
+                    "n_samples": 12,
+                    "n_of_split_train": 0,
+                    "n_trained_on": None,
+                    "note": "The run has no record of its training samples, so an overlap cannot "
+                    "be excluded.",
+                },
                 "relative_error_reduction": None,
                 **json.loads(json.dumps(expected.to_json())),
             }
@@ -491,7 +500,7 @@ def test_the_page_is_one_file_with_the_mistakes_in_it(
     wrong_keys = {scored.keys[place] for place in wrong}
     assert {text.partition(": ")[0] for text in faces} <= wrong_keys
     assert str(three) in reader.text
-    assert str(corpus) in reader.text
+    assert f"{corpus} (manifest {sha256_of(corpus / 'manifest.jsonl')[:12]})" in reader.text
 
 
 def test_names_are_escaped(source: Path, tmp_path: Path, run: Invoke) -> None:
@@ -507,7 +516,7 @@ def test_names_are_escaped(source: Path, tmp_path: Path, run: Invoke) -> None:
     assert not reader.tags & {"script", "b>", "i"}
     assert "<script" not in html
     assert evil in reader.text
-    assert str(data) in reader.text
+    assert any(text.startswith(f"{data} (manifest ") for text in reader.text)
 
 
 def full_disk(*_: object) -> None:

@@ -486,7 +486,7 @@ def test_csv_gives_back_every_number_and_key() -> None:
         ("g", "h"),
         (None, None),
     )
-    text = csv_of(scored)
+    text = csv_of(scored, {})
     assert text.startswith('key,group,label,class,score,predicted,"p_a,""b""",p_real\n')
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert len(rows) == 2

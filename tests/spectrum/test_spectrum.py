@@ -18,7 +18,7 @@ from PIL import Image
 
 from hffkit.cli.spectrum import train as train_command
 from hffkit.corpus.pack import PackRequest, pack
-from hffkit.errors import HffkitError
+from hffkit.errors import CorpusError, HffkitError
 from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.evaluation.videos import vote_over_videos
 from hffkit.manifest.classes import BINARY
@@ -114,7 +114,7 @@ def test_a_run_is_what_scikit_learn_makes_of_the_training_samples(
     groups = {s.group for s in Corpus(corpus).samples() if s.split == "train"}
     assert set(json.loads((fitted / "groups.json").read_text("utf-8"))) == groups
     assert sorted(path.name for path in fitted.iterdir()) == [
-        "groups.json", "model.skops", "run.json",
+        "groups.json", "model.skops", "run.json", "training-samples.npy",
     ]  # fmt: skip
 
 
@@ -403,7 +403,10 @@ def test_groups_that_were_learned_from_are_warned_of(
     tree: Path, fitted: Path, tmp_path: Path
 ) -> None:
     other = build(tree, tmp_path / "other.lmdb", split_ratio="0/0/100")
-    (one,) = evaluate(EvalRequest((fitted,), (str(other),), n_resamples=0)).measured
+    request = EvalRequest((fitted,), (str(other),), n_resamples=0)
+    with pytest.raises(CorpusError, match="was trained on"):
+        evaluate(request)
+    (one,) = evaluate(replace(request, allow_overlap=True)).measured
     assert one.warning is not None
     assert "have the names of groups that the run was trained" in one.warning
 

@@ -105,8 +105,9 @@ def test_one_class_is_refused(packed: Path, tmp_path: Path) -> None:
 def test_classes_that_the_network_does_not_know_are_refused(finished: Path, tmp_path: Path) -> None:
     data = native_corpus(tmp_path, {"test": 3}, ("grid", "stranger"))
     with pytest.raises(CorpusError, match=r"class 'stranger' \(real\) is none .*Set `task` to"):
-        evaluate(EvalRequest((finished,), (str(data),), n_resamples=0))
-    found = evaluate(EvalRequest((finished,), (str(data),), task="binary", n_resamples=0))
+        evaluate(EvalRequest((finished,), (str(data),), n_resamples=0, allow_overlap=True))
+    request = EvalRequest((finished,), (str(data),), task="binary", allow_overlap=True)
+    found = evaluate(request)
     assert len(found.measured[0].data.items) == 6
 
 
