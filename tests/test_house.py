@@ -5,17 +5,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
-import pytest
-from makers.trees import build_corpus, write_image
 
 from hffkit.cli.main import main
-from hffkit.degrade.degrade import DegradeRequest, degrade
 from hffkit.degrade.own import operations_table, read_chain, read_own
-from hffkit.storage.corpus import Corpus
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "hffkit").rglob("*.py"))
@@ -166,26 +161,6 @@ def test_the_documented_operation_of_ones_own_works(tmp_path: Path) -> None:
     expected = np.rint(200 * (1 - 0.5 * (y + x) / 2))
     assert np.array_equal(done.image, np.repeat(expected[..., None], 3, 2).astype(np.uint8))
     assert done.operations == ({"op": "vig:0.5", "strength": 0.5, "in_table_ix": False},)
-
-
-def test_the_dataset_in_the_readme_works(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
-    readme = (ROOT / "README.md").read_text("utf-8")
-    blocks = [part.partition("```")[0] for part in readme.split("```python\n")[1:]]
-    names: dict[str, Any] = {}
-    exec("import torch\nfrom pathlib import Path\nfrom hffkit.storage.corpus import Corpus\n"
-         "from hffkit.degrade.chain import chain", names)  # fmt: skip
-    exec(next(block for block in blocks if "class Degraded" in block), names)
-    for number in range(4):
-        write_image(tmp_path / f"in/{'ab'[number % 2]}/{number}.png", number)
-    source = build_corpus("folder", tmp_path / "in", tmp_path / "x", real=("a",), fake=("b",))
-    dataset = names["Degraded"](source, ["jp-mix"])
-    loader = names["torch"].utils.data.DataLoader(dataset, batch_size=2, num_workers=2)
-    images = [image.numpy() for batch, _ in loader for image in batch]
-    degrade([str(source)], tmp_path / "y", DegradeRequest(("jp-mix",)), n_workers=1)
-    stored = Corpus(tmp_path / "y")
-    for image, sample in zip(images, stored.samples(), strict=True):
-        assert np.array_equal(image, stored.image(sample))
 
 
 def test_a_stem_in_three_rooms_means_one_thing() -> None:

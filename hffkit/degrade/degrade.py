@@ -16,8 +16,8 @@ from hffkit.execution.versions import LIBRARIES, versions
 from hffkit.json_types import JsonObject
 from hffkit.manifest.samples import SPLITS, Split
 from hffkit.options import Seed
-from hffkit.storage.corpora import identities, joint_classes, open_corpora
-from hffkit.storage.corpus import CORPUS_FILE, Corpus, CorpusInfo, Provenance
+from hffkit.storage.corpora import identities, is_dataset, joint_classes, open_corpora
+from hffkit.storage.corpus import Corpus, CorpusInfo, Provenance
 from hffkit.storage.record import check_size
 from hffkit.storage.selection import RecordBlock, drawn, places_of
 
@@ -73,7 +73,7 @@ def degrade(
     own = read_own(request.operations)
     if out is None:
         out = _default_out(sources, read_chain(request.ops, own).name, shard)
-    if not _is_folder_of_files(sources):
+    if len(sources) != 1 or not is_dataset(Path(sources[0])):
         if request.quality is not None:
             raise ArgumentError(
                 "`quality` is for folders of videos: select samples of a corpus by `splits` and "
@@ -103,15 +103,6 @@ def _default_out(sources: Sequence[str], ops: str, shard: tuple[int, int] | None
     # jp:60 becomes jp60, but jp2:4.0 becomes jp2-4.0, because jp24.0 would be ambiguous.
     done = re.sub("([0-9]):", r"\1-", ops).replace(":", "")
     return source.with_name(f"{source.stem}-{done}{part}{source.suffix}")
-
-
-def _is_folder_of_files(sources: Sequence[str]) -> bool:
-    """Tell whether the source is one folder that neither is nor directly contains a corpus."""
-    if len(sources) != 1 or not Path(sources[0]).is_dir():
-        return False
-    folder = Path(sources[0])
-    is_lmdb = any((folder / name).exists() for name in (CORPUS_FILE, "data.mdb"))
-    return not is_lmdb and not any(folder.glob(f"*/{CORPUS_FILE}"))
 
 
 def _corpora_work(

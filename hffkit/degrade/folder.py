@@ -29,7 +29,7 @@ from hffkit.manifest.samples import json_line, printable
 from hffkit.manifest.seeds import rank
 from hffkit.media.files import is_video, sha256_of, walk
 from hffkit.media.image import decode, encode_png, pixels_sha256, read_bytes
-from hffkit.sources.ffpp_tree import plain_quality
+from hffkit.sources.ffpp_tree import SEQUENCES, plain_quality
 from hffkit.storage.corpus import FAILURES_FILE, MANIFEST_FILE
 from hffkit.storage.parts import FileMade, PartWriter, read_part
 from hffkit.storage.staging import Partial, sync, write_bytes_durably, write_durably
@@ -244,7 +244,9 @@ def crf_of(treatment: Treatment) -> int:
 
 def _listed(selection: FileSelection, treatment: Treatment) -> list[str]:
     root = selection.root
-    paths = [path for path in walk(root) if not _is_mask(path)]
+    # Sheets and maps that were drawn beside the two trees of FaceForensics++ are not its files.
+    trees = [name for name in SEQUENCES if (root / name).is_dir()] or [""]
+    paths = [path for tree in trees for path in walk(root, tree) if not _is_mask(path)]
     if selection.quality is not None:
         wanted = plain_quality(selection.quality)
         paths = [path for path in paths if quality_of(path) == wanted]

@@ -19,7 +19,7 @@ from hffkit.errors import ArgumentError, CorpusError, HffkitError, RecipeError, 
 from hffkit.json_types import JsonObject
 from hffkit.pipeline.recipe import Recipe, Step
 from hffkit.spectrum.train import SpectrumRequest
-from hffkit.storage.corpora import open_corpora
+from hffkit.storage.corpora import is_dataset, open_corpora
 from hffkit.storage.corpus import CORPUS_FILE, Corpus
 from hffkit.storage.staging import partial_path
 from hffkit.training.train import TrainRequest, chosen_recipe
@@ -200,7 +200,7 @@ def _digest_of(path: Path) -> str:
     """Return a digest of data: of corpora by their own digests, of a tree by its list of files."""
     if not path.exists() and not glob.has_magic(str(path)):
         raise CorpusError(f"{path} does not exist.")
-    if (path / CORPUS_FILE).exists() or not path.is_dir() or any(path.glob(f"*/{CORPUS_FILE}")):
+    if not is_dataset(path):
         corpora = open_corpora([str(path)])
         text = " ".join(f"{c.content_sha256} {c.manifest_sha256()}" for c in corpora)
     else:
@@ -212,7 +212,7 @@ def _digest_of(path: Path) -> str:
 
 def _files(root: Path) -> Iterator[str]:
     for folder, _, names in os.walk(root, followlinks=True):
-        for name in names:
+        for name in [] if CORPUS_FILE in names else names:  # a corpus was built of the dataset
             path = Path(folder, name)
             about = path.stat() if path.exists() else path.lstat()  # a link may lead nowhere
             yield f"{path.relative_to(root)} {about.st_size} {about.st_mtime_ns}"

@@ -26,6 +26,7 @@ from hffkit.sources.options import VideoOptions
 QUALITIES = ("raw", "c23", "c40")  # as published; raw is called c0 in the authors' scripts
 PAPER_CLASSES = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "Real")
 METHODS = tuple(row.name for row in FFPP if row.is_fake)
+SEQUENCES = ("original_sequences", "manipulated_sequences")
 _FOLDERS = {
     "Real": "original_sequences/youtube",
     "Real-actors": "original_sequences/actors",
@@ -165,7 +166,7 @@ def find_videos(
 
 def _layout_of(root: Path) -> _Layout:
     present = set(subfolders(root))
-    if {"original_sequences", "manipulated_sequences"} & present:
+    if present.intersection(SEQUENCES):
         return _Layout(root, "", _FOLDERS)
     start = "face/" if "face" in present else ""
     if start or _holds_crops(root):

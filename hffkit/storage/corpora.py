@@ -7,6 +7,7 @@ from pathlib import Path
 from hffkit.errors import StorageError
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.samples import Sample
+from hffkit.media.files import is_video, walk
 from hffkit.storage.corpus import CORPUS_FILE, Corpus, Holds
 
 Item = tuple[Corpus, Sample]
@@ -72,6 +73,32 @@ def _paths(name: str) -> list[Path]:
     found = [Path(path) for path in sorted(glob.glob(pattern))]  # noqa: PTH207  (absolute or not)
     corpora = [path for path in found if (path / CORPUS_FILE).is_file()]
     return corpora or [Path(name)]  # opening it reports what is missing
+
+
+def is_dataset(folder: Path) -> bool:
+    """Tell a folder of images or videos from a corpus and from a folder of corpora.
+
+    A dataset may hold corpora that were built in it: its videos tell it from a folder of corpora.
+
+    Raises
+    ------
+    StorageError
+        If the folder holds corpora, and folders of images that may be a dataset or drawn of them.
+    """
+    if not folder.is_dir() or any((folder / name).exists() for name in (CORPUS_FILE, "data.mdb")):
+        return False
+    corpora = sorted(path.parent for path in folder.glob(f"*/{CORPUS_FILE}"))
+    if not corpora:
+        return True
+    files = list(walk(folder))
+    if any(map(is_video, files)):
+        return True
+    if any("/" in path for path in files):  # images beside the corpora are their contact sheets
+        raise StorageError(
+            f"{folder} holds the corpus {corpora[0].name} and folders of images. Name the corpus, "
+            "or move it out of the dataset."
+        )
+    return False
 
 
 def identities(corpora: Sequence[Corpus]) -> dict[str, list[str]]:

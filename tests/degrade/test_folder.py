@@ -20,6 +20,7 @@ from click.testing import Result
 from makers.trees import (
     Pixels,
     all_files,
+    build_corpus,
     face,
     ffpp_paths,
     portrait,
@@ -569,3 +570,27 @@ def test_a_full_disk_is_no_fault_of_the_source(tmp_path: Path) -> None:
     source = write(tmp_path / "a.mp4", 30)
     with pytest.raises(StorageError, match=r"^/dev/full: cannot be written: No space left"):
         transcode(source, Path("/dev/full"), crf=10)
+
+
+def test_corpora_and_sheets_in_a_dataset_are_none_of_its_files(tmp_path: Path, run: Run) -> None:
+    root = tmp_path / "ff++"
+    for path in ffpp_paths("004", "004_982")[:2]:
+        write_clip(root / path, n_frames=2)
+    write_image(root / "data-sheet.png")
+    write_image(root / "in/a/1.png")
+    write_image(root / "in/b/2.png")
+    build_corpus("folder", root / "in", root / "data.lmdb", real=("a",), fake=("b",))
+    out = degraded(run, root, tmp_path / "out", "--op", "h264:40")
+    made = {row["path"] for row in rows(out / "manifest.jsonl")}
+    assert made == {path.replace("c23", "c40") for path in ffpp_paths("004", "004_982")[:2]}
+    # In a folder of corpora sheets are no dataset, and where images may be one nothing is guessed.
+    (root / "data.lmdb").rename(root / "in/data.lmdb")
+    result = run("degrade", root / "in", "--op", "me3", "--out", tmp_path / "x")
+    assert error_of(result, 1) == (
+        f"{root}/in holds the corpus data.lmdb and folders of images. Name the corpus, or move it "
+        "out of the dataset."
+    )
+    (tmp_path / "work").mkdir()
+    (root / "in/data.lmdb").rename(tmp_path / "work/data.lmdb")
+    write_image(tmp_path / "work/data-sheet.png")
+    assert len(records(degraded(run, tmp_path / "work", tmp_path / "y", "--op", "me3"))) == 2
