@@ -97,6 +97,11 @@ def cannot_write(path: Path, error: Exception, advice: str = "") -> StorageError
     return StorageError(f"{path}: cannot be written: {reason}.{advice}")
 
 
+def reason_of(error: Exception) -> str:
+    """Return an error of Python in words, for data whose parsing raised it."""
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
+
+
 @contextmanager
 def writing_to(path: Path, advice: str = "") -> Iterator[None]:
     """Raise an OSError of the block as the StorageError of `cannot_write`."""

@@ -10,6 +10,7 @@ import click
 from hffkit.cli import options
 from hffkit.cli.corpora import show_corpus
 from hffkit.sources.table import SOURCES, Source
+from hffkit.wording import counted
 
 if TYPE_CHECKING:
     from hffkit.corpus.estimate import BuildEstimate
@@ -88,8 +89,9 @@ def _estimate_text(found: "BuildEstimate") -> str:
         f"{found.n_bytes / 1e9:.1f} GB" if found.n_bytes >= 1e9 else f"{found.n_bytes / 1e6:.1f} MB"
     )
     return (
-        f"{found.n_files} files, {found.n_units} families or blocks of images\n"
-        f"about {found.n_samples} samples, {size} (as much again while building), "
+        f"{counted(found.n_files, 'file')}, "
+        f"{counted(found.n_units, 'family or block', 'families or blocks')} of images\n"
+        f"about {counted(found.n_samples, 'sample')}, {size} (as much again while building), "
         f"{found.hours:.2f} hours\n"
         f"scaled by input bytes from {found.measured_on[0]}{f' and {more} more' if more else ''}, "
         f"built in {found.seconds:.1f} s"

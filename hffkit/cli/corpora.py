@@ -12,6 +12,7 @@ import click
 from hffkit.cli import options
 from hffkit.manifest.samples import SPLITS
 from hffkit.reports.text_table import Table
+from hffkit.wording import counted
 
 if TYPE_CHECKING:
     from hffkit.corpus.inspect import Inspection
@@ -37,7 +38,7 @@ def corpus_text(path: Path, info: "CorpusInfo") -> str:
     lines = [
         Table(("class", "is", *SPLITS), tuple(rows)).to_text(),
         "",
-        f"{path}: {info.n_samples} samples, {size}",
+        f"{path}: {counted(info.n_samples, 'sample')}, {size}",
     ]
     if info.masks is not None:
         lines.append(f"{masks_path(path)}: masks of {info.masks.n_samples} of them")
@@ -87,8 +88,8 @@ def _inspection_text(found: "Inspection") -> str:
         Table(("class", "is", *SPLITS, "sources", "pixels"), tuple(rows)).to_text(),
         "(samples/groups in each split)",
         "",
-        f"{found.n_samples} samples in {found.n_groups} groups, {found.layout}, "
-        f"{found.labels} labels",
+        f"{counted(found.n_samples, 'sample')} in {counted(found.n_groups, 'group')}, "
+        f"{found.layout}, {found.labels} labels",
         *failure_lines(found.failures, "failures.jsonl"),
         *(
             f"  {row.path}{'' if row.frame is None else f' frame {row.frame}'}: {row.reason}"
@@ -198,7 +199,9 @@ def verify(context: click.Context, corpora: tuple[str, ...], workers: int, as_js
 
     problems = list(verify_corpora(corpora, n_workers=workers))
     lines = [f"{problem.corpus}: {problem.key}: {problem.reason}" for problem in problems]
-    lines.append(f"{len(problems)} problems" if problems else "all records match the manifest")
+    lines.append(
+        counted(len(problems), "problem") if problems else "all records match the manifest"
+    )
     options.show([asdict(problem) for problem in problems], "\n".join(lines), as_json=as_json)
     context.exit(1 if problems else 0)
 

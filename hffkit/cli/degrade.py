@@ -9,6 +9,7 @@ import click
 from hffkit.cli import options
 from hffkit.cli.corpora import failure_lines, show_corpus
 from hffkit.manifest.samples import SPLITS
+from hffkit.wording import counted
 
 if TYPE_CHECKING:
     from hffkit.degrade.folder import FolderInfo
@@ -125,7 +126,7 @@ def degrade(
 
 def _folder_text(path: Path, info: "FolderInfo") -> str:
     """Return the contents of a folder of files that was just written."""
-    lines = [f"{path}: {info.n_files} files after {', '.join(info.ops)}"]
+    lines = [f"{path}: {counted(info.n_files, 'file')} after {', '.join(info.ops)}"]
     return "\n".join(lines + failure_lines(info.failures, f"{path}/failures.jsonl"))
 
 

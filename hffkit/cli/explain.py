@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hffkit.cli import options
+from hffkit.wording import counted
 
 if TYPE_CHECKING:
     from hffkit.explain.result import ExplainResult
@@ -101,7 +102,7 @@ def _explain_text(out: Path, result: "ExplainResult") -> str:
         f"#{face.number}: {face.answer} ({face.probability:.5f})  {face.name}"
         for face in result.faces
     ]
-    lines += [f"{each.cls}: mean of {each.n_faces} faces" for each in result.averages]
+    lines += [f"{each.cls}: mean of {counted(each.n_faces, 'face')}" for each in result.averages]
     for table in tables_of(result):
         lines += ["", table.to_text()]
     lines += ["", *result.notes, *result.problems, f"{out}/index.html shows the maps"]

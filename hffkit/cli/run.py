@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from hffkit.cli import options
+from hffkit.wording import counted
 
 
 @click.command(epilog=options.example("run mini-x --data hff=mini-3.lmdb --out runs/mini"))
@@ -99,6 +100,8 @@ def run(
 
 def _report_unreadable(counts: Mapping[str, int]) -> None:
     for name, n in counts.items():
-        click.echo(f"{name}: {n} inputs could not be read; see its failures.jsonl.", err=True)
+        click.echo(
+            f"{name}: {counted(n, 'input')} could not be read; see its failures.jsonl.", err=True
+        )
     if counts:
         sys.exit(options.UNREADABLE)

@@ -10,6 +10,7 @@ from hffkit.cli.evaluate import evaluate, predict
 from hffkit.manifest.samples import Split
 from hffkit.reports.text_table import Table
 from hffkit.spectrum.names import CentreName, ClassifierName, CropName, FeatureName
+from hffkit.wording import counted
 
 if TYPE_CHECKING:
     from hffkit.runs.spectrum import SpectrumRun
@@ -62,7 +63,7 @@ def features(source: str, out: Path, workers: int, as_json: bool, **arguments: A
     from hffkit.spectrum.export import FeatureRequest, write_features
 
     found = write_features(source, out, FeatureRequest(**arguments), n_workers=workers)
-    text = f"{out}: {found.n_samples} images, {found.n_features} values each"
+    text = f"{out}: {counted(found.n_samples, 'image')}, {found.n_features} values each"
     options.show(found.to_json(), text, as_json=as_json)
 
 

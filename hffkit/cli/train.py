@@ -7,6 +7,7 @@ import click
 
 from hffkit.cli import options
 from hffkit.reports.text_table import Table
+from hffkit.wording import counted
 
 if TYPE_CHECKING:
     from hffkit.runs.run import Run
@@ -31,14 +32,13 @@ if TYPE_CHECKING:
     "--max-iterations", type=click.IntRange(min=0), help="Same as --set max_iterations=N."
 )
 @click.option("--batch-size", type=click.IntRange(min=1), help="Same as --set batch_size=N.")
-@click.option("--lr", "base_lr", type=float, help="Same as --set base_lr=X.")
+@click.option("--lr", type=float, help="Same as --set base_lr=X.")
 @click.option(
     "--precision", type=click.Choice(["fp32", "bf16"]), help="Same as --set precision=..."
 )
 @click.option("--order", type=click.Choice(["shuffled", "caffe"]), help="Same as --set order=...")
 @click.option(
     "--degrade",
-    "operations",
     multiple=True,
     metavar="NAME",
     help="Operation to apply to training images before they are resized, drawn anew each epoch; "
@@ -84,7 +84,7 @@ def train(
     lists: bool,
     as_json: bool,
     overrides: tuple[str, ...],
-    operations: tuple[str, ...],
+    degrade: tuple[str, ...],
     **arguments: Any,
 ) -> None:
     """Train a network on corpora.
@@ -97,19 +97,15 @@ def train(
     Unfinished work is in OUT.partial. The same command continues it, on the CPU bit for bit as
     without the interruption.
     """
-    from hffkit.training.recipe import parse_override
+    from hffkit.training.recipe import SHORT_OVERRIDES, parse_override
     from hffkit.training.train import TrainRequest
     from hffkit.training.train import train as train_network
 
     if lists:
         click.echo(_known_text())
         return
-    keys = ("max_iterations", "batch_size", "base_lr", "precision", "order")
-    short = {
-        **{key: arguments.pop(key) for key in keys},
-        "degrade": list(operations) or None,
-        "metric.as_published": arguments.pop("as_published"),
-    }
+    arguments["degrade"] = list(degrade) or None
+    short = {key: arguments.pop(name) for name, key in SHORT_OVERRIDES.items()}
     values = dict(parse_override(text) for text in overrides)
     values |= {name: value for name, value in short.items() if value is not None}
     request = TrainRequest(overrides=tuple(sorted(values.items())), **arguments)
@@ -145,7 +141,7 @@ def _run_text(path: Path, run: "Run") -> str:
     result = run.result
     if result is not None and result.iterations is not None:
         early = ", stopped early: val did not improve" if result.stopped_early else ""
-        lines.append(f"{result.iterations} iterations{early}")
+        lines.append(counted(result.iterations, "iteration") + early)
     selected = (None if result is None else result.selected) or {}
     if "val_accuracy" in selected:
         lines.append(

@@ -33,6 +33,7 @@ from hffkit.sources.ffpp_tree import SEQUENCES, plain_quality
 from hffkit.storage.corpus import FAILURES_FILE, MANIFEST_FILE
 from hffkit.storage.parts import FileMade, PartWriter, read_part
 from hffkit.storage.staging import Partial, sync, write_bytes_durably, write_durably
+from hffkit.wording import counted
 
 ABOUT_FILE = "degrade.json"
 _IMAGES_PER_UNIT = 64
@@ -255,7 +256,8 @@ def _listed(selection: FileSelection, treatment: Treatment) -> list[str]:
         raise CorpusError(f"{root} is no corpus, and holds no image or video.")
     if 0 < n_videos < len(paths):
         raise CorpusError(
-            f"{root} holds {n_videos} videos and {len(paths) - n_videos} images. Name a folder of "
+            f"{root} holds {counted(n_videos, 'video')} and "
+            f"{counted(len(paths) - n_videos, 'image')}. Name a folder of "
             "one kind."
         )
     if selection.limit is not None:

@@ -19,6 +19,7 @@ from hffkit.runs.scores import Scored, csv_of
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.labels import Items, Task
 from hffkit.storage.staging import write_bytes_durably
+from hffkit.wording import counted
 
 _DIGITS = 12  # of a digest in a title
 
@@ -76,7 +77,9 @@ class Measurement:
         """The number of fake samples without a mask, if there are any."""
         if not self.n_without_mask:
             return ()
-        return (f'"Mask cells right" leaves out {self.n_without_mask} fakes without a mask.',)
+        return (
+            f'"Mask cells right" leaves out {counted(self.n_without_mask, "fake")} without a mask.',
+        )
 
     def to_json(self) -> dict[str, object]:
         """Return the measurement and its data as JSON values."""

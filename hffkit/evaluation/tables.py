@@ -10,6 +10,7 @@ from hffkit.evaluation.levels import Estimate, Evaluation, Level
 from hffkit.evaluation.metrics import METRICS, STRICTEST_FPR, UNDEFINED, LevelName
 from hffkit.manifest.classes import ClassTable
 from hffkit.reports.text_table import Table
+from hffkit.wording import counted
 
 _LEVELS: Mapping[LevelName, str] = {
     "frame": "Images",
@@ -137,6 +138,7 @@ def _notes(level: Level) -> list[str]:
         notes.append(f"{n_left_out} resamples do not define {', '.join(titles)}; left out there.")
     if level.n_fake and 0 < level.n_real * STRICTEST_FPR < 1 and "auc" in level.estimates:
         notes.append(
-            f"{level.n_real} reals allow no false alarm at an FPR below {100 / level.n_real:.2g} %."
+            f"{counted(level.n_real, 'real')}: no false alarm is allowed at an FPR below "
+            f"{100 / level.n_real:.3g} %."
         )
     return notes

@@ -76,7 +76,7 @@ class Attributor:
             self.methods = tuple(name for name in self.methods if name != TRACES)
         self._rows = [METHODS[name] for name in self.methods if name != TRACES]
         self.layers = self._layers(layers, black)
-        self.target = None if target is None else detector.run.classes[target].id
+        self.target = None if target is None else detector.run.classes.called(target).id
         with frozen(detector.net):
             activations(detector.net, black, self.layers, needs_grad=False)
         self.notes = self._notes(black)

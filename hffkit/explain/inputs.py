@@ -14,6 +14,7 @@ from hffkit.storage.corpora import Item, joint_classes, open_corpora
 from hffkit.storage.corpus import CORPUS_FILE
 from hffkit.storage.selection import drawn, places_of, samples_at
 from hffkit.training.dataset import FaceDataset
+from hffkit.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,9 @@ class InputFaces:
         if read.n_missing:
             self.n_unreadable += 1
             n_wanted = read.n_frames + read.n_missing
-            self.problems.append(f"{file}: {read.n_missing} of {n_wanted} frames cannot be read")
+            self.problems.append(
+                f"{file}: {read.n_missing} of {counted(n_wanted, 'frame')} cannot be read"
+            )
 
 
 def _is_corpus(path: Path) -> bool:

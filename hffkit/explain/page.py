@@ -10,6 +10,7 @@ from hffkit.media.image import Image
 from hffkit.reports.gallery import Gallery, GallerySection, render_gallery
 from hffkit.reports.sheet import contact_sheet
 from hffkit.reports.text_table import Table
+from hffkit.wording import counted
 
 _COLUMNS, _LEAST_COLUMNS = 6, 4  # titles need the room of four
 _LONGEST = 60  # characters of a face's name
@@ -70,10 +71,11 @@ _SANITY = (
 
 def _faithfulness_caption(result: ExplainResult) -> str:
     return (
-        f"Area under the probability of the explained class, mean of {result.n_measured} faces in "
-        f"{result.steps} steps. Deletion replaces the hottest pixels first by the mean colour: "
-        "less is better. Insertion restores the hottest pixels first in the blurred face: more is "
-        "better. A map that is no better than a random order of pixels carries no information."
+        f"Area under the probability of the explained class, mean of "
+        f"{counted(result.n_measured, 'face')} in {result.steps} steps. Deletion replaces the "
+        "hottest pixels first by the mean colour: less is better. Insertion restores the hottest "
+        "pixels first in the blurred face: more is better. A map that is no better than a random "
+        "order of pixels carries no information."
     )
 
 

@@ -22,6 +22,7 @@ from hffkit.manifest.classes import BINARY, FaceClass
 from hffkit.media.image import Image, encode_png
 from hffkit.reports.gallery import Gallery
 from hffkit.reports.sheet import Tile, contact_sheet
+from hffkit.wording import counted
 
 MEANS_FILE = "average.npz"
 N_SHOWN = 48  # faces on the page and the sheet; all of them have files
@@ -127,7 +128,7 @@ class Recorder:
                 (self._folder / files[name]).write_bytes(encode_png(image))
                 tiles.append(Tile(name, image))
             self.averages.append(AverageResult(cls, n_faces, files))
-            self._show(f"{cls}: {n_faces} faces", "", [[tile] for tile in tiles])
+            self._show(f"{cls}: {counted(n_faces, 'face')}", "", [[tile] for tile in tiles])
         if arrays:
             with (self._folder / MEANS_FILE).open("wb") as file:
                 np.savez(file, **arrays)  # type: ignore[arg-type]  # a name may be `allow_pickle`

@@ -26,6 +26,11 @@ class FaceClass:
         """The polarity as a word, fake or real."""
         return "fake" if self.is_fake else "real"
 
+    @property
+    def described(self) -> str:
+        """All facts of the class as text: 'Glow' (fake, id 3)."""
+        return f"{self.name!r} ({self.kind}, id {self.id})"
+
 
 @dataclass(frozen=True, slots=True)
 class ClassTable:
@@ -56,6 +61,11 @@ class ClassTable:
     def names(self) -> tuple[str, ...]:
         """The class names in table order."""
         return tuple(face_class.name for face_class in self.classes)
+
+    def called(self, name: str) -> FaceClass:
+        """Return the class of a name, in capitals or not where that is unambiguous."""
+        alike = [row for row in self.classes if row.name.casefold() == name.casefold()]
+        return alike[0] if len(alike) == 1 else self[name]
 
     def label(self, name: str, labels: LabelKind) -> int:
         """Return the Datum label of a class: its id, or 0 for fake and 1 for real if binary."""

@@ -144,7 +144,10 @@ def _no_image(encoded: bytes) -> str:
         return "empty file"
     if encoded.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF")):
         return f"cut short or damaged: {len(encoded)} bytes that begin as an image"
-    return f"no image: starts with {encoded[:8]!r}"
+    start = encoded[:8].strip()
+    if start.isascii() and start.decode("ascii").isprintable():
+        return f"no image: starts with {start.decode('ascii')!r}"
+    return f"no image: starts with the bytes {encoded[:8].hex(' ')}"
 
 
 def decode(encoded: bytes) -> Image:

@@ -23,6 +23,7 @@ from hffkit.storage.corpora import is_dataset, open_corpora
 from hffkit.storage.corpus import CORPUS_FILE, Corpus
 from hffkit.storage.staging import partial_path
 from hffkit.training.train import TrainRequest, chosen_recipe
+from hffkit.wording import counted
 
 FORMAT = 1  # of outputs; a new format repeats every step
 STEPS_FOLDER = "steps"
@@ -246,8 +247,8 @@ def _check_enough(name: str, path: Path, scale: float) -> None:
     for split, (cls, n) in smallest(open_corpora([str(path)]), scale).items():
         if n < MIN_PER_CLASS[split]:
             raise ArgumentError(
-                f"`scale` {scale:g} would leave {n} {split} samples of class {cls!r} of {name}; "
-                f"a table needs at least {MIN_PER_CLASS[split]}."
+                f"`scale` {scale:g} would leave {counted(n, f'{split} sample')} of class {cls!r} "
+                f"of {name}; a table needs at least {MIN_PER_CLASS[split]}."
             )
 
 

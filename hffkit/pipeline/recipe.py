@@ -216,7 +216,8 @@ def _steps(template: str, body: Any, values: Values, where: str) -> Iterator[Ste
     verb = body["do"]
     if not isinstance(verb, str) or verb not in VERBS:
         raise RecipeError(f"{where}: {UnknownNameError('verb', str(verb), VERBS)}")
-    arguments = {name: value for name, value in body.items() if name != "do"}
+    given = {name: value for name, value in body.items() if name != "do"}
+    arguments = VERBS[verb].spelled_out(given, where)
     places = known_places(template, values, where)
     for stray in set(places_in(repr(arguments))) - set(places):
         raise RecipeError(f"{where}: {{{stray}}} is not in the step's name.")

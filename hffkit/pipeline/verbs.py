@@ -23,6 +23,7 @@ from hffkit.spectrum.train import SpectrumRequest, check_spectrum, train_spectru
 from hffkit.storage.corpus import masks_path
 from hffkit.storage.record import check_size
 from hffkit.storage.staging import Partial, write_durably
+from hffkit.training.recipe import SHORT_OVERRIDES
 from hffkit.training.train import TrainRequest, chosen_recipe, train
 
 SAMPLES_FILE = "samples.csv"
@@ -64,6 +65,7 @@ class Verb:
     words: Mapping[str, str] = dataclasses.field(default_factory=dict)  # that stand for None
     # Flags that request a second output of the same kind, and its path.
     beside: Mapping[str, Callable[[Path], Path]] = dataclasses.field(default_factory=dict)
+    short: Mapping[str, str] = dataclasses.field(default_factory=dict)  # for keys of `set`
     variants: Mapping[str, type[Any]] = dataclasses.field(default_factory=dict)  # by `source`
 
     def arguments(self) -> dict[str, Any]:
@@ -72,6 +74,17 @@ class Verb:
         known = {name: hints[field.name] for name, field in self._fields().items()}
         known |= {name: known[name] | Literal[word] for name, word in self.words.items()}
         return {"src": tuple[str, ...], **known} if "src" in self.inputs else known
+
+    def spelled_out(self, values: Mapping[str, Any], where: str) -> dict[str, Any]:
+        """Return arguments with the short ones in `set`; RecipeError if `set` has them too."""
+        short = {key: values[name] for name, key in self.short.items() if name in values}
+        given = values.get("set", {})
+        if not short or not isinstance(given, dict):
+            return dict(values)
+        if twice := sorted(short.keys() & given.keys()):
+            raise RecipeError(f"{where}: {twice[0]} is given twice, in `set` and beside it.")
+        rest = {name: value for name, value in values.items() if name not in self.short}
+        return {**rest, "set": {**given, **short}}
 
     def bind(self, values: Mapping[str, Any], where: str) -> tuple[Any, tuple[str, ...]]:
         """Build the request from arguments; return it with `src` if that is not part of it.
@@ -214,6 +227,7 @@ VERBS: Mapping[str, Verb] = {
             replace(request, device=how.device, threads=how.threads), out
         ),
         renamed={"set": "overrides"},
+        short=SHORT_OVERRIDES,
         withheld=("device", "threads", "keep", "tensorboard"),
     ),
     "spectrum": Verb(

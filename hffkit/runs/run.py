@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hffkit.errors import HffkitError, WeightsError
+from hffkit.errors import HffkitError, WeightsError, reason_of
 from hffkit.json_types import JsonObject
 from hffkit.manifest.classes import ClassTable
 from hffkit.networks.spec import InputSpec
@@ -143,7 +143,7 @@ def read_row(folder: Path) -> JsonObject:
     try:
         row = json.loads(path.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise WeightsError(f"{folder}: no run: it holds no {RUN_FILE}.{_hint(folder)}") from None
+        raise WeightsError(f"{folder}: {_lack(folder)}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: cannot be read: {error}") from None
     version = row.get("format") if isinstance(row, dict) else None
@@ -161,8 +161,7 @@ def reading(folder: Path) -> Iterator[None]:
     try:
         yield
     except (AttributeError, KeyError, TypeError, ValueError, HffkitError) as error:
-        reason = str(error) if isinstance(error, ValueError) else repr(error)
-        raise WeightsError(f"{folder / RUN_FILE}: damaged: {reason}.") from None
+        raise WeightsError(f"{folder / RUN_FILE}: damaged: {reason_of(error)}.") from None
 
 
 def check_row(row: Mapping[str, Any]) -> None:
@@ -207,10 +206,17 @@ def read_groups(folder: Path) -> frozenset[str]:
         raise WeightsError(f"{folder / GROUPS_FILE}: cannot be read: {error}") from None
 
 
-def _hint(folder: Path) -> str:
+def _lack(folder: Path) -> str:
+    """Return what is there in place of a run, and what to do."""
     begun = partial_path(folder) / "run"
     if (begun / RUN_FILE).is_file():
         return (
-            f" {begun} is in training, or was interrupted: run the same command again to resume it."
+            f"no run. {begun} is in training, or was interrupted: run the same command again to "
+            "resume it."
         )
-    return " `hffkit train` and `hffkit convert` make runs."
+    made = "`hffkit train` and `hffkit convert` make runs."
+    if not folder.exists():
+        return f"no such run. {made}"
+    if folder.is_file():
+        return f"a file, no run. {made}"
+    return f"no run: the folder holds no {RUN_FILE}. {made}"

@@ -10,6 +10,7 @@ import numpy as np
 from hffkit.arrays import Bools, Floats32, Floats64, Ints
 from hffkit.errors import MetricError
 from hffkit.manifest.classes import ClassTable
+from hffkit.wording import counted
 
 # Half precision sums to 1 within this; logits and unnormalised scores do not.
 _SUM_TOLERANCE = 0.02
@@ -63,8 +64,8 @@ class Scored:
         bad = np.flatnonzero(~np.isfinite(self.probabilities).all(axis=1))
         if len(bad):
             raise MetricError(
-                f"{self.keys[bad[0]]}: the probabilities of {len(bad)} samples are not finite, "
-                "because the training diverged. Use earlier weights or a lower learning rate."
+                f"{self.keys[bad[0]]}: the probabilities of {counted(len(bad), 'sample')} are not "
+                "finite, because the training diverged. Use earlier weights or a lower rate."
             )
         sums = self.probabilities.sum(axis=1, dtype=np.float64)
         if self.probabilities.min() < 0 or np.abs(sums - 1).max() > _SUM_TOLERANCE:

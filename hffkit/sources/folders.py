@@ -13,6 +13,7 @@ from hffkit.media.files import walk
 from hffkit.options import Option
 from hffkit.sources.listing import Entry, Listing, as_listing, folders_in, read_text, subfolders
 from hffkit.sources.options import FolderNames, SourceOptions, VideoOptions
+from hffkit.wording import counted
 
 _SPLIT_FOLDERS: Mapping[str, Split] = {
     "train": "train",
@@ -119,7 +120,7 @@ def read_celeba(options: SourceOptions) -> Listing:
         if (name := PurePosixPath(path).name) in partition
     ]
     n_others = len(paths) - len(entries)
-    notes = [f"{n_others} files are not in the partition and not built."] if n_others else []
+    notes = [f"{counted(n_others, 'file')} not in the partition, not built."] if n_others else []
     return as_listing(entries, classes, options, notes)
 
 

@@ -14,6 +14,7 @@ from hffkit.manifest.samples import MAX_KEY_BYTES, SPLITS, GroupGuard, Split
 from hffkit.manifest.splits import SplitRatio, assign_splits
 from hffkit.media.files import is_video
 from hffkit.sources.options import SourceOptions
+from hffkit.wording import counted
 
 _INDEX_BYTES = len("00000000_")
 _FRAME_BYTES = len("/000000")
@@ -117,8 +118,9 @@ def _missing_splits(entries: Sequence[Entry], ratio: SplitRatio) -> Iterator[str
         missing = [s for s in SPLITS if ratio.of(s) * n_files[name] >= 1 and s not in splits]
         if missing:
             yield (
-                f"class {name} has nothing in {', '.join(missing)}: its {n_files[name]} files are "
-                f"{len(groups[name])} groups, which are not cut."
+                f"class {name} has nothing in {', '.join(missing)}: its "
+                f"{counted(n_files[name], 'file')} are in {counted(len(groups[name]), 'group')}, "
+                "and groups are not cut."
             )
 
 

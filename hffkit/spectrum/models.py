@@ -7,7 +7,7 @@ from zipfile import BadZipFile
 from skops.io import dumps, get_untrusted_types, loads
 from skops.io.exceptions import UntrustedTypesFoundException
 
-from hffkit.errors import WeightsError
+from hffkit.errors import WeightsError, reason_of
 from hffkit.spectrum.classifiers import classifier_named
 from hffkit.storage.staging import write_bytes_durably
 
@@ -41,7 +41,9 @@ def read_model(path: Path, name: str, n_features: int) -> Any:
         UntrustedTypesFoundException, BadZipFile, AttributeError, KeyError, TypeError, ValueError,
         ImportError, OSError,
     ) as error:  # fmt: skip
-        raise WeightsError(f"{path} is no complete model ({error!r}). Copy it again.") from None
+        raise WeightsError(
+            f"{path} is no complete model ({reason_of(error)}). Copy it again."
+        ) from None
     wanted = type(classifier_named(name).build(0))
     if type(model) is not wanted or getattr(model, "n_features_in_", None) is None:
         raise WeightsError(f"{path} has a {type(model).__name__}, not a fitted {wanted.__name__}.")

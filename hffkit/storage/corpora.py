@@ -119,6 +119,7 @@ def joint_classes(corpora: Sequence[Corpus]) -> ClassTable:
             if known != row or twin != row:
                 raise StorageError(
                     f"{corpus.path} and {corpora[0].path} cannot be taken as one: class "
-                    f"{row.name!r} is {row}, in the other {known if known != row else twin}."
+                    f"{row.described} in one, {(known if known != row else twin).described} in the "
+                    "other."
                 )
     return ClassTable(tuple(sorted(rows.values(), key=lambda row: row.id)))

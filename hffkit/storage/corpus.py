@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from hffkit.errors import ManifestError, StorageError
+from hffkit.errors import ManifestError, StorageError, reason_of
 from hffkit.json_types import JsonObject
 from hffkit.manifest.classes import ClassTable, LabelKind
 from hffkit.manifest.samples import Sample, lines_of, read_manifest
@@ -16,6 +16,7 @@ from hffkit.media.image import Image
 from hffkit.storage.datum import Datum, decode_datum
 from hffkit.storage.lmdb_file import LmdbReader
 from hffkit.storage.staging import partial_path
+from hffkit.wording import counted
 
 FORMAT = 1
 Layout = Literal["native", "packed"]
@@ -139,10 +140,8 @@ class Corpus:
         self.path = path
         try:
             row = json.loads((path / CORPUS_FILE).read_text("utf-8"))
-        except FileNotFoundError:
-            raise StorageError(
-                f"{path}: no hffkit corpus: it holds no {CORPUS_FILE}.{_hint(path)}"
-            ) from None
+        except (FileNotFoundError, NotADirectoryError):
+            raise StorageError(f"{path}: {_lack(path)}") from None
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise StorageError(f"{path / CORPUS_FILE}: cannot be read: {error}") from None
         found = row.get("format") if isinstance(row, dict) else None
@@ -154,7 +153,7 @@ class Corpus:
         try:
             self.info = CorpusInfo.from_json(row)
         except (KeyError, TypeError, ValueError) as error:
-            raise StorageError(f"{path / CORPUS_FILE}: damaged: {error!r}.") from None
+            raise StorageError(f"{path / CORPUS_FILE}: damaged: {reason_of(error)}.") from None
         self.provenance = self.info.provenance
         self.n_samples = self.info.n_samples
         self.content_sha256 = self.info.content_sha256
@@ -184,7 +183,8 @@ class Corpus:
             n_lines += 1
         if n_lines != self.n_samples:
             raise ManifestError(
-                f"{path}: {n_lines} lines for {self.n_samples} samples. Copy the corpus again."
+                f"{path}: {counted(n_lines, 'line')} for {counted(self.n_samples, 'sample')}. "
+                "Copy the corpus again."
             )
 
     def manifest_sha256(self) -> str:
@@ -208,9 +208,15 @@ class Corpus:
         return self.datum(sample).grey()
 
 
-def _hint(path: Path) -> str:
-    if partial_path(path).is_dir():
-        return f" {partial_path(path)} is unfinished work: run the command that began it again."
+def _lack(path: Path) -> str:
+    """Return what is there in place of a corpus, and what to do."""
+    partial = partial_path(path)
+    if partial.is_dir():
+        return f"no corpus. {partial} is unfinished work: run the command that began it again."
+    if not path.exists():
+        return "no such corpus. Name the folder that `hffkit build` wrote."
+    if path.is_file():
+        return "a file, no corpus. Name the folder that `hffkit build` wrote."
     if (path / "data.mdb").is_file():
-        return " It is a bare LMDB; read it with hffkit.storage.lmdb_file.LmdbReader."
-    return ""
+        return "a bare LMDB, no corpus. Read it with hffkit.storage.lmdb_file.LmdbReader."
+    return f"no corpus: the folder holds no {CORPUS_FILE}. Corpora are made by `hffkit build`."

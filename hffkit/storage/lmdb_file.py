@@ -193,7 +193,10 @@ class LmdbWriter:
                 with self._env.begin(write=True) as transaction:
                     for key, value in batch:
                         if not transaction.put(key, value, append=True):
-                            raise StorageError(f"{self._path}: key {key!r} is out of order.")
+                            raise StorageError(
+                                f"{self._path}: key {key.decode('utf-8', 'replace')!r} is out of "
+                                "order."
+                            )
                 self._uncache()
                 return
             except lmdb.MapFullError:

@@ -262,6 +262,17 @@ _PLAIN: Mapping[str, Any] = {
 _METRIC: Mapping[str, Any] = {_INNER + n: k for n, k in MetricSettings.__annotations__.items()}
 KEYS: Mapping[str, Any] = {**_PLAIN, **_METRIC}
 
+# Options of `hffkit train`, and arguments of its steps in recipes, that override one value.
+SHORT_OVERRIDES: Mapping[str, str] = {
+    "max_iterations": "max_iterations",
+    "batch_size": "batch_size",
+    "lr": "base_lr",
+    "precision": "precision",
+    "order": "order",
+    "degrade": "degrade",
+    "as_published": _INNER + "as_published",
+}
+
 
 def parse_override(text: str) -> tuple[str, Any]:
     """Return name and value of KEY=VALUE, parsed as TOML; bare words are strings.

@@ -288,7 +288,7 @@ UNREADABLE = {
     "a/short.mp4": "no video",
     "a/text.mp4": "no video",
     "b/short.jpg": "cut short: the JPEG's end is missing",
-    "b/text.png": "no image: starts with b'404: not'",
+    "b/text.png": "no image: starts with '404: not'",
     "b/empty.jpg": "empty file",
     "b/huge.png": "too large",
 }
@@ -552,7 +552,7 @@ def test_a_dry_run_writes_nothing(images: Path, tmp_path: Path, run: Run) -> Non
     out = tmp_path / "x.lmdb"
     result = _build(run, images, out, "--dry-run")
     assert _told(result, 0) == ""
-    assert "6 files, 1 families or blocks of images\nabout 6 samples, " in result.stdout
+    assert "6 files, 1 family or block of images\nabout 6 samples, " in result.stdout
     assert re.search(r"[\d.]+ MB .*, [\d.]+ hours", result.stdout)
     result = _build(run, images, out, "--dry-run", "--json")
     found = json.loads(result.stdout)

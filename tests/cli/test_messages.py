@@ -6,11 +6,25 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from makers.trees import build_corpus, write_image
 
 from hffkit.cli import main as cli
 from hffkit.corpus.subset import check_share
-from hffkit.errors import ArgumentError, HffkitError, StorageError
+from hffkit.errors import (
+    ArgumentError,
+    HffkitError,
+    ImageError,
+    StorageError,
+    UnknownNameError,
+    WeightsError,
+)
+from hffkit.manifest.classes import numbered
+from hffkit.media.image import decode
+from hffkit.runs.run import read_row
+from hffkit.storage.corpora import open_corpora
+from hffkit.storage.corpus import Corpus
 from hffkit.storage.record import check_size
+from hffkit.wording import counted
 
 PACKAGE = Path(__file__).parents[2] / "hffkit"
 ROOMS = ("manifest", "storage", "execution", "explain")
@@ -68,3 +82,62 @@ def test_no_room_but_the_command_line_speaks_of_options(room: str) -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 assert not re.search(r"(?<![\w-])--[a-z]", node.value), f"{path}: {node.value}"
+
+
+@pytest.mark.parametrize(
+    ("n", "words", "text"),
+    [
+        (0, ("file",), "0 files"),
+        (1, ("file",), "1 file"),
+        (2, ("file",), "2 files"),
+        (1, ("family", "families"), "1 family"),
+        (3, ("family", "families"), "3 families"),
+    ],
+)
+def test_a_noun_after_one_is_singular(n: int, words: tuple[str, ...], text: str) -> None:
+    assert counted(n, *words) == text
+
+
+def test_a_path_that_does_not_exist_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "empty").mkdir()
+    for name, corpus, run in (
+        ("absent", "no such corpus.", "no such run."),
+        ("file", "a file, no corpus.", "a file, no run."),
+        ("empty", "no corpus: the folder holds no corpus.json.", "no run: the folder holds no run"),
+    ):
+        with pytest.raises(StorageError, match=re.escape(f"{tmp_path / name}: {corpus}")):
+            Corpus(tmp_path / name)
+        with pytest.raises(WeightsError, match=re.escape(f"{tmp_path / name}: {run}")):
+            read_row(tmp_path / name)
+
+
+def test_classes_that_differ_are_described_in_words(tmp_path: Path) -> None:
+    write_image(tmp_path / "in/a/1.png")
+    write_image(tmp_path / "in/b/2.png")
+    one = build_corpus("folder", tmp_path / "in", tmp_path / "x", real=("a",), fake=("b",))
+    other = build_corpus("folder", tmp_path / "in", tmp_path / "y", real=("b",), fake=("a",))
+    with pytest.raises(StorageError, match=r"class 'a' \(fake, id 0\) in one, 'a' \(real, id 1\) "):
+        open_corpora([str(one), str(other)])
+
+
+@pytest.mark.parametrize(
+    ("encoded", "reason"),
+    [
+        (b"broken\n", "no image: starts with 'broken'"),
+        (b"404: not found", "no image: starts with '404: not'"),
+        (b"\x00\x01\xfftext", "no image: starts with the bytes 00 01 ff 74 65 78 74"),
+    ],
+)
+def test_what_is_no_image_is_shown_as_text_or_bytes(encoded: bytes, reason: str) -> None:
+    with pytest.raises(ImageError) as error:
+        decode(encoded)
+    assert str(error.value) == reason
+
+
+def test_classes_are_found_in_capitals_too() -> None:
+    table = numbered(("fake", "A", "a"), ("real",))
+    assert table.called("Fake") == table["fake"]
+    assert (table.called("A"), table.called("a")) == (table["A"], table["a"])
+    with pytest.raises(UnknownNameError, match="No class named 'Other'"):
+        table.called("Other")

@@ -278,7 +278,7 @@ def test_many_samples_keep_their_order_whoever_packs_them(
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (b"\x22\x04oops\x28\x00\x38\x01", "no image: starts with b'oops'"),
+        (b"\x22\x04oops\x28\x00\x38\x01", "no image: starts with 'oops'"),
         (b"\x08\x03\x10\x02\x18\x02\x22\x01x\x28\x00\x38\x00", "(3, 2, 2) holds 1 bytes"),
         (b"\xff", "no Datum: broken number at byte 1"),
         (None, "no record '"),
@@ -454,7 +454,7 @@ def test_what_is_no_corpus_is_told_apart(native: Path, tmp_path: Path) -> None:
     def opened(path: Path) -> None:
         list(verify([str(path)], n_workers=1))
 
-    with pytest.raises(StorageError, match=r"nowhere: no hffkit corpus: it holds no corpus\.json"):
+    with pytest.raises(StorageError, match=r"nowhere: no such corpus\. Name"):
         opened(tmp_path / "nowhere")
     (tmp_path / "x.lmdb.partial").mkdir()
     with pytest.raises(StorageError, match=r"x\.lmdb\.partial is unfinished work: run the command"):

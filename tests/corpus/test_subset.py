@@ -279,7 +279,7 @@ def test_other_mistakes_are_one_line(kinds: dict[str, str], tmp_path: Path, run:
     code, told = _refused(run, [native, kinds["binary"], "--share", 1], out)
     assert (code, "cannot be taken as one: layout is" in told) == (1, True)
     code, told = _refused(run, [tmp_path, "--share", 1], out)
-    assert (code, "no hffkit corpus" in told) == (1, True)
+    assert (code, "no corpus: the folder holds no" in told) == (1, True)
     out.mkdir()
     (out / "precious").write_text("kept")
     told = f"{out} already exists. Delete it or choose another --out."

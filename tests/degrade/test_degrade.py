@@ -383,7 +383,11 @@ REFUSED = [
         "x.lmdb: no sample is selected; `hffkit inspect` counts them.",
     ),
     ("--op me3 other.lmdb", 2, "Name the output of several sources with --out."),
-    ("--op me3 nowhere --out y", 1, "nowhere: no hffkit corpus: it holds no corpus.json."),
+    (
+        "--op me3 nowhere --out y",
+        1,
+        "nowhere: no such corpus. Name the folder that `hffkit build` wrote.",
+    ),
 ]
 
 

@@ -192,7 +192,7 @@ REFUSED = [
         1,
         "c2340: c23/videos/0.mp4 and c40/videos/0.mp4 would both become c40/videos/0.mp4. " + TWICE,
     ),
-    ("both --op h264:40", 1, "both holds 1 videos and 1 images. Name a folder of one kind."),
+    ("both --op h264:40", 1, "both holds 1 video and 1 image. Name a folder of one kind."),
     ("one --op me3 --split train", 2, FOLDERS),
     ("one --op me3 --class real", 2, FOLDERS),
     ("one --op me3 --shard 0/2", 2, FOLDERS),
@@ -487,7 +487,7 @@ def test_preview_shows_every_value_at_its_own_scale(
 def test_a_preview_of_what_is_no_image_is_refused(tmp_path: Path, run: Run) -> None:
     (tmp_path / "text.jpg").write_text("404")
     result = run("degrade", "--preview", tmp_path / "text.jpg", "--out", tmp_path / "x.png")
-    assert error_of(result, 1).endswith("no image: starts with b'404'")
+    assert error_of(result, 1).endswith("no image: starts with '404'")
     assert not (tmp_path / "x.png").exists()
 
 

@@ -124,7 +124,7 @@ def test_folders_are_treated_by_ones_own_operation(own: Path, tmp_path: Path, ru
     source = write_image(tmp_path / "in/a.png", size=(33, 20))
     out = tmp_path / "in-own30"
     result = run("degrade", tmp_path / "in", "--operations", own, "--op", "own:30")
-    assert result.output == f"{out}: 1 files after own:30\n"
+    assert result.output == f"{out}: 1 file after own:30\n"
     with Image.open(source) as image, Image.open(out / "a.png") as made:
         expected = darkened(np.asarray(image), 30).astype(int)
         assert np.abs(np.asarray(made) - expected).max() <= 1

@@ -653,8 +653,11 @@ def other_weights(run: Path) -> None:
 
 
 BROKEN: Mapping[str, tuple[Change, str]] = {
-    "no folder": (shutil.rmtree, "no run: it holds no run.json"),
-    "no run.json": (lambda run: (run / "run.json").unlink(), "it holds no run.json"),
+    "no folder": (shutil.rmtree, "no such run."),
+    "no run.json": (
+        lambda run: (run / "run.json").unlink(),
+        "no run: the folder holds no run.json",
+    ),
     "no JSON": (text(b"{"), "run.json: cannot be read"),
     "no UTF-8": (text(b"\xff{}"), "run.json: cannot be read"),
     "a list": (text(b"[]"), "run format must be 1, got None"),
@@ -733,13 +736,13 @@ def test_wrong_arguments_are_told_in_one_line(
     assert run("eval").exit_code == 2
     found = run("eval", three, "--data", tmp_path / "no.lmdb")
     assert found.exit_code == 1
-    assert "no hffkit corpus" in found.stderr
+    assert "no such corpus" in found.stderr
     found = run("eval", three, "--data", corpus, "--device", "tpu")
     assert found.exit_code == 2
     assert "--device must be auto, cpu, cuda or cuda:N, got 'tpu'" in found.stderr
     found = run("eval", three, "--data", corpus, "--against", tmp_path / "no")
     assert found.exit_code == 1
-    assert "no run" in found.stderr
+    assert "no such run" in found.stderr
     with pytest.raises(ArgumentError):
         one(three, corpus, device="mps")
 

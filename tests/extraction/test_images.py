@@ -168,7 +168,7 @@ def _cut_short(ending: str) -> bytes:
 
 BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty.jpg": (lambda: b"", "empty file"),
-    "text.png": (lambda: b"not found\n", "no image: starts with b'not foun'"),
+    "text.png": (lambda: b"not found\n", "no image: starts with 'not foun'"),
     "huge.png": (lambda: png_that_claims(60000, 60000), "too large"),
     "wide.png": (lambda: png_that_claims(1 << 30, 1), "too large"),
     "head.jpg": (lambda: _jpeg()[:40], ""),

@@ -299,7 +299,7 @@ def test_the_run_is_read_before_the_images(tmp_path: Path, run: Invoke) -> None:
     path = write_image(tmp_path / "a.png")
     found = run("predict", tmp_path / "no", path)
     assert found.exit_code == 1
-    assert "no run: it holds no run.json" in found.stderr
+    assert "no such run." in found.stderr
     assert found.stderr.count("\n") == 1
 
 

@@ -44,6 +44,19 @@ def names(recipe: Recipe) -> list[str]:
 # --- what a file means -----------------------------------------------------------------------
 
 
+def test_options_of_train_that_override_its_recipe_are_arguments(corpus: Path) -> None:
+    rows = changed("steps.net.max_iterations", 7)
+    rows["steps"][NAMES["net"]] |= {"lr": 0.5, "degrade": ["jp-mix"]}
+    step = next(step for step in recipe_of(rows, "x").steps if step.verb == "train")
+    expected = {"size": 32, "max_iterations": 7, "base_lr": 0.5, "degrade": ["jp-mix"]}
+    assert step.arguments["set"] == expected
+    request = next(p for p in planned(rows, corpus).steps if p.step.verb == "train").bound()[0]
+    assert dict(request.overrides) == expected
+    rows["steps"][NAMES["net"]]["set"]["max_iterations"] = 8
+    with pytest.raises(RecipeError, match="max_iterations is given twice, in `set` and beside it"):
+        recipe_of(rows, "x")
+
+
 def test_a_step_is_made_for_each_value_and_stands_behind_what_it_needs() -> None:
     found = recipe_of(tomllib.loads(GOOD), "x.toml")
     evals = list(itertools.product(("Raw", "JP60"), ("Raw", "JP60"), (0, 1)))

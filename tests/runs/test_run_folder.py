@@ -69,5 +69,5 @@ def test_runs_of_other_versions_and_damaged_ones_are_refused(
         (run / "run.json").write_text(text)
         with pytest.raises(WeightsError, match=message):
             read_run(run)
-    with pytest.raises(WeightsError, match=r"no run: it holds no run\.json"):
+    with pytest.raises(WeightsError, match=r"no run: the folder holds no run\.json"):
         read_run(tmp_path)

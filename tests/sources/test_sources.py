@@ -522,7 +522,7 @@ def test_a_class_that_is_all_one_group_is_told_of(tmp_path: Path) -> None:
     assert {item.split for item in items(found) if item.cls == "CelebA"} == {"train", "val", "test"}
     found = listing("hff", tmp_path, group_by="(CelebA)/")
     assert {item.split for item in items(found) if item.cls == "CelebA"} == {"train"}
-    assert "class CelebA has nothing in val, test: its 20 files are 1 groups" in " ".join(
+    assert "class CelebA has nothing in val, test: its 20 files are in 1 group," in " ".join(
         found.notes
     )
 

@@ -131,7 +131,8 @@ def test_trees_that_are_no_corpora_are_one_line(run: Run, finished: Path, tmp_pa
         for arguments in (("train", "--out", tmp_path / "run"), ("eval", finished)):
             result = run(*arguments, "--data", data)
             assert result.exit_code == 1
-            assert "no hffkit corpus" in result.stderr
+            wanted = "no such corpus" if data == "absent" else "no corpus: the folder holds no"
+            assert wanted in result.stderr
             assert is_one_line(result), result.output
 
 
@@ -163,7 +164,7 @@ def test_a_checkpoint_of_something_else_is_one_line(
     ("arguments", "code", "message"),
     [
         ([], 2, "Missing argument 'RUN...'"),
-        (["absent"], 1, "absent: no run: it holds no run.json"),
+        (["absent"], 1, "absent: no such run."),
         (["RUN", "--split", "dev"], 2, "'dev' is not one of"),
         (["RUN", "--device", "tpu"], 2, "--device must be"),
         (["RUN", "--against", "absent"], 1, "absent: no run"),
