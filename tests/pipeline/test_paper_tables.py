@@ -517,7 +517,7 @@ def test_a_confusion_is_in_per_cent_of_the_true_class(
             assert is_near((cell.low, cell.high), own_resamples(groups[labels == true], is_called))
     for row in found.rows:
         assert sum(found.cells[row, column].value for column in "abc") == pytest.approx(100)
-    is_right = np.mean([p == t for _, t, p in answers.values()], 0)
+    is_right = np.array([p == t for _, t, p in answers.values()], float)
     cell = found.cells[OVERALL]
     assert cell.value == pytest.approx(100 * is_right.mean())
     assert is_near((cell.low, cell.high), own_resamples(groups, is_right))

@@ -373,7 +373,7 @@ def test_images_that_cannot_be_read_are_told_with_exit_code_3(tmp_path: Path) ->
     for _ in range(2):  # again when there is nothing left to do
         result = hffkit("run", recipe, "--out", tmp_path / "o", data=data)
         assert result.exit_code == 3
-        assert "Raw: 1 inputs could not be read" in result.stderr
+        assert "Raw: 1 input could not be read" in result.stderr
     assert "Traceback" not in result.output
 
 
