@@ -18,9 +18,10 @@ from typing import Any
 
 from hffkit.corpus.subset import SubsetRequest, subset
 from hffkit.degrade.degrade import DegradeRequest, degrade
+from hffkit.pipeline.forecast import forecast
 from hffkit.pipeline.plan import plan_of
 from hffkit.pipeline.recipe import recipe_of
-from hffkit.pipeline.runner import forecast, run_plan
+from hffkit.pipeline.runner import run_steps
 from hffkit.pipeline.verbs import How
 
 CLASSES = ("real-celeba-stargan128", "fake-stargan128")
@@ -64,7 +65,7 @@ def planning(corpus: Path, out: Path, rounds: int) -> None:
     for _ in range(rounds):
         begin = time.perf_counter()
         plan = plan_of(recipe_of(values, "many"), {"faces": corpus}, out)
-        n_steps = len(forecast(plan, out))
+        n_steps = len(forecast(plan.steps, out))
         taken.append(time.perf_counter() - begin)
     print(f"plan of {n_steps} steps: {statistics.median(taken):.2f} s")
 
@@ -85,7 +86,7 @@ def running(corpus: Path, out: Path, rounds: int) -> None:
     for number in range(rounds):
         begin = time.perf_counter()
         plan = plan_of(recipe_of(values, "few"), {"faces": corpus}, out / f"run-{number}")
-        run_plan(plan, out / f"run-{number}", How(2))
+        run_steps(plan.steps, out / f"run-{number}", How(2))
         ours = time.perf_counter() - begin
         folder = out / f"row-{number}"
         folder.mkdir()

@@ -1,30 +1,34 @@
-"""`hffkit run`: run a recipe of steps and print its table."""
+"""`hffkit run`: run recipes of steps and print their tables."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hffkit.cli import options
 from hffkit.wording import counted
 
+if TYPE_CHECKING:
+    from hffkit.pipeline.plan import Plan
+    from hffkit.pipeline.recipe import Recipe
+
 
 @click.command(epilog=options.example("run mini-x --data hff=mini-3.lmdb --out runs/mini"))
-@click.argument("recipe", required=False, metavar="RECIPE")
+@click.argument("recipes", nargs=-1, metavar="RECIPE...")
 @click.option(
     "--data",
     multiple=True,
     type=options.PAIR,
     metavar="NAME=PATH",
-    help="Path of data that the recipe needs. Repeatable.",
+    help="Path of data that the recipes need. Repeatable.",
 )
 @click.option(
     "--out",
     type=options.PATH,
     help="The folder of all outputs. Recipes with the same folder share their steps.  "
-    "[default: runs/RECIPE]",
+    "[default: runs/RECIPE, or runs/RECIPE+RECIPE]",
 )
 @click.option(
     "--scale",
@@ -42,7 +46,7 @@ from hffkit.wording import counted
 @click.option("--list", "lists", is_flag=True, help="Print the recipes that come with hffkit.")
 @options.as_json
 def run(
-    recipe: str | None,
+    recipes: tuple[str, ...],
     data: tuple[tuple[str, str], ...],
     out: Path | None,
     scale: float,
@@ -52,53 +56,80 @@ def run(
     as_json: bool,
     **how: Any,
 ) -> None:
-    """Run the unfinished steps of a recipe, and print its table.
+    """Run the unfinished steps of recipes, and print their tables.
 
     RECIPE is a TOML file, or the name of one that comes with hffkit, such as mini-x. A finished
-    step is kept until it or its inputs change; an interrupted one resumes.
+    step is kept until it or its inputs change; an interrupted one resumes. Several recipes share
+    their steps.
     """
-    from hffkit.pipeline.plan import Planned, plan_of
+    from hffkit.pipeline.forecast import forecast, forecast_text
+    from hffkit.pipeline.plan import Planned, plans_of, steps_of
     from hffkit.pipeline.recipe import read_recipe, recipes_table
-    from hffkit.pipeline.results import write_results
-    from hffkit.pipeline.runner import forecast, forecast_text, run_plan
-    from hffkit.pipeline.tabulate import results_of
+    from hffkit.pipeline.runner import run_steps
     from hffkit.pipeline.verbs import How
 
     if lists:
         click.echo(recipes_table().to_text())
         return
-    if recipe is None:
-        raise click.UsageError("Name a recipe: a TOML file, or one that --list prints.")
-    read = read_recipe(recipe)
-    out = out or Path("runs") / read.name
-    if len({name for name, _ in data}) < len(data):
-        raise click.UsageError("--data has the same NAME twice.")
-    plan = plan_of(read, {name: Path(path) for name, path in data}, out, scale=scale)
+    read = [read_recipe(name) for name in recipes]
+    _check(read, data, only)
+    out = out or Path("runs") / "+".join(each.name for each in read)
+    plans = plans_of(read, {name: Path(path) for name, path in data}, out, scale=scale)
     if only is not None:
-        plan = plan.only(only)
+        plans = [plans[0].only(only)]
+    steps = steps_of(plans)
     if dry_run:
-        ahead = forecast(plan, out)
+        ahead = forecast(steps, out)
         options.show([each.to_json() for each in ahead], forecast_text(ahead), as_json=as_json)
         return
 
     def print_step(number: int, planned: Planned) -> None:
-        click.echo(f"[{number + 1}/{len(plan.steps)}] {planned.step.name}", err=True)
+        click.echo(f"[{number + 1}/{len(steps)}] {planned.step.name}", err=True)
 
-    run_plan(plan, out, How(how.pop("workers"), **how), print_step)
-    if only is not None or read.table is None:
-        paths = {planned.step.name: str(planned.out) for planned in plan.steps}
-        text = "\n".join(f"{name}: {path}" for name, path in paths.items())
-        found: Any = paths
+    run_steps(steps, out, How(how.pop("workers"), **how), print_step)
+    if only is None:
+        shown = [_results(plan, out, scale, is_one=len(plans) == 1) for plan in plans]
     else:
-        results = results_of(plan)
-        written = write_results(results, out, "table" if scale == 1 else f"table-at-{scale:g}")
-        click.echo(" ".join(map(str, written)), err=True)
-        found, text = results.to_json(), results.to_markdown()
-    options.show(found, text, as_json=as_json)
-    _report_unreadable(plan.unreadable)
+        shown = [_outputs(plans[0])]
+    found = [row for row, _ in shown]
+    text = "\n".join(text for _, text in shown)
+    options.show(found[0] if len(found) == 1 else found, text, as_json=as_json)
+    _report_unreadable(plans)
 
 
-def _report_unreadable(counts: Mapping[str, int]) -> None:
+def _check(recipes: "Sequence[Recipe]", data: Sequence[tuple[str, str]], only: str | None) -> None:
+    if not recipes:
+        raise click.UsageError("Name a recipe: a TOML file, or one that --list prints.")
+    if len({name for name, _ in data}) < len(data):
+        raise click.UsageError("--data has the same NAME twice.")
+    if len({recipe.name for recipe in recipes}) < len(recipes):
+        raise click.UsageError("Two recipes have the same name: their tables would be one file.")
+    if only is not None and len(recipes) > 1:
+        raise click.UsageError("--only is for one recipe.")
+
+
+def _results(plan: "Plan", out: Path, scale: float, *, is_one: bool) -> tuple[Any, str]:
+    """Write and return the table of a plan, as JSON values and as text."""
+    from hffkit.pipeline.results import write_results
+    from hffkit.pipeline.tabulate import results_of
+
+    if plan.recipe.table is None:
+        return _outputs(plan)
+    results = results_of(plan)
+    name = "table" if is_one else plan.recipe.name
+    written = write_results(results, out, name if scale == 1 else f"{name}-at-{scale:g}")
+    click.echo(" ".join(map(str, written)), err=True)
+    return results.to_json(), results.to_markdown()
+
+
+def _outputs(plan: "Plan") -> tuple[Any, str]:
+    """Return the outputs of a plan's steps, as JSON values and as text."""
+    paths = {planned.step.name: str(planned.out) for planned in plan.steps}
+    return paths, "\n".join(f"{name}: {path}" for name, path in paths.items())
+
+
+def _report_unreadable(plans: "Sequence[Plan]") -> None:
+    counts = {name: n for plan in plans for name, n in plan.unreadable.items()}
     for name, n in counts.items():
         click.echo(
             f"{name}: {counted(n, 'input')} could not be read; see its failures.jsonl.", err=True

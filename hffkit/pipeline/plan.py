@@ -9,7 +9,7 @@ import glob
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -131,6 +131,28 @@ def plan_of(recipe: Recipe, data: Mapping[str, Path], out: Path, *, scale: float
             known[beside] = (f"{planned.identity} {flag}", place)
         steps.append(planned)
     return Plan(recipe, digests, tuple(steps))
+
+
+def plans_of(
+    recipes: Sequence[Recipe], data: Mapping[str, Path], out: Path, *, scale: float = 1
+) -> list[Plan]:
+    """Plan several recipes with the same folder, so that they share their steps.
+
+    Each gets those of the data that it needs; see `plan_of`.
+    """
+    wanted = {name for recipe in recipes for name in recipe.data}
+    for name in data:
+        if name not in wanted:
+            raise UnknownNameError("data", name, sorted(wanted))
+    return [
+        plan_of(recipe, {n: p for n, p in data.items() if n in recipe.data}, out, scale=scale)
+        for recipe in recipes
+    ]
+
+
+def steps_of(plans: Sequence[Plan]) -> list[Planned]:
+    """Return the steps of all plans; a step that several of them have is one."""
+    return list({planned.out: planned for plan in plans for planned in plan.steps}.values())
 
 
 def _planned(step: Step, known: Mapping[str, tuple[str, Path]], out: Path) -> Planned:

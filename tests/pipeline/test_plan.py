@@ -17,10 +17,9 @@ from makers.trees import all_files, build_corpus, change_manifest, write_image
 
 from hffkit.errors import ArgumentError, CorpusError, HffkitError, UnknownNameError
 from hffkit.pipeline import plan as plans
+from hffkit.pipeline.forecast import forecast
 from hffkit.pipeline.plan import Plan, plan_of
 from hffkit.pipeline.recipe import recipe_of
-from hffkit.pipeline.runner import forecast, forecast_text
-from hffkit.storage.staging import partial_path
 
 ROOT = Path(__file__).parents[2]
 OUT = Path("made")
@@ -255,37 +254,9 @@ def test_only_one_step_is_that_step_and_what_it_needs(corpus: Path) -> None:
 def test_a_plan_and_a_forecast_write_nothing(corpus: Path, tmp_path: Path) -> None:
     before = all_files(corpus)
     plan = plan_of(recipe_of(good(), "x.toml"), {"faces": corpus}, tmp_path / "out")
-    forecast(plan, tmp_path / "out")
+    forecast(plan.steps, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
     assert all_files(corpus) == before
-
-
-def test_a_forecast_tells_what_is_done_and_times_the_rest_by_what_was(
-    corpus: Path, tmp_path: Path
-) -> None:
-    rows = changed("steps.net.set", {"size": 32, "max_iterations": 30, "batch_size": 10})
-    plan = plan_of(recipe_of(rows, "x.toml"), {"faces": corpus}, tmp_path)
-    plan.step("Raw").out.mkdir(parents=True)
-    partial_path(plan.step("JP60").out).mkdir()
-    first = {each.planned.step.name: each for each in forecast(plan, tmp_path)}
-    assert {name: each.state for name, each in first.items()} == {
-        name: {"Raw": "done", "JP60": "begun"}.get(name, "to do") for name in first
-    }
-    assert first["Raw"].seconds == 0
-    assert all(each.seconds > 0 for name, each in first.items() if "net" in name)
-    times = [("train", 60.0, 100), ("train", 8.0, 2), ("train", 1.0, 10), ("eval", 3.0, 10)]
-    table = {
-        str(n): {"step": "s", "verb": verb, "seconds": seconds, "pictures": images}
-        for n, (verb, seconds, images) in enumerate(times)
-    }
-    (tmp_path / "times.json").write_text(json.dumps(table))
-    known = {each.planned.step.name: each for each in forecast(plan, tmp_path)}
-    assert known["net Raw, 0"].seconds == pytest.approx(30 * 10 * 0.6)  # the median of 0.1, 0.6, 4
-    text = forecast_text(list(known.values())).splitlines()
-    assert len(text) == len(known) + 1
-    assert text[-1].startswith(f"{len(known) - 1} of {len(known)} steps to do, about ")
-    hours = sum(each.seconds for each in known.values()) / 3600
-    assert f"about {hours:.2g} hours" in text[-1]
 
 
 # --- data that are not what a recipe wants ------------------------------------------------------
@@ -414,7 +385,7 @@ def test_a_recipe_that_builds_a_corpus_has_no_scale(tmp_path: Path) -> None:
 def _seconds(rows: Mapping[str, Any], corpus: Path, n_steps: int) -> float:
     """Return the time from the parsed file to the forecast."""
     begin = time.process_time()
-    assert len(forecast(planned(rows, corpus), OUT)) == n_steps
+    assert len(forecast(planned(rows, corpus).steps, OUT)) == n_steps
     return time.process_time() - begin
 
 

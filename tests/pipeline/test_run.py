@@ -412,6 +412,25 @@ def test_a_dry_run_tells_the_plan_and_writes_nothing(
     assert {Path(row["out"]) for row in rows} == set((done[0] / "steps").iterdir())
 
 
+def test_several_recipes_share_their_steps_and_print_every_table(
+    done: tuple[Path, Result, float], faces: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(done[0], tmp_path / "out")
+    tiny = write(tmp_path / "tiny.toml", PAPER)
+    text = 'extends = "tiny.toml"\ntitle = "Seed by seed"\nvalues.seed = [1]\n'
+    words = ("run", tiny, write(tmp_path / "second.toml", text), "--out", tmp_path / "out")
+    told = hffkit(*words, data=faces)
+    assert steps_told(told) == []  # all were done for the first
+    tables = [(tmp_path / "out" / f"{name}.md").read_text() for name in ("tiny", "second")]
+    assert told.stdout == "\n".join(tables) + "\n"
+    assert tables[0] == done[1].stdout.removesuffix("\n")
+    assert "# Seed by seed" in tables[1]
+    ahead = json.loads(hffkit(*words, "--dry-run", "--json", data=faces).stdout)
+    assert len({row["out"] for row in ahead}) == len(ahead) == 14
+    rows = json.loads(hffkit(*words, "--json", data=faces).stdout)
+    assert [row["title"] for row in rows] == ["What JPEG does", "Seed by seed"]
+
+
 def test_json_is_the_table(done: tuple[Path, Result, float], faces: Path) -> None:
     told = hffkit("run", done[0].parent / "tiny.toml", "--out", done[0], "--json", data=faces)
     rows = json.loads(told.stdout)
@@ -436,6 +455,9 @@ def test_the_list_names_every_recipe_of_the_folder() -> None:
     ("words", "code", "told"),
     [
         ([], 2, "Name a recipe"),
+        (["table-x", "table-x"], 2, "Two recipes have the same name"),
+        (["table-x", "table-xi", "--only", "Raw"], 2, "--only is for one recipe"),
+        (["table-vii", "table-x", "--data", "hfg=x"], 1, "No data named 'hfg'. Did you mean 'hff'"),
         (["tabel-x"], 1, "No recipe named 'tabel-x'. Did you mean 'table-x'?"),
         (["absent.toml"], 1, "absent.toml: cannot be read"),
         (["mini-x"], 2, "mini-x needs --data hff=PATH: "),

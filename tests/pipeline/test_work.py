@@ -7,11 +7,12 @@ import pytest
 from makers.recipes import changed
 from makers.trees import build_corpus, write_image
 
+from hffkit.pipeline.forecast import read_times
 from hffkit.pipeline.plan import Plan, plan_of
 from hffkit.pipeline.recipe import recipe_of
-from hffkit.pipeline.runner import read_times, run_plan
-from hffkit.pipeline.sizes import Sizes
+from hffkit.pipeline.runner import run_steps
 from hffkit.pipeline.verbs import How
+from hffkit.pipeline.work import Workload
 from hffkit.storage.corpus import Corpus
 
 N = {"train": {"a": 7, "b": 5}, "val": {"a": 3, "b": 2}, "test": {"a": 4, "b": 6}}
@@ -37,8 +38,8 @@ def plan_with(corpus: Path, out: Path, steps: dict[str, dict[str, Any]]) -> Plan
 
 
 def sizes_of(plan: Plan) -> dict[str, int]:
-    sizes = Sizes()
-    return {planned.step.name: sizes.processed_by(planned) for planned in plan.steps}
+    workload = Workload()
+    return {planned.step.name: workload.of(planned).n_images for planned in plan.steps}
 
 
 # Middle takes 55/124 of each class, rounded so that the sum is right: of 7 and 5 samples 5, of
@@ -64,7 +65,7 @@ def test_sizes_before_a_run_are_those_of_its_corpora(
     found = sizes_of(plan)
     assert (found["Raw"], found["JP60"], found["mixed"], found["fakes"]) == (27, 27, n, 3)
     corpora = plan.only("fakes")
-    run_plan(corpora, tmp_path, How(n_workers=1))
+    run_steps(corpora.steps, tmp_path, How(n_workers=1))
     written = {p.step.name: Corpus(p.out).n_samples for p in corpora.steps}
     few = written.pop("few"), found.pop("few")
     assert abs(few[0] - few[1]) <= 1  # it rounds up in each class; a mix is known by splits alone

@@ -1,7 +1,8 @@
-"""Estimate how many images the steps of a plan read and write, before they run."""
+"""Work of the steps of a plan, before they run: how many images, and with which network."""
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +20,46 @@ Counts = Counter[tuple[str, str]]
 """Numbers of samples, by class and split."""
 
 
-class Sizes:
-    """Numbers of images of the steps of a plan, which must be asked for in the plan's order."""
+@dataclass(frozen=True, slots=True)
+class StepWork:
+    """The work of a step: images to process, repetitions included, by a verb and a network."""
+
+    verb: str
+    n_images: int  # 0: not known before, as after a build
+    network: str | None = None  # of train and eval; None: not known
+    size: int = 0  # px of the network's images
+
+
+class Workload:
+    """The work of the steps of a plan, which must be asked for in the plan's order."""
 
     def __init__(self) -> None:
         self._known: dict[Path, Counts] = {}  # outputs that need not exist yet
+        self._networks: dict[Path, tuple[str, int]] = {}  # of runs, with sizes in px
 
-    def processed_by(self, planned: Planned) -> int:
-        """Return the number of images that a step processes, repetitions included.
+    def of(self, planned: Planned) -> StepWork:
+        """Return the work of a step.
 
-        It is exact but for images that turn out unreadable. A build step has 0, because its output
-        is not known before, and so have steps that follow from an output that does not exist yet.
+        The number of images is exact but for those that are unreadable or in no pair.
         """
         request, src = planned.bound()
         names = [*src, *(str(path) for path in getattr(request, "data", ()))]
         given = [self._counts(Path(name)) for name in names]
         self._known[planned.out] = _written(request, given)
-        return _processed(request, given)
+        if isinstance(request, TrainRequest):
+            recipe = chosen_recipe(request)
+            self._networks[planned.out] = recipe.network, recipe.size
+        run = request.runs[0] if isinstance(request, EvalRequest) else planned.out
+        network, size = self._networks.get(run, (None, 0))
+        return StepWork(planned.step.verb, _processed(request, given), network, size)
 
     def _counts(self, path: Path) -> Counts:
-        if path in self._known and not path.exists():
-            return self._known[path]
-        found: Counts = Counter()
+        """Return the samples of corpora on disk, or else those that a step will write."""
         try:
             corpora = open_corpora([str(path)])
-        except HffkitError:  # a folder to build from
-            return found
+        except HffkitError:  # not made yet, or a folder to build from
+            return self._known.get(path, Counter())
+        found: Counts = Counter()
         for corpus in corpora:
             for cls, splits in corpus.info.counts.items():
                 found.update({(cls, split): n for split, n in splits.items()})
@@ -54,8 +69,11 @@ class Sizes:
 def _processed(request: Any, given: Sequence[Counts]) -> int:
     total: Counts = sum(given, Counter())
     if isinstance(request, TrainRequest):
-        recipe = chosen_recipe(request).for_samples(_of_splits(total, ("train",)))
-        return recipe.n_iterations * recipe.batch_size
+        n_train = _of_splits(total, ("train",))
+        recipe = chosen_recipe(request)
+        if recipe.epochs is not None and not n_train:
+            return 0
+        return recipe.for_samples(n_train).n_iterations * recipe.batch_size
     if isinstance(request, EvalRequest):
         return _of_splits(total, (request.split,) if request.split else ())
     if isinstance(request, SpectrumRequest) and request.limit is not None:
