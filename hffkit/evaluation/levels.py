@@ -40,6 +40,18 @@ class Level:
     n_groups: int
     estimates: Mapping[str, Estimate]  # by names of METRICS
     confusion: tuple[tuple[int, ...], ...]  # (C, C) counts; rows are true classes
+    calls: tuple[tuple[int, ...], ...]  # (2, 2) counts: fake, real (rows), called fake, real
+
+    def only_prediction(self, names: tuple[str, ...]) -> str | None:
+        """Return the class, fake or real that everything is taken for, though there are several.
+
+        `names` are those of the classes. None if two are predicted, or all samples are of one.
+        """
+        for counts, titles in ((self.confusion, names), (self.calls, ("fake", "real"))):
+            predicted = [name for name, n in zip(titles, _columns(counts), strict=True) if n]
+            if len(predicted) == 1 and sum(map(any, counts)) > 1:
+                return predicted[0]
+        return None
 
     @property
     def recalls(self) -> tuple[float | None, ...]:
@@ -66,6 +78,7 @@ class Level:
             "n_real": self.n_real,
             "n_fake": self.n_fake,
             "n_groups": self.n_groups,
+            "only_prediction": self.only_prediction(names),
             "metrics": {name: found.to_json() for name, found in self.estimates.items()},
             "recalls": dict(zip(names, self.recalls, strict=True)),
             "confusion": {
@@ -90,6 +103,18 @@ class Evaluation:
     def frame(self) -> Level:
         """The level of frames and images, which is always there."""
         return self.levels["frame"]
+
+    @property
+    def collapse(self) -> str | None:
+        """Statement that all predictions are one, by frame; None if they are not."""
+        name = self.frame.only_prediction(self.classes.names)
+        if name is None:
+            return None
+        n = self.frame.n_real + self.frame.n_fake
+        return (
+            f"All {n} predictions are {name}: the detector distinguishes nothing here. Its "
+            "accuracy is the share of these samples, whatever it is."
+        )
 
     def to_json(self) -> dict[str, object]:
         """Return the evaluation as JSON values; rates are in [0, 1], undefined ones null."""
@@ -141,7 +166,13 @@ def level_of(
         samples.n_groups,
         {name: _estimate(row, sums, intervals.get(name)) for name, row in rows.items()},
         tuple(map(tuple, sums.confusion.astype(int).tolist())),
+        tuple(map(tuple, sums.calls.astype(int).tolist())),
     )
+
+
+def _columns(counts: tuple[tuple[int, ...], ...]) -> list[int]:
+    """Return the sums of the columns."""
+    return [sum(column) for column in zip(*counts, strict=True)]
 
 
 def _estimate(metric: Metric, sums: Sums, interval: ConfidenceInterval | None) -> Estimate:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from hffkit.arrays import Floats64
 from hffkit.errors import MetricError
 from hffkit.evaluation.sums import Sums
 
@@ -37,6 +38,12 @@ class Metric:
         return f"{value:.4f}" if self.unit == "fraction" else f"{100 * value:.2f} %"
 
 
+def majority_accuracy(sums: Sums) -> float:
+    """Compute the accuracy of a detector that always predicts the most frequent true class."""
+    totals = sums.confusion.sum(axis=1)
+    return float(totals.max() / totals.sum())
+
+
 def accuracy(sums: Sums) -> float:
     """Compute the share of samples whose predicted class is the true one.
 
@@ -47,8 +54,23 @@ def accuracy(sums: Sums) -> float:
 
 def class_mean_accuracy(sums: Sums) -> float:
     """Compute the mean recall of the classes that occur, elsewhere called balanced accuracy."""
-    totals = sums.confusion.sum(axis=1)
-    return float(np.mean(sums.confusion.diagonal()[totals > 0] / totals[totals > 0]))
+    return _mean_recall(sums.confusion)
+
+
+def _mean_recall(counts: Floats64) -> float:
+    totals = counts.sum(axis=1)
+    return float(np.mean(counts.diagonal()[totals > 0] / totals[totals > 0]))
+
+
+def binary_majority_accuracy(sums: Sums) -> float:
+    """Compute the fake/real accuracy of a detector that calls everything the more frequent one."""
+    totals = sums.calls.sum(axis=1)
+    return float(totals.max() / totals.sum())
+
+
+def binary_class_mean_accuracy(sums: Sums) -> float:
+    """Compute the mean of the shares of fakes called fake and of reals called real."""
+    return _mean_recall(sums.calls)
 
 
 def binary_accuracy(sums: Sums) -> float:
@@ -67,8 +89,20 @@ def _tpr_at_fpr(limit: float, levels: tuple[LevelName, ...] = ()) -> Metric:
 
 
 METRICS: Mapping[str, Metric] = {
+    "majority_accuracy": Metric(
+        "Baseline: always the largest class", "percent", majority_accuracy, has_interval=False
+    ),
+    "class_mean_accuracy": Metric("Balanced (class-mean) accuracy", "percent", class_mean_accuracy),
     "accuracy": Metric("Accuracy", "percent", accuracy),
-    "class_mean_accuracy": Metric("Class-mean accuracy", "percent", class_mean_accuracy),
+    "binary_majority_accuracy": Metric(
+        "Fake/real baseline: always the larger",
+        "percent",
+        binary_majority_accuracy,
+        has_interval=False,
+    ),
+    "binary_class_mean_accuracy": Metric(
+        "Fake/real balanced accuracy", "percent", binary_class_mean_accuracy
+    ),
     "binary_accuracy": Metric("Fake/real accuracy", "percent", binary_accuracy),
     "auc": Metric("AUC", "fraction", lambda sums: sums.curve.auc(), WITH_SCORES),
     "eer": Metric(

@@ -56,7 +56,8 @@ class Measurement:
     @property
     def notes(self) -> tuple[str, ...]:
         """What to know before reading the figures."""
-        return tuple(note for note in (self.overlap.note, self.warning) if note is not None)
+        notes = (self.overlap.note, self.evaluation.collapse, self.warning)
+        return tuple(note for note in notes if note is not None)
 
     @property
     def warning(self) -> str | None:
@@ -88,6 +89,7 @@ class Measurement:
             "network": self.detector.run.network,
             "weights_sha256": self.detector.weights_sha256,
             "warning": self.warning,
+            "notes": self.notes,
             "data": self.data.name,
             "content_sha256": [corpus.content_sha256 for corpus in self.data.corpora],
             "manifest_sha256": list(self.data.manifests),

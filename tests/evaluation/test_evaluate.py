@@ -449,6 +449,7 @@ def test_json_is_what_was_measured(corpus: Path, three: Path, run: Invoke) -> No
     measured = one(three, corpus, seed=3, n_resamples=20)
     expected = measure(measured.scored, seed=3, n_resamples=20)
     about = json.loads((corpus / "corpus.json").read_text("utf-8"))
+    note = "The run has no record of its training samples, so an overlap cannot be excluded."
     assert json.loads(found.stdout) == {
         "split": "test",
         "task": "multi",
@@ -460,6 +461,7 @@ def test_json_is_what_was_measured(corpus: Path, three: Path, run: Invoke) -> No
                 "network": "meso4",
                 "weights_sha256": sha256_of(three / "weights.safetensors"),
                 "warning": None,
+                "notes": [note, *([expected.collapse] if expected.collapse else [])],
                 "data": str(corpus),
                 "content_sha256": [about["content_sha256"]],
                 "manifest_sha256": [sha256_of(corpus / "manifest.jsonl")],
@@ -467,8 +469,7 @@ def test_json_is_what_was_measured(corpus: Path, three: Path, run: Invoke) -> No
                     "n_samples": 12,
                     "n_of_split_train": 0,
                     "n_trained_on": None,
-                    "note": "The run has no record of its training samples, so an overlap cannot "
-                    "be excluded.",
+                    "note": note,
                 },
                 "relative_error_reduction": None,
                 **json.loads(json.dumps(expected.to_json())),
@@ -501,6 +502,21 @@ def test_the_page_is_one_file_with_the_mistakes_in_it(
     assert {text.partition(": ")[0] for text in faces} <= wrong_keys
     assert str(three) in reader.text
     assert f"{corpus} (manifest {sha256_of(corpus / 'manifest.jsonl')[:12]})" in reader.text
+
+
+def test_screen_and_page_say_that_all_predictions_are_one(
+    corpus: Path, tmp_path: Path, run: Invoke
+) -> None:
+    path = write_run(tmp_path / "collapsed", THREE)
+    state = {name: torch.zeros_like(value) for name, value in read_weights(path).items()}
+    bias = next(name for name in reversed(state) if name.endswith("bias"))
+    state[bias][THREE.names.index("Glow")] = 9.0
+    write_weights(path, state, {})
+    page = tmp_path / "page.html"
+    done = run("eval", path, "--data", corpus, "--html", page, "--resamples", 0)
+    sentence = f"All {3 * N // 2} predictions are Glow: the detector distinguishes nothing here."
+    assert done.stdout.index(sentence) < done.stdout.index("| Baseline: always the largest class")
+    assert any(text.startswith(sentence) for text in Reader(page.read_text("utf-8")).text)
 
 
 def test_names_are_escaped(source: Path, tmp_path: Path, run: Invoke) -> None:

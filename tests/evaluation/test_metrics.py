@@ -126,9 +126,13 @@ def test_metrics_agree_with_scikit_learn(seed: int) -> None:
     fake, scores = scored.is_fake, scored.scores
     labels, predicted = scored.labels, scored.predicted
     level = measure(scored, n_resamples=0).frame
+    mode = np.bincount(labels).argmax()
     expected = {
         "accuracy": oracle.accuracy_score(labels, predicted),
         "class_mean_accuracy": oracle.balanced_accuracy_score(labels, predicted),
+        "majority_accuracy": oracle.accuracy_score(labels, np.full(300, mode)),
+        "binary_majority_accuracy": oracle.accuracy_score(fake, np.full(300, fake.mean() >= 0.5)),
+        "binary_class_mean_accuracy": oracle.balanced_accuracy_score(fake, scores >= 0.5),
         "binary_accuracy": oracle.accuracy_score(fake, scores >= 0.5),
         "auc": oracle.roc_auc_score(fake, scores),
         "average_precision": oracle.average_precision_score(fake, scores),
@@ -143,12 +147,43 @@ def test_metrics_agree_with_scikit_learn(seed: int) -> None:
 
 def test_rows_of_an_unbalanced_confusion_matrix_sum_to_100() -> None:
     counts = ((90, 10, 0), (1, 3, 0), (0, 0, 0))
-    level = Level(14, 90, 1, {}, counts)
+    level = Level(14, 90, 1, {}, counts, ((90, 0), (0, 4)))
     assert [*level.row_percent] == [(90, 10, 0), (25, 75, 0), None]
     # What the authors' test.py makes of it: column j divided by the sum of row j.
     wrong = 100 * np.array(counts) / np.maximum(np.sum(counts, axis=1), 1)
     assert wrong[0, 1] == 250
     assert level.recalls == (0.9, 0.75, None)
+
+
+def test_a_collapsed_detector_is_said_to_be_one() -> None:
+    # 8 fakes of 10: everything called fake is right in 80 %, which says nothing.
+    rows = [(0, [0.9, 0.1])] * 8 + [(1, [0.6, 0.4])] * 2
+    evaluation = measure(scored_of(rows, classes=BINARY))
+    estimates = evaluation.frame.estimates
+    assert list(estimates)[:3] == ["majority_accuracy", "class_mean_accuracy", "accuracy"]
+    assert [found.value for found in estimates.values()][:3] == [0.8, 0.5, 0.8]
+    assert evaluation.collapse is not None
+    assert evaluation.collapse.startswith("All 10 predictions are fake: the detector distinguishe")
+    assert evaluation.to_json()["levels"]["frame"]["only_prediction"] == "fake"  # type: ignore[index]
+    first, second = evaluation_markdown(evaluation).splitlines()[4:6]
+    assert first.startswith("| Baseline: always the largest class | 80.00 % |")
+    assert second.startswith("| Balanced (class-mean) accuracy | 50.00 % ")
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([(0, [0.9, 0.1, 0]), (1, [0.1, 0.9, 0]), (2, [0.2, 0.5, 0.3])], "fake"),  # of two classes
+        ([(0, [0, 0.9, 0.1]), (1, [0, 0.9, 0.1])], "b"),
+        ([(0, [0.9, 0.1, 0]), (1, [0.1, 0.9, 0])], None),  # there are only fakes
+        ([(0, [0.9, 0.1, 0]), (0, [0.8, 0.2, 0])], None),  # of one class
+        ([(0, [0.9, 0.1, 0]), (2, [0.1, 0, 0.9])], None),
+    ],
+)
+def test_one_prediction_is_a_collapse_where_samples_are_of_several_classes(
+    rows: list[tuple[int, list[float]]], expected: str | None
+) -> None:
+    assert measure(scored_of(rows)).frame.only_prediction(THREE.names) == expected
 
 
 def test_rows_are_true_classes() -> None:
