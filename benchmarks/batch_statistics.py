@@ -39,7 +39,7 @@ def main() -> None:
     for name in sys.argv[2:]:
         detector = load_network(Path(name), torch.device("cpu"))
         as_it_is = accuracies(detector)
-        faces = FaceDataset(items, detector.run.size, detector.run.input.colour)
+        faces = FaceDataset(items, detector.run.size, detector.run.input)
         labels = labels_of(items, table, detector.run.classes)
         loader = load(faces, labels, detector.device, torch.get_num_threads())
         for layer in detector.net.modules():

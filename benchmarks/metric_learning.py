@@ -80,7 +80,7 @@ def embeddings(detector: NetworkDetector, items: Items, head: HeadName) -> Tenso
     """Compute the embeddings of images of one quality, (N, 2048)."""
     net: nn.Module = detector.net
     plain = nn.Sequential(*list(net.children())[:-1]) if not isinstance(net, Mml) else None
-    faces = FaceDataset(items, detector.run.size, detector.run.input.colour)
+    faces = FaceDataset(items, detector.run.size, detector.run.input)
     loader = StreamLoader(faces, np.zeros(len(items), np.int64), detector.device, 1)
     found = []
     for pixels, _ in loader.in_order(64):

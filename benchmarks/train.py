@@ -121,7 +121,7 @@ def ours(
     labels = np.array([names.index(sample.cls) for _, sample in items], np.int64)
     device = torch.device("cpu")
     n_threads = torch.get_num_threads()
-    faces = FaceDataset(items, 128, "BGR")
+    faces = FaceDataset(items, 128, BGR_255)
     loader: Loader = make_loader(faces, labels, device, keep="auto", n_threads=n_threads)
     torch.manual_seed(0)
     updater = Updater(build("amtennet", len(names)), recipe, BGR_255, device, seed=0)

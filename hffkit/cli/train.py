@@ -124,13 +124,14 @@ def _known_text() -> str:
             str(spec.size),
             spec.input.colour,
             f"{spec.input.low:g}..{spec.input.high:g}",
+            spec.input.filter,
             f"{parameter_count(spec):,}",
             spec.source + (" (approximate)" if spec.is_approximate else ""),
         )
         for name, spec in NETWORKS.items()
     ]
-    header = ("name", "px", "colour", "range", "parameters", "source")
-    table = Table(header, tuple(rows), left=(0, 2, 5)).to_text()
+    header = ("name", "px", "colour", "range", "filter", "parameters", "source")
+    table = Table(header, tuple(rows), left=(0, 2, 4, 6)).to_text()
     return f"{table}\n\nrecipes: {', '.join(recipe_names())}"
 
 

@@ -11,7 +11,7 @@ from hffkit.errors import ArgumentError, HffkitError, StorageError
 from hffkit.execution.assemble import WorkPlan
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample
-from hffkit.media.image import Image, resize
+from hffkit.media.image import CONVERT_IMAGESET, Image, resize
 from hffkit.storage.corpus import Provenance
 from hffkit.storage.datum import Datum
 from hffkit.storage.parts import PartWriter, Record
@@ -39,9 +39,9 @@ class Treatment:
     def __call__(self, chain: Chain, image: Image, key: str, position: int = 0) -> Degraded:
         """Process an image, and add the stage to the record of its operations."""
         if self.stage == "input" and self.size is not None:
-            image = resize(image, self.size)
+            image = resize(image, self.size, CONVERT_IMAGESET)
         done = chain(image, seed=self.seed, key=key, position=position)
-        image = done.image if self.size is None else resize(done.image, self.size)
+        image = done.image if self.size is None else resize(done.image, self.size, CONVERT_IMAGESET)
         return Degraded(image, tuple({**row, "stage": self.stage} for row in done.operations))
 
 

@@ -122,6 +122,7 @@ def _prepared(request: ExplainRequest) -> tuple[Attributor, InputFaces]:
         request.paths,
         request.data,
         size=detector.run.size,
+        spec=detector.run.input,
         search=FaceSearch(request.frames, request.whole, request.upsample),
         selection=SampleSelection(request.split, request.classes, limit, request.seed),
     )

@@ -8,7 +8,7 @@ from hffkit.explain.images import overlay
 from hffkit.explain.layers import with_extent
 from hffkit.inference.detector import Detector
 from hffkit.manifest.classes import ClassTable
-from hffkit.media.image import Image, resize
+from hffkit.media.image import Image
 from hffkit.reports.html import Figure
 from hffkit.spectrum.curves import figure_of
 from hffkit.spectrum.profiles import Profiler
@@ -33,9 +33,7 @@ def answer_images(detector: Detector, items: Items) -> list[tuple[Image, ...]]:
             found = grad_cam(head.module, inputs, layers[-1]).cpu().numpy()
             heats |= dict(zip(head.places.tolist(), found, strict=True))
     return [
-        (image, overlay(resize(image, network.run.size), heats[place]))
-        if place in heats
-        else (image,)
+        (image, overlay(network.resized(image), heats[place])) if place in heats else (image,)
         for place, image in enumerate(images)
     ]
 

@@ -1,7 +1,7 @@
 """Input faces: those found in images and videos, and samples of corpora."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from hffkit.errors import ArgumentError, ImageError, VideoError
 from hffkit.faces.search import FaceSearch, FrameCounts, faces_in, files_of
 from hffkit.manifest.samples import Sample, Split
 from hffkit.media.image import Image, resize
+from hffkit.networks.spec import InputSpec
 from hffkit.storage.corpora import Item, joint_classes, open_corpora
 from hffkit.storage.corpus import CORPUS_FILE
 from hffkit.storage.selection import drawn, places_of, samples_at
@@ -46,6 +47,7 @@ class InputFaces:
         data: Sequence[str],
         *,
         size: int,
+        spec: InputSpec,
         search: FaceSearch,
         selection: SampleSelection,
     ) -> None:
@@ -64,8 +66,8 @@ class InputFaces:
         if not self._files and not names:
             raise ArgumentError("`paths` and `data` name no image, video or corpus.")
         items = _selected(names, selection) if names else []
-        self._samples = FaceDataset(items, size, "RGB")
-        self._size, self._search = size, search
+        self._samples = FaceDataset(items, size, replace(spec, colour="RGB"))
+        self._size, self._filter, self._search = size, spec.filter, search
         self.problems: list[str] = []
         self.n_unreadable = 0
         self.n_begun = 0  # files and samples
@@ -91,7 +93,8 @@ class InputFaces:
                 at = "" if face.frame is None else f"-{face.frame}"
                 name = str(file) if face.frame is None else f"{file} frame {face.frame}"
                 n_faces += 1
-                yield InputFace(name, f"{file.stem}{at}", None, resize(face.image, self._size))
+                small = resize(face.image, self._size, self._filter)
+                yield InputFace(name, f"{file.stem}{at}", None, small)
         except (ImageError, VideoError) as error:
             self.n_unreadable += 1
             self.problems.append(f"{file}: unreadable: {error}")

@@ -118,9 +118,7 @@ class NetworkDetector:
 
     def _batches(self, items: Items, head: HeadItems) -> Iterator[Batch]:
         """Yield the pixels of a head's samples, with their places for labels."""
-        faces = FaceDataset(
-            [items[place] for place in head.places], self.run.size, self.run.input.colour
-        )
+        faces = FaceDataset([items[place] for place in head.places], self.run.size, self.run.input)
         loader = StreamLoader(faces, head.places, self.device, torch.get_num_threads())
         yield from loader.in_order(_BATCH)
 
@@ -155,7 +153,7 @@ class NetworkDetector:
         """
         self.net.eval()
         # Resized at once, because a crop keeps the whole frame that it was cut from in memory.
-        waiting = (resize(image, self.run.size) for image in images)
+        waiting = (self.resized(image) for image in images)
         while some := list(islice(waiting, _BATCH)):
             found = self.net(self.inputs(some)).float().softmax(1)
             if not torch.isfinite(found).all():
@@ -170,8 +168,12 @@ class NetworkDetector:
         pixels = torch.from_numpy(np.stack([self._pixels(image) for image in images]))
         return prepare(pixels.to(self.device), self.run.input)
 
+    def resized(self, image: Image) -> Image:
+        """Return an image at the network's size, resized as those that it was trained on."""
+        return resize(image, self.run.size, self.run.input.filter)
+
     def _pixels(self, image: Image) -> Image:
-        small = resize(image, self.run.size)
+        small = self.resized(image)
         return small if self.run.input.colour == "RGB" else np.ascontiguousarray(small[..., ::-1])
 
 

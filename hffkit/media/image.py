@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,13 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 import cv2
 
 Image = npt.NDArray[np.uint8]
+
+ResizeFilter = Literal["opencv-linear", "pillow-bilinear", "pillow-nearest"]
+CONVERT_IMAGESET: ResizeFilter = "opencv-linear"  # the filter of Caffe's tool and of packed corpora
+_PILLOW: Mapping[ResizeFilter, PillowImage.Resampling] = {
+    "pillow-bilinear": PillowImage.Resampling.BILINEAR,
+    "pillow-nearest": PillowImage.Resampling.NEAREST,
+}
 
 # Pillow's own limit: 537 MB once decoded. Headers of larger images are damaged or malicious.
 MAX_PIXELS = 178_956_970
@@ -270,13 +277,21 @@ def encode_jpeg2000(image: Image, ratio: float) -> bytes:
     return buffer.getvalue()
 
 
-def resize(image: Image, size: int) -> Image:
-    """Resize an image to (size, size, 3) as Caffe's convert_imageset does.
+def resize(image: Image, size: int, how: ResizeFilter) -> Image:
+    """Resize an image to (size, size, 3); the aspect ratio is not kept.
 
-    cv2 INTER_LINEAR, without anti-aliasing; the aspect ratio is not kept.
+    Parameters
+    ----------
+    how
+        "opencv-linear" interpolates between four pixels, without anti-aliasing;
+        "pillow-bilinear" widens its triangle when it reduces, which is anti-aliasing;
+        "pillow-nearest" takes one pixel.
     """
     if image.shape[:2] == (size, size):
         return image
+    if how in _PILLOW:
+        picture = PillowImage.fromarray(image)
+        return np.asarray(picture.resize((size, size), _PILLOW[how]), np.uint8)
     return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 

@@ -6,23 +6,26 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from hffkit.media.image import ResizeFilter
+
 Colour = Literal["RGB", "BGR"]
 
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """Colour order of a network's input, and the values that levels 0 and 255 become."""
+    """Preparation of a network's images, as in its original."""
 
     colour: Colour
-    low: float
-    high: float
+    low: float  # value that level 0 becomes
+    high: float  # value that level 255 becomes
+    filter: ResizeFilter  # that resizes images; packed ones have the size already
 
 
-BGR_255 = InputSpec("BGR", 0, 255)
-BGR_UNIT = InputSpec("BGR", 0, 1)
-RGB_255 = InputSpec("RGB", 0, 255)
-RGB_UNIT = InputSpec("RGB", 0, 1)
-RGB_SIGNED = InputSpec("RGB", -1, 1)
+BGR_255 = InputSpec("BGR", 0, 255, "opencv-linear")  # Caffe's convert_imageset
+BGR_UNIT = InputSpec("BGR", 0, 1, "opencv-linear")  # albumentations, which calls OpenCV
+RGB_255 = InputSpec("RGB", 0, 255, "opencv-linear")
+RGB_UNIT = InputSpec("RGB", 0, 1, "pillow-nearest")  # Keras's load_img
+RGB_SIGNED = InputSpec("RGB", -1, 1, "pillow-bilinear")  # torchvision's Resize
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from hffkit.errors import HffkitError, WeightsError, reason_of
 from hffkit.json_types import JsonObject
 from hffkit.manifest.classes import ClassTable
-from hffkit.networks.spec import InputSpec
+from hffkit.media.image import CONVERT_IMAGESET, ResizeFilter
+from hffkit.networks.spec import Colour, InputSpec
 from hffkit.storage.staging import partial_path, write_durably
 
 FORMAT = 1
@@ -100,6 +101,8 @@ def read_run(folder: Path) -> Run:
         )
     with reading(folder):
         check_row(row)
+        # Before the filter was recorded, all images were resized by this one.
+        row["input"] = {"filter": CONVERT_IMAGESET, **row["input"]}
         _check_network(row)
         del row["format"]
         row["input"] = InputSpec(**row["input"])
@@ -121,7 +124,8 @@ def _check_network(row: Mapping[str, Any]) -> None:
         raise ValueError("a class has no name, or is neither fake nor real")
     levels = (fed["low"], fed["high"])
     is_number = all(type(level) in (int, float) and math.isfinite(level) for level in levels)
-    if fed["colour"] not in ("RGB", "BGR") or not is_number:
+    is_known = fed["colour"] in get_args(Colour) and fed["filter"] in get_args(ResizeFilter)
+    if not is_known or not is_number:
         raise ValueError(f"input is {fed!r}")
 
 

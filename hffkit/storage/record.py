@@ -4,7 +4,14 @@ import hashlib
 from dataclasses import dataclass
 
 from hffkit.errors import ArgumentError
-from hffkit.media.image import Image, digests, encode_png, pixels_sha256, resize
+from hffkit.media.image import (
+    CONVERT_IMAGESET,
+    Image,
+    digests,
+    encode_png,
+    pixels_sha256,
+    resize,
+)
 from hffkit.storage.datum import Datum, encode_datum, raw_datum
 
 
@@ -24,7 +31,7 @@ def store(image: Image, original: bytes | None, label: int, size: int | None) ->
     Packed: raw pixels, resized to `size` as convert_imageset does.
     """
     if size is not None:
-        datum = raw_datum(resize(image, size), label)
+        datum = raw_datum(resize(image, size, CONVERT_IMAGESET), label)
         return Stored(encode_datum(datum), *digests(datum.data, datum.height, datum.width))
     datum = Datum(encode_png(image) if original is None else original, label, encoded=True)
     return Stored(encode_datum(datum), hashlib.sha256(datum.data).hexdigest(), pixels_sha256(image))

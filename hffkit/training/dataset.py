@@ -9,7 +9,7 @@ import numpy.typing as npt
 from hffkit.errors import CorpusError, HffkitError
 from hffkit.manifest.samples import Sample
 from hffkit.media.image import Image, resize
-from hffkit.networks.spec import Colour
+from hffkit.networks.spec import InputSpec
 from hffkit.storage.corpora import Item
 from hffkit.storage.corpus import Corpus
 
@@ -19,12 +19,12 @@ Transform = Callable[[Image, Sample, int], Image]
 
 
 class FaceDataset:
-    """Images of samples, (S, S, 3) uint8, RGB or BGR."""
+    """Images of samples, (S, S, 3) uint8, in the colour order of a network."""
 
     def __init__(
-        self, items: Sequence[Item], size: int, colour: Colour, transform: Transform | None = None
+        self, items: Sequence[Item], size: int, spec: InputSpec, transform: Transform | None = None
     ) -> None:
-        """Take samples with their corpora.
+        """Take samples with their corpora; images of native ones are resized by `spec.filter`.
 
         Raises
         ------
@@ -40,7 +40,7 @@ class FaceDataset:
                 )
         self.items, self.transform = items, transform
         self.size, self.shape = size, (size, size, 3)
-        self._colour = colour
+        self._spec = spec
 
     def __len__(self) -> int:
         return len(self.items)
@@ -64,15 +64,15 @@ class FaceDataset:
         image = read_image(corpus, sample)
         if self.transform is not None:
             image = self.transform(image, sample, epoch)
-        image = resize(image, self.size)
-        out[...] = image if self._colour == "RGB" else image[..., ::-1]
+        image = resize(image, self.size, self._spec.filter)
+        out[...] = image if self._spec.colour == "RGB" else image[..., ::-1]
 
     def _read_packed(self, corpus: Corpus, sample: Sample, out: Pixels) -> None:
         datum = corpus.datum(sample)
         if datum.encoded or len(datum.data) != out.size:
             raise _damaged(corpus, sample, f"no {self.size}x{self.size} pixels")
         planes = np.frombuffer(datum.data, np.uint8).reshape(3, self.size, self.size)
-        cv2.merge(list(planes if self._colour == "BGR" else planes[::-1]), dst=out)
+        cv2.merge(list(planes if self._spec.colour == "BGR" else planes[::-1]), dst=out)
 
 
 def read_image(corpus: Corpus, sample: Sample) -> Image:

@@ -1,7 +1,7 @@
 """Labelled datasets of a training: the splits of corpora, as single images or as pairs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hffkit.arrays import Ints
 from hffkit.degrade.chain import chain
@@ -9,8 +9,8 @@ from hffkit.errors import ArgumentError, CorpusError
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.manifest.pairs import by_key, paired
 from hffkit.manifest.samples import GroupGuard, Sample, Split
-from hffkit.media.image import Image
-from hffkit.networks.table import network_named
+from hffkit.media.image import CONVERT_IMAGESET, Image
+from hffkit.networks.spec import InputSpec
 from hffkit.storage.corpora import Item, joint_classes, open_faces, open_masks, samples_of
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.labels import Items, Task, items_of, labels_of, outputs_of
@@ -43,6 +43,14 @@ class TrainingData:
         """The groups of all samples used."""
         used = (split.dataset.items for split in self.splits.values())
         return {sample.group for items in used for _, sample in items}
+
+    def input_of(self, recipe: TrainRecipe) -> InputSpec:
+        """Return the input of a network trained on this data.
+
+        Its filter is the recipe's; of packed corpora the one that resized their images.
+        """
+        is_packed = all(corpus.provenance.size is not None for corpus in self.corpora)
+        return replace(recipe.input, filter=CONVERT_IMAGESET) if is_packed else recipe.input
 
     @property
     def notices(self) -> list[str]:
@@ -105,13 +113,12 @@ def _images(
     outputs: ClassTable,
     seed: int,
 ) -> LabelledDataset:
-    colour = network_named(recipe.network).input.colour
     labels = labels_of(items, table, outputs)
     transform = None
     if split == "train":
         _check_two(labels, outputs, split)
         transform = random_operations(recipe, seed)
-    return LabelledDataset(FaceDataset(items, recipe.size, colour, transform), labels)
+    return LabelledDataset(FaceDataset(items, recipe.size, recipe.input, transform), labels)
 
 
 def _pairs(
@@ -122,7 +129,7 @@ def _pairs(
     table: ClassTable,
     masks: Mapping[str, Item] | None,
 ) -> LabelledDataset:
-    colour, qualities = network_named(recipe.network).input.colour, (metric.high, metric.low)
+    qualities = (metric.high, metric.low)
     found = paired(items, masks, lambda sample: table[sample.cls].is_fake, qualities)
     left_out = dict(sorted(found.left_out.items()))
     if not found.high:
@@ -133,7 +140,7 @@ def _pairs(
     labels = labels_of(found.high, table, BINARY)
     if split == "train" or metric.threshold == "val":
         _check_two(labels, BINARY, split)
-    high, low = (FaceDataset(each, recipe.size, colour) for each in (found.high, found.low))
+    high, low = (FaceDataset(each, recipe.size, recipe.input) for each in (found.high, found.low))
     return LabelledDataset(PairDataset(high, low, found.masks), labels, left_out)
 
 

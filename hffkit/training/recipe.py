@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from hffkit.errors import ArgumentError, RecipeError
-from hffkit.networks.table import NETWORKS
+from hffkit.media.image import ResizeFilter
+from hffkit.networks.spec import InputSpec
+from hffkit.networks.table import NETWORKS, network_named
 
 _MOST = 1e30  # within float32
 _BOUNDS: Mapping[str, tuple[Callable[[float], bool], str]] = {
@@ -56,6 +58,7 @@ class TrainRecipe:
 
     network: str
     size: int  # px
+    filter: Literal["original", ResizeFilter]  # that resizes images; original: the network's own
     loss: Literal["cross-entropy", "squared-error", "metric"]
     solver: Literal["caffe-sgd", "adam", "adamw"]
     base_lr: float
@@ -122,6 +125,12 @@ class TrainRecipe:
                 "metric.threshold must be a number where select is 'last', because nothing is "
                 "validated; 9 and 5 are published."
             )
+
+    @property
+    def input(self) -> InputSpec:
+        """The preparation of the network's images: its original's, by the recipe's filter."""
+        own = network_named(self.network).input
+        return own if self.filter == "original" else dataclasses.replace(own, filter=self.filter)
 
     def to_json(self) -> dict[str, object]:
         """Return the values as JSON; `recipe_of` reads them back."""

@@ -13,7 +13,7 @@ from hffkit.errors import ArgumentError, RecipeError, UnknownNameError
 from hffkit.execution.memory import keep_memory_of_tensors
 from hffkit.execution.versions import versions_of_training
 from hffkit.networks.devices import check_bf16, device_named, threads
-from hffkit.networks.table import build, canonical_name, network_named
+from hffkit.networks.table import build, canonical_name
 from hffkit.options import Seed
 from hffkit.runs.run import Run, write_groups
 from hffkit.runs.training_samples import read_training_samples, write_training_samples
@@ -77,7 +77,7 @@ def _train(
     device = device_named(request.device)
     if recipe.precision == "bf16":
         check_bf16(device)
-    spec = network_named(recipe.network).input
+    spec = data.input_of(recipe)
     torch.manual_seed(request.seed % SEEDS)
     net = build(recipe.network, len(data.outputs.names), recipe.size)
     init = earlier = None

@@ -716,6 +716,7 @@ WRONG: Mapping[str, dict[str, Any]] = {
     "data": {"made": {"data": [3]}},
     "no input": {"input": {}},
     "colour": {"input": {"colour": "XYZ", "low": 0, "high": 1}},
+    "filter": {"input": {"colour": "RGB", "low": 0, "high": 1, "filter": "cubic"}},
     "levels": {"input": {"colour": "RGB", "low": "a", "high": 1}},
     "network": {"network": 5},
     "size as text": {"size": "32"},

@@ -80,12 +80,18 @@ def detector_of(run: Path) -> NetworkDetector:
 
 
 def small(image: Pixels) -> Pixels:
-    return np.asarray(cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR), np.uint8)
+    """Resize as Keras does for Meso-4."""
+    resized = Image.fromarray(image).resize((SIZE, SIZE), Image.Resampling.NEAREST)
+    return np.asarray(resized, np.uint8)
+
+
+def whole_crop() -> Pixels:
+    x, y, size = BOX
+    return portrait()[y : y + size, x : x + size]
 
 
 def crop() -> Pixels:
-    x, y, size = BOX
-    return small(portrait()[y : y + size, x : x + size])
+    return small(whole_crop())
 
 
 def pixels(path: Path) -> Pixels:
@@ -136,7 +142,8 @@ def test_colours_are_not_swapped_where_the_network_takes_bgr(
     (row,) = result.faces
     detector = detector_of(amten)
     assert detector.run.input.colour == "BGR"
-    images = torch.from_numpy(crop()[..., ::-1].copy()).permute(2, 0, 1)[None].float()
+    linear = cv2.resize(whole_crop(), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)  # as Caffe
+    images = torch.from_numpy(linear[..., ::-1].copy()).permute(2, 0, 1)[None].float()
     best = detector.net(images).argmax(1)
     gradient = vanilla(detector.net, images, best)[0].permute(1, 2, 0).numpy()[..., ::-1]
     levels = 255 * (gradient - gradient.min()) / np.ptp(gradient)
@@ -146,7 +153,7 @@ def test_colours_are_not_swapped_where_the_network_takes_bgr(
     sheet = pixels(tmp_path / "out" / "sheet.png")
     shown = sheet[30 : 30 + 224, 4 : 4 + 224]  # the first tile, enlarged without smoothing
     assert np.array_equal(shown[1::7, 1::7][:10, :10], cv2.resize(
-        crop(), (224, 224), interpolation=cv2.INTER_NEAREST)[1::7, 1::7][:10, :10])  # fmt: skip
+        linear, (224, 224), interpolation=cv2.INTER_NEAREST)[1::7, 1::7][:10, :10])  # fmt: skip
 
 
 def test_all_methods_and_layers_make_a_sheet(amten: Path, photo: Path, tmp_path: Path) -> None:

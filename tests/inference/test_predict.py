@@ -44,11 +44,12 @@ def predicted(run: Path, *paths: Path, **how: Any) -> dict[str, Any]:
 
 
 def by_hand(run: Path, crops: Sequence[Pixels]) -> list[float]:
-    """The probability of fake of RGB crops, by OpenCV and the network alone."""
+    """The probability of fake of RGB crops, by Pillow and Meso-4 alone: Keras's filter."""
     about = read_run(run)
     net = build(about.network, len(about.classes.names), about.size)
     net.load_state_dict(read_weights(run))
-    small = [cv2.resize(crop, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR) for crop in crops]
+    nearest = Image.Resampling.NEAREST
+    small = [np.asarray(Image.fromarray(crop).resize((SIZE, SIZE), nearest)) for crop in crops]
     images = torch.from_numpy(np.stack(small).transpose(0, 3, 1, 2).astype(np.float32) / 255)
     with torch.inference_mode():
         softmax = net.eval()(images).softmax(1).numpy()

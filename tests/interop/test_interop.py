@@ -19,10 +19,13 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from hffkit.errors import UnknownNameError, WeightsError
+from hffkit.inference.network import load_network
 from hffkit.interop.caffe_network import recognise, to_state_dict
 from hffkit.interop.caffemodel import Blob, read_caffemodel
+from hffkit.interop.convert import convert
 from hffkit.interop.keras_meso import read_keras_meso
 from hffkit.interop.weights import foreign_weights
+from hffkit.media.image import decode, read_bytes
 from hffkit.networks.table import NETWORKS, build, network_named
 from hffkit.storage.datum import decode_datum
 from hffkit.storage.lmdb_file import LmdbReader
@@ -447,6 +450,18 @@ def test_meso_gives_the_probabilities_of_keras(data: Path, stem: str, name: str)
     noise = np.random.default_rng(0).random((8, 256, 256, 3), dtype=np.float32)
     found = keras_output(net, noise.transpose(0, 3, 1, 2))
     assert np.abs(found - expected[f"{stem}_random"]).max() <= 1e-4
+
+
+@pytest.mark.golden
+def test_a_converted_meso_scores_files_as_keras(data: Path, tmp_path: Path) -> None:
+    golden = data / "golden/mesonet"
+    convert(golden / "Meso4_DF.h5", tmp_path / "run", network=None, fake=(), real=())
+    detector = load_network(tmp_path / "run", torch.device("cpu"))
+    assert detector.run.input.filter == "pillow-nearest"
+    expected = np.load(golden / "predictions.npz")
+    images = (decode(read_bytes(data / "data" / str(file))) for file in expected["files"])
+    found = np.array([each[1] for each in detector.probabilities(images)])
+    assert np.abs(found - expected["Meso4_DF"]).max() <= 1e-4
 
 
 @pytest.mark.golden

@@ -8,7 +8,7 @@ import time
 import warnings
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import lmdb
@@ -18,14 +18,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from makers.trees import portrait
 from PIL import Image as PillowImage
 from PIL import ImageOps
 
 from hffkit.errors import ImageError
 from hffkit.media.image import (
+    CONVERT_IMAGESET,
     MAX_PIXELS,
     Header,
     Image,
+    ResizeFilter,
     bgr_planes,
     decode,
     decode_grey,
@@ -342,14 +345,53 @@ def test_resizing_to_128_gives_caffes_pixels(data: Path) -> None:
     for name, value in rows.items():
         blue_green_red = np.frombuffer(value[12 : 12 + 3 * 128 * 128], np.uint8)
         expected = blue_green_red.reshape(3, 128, 128)[::-1].transpose(1, 2, 0)
-        image = resize(decode(read_bytes(golden / "images" / name)), 128)
+        image = resize(decode(read_bytes(golden / "images" / name)), 128, CONVERT_IMAGESET)
         assert np.array_equal(image, expected), name
 
 
 def test_image_of_the_right_size_is_left_alone() -> None:
     image = smooth(3, 128, 128)
-    assert resize(image, 128) is image
-    assert resize(smooth(3, 128, 64), 128).shape == (128, 128, 3)
+    for how in get_args(ResizeFilter):
+        assert resize(image, 128, how) is image
+        assert resize(smooth(3, 128, 64), 128, how).shape == (128, 128, 3)
+
+
+def weights_of(n: int, size: int, support: float) -> npt.NDArray[np.float64]:
+    """Return the weights (size, n) of a triangle of `support` source pixels to either side."""
+    centres = (np.arange(size) + 0.5) * n / size
+    distances = np.abs(centres[:, None] - (np.arange(n) + 0.5))
+    weights = np.clip(1 - distances / support, 0, None)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float64)
+
+
+def interpolated(image: Image, size: int, supports: tuple[float, float]) -> Any:
+    """Resize by a triangle filter in float64; edges repeat where the triangle reaches outside."""
+    rows, columns = (
+        weights_of(n, size, support) for n, support in zip(image.shape[:2], supports, strict=True)
+    )
+    narrow = np.einsum("hwc,xw->hxc", image.astype(np.float64), columns, optimize=True)
+    return np.einsum("yh,hxc->yxc", rows, narrow, optimize=True)
+
+
+@pytest.mark.parametrize("size", [128, 224, 299])
+def test_each_filter_resizes_1024_px_as_its_original(size: int) -> None:
+    image = np.tile(portrait(), (2, 2, 1))[:900]
+    found = {how: resize(image, size, how) for how in get_args(ResizeFilter)}
+    picture = PillowImage.fromarray(image)
+    for name in ("bilinear", "nearest"):
+        theirs = picture.resize((size, size), getattr(PillowImage.Resampling, name.upper()))
+        assert np.array_equal(found[f"pillow-{name}"], np.asarray(theirs))
+    assert np.array_equal(found["opencv-linear"], cv2.resize(image, (size, size)))
+    # By hand: a triangle of one source pixel, and one as wide as the reduction.
+    plain = interpolated(image, size, (1, 1))
+    wide = interpolated(image, size, (900 / size, 1024 / size))
+    assert np.abs(found["opencv-linear"] - plain).max() <= 1
+    assert np.abs(found["pillow-bilinear"] - wide).max() <= 1.5  # rounded after each direction
+    rows, columns = ((np.arange(size) + 0.5) * n / size for n in (900, 1024))
+    clear = [np.abs(at - at.round()) > 1e-6 for at in (rows, columns)]  # else either side is near
+    nearest = image[np.floor(rows).astype(int)][:, np.floor(columns).astype(int)]
+    assert np.array_equal(found["pillow-nearest"][np.ix_(*clear)], nearest[np.ix_(*clear)])
+    assert np.abs(plain - wide).max() > 10
 
 
 def test_file_that_cannot_be_read_is_named_by_its_reason(tmp_path: Path) -> None:

@@ -743,18 +743,19 @@ def test_names_are_found_as_papers_spell_them() -> None:
 
 def test_each_network_is_fed_as_its_original() -> None:
     own = {
-        "meso4": (InputSpec("RGB", 0, 1), 256),
-        "mesoinception4": (InputSpec("RGB", 0, 1), 256),
-        "handcrafted-res": (InputSpec("RGB", 0, 255), 128),
-        "xception": (InputSpec("RGB", -1, 1), 299),
-        "mml": (InputSpec("RGB", -1, 1), 299),
-        "resnet18": (InputSpec("BGR", 0, 1), 224),
-        "vgg11-bn": (InputSpec("BGR", 0, 1), 224),
-        "densenet121": (InputSpec("BGR", 0, 1), 224),
-        "efficientnet-b0": (InputSpec("BGR", 0, 1), 224),
+        "meso4": (InputSpec("RGB", 0, 1, "pillow-nearest"), 256),
+        "mesoinception4": (InputSpec("RGB", 0, 1, "pillow-nearest"), 256),
+        "handcrafted-res": (InputSpec("RGB", 0, 255, "opencv-linear"), 128),
+        "xception": (InputSpec("RGB", -1, 1, "pillow-bilinear"), 299),
+        "mml": (InputSpec("RGB", -1, 1, "pillow-bilinear"), 299),
+        "resnet18": (InputSpec("BGR", 0, 1, "opencv-linear"), 224),
+        "vgg11-bn": (InputSpec("BGR", 0, 1, "opencv-linear"), 224),
+        "densenet121": (InputSpec("BGR", 0, 1, "opencv-linear"), 224),
+        "efficientnet-b0": (InputSpec("BGR", 0, 1, "opencv-linear"), 224),
     }
+    caffe = InputSpec("BGR", 0, 255, "opencv-linear"), 128
     for name, spec in NETWORKS.items():
-        assert (spec.input, spec.size) == own.get(name, (InputSpec("BGR", 0, 255), 128)), name
+        assert (spec.input, spec.size) == own.get(name, caffe), name
     approximate = {name for name, spec in NETWORKS.items() if spec.is_approximate}
     assert approximate == {"handcrafted-res", "handcrafted-res-model-base"}
 

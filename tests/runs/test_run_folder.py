@@ -9,6 +9,7 @@ import torch
 from makers.runs import write_run
 
 from hffkit.errors import WeightsError
+from hffkit.networks.spec import InputSpec
 from hffkit.runs.run import read_run
 from hffkit.runs.weights import read_tensors, read_weights, write_tensors
 
@@ -50,6 +51,18 @@ def test_other_files_are_no_weights(tmp_path: Path) -> None:
         read_weights(tmp_path)
     with pytest.raises(WeightsError, match="no such file"):
         read_weights(tmp_path / "absent")
+
+
+def test_a_run_without_a_filter_was_fed_by_opencv(finished: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "copy"))
+    row = json.loads((run / "run.json").read_text())
+    assert row["input"].pop("filter") == "pillow-nearest"
+    (run / "run.json").write_text(json.dumps(row))
+    assert read_run(run).input == InputSpec("RGB", 0, 1, "opencv-linear")
+    row["input"]["filter"] = "cubic"
+    (run / "run.json").write_text(json.dumps(row))
+    with pytest.raises(WeightsError, match=r"damaged: input is .*cubic"):
+        read_run(run)
 
 
 def test_runs_of_other_versions_and_damaged_ones_are_refused(

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hffkit.errors import HffkitError, StorageError
-from hffkit.media.image import decode, encode_png, resize
+from hffkit.media.image import CONVERT_IMAGESET, decode, encode_png, resize
 from hffkit.storage.datum import Datum, decode_datum, encode_datum, raw_datum
 
 _F = descriptor_pb2.FieldDescriptorProto
@@ -270,6 +270,6 @@ def test_records_made_from_the_files_are_caffes_own(data: Path) -> None:
     for key, raw in theirs["raw128_lmdb"].items():
         label = labels[int(key[:8])]
         encoded = (golden / "images" / key[9:].decode()).read_bytes()
-        assert encode_datum(raw_datum(resize(decode(encoded), 128), label)) == raw
+        assert encode_datum(raw_datum(resize(decode(encoded), 128, CONVERT_IMAGESET), label)) == raw
         asis = encode_datum(Datum(encoded, label, encoded=True))
         assert asis == theirs["encoded_asis_lmdb"][key]

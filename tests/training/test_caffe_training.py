@@ -36,6 +36,7 @@ CALM: dict[str, Any] = {
     "base_lr": 1e-5, "policy": "step", "gamma": 0.5, "step_size": 10, "momentum": 0.95,
     "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.005, "batch_size": 16, "replicas": 1,
     "statistics_fraction": 0.999,
+    "filter": "original",
     "order": "caffe", "precision": "fp32", "max_iterations": 30, "val_interval": 1000,
     "log_interval": 40, "select": "last", "patience": 0, "degrade": [],
 }  # fmt: skip

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hffkit.networks.spec import BGR_255
+from hffkit.networks.spec import BGR_255, RGB_255
 from hffkit.networks.table import NETWORKS, build, network_named
 from hffkit.training.dataset import FaceDataset
 from hffkit.training.loader import MemoryLoader, StreamLoader
@@ -23,7 +23,7 @@ class Drawn(FaceDataset):
     """Images drawn by number, of no corpus."""
 
     def __init__(self) -> None:
-        super().__init__([], 128, "RGB")
+        super().__init__([], 128, RGB_255)
 
     def __len__(self) -> int:
         return 200

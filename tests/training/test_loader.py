@@ -10,10 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from makers.trainings import SIZE, request_of
+from PIL import Image as Pillow
 
 from hffkit.errors import CorpusError, StorageError
 from hffkit.media.image import resize
-from hffkit.networks.spec import BGR_255, RGB_SIGNED, RGB_UNIT
+from hffkit.networks.spec import BGR_255, RGB_255, RGB_SIGNED, RGB_UNIT
 from hffkit.storage.corpus import Corpus
 from hffkit.training.dataset import FaceDataset
 from hffkit.training.labelled import random_operations
@@ -76,7 +77,7 @@ def pixels_of(faces: FaceDataset, number: int, epoch: int = 0) -> Any:
 
 def test_faces_of_a_packed_corpus_are_its_images(packed: Path) -> None:
     items = items_of(packed)
-    rgb, bgr = FaceDataset(items, SIZE, "RGB"), FaceDataset(items, SIZE, "BGR")
+    rgb, bgr = FaceDataset(items, SIZE, RGB_255), FaceDataset(items, SIZE, BGR_255)
     assert len(rgb) == 39
     for number, (corpus, sample) in enumerate(items):
         image = corpus.image(sample)
@@ -86,16 +87,26 @@ def test_faces_of_a_packed_corpus_are_its_images(packed: Path) -> None:
 
 def test_faces_of_a_native_corpus_are_resized_as_pack_does(packed: Path, native: Path) -> None:
     natives, packs = items_of(native), items_of(packed)
-    for colour in ("RGB", "BGR"):
-        ours, theirs = FaceDataset(natives, SIZE, colour), FaceDataset(packs, SIZE, colour)
+    for spec in (RGB_255, BGR_255):
+        ours, theirs = FaceDataset(natives, SIZE, spec), FaceDataset(packs, SIZE, spec)
         assert natives[0][0].image(natives[0][1]).shape == (64, 56, 3)
         for number in range(len(natives)):
             assert np.array_equal(pixels_of(ours, number), pixels_of(theirs, number))
 
 
+def test_faces_of_a_native_corpus_are_resized_by_the_filter_of_the_network(native: Path) -> None:
+    items = items_of(native)
+    for spec, how in ((RGB_SIGNED, "BILINEAR"), (RGB_UNIT, "NEAREST")):
+        faces = FaceDataset(items, 30, spec)
+        for number, (corpus, sample) in enumerate(items):
+            picture = Pillow.fromarray(corpus.image(sample))
+            theirs = picture.resize((30, 30), getattr(Pillow.Resampling, how))
+            assert np.array_equal(pixels_of(faces, number), np.asarray(theirs))
+
+
 def test_a_corpus_packed_at_another_size_is_refused(packed: Path) -> None:
     with pytest.raises(CorpusError, match="packed at 48 px, and the network is fed with 64"):
-        FaceDataset(items_of(packed), 64, "RGB")
+        FaceDataset(items_of(packed), 64, RGB_255)
 
 
 @pytest.mark.parametrize("n_threads", [1, 3])
@@ -104,7 +115,7 @@ def test_streaming_and_resident_images_are_the_same_batches(
     name: str, n_threads: int, request: pytest.FixtureRequest
 ) -> None:
     items = items_of(request.getfixturevalue(name))
-    faces, labels = FaceDataset(items, SIZE, "BGR"), np.arange(len(items)) % 3
+    faces, labels = FaceDataset(items, SIZE, BGR_255), np.arange(len(items)) % 3
     sampler = BatchSampler(len(items), 16, "shuffled", 1)
     loaders = [
         make_loader(faces, labels, CPU, keep=keep, n_threads=n_threads)
@@ -127,8 +138,8 @@ def test_streaming_and_resident_images_are_the_same_batches(
 
 
 def test_images_are_kept_as_asked(packed: Path) -> None:
-    faces, labels = FaceDataset(items_of(packed), SIZE, "RGB"), np.zeros(39, np.int64)
-    changed = FaceDataset(faces.items, SIZE, "RGB", lambda image, _, __: image)
+    faces, labels = FaceDataset(items_of(packed), SIZE, RGB_255), np.zeros(39, np.int64)
+    changed = FaceDataset(faces.items, SIZE, RGB_255, lambda image, _, __: image)
     kinds = {
         (keep, one is changed): type(make_loader(one, labels, CPU, keep=keep, n_threads=1))
         for keep in ("auto", "memory", "stream")
@@ -142,7 +153,7 @@ def test_an_unreadable_image_ends_a_stream_with_its_error(packed: Path) -> None:
     def fails(*_: object) -> Any:
         raise StorageError("gone")
 
-    faces = FaceDataset(items_of(packed), SIZE, "RGB", fails)
+    faces = FaceDataset(items_of(packed), SIZE, RGB_255, fails)
     stream = StreamLoader(faces, np.zeros(39, np.int64), CPU, 2)
     with pytest.raises(StorageError, match="gone"):
         next(stream.batches(BatchSampler(39, 16, "caffe", 0), 0))
@@ -153,7 +164,7 @@ def test_drawn_operations_depend_on_epoch_and_seed_but_on_no_thread(native: Path
     items, labels = items_of(native), np.zeros(39, np.int64)
     drawn: dict[tuple[int, int], Any] = {}
     for seed in (0, 1):
-        faces = FaceDataset(items, SIZE, "RGB", random_operations(recipe, seed))
+        faces = FaceDataset(items, SIZE, RGB_255, random_operations(recipe, seed))
         for n_threads in (1, 2, 5):
             stream = StreamLoader(faces, labels, CPU, n_threads)
             sampler = BatchSampler(39, 39, "caffe", 0)
@@ -163,13 +174,13 @@ def test_drawn_operations_depend_on_epoch_and_seed_but_on_no_thread(native: Path
             for epoch, pixels in enumerate(epochs):
                 assert torch.equal(drawn.setdefault((seed, epoch), pixels), pixels)
     assert not torch.equal(drawn[0, 0], drawn[1, 0])
-    plain = FaceDataset(items, SIZE, "RGB")
+    plain = FaceDataset(items, SIZE, RGB_255)
     assert not np.array_equal(drawn[0, 0][0].numpy(), pixels_of(plain, 0))
 
 
 def test_operations_work_on_native_pixels_before_they_are_resized(native: Path) -> None:
     recipe = chosen_recipe(request_of(native, degrade=["gb:3"]))
-    faces = FaceDataset(items_of(native), SIZE, "RGB", random_operations(recipe, 0))
+    faces = FaceDataset(items_of(native), SIZE, RGB_255, random_operations(recipe, 0))
     corpus, sample = faces.items[5]
     rows_, image = [0.25, 0.5, 0.25], corpus.image(sample).astype(np.float64)
     padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="reflect")
@@ -178,7 +189,7 @@ def test_operations_work_on_native_pixels_before_they_are_resized(native: Path) 
         for y, a in enumerate(rows_)
         for x, b in enumerate(rows_)
     )
-    wanted = resize(np.floor(np.asarray(blurred) + 0.5).astype(np.uint8), SIZE)
+    wanted = resize(np.floor(np.asarray(blurred) + 0.5).astype(np.uint8), SIZE, "opencv-linear")
     got = pixels_of(faces, 5)
     assert np.abs(got.astype(int) - wanted.astype(int)).max() <= 1
 

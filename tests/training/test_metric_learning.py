@@ -402,7 +402,7 @@ def test_a_pair_holds_both_images_and_its_mask(corpus: Path, masks: Path) -> Non
     items = [(opened, sample) for sample in opened.samples()]
     by_key = {s.key: (drawn, s) for s in drawn.samples()}
     found = paired(items, by_key, lambda s: s.cls != "Real", ("c23", "c40"))
-    high, low = FaceDataset(found.high, SIZE, "RGB"), FaceDataset(found.low, SIZE, "RGB")
+    high, low = FaceDataset(found.high, SIZE, RGB_SIGNED), FaceDataset(found.low, SIZE, RGB_SIGNED)
     pairs = PairDataset(high, low, found.masks)
     for number in (0, len(pairs) - 1):
         out = np.full(pair_shape(SIZE), 7, np.uint8)
@@ -674,7 +674,7 @@ def test_eval_takes_each_quality_through_its_head(
         if sample.split != "test":
             continue
         pixels = np.empty((SIZE, SIZE, 3), np.uint8)
-        FaceDataset([(opened, sample)], SIZE, "RGB").read(0, 0, pixels)
+        FaceDataset([(opened, sample)], SIZE, RGB_SIGNED).read(0, 0, pixels)
         image = torch.from_numpy(pixels.transpose(2, 0, 1))[None].float() / 127.5 - 1
         quality = str(quality_of(sample.key))
         head = detector.net.hq_head if quality == "c23" else detector.net.lq_head
@@ -795,7 +795,7 @@ def test_mistakes_are_shown_by_the_head_that_made_them(corpus: Path, finished: P
         image = corpus_.image(sample)
         heat = grad_cam(net, detector.inputs([image]), f"{way}head.block7")[0].numpy()
         assert np.array_equal(shown[0], image)
-        assert np.array_equal(shown[1], overlay(resize(image, SIZE), heat))
+        assert np.array_equal(shown[1], overlay(resize(image, SIZE, "pillow-bilinear"), heat))
 
 
 def test_masks_must_be_masks(run: Run, corpus: Path, finished: Path) -> None:

@@ -259,11 +259,11 @@ def test_help_and_list_name_everything(run: Run) -> None:
     assert listed.exit_code == 0
     table, _, recipes = listed.stdout.partition("\nrecipes: ")
     lines = table.splitlines()
-    assert lines[0].split() == ["name", "px", "colour", "range", "parameters", "source"]
+    assert lines[0].split() == ["name", "px", "colour", "range", "filter", "parameters", "source"]
     cells = {line.split()[0]: line.split()[1:] for line in lines[1:] if line}
     assert list(cells) == list(NETWORKS)
-    assert cells["amtennet"][:4] == ["128", "BGR", "0..255", "2,023,050"]
-    assert cells["xception"][:4] == ["299", "RGB", "-1..1", "20,811,050"]
+    assert cells["amtennet"][:5] == ["128", "BGR", "0..255", "opencv-linear", "2,023,050"]
+    assert cells["xception"][:5] == ["299", "RGB", "-1..1", "pillow-bilinear", "20,811,050"]
     assert cells["handcrafted-res"][-1] == "(approximate)"
     assert recipes.strip().split(", ") == recipe_names()
     folder = Path(__file__).parents[2] / "recipes/train"

@@ -1,6 +1,8 @@
 """What a training learns, refuses, and writes down."""
 
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from hffkit.networks.spec import BGR_255
 from hffkit.runs.run import read_run
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.staging import partial_path
-from hffkit.training.train import train
+from hffkit.training.train import TrainRequest, chosen_recipe, recipe_names, train
 
 
 @pytest.mark.parametrize("changes", [{"base_lr": 1e39}, {"gamma": 1e300, "step_size": 1}])
@@ -128,6 +130,38 @@ def test_what_made_a_run_is_in_it(packed: Path, tmp_path: Path) -> None:
     assert run.made["overrides"]["size"] == SIZE
     assert run.made["versions"]["torch"] == torch.__version__
     assert run.input == BGR_255
+
+
+def test_a_run_records_the_filter_that_resized_its_images(
+    packed: Path, native: Path, tmp_path: Path
+) -> None:
+    values = {"filter": "pillow-bilinear", "max_iterations": 2}
+    _, run = train(request_of(native, **values), tmp_path / "native")
+    assert run.input == replace(BGR_255, filter="pillow-bilinear")
+    row = json.loads((tmp_path / "native" / "run.json").read_text())
+    assert row["input"] == {"colour": "BGR", "low": 0, "high": 255, "filter": "pillow-bilinear"}
+    # Packed images were resized by convert_imageset's filter, whatever the recipe says.
+    _, run = train(request_of(packed, **values), tmp_path / "packed")
+    assert run.input == BGR_255
+
+
+def test_the_filter_changes_what_a_network_trains_on(native: Path, tmp_path: Path) -> None:
+    losses = {}
+    for how in ("original", "opencv-linear", "pillow-bilinear"):
+        out = tmp_path / how
+        train(request_of(native, size=32, filter=how, max_iterations=2), out)
+        losses[how] = (out / "metrics.jsonl").read_text()
+    assert losses["original"] == losses["opencv-linear"] != losses["pillow-bilinear"]
+
+
+def test_recipes_of_the_guo_paper_keep_the_filter_of_caffe() -> None:
+    filters = {
+        name: chosen_recipe(TrainRequest((), recipe=name)).input.filter for name in recipe_names()
+    }
+    bilinear, nearest = {"xception-native", "mml", "mml-small"}, {"meso4-native"}
+    assert {name for name, how in filters.items() if how == "pillow-bilinear"} == bilinear
+    nearest |= {"mesoinception4-native"}
+    assert {name for name, how in filters.items() if how == "pillow-nearest"} == nearest
 
 
 @pytest.mark.parametrize(
