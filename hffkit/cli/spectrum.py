@@ -77,6 +77,11 @@ def features(source: str, out: Path, workers: int, as_json: bool, **arguments: A
     help="The classifier, with the paper's settings.",
 )
 @_features
+@click.option(
+    "--samples",
+    type=click.IntRange(min=8),
+    help="Use N of all samples only, half of them fake, drawn by the seed.",
+)
 @click.option("--limit", type=click.IntRange(min=4), help="Train on N samples, half of them fake.")
 @click.option(
     "--repeats",

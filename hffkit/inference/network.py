@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from hffkit.arrays import Floats32, Ints
 from hffkit.errors import WeightsError
-from hffkit.inference.samples import scored_items
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.manifest.pairs import quality_of
 from hffkit.media.files import sha256_of
@@ -20,6 +19,7 @@ from hffkit.networks.mml import map_side
 from hffkit.networks.spec import NetworkSpec
 from hffkit.networks.table import build, network_named
 from hffkit.runs.run import Run, read_groups, read_run
+from hffkit.runs.samples import scored_items
 from hffkit.runs.scores import Scored, binary_probabilities, fake_scores
 from hffkit.runs.training_samples import TrainingSamples, read_training_samples
 from hffkit.runs.weights import WEIGHTS_FILE, read_weights

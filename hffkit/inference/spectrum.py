@@ -12,11 +12,11 @@ import torch
 
 from hffkit.arrays import Floats32, Floats64
 from hffkit.errors import WeightsError
-from hffkit.inference.samples import scored_items
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.media.files import sha256_of
 from hffkit.media.image import Image
 from hffkit.runs.run import read_groups
+from hffkit.runs.samples import scored_items
 from hffkit.runs.scores import Scored, binary_probabilities
 from hffkit.runs.spectrum import MODEL_FILE, SpectrumRun, read_spectrum_run
 from hffkit.runs.training_samples import TrainingSamples, read_training_samples

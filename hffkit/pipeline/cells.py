@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -15,13 +16,15 @@ OVERALL: Place = ("all images", "accuracy")
 """The cell beside a confusion matrix: the share of all images that are predicted rightly."""
 Answer = Mapping[str, str]
 """One line of the samples.csv of an eval step."""
+_BLOCK = 50  # resamples at a time: few passes over the sums of many groups
 
 
 @dataclass(frozen=True, slots=True)
 class CellSums:
-    """The sums of a cell by group: samples, and correct predictions for each seed."""
+    """The sums of a cell by group and seed, or repeat: samples, and correct predictions."""
 
-    totals: Mapping[str, int]
+    n_seeds: int
+    totals: Mapping[str, Floats64]  # (seeds,)
     right: Mapping[str, Floats64]  # (seeds,)
 
 
@@ -37,31 +40,42 @@ class Grid:
         self.places = {place: number for number, place in enumerate(sums)}
         groups = sorted({group for each in sums.values() for group in each.totals})
         numbers = {group: number for number, group in enumerate(groups)}
-        n_seeds = max(len(next(iter(each.right.values()))) for each in sums.values())
-        self._totals = np.zeros((len(sums), len(groups)))
-        self._right = np.zeros((n_seeds, len(sums), len(groups)))
+        self._n_seeds = [each.n_seeds for each in sums.values()]
+        shape = (max(self._n_seeds), len(sums), len(groups))
+        totals, right = np.zeros(shape), np.zeros(shape)
         for row, each in enumerate(sums.values()):
-            for group, total in each.totals.items():
-                self._totals[row, numbers[group]] = total
-                self._right[:, row, numbers[group]] = each.right[group]
-        of_groups = resamples(len(groups), N_RESAMPLES, rng_for(0, "table", title))
-        of_seeds = resamples(n_seeds, N_RESAMPLES, rng_for(0, "table seeds", title))
+            for group in each.totals:
+                place = (slice(each.n_seeds), row, numbers[group])
+                totals[place], right[place] = each.totals[group], each.right[group]
         with np.errstate(invalid="ignore"):
-            self.resamples: Floats64 = np.array(
-                [
-                    100 * (seeds / n_seeds @ (self._right @ counts)) / (self._totals @ counts)
-                    for counts, seeds in zip(of_groups, of_seeds, strict=True)
-                ]
-            )  # (R, cells)
-        self.by_seed: Floats64 = 100 * self._right.sum(2) / self._totals.sum(1)  # (seeds, cells)
+            # (seeds, cells); NaN where a cell has fewer seeds than others
+            self.by_seed: Floats64 = 100 * right.sum(2) / totals.sum(2)
+            self.resamples = self._resamples(right, totals, title)
         if len(groups) < 2:
             self.resamples[:] = np.nan
+
+    def _resamples(self, right: Floats64, totals: Floats64, title: str) -> Floats64:
+        """Compute cells (R, cells) from sums (seeds, cells, groups)."""
+        drawn = resamples(right.shape[2], N_RESAMPLES, rng_for(0, "table", title))
+        weights = np.zeros((N_RESAMPLES, *right.shape[:2]))  # how often each seed is drawn
+        for n in set(self._n_seeds):
+            of_seeds = resamples(n, N_RESAMPLES, rng_for(0, "table seeds", title))
+            cells = np.equal(self._n_seeds, n)
+            weights[:, :n, cells] = np.array(list(of_seeds))[:, :, None]
+        found = []
+        for begin in range(0, N_RESAMPLES, _BLOCK):
+            counts = np.array(list(islice(drawn, _BLOCK)))  # (block, groups)
+            block = weights[begin : begin + _BLOCK]
+            n_right, n_all = (np.moveaxis(each @ counts.T, -1, 0) for each in (right, totals))
+            found.append(100 * (block * n_right).sum(1) / (block * n_all).sum(1))
+        return np.concatenate(found)
 
     def values(self, weights: Mapping[Place, float]) -> tuple[Floats64, Floats64]:
         """Compute a weighted sum of cells, for each seed and for each resample."""
         numbers = [self.places[place] for place in weights]
         factors = np.array(list(weights.values()))
-        return self.by_seed[:, numbers] @ factors, self.resamples[:, numbers] @ factors
+        n_seeds = min(self._n_seeds[number] for number in numbers)
+        return self.by_seed[:n_seeds, numbers] @ factors, self.resamples[:, numbers] @ factors
 
 
 def interval(values: Floats64) -> tuple[float, float]:
@@ -73,13 +87,12 @@ def interval(values: Floats64) -> tuple[float, float]:
 
 
 def sums_of(tables: Sequence[Sequence[Answer]], is_right: Callable[[Answer], bool]) -> CellSums:
-    """Sum up one cell, from tables of the same samples by several seeds."""
-    totals: dict[str, int] = {}
+    """Sum up one cell, from a table of samples for each seed or repeat."""
+    n_seeds = len(tables)
+    totals: dict[str, Floats64] = {}
     right: dict[str, Floats64] = {}
-    for row in tables[0]:
-        totals[row["group"]] = totals.get(row["group"], 0) + 1
     for number, rows in enumerate(tables):
         for row in rows:
-            counts = right.setdefault(row["group"], np.zeros(len(tables)))
-            counts[number] += is_right(row)
-    return CellSums(totals, right)
+            totals.setdefault(row["group"], np.zeros(n_seeds))[number] += 1
+            right.setdefault(row["group"], np.zeros(n_seeds))[number] += is_right(row)
+    return CellSums(n_seeds, totals, right)

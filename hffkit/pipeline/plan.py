@@ -30,6 +30,7 @@ STEPS_FOLDER = "steps"
 MIN_PER_CLASS = {"train": 16, "val": 1, "test": 4}  # samples that --scale must leave
 _MIN_ITERATIONS = 5
 _MIN_LIMIT = 4  # training samples of a spectrum step
+_MIN_DRAWN = 20  # samples of a spectrum step with `samples`
 _SCALED = ("step_size", "val_interval", "log_interval")
 _DIGITS = 12
 
@@ -281,6 +282,8 @@ def _scaled_step(step: Step, renamed: Mapping[str, str], scale: float) -> Step:
         arguments["set"] = {**dict(request.overrides), **_shorter(request, scale)}
     if step.verb == "spectrum" and arguments.get("limit") is not None:
         arguments["limit"] = max(_MIN_LIMIT, round(arguments["limit"] * scale))
+    if step.verb == "spectrum" and arguments.get("samples") is not None:
+        arguments["samples"] = max(_MIN_DRAWN, round(arguments["samples"] * scale))
     return replace(step, arguments=arguments)
 
 

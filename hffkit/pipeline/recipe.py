@@ -61,6 +61,12 @@ class Step:
         return tuple(name for argument in self.does.inputs for name in self.named(argument))
 
     @property
+    def is_test(self) -> bool:
+        """True if it scores test samples: an evaluation, or spectra with repeats."""
+        asked = (self.arguments.get(name) for name in ("repeats", "paper_split", "curve"))
+        return self.verb == "eval" or (self.verb == "spectrum" and any(asked))
+
+    @property
     def beside(self) -> dict[str, str]:
         """Its second outputs: the name of each, and the flag that requests it."""
         flags = [flag for flag in self.does.beside if self.arguments.get(flag) is True]
@@ -183,9 +189,9 @@ def recipe_of(rows: Mapping[str, Any], where: str) -> Recipe:
     _check_needs(steps, data, where)
     table = table_spec(rows.get("table"), values, f"{where}: table")
     claims = claims_of(rows.get("claims", []), f"{where}: claims")
-    verbs = {step.name: step.verb for step in steps.values()}
+    tested = {step.name: step.is_test for step in steps.values()}
     if table is not None:
-        check_table(table, values, verbs, f"{where}: table")
+        check_table(table, values, tested, f"{where}: table")
     check_claims(claims, table, values, f"{where}: claims")
     paper = _paper(rows.get("paper"), where)
     read = {name for step in steps.values() for name in step.needs}

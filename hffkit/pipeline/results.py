@@ -16,8 +16,8 @@ from hffkit.reports.text_table import Table
 from hffkit.storage.staging import write_durably
 
 LEGEND = (
-    "Per cent: mean over seeds [95 % interval over groups of test images] (paper's figure, "
-    "difference in points)."
+    "Per cent: mean over seeds or repeats [95 % interval over groups of test images] (paper's "
+    "figure, difference in points)."
 )
 
 

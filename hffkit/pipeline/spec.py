@@ -8,21 +8,31 @@ from typing import Any
 
 from hffkit.errors import RecipeError, UnknownNameError
 
+VIDEO_LEVELS = ("video_mean", "video_vote")  # as in evaluation.metrics.LevelName
 _PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
 Value = str | int | float
 Values = Mapping[str, Sequence[Value]]
 
 
 @dataclass(frozen=True, slots=True)
+class VideoColumn:
+    """A further column: another column's cells by video instead of by frame."""
+
+    column: str
+    level: str  # one of VIDEO_LEVELS
+
+
+@dataclass(frozen=True, slots=True)
 class TableSpec:
     """The specification of a recipe's table."""
 
-    cell: str  # the name of the eval step behind a cell, with placeholders
+    cell: str  # the name of the step behind a cell, with placeholders
     rows: str  # name of the values that are the rows
     columns: str | None  # likewise; None: the columns are metrics of one step
     kind: str  # accuracy, ablation or confusion
     reference: str | None  # the row that others are compared with, in an ablation
     averages: Mapping[str, Mapping[str, Sequence[str]]]  # "rows" or "columns": name: of which
+    videos: Mapping[str, VideoColumn]  # by the name of the column
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +91,14 @@ def table_spec(row: Any, values: Values, where: str) -> TableSpec | None:
         kind=row.get("kind", "accuracy"),
         reference=row.get("reference"),
         averages=row.get("averages", {}),
+        videos=_videos_of(row.get("videos", {}), f"{where}: videos"),
     )
     wanted: Mapping[str, tuple[str, ...]] = {
         "accuracy": ("rows", "columns"), "ablation": ("rows", "reference"), "confusion": ()
     }  # fmt: skip
     if str(spec.kind) not in wanted:
         raise RecipeError(f"{where}: {UnknownNameError('kind', str(spec.kind), wanted)}")
-    optional = ("averages",) if spec.kind == "accuracy" else ()
+    optional = ("averages", "videos") if spec.kind == "accuracy" else ()
     for name in wanted[spec.kind]:
         text_of(row, name, where)
     check_keys(row, ("cell", "kind", *wanted[spec.kind], *optional), where)
@@ -100,17 +111,34 @@ def table_spec(row: Any, values: Values, where: str) -> TableSpec | None:
     return spec
 
 
-def check_table(spec: TableSpec, values: Values, verbs: Mapping[str, str], where: str) -> None:
-    """Raise RecipeError unless all cells are eval steps and all averages are of cells.
+def _videos_of(rows: Any, where: str) -> dict[str, VideoColumn]:
+    if not isinstance(rows, dict):
+        raise RecipeError(f"{where} must be a table, got {rows!r}.")
+    found = {}
+    for name, row in rows.items():
+        if not isinstance(row, dict):
+            raise RecipeError(f"{where}.{name} must be a table of column and level.")
+        check_keys(row, ("column", "level"), f"{where}.{name}")
+        level = text_of(row, "level", f"{where}.{name}")
+        if level not in VIDEO_LEVELS:
+            raise RecipeError(f"{where}.{name}: {UnknownNameError('level', level, VIDEO_LEVELS)}")
+        found[name] = VideoColumn(str(row.get("column", "")), level)
+    return found
 
-    `verbs` are the verbs of all steps, by name.
+
+def check_table(spec: TableSpec, values: Values, tested: Mapping[str, bool], where: str) -> None:
+    """Raise RecipeError unless all cells are tests, and further rows and columns are of cells.
+
+    `tested` says by the name of each step whether it scores test samples.
     """
     for chosen in chosen_of(places_in(spec.cell), values):
         name = str(put(spec.cell, chosen))
-        if name not in verbs:
-            raise RecipeError(f"{where}: {UnknownNameError('step', name, verbs)}")
-        if verbs[name] != "eval":
-            raise RecipeError(f"{where}: {name!r} is no eval step.")
+        if name not in tested:
+            raise RecipeError(f"{where}: {UnknownNameError('step', name, tested)}")
+        if not tested[name]:
+            raise RecipeError(f"{where}: {name!r} is no eval step, nor a spectrum with repeats.")
+    _check_labels([each.column for each in spec.videos.values()], spec.columns, values, where)
+    _check_new(spec.videos, spec.columns, values, where)
     if not isinstance(spec.averages, dict):
         raise RecipeError(f"{where}: averages must be a table, got {spec.averages!r}.")
     axes = {"rows": spec.rows, "columns": spec.columns}
@@ -129,7 +157,9 @@ def check_table(spec: TableSpec, values: Values, verbs: Mapping[str, str], where
 def _check_new(names: Iterable[str], axis: str | None, values: Values, where: str) -> None:
     for name in names:
         if name in map(str, values.get(axis or "", ())):
-            raise RecipeError(f"{where}: {name!r} names both an average and a row or column.")
+            raise RecipeError(
+                f"{where}: {name!r} names both an average or videos and a row or column."
+            )
 
 
 def check_claims(

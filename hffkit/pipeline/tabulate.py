@@ -1,18 +1,24 @@
-"""Compute the table of a recipe from the samples.csv files of its eval steps."""
+"""Compute the table of a recipe from the scored samples of its steps."""
 
 import csv
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hffkit.errors import RecipeError, StorageError, reading_from
 from hffkit.evaluation.metrics import relative_error_reduction
+from hffkit.evaluation.videos import mean_over_videos, vote_over_videos
+from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.pipeline.cells import OVERALL, Answer, CellSums, Grid, Place, interval, sums_of
 from hffkit.pipeline.plan import Plan
 from hffkit.pipeline.results import Cell, ClaimOutcome, Results
 from hffkit.pipeline.spec import Claim, TableSpec, chosen_of, places_in, put
-from hffkit.pipeline.verbs import SAMPLES_FILE
+from hffkit.pipeline.verbs import EVALUATION_FILE, SAMPLES_FILE
+from hffkit.runs.scores import scored_of
+from hffkit.runs.spectrum import REPEATS_FOLDER
 
 
 def results_of(plan: Plan) -> Results:
@@ -53,7 +59,7 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
         if planned.step.verb != "eval":
             yield f"{planned.step.verb} {planned.step.name}", planned.identity
             continue
-        rows = _samples(plan, planned.step.name)
+        rows = [row for rows in _samples(plan, planned.step.name) for row in rows]
         n_training = sum(row.get("trained_on") == "yes" for row in rows)  # older files lack it
         if n_training:
             note = f"{n_training} of {len(rows)} samples are training samples of the run"
@@ -74,6 +80,13 @@ def _accuracy(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made
         for row in values[spec.rows]
         for column in values[str(spec.columns)]
     }
+    sums |= {
+        (str(row), name): _sums(
+            plan, _evals(plan, spec, {spec.rows: row, str(spec.columns): each.column}), each.level
+        )
+        for row in values[spec.rows]
+        for name, each in spec.videos.items()
+    }
     grid = Grid(sums, plan.recipe.title)
     weights: dict[Place, Mapping[Place, float]] = {place: {place: 1.0} for place in sums}
     more_columns = spec.averages.get("columns", {})
@@ -83,7 +96,7 @@ def _accuracy(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made
     for name, of in more_rows.items():
         weights |= {(name, c): {(str(row), c): 1 / len(of) for row in of} for c in columns}
     cells = {place: _cell(grid, each, paper.get(place)) for place, each in weights.items()}
-    return (*rows, *more_rows), (*columns, *more_columns), cells, grid
+    return (*rows, *more_rows), (*columns, *spec.videos, *more_columns), cells, grid
 
 
 def _cell(grid: Grid, weights: Mapping[Place, float], paper: float | None) -> Cell:
@@ -123,7 +136,7 @@ def _confusion(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Mad
     Both are means over seeds.
     """
     names = _evals(plan, spec, {})
-    tables = [_samples(plan, name) for name in names]
+    tables = [rows for name in names for rows in _samples(plan, name)]
     classes = [name.removeprefix("p_") for name in tables[0][0] if name.startswith("p_")]
     found = {row["class"] for row in tables[0]}
     rows = tuple(name for name in classes if name in found)
@@ -150,14 +163,56 @@ def _evals(plan: Plan, spec: TableSpec, fixed: Mapping[str, Any]) -> list[str]:
     return [str(put(template, each)) for each in chosen_of(places_in(template), plan.recipe.values)]
 
 
-def _sums(plan: Plan, names: Sequence[str]) -> CellSums:
-    return sums_of(
-        [_samples(plan, name) for name in names], lambda row: row["label"] == row["predicted"]
-    )
+def _sums(plan: Plan, names: Sequence[str], level: str | None = None) -> CellSums:
+    tables = [
+        rows if level is None else _by_video(plan, name, rows, level)
+        for name in names
+        for rows in _samples(plan, name)
+    ]
+    return sums_of(tables, lambda row: row["label"] == row["predicted"])
 
 
-def _samples(plan: Plan, name: str) -> list[dict[str, str]]:
-    path = plan.step(name).out / SAMPLES_FILE
+def _by_video(plan: Plan, name: str, rows: Sequence[Answer], level: str) -> list[Answer]:
+    """Return the decision about each video of scored frames."""
+    path = plan.step(name).out
+    if "video" not in rows[0]:
+        raise StorageError(
+            f"{path}: an older version wrote these scores, without the videos of frames. Delete "
+            "the folder and run the recipe again."
+        )
+    scored = scored_of(rows, _classes(path))
+    videos = mean_over_videos(scored) if level == "video_mean" else vote_over_videos(scored)
+    if videos is None:
+        raise RecipeError(f"step {name!r} has no frames of videos, so no column can be by video.")
+    columns = (videos.groups, videos.labels.tolist(), videos.predicted.tolist())
+    return [
+        {"group": group, "label": str(label), "predicted": str(predicted)}
+        for group, label, predicted in zip(*columns, strict=True)
+    ]
+
+
+def _classes(path: Path) -> ClassTable:
+    """Return the classes that the scores of a step are of."""
+    file = path / EVALUATION_FILE
+    if not file.exists():
+        return BINARY  # spectra
+    with reading_from(file, StorageError):
+        (measured,) = json.loads(file.read_text("utf-8"))["measured"]
+    return ClassTable.from_json(measured["classes"])
+
+
+def _samples(plan: Plan, name: str) -> list[list[dict[str, str]]]:
+    """Return the scored samples of a step: one table of an evaluation, or one for each repeat."""
+    planned = plan.step(name)
+    if planned.step.verb == "eval":
+        return [_read(planned.out / SAMPLES_FILE)]
+    folder = planned.out / REPEATS_FOLDER
+    with reading_from(folder, StorageError):
+        paths = sorted(folder.iterdir())
+    return [_read(path) for path in paths]
+
+
+def _read(path: Path) -> list[dict[str, str]]:
     with (
         reading_from(path, StorageError),
         path.open(encoding="utf-8", errors="surrogateescape", newline="") as file,

@@ -135,12 +135,12 @@ def worst_mistakes(scored: Scored, n: int) -> Ints:
     return wrong[np.argsort(-confidence, kind="stable")][:n].astype(np.int64)
 
 
-def csv_of(scored: Scored, more: Mapping[str, Sequence[str]]) -> str:
+def csv_of(scored: Scored, more: Mapping[str, Sequence[str]] | None = None) -> str:
     """Return a header, then one CSV line per sample, each with LF at its end.
 
-    Columns: key, group, label (id of the true class), class (its name), score (probability of
-    fake), predicted (id of the most probable class), p_NAME (probability of each class),
-    margin if there are decision values, and those of `more`, (N,) texts each.
+    Columns: key, group, video (empty for an image), label (id of the true class), class (its name),
+    score (probability of fake), predicted (id of the most probable class), p_NAME (probability of
+    each class), margin if there are decision values, and those of `more`, (N,) texts each.
     """
     names = scored.classes.names
     heads, values = [f"p_{name}" for name in names], scored.probabilities.astype(np.float64)
@@ -148,13 +148,30 @@ def csv_of(scored: Scored, more: Mapping[str, Sequence[str]]) -> str:
         heads, values = [*heads, "margin"], np.column_stack((values, scored.margins))
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["key", "group", "label", "class", "score", "predicted", *heads, *more])
-    columns = (scored.keys, scored.groups, scored.labels, scored.scores, scored.predicted, values)
+    known = ("key", "group", "video", "label", "class", "score", "predicted")
+    writer.writerow([*known, *heads, *(more or ())])
+    sources = (scored.keys, scored.groups, scored.videos)
+    columns = (*sources, scored.labels, scored.scores, scored.predicted, values)
     texts = zip(*more.values(), strict=True) if more else [()] * len(scored.keys)
-    for (key, group, label, score, predicted, row), text in zip(
+    for (key, group, video, label, score, predicted, row), text in zip(
         zip(*columns, strict=True), texts, strict=True
     ):
         numbers = [f"{value:.9g}" for value in row]  # nine digits restore a float32
-        known = [key, group, label, names[label], f"{score:.9g}", predicted]
-        writer.writerow([*known, *numbers, *text])
+        called = [f"{score:.9g}", predicted, *numbers]
+        writer.writerow([key, group, video, label, names[label], *called, *text])
     return file.getvalue()
+
+
+def scored_of(rows: Sequence[Mapping[str, str]], classes: ClassTable) -> Scored:
+    """Build the scores of samples from one or more lines of `csv_of`."""
+    heads = [f"p_{name}" for name in classes.names]
+    margins = [float(row["margin"]) for row in rows] if "margin" in rows[0] else None
+    return Scored(
+        classes,
+        np.array([int(row["label"]) for row in rows], np.int64),
+        np.array([[float(row[head]) for head in heads] for row in rows], np.float32),
+        tuple(row["key"] for row in rows),
+        tuple(row["group"] for row in rows),
+        tuple(row["video"] or None for row in rows),
+        None if margins is None else np.array(margins, np.float64),
+    )

@@ -19,6 +19,7 @@ from hffkit.runs.run import (
 )
 
 MODEL_FILE = "model.skops"
+REPEATS_FOLDER = "repeats"  # the scores of the test samples of each repeat, 00.csv and so on
 
 
 @dataclass(frozen=True, slots=True)

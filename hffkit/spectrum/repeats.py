@@ -10,7 +10,7 @@ from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 from hffkit.arrays import Bools, Floats64, Ints
 from hffkit.errors import TrainingError
 from hffkit.manifest.seeds import rng_for
-from hffkit.spectrum.classifiers import SEEDS, fit, is_called_fake
+from hffkit.spectrum.classifiers import SEEDS, fit, margins
 
 Protocol = Literal["grouped", "random"]
 N_REPEATS = 10
@@ -23,6 +23,7 @@ class Repeated:
 
     n_train: int  # the smallest over the repeats, if all samples were used
     accuracies: tuple[float, ...]  # of each repeat, in [0, 1]
+    margins: tuple[Floats64, ...]  # of each repeat: decision values of its test samples
 
     @property
     def mean(self) -> float:
@@ -75,7 +76,7 @@ def repeated(
     seed: int = 0,
     n_train: int | None = None,
 ) -> Repeated:
-    """Measure the accuracy of a classifier in each split, trained on all or `n_train` samples.
+    """Apply a classifier to the test samples of each split, trained on all or `n_train` samples.
 
     Half of `n_train` samples are fake. They are drawn in each split, and a smaller draw is the
     beginning of a larger one.
@@ -85,17 +86,17 @@ def repeated(
     TrainingError
         If a split has fewer samples, or too few of a class.
     """
-    accuracies = []
+    accuracies, found = [], []
     for number, (train, test) in enumerate(splits):
         chosen = train
         if n_train is not None:
             rng = rng_for(seed, "few labels", str(number))
             chosen = balanced(train, is_fake, n_train, rng)
         model = fit(name, features[chosen], is_fake[chosen], seed=seed)
-        accuracies.append(
-            float(np.mean(is_called_fake(name, model, features[test]) == is_fake[test]))
-        )
-    return Repeated(n_train or min(len(train) for train, _ in splits), tuple(accuracies))
+        found.append(margins(name, model, features[test]))
+        accuracies.append(float(np.mean((found[-1] > 0) == is_fake[test])))
+    n_least = n_train or min(len(train) for train, _ in splits)
+    return Repeated(n_least, tuple(accuracies), tuple(found))
 
 
 def balanced(places: Ints, is_fake: Bools, n: int, rng: np.random.Generator) -> Ints:

@@ -10,13 +10,16 @@ import numpy as np
 
 from hffkit.arrays import Bools, Floats64, Ints
 from hffkit.errors import ArgumentError, CorpusError
+from hffkit.manifest.classes import BINARY, BINARY_FAKE, BINARY_REAL
 from hffkit.manifest.samples import Split
 from hffkit.manifest.seeds import rng_for
 from hffkit.options import Seed
 from hffkit.runs.run import write_groups
-from hffkit.runs.spectrum import MODEL_FILE, SpectrumRun
+from hffkit.runs.samples import scored_items
+from hffkit.runs.scores import binary_probabilities, csv_of
+from hffkit.runs.spectrum import MODEL_FILE, REPEATS_FOLDER, SpectrumRun
 from hffkit.runs.training_samples import write_training_samples
-from hffkit.spectrum.classifiers import classifier_named, fit, is_called_fake
+from hffkit.spectrum.classifiers import classifier_named, fit, is_called_fake, scores
 from hffkit.spectrum.export import FeatureRequest
 from hffkit.spectrum.features import FeatureSpec
 from hffkit.spectrum.models import write_model
@@ -25,8 +28,9 @@ from hffkit.spectrum.repeats import N_REPEATS, Protocol, balanced, repeated, spl
 from hffkit.storage.corpora import joint_classes, open_faces
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.labels import Items, items_of
-from hffkit.storage.staging import Partial
+from hffkit.storage.staging import Partial, write_bytes_durably
 
+MIN_SAMPLES = 8  # of which 80 % have two of each class, however they are drawn
 CURVE_SIZES = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 
 
@@ -36,6 +40,7 @@ class SpectrumRequest(FeatureRequest):
 
     data: tuple[str, ...] = ()
     classifier: str = "svm-rbf"  # a name of CLASSIFIERS
+    samples: int | None = None  # used of all splits, half of them fake; None: all
     limit: int | None = None  # training samples, half of them fake; None: all
     repeats: int = 0  # further splits into 80 and 20 %, for a mean accuracy with its spread
     paper_split: bool = False  # those splits at random over samples, not groups; ten by default
@@ -68,6 +73,8 @@ def check_spectrum(request: SpectrumRequest) -> None:
     classifier_named(request.classifier)
     if request.limit is not None and request.limit < 4:
         raise ArgumentError(f"`limit` must be at least 4, two of each class, got {request.limit}.")
+    if request.samples is not None and request.samples < MIN_SAMPLES:
+        raise ArgumentError(f"`samples` must be at least {MIN_SAMPLES}, got {request.samples}.")
     if request.repeats < 0:
         raise ArgumentError(f"`repeats` must be at least 0, got {request.repeats}.")
 
@@ -79,7 +86,8 @@ def train_spectrum(
 
     The fit uses the training split only; the result has the accuracy on the validation split.
     With repeats it also has the accuracies of further fits, over splits of train and val that
-    keep groups whole, or with `paper_split` over random splits of all samples, as in the paper.
+    keep groups whole, or with `paper_split` over random splits of all samples, as in the paper;
+    the folder then has the scores of the test samples of each repeat.
     """
     check_spectrum(request)
     out = out or Path("runs") / f"spectrum-{request.classifier}"
@@ -89,11 +97,9 @@ def train_spectrum(
     items = items_of(corpora, None)
     is_fake = np.array([table[sample.cls].is_fake for _, sample in items], bool)
     labelled = LabelledFeatures(items, Profiler(spec, n_workers).features(items), is_fake)
+    labelled = _drawn(labelled, request.samples, rng_for(request.seed, "samples"))
     train = labelled.of("train")
-    if request.limit is not None:
-        rng = rng_for(request.seed, "few labels")
-        places = np.arange(len(train.items))
-        train = train.at(balanced(places, train.is_fake, request.limit, rng))
+    train = _drawn(train, request.limit, rng_for(request.seed, "few labels"))
     _check_both(train, corpora)
     command = _command(request, spec, corpora)
     with Partial(out, command, product="run") as partial:
@@ -104,7 +110,7 @@ def train_spectrum(
             "n_train": len(train.items),
             "train_accuracy": _accuracy(request.classifier, model, train),
             "val_accuracy": _accuracy(request.classifier, model, labelled.of("val")),
-            "repeats": _repeats(request, labelled),
+            "repeats": _repeats(request, labelled, partial.product / REPEATS_FOLDER),
         }
         run = SpectrumRun(request.classifier, asdict(spec), train.features.shape[1], made, result)
         write_model(partial.product / MODEL_FILE, model)
@@ -114,6 +120,13 @@ def train_spectrum(
         run.write(partial.product)
         partial.publish()
     return out, run
+
+
+def _drawn(some: LabelledFeatures, n: int | None, rng: np.random.Generator) -> LabelledFeatures:
+    """Return `n` samples, half of them fake, or all."""
+    if n is None:
+        return some
+    return some.at(balanced(np.arange(len(some.items)), some.is_fake, n, rng))
 
 
 def _check_both(train: LabelledFeatures, corpora: Sequence[Corpus]) -> None:
@@ -132,7 +145,10 @@ def _accuracy(name: str, model: Any, some: LabelledFeatures) -> float | None:
     return float(np.mean(is_called_fake(name, model, some.features) == some.is_fake))
 
 
-def _repeats(request: SpectrumRequest, labelled: LabelledFeatures) -> dict[str, object] | None:
+def _repeats(
+    request: SpectrumRequest, labelled: LabelledFeatures, out: Path
+) -> dict[str, object] | None:
+    """Return the accuracies of the repeats, and write the scores of their test samples to `out`."""
     protocol: Protocol = "random" if request.paper_split else "grouped"
     if not (request.repeats or request.paper_split or request.curve):
         return None
@@ -148,12 +164,21 @@ def _repeats(request: SpectrumRequest, labelled: LabelledFeatures) -> dict[str, 
     rows = [
         repeated(name, some.features, some.is_fake, splits, seed=seed, n_train=n) for n in sizes
     ]
+    out.mkdir(exist_ok=True)
+    for number, ((_, test), found) in enumerate(zip(splits, rows[-1].margins, strict=True)):
+        _write_scores(out / f"{number:02}.csv", some.at(test), found)
     return {
         "protocol": protocol,
         "n_repeats": n_repeats,
         "n_samples": len(groups),
         "rows": [row.to_json() for row in rows],
     }
+
+
+def _write_scores(path: Path, some: LabelledFeatures, found: Floats64) -> None:
+    labels = np.where(some.is_fake, BINARY_FAKE, BINARY_REAL)
+    scored = scored_items(some.items, BINARY, labels, binary_probabilities(scores(found)), found)
+    write_bytes_durably(path, csv_of(scored).encode("utf-8", "surrogateescape"))
 
 
 def _command(

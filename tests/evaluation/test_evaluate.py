@@ -420,9 +420,11 @@ def test_csv_has_one_line_a_sample_in_the_order_of_the_corpus(
     assert b"\r" not in text
     table = read_csv(out)
     assert list(table[0]) == [
-        "key", "group", "label", "class", "score", "predicted", "p_GAN", "p_Glow", "p_camera",
+        "key", "group", "video", "label", "class", "score", "predicted",
+        "p_GAN", "p_Glow", "p_camera",
         "split", "trained_on",
     ]  # fmt: skip
+    assert {row["video"] for row in table} == {""}  # these are images
     lines = rows(corpus / "manifest.jsonl")
     assert [(row["key"], row["class"]) for row in table] == [
         (line["key"], line["cls"]) for line in lines

@@ -25,6 +25,7 @@ from hffkit.evaluation.videos import mean_over_videos, vote_over_videos
 from hffkit.manifest.classes import HFF_8, ClassTable, FaceClass, numbered
 from hffkit.manifest.seeds import rng_for
 from hffkit.runs.scores import Decisions, Scored, csv_of, worst_mistakes
+from hffkit.runs.scores import scored_of as read_scored
 
 BINARY = numbered(["fake"], ["real"])
 THREE = numbered(["a", "b"], ["camera"])
@@ -522,7 +523,7 @@ def test_csv_gives_back_every_number_and_key() -> None:
         (None, None),
     )
     text = csv_of(scored, {})
-    assert text.startswith('key,group,label,class,score,predicted,"p_a,""b""",p_real\n')
+    assert text.startswith('key,group,video,label,class,score,predicted,"p_a,""b""",p_real\n')
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert len(rows) == 2
     assert [row["key"] for row in rows] == ["x,\ny", 'q"']
@@ -532,6 +533,21 @@ def test_csv_gives_back_every_number_and_key() -> None:
     read = np.array([[row['p_a,"b"'], row["p_real"]] for row in rows], np.float32)
     assert np.array_equal(read, scored.probabilities)
     assert [float(row["score"]) for row in rows] == pytest.approx(scored.scores)
+
+
+def test_scores_are_read_back_from_their_csv() -> None:
+    values = np.array([[1 / 3, 2 / 3], [0.9, 0.1], [0.5, 0.5]], np.float32)
+    for margins in (None, np.array([-0.7, 2.25, 0.0])):
+        scored = Scored(
+            BINARY, np.array([1, 0, 0]), values, ("a", "b", "c"), ("g", "h", "h"),
+            ("x,\ny.mp4", None, "z"), margins,
+        )  # fmt: skip
+        rows = list(csv.DictReader(io.StringIO(csv_of(scored), newline="")))
+        found = read_scored(rows, BINARY)
+        for name in ("labels", "probabilities", "margins"):
+            assert np.array_equal(getattr(found, name), getattr(scored, name))
+        for name in ("keys", "groups", "videos"):
+            assert getattr(found, name) == getattr(scored, name)
 
 
 def test_the_worst_mistake_is_the_surest() -> None:

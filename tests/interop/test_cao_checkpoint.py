@@ -217,7 +217,7 @@ def test_separate_heads_serve_their_qualities(
 
 def fed(image: Image) -> Tensor:
     """Return the input of 71 px, (1, 3, 71, 71) in -1..1."""
-    pixels = np.ascontiguousarray(resize(image, 71).transpose(2, 0, 1)[None])
+    pixels = np.ascontiguousarray(resize(image, 71, "pillow-bilinear").transpose(2, 0, 1)[None])
     return torch.from_numpy(pixels).float() / 127.5 - 1
 
 

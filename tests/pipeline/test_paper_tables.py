@@ -19,7 +19,7 @@ from makers.recipes import write
 from makers.trees import build_corpus, ffpp_paths, touch, write_image
 
 from hffkit.cli.main import main
-from hffkit.pipeline.cells import OVERALL
+from hffkit.pipeline.cells import OVERALL, Answer, Grid, sums_of
 from hffkit.pipeline.plan import Plan, plan_of
 from hffkit.pipeline.recipe import Recipe, read_recipe, recipe_names, recipe_of
 from hffkit.pipeline.results import LEGEND, Cell, Results, page_of
@@ -63,8 +63,9 @@ def planned(recipe: Recipe, given: Mapping[str, Path], out: Path = Path("made"))
 
 def test_every_table_of_the_paper_has_a_recipe_of_its_size_and_a_small_one() -> None:
     wanted = [f"{kind}-{number}" for kind in ("mini", "table") for number in NUMBERS]
-    others = ["corpora-ffpp", "corpora-hff", "durall-celeba", "durall-dfd", "durall-faces-hq"]
-    assert recipe_names() == sorted([*wanted, *others, "mml", "mini-mml"])
+    others = ["corpora-ffpp", "corpora-hff", "mml", "mini-mml"]
+    spectra = [f"durall-{name}" for name in ("celeba", "dfd", "dfd-grouped", "faces-hq")]
+    assert recipe_names() == sorted([*wanted, *others, *spectra])
 
 
 def trainings(name: str) -> set[tuple[int | str, int, int]]:
@@ -84,7 +85,7 @@ def test_every_recipe_plans_and_does_nothing_in_vain(name: str, given: dict[str,
     if recipe.table is None:
         assert {each.step.verb for each in plan.steps} == {"build"}
         return
-    wanted = {each.step.name for each in plan.steps if each.step.verb == "eval"}
+    wanted = {each.step.name for each in plan.steps if each.step.is_test}
     for each in reversed(plan.steps):
         assert each.step.name in wanted, f"{each.step.name} is for no cell"
         wanted |= set(each.step.needs)
@@ -288,9 +289,9 @@ def made(
     for name, (groups, labels, predicted) in answers.items():
         path = plan.step(name).out / "samples.csv"
         path.parent.mkdir(parents=True)
-        lines = ["key,group,label,class,score,predicted,p_a,p_b,p_c"]
+        lines = ["key,group,video,label,class,score,predicted,p_a,p_b,p_c"]
         for n, (group, true, called) in enumerate(zip(groups, labels, predicted, strict=True)):
-            lines.append(f"{n},g{group},{true},{'abc'[true]},0.5,{called},0,0,0")
+            lines.append(f"{n},g{group},,{true},{'abc'[true]},0.5,{called},0,0,0")
         path.write_text("\n".join(lines) + "\n", "utf-8")
     return results_of(plan)
 
@@ -383,6 +384,43 @@ def test_an_interval_contains_what_another_training_would_change(
     draws = [10 * np.mean(drawn) for drawn in itertools.product(n_right, repeat=5)]  # all of them
     assert cell.value == pytest.approx(50)
     assert (cell.low, cell.high) == pytest.approx(np.percentile(draws, (2.5, 97.5)), abs=2)
+
+
+def test_a_cell_of_fewer_seeds_keeps_its_own_figures(answers: dict[str, Answers]) -> None:
+    cells = {
+        "x": [answers[name] for name in answers if name.startswith("a x")],
+        "y": [answers["a y 0"]],
+    }
+
+    def lines(answer: Answers) -> list[Answer]:
+        return [
+            {"group": f"g{group}", "label": str(label), "predicted": str(predicted)}
+            for group, label, predicted in zip(*answer, strict=True)
+        ]
+
+    grid = Grid(
+        {
+            ("a", name): sums_of(list(map(lines, some)), lambda r: r["label"] == r["predicted"])
+            for name, some in cells.items()
+        },
+        "t",
+    )
+    for name, some in cells.items():
+        right = np.array([labels == predicted for _, labels, predicted in some], np.float64)
+        by_seed, resamples = grid.values({("a", name): 1.0})
+        assert by_seed == pytest.approx(100 * right.mean(1))
+        ends = np.percentile(resamples, [2.5, 97.5])
+        assert is_near((ends[0], ends[1]), own_resamples(some[0][0], right))
+
+
+def test_repeats_of_other_samples_are_counted_each_for_itself() -> None:
+    tables = [
+        [{"group": g, "right": r} for g, r in zip("aabc", "1100", strict=True)],
+        [{"group": g, "right": r} for g, r in zip("bd", "11", strict=True)],
+    ]
+    grid = Grid({("r", "c"): sums_of(tables, lambda row: row["right"] == "1")}, "t")
+    by_seed, _ = grid.values({("r", "c"): 1.0})
+    assert by_seed.tolist() == [50, 100]
 
 
 def test_sets_of_other_images_have_intervals_of_their_own(

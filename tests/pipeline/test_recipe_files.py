@@ -282,9 +282,27 @@ def test_what_makes_no_sense_is_refused_with_the_file_and_the_key(
     assert told in str(error.value)
 
 
+@pytest.mark.parametrize(("videos", "told"), [
+    ({"v": {"column": "Raw", "level": "vote"}}, "videos.v: No level named 'vote'"),
+    ({"v": {"column": "JP6", "level": "video_vote"}}, "Did you mean 'JP60'?"),
+    ({"v": {"column": "Raw"}}, "videos.v: level is missing"),
+    ({"v": {"columns": "Raw"}}, "videos.v: No key named 'columns'"),
+    ({"Raw": {"column": "Raw", "level": "video_mean"}}, "'Raw' names both"),
+    ({"v": "Raw"}, "videos.v must be a table"),
+    (["Raw"], "videos must be a table"),
+])  # fmt: skip
+def test_columns_by_video_that_make_no_sense_are_refused(videos: Any, told: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        recipe_of(changed("table.videos", videos), "x.toml")
+    assert told in str(error.value)
+
+
 def test_a_table_of_no_evals_and_an_unknown_reference_are_refused() -> None:
     rows = changed("table.cell", "net {set}, {seed}", changed("table.columns", "seed"))
-    with pytest.raises(RecipeError, match=r"x.toml: table: 'net Raw, 0' is no eval step\."):
+    with pytest.raises(
+        RecipeError,
+        match=r"x.toml: table: 'net Raw, 0' is no eval step, nor a spectrum with repeats\.",
+    ):
         recipe_of(rows, "x.toml")
     kind = {"kind": "ablation", "rows": "set", "cell": NAMES["eval"], "reference": "JP6"}
     del rows["claims"]

@@ -445,7 +445,7 @@ def test_json_is_the_table(done: tuple[Path, Result, float], faces: Path) -> Non
 
 def test_the_list_names_every_recipe_of_the_folder() -> None:
     lines = hffkit("run", "--list").stdout.splitlines()
-    paths = sorted((ROOT / "recipes/tables").glob("*.toml"))
+    paths = sorted((ROOT / "recipes/tables").glob("*.toml"), key=lambda path: path.stem)
     assert [line.split()[0] for line in lines] == [path.stem for path in paths]
     for line, path in zip(lines, paths, strict=True):
         assert f'title = "{line.split(maxsplit=1)[1]}"' in path.read_text("utf-8")
