@@ -35,6 +35,12 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Measure held-out samples even if a run was trained on them, and mark the figures.",
 )
+@click.option(
+    "--thresholds",
+    is_flag=True,
+    help="For mml: print the accuracy at the thresholds 1 to 19 as well, and with --csv write it "
+    "to NAME-thresholds.csv.",
+)
 @click.option("--html", type=options.PATH, help="Write a self-contained HTML page.")
 @click.option("--csv", type=options.PATH, help="Write the scores, a line a sample.")
 @click.option(

@@ -12,6 +12,7 @@ from hffkit.evaluation.metrics import relative_error_reduction
 from hffkit.evaluation.overlap import Overlap, overlap_of, refuse_overlap
 from hffkit.evaluation.qualities import QualityRow, by_quality
 from hffkit.evaluation.result import EvalData, EvalResult, Measurement
+from hffkit.evaluation.thresholds import sweeps_of, threshold_of
 from hffkit.inference.detector import Detector, load_detector
 from hffkit.manifest.pairs import by_key, quality_of
 from hffkit.manifest.samples import Split
@@ -35,6 +36,7 @@ class EvalRequest:
     against: Path | None = None  # reference run of the relative error reduction
     masks: tuple[str, ...] = ()  # corpora of masks to compare attention maps with
     allow_overlap: bool = False  # measure held-out samples that are training samples of a run
+    thresholds: bool = False  # also measure accuracy at a sweep of thresholds, for mml
     seed: Seed = 0
     n_resamples: Annotated[int, Bounds(0)] = 1000
     device: str = "auto"
@@ -71,8 +73,7 @@ def evaluate(request: EvalRequest) -> EvalResult:
     reference = None if request.against is None else load_detector(request.against, device)
     if reference is not None and request.task == "multi":
         _check_classes(detectors, reference)
-    for detector in detectors if request.masks else ():
-        check_attention_map(detector)
+    _check_capabilities(detectors, request)
     masks = by_key(samples_of(open_masks(request.masks))) if request.masks else None
     everything = [_data(name, request) for name in request.data]
     everyone = detectors if reference is None else [*detectors, reference]
@@ -119,7 +120,17 @@ def _measured(
     masked = None if masks is None else mask_accuracy(detector, data.items, data.table, masks)
     rows = _qualities(detector, data.items, scored, masked)
     n_without = None if masked is None else masked.n_without_mask
-    return Measurement(detector, data, overlap, scored, found, reduction, rows, n_without)
+    sweeps = sweeps_of(detector, scored) if request.thresholds else ()
+    return Measurement(detector, data, overlap, scored, found, reduction, rows, n_without, sweeps)
+
+
+def _check_capabilities(detectors: Sequence[Detector], request: EvalRequest) -> None:
+    """Raise ArgumentError if a detector cannot be measured as requested."""
+    for detector in detectors:
+        if request.masks:
+            check_attention_map(detector)
+        if request.thresholds:
+            threshold_of(detector)
 
 
 def _items(corpora: Sequence[Corpus], request: EvalRequest) -> Items:

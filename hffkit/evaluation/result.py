@@ -9,6 +9,7 @@ from hffkit.evaluation.overlap import Overlap
 from hffkit.evaluation.page import page_section
 from hffkit.evaluation.qualities import QualityRow, quality_table
 from hffkit.evaluation.tables import CrossTable, evaluation_markdown
+from hffkit.evaluation.thresholds import Sweep, sweep_csv, sweep_path, sweep_table
 from hffkit.explain.illustrations import answer_images, class_figures
 from hffkit.inference.detector import Detector
 from hffkit.manifest.classes import ClassTable
@@ -52,6 +53,7 @@ class Measurement:
     error_reduction: float | None  # relative to the reference run; None: not defined
     qualities: tuple[QualityRow, ...] = ()  # if samples have several
     n_without_mask: int | None = None  # fake samples; None: masks were not compared
+    sweeps: tuple[Sweep, ...] = ()  # over thresholds, if requested
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -97,6 +99,7 @@ class Measurement:
             "relative_error_reduction": self.error_reduction,
             **({"qualities": [row.to_json() for row in self.qualities]} if self.qualities else {}),
             **({} if self.n_without_mask is None else {"n_without_mask": self.n_without_mask}),
+            **({"thresholds": [each.to_json() for each in self.sweeps]} if self.sweeps else {}),
             **self.evaluation.to_json(),
         }
 
@@ -142,6 +145,8 @@ class EvalResult:
             if one.qualities:
                 parts.append(f"{quality_table(one.qualities).to_markdown()}\n")
             parts += [f"{note}\n" for note in one.mask_note]
+            if one.sweeps:
+                parts.append(f"{sweep_table(one.sweeps).to_markdown()}\n")
             if self.against is not None:
                 parts.append(f"Relative error reduction {self._error_reduction(one)}\n")
         return "\n".join(parts)
@@ -158,9 +163,14 @@ class EvalResult:
         write_bytes_durably(path, render(page).encode())
 
     def write_csv(self, path: Path) -> None:
-        """Write one line per sample; the result must be of one run on one corpus."""
+        """Write one line per sample; the result must be of one run on one corpus.
+
+        Sweeps over thresholds are written beside it, to NAME-thresholds.csv.
+        """
         (one,) = self.measured
         more = {"split": one.overlap.splits, "trained_on": one.overlap.column}
+        if one.sweeps:
+            write_bytes_durably(sweep_path(path), sweep_csv(one.sweeps).encode())
         write_bytes_durably(path, csv_of(one.scored, more).encode("utf-8", "surrogateescape"))
 
     def _error_reduction(self, one: Measurement) -> str:

@@ -17,6 +17,7 @@ import torch
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
+from makers.runs import write_run
 from makers.trainings import StopError, fail, result_of, selected_of, stop_at
 from makers.trees import build_corpus, change_manifest, portrait, shorten
 from PIL import Image as Pillow
@@ -25,6 +26,7 @@ from torch.nn import functional
 
 from hffkit.errors import ArgumentError, CorpusError, ManifestError, RecipeError, WeightsError
 from hffkit.evaluation.evaluate import EvalRequest, evaluate
+from hffkit.evaluation.thresholds import sweeps_of
 from hffkit.explain.cam import grad_cam
 from hffkit.explain.illustrations import answer_images
 from hffkit.explain.images import overlay
@@ -40,6 +42,7 @@ from hffkit.networks.mml import HighQuality, Mml, lengths, map_side
 from hffkit.networks.spec import RGB_SIGNED
 from hffkit.networks.table import build
 from hffkit.runs.run import read_run
+from hffkit.runs.scores import Scored
 from hffkit.runs.weights import read_weights
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.parts import Record
@@ -710,6 +713,62 @@ def test_eval_takes_each_quality_through_its_head(
         for power in range(1, 7):
             best = max(tpr for fpr, tpr in points if fpr <= 10.0**-power)
             assert values[f"tpr_at_fpr_{10.0**-power:g}"] == pytest.approx(best)
+
+
+def test_longer_than_a_threshold_is_fake_and_as_long_is_not(tmp_path: Path) -> None:
+    detector = load_network(write_run(tmp_path / "run", BINARY, network="mml"), CPU)
+    rows = (  # length and class: fake is 0
+        ("c23", 0.5, 1), ("c23", 4.0, 1), ("c23", 4.25, 0),
+        ("c40", 4.0, 0), ("c40", 12.5, 1), ("c40", 19.5, 0), ("c40", 30.0, 0),
+    )  # fmt: skip
+    n, lengths_ = len(rows), np.array([length for _, length, _ in rows])
+    scored = Scored(
+        BINARY, np.array([label for *_, label in rows]), np.full((n, 2), 0.5, np.float32),
+        tuple(f"ff++/{quality}/Real/000/{i:04}" for i, (quality, *_) in enumerate(rows)),
+        ("g",) * n, (None,) * n, lengths_ - 9,
+    )  # fmt: skip
+    everything, high, low = sweeps_of(detector, scored)
+    assert [each.quality for each in (everything, high, low)] == [None, "c23", "c40"]
+    assert (everything.own, everything.n_samples, high.n_samples) == (9, 7, 3)
+    at = (1, 3, 4, 5, 12, 13, 19)
+    assert [high.accuracies[n] * 3 for n in at] == pytest.approx([2, 2, 3, 2, 2, 2, 2])
+    assert [low.accuracies[n] * 4 for n in at] == pytest.approx([3, 3, 2, 2, 2, 3, 3])
+    assert everything.accuracies[4] == pytest.approx(5 / 7)
+    (alone,) = sweeps_of(detector, scored.subset(np.arange(3)))
+    assert (alone.quality, alone.accuracies) == (None, high.accuracies)
+
+
+def test_thresholds_are_swept_as_in_the_published_script(
+    run: Run, corpus: Path, finished: Path, tmp_path: Path
+) -> None:
+    lines = tmp_path / "scores.csv"
+    words = ("eval", finished, "--data", corpus, "--thresholds", "--resamples", 0)
+    done = run(*words, "--json", "--csv", lines)
+    assert done.exit_code == 0, done.output
+    (one,) = json.loads(done.stdout)["measured"]
+    own = float(read_weights(finished)["threshold"])
+    with lines.open(encoding="utf-8", newline="") as file:
+        rows = [(r["key"], float(r["margin"]) + own, r["class"]) for r in csv.DictReader(file)]
+    with (tmp_path / "scores-thresholds.csv").open(encoding="utf-8", newline="") as file:
+        written = {(r["quality"], r["threshold"]): r for r in csv.DictReader(file)}
+    assert [each["quality"] for each in one["thresholds"]] == ["all", "c23", "c40"]
+    shown = run(*words).stdout
+    for each in one["thresholds"]:
+        kept = [r for r in rows if each["quality"] in ("all", r[0].split("/")[1])]
+        assert each["n_samples"] == len(kept) > 0
+        assert list(each["accuracies"]) == [str(t) for t in range(1, 20)]
+        for threshold, found in each["accuracies"].items():
+            right = [(d > int(threshold)) == (cls == "fake") for _, d, cls in kept]
+            assert found == pytest.approx(sum(right) / len(kept))
+            row = written.pop((each["quality"], threshold))
+            assert float(row["accuracy"]) == pytest.approx(found)
+            assert f"{100 * found:.2f} %" in shown
+    assert not written
+    assert f"Fake if longer than (own: {own:g})" in shown
+    other = write_run(tmp_path / "meso4", BINARY)
+    refused = run("eval", other, "--data", corpus, "--thresholds")
+    assert refused.exit_code == 2
+    assert "meso4 does not decide by the length of an embedding. --thresholds" in refused.stderr
 
 
 def test_one_quality_is_measured_alone(run: Run, corpus: Path, finished: Path) -> None:
