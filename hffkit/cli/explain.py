@@ -74,6 +74,11 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="dlib's 68-point predictor (.dat): measure the share of heat on eyes, mouth and so on.",
 )
+@click.option(
+    "--snapshots",
+    is_flag=True,
+    help="Show the traces of the run's snapshots beside those of the run: see train --snapshot.",
+)
 @options.seed
 @options.device
 @options.as_json

@@ -75,6 +75,14 @@ def names(values: Sequence[str]) -> tuple[str, ...]:
     return found
 
 
+def numbers(_: click.Context, __: click.Parameter, values: Sequence[str]) -> tuple[int, ...]:
+    """Return the whole numbers of a repeatable option that also takes commas: its callback."""
+    try:
+        return tuple(int(value) for value in names(values))
+    except ValueError:
+        raise click.BadParameter(f"{','.join(values)!r} are not whole numbers.") from None
+
+
 _TYPES: Mapping[Any, Any] = {
     Path: PATH, Pairs: PAIR, Names: str, str: str, int: int, bool: bool
 }  # fmt: skip

@@ -76,6 +76,14 @@ if TYPE_CHECKING:
     "if they fit.",
 )
 @options.threads
+@click.option(
+    "--snapshot",
+    "snapshots",
+    multiple=True,
+    metavar="N,...",
+    callback=options.numbers,
+    help="Keep the weights after these iterations as runs of their own, OUT/snapshots/N.",
+)
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard events, too.")
 @click.option("--list", "lists", is_flag=True, help="Print the networks and the recipes.")
 @options.as_json

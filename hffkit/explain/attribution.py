@@ -17,9 +17,11 @@ from hffkit.explain.layers import activations, frozen, with_extent
 from hffkit.explain.methods import METHODS, Query, heat_of, traces
 from hffkit.inference.network import NetworkDetector
 from hffkit.manifest.seeds import rng_for
+from hffkit.networks.spec import Colour
 from hffkit.reports.sheet import Tile
 
 TRACES = "traces"  # AMTEN's maps, which depend on the image but on no class
+_OWN = "kept"  # the stage of the run's own weights
 RANDOM = "random order"  # the baseline of faithfulness
 _MANY, _FEW = 64, 16  # faces in a batch
 
@@ -33,7 +35,7 @@ class Attribution:
     probability: float  # of that class
     maps: Mapping[str, Floats32]  # by name: (3, S, S) signed, or heat (1, S, S)
     heats: Mapping[str, Floats32]  # by name (S, S), 0 to 1
-    traces: Mapping[str, Floats32]  # by layer (C, S, S)
+    traces: Mapping[str, Mapping[str, Floats32]]  # by layer and stage (C, S, S)
 
 
 class Attributor:
@@ -47,6 +49,7 @@ class Attributor:
         target: str | None = None,
         *,
         only_heat: bool = False,
+        snapshots: Mapping[int, NetworkDetector] | None = None,
     ) -> None:
         """Check that the network supports the choice.
 
@@ -61,6 +64,8 @@ class Attributor:
             The class to explain; by default the most probable one of each face.
         only_heat
             Leave out traces, which are no heat and cannot be averaged.
+        snapshots
+            Networks of earlier iterations of the training, whose traces are shown first.
 
         Raises
         ------
@@ -72,6 +77,11 @@ class Attributor:
         black = detector.inputs([np.zeros((size, size, 3), np.uint8)])
         self.methods = _methods(methods, detector)
         has_traces = TRACES in self.methods
+        if snapshots and not has_traces:
+            raise ArgumentError(
+                f"`snapshots` show {TRACES}, got the methods {', '.join(self.methods)}."
+            )
+        self.stages = {f"{n:,}": each for n, each in (snapshots or {}).items()} | {_OWN: detector}
         if only_heat:
             self.methods = tuple(name for name in self.methods if name != TRACES)
         self._rows = [METHODS[name] for name in self.methods if name != TRACES]
@@ -134,23 +144,34 @@ class Attributor:
         ids = np.full(len(images), self.target) if self.target is not None else values.argmax(1)
         inputs = self.detector.inputs(images)
         maps = self.maps(inputs, ids)
-        traced = {}
-        if TRACES in self.methods:
-            traced = traces(self.detector.net, inputs, self.detector.network.traces)
-        kinds = maps, {name: heat_of(each) for name, each in maps.items()}, traced
-        arrays = [
-            {name: each.detach().float().cpu().numpy() for name, each in kind.items()}
-            for kind in kinds
-        ]
+        heats = {name: heat_of(each) for name, each in maps.items()}
+        drawn, warm = _arrays(maps), _arrays(heats)
+        traced = self._traces(inputs)
         return [
             Attribution(
                 face,
                 int(ids[i]),
                 float(values[i, ids[i]]),
-                *({name: each[i] for name, each in kind.items()} for kind in arrays),
+                {name: each[i] for name, each in drawn.items()},
+                {name: each[i] for name, each in warm.items()},
+                {
+                    layer: {stage: each[i] for stage, each in stages.items()}
+                    for layer, stages in traced.items()
+                },
             )
             for i, face in enumerate(faces)
         ]
+
+    def _traces(self, inputs: Tensor) -> dict[str, dict[str, Floats32]]:
+        """Return the traces of a batch by layer and stage; empty if not asked for."""
+        if TRACES not in self.methods:
+            return {}
+        layers = self.detector.network.traces
+        found = {stage: traces(each.net, inputs, layers) for stage, each in self.stages.items()}
+        return {
+            layer: _arrays({stage: each[layer] for stage, each in found.items()})
+            for layer in layers
+        }
 
     def maps(self, inputs: Tensor, ids: Ints) -> dict[str, Tensor]:
         """Return the maps of all methods but traces, by name: see hffkit.explain.methods."""
@@ -192,14 +213,34 @@ class Attributor:
             drawn = overlay(face, heat) if is_heat else gradient_image(each, colour)
             tiles[name] = [Tile(name, drawn)]
         if one.traces:
-            first = self.detector.network.traces[0]
-            in_colour = gradient_image(one.traces[first], colour)
-            tiles[TRACES] = [Tile(f"{first} in colour", in_colour)] + [
-                Tile(f"{name}, map {number}", trace_image(plane))
-                for name, planes in one.traces.items()
-                for number, plane in enumerate(planes, 1)
-            ]
+            tiles[TRACES] = _trace_tiles(one.traces, colour)
         return tiles
+
+
+def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, Floats32]:
+    return {name: each.detach().float().cpu().numpy() for name, each in tensors.items()}
+
+
+def _trace_tiles(traced: Mapping[str, Mapping[str, Floats32]], colour: Colour) -> list[Tile]:
+    """Return each map of the traces at all stages, side by side."""
+    first, in_colour = next(iter(traced.items()))
+    tiles = [
+        Tile(f"{stage}{first} in colour", gradient_image(planes, colour))
+        for stage, planes in _prefixed(in_colour)
+    ]
+    for layer, stages in traced.items():
+        n_maps = len(next(iter(stages.values())))
+        tiles += [
+            Tile(f"{stage}{layer}, map {number + 1}", trace_image(planes[number]))
+            for number in range(n_maps)
+            for stage, planes in _prefixed(stages)
+        ]
+    return tiles
+
+
+def _prefixed(stages: Mapping[str, Floats32]) -> list[tuple[str, Floats32]]:
+    """Return the maps of stages with the beginnings of their captions, "" of a single stage."""
+    return [("" if len(stages) == 1 else f"{stage}: ", planes) for stage, planes in stages.items()]
 
 
 def _methods(names: Sequence[str], detector: NetworkDetector) -> tuple[str, ...]:

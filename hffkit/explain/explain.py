@@ -22,6 +22,7 @@ from hffkit.inference.network import load_network
 from hffkit.manifest.samples import Split
 from hffkit.media.image import encode_png
 from hffkit.networks.devices import device_named
+from hffkit.runs.snapshots import snapshots_of
 from hffkit.runs.spectrum import is_spectrum_run
 from hffkit.storage.staging import Partial
 
@@ -49,6 +50,7 @@ class ExplainRequest:
     steps: int = 32  # of deletion and insertion; 0: not measured
     sanity: bool = False  # compare with random weights
     landmarks: Path | None = None  # dlib's 68-point predictor, for shares of heat
+    snapshots: bool = False  # show the traces of the run's snapshots, too
     seed: int = 0
     device: str = "auto"
 
@@ -114,8 +116,14 @@ def _prepared(request: ExplainRequest) -> tuple[Attributor, InputFaces]:
             "`average`, `sanity` and `landmarks` need a method that gives heat; traces do not."
         )
     detector = load_network(request.run, device_named(request.device))
+    kept = snapshots_of(request.run) if request.snapshots else {}
     attributor = Attributor(
-        detector, request.methods, request.layers, request.target, only_heat=request.average
+        detector,
+        request.methods,
+        request.layers,
+        request.target,
+        only_heat=request.average,
+        snapshots={n: load_network(path, detector.device) for n, path in kept.items()},
     )
     limit = _LIMIT if request.limit is None and not request.average else request.limit
     inputs = InputFaces(

@@ -48,6 +48,7 @@ class Recorder:
         """Start without faces; ExplainRequest describes `average`, `steps` and `seed`."""
         self._attributor, self._folder = attributor, folder
         self._run = attributor.detector.run
+        self._n_stages = len(attributor.stages)
         self._sums: dict[str, dict[str, Floats64]] | None = {} if average else None
         self._n_of: Counter[str] = Counter()  # faces of each class
         self._steps, self._seed = steps, seed
@@ -95,7 +96,7 @@ class Recorder:
         tiles = self._attributor.tiles(one)
         files = {name: f"{number}-{stem}-{_plain(name)}-{answer}.png" for name in tiles}
         for name, some in tiles.items():
-            (self._folder / files[name]).write_bytes(encode_png(_image(some)))
+            (self._folder / files[name]).write_bytes(encode_png(self._image(some)))
         self.faces.append(
             FaceResult(
                 number, face.name, face.cls, row.name, answer, one.probability, files, measured
@@ -107,11 +108,20 @@ class Recorder:
             known = "" if face.cls is None else f"true class {face.cls}: "
             self._show(title, f"{known}{face.name}", [[Tile("face", face.image)], *tiles.values()])
 
+    def _image(self, tiles: Sequence[Tile]) -> Image:
+        """Return the image of a file: several tiles become a labelled sheet."""
+        if len(tiles) == 1:
+            return tiles[0].image
+        n = 4 if self._n_stages == 1 else self._n_stages
+        rows = [("", tiles[start : start + n]) for start in range(0, len(tiles), n)]
+        return contact_sheet(rows, columns=n, tile=tiles[0].image.shape[0])
+
     def _show(self, title: str, caption: str, tiles: Iterable[Sequence[Tile]]) -> None:
         """Add images to the page, and the first of each sequence to the sheet."""
         shown = tuple(tiles)
         self.galleries.append(Gallery(title, caption, tuple(t for some in shown for t in some)))
-        self.sheet.append(Gallery(title, caption, tuple(some[0] for some in shown)))
+        n = self._n_stages
+        self.sheet.append(Gallery(title, caption, tuple(t for some in shown for t in some[:n])))
 
     def write_averages(self) -> None:
         """Write the mean maps of each class."""
@@ -189,14 +199,6 @@ def _cascade_gallery(name: str, one: Attribution, stages: Sequence[CascadeStage]
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
-
-
-def _image(tiles: Sequence[Tile]) -> Image:
-    """Return the image of a file: several tiles become a labelled sheet."""
-    if len(tiles) == 1:
-        return tiles[0].image
-    rows = [("", tiles[start : start + 4]) for start in range(0, len(tiles), 4)]
-    return contact_sheet(rows, columns=4, tile=tiles[0].image.shape[0])
 
 
 def _plain(name: str) -> str:

@@ -226,7 +226,7 @@ VERBS: Mapping[str, Verb] = {
         lambda request, _, out, how: train(
             replace(request, device=how.device, threads=how.threads), out
         ),
-        renamed={"set": "overrides"},
+        renamed={"set": "overrides", "snapshot": "snapshots"},
         short=SHORT_OVERRIDES,
         withheld=("device", "threads", "keep", "tensorboard"),
     ),

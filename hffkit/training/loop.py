@@ -6,9 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from hffkit.errors import TrainingError, WeightsError
 from hffkit.execution.progress import Progress
@@ -23,6 +25,14 @@ from hffkit.training.updater import Updater, captured_step
 CHECKPOINT_FILE = "checkpoint.safetensors"
 _CHECKPOINT_SECONDS = 30.0
 _VAL_BATCH = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Iterations after which the weights are written, and the function that writes them."""
+
+    iterations: frozenset[int]
+    write: Callable[[int, dict[str, Tensor]], None]
 
 
 class TrainingLoop:
@@ -76,14 +86,14 @@ class TrainingLoop:
                 f"{self._folder.parent} to start again."
             ) from None
 
-    def run(self) -> TrainingResult:
-        """Train to the end and return the result."""
+    def run(self, snapshot: Snapshot) -> TrainingResult:
+        """Train to the end and return the result; see `Snapshot`."""
         updater, recipe = self._updater, self._updater.recipe
         begin, first = time.monotonic(), updater.iteration
         torch.set_num_threads(self.n_threads)  # results differ between numbers of threads
         progress = Progress(recipe.n_iterations, unit="iterations", label="train", done=first)
         with _interrupts() as is_interrupted, progress, self._log:
-            self._loop(progress, is_interrupted)
+            self._loop(progress, is_interrupted, snapshot)
         if recipe.select == "last" or self._best is None:
             self._check(float(updater.losses.sum()))
             self._select({"iteration": updater.iteration})
@@ -94,7 +104,9 @@ class TrainingLoop:
             round(time.monotonic() - begin, 1),
         )
 
-    def _loop(self, progress: Progress, is_interrupted: Callable[[], bool]) -> None:
+    def _loop(
+        self, progress: Progress, is_interrupted: Callable[[], bool], snapshot: Snapshot
+    ) -> None:
         updater, recipe = self._updater, self._updater.recipe
         last_saved = time.monotonic()
         is_cuda = updater.device.type == "cuda"
@@ -105,6 +117,10 @@ class TrainingLoop:
             done = updater.iteration
             if done % recipe.log_interval == 0 or done == recipe.n_iterations:
                 self._log_losses(progress)
+            # Before any checkpoint of this iteration: a resumed training starts after it.
+            if done in snapshot.iterations:
+                self._check(float(updater.losses.sum()))
+                snapshot.write(done, updater.net.state_dict())
             if done % recipe.val_interval == 0 or done == recipe.n_iterations:
                 self._validate()
                 last_saved = -math.inf

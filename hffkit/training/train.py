@@ -1,6 +1,6 @@
 """`hffkit train`: train a network on corpora and write a run folder."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -16,13 +16,14 @@ from hffkit.networks.devices import check_bf16, device_named, threads
 from hffkit.networks.table import build, canonical_name
 from hffkit.options import Seed
 from hffkit.runs.run import Run, write_groups
+from hffkit.runs.snapshots import write_snapshot
 from hffkit.runs.training_samples import read_training_samples, write_training_samples
 from hffkit.storage.labels import Task
 from hffkit.storage.staging import Partial
 from hffkit.training.initial import initial_weights
 from hffkit.training.labelled import TrainingData, training_data
 from hffkit.training.loader import Keep, make_loader
-from hffkit.training.loop import CHECKPOINT_FILE, TrainingLoop
+from hffkit.training.loop import CHECKPOINT_FILE, Snapshot, TrainingLoop
 from hffkit.training.recipe import TrainRecipe, overridden, read_recipe, recipe_of
 from hffkit.training.sampler import BatchSampler
 from hffkit.training.updater import SEEDS, Updater
@@ -46,6 +47,7 @@ class TrainRequest:
     keep: Keep = "auto"
     threads: int | None = None
     tensorboard: bool = False
+    snapshots: tuple[int, ...] = ()  # iterations whose weights are kept, too
 
 
 def train(
@@ -74,6 +76,7 @@ def _train(
 ) -> Run:
     # Everything that can be refused is refused before anything is written.
     recipe = chosen.for_samples(len(data.splits["train"].labels))
+    _check_snapshots(request.snapshots, recipe.n_iterations)
     device = device_named(request.device)
     if recipe.precision == "bf16":
         check_bf16(device)
@@ -121,12 +124,24 @@ def _train(
         write_groups(partial.product, data.groups)
         trained_on = data.splits["train"].dataset.samples
         write_training_samples(partial.product, trained_on, earlier)
-        run = replace(run, result=loop.run())
-        run.write(partial.product)
+        snapshot = Snapshot(
+            frozenset(request.snapshots),
+            lambda at, state: write_snapshot(partial.product, run, state, at),
+        )
+        done = replace(run, result=loop.run(snapshot))
+        done.write(partial.product)
         partial.publish()
     # Only now: without it a finished but unpublished training would start again.
     (out / CHECKPOINT_FILE).unlink(missing_ok=True)
-    return run
+    return done
+
+
+def _check_snapshots(iterations: Sequence[int], n_iterations: int) -> None:
+    for iteration in iterations:
+        if not 1 <= iteration <= n_iterations:
+            raise ArgumentError(
+                f"`snapshots` must be iterations from 1 to {n_iterations}, got {iteration}."
+            )
 
 
 def chosen_recipe(request: TrainRequest) -> TrainRecipe:
@@ -186,6 +201,7 @@ def _command(
         "seed": request.seed,
         "init": init,
         "threads": request.threads,
+        "snapshots": sorted(request.snapshots),
         "data": [corpus.identity() for corpus in data.corpora],
         **({} if recipe.metric is None else {"pairs": data.pairs_to_json()}),
         "device": device.type,

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,14 @@ from makers.runs import THREE, write_run
 from makers.trees import Pixels, all_files, build_corpus, face, portrait, write_clip, write_image
 from PIL import Image
 
-from hffkit.errors import ArgumentError, CorpusError, ExplainError, HffkitError, UnknownNameError
+from hffkit.errors import (
+    ArgumentError,
+    CorpusError,
+    ExplainError,
+    HffkitError,
+    UnknownNameError,
+    WeightsError,
+)
 from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.execution.progress import Progress
 from hffkit.explain.attribution import Attributor
@@ -30,8 +38,9 @@ from hffkit.inference.network import NetworkDetector, load_network
 from hffkit.inference.predict import PredictRequest, predict
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.networks.table import build, network_named
-from hffkit.runs.run import Run, TrainingResult
-from hffkit.runs.weights import write_weights
+from hffkit.runs.run import Run, TrainingResult, read_run
+from hffkit.runs.snapshots import write_snapshot
+from hffkit.runs.weights import read_weights, write_weights
 from hffkit.spectrum.train import SpectrumRequest, train_spectrum
 from hffkit.storage.corpus import Corpus
 
@@ -175,6 +184,51 @@ def test_traces_are_each_channel(amten: Path, photo: Path, tmp_path: Path, run: 
     assert captions == ["F_mt in colour", *(f"F_mt, map {i}" for i in (1, 2, 3)),
                         *(f"F_reu, map {i}" for i in range(1, 13))]  # fmt: skip
     assert "deletion" not in found.stdout
+
+
+def test_traces_of_snapshots_are_side_by_side(amten: Path, photo: Path, tmp_path: Path) -> None:
+    """As Fig. 3 of the AMTENnet paper: early in the training, later, and in the end."""
+    run = Path(shutil.copytree(amten, tmp_path / "run"))
+    described = read_run(run)
+    stages = {}
+    for n in (100, 10_000):
+        torch.manual_seed(n)
+        stages[n] = build("amtennet", 2, SIZE).state_dict()
+        write_snapshot(run, described, stages[n], n)
+    out = tmp_path / "out"
+    result = asked(run, out, photo, methods=("traces",), snapshots=True)
+    linear = cv2.resize(whole_crop(), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
+    face = torch.from_numpy(linear[..., ::-1].copy()).permute(2, 0, 1)[None].float()
+    sheet = pixels(out / result.faces[0].files["traces"])
+    for column, state in enumerate([*stages.values(), read_weights(run)]):
+        kernel, bias = state["conv1.weight"], state["conv1.bias"]
+        trace = (torch.conv2d(face, kernel, bias, padding=1) - face)[0].numpy()
+        for row, wanted in enumerate((trace[::-1].transpose(1, 2, 0), trace[0][..., None])):
+            levels = 255 * (wanted - wanted.min()) / np.ptp(wanted)
+            top, left = 30 + row * (26 + SIZE + 17 + 4), 4 + column * (SIZE + 4)
+            shown = sheet[top : top + SIZE, left : left + SIZE]
+            assert np.abs(shown - levels).max() <= 0.52
+    reader = Reader((out / "index.html").read_text("utf-8"))
+    captions = [text for text in reader.text if ": F_" in text]
+    assert captions[:4] == [
+        "100: F_mt in colour", "10,000: F_mt in colour", "kept: F_mt in colour",
+        "100: F_mt, map 1",
+    ]  # fmt: skip
+    assert len(captions) == 3 * 16
+    with pytest.raises(ArgumentError, match="`snapshots` show traces, got the methods gradcam"):
+        asked(run, tmp_path / "no", photo, snapshots=True)
+    with pytest.raises(WeightsError, match="no snapshots"):
+        asked(amten, tmp_path / "no", photo, methods=("traces",), snapshots=True)
+
+
+def test_a_snapshot_is_a_run(amten: Path, photo: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(amten, tmp_path / "run"))
+    write_snapshot(run, read_run(run), read_weights(run), 100)
+    found = [
+        asked(path, tmp_path / f"out {path.name}", photo).faces[0]
+        for path in (run, run / "snapshots" / "000100")
+    ]
+    assert found[0] == found[1]
 
 
 def test_videos_and_folders_are_read_as_predict_reads_them(

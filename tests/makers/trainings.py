@@ -70,7 +70,7 @@ def request_of(data: Path, **changes: Any) -> TrainRequest:
     return replace(made, **arguments)
 
 
-_ARGUMENTS = ("network", "recipe", "task", "init", "seed", "device", "keep", "threads")
+_ARGUMENTS = ("network", "recipe", "task", "init", "seed", "device", "keep", "threads", "snapshots")
 
 
 def result_of(out: Path) -> tuple[bytes, bytes, Any]:

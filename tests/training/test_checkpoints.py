@@ -15,9 +15,9 @@ import torch
 from makers.trainings import StopError, begin, fail, request_of, result_of, stop_at
 from makers.trees import rows
 
-from hffkit.errors import StorageError, TrainingError, WeightsError
-from hffkit.runs.run import read_run
-from hffkit.runs.weights import read_tensors, write_tensors
+from hffkit.errors import ArgumentError, StorageError, TrainingError, WeightsError
+from hffkit.runs.run import TrainingResult, read_run
+from hffkit.runs.weights import read_tensors, read_weights, write_tensors
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.staging import partial_path
 from hffkit.training import loop as training
@@ -49,6 +49,42 @@ def uninterrupted(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
         train(request_of(packed, **changes), folder / name)
         found[name] = result_of(folder / name)
     return found
+
+
+def test_snapshots_are_the_weights_of_their_iterations(packed: Path, tmp_path: Path) -> None:
+    request = request_of(packed, snapshots=(3, 8))
+    train(request, tmp_path / "whole")
+    for n in (3, 8):
+        short = request_of(packed, max_iterations=n, select="last")
+        train(short, tmp_path / f"to {n}")
+        ours, wanted = (
+            read_weights(path)
+            for path in (tmp_path / "whole" / "snapshots" / f"{n:06d}", tmp_path / f"to {n}")
+        )
+        assert ours.keys() == wanted.keys()
+        assert all(torch.equal(ours[name], wanted[name]) for name in wanted)
+    # Stopped between the two, and again after the second, of which no checkpoint knows.
+    begin(request, tmp_path / "resumed", 6)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "_CHECKPOINT_SECONDS", 1e9)
+        stop_at(patch, 9, fail)
+        with pytest.raises(StopError):
+            train(request, tmp_path / "resumed")
+    train(request, tmp_path / "resumed")
+    for name in ("000003", "000008"):
+        folders = [tmp_path / run / "snapshots" / name for run in ("whole", "resumed")]
+        for file in ("weights.safetensors", "groups.json", "training-samples.npy", "run.json"):
+            one, other = ((folder / file).read_bytes() for folder in folders)
+            assert one == other, (name, file)
+    assert read_run(folders[1]).result == TrainingResult(8, None, {"iteration": 8})
+    assert result_of(tmp_path / "whole") == result_of(tmp_path / "resumed")
+
+
+@pytest.mark.parametrize("n", [0, 13])
+def test_snapshots_outside_the_training_are_refused(packed: Path, tmp_path: Path, n: int) -> None:
+    with pytest.raises(ArgumentError, match=f"`snapshots` must be .* from 1 to 12, got {n}"):
+        train(request_of(packed, snapshots=(3, n)), tmp_path / "run")
+    assert not partial_path(tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("name", KINDS)

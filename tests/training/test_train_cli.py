@@ -399,3 +399,14 @@ def test_tensorboard_shows_what_metrics_say(corpus: Path, tmp_path: Path, run: R
         expected = [(row["iteration"], row[name]) for row in rows if name in row]
         assert [step for step, _ in shown] == [step for step, _ in expected]
         assert [value for _, value in shown] == pytest.approx([v for _, v in expected])
+
+
+def test_snapshots_are_named_by_whole_numbers(packed: Path, tmp_path: Path, run: Run) -> None:
+    arguments = ("train", "--data", packed, "--set", "size=48", "--out", tmp_path / "run")
+    found = run(*arguments, "--snapshot", "1,x")
+    assert found.exit_code == 2
+    assert "'1,x' are not whole numbers" in found.stderr
+    found = run(*arguments, "--snapshot", "1,2", "--max-iterations", "2", "--device", "cpu")
+    assert found.exit_code == 0
+    names = sorted(path.name for path in (tmp_path / "run" / "snapshots").iterdir())
+    assert names == ["000001", "000002"]

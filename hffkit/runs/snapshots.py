@@ -1,0 +1,46 @@
+"""Snapshots of a training: run folders RUN/snapshots/ITERATION with the weights of an iteration."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from hffkit.errors import WeightsError
+from hffkit.runs.run import GROUPS_FILE, RUN_FILE, Run, TrainingResult
+from hffkit.runs.training_samples import SAMPLES_FILE
+from hffkit.runs.weights import write_weights
+from hffkit.storage.staging import write_bytes_durably
+
+_FOLDER = "snapshots"
+
+
+def write_snapshot(folder: Path, run: Run, state: dict[str, Tensor], iteration: int) -> None:
+    """Write the weights of an iteration as a run inside the run folder `folder`.
+
+    It records the same training data. An older snapshot of the iteration is replaced. Its run.json
+    appears last.
+    """
+    out = folder / _FOLDER / f"{iteration:06d}"
+    out.mkdir(parents=True, exist_ok=True)
+    write_weights(out, state, {"iteration": iteration})
+    for record in (folder / GROUPS_FILE, folder / SAMPLES_FILE):
+        if record.exists():
+            write_bytes_durably(out / record.name, record.read_bytes())
+    replace(run, result=TrainingResult(iteration, None, {"iteration": iteration})).write(out)
+
+
+def snapshots_of(folder: Path) -> dict[int, Path]:
+    """Return the snapshots of a run by iteration, in order.
+
+    Raises
+    ------
+    WeightsError
+        If there are none.
+    """
+    folders = [path.parent for path in (folder / _FOLDER).glob(f"*/{RUN_FILE}")]
+    found = {int(path.name): path for path in folders if path.name.isdecimal()}
+    if not found:
+        raise WeightsError(
+            f"{folder}: no snapshots. `hffkit train --snapshot 100,10000` writes some."
+        )
+    return dict(sorted(found.items()))
