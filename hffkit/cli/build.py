@@ -9,6 +9,7 @@ import click
 
 from hffkit.cli import options
 from hffkit.cli.corpora import show_corpus
+from hffkit.reports.durations import duration_text
 from hffkit.sources.table import SOURCES, Source
 from hffkit.wording import counted
 
@@ -42,7 +43,7 @@ def _command(name: str, source: Source) -> click.Command:
         help="Read the unreadable inputs of the finished OUT again; keep its other samples.",
     )
     @click.option(
-        "--dry-run", is_flag=True, help="Estimate samples, disk space and hours; build nothing."
+        "--dry-run", is_flag=True, help="Estimate samples, disk space and time; build nothing."
     )
     @options.as_json
     def run(
@@ -64,7 +65,7 @@ def _command(name: str, source: Source) -> click.Command:
         for note in job.listing.notes:
             click.echo(f"note: {note}", err=True)
         if dry_run:
-            found = estimate(job, n_workers=workers, shard=shard)
+            found = estimate(job, n_workers=workers, shard=shard, on_trial=_print_trial)
             options.show(asdict(found), _estimate_text(found), as_json=as_json)
             return
         info = build_corpus(
@@ -82,9 +83,17 @@ def _command(name: str, source: Source) -> click.Command:
     )(run)
 
 
+def _print_trial(paths: tuple[str, ...]) -> None:
+    click.echo(f"building {_named(paths)} to measure ...", err=True)
+
+
+def _named(paths: tuple[str, ...]) -> str:
+    more = len(paths) - 1
+    return f"{paths[0]} and {more} more" if more else paths[0]
+
+
 def _estimate_text(found: "BuildEstimate") -> str:
     """Return an estimate for people."""
-    more = len(found.measured_on) - 1
     size = (
         f"{found.n_bytes / 1e9:.1f} GB" if found.n_bytes >= 1e9 else f"{found.n_bytes / 1e6:.1f} MB"
     )
@@ -92,9 +101,8 @@ def _estimate_text(found: "BuildEstimate") -> str:
         f"{counted(found.n_files, 'file')}, "
         f"{counted(found.n_units, 'family or block', 'families or blocks')} of images\n"
         f"about {counted(found.n_samples, 'sample')}, {size} (as much again while building), "
-        f"{found.hours:.2f} hours\n"
-        f"scaled by input bytes from {found.measured_on[0]}{f' and {more} more' if more else ''}, "
-        f"built in {found.seconds:.1f} s"
+        f"{duration_text(3600 * found.hours)}\n"
+        f"scaled by input bytes from {_named(found.measured_on)}, built in {found.seconds:.1f} s"
     )
 
 

@@ -4,9 +4,6 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
-from skops.io import dumps, get_untrusted_types, loads
-from skops.io.exceptions import UntrustedTypesFoundException
-
 from hffkit.errors import WeightsError, reason_of
 from hffkit.spectrum.classifiers import classifier_named
 from hffkit.storage.staging import write_bytes_durably
@@ -14,6 +11,8 @@ from hffkit.storage.staging import write_bytes_durably
 
 def write_model(path: Path, model: Any) -> None:
     """Write a model atomically."""
+    from skops.io import dumps  # late: it takes seconds, and most commands read no model
+
     write_bytes_durably(path, dumps(model))
 
 
@@ -25,6 +24,9 @@ def read_model(path: Path, name: str, n_features: int) -> Any:
     WeightsError
         If the file is missing or damaged, contains an untrusted type, or another model.
     """
+    from skops.io import get_untrusted_types, loads
+    from skops.io.exceptions import UntrustedTypesFoundException
+
     try:
         data = path.read_bytes()
     except OSError as error:

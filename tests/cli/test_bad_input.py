@@ -551,14 +551,29 @@ def test_a_dry_run_writes_nothing(images: Path, tmp_path: Path, run: Run) -> Non
     before = all_files(tmp_path)
     out = tmp_path / "x.lmdb"
     result = _build(run, images, out, "--dry-run")
-    assert _told(result, 0) == ""
+    assert re.fullmatch(r"building \S+ and 5 more to measure \.\.\.\n", _told(result, 0))
     assert "6 files, 1 family or block of images\nabout 6 samples, " in result.stdout
-    assert re.search(r"[\d.]+ MB .*, [\d.]+ hours", result.stdout)
+    assert re.search(r"[\d.]+ MB .*, [\d.]+ s\n", result.stdout)
     result = _build(run, images, out, "--dry-run", "--json")
     found = json.loads(result.stdout)
     assert (found["n_files"], found["n_samples"]) == (6, 6)
     assert found["n_bytes"] == pytest.approx(sum(map(len, before.values())), rel=0.9)
     assert all_files(tmp_path) == before
+
+
+def test_an_estimate_of_many_images_builds_some_of_them(tmp_path: Path, run: Run) -> None:
+    for number in range(120):
+        name = "ab"[number % 2]
+        write_image(tmp_path / f"in/{name}/{number:03d}.png", number, size=(24, 24))
+    result = _build(run, tmp_path / "in", tmp_path / "x.lmdb", "--dry-run", "--json")
+    assert re.search(r"building \S+ and 31 more to measure", _told(result, 0))
+    found = json.loads(result.stdout)
+    assert len(found["measured_on"]) == 32
+    assert {Path(path).parent.name for path in found["measured_on"]} == {"a", "b"}
+    whole = _build(run, tmp_path / "in", tmp_path / "x.lmdb", "--json")
+    n_bytes = sum(len(value) for _, value in records(tmp_path / "x.lmdb"))
+    assert found["n_samples"] == pytest.approx(json.loads(whole.stdout)["n_samples"], rel=0.05)
+    assert found["n_bytes"] == pytest.approx(n_bytes, rel=0.5)  # parts have a manifest, too
 
 
 def test_an_estimate_is_not_made_on_what_cannot_be_read(tmp_path: Path, run: Run) -> None:

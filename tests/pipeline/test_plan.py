@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 import tomllib
 from collections.abc import Callable, Mapping
@@ -257,6 +258,12 @@ def test_a_plan_and_a_forecast_write_nothing(corpus: Path, tmp_path: Path) -> No
     forecast(plan.steps, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
     assert all_files(corpus) == before
+
+
+@pytest.mark.slow
+def test_planning_does_not_load_skops() -> None:  # which takes as long as PyTorch
+    code = "import sys, hffkit.pipeline.forecast; assert 'skops' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 # --- data that are not what a recipe wants ------------------------------------------------------
