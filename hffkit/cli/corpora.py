@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hffkit.cli import options
+from hffkit.cli.checks import check_inputs
 from hffkit.manifest.samples import SPLITS
 from hffkit.reports.text_table import Table
 from hffkit.wording import counted
@@ -182,6 +183,7 @@ def inspect(
 
     name = Path(corpora[0]).resolve().stem if Path(corpora[0]).exists() else "corpora"
     sheet = None if no_sheet else out or Path(f"{name}-sheet.png")
+    check_inputs(corpora=corpora, outputs={"out": sheet})
     found = inspect_corpora(corpora, sheet, columns=columns)
     options.show(asdict(found), _inspection_text(found), as_json=as_json)
     if sheet is not None:

@@ -54,7 +54,8 @@ def demo(context: click.Context, out: Path, workers: int) -> None:
         unfinished.touch()
     videos = out / "ff++"
     click.echo("fabricating clips of a moving portrait ...")
-    click.echo(f"{fabricate(videos)} clips in {videos}")
+    with writing_to(videos):
+        click.echo(f"{fabricate(videos)} clips in {videos}")
     clips = shlex.join(map(str, sorted(videos.rglob("c23/videos/953*.mp4"))))
     hffkit = context.find_root().command
     for made, line in _COMMANDS.items():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hffkit.cli import options
+from hffkit.cli.checks import check_inputs
 from hffkit.reports.text_table import Table
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ def evaluate(html: Path | None, csv: Path | None, as_json: bool, **arguments: An
     fake classes. Intervals are 95 %, from a bootstrap over groups. A run that was trained on
     held-out samples of a corpus is refused.
     """
+    check_inputs(
+        runs=[*arguments["runs"], arguments["against"]],
+        corpora=arguments["data"] + arguments["masks"],
+        outputs={"html": html, "csv": csv},
+    )
     from hffkit.evaluation.evaluate import EvalRequest, check_outputs
     from hffkit.evaluation.evaluate import evaluate as evaluate_runs
 
@@ -87,6 +93,7 @@ def predict(run: Path, paths: tuple[Path, ...], as_json: bool, **arguments: Any)
     The score is the probability of fake. That of a video is the mean over its frames of the
     largest face's score. The exit code is 3 if a file could not be read.
     """
+    check_inputs(runs=[run], files=paths)
     from hffkit.inference.predict import PredictRequest
     from hffkit.inference.predict import predict as predict_files
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hffkit.cli import options
+from hffkit.cli.checks import check_inputs
+from hffkit.storage.staging import refuse_existing
 from hffkit.wording import counted
 
 if TYPE_CHECKING:
@@ -88,6 +90,8 @@ def explain(run: Path, paths: tuple[Path, ...], out: Path, as_json: bool, **argu
     PATH is an image, a video, a folder of them, or a corpus. OUT receives a PNG for each face and
     method, an overview (sheet.png), a page (index.html) and all figures (explain.json).
     """
+    check_inputs(runs=[run], corpora=arguments["data"], files=paths)
+    refuse_existing(out)
     from hffkit.explain.explain import ExplainRequest
     from hffkit.explain.explain import explain as write_maps
 

@@ -62,15 +62,22 @@ def run(
     step is kept until it or its inputs change; an interrupted one resumes. Several recipes share
     their steps.
     """
+    from hffkit.pipeline.given import check_data, recipe_file
+
+    if lists:
+        from hffkit.pipeline.recipe import recipes_table
+
+        click.echo(recipes_table().to_text())
+        return
+    for name in recipes:
+        recipe_file(name, Path())
+    check_data(Path(path) for _, path in data)
     from hffkit.pipeline.forecast import forecast, forecast_text
     from hffkit.pipeline.plan import Planned, plans_of, steps_of
-    from hffkit.pipeline.recipe import read_recipe, recipes_table
+    from hffkit.pipeline.recipe import read_recipe
     from hffkit.pipeline.runner import run_steps
     from hffkit.pipeline.verbs import How
 
-    if lists:
-        click.echo(recipes_table().to_text())
-        return
     read = [read_recipe(name) for name in recipes]
     _check(read, data, only)
     out = out or Path("runs") / "+".join(each.name for each in read)

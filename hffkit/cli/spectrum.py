@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from hffkit.cli import options
+from hffkit.cli.checks import check_inputs
 from hffkit.cli.evaluate import evaluate, predict
 from hffkit.manifest.samples import Split
 from hffkit.reports.text_table import Table
@@ -60,6 +61,9 @@ def spectrum() -> None:
 @options.as_json
 def features(source: str, out: Path, workers: int, as_json: bool, **arguments: Any) -> None:
     """Write the features of a corpus, or of the images below a folder, as a numpy file."""
+    if not Path(source).is_dir():
+        check_inputs(corpora=[source])
+    check_inputs(outputs={"out": out})
     from hffkit.spectrum.export import FeatureRequest, write_features
 
     found = write_features(source, out, FeatureRequest(**arguments), n_workers=workers)
@@ -109,6 +113,7 @@ def train(out: Path | None, workers: int, as_json: bool, **arguments: Any) -> No
 
     `hffkit eval` and `hffkit predict` accept the run like that of a network.
     """
+    check_inputs(corpora=arguments["data"])
     from hffkit.spectrum.train import SpectrumRequest, train_spectrum
 
     path, run = train_spectrum(SpectrumRequest(**arguments), out, n_workers=workers)
@@ -137,6 +142,7 @@ def plot(
     **arguments: Any,
 ) -> None:
     """Plot mean and spread of each class's profiles."""
+    check_inputs(corpora=corpora, outputs={"out": out})
     from hffkit.spectrum.export import FeatureRequest
     from hffkit.spectrum.export import plot as draw
 

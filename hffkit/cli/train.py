@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hffkit.cli import options
+from hffkit.cli.checks import check_inputs
+from hffkit.errors import WeightsError
 from hffkit.reports.text_table import Table
+from hffkit.storage.staging import refuse_existing
 from hffkit.wording import counted
 
 if TYPE_CHECKING:
@@ -105,9 +108,8 @@ def train(
     Unfinished work is in OUT.partial. The same command continues it, on the CPU bit for bit as
     without the interruption.
     """
-    from hffkit.training.recipe import SHORT_OVERRIDES, parse_override
-    from hffkit.training.train import TrainRequest
-    from hffkit.training.train import train as train_network
+    from hffkit.networks.names import canonical_name
+    from hffkit.training.recipe import SHORT_OVERRIDES, parse_override, read_recipe, recipe_file
 
     if lists:
         click.echo(_known_text())
@@ -116,6 +118,14 @@ def train(
     short = {key: arguments.pop(name) for name, key in SHORT_OVERRIDES.items()}
     values = dict(parse_override(text) for text in overrides)
     values |= {name: value for name, value in short.items() if value is not None}
+    if arguments["network"] is not None:
+        canonical_name(arguments["network"])
+    if arguments["recipe"] is not None:
+        read_recipe(recipe_file(arguments["recipe"]))
+    check_inputs(corpora=arguments["data"] + arguments["masks"])
+    from hffkit.training.train import TrainRequest
+    from hffkit.training.train import train as train_network
+
     request = TrainRequest(overrides=tuple(sorted(values.items())), **arguments)
     path, run = train_network(request, out, lambda notice: click.echo(notice, err=True))
     options.show(run.to_json(), _run_text(path, run), as_json=as_json)
@@ -124,7 +134,7 @@ def train(
 def _known_text() -> str:
     """Return the table of networks, and the recipes."""
     from hffkit.networks.table import NETWORKS, parameter_count
-    from hffkit.training.train import recipe_names
+    from hffkit.training.recipe import recipe_names
 
     rows = [
         (
@@ -191,6 +201,14 @@ def convert(
     Without --fake and --real, two outputs are fake and real, five are those of FaceForensics++,
     and eight those of Hybrid Fake Face.
     """
+    from hffkit.networks.names import canonical_name
+
+    if network is not None:
+        canonical_name(network)
+    for source in sources:
+        if not source.is_file():
+            raise WeightsError(f"{source}: no such file. Give a file of weights.")
+    refuse_existing(out)
     from hffkit.interop.convert import convert as import_weights
 
     run = import_weights(

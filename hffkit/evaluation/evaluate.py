@@ -22,6 +22,7 @@ from hffkit.runs.scores import Scored
 from hffkit.storage.corpora import Item, joint_classes, open_faces, open_masks, samples_of
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.labels import Items, Task, items_of
+from hffkit.storage.staging import check_writable
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +50,8 @@ def check_outputs(request: EvalRequest, html: Path | None, csv: Path | None) -> 
     if csv is not None and csv == html:
         raise ArgumentError(f"{csv}: `csv` and `html` must be two files.")
     for name, path in (("html", html), ("csv", csv)):
-        if path is None:
-            continue
-        try:
-            is_good = bool(path.name) and path.parent.is_dir() and not path.is_dir()
-        except (OSError, ValueError):
-            is_good = False
-        if not is_good:
-            raise ArgumentError(f"`{name}` must be a file in an existing folder, got {path}.")
+        if path is not None:
+            check_writable(path, name)
 
 
 def evaluate(request: EvalRequest) -> EvalResult:

@@ -7,7 +7,8 @@ from hffkit.errors import ArgumentError
 from hffkit.interop.cao_checkpoint import NETWORK, SUFFIX, read_parts
 from hffkit.interop.weights import ForeignWeights, foreign_weights
 from hffkit.manifest.classes import BINARY, FFPP, HFF_8, ClassTable, numbered
-from hffkit.networks.table import canonical_name, network_named
+from hffkit.networks.names import canonical_name
+from hffkit.networks.table import network_named
 from hffkit.runs.run import Run, TrainingResult
 from hffkit.runs.weights import write_weights
 from hffkit.storage.staging import Partial

@@ -13,7 +13,8 @@ from hffkit.interop.caffemodel import read_caffemodel
 from hffkit.interop.keras_meso import MESO_CLASSES, read_keras_meso
 from hffkit.interop.state_dict import fitted, read_state_dict
 from hffkit.media.files import sha256_of
-from hffkit.networks.table import build, canonical_name
+from hffkit.networks.names import canonical_name
+from hffkit.networks.table import build
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _PYTORCH = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # ZIP, pickles

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from torch import Tensor, nn
+if TYPE_CHECKING:  # records of runs have an InputSpec, and are read before PyTorch is needed
+    from torch import Tensor, nn
 
 from hffkit.media.image import ResizeFilter
 
@@ -32,7 +33,7 @@ RGB_SIGNED = InputSpec("RGB", -1, 1, "pillow-bilinear")  # torchvision's Resize
 class HighQualityHead:
     """A second head, for images of high quality; such a network trains on pairs of qualities."""
 
-    view: Callable[[Any], nn.Module]  # network -> module that runs this head on shared weights
+    view: Callable[[Any], "nn.Module"]  # network -> module that runs this head on shared weights
     layers: tuple[str, ...]  # of the view: see NetworkSpec.layers
 
 
@@ -48,7 +49,7 @@ class Pretrained:
 class NetworkSpec:
     """One row of the table: a network that can be trained, and its capabilities."""
 
-    build: Callable[[int, int], nn.Module]  # (number of classes, size in px) -> images to logits
+    build: Callable[[int, int], "nn.Module"]  # (number of classes, size in px) -> images to logits
     input: InputSpec
     size: int  # px of its original's images; others work where the architecture allows
     source: str  # paper, and where the layers come from
@@ -56,7 +57,7 @@ class NetworkSpec:
     is_approximate: bool = False  # rebuilt from an incomplete description
     traces: tuple[str, ...] = ()  # layers with manipulation traces; the first has three channels
     # (network or view, images (B, 3, S, S)) -> (B, 1, m, m) in 0..1
-    attention_map: Callable[[Any, Tensor], Tensor] | None = None
+    attention_map: Callable[[Any, "Tensor"], "Tensor"] | None = None
     high_quality: HighQualityHead | None = None
     pretrained: Pretrained | None = None
     # Decides by an unbounded distance, whose softmax saturates: logits rank samples, not scores.

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from hffkit.errors import ArgumentError, UnknownNameError
+from hffkit.errors import ArgumentError
 from hffkit.networks import residual
 from hffkit.networks.amten import AmtenNet, ModelBase
 from hffkit.networks.caffe import average_pool
@@ -17,6 +17,7 @@ from hffkit.networks.handcrafted import HandCraftedRes
 from hffkit.networks.meso import Meso4, MesoInception4
 from hffkit.networks.mislnet import MislNet
 from hffkit.networks.mml import HighQuality, Mml
+from hffkit.networks.names import canonical_name
 from hffkit.networks.resnet import ResNet18
 from hffkit.networks.spec import (
     BGR_255,
@@ -145,23 +146,6 @@ NETWORKS: Mapping[str, NetworkSpec] = {
 }
 
 
-def canonical_name(name: str) -> str:
-    """Return the table's name of a network that `name` may spell as a paper does.
-
-    Case, hyphens, underscores and spaces are ignored: AMTEN_3 is amten-3.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is no such network.
-    """
-    known = {_compact(key): key for key in NETWORKS}
-    known["xceptionnet"] = "xception"  # as Guo et al. call it
-    if _compact(name) not in known:
-        raise UnknownNameError("network", name, NETWORKS)
-    return known[_compact(name)]
-
-
 def network_named(name: str) -> NetworkSpec:
     """Return the row of a network; `canonical_name` has the spellings and the error."""
     return NETWORKS[canonical_name(name)]
@@ -203,7 +187,3 @@ def parameter_count(spec: NetworkSpec, n_classes: int = 2) -> int:
     """Return the number of parameters of a network for images of its original's size."""
     with torch.device("meta"):
         return sum(p.numel() for p in spec.build(n_classes, spec.size).parameters())
-
-
-def _compact(name: str) -> str:
-    return name.lower().translate(str.maketrans("", "", "-_ "))

@@ -5,7 +5,6 @@ identities of other steps. So a change reaches every step that depends on it, an
 run of anything.
 """
 
-import glob
 import hashlib
 import json
 import os
@@ -17,6 +16,7 @@ from typing import Any
 from hffkit.corpus.subset import smallest
 from hffkit.errors import ArgumentError, CorpusError, HffkitError, RecipeError, UnknownNameError
 from hffkit.json_types import JsonObject
+from hffkit.pipeline.given import check_data
 from hffkit.pipeline.recipe import Recipe, Step
 from hffkit.spectrum.train import SpectrumRequest
 from hffkit.storage.corpora import is_dataset, open_corpora
@@ -222,8 +222,7 @@ def _checked(step: Step, known: Mapping[str, tuple[str, Path]], out: Path, where
 
 def _digest_of(path: Path) -> str:
     """Return a digest of data: of corpora by their own digests, of a tree by its list of files."""
-    if not path.exists() and not glob.has_magic(str(path)):
-        raise CorpusError(f"{path} does not exist.")
+    check_data([path])
     if not is_dataset(path):
         corpora = open_corpora([str(path)])
         text = " ".join(f"{c.content_sha256} {c.manifest_sha256()}" for c in corpora)

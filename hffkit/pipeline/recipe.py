@@ -18,6 +18,7 @@ from typing import Any
 
 from hffkit.errors import RecipeError, UnknownNameError
 from hffkit.json_types import JsonObject
+from hffkit.pipeline.given import recipe_file, recipe_names
 from hffkit.pipeline.spec import (
     Claim,
     TableSpec,
@@ -107,12 +108,6 @@ class Recipe:
         raise UnknownNameError("step", name, [step.name for step in self.steps])
 
 
-def recipe_names() -> list[str]:
-    """Return the names of the recipes that come with hffkit."""
-    names = (file.name for file in _shipped().iterdir())
-    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
-
-
 def recipes_table() -> Table:
     """Return the names and titles of the recipes that come with hffkit."""
     rows = tuple((name, read_recipe(name).title) for name in recipe_names())
@@ -127,20 +122,7 @@ def read_recipe(name: str) -> Recipe:
     RecipeError
         If it cannot be read, or contains unknown, missing, invalid or circular parts.
     """
-    return recipe_of(_merged(_file(name, Path()), ()), name)
-
-
-def _shipped() -> Traversable:
-    return resources.files("hffkit.recipes") / "tables"
-
-
-def _file(name: str, folder: Path) -> Traversable:
-    """Return the file of a recipe: in `folder` if the name ends in .toml, else a packaged one."""
-    if Path(name).suffix == ".toml":
-        return folder / name
-    if name not in recipe_names():
-        raise UnknownNameError("recipe", name, recipe_names())
-    return _shipped() / f"{name}.toml"
+    return recipe_of(_merged(recipe_file(name, Path()), ()), name)
 
 
 def _merged(path: Traversable, above: tuple[str, ...]) -> JsonObject:
@@ -155,7 +137,7 @@ def _merged(path: Traversable, above: tuple[str, ...]) -> JsonObject:
         raise RecipeError(f"{path}: extends must name a recipe, got {base!r}.")
     if str(path) in above or len(above) > _DEEPEST:
         raise RecipeError(f"{path}: extends itself.")
-    other = _file(base, Path(str(path)).parent)
+    other = recipe_file(base, Path(str(path)).parent)
     return _over(_merged(other, (*above, str(path))), rows)
 
 

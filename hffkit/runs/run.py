@@ -159,6 +159,12 @@ def read_row(folder: Path) -> JsonObject:
     return dict(row)
 
 
+def check_runs(paths: Iterable[Path]) -> None:
+    """Raise WeightsError if a folder is no run, before the imports that loading it needs."""
+    for path in paths:
+        read_row(path)
+
+
 @contextmanager
 def reading(folder: Path) -> Iterator[None]:
     """Turn errors of parsing run.json into a WeightsError that names the file."""

@@ -22,10 +22,23 @@ def open_corpora(names: Sequence[str]) -> list[Corpus]:
     StorageError
         If a name matches no corpus, or corpora differ in content, layout, size, labels or classes.
     """
-    corpora = [Corpus(path) for name in names for path in _paths(name)]
-    check_alike(corpora)
+    corpora = check_corpora(names)
     for corpus in corpora:
         len(corpus.records)  # opens the database: one that is cut short fails here
+    return corpora
+
+
+def check_corpora(names: Sequence[str]) -> list[Corpus]:
+    """Return the corpora that names stand for, their databases not yet opened.
+
+    Raises
+    ------
+    StorageError
+        As `open_corpora`, for all that corpus.json tells.
+    """
+    corpora = [Corpus(path) for name in names for path in _paths(name)]
+    if corpora:
+        check_alike(corpora)
     return corpora
 
 

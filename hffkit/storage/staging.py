@@ -7,9 +7,10 @@ import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
-from hffkit.errors import StorageError, cannot_write, writing_to
+from hffkit.errors import ArgumentError, StorageError, cannot_write, writing_to
 
 RESUME = " Free some space and run the same command again; finished work is kept."
 JOURNAL_FILE = "journal.jsonl"  # of an unfinished product; removed when the product gets its name
@@ -115,14 +116,14 @@ class Partial:
         self._replaces = replaces
         self._beside_out = beside
         if not replaces:
-            _refuse_existing(out)
+            refuse_existing(out)
         self.is_complete = (  # only the final renames remain
             (self.path / _COMPLETE_FILE).exists()
             and self.product.exists()
             and (beside is None or self.beside.exists() or _exists(beside))
         )
         if beside is not None and not self.is_complete:
-            _refuse_existing(beside)
+            refuse_existing(beside)
         self._lock = lock(self.path)
         try:
             self._check_command(command)
@@ -184,7 +185,31 @@ def _rename(path: Path, out: Path) -> None:
         path.rename(out)
 
 
-def _refuse_existing(path: Path) -> None:
+def check_writable(path: Path, parameter: str) -> None:
+    """Refuse a file that cannot be written, before the work that it is to hold.
+
+    Raises
+    ------
+    ArgumentError
+        If it is a folder, or in none; the message names `parameter`.
+    StorageError
+        If the file, or its folder, cannot be written.
+    """
+    try:
+        is_good = bool(path.name) and path.parent.is_dir() and not path.is_dir()
+    except (OSError, ValueError):
+        is_good = False
+    if not is_good:
+        raise ArgumentError(f"`{parameter}` must be a file in an existing folder, got {path}.")
+    with writing_to(path):
+        if path.exists():
+            path.open("ab").close()
+        else:
+            NamedTemporaryFile(dir=path.parent, prefix=".").close()
+
+
+def refuse_existing(path: Path) -> None:
+    """Raise StorageError if there is something at a path already."""
     if _exists(path):
         raise StorageError(f"{path} already exists. Delete it or choose another `out`.")
 

@@ -11,6 +11,7 @@ from hffkit.manifest.pairs import by_key, paired
 from hffkit.manifest.samples import GroupGuard, Sample, Split
 from hffkit.media.image import CONVERT_IMAGESET, Image
 from hffkit.networks.spec import InputSpec
+from hffkit.networks.table import network_named
 from hffkit.storage.corpora import Item, joint_classes, open_faces, open_masks, samples_of
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.labels import Items, Task, items_of, labels_of, outputs_of
@@ -18,6 +19,11 @@ from hffkit.training.dataset import FaceDataset, Transform
 from hffkit.training.loader import Dataset
 from hffkit.training.pairs import PairDataset
 from hffkit.training.recipe import MetricSettings, TrainRecipe
+
+
+def recipe_input(recipe: TrainRecipe) -> InputSpec:
+    """Return the preparation of images for the network of a recipe."""
+    return recipe.input_for(network_named(recipe.network).input)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,8 @@ class TrainingData:
         Its filter is the recipe's; of packed corpora the one that resized their images.
         """
         is_packed = all(corpus.provenance.size is not None for corpus in self.corpora)
-        return replace(recipe.input, filter=CONVERT_IMAGESET) if is_packed else recipe.input
+        found = recipe_input(recipe)
+        return replace(found, filter=CONVERT_IMAGESET) if is_packed else found
 
     @property
     def notices(self) -> list[str]:
@@ -118,7 +125,7 @@ def _images(
     if split == "train":
         _check_two(labels, outputs, split)
         transform = random_operations(recipe, seed)
-    return LabelledDataset(FaceDataset(items, recipe.size, recipe.input, transform), labels)
+    return LabelledDataset(FaceDataset(items, recipe.size, recipe_input(recipe), transform), labels)
 
 
 def _pairs(
@@ -140,7 +147,8 @@ def _pairs(
     labels = labels_of(found.high, table, BINARY)
     if split == "train" or metric.threshold == "val":
         _check_two(labels, BINARY, split)
-    high, low = (FaceDataset(each, recipe.size, recipe.input) for each in (found.high, found.low))
+    spec = recipe_input(recipe)
+    high, low = (FaceDataset(each, recipe.size, spec) for each in (found.high, found.low))
     return LabelledDataset(PairDataset(high, low, found.masks), labels, left_out)
 
 

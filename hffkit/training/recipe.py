@@ -6,14 +6,15 @@ import tomllib
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from hffkit.errors import ArgumentError, RecipeError
+from hffkit.errors import ArgumentError, RecipeError, UnknownNameError
 from hffkit.media.image import ResizeFilter
+from hffkit.networks.names import PAIRED
 from hffkit.networks.spec import InputSpec
-from hffkit.networks.table import NETWORKS, network_named
 
 _MOST = 1e30  # within float32
 _BOUNDS: Mapping[str, tuple[Callable[[float], bool], str]] = {
@@ -106,7 +107,7 @@ class TrainRecipe:
         self._check_metric()
 
     def _check_metric(self) -> None:
-        if (self.network in _PAIRED) != (self.loss == "metric"):
+        if (self.network in PAIRED) != (self.loss == "metric"):
             raise RecipeError(
                 f"{_PAIRED_NAMES} and loss = 'metric' go together, got {self.network} and "
                 f"{self.loss!r}. Use the recipe {_PAIRED_NAMES}."
@@ -126,10 +127,8 @@ class TrainRecipe:
                 "validated; 9 and 5 are published."
             )
 
-    @property
-    def input(self) -> InputSpec:
-        """The preparation of the network's images: its original's, by the recipe's filter."""
-        own = network_named(self.network).input
+    def input_for(self, own: InputSpec) -> InputSpec:
+        """Return the preparation of images: the network's own, with the recipe's filter."""
         return own if self.filter == "original" else dataclasses.replace(own, filter=self.filter)
 
     def to_json(self) -> dict[str, object]:
@@ -167,6 +166,32 @@ class TrainRecipe:
             done = min(iteration / max(self.n_iterations, 1), 1.0)
             return self.base_lr * (1 + math.cos(math.pi * done)) / 2
         return self.base_lr
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the shipped recipes."""
+    files = (entry.name for entry in _folder().iterdir())
+    return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml"))
+
+
+def recipe_file(name: str) -> Path | Traversable:
+    """Return the file of a recipe: `name` if it ends in .toml, else the shipped one of the name.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such shipped recipe.
+    """
+    if Path(name).suffix == ".toml":
+        return Path(name)
+    known = recipe_names()
+    if name not in known:
+        raise UnknownNameError("recipe", name, known)
+    return _folder() / f"{name}.toml"
+
+
+def _folder() -> Traversable:
+    return resources.files("hffkit.recipes") / "train"
 
 
 def read_recipe(path: Path | Traversable) -> dict[str, object]:
@@ -254,8 +279,7 @@ def _checked(name: str, value: Any, where: str) -> Any:
     return value if kind is int or not is_number else float(value)
 
 
-_PAIRED = [name for name, spec in NETWORKS.items() if spec.high_quality is not None]
-_PAIRED_NAMES = ", ".join(_PAIRED)
+_PAIRED_NAMES = ", ".join(PAIRED)
 _INNER = "metric."
 _LENGTHS = {"max_iterations", "epochs"}
 

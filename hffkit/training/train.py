@@ -2,18 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from hffkit.errors import ArgumentError, RecipeError, UnknownNameError
+from hffkit.errors import ArgumentError, RecipeError
 from hffkit.execution.memory import keep_memory_of_tensors
 from hffkit.execution.versions import versions_of_training
 from hffkit.networks.devices import check_bf16, device_named, threads
-from hffkit.networks.table import build, canonical_name
+from hffkit.networks.names import canonical_name
+from hffkit.networks.table import build
 from hffkit.options import Seed
 from hffkit.runs.run import Run, write_groups
 from hffkit.runs.snapshots import write_snapshot
@@ -24,7 +23,14 @@ from hffkit.training.initial import initial_weights
 from hffkit.training.labelled import TrainingData, training_data
 from hffkit.training.loader import Keep, make_loader
 from hffkit.training.loop import CHECKPOINT_FILE, Snapshot, TrainingLoop
-from hffkit.training.recipe import TrainRecipe, overridden, read_recipe, recipe_of
+from hffkit.training.recipe import (
+    TrainRecipe,
+    overridden,
+    read_recipe,
+    recipe_file,
+    recipe_names,
+    recipe_of,
+)
 from hffkit.training.sampler import BatchSampler
 from hffkit.training.updater import SEEDS, Updater
 
@@ -151,12 +157,7 @@ def chosen_recipe(request: TrainRequest) -> TrainRecipe:
     """
     network = canonical_name(request.network) if request.network is not None else None
     name = recipe_name(request)
-    path: Path | Traversable = Path(name)
-    if Path(name).suffix != ".toml":
-        known = recipe_names()
-        if name not in known:
-            raise UnknownNameError("recipe", name, known)
-        path = _folder() / f"{name}.toml"
+    path = recipe_file(name)
     if network is not None and "network" in dict(request.overrides):
         raise ArgumentError(f"`network` is given twice: {network}, and among the overrides.")
     values = overridden(read_recipe(path), dict(request.overrides))
@@ -174,16 +175,6 @@ def recipe_name(request: TrainRequest) -> str:
         return request.recipe
     network = canonical_name(request.network) if request.network is not None else None
     return network if network in recipe_names() else DEFAULT_NETWORK
-
-
-def recipe_names() -> list[str]:
-    """Return the names of the shipped recipes."""
-    files = (entry.name for entry in _folder().iterdir())
-    return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml"))
-
-
-def _folder() -> Traversable:
-    return resources.files("hffkit.recipes") / "train"
 
 
 def _command(

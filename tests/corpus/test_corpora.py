@@ -392,8 +392,8 @@ def test_the_sheet_is_called_after_the_corpus(
 
 def test_a_sheet_that_cannot_be_written_is_an_error(native: Path, tmp_path: Path, run: Run) -> None:
     result = run("inspect", native, "--out", tmp_path / "nowhere/s.png")
-    assert result.exit_code == 1
-    assert "nowhere/s.png: cannot be written: No such file or directory" in result.output
+    assert result.exit_code == 2
+    assert "--out must be a file in an existing folder, got " in result.output
 
 
 # several corpora as one -------------------------------------------------------------------------
@@ -461,7 +461,7 @@ def test_what_is_no_corpus_is_told_apart(native: Path, tmp_path: Path) -> None:
         opened(tmp_path / "x.lmdb")
     (tmp_path / "bare").mkdir()
     shutil.copy(native / "data.mdb", tmp_path / "bare")
-    with pytest.raises(StorageError, match="It is a bare LMDB"):
+    with pytest.raises(StorageError, match="bare: a bare LMDB, no corpus"):
         opened(tmp_path / "bare")
 
 

@@ -16,12 +16,12 @@ from hffkit.networks.caffe import BatchNorm, Scale, average_pool, max_pool
 from hffkit.networks.constraint import ConstrainedConv2d, project
 from hffkit.networks.meso import Meso4, MesoInception4
 from hffkit.networks.mislnet import MislNet
+from hffkit.networks.names import NAMES, PAIRED, canonical_name
 from hffkit.networks.residual import HAND_CRAFTED, SRM, FixedFilters
 from hffkit.networks.spec import InputSpec
 from hffkit.networks.table import (
     NETWORKS,
     build,
-    canonical_name,
     network_named,
 )
 
@@ -735,7 +735,8 @@ def test_names_are_found_as_papers_spell_them() -> None:
         "XceptionNet": "xception",
     }
     assert {name: canonical_name(name) for name in spellings} == spellings
-    assert [canonical_name(name) for name in NETWORKS] == list(NETWORKS)
+    assert [canonical_name(name) for name in NETWORKS] == list(NETWORKS) == list(NAMES)
+    assert tuple(name for name, row in NETWORKS.items() if row.high_quality is not None) == PAIRED
     assert network_named("meso-4") is NETWORKS["meso4"]
     with pytest.raises(UnknownNameError, match=r"No network named 'amtenet'\. Did you mean 'amte"):
         build("amtenet", 2)

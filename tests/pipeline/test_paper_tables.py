@@ -20,8 +20,9 @@ from makers.trees import build_corpus, ffpp_paths, touch, write_image
 
 from hffkit.cli.main import main
 from hffkit.pipeline.cells import OVERALL, Answer, Grid, sums_of
+from hffkit.pipeline.given import recipe_names
 from hffkit.pipeline.plan import Plan, plan_of
-from hffkit.pipeline.recipe import Recipe, read_recipe, recipe_names, recipe_of
+from hffkit.pipeline.recipe import Recipe, read_recipe, recipe_of
 from hffkit.pipeline.results import LEGEND, Cell, Results, page_of
 from hffkit.pipeline.tabulate import results_of
 from hffkit.reports.results_page import render_results

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from hffkit.errors import ArgumentError, RecipeError, UnknownNameError
-from hffkit.training.recipe import parse_override, read_recipe, recipe_of
-from hffkit.training.train import TrainRequest, chosen_recipe, recipe_names
+from hffkit.training.recipe import parse_override, read_recipe, recipe_names, recipe_of
+from hffkit.training.train import TrainRequest, chosen_recipe
 
 ROOT = Path(__file__).parents[2]
 PAPER = ("amtennet", "model-base", "meso4", "mesoinception4", "mislnet", "xception",

@@ -21,7 +21,7 @@ from hffkit.networks.table import NETWORKS
 from hffkit.runs.run import read_run
 from hffkit.runs.weights import read_tensors
 from hffkit.storage.staging import partial_path
-from hffkit.training.train import recipe_names
+from hffkit.training.recipe import recipe_names
 
 Run = Callable[..., Result]
 
@@ -167,7 +167,7 @@ def test_a_checkpoint_of_something_else_is_one_line(
         (["absent"], 1, "absent: no such run."),
         (["RUN", "--split", "dev"], 2, "'dev' is not one of"),
         (["RUN", "--device", "tpu"], 2, "--device must be"),
-        (["RUN", "--against", "absent"], 1, "absent: no run"),
+        (["RUN", "--against", "absent"], 1, "absent: no such run"),
         (["RUN", "--resamples", "-1"], 2, "-1 is not in the range"),
         (
             ["RUN", "--html", "absent/page.html", "--resamples", "0"],

@@ -19,7 +19,9 @@ from hffkit.networks.spec import BGR_255
 from hffkit.runs.run import read_run
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.staging import partial_path
-from hffkit.training.train import TrainRequest, chosen_recipe, recipe_names, train
+from hffkit.training.labelled import recipe_input
+from hffkit.training.recipe import recipe_names
+from hffkit.training.train import TrainRequest, chosen_recipe, train
 
 
 @pytest.mark.parametrize("changes", [{"base_lr": 1e39}, {"gamma": 1e300, "step_size": 1}])
@@ -156,7 +158,8 @@ def test_the_filter_changes_what_a_network_trains_on(native: Path, tmp_path: Pat
 
 def test_recipes_of_the_guo_paper_keep_the_filter_of_caffe() -> None:
     filters = {
-        name: chosen_recipe(TrainRequest((), recipe=name)).input.filter for name in recipe_names()
+        name: recipe_input(chosen_recipe(TrainRequest((), recipe=name))).filter
+        for name in recipe_names()
     }
     bilinear, nearest = {"xception-native", "mml", "mml-small"}, {"meso4-native"}
     assert {name for name, how in filters.items() if how == "pillow-bilinear"} == bilinear

@@ -1,0 +1,34 @@
+"""Checks of arguments before the imports of a command: PyTorch alone takes seconds."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+
+def check_inputs(
+    *,
+    runs: Iterable[Path | None] = (),
+    corpora: Iterable[str] = (),
+    files: Iterable[Path] = (),
+    outputs: Mapping[str, Path | None] | None = None,
+) -> None:
+    """Raise HffkitError if a run, corpus or file is not there, or an output cannot be written.
+
+    `outputs` are by the names of their parameters.
+    """
+    from hffkit.runs.run import check_runs
+    from hffkit.storage.staging import check_writable
+
+    check_runs(run for run in runs if run is not None)
+    if corpora:
+        from hffkit.storage.corpora import check_corpora  # loads OpenCV
+
+        for name in corpora:
+            check_corpora([name])
+    if files:
+        from hffkit.faces.search import files_of  # loads dlib
+
+        for path in files:
+            files_of(path)
+    for name, output in (outputs or {}).items():
+        if output is not None:
+            check_writable(output, name)

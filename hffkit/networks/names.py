@@ -1,0 +1,54 @@
+"""Names of the networks, without their modules: the import of PyTorch takes seconds."""
+
+from hffkit.errors import UnknownNameError
+
+NAMES = (
+    "amtennet",
+    "amtennet-freu15",
+    "amten-1",
+    "amten-1b",
+    "amten-2",
+    "amten-3",
+    "amten-4",
+    "amten-5",
+    "amten-6",
+    "amtennet-7",
+    "amtennet-8",
+    "amtennet-8-padded",
+    "model-base",
+    "handcrafted-res-model-base",
+    "constrained-conv-model-base",
+    "srm-model-base",
+    "meso4",
+    "mesoinception4",
+    "handcrafted-res",
+    "mislnet",
+    "xception",
+    "mml",
+    "resnet18",
+    "vgg11-bn",
+    "densenet121",
+    "efficientnet-b0",
+)  # of NETWORKS, in its order
+PAIRED = ("mml",)  # those with a second head, which train on pairs of qualities
+
+
+def canonical_name(name: str) -> str:
+    """Return the table's name of a network that `name` may spell as a paper does.
+
+    Case, hyphens, underscores and spaces are ignored: AMTEN_3 is amten-3.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such network.
+    """
+    known = {_compact(key): key for key in NAMES}
+    known["xceptionnet"] = "xception"  # as Guo et al. call it
+    if _compact(name) not in known:
+        raise UnknownNameError("network", name, NAMES)
+    return known[_compact(name)]
+
+
+def _compact(name: str) -> str:
+    return name.lower().translate(str.maketrans("", "", "-_ "))

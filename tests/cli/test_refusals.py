@@ -1,0 +1,86 @@
+"""Refusals of mistyped names and paths, which come before imports that take seconds."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from makers.trees import build_two_classes
+
+from hffkit.errors import ArgumentError, StorageError
+from hffkit.storage.staging import check_writable
+
+# By command: what its message names. x.lmdb is a corpus, run a run, in a folder of images.
+REFUSED = {
+    "eval absent --data x.lmdb": "absent: no such run.",
+    "eval run --data absent": "absent: no such corpus.",
+    "eval run --data x.lmdb --against absent": "absent: no such run.",
+    "eval run --data x.lmdb --masks absent": "absent: no such corpus.",
+    "eval run --data x.lmdb --html no/report.html": "--html must be a file in an existing",
+    "eval run --data x.lmdb --csv /proc/1.csv": "/proc/1.csv: cannot be written",
+    "predict absent in": "absent: no such run.",
+    "predict run absent.png": "absent.png: no such file or folder.",
+    "explain absent in --out y": "absent: no such run.",
+    "explain run absent.png --out y": "absent.png: no such file or folder.",
+    "explain run --data absent --out y": "absent: no such corpus.",
+    "explain run in --out in": "in already exists.",
+    "spectrum train --data absent": "absent: no such corpus.",
+    "spectrum eval absent --data x.lmdb": "absent: no such run.",
+    "spectrum predict absent in": "absent: no such run.",
+    "train --data absent": "absent: no such corpus.",
+    "train --data x.lmdb --masks absent": "absent: no such corpus.",
+    "train --data x.lmdb --network swop": "No network named 'swop'.",
+    "train --data x.lmdb --recipe swop": "No recipe named 'swop'.",
+    "train --data x.lmdb --recipe absent.toml": "absent.toml: cannot be read",
+    "train --data x.lmdb --set swop=1": "A recipe has no 'swop'.",
+    "convert absent.h5 --out y": "absent.h5: no such file.",
+    "convert weights.h5 --out y --network swop": "No network named 'swop'.",
+    "convert weights.h5 --out in": "in already exists.",
+    "run swop": "No recipe named 'swop'.",
+    "run table-x --data hff=absent": "absent does not exist.",
+    "inspect absent": "absent: no such corpus.",
+    "inspect x.lmdb --out no/sheet.png": "--out must be a file in an existing",
+    "degrade x.lmdb --op swop": "No operation named 'swop'.",
+    "spectrum plot absent": "absent: no such corpus.",
+    "spectrum plot x.lmdb --out no/spectra.png": "--out must be a file in an existing",
+    "spectrum features absent --out y.npz": "absent: no such corpus.",
+    "spectrum features x.lmdb --out no/y.npz": "--out must be a file in an existing",
+}
+SCRIPT = """
+import json, sys
+from click.testing import CliRunner
+from hffkit.cli.main import main
+for line in json.loads(sys.argv[1]):
+    result = CliRunner().invoke(main, line.split())
+    loaded = [name for name in ("torch", "sklearn", "matplotlib") if name in sys.modules]
+    print(json.dumps([line, result.exit_code, result.output, loaded]))
+"""
+
+
+def test_nothing_slow_is_imported_before_a_refusal(tmp_path: Path) -> None:
+    build_two_classes(tmp_path, 2)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/run.json").write_text('{"format": 1}')
+    (tmp_path / "weights.h5").touch()
+    command = [sys.executable, "-c", SCRIPT, json.dumps(list(REFUSED))]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row[0] for row in found] == list(REFUSED)
+    for line, code, output, loaded in found:
+        assert REFUSED[line] in output, line
+        assert (code in (1, 2), loaded) == (True, []), line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "run", "weights.h5", "x.lmdb"]
+
+
+def test_a_file_is_tried_without_a_change(tmp_path: Path) -> None:
+    (tmp_path / "old.html").write_text("old")
+    for name in ("old.html", "new.html"):
+        check_writable(tmp_path / name, "html")
+    assert [path.name for path in tmp_path.iterdir()] == ["old.html"]
+    assert (tmp_path / "old.html").read_text() == "old"
+    for path in (tmp_path, tmp_path / "no/new.html", tmp_path / "a\0b/x"):
+        with pytest.raises(ArgumentError, match=r"^`html` must be a file in an existing folder"):
+            check_writable(path, "html")
+    with pytest.raises(StorageError, match=r"/proc/new\.html: cannot be written"):
+        check_writable(Path("/proc/new.html"), "html")
