@@ -24,6 +24,10 @@ class HffkitError(Exception):
         return _PARAMETER.sub(lambda match: names.get(match[1], match[0]), str(self))
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which a cluster sends before a job's time is over; it acts as Ctrl-C does."""
+
+
 class ArgumentError(HffkitError):
     """An argument that is invalid or contradicts another; the command line exits with 2."""
 

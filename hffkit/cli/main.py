@@ -1,5 +1,8 @@
 """The `hffkit` command."""
 
+import os
+import signal
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -14,14 +17,24 @@ from hffkit.cli.explain import explain
 from hffkit.cli.run import run
 from hffkit.cli.spectrum import spectrum
 from hffkit.cli.train import convert, train
-from hffkit.errors import ArgumentError, HffkitError
+from hffkit.errors import ArgumentError, HffkitError, Terminated
 from hffkit.manifest.samples import printable
 
-_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Group(click.Group):
     """A group that prints errors of hffkit as one line; bugs keep their traceback."""
+
+    def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:
+        if args is not None:  # called by another program, whose signals are its own
+            return super().main(args, *more, **extra)
+        signal.signal(signal.SIGTERM, _terminate)
+        try:
+            return super().main(args, *more, **extra)
+        finally:
+            for number in _SIGNALS:  # else one more Ctrl-C prints the traceback of Python's exit
+                signal.signal(number, _exit_at_once)
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -30,12 +43,26 @@ class _Group(click.Group):
             kind = click.UsageError if isinstance(error, ArgumentError) else click.ClickException
             names = _options(self.commands[context.invoked_subcommand or ""])
             raise kind(printable(error.message(names))) from error
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             click.echo(
                 "\nInterrupted. Finished work is kept: run the same command again to resume.",
                 err=True,
             )
-            context.exit(_INTERRUPTED)
+            number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
+            context.exit(_exit_code(number))
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
+
+
+def _exit_at_once(number: int, _: object) -> None:
+    os._exit(_exit_code(number))
+
+
+def _exit_code(number: int) -> int:
+    """Return the exit code of a process that a signal ended, as shells count."""
+    return 128 + number
 
 
 def _options(command: click.Command) -> dict[str, str]:

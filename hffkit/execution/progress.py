@@ -1,25 +1,37 @@
-"""Progress bars on stderr."""
+"""Progress on stderr: a bar on a terminal, lines in a log."""
 
 import sys
+import time
+from collections.abc import Mapping
 
 from tqdm import tqdm
 
+_SECONDS = 30.0  # between lines, at least
+
 
 class Progress:
-    """A bar with rate, time left and failures so far; silent unless stderr is a terminal."""
+    """A bar with rate, time left and failures so far.
+
+    Where stderr is no terminal, such as in the log of a cluster's job, it is a line every 30 s.
+    """
 
     def __init__(self, total: int, *, unit: str, label: str, done: int = 0) -> None:
         """Begin a bar of `total` units, `done` of which were finished earlier."""
+        self._is_log = not sys.stderr.isatty()
         self._bar = tqdm(
             total=total,
             initial=done,
             unit=f" {unit}",
             desc=label,
-            disable=not sys.stderr.isatty(),
+            disable=self._is_log,
             dynamic_ncols=True,
             smoothing=0.05,
         )
+        self._label, self._unit, self._total = label, unit, total
+        self._first = self._done = done
+        self._begin = self._last_line = time.monotonic()
         self._failures = 0
+        self._notes: dict[str, object] = {}
 
     def __enter__(self) -> "Progress":
         return self
@@ -29,11 +41,36 @@ class Progress:
 
     def step(self, n: int, failures: int = 0) -> None:
         """Advance by `n` units, in which `failures` inputs could not be read."""
+        self._done += n
         self._failures += failures
         if self._failures:
-            self._bar.set_postfix(unreadable=self._failures, refresh=False)
+            self.note(unreadable=self._failures)
         self._bar.update(n)
+        if self._is_log and time.monotonic() - self._last_line >= _SECONDS:
+            self._write_line()
 
     def note(self, **values: object) -> None:
-        """Show values after the bar."""
-        self._bar.set_postfix(values, refresh=False)
+        """Show values after the bar, or in the next line, until they are replaced."""
+        self._notes |= values
+        self._bar.set_postfix(self._notes, refresh=False)
+
+    def report(self, **values: object) -> None:
+        """Show values as `note` does, in a log at once."""
+        self.note(**values)
+        if self._is_log:
+            self._write_line()
+
+    def _write_line(self) -> None:
+        self._last_line = time.monotonic()
+        elapsed = self._last_line - self._begin
+        n_new, n_left = self._done - self._first, self._total - self._done
+        left = tqdm.format_interval(elapsed * n_left / n_new) if n_new else "?"
+        sys.stderr.write(
+            f"{self._label}: {self._done}/{self._total} {self._unit}, "
+            f"{tqdm.format_interval(elapsed)} elapsed, {left} left{_text_of(self._notes)}\n"
+        )
+        sys.stderr.flush()
+
+
+def _text_of(notes: Mapping[str, object]) -> str:
+    return "".join(f", {name} {value}" for name, value in notes.items())

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from hffkit.errors import TrainingError, WeightsError
+from hffkit.errors import Terminated, TrainingError, WeightsError
 from hffkit.execution.progress import Progress
 from hffkit.manifest.samples import Split
 from hffkit.runs.run import METRICS_FILE, TrainingResult
@@ -105,7 +106,7 @@ class TrainingLoop:
         )
 
     def _loop(
-        self, progress: Progress, is_interrupted: Callable[[], bool], snapshot: Snapshot
+        self, progress: Progress, is_interrupted: Callable[[], int], snapshot: Snapshot
     ) -> None:
         updater, recipe = self._updater, self._updater.recipe
         last_saved = time.monotonic()
@@ -115,6 +116,7 @@ class TrainingLoop:
         while not self._is_over():
             step(*next(batches))
             done = updater.iteration
+            progress.step(1)
             if done % recipe.log_interval == 0 or done == recipe.n_iterations:
                 self._log_losses(progress)
             # Before any checkpoint of this iteration: a resumed training starts after it.
@@ -122,12 +124,13 @@ class TrainingLoop:
                 self._check(float(updater.losses.sum()))
                 snapshot.write(done, updater.net.state_dict())
             if done % recipe.val_interval == 0 or done == recipe.n_iterations:
-                self._validate()
+                self._validate(progress)
                 last_saved = -math.inf
             if is_interrupted() or time.monotonic() - last_saved > _CHECKPOINT_SECONDS:
                 self._save()
                 last_saved = time.monotonic()
-            progress.step(1)
+            if is_interrupted() == signal.SIGTERM:
+                raise Terminated
             if is_interrupted():
                 raise KeyboardInterrupt
 
@@ -159,7 +162,7 @@ class TrainingLoop:
             f"{self._folder.parent}."
         )
 
-    def _validate(self) -> None:
+    def _validate(self, progress: Progress) -> None:
         """Measure the network on the validation split; keep the weights if they are the best."""
         if "val" not in self._loaders:
             return
@@ -173,6 +176,11 @@ class TrainingLoop:
         if self._best is None or self._rank(row) > self._rank(self._best):
             self._select(row)
             self._n_worse = 0
+        is_best = self._best is row
+        progress.report(
+            val=f"{100 * found['val_accuracy']:.2f} %{' (best)' if is_best else ''}",
+            val_loss=f"{found['val_loss']:.4f}",
+        )
 
     def _rank(self, row: dict[str, float]) -> tuple[float, float]:
         if self._updater.recipe.select == "loss":
@@ -202,20 +210,26 @@ class TrainingLoop:
 
 
 @contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Defer the first Ctrl-C to the end of a step; a second one acts at once."""
-    seen = False
+def _interrupts() -> Iterator[Callable[[], int]]:
+    """Defer the first Ctrl-C or SIGTERM to the end of a step; a second one acts at once.
 
-    def note(*_: object) -> None:
+    Yields a function that returns the number of the deferred signal, 0 without one.
+    """
+    seen = 0
+    before: dict[int, Any] = {}
+
+    def note(number: int, _: object) -> None:
         nonlocal seen
-        seen = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        seen = number
+        signal.signal(number, before[number])
 
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
+        yield lambda: 0
         return
-    before = signal.signal(signal.SIGINT, note)
+    for each in (signal.SIGINT, signal.SIGTERM):
+        before[each] = signal.signal(each, note)
     try:
         yield lambda: seen
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number_before, handler in before.items():
+            signal.signal(number_before, handler)

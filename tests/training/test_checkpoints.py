@@ -15,7 +15,7 @@ import torch
 from makers.trainings import StopError, begin, fail, request_of, result_of, stop_at
 from makers.trees import rows
 
-from hffkit.errors import ArgumentError, StorageError, TrainingError, WeightsError
+from hffkit.errors import ArgumentError, StorageError, Terminated, TrainingError, WeightsError
 from hffkit.runs.run import TrainingResult, read_run
 from hffkit.runs.weights import read_tensors, read_weights, write_tensors
 from hffkit.storage.corpus import Corpus
@@ -27,10 +27,6 @@ from hffkit.training.updater import Updater
 
 def interrupt(_: Updater) -> None:
     raise KeyboardInterrupt
-
-
-def ctrl_c(_: Updater) -> None:
-    signal.raise_signal(signal.SIGINT)
 
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -136,16 +132,23 @@ def test_a_training_by_epochs_is_one_by_iterations_and_resumes(
     assert run.made["epochs"] == 4.6
 
 
-def test_the_first_ctrl_c_waits_for_the_step_and_saves(
-    packed: Path, tmp_path: Path, uninterrupted: dict[str, Any]
+@pytest.mark.parametrize(
+    ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+)
+def test_the_first_signal_waits_for_the_step_and_saves(
+    packed: Path,
+    tmp_path: Path,
+    uninterrupted: dict[str, Any],
+    number: signal.Signals,
+    error: type[BaseException],
 ) -> None:
     out, request = tmp_path / "run", request_of(packed, **KINDS["meso4"])
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(number)
     with pytest.MonkeyPatch.context() as patch:
-        stop_at(patch, 7, ctrl_c)
-        with pytest.raises(KeyboardInterrupt):
+        stop_at(patch, 7, lambda _: signal.raise_signal(number))
+        with pytest.raises(error):
             train(request, out)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before
     saved = partial_path(out) / "run" / training.CHECKPOINT_FILE
     assert read_tensors(saved)[1]["iteration"] == 8
     train(request, out)
