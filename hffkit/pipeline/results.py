@@ -15,10 +15,7 @@ from hffkit.reports.results_page import HeatMap, ResultsPage, render_results
 from hffkit.reports.text_table import Table
 from hffkit.storage.staging import write_durably
 
-LEGEND = (
-    "Per cent: mean over seeds or repeats [95 % interval over groups of test images] (paper's "
-    "figure, difference in points)."
-)
+_NO_BREAK = ",\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +99,21 @@ class Results:
                 lines.append(f"The paper's figure of {', '.join(shown)}: {note}.")
         return tuple(lines)
 
+    @property
+    def legend(self) -> str:
+        """The meaning of the figures in the cells, of those alone that are there."""
+        cells = self.cells.values()
+        parts = ["Per cent"]
+        has_seeds = any(len(cell.seeds) > 1 for cell in cells)
+        if has_seeds:
+            parts.append(": mean over seeds or repeats")
+        if any(not math.isnan(cell.low) for cell in cells):
+            over = "them and groups" if has_seeds else "groups"
+            parts.append(f" [95 % interval over {over} of test images]")
+        if any(cell.paper is not None for cell in cells):
+            parts.append(" (paper's figure, difference in points)")
+        return f"{''.join(parts)}."
+
     def claims_table(self) -> Table:
         """Format the claims and their outcomes."""
         rows = tuple(
@@ -125,7 +137,7 @@ class Results:
 
     def to_markdown(self) -> str:
         """Return everything as Markdown."""
-        parts = [f"# {self.title}", self.about, self.to_table().to_markdown(), LEGEND]
+        parts = [f"# {self.title}", self.about, self.to_table().to_markdown(), self.legend]
         parts += self.below
         if self.verdicts:
             parts.append(self.claims_table().to_markdown())
@@ -184,14 +196,20 @@ def page_of(results: Results) -> ResultsPage:
     return ResultsPage(
         title=results.title,
         about=tuple(text for text in results.about.split("\n\n") if text),
-        table=results.to_table(),
-        legend=LEGEND,
+        table=_narrow(results.to_table()),
+        legend=results.legend,
         below=results.below,
         claims=results.claims_table(),
         details=details,
         heat_maps=tuple(maps),
         facts=results.facts,
     )
+
+
+def _narrow(table: Table) -> Table:
+    """Return a table whose cells break between their figures, not within brackets."""
+    rows = tuple((row[0], *(c.replace(", ", _NO_BREAK) for c in row[1:])) for row in table.rows)
+    return Table(table.header, rows)
 
 
 def _heat_map(

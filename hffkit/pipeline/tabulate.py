@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from hffkit.pipeline.spec import Claim, TableSpec, chosen_of, places_in, put
 from hffkit.pipeline.verbs import EVALUATION_FILE, SAMPLES_FILE
 from hffkit.runs.scores import scored_of
 from hffkit.runs.spectrum import REPEATS_FOLDER
+from hffkit.wording import counted
 
 
 def results_of(plan: Plan) -> Results:
@@ -51,6 +53,7 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "recipe", plan.recipe.name
     for name, values in plan.recipe.values.items():
         yield f"values {name}", ", ".join(map(str, values))
+    yield from _tested(plan)
     for name, digest in plan.data.items():
         yield f"data {name}", digest
     for name, n in plan.unreadable.items():
@@ -64,6 +67,22 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
         if n_training:
             note = f"{n_training} of {len(rows)} samples are training samples of the run"
             yield f"training figures of {planned.step.name}", note
+
+
+def _tested(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield the numbers of samples, classes and of the largest class of each set tested on."""
+    known: set[str] = set()
+    for planned in (each for each in plan.steps if each.step.verb == "eval"):
+        data = planned.step.arguments["data"]
+        name = data if isinstance(data, str) else ", ".join(data)
+        if name in known:
+            continue
+        known.add(name)
+        samples = _samples(plan, planned.step.name)
+        counts = Counter(row["class"] for rows in samples for row in rows)
+        share = 100 * max(counts.values()) / counts.total()
+        text = f"{counted(counts.total(), 'image')} of {counted(len(counts), 'class', 'classes')}"
+        yield f"tested on {name}", f"{text}, {share:.0f} % of them of the largest"
 
 
 Made = tuple[tuple[str, ...], tuple[str, ...], Mapping[Place, Cell], Grid]

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, product
 from typing import Any, Literal
 
 import matplotlib.style
@@ -23,8 +23,8 @@ from hffkit.arrays import Floats64, Ints
 
 _REAL, _FAKE = "#0072b2", "#d55e00"  # Okabe and Ito: distinguishable with colour blindness
 _QUIET = "#c8ccd2"
-_REALS = (_REAL, "#56b4e9", "#009e73", "#332288")
-_FAKES = (_FAKE, "#e69f00", "#cc79a7", "#882255")
+_REALS = (_REAL, "#56b4e9", "#009e73", "#332288", "#44aa99", "#117733", "#6699cc", "#004488")
+_FAKES = (_FAKE, "#e69f00", "#cc79a7", "#882255", "#a65628", "#999933", "#aa4499", "#ee3377")
 _PERCENT = FuncFormatter(lambda share, _: f"{100 * share:g} %")
 _STYLE: dict[str, object] = {
     "svg.hashsalt": "hffkit",  # else the names of clip paths are random
@@ -146,18 +146,24 @@ class Curve:
         }
 
 
+def line_styles(curves: Sequence[Curve]) -> list[tuple[str, str]]:
+    """Return the colour and dashes of each curve, different for up to 16 classes of a kind."""
+    fakes = cycle(product(("--", ":"), _FAKES))
+    reals = cycle(product(("-", "-."), _REALS))
+    styles = (next(fakes if curve.is_fake else reals) for curve in curves)
+    return [(colour, dashes) for dashes, colour in styles]
+
+
 def profile_plot(curves: Sequence[Curve], value: str, kind: Literal["svg", "png"] = "svg") -> bytes:
     """Plot the mean profile of each class, with a band of one standard deviation to each side.
 
     Real classes are drawn solid in blues and greens, fake ones dashed in warm colours; `value` is
     the title of the axis of profile values.
     """
-    colours = {True: cycle(_FAKES), False: cycle(_REALS)}
     with _style():
         figure = Figure(figsize=(7.2, 4.0))
         axes = figure.subplots()
-        for curve in curves:
-            colour, dashes = next(colours[curve.is_fake]), "--" if curve.is_fake else "-"
+        for curve, (colour, dashes) in zip(curves, line_styles(curves), strict=True):
             places = np.arange(1, len(curve.mean) + 1)
             label = f"{_short(curve.name)} ({curve.n_images})".replace("$", r"\$")
             low, high = curve.mean - curve.spread, curve.mean + curve.spread

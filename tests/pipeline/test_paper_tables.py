@@ -23,7 +23,7 @@ from hffkit.pipeline.cells import OVERALL, Answer, Grid, sums_of
 from hffkit.pipeline.given import recipe_names
 from hffkit.pipeline.plan import Plan, plan_of
 from hffkit.pipeline.recipe import Recipe, read_recipe, recipe_of
-from hffkit.pipeline.results import LEGEND, Cell, Results, page_of
+from hffkit.pipeline.results import Cell, Results, page_of
 from hffkit.pipeline.tabulate import results_of
 from hffkit.reports.results_page import render_results
 from hffkit.training.train import chosen_recipe
@@ -234,7 +234,7 @@ def test_notes_on_the_papers_figures_are_shown_below_the_table() -> None:
         "average it would be 80.29, so one of the two is a misprint."
     )
     text = found.to_markdown()
-    assert text.index("| ME-mix |") < text.index(LEGEND) < text.index(note)
+    assert text.index("| ME-mix |") < text.index(found.legend) < text.index(note)
     assert note in html.unescape(render_results(page_of(found)))
     assert "The paper's figure of Raw / Average: the mean of the printed cells is 80.76" in text
     mean = np.mean([recipe.paper["Raw", column] for column in columns[:-1]])

@@ -177,6 +177,8 @@ def test_a_page_without_the_papers_figures_has_one_heat_map_and_escapes_its_text
     text = FEW.replace("One cell", "<script>&amp; one")
     result = hffkit("run", write(tmp_path / "x.toml", text), "--out", tmp_path / "o", data=faces)
     assert result.exit_code == 0, result.output
+    wanted = "tested on Raw: `9 images of 3 classes, 33 % of them of the largest`"  # of `faces`
+    assert wanted in result.stdout
     path = tmp_path / "o/table.html"
     assert (len(tags_of(path, "img")), tags_of(path, "script")) == (1, [])
     assert "&lt;script&gt;&amp;amp; " in path.read_text("utf-8")
