@@ -85,39 +85,69 @@ def evaluate(html: Path | None, csv: Path | None, as_json: bool, **arguments: An
 @click.argument("run", type=options.PATH)
 @click.argument("paths", nargs=-1, required=True, type=options.PATH, metavar="PATH...")
 @options.faces_of_files(frames=32)
+@click.option("--all-faces", is_flag=True, help="Print a line for each face, too.")
+@click.option("--csv", type=options.PATH, help="Write the scores, a line a face.")
 @options.device
 @options.as_json
-def predict(run: Path, paths: tuple[Path, ...], as_json: bool, **arguments: Any) -> None:
+def predict(
+    run: Path,
+    paths: tuple[Path, ...],
+    all_faces: bool,
+    csv: Path | None,
+    as_json: bool,
+    **arguments: Any,
+) -> None:
     """Find and score the faces in images, videos and folders of them.
 
     The score is the probability of fake. That of a video is the mean over its frames of the
-    largest face's score. The exit code is 3 if a file could not be read.
+    largest face's score; --all-faces and --csv have the score of every face. The exit code is 3
+    if a file could not be read.
     """
-    check_inputs(runs=[run], files=paths)
+    check_inputs(runs=[run], files=paths, outputs={"csv": csv})
     from hffkit.inference.predict import PredictRequest
     from hffkit.inference.predict import predict as predict_files
 
     found = predict_files(PredictRequest(run, paths, **arguments))
-    options.show(found.to_json(), _prediction_text(found), as_json=as_json)
+    text = _prediction_text(found, all_faces=all_faces)
+    options.show(found.to_json(), text, as_json=as_json)
+    if csv is not None:
+        found.write_csv(csv)
     if found.n_unreadable:
         sys.exit(options.UNREADABLE)
 
 
-def _prediction_text(found: "Prediction") -> str:
-    """Return a line for each file, the problems, and the number of files by prediction."""
+def _prediction_text(found: "Prediction", *, all_faces: bool) -> str:
+    """Return a line for each scored file, for each other its problem, and numbers of files."""
     rows = []
     counts = {"fake": 0, "real": 0, "not scored": 0}
     for file in found.files:
-        name, cells = "not scored", ("-", "-", "-")
-        if file.score is not None and file.fake_share is not None:
-            name = "fake" if file.score >= 0.5 else "real"
-            has_frames = file.n_frames + file.n_missing > 1
-            share = f"{100 * file.fake_share:.0f} % of {file.n_frames}" if has_frames else "-"
-            cells = (f"{file.score:.4f}", str(file.n_faces), share)
+        if file.score is None or file.fake_share is None:
+            counts["not scored"] += 1
+            continue
+        name = "fake" if file.score >= 0.5 else "real"
         counts[name] += 1
-        rows.append((file.path, name, *cells))
+        has_frames = file.n_frames + file.n_missing > 1
+        share = f"{100 * file.fake_share:.0f} % of {file.n_frames}" if has_frames else "-"
+        rows.append((file.path, name, f"{file.score:.4f}", str(file.n_faces), share))
     header = ("file", "prediction", "score", "faces", "frames fake")
-    lines = [Table(header, tuple(rows)).to_text(), ""]
+    lines = [Table(header, tuple(rows)).to_text(), ""] if rows else []
+    if all_faces and found.faces:
+        lines += [_faces_table(found).to_text(), ""]
     lines += [f"{file.path}: {file.problem}" for file in found.files if file.problem]
     lines.append(", ".join(f"{n} {name}" for name, n in counts.items()))
     return "\n".join(lines)
+
+
+def _faces_table(found: "Prediction") -> Table:
+    """Return a row for each face, in the order of files, frames and sizes."""
+    rows = tuple(
+        (
+            face.path,
+            "-" if face.frame is None else str(face.frame),
+            "-" if face.box is None else " ".join(map(str, face.box)),
+            face.cls,
+            f"{face.score:.4f}",
+        )
+        for face in found.faces
+    )
+    return Table(("file", "frame", "x y size", "class", "score"), rows, left=(0, 3))

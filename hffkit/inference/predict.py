@@ -1,5 +1,7 @@
 """`hffkit predict`: find and score faces in images, videos and folders of them."""
 
+import csv
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from hffkit.manifest.samples import Box
 from hffkit.media.image import Image
 from hffkit.networks.devices import device_named
 from hffkit.runs.scores import fake_scores
+from hffkit.storage.staging import write_bytes_durably
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,20 @@ class Prediction:
             "files": [asdict(file) for file in self.files],
             "faces": [asdict(face) for face in self.faces],
         }
+
+    def write_csv(self, path: Path) -> None:
+        """Write a line for each face; x, y and size are empty for whole images."""
+        classes = list(self.faces[0].probabilities) if self.faces else []
+        text = io.StringIO()
+        lines = csv.writer(text, lineterminator="\n")
+        head = ("path", "frame", "x", "y", "size", "class", "score")
+        lines.writerow([*head, *(f"p_{name}" for name in classes)])
+        for face in self.faces:
+            box = ("", "", "") if face.box is None else face.box
+            frame = "" if face.frame is None else face.frame
+            values = face.probabilities.values()
+            lines.writerow([face.path, frame, *box, face.cls, face.score, *values])
+        write_bytes_durably(path, text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def predict(request: PredictRequest) -> Prediction:

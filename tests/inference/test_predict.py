@@ -480,6 +480,33 @@ def test_the_table_shows_the_values_of_the_json(three: Path, tmp_path: Path, run
     assert f"1 {name}" in counts
 
 
+def test_every_face_is_in_the_csv_and_every_file_listed_once(
+    three: Path, tmp_path: Path, run: Invoke
+) -> None:
+    two = np.concatenate([portrait(), portrait()], axis=1)
+    paths = [save(tmp_path / "two.png", two), save(tmp_path / "none.png", two[:64, :64])]
+    found = predicted(three, *paths)
+    assert len(found["faces"]) >= 2
+    arguments = ("--all-faces", "--csv", tmp_path / "faces.csv", "--device", "cpu")
+    shown = run("predict", three, *paths, *arguments)
+    assert shown.exit_code == 0
+    assert shown.stdout.count("none.png") == shown.stdout.count("no face found") == 1
+    lines = [line.split() for line in shown.stdout.splitlines()]
+    with (tmp_path / "faces.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for one, row in zip(found["faces"], rows, strict=True):
+        box = [str(value) for value in one["box"]]
+        assert [str(paths[0]), "-", *box, one["cls"], f"{one['score']:.4f}"] in lines
+        assert [row["path"], row["frame"], row["x"], row["y"], row["size"]] == [
+            one["path"],
+            "",
+            *box,
+        ]
+        assert float(row["score"]) == one["score"]
+        for name, value in one["probabilities"].items():
+            assert float(row[f"p_{name}"]) == value
+
+
 def test_weights_that_are_no_numbers_give_no_prediction(tmp_path: Path, run: Invoke) -> None:
     path = write_run(tmp_path / "run", THREE, size=SIZE)
     state = {
