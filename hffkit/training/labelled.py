@@ -7,7 +7,7 @@ from hffkit.arrays import Ints
 from hffkit.degrade.chain import chain
 from hffkit.errors import ArgumentError, CorpusError
 from hffkit.manifest.classes import BINARY, ClassTable
-from hffkit.manifest.pairs import by_key, paired
+from hffkit.manifest.pairs import Paired, by_key, paired
 from hffkit.manifest.samples import GroupGuard, Sample, Split
 from hffkit.media.image import CONVERT_IMAGESET, Image
 from hffkit.networks.spec import InputSpec
@@ -144,12 +144,28 @@ def _pairs(
             f"No {split} sample has a partner ({_counted(left_out)}). Build both qualities: "
             f"`hffkit build ff++ --pair {','.join(qualities)}`."
         )
+    if split == "train" and metric.repeat_real:
+        found = _with_repeated_reals(found, table)
     labels = labels_of(found.high, table, BINARY)
     if split == "train" or metric.threshold == "val":
         _check_two(labels, BINARY, split)
     spec = recipe_input(recipe)
     high, low = (FaceDataset(each, recipe.size, spec) for each in (found.high, found.low))
     return LabelledDataset(PairDataset(high, low, found.masks), labels, left_out)
+
+
+def _with_repeated_reals(found: Paired[Item], table: ClassTable) -> Paired[Item]:
+    """Return the pairs with each real one as often as there are manipulations."""
+    is_fake = [table[sample.cls].is_fake for _, sample in found.high]
+    methods = {sample.cls for (_, sample), fake in zip(found.high, is_fake, strict=True) if fake}
+    reals = [place for place, fake in enumerate(is_fake) if not fake]
+    places = [*range(len(is_fake)), *reals * (len(methods) - 1)]
+    return replace(
+        found,
+        high=[found.high[place] for place in places],
+        low=[found.low[place] for place in places],
+        masks=[found.masks[place] for place in places],
+    )
 
 
 def _open_masks(masks: Sequence[str], recipe: TrainRecipe) -> Sequence[Corpus] | None:

@@ -43,6 +43,8 @@ class MetricSettings:
     mask_weight: float  # 0: trains without masks
     threshold: float | Literal["val"]  # distance from which on a face counts as fake
     as_published: bool  # divide and treat grey cells as the published code does
+    # Train on each real pair once for each manipulation, as the published code does for "All".
+    repeat_real: bool = False
 
     def __post_init__(self) -> None:
         for name in ("r_real", "r_fake", "pair_weight", "map_weight", "mask_weight", "threshold"):

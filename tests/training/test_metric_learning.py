@@ -51,6 +51,7 @@ from hffkit.storage.writer import CorpusWriter
 from hffkit.training import loop as training
 from hffkit.training.dataset import FaceDataset
 from hffkit.training.initial import initial_weights
+from hffkit.training.labelled import training_data
 from hffkit.training.masks import shrunk
 from hffkit.training.metric_learning import PairOutputs, best_threshold, mask_of, pair_loss
 from hffkit.training.pairs import PairDataset, pair_shape, parts_of
@@ -421,6 +422,28 @@ def test_a_pair_holds_both_images_and_its_mask(corpus: Path, masks: Path) -> Non
             levels = shrunk(drawn.image(by_key[in_quality(sample.key, "masks")][1]), SIDE)
             assert levels.max() > 51 > levels.min()
         assert np.array_equal(parts[2][0].numpy(), levels)
+
+
+def test_reals_are_repeated_for_each_manipulation_in_training_alone(
+    corpus: Path, tmp_path: Path
+) -> None:
+    tree = tmp_path / "tree/face"
+    for name, other in (("real", "real"), ("Deepfakes", "Deepfakes"), ("Deepfakes", "FaceSwap")):
+        shutil.copytree(corpus.with_name("tree") / "face" / name, tree / other)
+    both = build_corpus("ff++", tree.parent, tmp_path / "all.lmdb", qualities=("c23", "c40"))
+    for repeats in (False, True):
+        recipe = recipe_of(mask_weight=0, repeat_real=repeats)
+        found = training_data([str(both)], (), "binary", recipe, 0)
+        for split, data in found.splits.items():
+            times = Counter(sample.key for _, sample in data.dataset.items)
+            n_times = 2 if repeats and split == "train" else 1
+            assert {n for key, n in times.items() if "/Real/" in key} == {n_times}
+            assert {n for key, n in times.items() if "/Real/" not in key} == {1}
+            assert [s.cls == "Real" for _, s in data.dataset.items] == (data.labels == 1).tolist()
+            assert len(data.dataset) == len(data.labels) == sum(times.values())
+    recipe = chosen_recipe(TrainRequest(("x",), recipe="mml"))
+    assert recipe.metric is not None
+    assert not recipe.metric.repeat_real
 
 
 # --- one step --------------------------------------------------------------------------------
