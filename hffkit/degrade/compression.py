@@ -41,7 +41,12 @@ def jpeg2000_bytes(image: Image, ratio: float) -> bytes:
     Where lossless coding already reaches a higher ratio, the file is smaller than requested and
     its pixels differ from the image's by at most one level.
     """
-    return encode_jpeg2000(image, check(RATIO, ratio))
+    return encode_jpeg2000(image, check(RATIO, ratio), is_reversible=True)
+
+
+def jpeg2000_97_bytes(image: Image, ratio: float) -> bytes:
+    """Encode an image as JPEG 2000 in about 1/ratio of its raw bytes, irreversible 9/7 wavelet."""
+    return encode_jpeg2000(image, check(RATIO, ratio), is_reversible=False)
 
 
 def h264_bytes(image: Image, crf: int) -> bytes:

@@ -26,4 +26,7 @@ OPERATIONS: Mapping[str, Operation[Any]] = {
         compression.h264_bytes,
         compression.h264_pixels,
     ),
+    "jp2-97": Codec(
+        "jp2-97", "JPEG 2000, 9/7 wavelet", compression.RATIO, compression.jpeg2000_97_bytes, decode
+    ),
 }

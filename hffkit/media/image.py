@@ -258,11 +258,12 @@ def encode_jpeg(image: Image, quality: int) -> bytes:
     return encoded.tobytes()
 
 
-def encode_jpeg2000(image: Image, ratio: float) -> bytes:
+def encode_jpeg2000(image: Image, ratio: float, *, is_reversible: bool) -> bytes:
     """Encode an image as JPEG 2000 of about 1/ratio of its raw bytes.
 
-    Uses the reversible 5/3 wavelet and colour transform, the default of encoders for RGB. Pillow
-    encodes, because OpenCV's encoder has no colour transform and loses 3 dB or more.
+    Uses the 5/3 wavelet and colour transform if it is reversible, and the 9/7 wavelet with its
+    irreversible colour transform if not. Pillow encodes, because OpenCV's encoder has no colour
+    transform and loses 3 dB or more.
     """
     buffer = io.BytesIO()
     PillowImage.fromarray(image).save(
@@ -270,7 +271,7 @@ def encode_jpeg2000(image: Image, ratio: float) -> bytes:
         "JPEG2000",
         quality_mode="rates",
         quality_layers=[ratio],
-        irreversible=False,
+        irreversible=not is_reversible,
         mct=1,
         codeblock_size=(32, 32),  # 128 px hold too few of the default 64 to meet every ratio
     )

@@ -24,6 +24,7 @@ from hffkit.errors import ArgumentError, ImageError, UnknownNameError
 from hffkit.media.image import Image, pixels_sha256
 
 MIXES = [f"{code}-mix" for code in OPERATIONS]
+RATIO_MIXES = ("jp2-mix", "jp2-97-mix")  # of any number in an interval
 DOT = np.full((1, 1, 3), 200, np.uint8)
 
 IMAGES = arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20), st.just(3)))
@@ -37,6 +38,7 @@ VALUES: dict[str, st.SearchStrategy[str]] = {  # all that is possible, inside Ta
     "jp": st.integers(1, 100).map(str),
     "jp2": st.floats(1, 1000).map(str),
     "sc": PERCENTS,
+    "jp2-97": st.floats(1, 1000).map(str),
     "sc-cubic": PERCENTS,
     "h264": st.integers(0, 51).map(str),
 }
@@ -175,7 +177,7 @@ def drawn(name: str, *, seed: int = 0, n_keys: int = 10_000) -> list[Any]:
 
 def grouped(name: str, values: Sequence[float]) -> npt.NDArray[np.int64]:
     """The place of each value among those of Table IX, in at most ten groups."""
-    if name == "jp2-mix":
+    if name in RATIO_MIXES:
         return ((np.array(values) - 2) / 6 * 10).astype(np.int64)
     listed = OPERATIONS[name.removesuffix("-mix")].parameter.shown
     places = np.searchsorted(sorted(listed), values)
@@ -188,7 +190,7 @@ CRITICAL = {2: 13.816, 4: 18.467, 7: 24.322, 9: 27.877, 22: 48.268, 30: 59.703}
 CRITICAL |= {18: 42.312, 81: 126.083}
 
 
-@pytest.mark.parametrize("name", [name for name in MIXES if name != "jp2-mix"])
+@pytest.mark.parametrize("name", [name for name in MIXES if name not in RATIO_MIXES])
 def test_every_listed_value_is_drawn_equally_often(name: str) -> None:
     listed = OPERATIONS[name.removesuffix("-mix")].parameter.shown
     values, counts = np.unique(drawn(name), return_counts=True)
@@ -197,8 +199,9 @@ def test_every_listed_value_is_drawn_equally_often(name: str) -> None:
     assert np.sum((counts - expected) ** 2 / expected) < CRITICAL[len(listed) - 1]
 
 
-def test_jpeg2000_ratios_are_spread_evenly_from_2_to_8() -> None:
-    ratios = drawn("jp2-mix")
+@pytest.mark.parametrize("name", RATIO_MIXES)
+def test_jpeg2000_ratios_are_spread_evenly_from_2_to_8(name: str) -> None:
+    ratios = drawn(name)
     assert min(ratios) >= 2
     assert max(ratios) <= 8
     assert len(set(ratios)) == 10_000
@@ -248,7 +251,7 @@ def test_another_seed_gives_independent_draws(name: str) -> None:
 def test_drawn_values_of_one_seed_and_key_never_change() -> None:
     made = chain(*MIXES)(face(), seed=7, key="ff++/c23/Deepfakes/000_003/0042")
     values = [list(done.values())[1] for done in made.operations]
-    assert values == [5, 5, 5, 1.8, 76, 5.197376772982625, -25, 1, 40]
+    assert values == [5, 5, 5, 1.8, 76, 5.197376772982625, -25, 1, 40, 7.050029867921037]
     assert drawn("jp-mix", seed=7, n_keys=3) == [72, 75, 79]
 
 
@@ -301,7 +304,7 @@ def test_a_chain_is_named_by_its_steps() -> None:
     assert chain("sc+50", "jp2:4").name == "sc:+50+jp2:4.0"
 
 
-CODES = "me, gb, med, gc, jp, jp2, sc, sc-cubic, h264"
+CODES = "me, gb, med, gc, jp, jp2, sc, sc-cubic, h264, jp2-97"
 KNOWN = CODES + ", " + ", ".join(MIXES)
 MUST = {
     "kernel": "kernel must be an odd whole number from 1 to 99",
@@ -437,6 +440,7 @@ def test_value_outside_table_ix_is_allowed_and_marked() -> None:
         ("jp", [60, 77, 90], [1, 59, 91]),
         ("jp2", [2, 3.14, 8], [1, 1.99, 8.01]),
         ("sc", ["+1", "+90", "-45"], ["+0", "+2", "-50", "+91"]),
+        ("jp2-97", [], [2, 8]),
         ("sc-cubic", [], ["+50", "-45"]),
         ("h264", [], [0, 23, 40]),
     ):

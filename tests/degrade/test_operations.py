@@ -22,7 +22,7 @@ from hffkit.degrade.chain import chain
 from hffkit.degrade.table import OPERATIONS
 from hffkit.errors import ArgumentError, ImageError
 from hffkit.media.h264 import decode_intra, encode_intra
-from hffkit.media.image import Image, decode, encode_jpeg, encode_jpeg2000
+from hffkit.media.image import Image, decode, encode_jpeg
 
 Floats = npt.NDArray[np.float64]
 
@@ -242,13 +242,36 @@ def main_header(encoded: bytes) -> dict[int, bytes]:
 
 
 def test_jpeg2000_has_the_reversible_wavelet_and_does_not_quantise() -> None:
-    header = main_header(encode_jpeg2000(face(), 4.0))
+    header = main_header(compression.jpeg2000_bytes(face(), 4.0))
     assert header[0x52][9] == 1  # COD, ITU-T T.800 A.6.1: 1 is 5/3 reversible, 0 would be 9/7
     assert header[0x5C][0] & 0x1F == 0  # QCD: no quantisation
 
 
-def test_jpeg2000_has_the_reversible_colour_transform() -> None:
-    assert main_header(encode_jpeg2000(face(), 4.0))[0x52][4] == 1  # COD: with 5/3 that is RCT
+def test_jpeg2000_97_has_the_irreversible_wavelet_and_quantises() -> None:
+    header = main_header(compression.jpeg2000_97_bytes(face(), 4.0))
+    assert header[0x52][9] == 0
+    assert header[0x5C][0] & 0x1F == 2  # QCD, A.6.4: a step of quantisation for each subband
+
+
+def test_jpeg2000_has_the_colour_transform_of_its_wavelet() -> None:
+    for encode in (compression.jpeg2000_bytes, compression.jpeg2000_97_bytes):
+        assert main_header(encode(face(), 4.0))[0x52][4] == 1  # COD: RCT with 5/3, ICT with 9/7
+
+
+@pytest.mark.parametrize("folder", REAL)
+def test_jpeg2000_97_meets_ratios_above_that_of_its_quantisation(data: Path, folder: str) -> None:
+    for image in real_images(data, folder, 3):
+        finest = image.nbytes / len(compression.jpeg2000_97_bytes(image, 1.0))
+        for ratio in (2.0, 8.0):
+            encoded = compression.jpeg2000_97_bytes(image, ratio)
+            assert image.nbytes / len(encoded) == pytest.approx(max(ratio, finest), rel=0.05)
+        errors = {
+            (code, ratio): np.square(after(code, image, ratio) - image.astype(float)).mean()
+            for code in ("jp2", "jp2-97")
+            for ratio in (2.0, 8.0)
+        }
+        assert errors["jp2", 2.0] < errors["jp2-97", 2.0]  # 5/3 can be lossless
+        assert finest > 7.5 or errors["jp2", 8.0] > errors["jp2-97", 8.0]
 
 
 @given(IMAGES)
@@ -263,9 +286,9 @@ def test_jpeg2000_reaches_the_ratio_unless_lossless_coding_beats_it(
     n_beaten, errors = 0, []
     images = real_images(data, folder, 10)
     for image in images:
-        n_lossless = len(encode_jpeg2000(image, 1.0))
+        n_lossless = len(compression.jpeg2000_bytes(image, 1.0))
         for ratio in (2.0, 2.7, 4.0, 5.5, 8.0):
-            achieved = image.nbytes / len(encode_jpeg2000(image, ratio))
+            achieved = image.nbytes / len(compression.jpeg2000_bytes(image, ratio))
             if n_lossless * ratio <= image.nbytes:
                 n_beaten += 1
                 assert achieved >= ratio
