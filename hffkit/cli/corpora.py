@@ -56,7 +56,19 @@ def corpus_text(path: Path, info: "CorpusInfo") -> str:
 
 def show_corpus(path: Path, info: "CorpusInfo", *, as_json: bool) -> None:
     """Print the contents of a corpus that was just written."""
+    if info.provenance.verb == "build":
+        note_shortfall(path)
     options.show(corpus_json(path, info), corpus_text(path, info), as_json=as_json)
+
+
+def note_shortfall(path: Path) -> None:
+    """Print what a build with `frames` paper lacks of the paper's totals, if anything."""
+    from hffkit.corpus.build import shortfall_text
+    from hffkit.storage.corpus import Corpus
+
+    text = shortfall_text(Corpus(path))
+    if text:
+        click.echo(f"note: {path}: {text}", err=True)
 
 
 def corpus_json(path: Path, info: "CorpusInfo") -> dict[str, object]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hffkit.cli import options
+from hffkit.cli.corpora import note_shortfall
 from hffkit.wording import counted
 
 if TYPE_CHECKING:
@@ -101,6 +102,9 @@ def run(
     found = [row for row, _ in shown]
     text = "\n".join(text for _, text in shown)
     options.show(found[0] if len(found) == 1 else found, text, as_json=as_json)
+    for planned in steps:
+        if planned.step.verb == "build":
+            note_shortfall(planned.out)
     _report_unreadable(plans)
 
 

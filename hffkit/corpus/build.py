@@ -15,7 +15,7 @@ from hffkit.extraction.family import build_family
 from hffkit.extraction.frames import FramePlan
 from hffkit.extraction.images import build_images
 from hffkit.extraction.settings import Settings
-from hffkit.extraction.trim import surplus
+from hffkit.extraction.trim import shortfall, surplus
 from hffkit.extraction.units import ImageBlock, Unit, identity, weight
 from hffkit.faces.detection import FaceRule, read_boxes
 from hffkit.faces.landmarks import predictor_of
@@ -203,3 +203,19 @@ def paper_surplus(provenance: Provenance) -> Surplus | None:
         return None
     seed = int(provenance.options["seed"])
     return lambda samples: surplus(((s.key, s.split) for s in samples), seed=seed)
+
+
+def shortfall_text(corpus: Corpus) -> str:
+    """Return what a finished build with `frames` paper lacks of the paper's totals; else nothing.
+
+    Masks have the same frames as their forgeries, and shards are cut when they are merged.
+    """
+    made = corpus.provenance
+    if made.verb != "build" or made.options.get("frames") != "paper" or made.shard is not None:
+        return ""
+    found = shortfall((sample.key, sample.split) for sample in corpus.samples())
+    rows = [
+        f"{quality} {name} {split} {n:,} of {total:,}"
+        for (quality, name, split), (n, total) in found.items()
+    ]
+    return f"fewer samples than in the paper: {', '.join(rows)}" if rows else ""

@@ -9,8 +9,10 @@ from hffkit.errors import ArgumentError
 from hffkit.manifest.samples import Split
 from hffkit.media.spacing import evenly
 
-# With 70 frames the 140 real test videos would give 9,800 of the paper's 10,000 faces.
+# Frames of each real and each fake video that meet the paper's totals if all have a face. With 70
+# frames the 140 real test videos would give 9,800 of its 10,000 faces.
 PAPER_REAL, PAPER_FAKE = 75, 20
+_SPARE = 1.2  # times as many are chosen, in place of frames without a face
 # Largest numbers of frames in training and testing, from Cao et al. They take the first ones of an
 # unsorted listing; here they are spaced evenly.
 CAO_TRAIN, CAO_HELD_OUT = 270, 140
@@ -30,9 +32,12 @@ class FramePlan:
 
     @classmethod
     def parse(cls, text: str) -> "FramePlan":
-        """Parse N, REAL/FAKE, all, every:K, paper (75/20) or cao (270 and 140)."""
+        """Parse N, REAL/FAKE, all, every:K, paper (90/24) or cao (270 and 140).
+
+        The plan of the paper has spare frames: `trim.surplus` leaves 75/20 of them, or fewer.
+        """
         if text == "paper":
-            return cls("even", PAPER_REAL, PAPER_FAKE)
+            return cls("even", round(_SPARE * PAPER_REAL), round(_SPARE * PAPER_FAKE))
         if text == "cao":
             return cls("even", CAO_TRAIN, CAO_TRAIN, CAO_HELD_OUT)
         if text == "all":

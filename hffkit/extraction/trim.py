@@ -1,8 +1,9 @@
-"""Reduction of 75 real and 20 fake frames per video to the totals of the AMTENnet paper."""
+"""Reduction of a build with spare frames to the totals of the AMTENnet paper."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
+from hffkit.extraction.frames import PAPER_FAKE, PAPER_REAL
 from hffkit.manifest.samples import Split
 from hffkit.manifest.seeds import rank
 from hffkit.media.spacing import evenly
@@ -15,6 +16,9 @@ PAPER_TOTALS: Mapping[tuple[bool, Split], int] = {
     (True, "test"): 2_500,
 }
 _FAKE = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
+_REAL = ("Real", "Real-actors")
+Bucket = tuple[str, str, Split]
+"""Quality, class and split."""
 
 
 def level(counts: Mapping[str, int], total: int, *, seed: int) -> dict[str, int]:
@@ -40,23 +44,23 @@ def level(counts: Mapping[str, int], total: int, *, seed: int) -> dict[str, int]
 def surplus(samples: Iterable[tuple[str, Split]], *, seed: int) -> set[str]:
     """Return the keys of the samples to leave out so that the paper's totals are met exactly.
 
+    Where they cannot be met, or the paper has none, 75 frames of each real video and 20 of each
+    fake one are kept, on average: the spare frames of others take the place of missing ones.
+
     Of real videos, frames that no forgery uses are left out first, evenly spaced. Samples are given
-    by key, ff++/QUALITY/CLASS/VIDEO/FRAME, and split; only classes of the paper are cut.
+    by key, ff++/QUALITY/CLASS/VIDEO/FRAME, and split.
     """
-    frames: dict[tuple[str, str, Split], dict[str, list[int]]] = defaultdict(dict)
+    frames: dict[Bucket, dict[str, list[int]]] = defaultdict(dict)
     used: dict[str, set[int]] = defaultdict(set)  # by the fakes of a target
     for key, split in samples:
         _, quality, name, video, frame = key.split("/")
-        if name == "Real" or name in _FAKE:
-            frames[quality, name, split].setdefault(video, []).append(int(frame))
+        frames[quality, name, split].setdefault(video, []).append(int(frame))
         if name in _FAKE:
             used[video.split("_")[0]].add(int(frame))
     left_out: set[str] = set()
     for (quality, name, split), videos in frames.items():
-        total = PAPER_TOTALS.get((name in _FAKE, split))
-        if total is None:
-            continue
-        quotas = level({video: len(n) for video, n in videos.items()}, total, seed=seed)
+        counts = {video: len(n) for video, n in videos.items()}
+        quotas = level(counts, _wanted(name, split, counts), seed=seed)
         for video, unsorted in videos.items():
             numbers = sorted(unsorted)
             kept_last = used[video] if name == "Real" else set()
@@ -66,3 +70,33 @@ def surplus(samples: Iterable[tuple[str, Split]], *, seed: int) -> set[str]:
             out += evenly([n for n in numbers if n in kept_last], n_out - len(out))
             left_out |= {f"ff++/{quality}/{name}/{video}/{n:04d}" for n in out}
     return left_out
+
+
+def _paper_total(name: str, split: Split) -> int | None:
+    is_fake = name in _FAKE
+    return PAPER_TOTALS.get((is_fake, split)) if is_fake or name == "Real" else None
+
+
+def _wanted(name: str, split: Split, counts: Mapping[str, int]) -> int:
+    """Return the number of samples to keep of some videos of a class."""
+    total = _paper_total(name, split)
+    if total is not None and sum(counts.values()) >= total:
+        return total
+    return len(counts) * (PAPER_REAL if name in _REAL else PAPER_FAKE)
+
+
+def shortfall(samples: Iterable[tuple[str, Split]]) -> dict[Bucket, tuple[int, int]]:
+    """Return the number of samples, and the paper's total, where a total is not met.
+
+    Samples are given as for `surplus`. Classes and splits without any sample are not looked for.
+    """
+    counts: Counter[Bucket] = Counter()
+    for key, split in samples:
+        _, quality, name, *_ = key.split("/")
+        counts[quality, name, split] += 1
+    found = {}
+    for (quality, name, split), n in sorted(counts.items()):
+        total = _paper_total(name, split)
+        if total is not None and n < total:
+            found[quality, name, split] = n, total
+    return found

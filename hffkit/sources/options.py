@@ -87,7 +87,7 @@ class VideoOptions(SourceOptions):
     frames: Annotated[
         str,
         Option(
-            "Frames per video, evenly spaced. paper: 75 real, 20 fake, cut to the totals of the "
+            "Frames per video, evenly spaced. paper: 90 real, 24 fake, cut to the totals of the "
             "AMTENnet paper; cao: 270 in train, 140 in val and test.",
             metavar="N|REAL/FAKE|all|every:K|paper|cao",
         ),

@@ -23,7 +23,7 @@ NUMBERS = st.one_of(
         ("75/20", FramePlan("even", 75, 20)),
         ("20/20", FramePlan("even", 20, 20)),
         ("1/1", FramePlan("even", 1, 1)),
-        ("paper", FramePlan("even", 75, 20)),
+        ("paper", FramePlan("even", 90, 24)),
         ("cao", FramePlan("even", 270, 270, 140)),
         ("all", FramePlan("every", 1, 1)),
         ("every:1", FramePlan("every", 1, 1)),
