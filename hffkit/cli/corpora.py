@@ -250,3 +250,25 @@ def merge(corpora: tuple[str, ...], out: Path, as_json: bool) -> None:
 
     info = merge_corpora(corpora, out)
     show_corpus(out, info, as_json=as_json)
+
+
+@click.command(epilog=options.example("unpack pairs.lmdb --masks pairs-masks.lmdb --out crops"))
+@_corpora
+@click.option(
+    "--masks", multiple=True, metavar="CORPUS", help="Corpus of the forgeries' masks; repeatable."
+)
+@options.out
+@options.as_json
+def unpack(corpora: tuple[str, ...], masks: tuple[str, ...], out: Path, as_json: bool) -> None:
+    """Write the crops of FaceForensics++ as PNG files, in the layout of Cao et al.
+
+    The files are OUT/face/CLASS/QUALITY/VIDEO/N.png, where CLASS is a manipulation or real, masks
+    are one more quality, and N is the number of the frame. `hffkit build ff++` reads them.
+    """
+    from hffkit.corpus.unpack import unpack as unpack_corpora
+
+    done = unpack_corpora(corpora, masks, out)
+    rows = tuple((folder, str(n)) for folder, n in sorted(done.counts.items()))
+    table = Table(("folder", "files"), rows).to_text()
+    text = f"{table}\n\n{out}: {sum(done.counts.values())} files"
+    options.show(done.to_json(), text, as_json=as_json)

@@ -9,7 +9,7 @@ import click
 
 from hffkit.cli import options
 from hffkit.cli.build import build
-from hffkit.cli.corpora import inspect, merge, pack, subset, verify
+from hffkit.cli.corpora import inspect, merge, pack, subset, unpack, verify
 from hffkit.cli.degrade import degrade, mix
 from hffkit.cli.demo import demo
 from hffkit.cli.evaluate import evaluate, predict
@@ -85,7 +85,7 @@ def main() -> None:
 
 _COMMANDS = (
     build, pack, subset, degrade, mix, train, evaluate, predict, explain, spectrum, run, inspect,
-    verify, merge, convert, demo,
+    verify, merge, unpack, convert, demo,
 )  # fmt: skip
 for _command in _COMMANDS:
     main.add_command(_command)

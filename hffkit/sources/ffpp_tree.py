@@ -31,7 +31,7 @@ _FOLDERS = {
     "Real": "original_sequences/youtube",
     "Real-actors": "original_sequences/actors",
 } | {name: f"manipulated_sequences/{name}" for name in METHODS}
-_CROPPED_FOLDERS = {"Real": "real"} | {name: name for name in PAPER_CLASSES if name != "Real"}
+CROPPED_FOLDERS = {"Real": "real"} | {name: name for name in PAPER_CLASSES if name != "Real"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +170,7 @@ def _layout_of(root: Path) -> _Layout:
         return _Layout(root, "", _FOLDERS)
     start = "face/" if "face" in present else ""
     if start or _holds_crops(root):
-        return _Layout(root, start, _CROPPED_FOLDERS, is_cropped=True)
+        return _Layout(root, start, CROPPED_FOLDERS, is_cropped=True)
     is_inside = {"youtube", "actors", *METHODS} & present
     raise CorpusError(
         f"{root}: no FaceForensics++ tree. Looked for original_sequences/, "
@@ -183,7 +183,7 @@ def _holds_crops(root: Path) -> bool:
     """Test for class folders with QUALITY/VIDEO, without videos/ or images/ in between."""
     return any(
         path.name not in ("videos", "images")
-        for folder in _CROPPED_FOLDERS.values()
+        for folder in CROPPED_FOLDERS.values()
         for quality in QUALITIES
         for path in sorted((root / folder / quality).glob("*/"))
     )
@@ -217,6 +217,11 @@ def _missing(layout: _Layout, name: str, quality: str, options: FfppOptions) -> 
         is_other = there and not options.pair
         cure = f"Download {quality}" + (f" or pass `qualities` {there[0]}" if is_other else "")
     return f"{wanted}: no video there. {cure}."
+
+
+def cropped_path(cls: str, quality: str, video: str, frame: int) -> str:
+    """Return the path of a crop in the cropped layout, relative to the root."""
+    return f"face/{CROPPED_FOLDERS[cls]}/{quality}/{video}/{frame}.png"
 
 
 def plain_quality(name: str) -> str:
