@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,10 @@ def spectrum(corpora: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
 def pixels_of(path: Path, split: str) -> dict[str, bytes]:
     """The pixels of a split's samples by key, decoded by Pillow."""
     found = {}
-    for row, (_, value) in zip(rows(path / "manifest.jsonl"), raw_records(path), strict=True):
+    with TemporaryDirectory() as copy:  # LMDB refuses to open twice what a reader still holds
+        shutil.copy(path / "data.mdb", copy)
+        stored = raw_records(Path(copy))
+    for row, (_, value) in zip(rows(path / "manifest.jsonl"), stored, strict=True):
         if row["split"] == split:
             with Image.open(io.BytesIO(decode_datum(value).data)) as picture:
                 found[row["key"]] = np.asarray(picture.convert("RGB")).tobytes()
