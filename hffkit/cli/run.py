@@ -12,7 +12,7 @@ from hffkit.cli.corpora import note_shortfall
 from hffkit.wording import counted
 
 if TYPE_CHECKING:
-    from hffkit.pipeline.plan import Plan
+    from hffkit.pipeline.plan import Plan, Planned
     from hffkit.pipeline.recipe import Recipe
 
 
@@ -102,10 +102,7 @@ def run(
     found = [row for row, _ in shown]
     text = "\n".join(text for _, text in shown)
     options.show(found[0] if len(found) == 1 else found, text, as_json=as_json)
-    for planned in steps:
-        if planned.step.verb == "build":
-            note_shortfall(planned.out)
-    _report_unreadable(plans)
+    _report(plans, steps)
 
 
 def _check(recipes: "Sequence[Recipe]", data: Sequence[tuple[str, str]], only: str | None) -> None:
@@ -139,7 +136,11 @@ def _outputs(plan: "Plan") -> tuple[Any, str]:
     return paths, "\n".join(f"{name}: {path}" for name, path in paths.items())
 
 
-def _report_unreadable(plans: "Sequence[Plan]") -> None:
+def _report(plans: "Sequence[Plan]", steps: "Sequence[Planned]") -> None:
+    """Print what is missing from corpora; exit with 3 if inputs could not be read."""
+    for planned in steps:
+        if planned.step.verb == "build":
+            note_shortfall(planned.out)
     counts = {name: n for plan in plans for name, n in plan.unreadable.items()}
     for name, n in counts.items():
         click.echo(

@@ -15,7 +15,7 @@ N_RESAMPLES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class ConfidenceInterval:
-    """A 95 % percentile interval."""
+    """A 95 % interval."""
 
     low: float
     high: float
@@ -32,7 +32,8 @@ def bootstrap_intervals(
     """Compute the 95 % interval of each metric from groups drawn with replacement.
 
     Resamples in which a metric is not defined are left out and counted. A metric that no
-    resample defines has no interval; with one group only there are none.
+    resample defines has no interval; with one group only there are none. A metric's `interval`
+    names the kind: percentiles, or those mirrored at the estimate and cut to [0, 1].
 
     References
     ----------
@@ -49,10 +50,15 @@ def bootstrap_intervals(
             except MetricError:
                 continue
             values.setdefault(name, []).append(value)
-    return {
-        name: ConfidenceInterval(*percentile_interval(found), n_resamples - len(found))
-        for name, found in values.items()
-    }
+    everything = samples.sums()
+    intervals = {}
+    for name, found in values.items():
+        low, high = percentile_interval(found)
+        if metrics[name].interval == "basic":
+            twice = 2 * metrics[name].compute(everything)
+            low, high = max(0.0, twice - high), min(1.0, twice - low)
+        intervals[name] = ConfidenceInterval(low, high, n_resamples - len(found))
+    return intervals
 
 
 def resamples(n_groups: int, n_resamples: int, rng: np.random.Generator) -> Iterator[Floats64]:

@@ -24,31 +24,34 @@ class Calibration:
         return float(np.sum(gaps * self.counts) / self.counts.sum())
 
 
-def calibration(
-    labels: Ints,
-    probabilities: npt.NDArray[np.float32],
-    weights: Floats64 | None = None,
-    n_bins: int = N_BINS,
-) -> Calibration:
-    """Return the calibration of the top label in `n_bins` bins (low, high] over (0, 1].
+class TopLabels:
+    """Confidences in the predicted class, put into bins once for many weights."""
 
-    Parameters
-    ----------
-    labels : (N,) int
-    probabilities : (N, C) float
-        The confidence is the largest of a row.
-    weights : (N,) float, optional
-        How often each sample counts; by default once.
+    def __init__(
+        self, labels: Ints, probabilities: npt.NDArray[np.float32], n_bins: int = N_BINS
+    ) -> None:
+        """Take labels (N,) and probabilities (N, C); the confidence is the largest of a row.
 
-    References
-    ----------
-    Guo et al. 2017, On Calibration of Modern Neural Networks, section 2.
-    """
-    often = np.ones(len(labels)) if weights is None else weights
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    right = np.argmax(probabilities, axis=1) == labels
-    bins = np.clip(np.ceil(confidence * n_bins).astype(np.int64) - 1, 0, n_bins - 1)
-    counts = np.bincount(bins, often, n_bins).astype(np.float64)
-    sums = (np.bincount(bins, often * values, n_bins) for values in (confidence, right))
-    means = [total / np.maximum(counts, 1) for total in sums]
-    return Calibration(counts, means[0], means[1])
+        The `n_bins` bins are (low, high], of equal width over (0, 1].
+        """
+        self._confidence = probabilities.max(axis=1).astype(np.float64)
+        self._right = (np.argmax(probabilities, axis=1) == labels).astype(np.float64)
+        bins = np.ceil(self._confidence * n_bins).astype(np.int64) - 1
+        self._bins = np.clip(bins, 0, n_bins - 1)
+        self._n_bins = n_bins
+
+    def calibration(self, weights: Floats64 | None = None) -> Calibration:
+        """Return the calibration of samples that count `weights` times, (N,); else once.
+
+        References
+        ----------
+        Guo et al. 2017, On Calibration of Modern Neural Networks, section 2.
+        """
+        often = np.ones(len(self._bins)) if weights is None else weights
+        counts = np.bincount(self._bins, often, self._n_bins).astype(np.float64)
+        sums = (
+            np.bincount(self._bins, often * values, self._n_bins)
+            for values in (self._confidence, self._right)
+        )
+        means = [total / np.maximum(counts, 1) for total in sums]
+        return Calibration(counts, means[0], means[1])

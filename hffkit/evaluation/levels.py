@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+import numpy as np
+
 from hffkit.errors import MetricError
 from hffkit.evaluation.bootstrap import N_RESAMPLES, ConfidenceInterval, bootstrap_intervals
 from hffkit.evaluation.metrics import METRICS, LevelName, Metric
@@ -10,7 +12,7 @@ from hffkit.evaluation.sums import GroupedSamples, Sums, grouped
 from hffkit.evaluation.videos import mean_over_videos, vote_over_videos
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.seeds import rng_for
-from hffkit.runs.scores import Scored
+from hffkit.runs.scores import NO_PROBABILITY, PROBABILITY, Decisions, Scored
 
 FORMAT = 1
 
@@ -32,6 +34,22 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
+class MethodRecall:
+    """Decisions about the samples of one class of the corpus, such as a forgery method."""
+
+    name: str
+    is_fake: bool
+    n_samples: int
+    recall: float  # share whose predicted class, of those the detector distinguishes, is right
+    called_fake: float  # share
+
+    def to_json(self) -> dict[str, object]:
+        """Return the decisions as JSON values."""
+        row = asdict(self)
+        return {"class": row.pop("name"), **row}
+
+
+@dataclass(frozen=True, slots=True)
 class Level:
     """The metrics of frames (or images), or of videos by their mean or by vote."""
 
@@ -41,6 +59,7 @@ class Level:
     estimates: Mapping[str, Estimate]  # by names of METRICS
     confusion: tuple[tuple[int, ...], ...]  # (C, C) counts; rows are true classes
     calls: tuple[tuple[int, ...], ...]  # (2, 2) counts: fake, real (rows), called fake, real
+    methods: tuple["MethodRecall", ...]  # by the classes of the corpus, in order of their names
 
     def only_prediction(self, names: tuple[str, ...]) -> str | None:
         """Return the class, fake or real that everything is taken for, though there are several.
@@ -80,6 +99,7 @@ class Level:
             "n_groups": self.n_groups,
             "only_prediction": self.only_prediction(names),
             "metrics": {name: found.to_json() for name, found in self.estimates.items()},
+            "methods": [method.to_json() for method in self.methods],
             "recalls": dict(zip(names, self.recalls, strict=True)),
             "confusion": {
                 "rows": "true class",
@@ -97,6 +117,7 @@ class Evaluation:
     classes: ClassTable
     seed: int
     n_resamples: int
+    is_probability: bool  # of the scores
     levels: Mapping[LevelName, Level]  # "frame" always; both of videos where there are some
 
     @property
@@ -121,7 +142,7 @@ class Evaluation:
         names = self.classes.names
         return {
             "format": FORMAT,
-            "score": "probability of fake: the sum over the fake classes",
+            "score": PROBABILITY if self.is_probability else NO_PROBABILITY,
             "classes": self.classes.to_json(),
             "bootstrap": {"unit": "group", "seed": self.seed, "n_resamples": self.n_resamples},
             "levels": {name: level.to_json(names) for name, level in self.levels.items()},
@@ -146,12 +167,12 @@ def measure(scored: Scored, *, seed: int = 0, n_resamples: int = N_RESAMPLES) ->
         rows = {key: row for key, row in METRICS.items() if name in row.levels}
         intervals = bootstrap_intervals(
             found,
-            {key: row for key, row in rows.items() if row.has_interval},
+            {key: row for key, row in rows.items() if row.interval != "none"},
             rng=rng_for(seed, "bootstrap", name),
             n_resamples=n_resamples,
         )
         levels[name] = level_of(found, rows, intervals)
-    return Evaluation(scored.classes, seed, n_resamples, levels)
+    return Evaluation(scored.classes, seed, n_resamples, scored.is_probability, levels)
 
 
 def level_of(
@@ -167,7 +188,20 @@ def level_of(
         {name: _estimate(row, sums, intervals.get(name)) for name, row in rows.items()},
         tuple(map(tuple, sums.confusion.astype(int).tolist())),
         tuple(map(tuple, sums.calls.astype(int).tolist())),
+        _methods(samples.decisions),
     )
+
+
+def _methods(found: Decisions) -> tuple[MethodRecall, ...]:
+    rows = []
+    of_each = np.array(found.methods)
+    for name in sorted(set(found.methods)):
+        places = np.flatnonzero(of_each == name)
+        recall = float(np.mean(found.predicted[places] == found.labels[places]))
+        called_fake = float(found.called_fake[places].mean())
+        is_fake = bool(found.is_fake[places[0]])
+        rows.append(MethodRecall(name, is_fake, len(places), recall, called_fake))
+    return tuple(rows)
 
 
 def _columns(counts: tuple[tuple[int, ...], ...]) -> list[int]:

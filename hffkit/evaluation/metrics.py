@@ -15,6 +15,9 @@ from hffkit.errors import MetricError
 from hffkit.evaluation.sums import Sums
 
 LevelName = Literal["frame", "video_mean", "video_vote"]
+IntervalKind = Literal["percentile", "basic", "none"]
+"""Of the resampled values; "basic" mirrors them at the estimate, for metrics that resampling
+alone raises."""
 EVERY_LEVEL: tuple[LevelName, ...] = ("frame", "video_mean", "video_vote")
 WITH_SCORES: tuple[LevelName, ...] = ("frame", "video_mean")
 STRICTEST_FPR = 0.001  # of the levels
@@ -29,7 +32,7 @@ class Metric:
     unit: Literal["percent", "fraction"]  # of texts; values are in [0, 1]
     compute: Callable[[Sums], float]  # raises MetricError where it is not defined
     levels: tuple[LevelName, ...] = EVERY_LEVEL  # none: for the table of qualities only
-    has_interval: bool = True
+    interval: IntervalKind = "percentile"
 
     def text(self, value: float | None) -> str:
         """Return a value as text: `96.16 %`, `0.9876`, or a dash."""
@@ -83,14 +86,12 @@ def binary_accuracy(sums: Sums) -> float:
 
 def _tpr_at_fpr(limit: float, levels: tuple[LevelName, ...] = ()) -> Metric:
     title = f"TPR at FPR {100 * limit:g} %"
-    return Metric(
-        title, "percent", lambda sums: sums.curve.tpr_at_fpr(limit), levels, has_interval=False
-    )
+    return Metric(title, "percent", lambda sums: sums.curve.tpr_at_fpr(limit), levels)
 
 
 METRICS: Mapping[str, Metric] = {
     "majority_accuracy": Metric(
-        "Baseline: always the largest class", "percent", majority_accuracy, has_interval=False
+        "Baseline: always the largest class", "percent", majority_accuracy, interval="none"
     ),
     "class_mean_accuracy": Metric("Balanced (class-mean) accuracy", "percent", class_mean_accuracy),
     "accuracy": Metric("Accuracy", "percent", accuracy),
@@ -98,7 +99,7 @@ METRICS: Mapping[str, Metric] = {
         "Fake/real baseline: always the larger",
         "percent",
         binary_majority_accuracy,
-        has_interval=False,
+        interval="none",
     ),
     "binary_class_mean_accuracy": Metric(
         "Fake/real balanced accuracy", "percent", binary_class_mean_accuracy
@@ -119,7 +120,7 @@ METRICS: Mapping[str, Metric] = {
         "fraction",
         lambda sums: sums.calibration.error(),
         WITH_SCORES,
-        has_interval=False,
+        interval="basic",
     ),
     "eer_published": Metric(
         "Misses where errors are nearest",

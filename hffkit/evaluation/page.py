@@ -6,7 +6,7 @@ import numpy as np
 
 from hffkit.evaluation.levels import Evaluation
 from hffkit.evaluation.sums import grouped
-from hffkit.evaluation.tables import level_notes, levels_table, recall_table
+from hffkit.evaluation.tables import level_notes, level_title, levels_table, recall_table
 from hffkit.media.image import Image
 from hffkit.reports.evaluation_page import Mistake, Section
 from hffkit.reports.html import Figure
@@ -41,19 +41,25 @@ def page_section(
     """
     level = evaluation.frame
     sums = grouped(scored).sums()
-    bins = sums.calibration
+    bins = None
+    if evaluation.is_probability:
+        found = sums.calibration
+        bins = (found.counts.astype(np.int64), found.confidence, found.accuracy)
     return Section(
         name=name,
         facts=tuple(facts),
         summary=levels_table(evaluation.levels),
         notes=level_notes(evaluation.levels),
         class_names=scored.classes.names,
-        confusion=np.array(level.confusion, np.int64),
-        recalls=recall_table(scored.classes, level),
+        confusions=tuple(
+            (level_title(name), np.array(found.confusion, np.int64))
+            for name, found in evaluation.levels.items()
+        ),
+        recalls=recall_table(evaluation.levels),
         roc=sums.curve.rates("ROC") if level.n_real and level.n_fake else None,
         real_scores=scored.scores[~scored.is_fake],
         fake_scores=scored.scores[scored.is_fake],
-        calibration=(bins.counts.astype(np.int64), bins.confidence, bins.accuracy),
+        calibration=bins,
         mistakes=_mistakes(scored, images_of),
         figures=tuple(figures),
     )
@@ -65,7 +71,14 @@ def _mistakes(scored: Scored, images_of: ImagesOf) -> tuple[Mistake, ...]:
     mistakes = []
     for place, images in zip(places, images_of(places), strict=True):
         true, wrong = names[scored.labels[place]], names[predicted[place]]
-        confidence = 100 * float(scored.probabilities[place].max())
-        caption = f"{scored.keys[place]}: {true}, taken for {wrong} ({confidence:.1f} %)"
-        mistakes.append(Mistake(caption, images))
+        sure = _sureness(scored, place)
+        mistakes.append(
+            Mistake(f"{scored.keys[place]}: {true}, taken for {wrong} ({sure})", images)
+        )
     return tuple(mistakes)
+
+
+def _sureness(scored: Scored, place: int) -> str:
+    if scored.is_probability or scored.margins is None:
+        return f"{100 * float(scored.probabilities[place].max()):.1f} %"
+    return f"decision value {scored.margins[place]:+.3g}"

@@ -5,7 +5,8 @@ from functools import cached_property
 import numpy as np
 
 from hffkit.arrays import Floats64, Ints
-from hffkit.evaluation.calibration import Calibration, calibration
+from hffkit.errors import MetricError
+from hffkit.evaluation.calibration import Calibration, TopLabels
 from hffkit.evaluation.roc import Ranking, RocCurve
 from hffkit.runs.scores import Decisions, Scored
 
@@ -21,6 +22,9 @@ class GroupedSamples:
         self.decisions = decisions
         self.scored = scored
         self.ranking = None if scored is None else Ranking(scored.is_fake, scored.ranking)
+        self.top_labels: TopLabels | None = None
+        if scored is not None and scored.is_probability:
+            self.top_labels = TopLabels(scored.labels, scored.probabilities)
 
     def sums(self, counts: Floats64 | None = None) -> "Sums":
         """Return the sums where group g counts `counts[g]` times, (G,); by default once."""
@@ -55,11 +59,13 @@ class Sums:
 
     @cached_property
     def calibration(self) -> Calibration:
-        """The calibration of the predicted class; samples need scores."""
-        scored = self._samples.scored
-        if scored is None:
-            raise ValueError("votes have no scores, so no calibration")
-        return calibration(scored.labels, scored.probabilities, self._weights)
+        """The calibration of the predicted class; MetricError if scores are no probabilities."""
+        if self._samples.top_labels is None:
+            raise MetricError(
+                "The scores are decision values mapped to 0..1, no probabilities: there is no "
+                "calibration."
+            )
+        return self._samples.top_labels.calibration(self._weights)
 
     def _table(self, rows: Ints, columns: Ints, n: int) -> Floats64:
         cells = np.bincount(rows * n + columns, self._weights, n * n)

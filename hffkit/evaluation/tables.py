@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from hffkit.evaluation.levels import Estimate, Evaluation, Level
 from hffkit.evaluation.metrics import METRICS, STRICTEST_FPR, UNDEFINED, LevelName
-from hffkit.manifest.classes import ClassTable
 from hffkit.reports.text_table import Table
 from hffkit.wording import counted
 
@@ -17,7 +16,6 @@ _LEVELS: Mapping[LevelName, str] = {
     "video_mean": "Videos, mean of frames",
     "video_vote": "Videos, vote of frames",
 }
-_CROSS: Mapping[str, str] = {"accuracy": "", "auc": "AUC "}
 
 
 def estimate_text(name: str, estimate: Estimate) -> str:
@@ -55,7 +53,12 @@ def level_notes(levels: Mapping[LevelName, Level]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def confusion_table(names: Sequence[str], level: Level) -> Table:
+def level_title(name: LevelName) -> str:
+    """Return the title of a level."""
+    return _LEVELS[name]
+
+
+def confusion_table(names: Sequence[str], level: Level, title: str) -> Table:
     """Return the confusion matrix as counts and per cent of the row, the true class."""
     rows = []
     for name, counts, percent in zip(names, level.confusion, level.row_percent, strict=True):
@@ -65,24 +68,37 @@ def confusion_table(names: Sequence[str], level: Level) -> Table:
             for count, share in zip(counts, shares, strict=True)
         ]
         rows.append((name, *cells))
-    return Table(("True class / predicted", *names), tuple(rows))
+    return Table((f"{title}: true / predicted", *names), tuple(rows))
 
 
-def recall_table(classes: ClassTable, level: Level) -> Table:
-    """Return a table of each class, its kind (real or fake), its samples and its recall."""
-    rows = tuple(
-        (row.name, row.kind, str(sum(counts)), METRICS["accuracy"].text(recall))
-        for row, counts, recall in zip(classes, level.confusion, level.recalls, strict=True)
-    )
-    return Table(("Class", "Kind", "Samples", "Recall"), rows)
+def recall_table(levels: Mapping[LevelName, Level]) -> Table:
+    """Return a table of the corpus's classes: kind, images, and recall by level.
+
+    The recall is the share of a class whose predicted class, or fake and real if the detector
+    distinguishes no more, is right.
+    """
+    found = {name: {row.name: row for row in level.methods} for name, level in levels.items()}
+    rows = []
+    for row in levels["frame"].methods:
+        each = (rows_of_level.get(row.name) for rows_of_level in found.values())
+        recalls = (METRICS["accuracy"].text(None if one is None else one.recall) for one in each)
+        called = METRICS["accuracy"].text(row.called_fake)
+        kind = "fake" if row.is_fake else "real"
+        rows.append((row.name, kind, str(row.n_samples), called, *recalls))
+    heads = (f"Recall: {_LEVELS[name].lower()}" for name in levels)
+    return Table(("Class of the corpus", "Kind", "Images", "Called fake", *heads), tuple(rows))
 
 
 def evaluation_markdown(evaluation: Evaluation) -> str:
-    """Return the tables of metrics and confusion as Markdown."""
+    """Return the tables of metrics, classes and confusion as Markdown."""
     parts = [levels_table(evaluation.levels).to_markdown()]
     if notes := level_notes(evaluation.levels):
         parts.append("\n".join(f"- {note}" for note in notes))
-    parts.append(confusion_table(evaluation.classes.names, evaluation.frame).to_markdown())
+    parts.append(recall_table(evaluation.levels).to_markdown())
+    for name, level in evaluation.levels.items():
+        parts.append(
+            confusion_table(evaluation.classes.names, level, level_title(name)).to_markdown()
+        )
     return "\n\n".join(parts) + "\n"
 
 
@@ -93,8 +109,21 @@ class CrossTable:
     cells: Mapping[tuple[str, str], Evaluation]  # (trained on, tested on); pairs may be missing
     training: frozenset[tuple[str, str]] = frozenset()  # cells with training samples among them
 
+    @property
+    def accuracy(self) -> str:
+        """Name of the accuracy that all cells show.
+
+        It is fake against real if the detectors do not distinguish the same classes, since the
+        accuracies of three classes and of two are not comparable.
+        """
+        kinds = {
+            frozenset((row.name, row.is_fake) for row in found.classes)
+            for found in self.cells.values()
+        }
+        return "accuracy" if len(kinds) == 1 else "binary_accuracy"
+
     def to_json(self) -> list[dict[str, object]]:
-        """Return a row per pair: trained, tested, accuracy and AUC with their intervals.
+        """Return a row per pair: trained, tested, `accuracy` and AUC with their intervals.
 
         `training_figures` is true if the run was trained on some of the samples.
         """
@@ -103,7 +132,7 @@ class CrossTable:
                 "trained_on": trained,
                 "tested_on": tested,
                 "training_figures": (trained, tested) in self.training,
-                **{name: found.frame.estimates[name].to_json() for name in _CROSS},
+                **{name: found.frame.estimates[name].to_json() for name in (self.accuracy, "auc")},
             }
             for (trained, tested), found in self.cells.items()
         ]
@@ -113,15 +142,15 @@ class CrossTable:
         trained = dict.fromkeys(pair[0] for pair in self.cells)
         tested = tuple(dict.fromkeys(pair[1] for pair in self.cells))
         rows = tuple((one, *(self._cell(one, other) for other in tested)) for one in trained)
-        return Table(("Trained on / tested on", *tested), rows)
+        corner = f"Trained on / tested on: {METRICS[self.accuracy].title.lower()}; AUC"
+        return Table((corner, *tested), rows)
 
     def _cell(self, trained: str, tested: str) -> str:
         if (trained, tested) not in self.cells:
             return UNDEFINED
         estimates = self.cells[trained, tested].frame.estimates
-        text = "; ".join(
-            prefix + estimate_text(name, estimates[name]) for name, prefix in _CROSS.items()
-        )
+        accuracy = estimate_text(self.accuracy, estimates[self.accuracy])
+        text = f"{accuracy}; AUC {estimate_text('auc', estimates['auc'])}"
         return f"{text} (training figures)" if (trained, tested) in self.training else text
 
 

@@ -65,7 +65,7 @@ def vote_over_videos(scored: Scored) -> Decisions | None:
     predicted = np.argmax(np.where(leads, lean, -np.inf), axis=1).astype(np.int64)
     ahead = 2 * videos.sums((scores >= 0.5).astype(np.float64)) - n_frames
     called_fake = np.where(ahead == 0, towards_fake >= 0, ahead > 0)
-    return Decisions(rows.labels, predicted, rows.is_fake, called_fake, rows.groups)
+    return Decisions(rows.labels, predicted, rows.is_fake, called_fake, rows.groups, rows.methods)
 
 
 def _videos(scored: Scored) -> _Videos | None:

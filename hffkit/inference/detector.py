@@ -43,6 +43,10 @@ class Detector(Protocol):
         """The samples that it was trained on; None if the run has no record of them."""
 
     @property
+    def has_probabilities(self) -> bool:
+        """False if scores only map decision values to [0, 1]."""
+
+    @property
     def as_network(self) -> NetworkDetector | None:
         """The network, for what needs its layers; None for other detectors."""
 

@@ -58,6 +58,11 @@ class NetworkDetector:
         return network_named(self.run.network)
 
     @property
+    def has_probabilities(self) -> bool:
+        """False for networks whose logits are a distance from a threshold."""
+        return not self.network.ranks_by_logits
+
+    @property
     def as_network(self) -> "NetworkDetector":
         """The detector itself."""
         return self
@@ -84,7 +89,9 @@ class NetworkDetector:
         margins = None
         if self.network.ranks_by_logits:
             margins = (logits[:, 0] - logits[:, 1]).double().numpy()
-        return scored_items(items, outputs, labels, found, margins)
+        return scored_items(
+            items, outputs, labels, found, margins, is_probability=self.has_probabilities
+        )
 
     def _logits(self, items: Items) -> Tensor:
         """Return the logits (N, C) of samples."""

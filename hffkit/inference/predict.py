@@ -15,7 +15,7 @@ from hffkit.inference.detector import Detector, load_detector
 from hffkit.manifest.samples import Box
 from hffkit.media.image import Image
 from hffkit.networks.devices import device_named
-from hffkit.runs.scores import fake_scores
+from hffkit.runs.scores import NO_PROBABILITY, fake_scores
 from hffkit.storage.staging import write_bytes_durably
 
 
@@ -38,9 +38,9 @@ class FacePrediction:
     path: str
     frame: int | None  # of a video, counted from 0
     box: Box | None  # x, y, size in px; None for a whole image
-    score: float  # probability of fake
+    score: float  # probability of fake, or a decision value mapped to 0..1
     cls: str  # the most probable class
-    probabilities: dict[str, float]
+    probabilities: dict[str, float] | None  # None: the detector only has decision values
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +63,22 @@ class Prediction:
     faces: tuple[FacePrediction, ...]
     files: tuple[FilePrediction, ...]
     n_unreadable: int  # files of which something could not be read
+    is_probability: bool  # of the scores
 
     def to_json(self) -> dict[str, object]:
         """Return the prediction as JSON values."""
         return {
-            "score": "probability of fake",
+            "score": "probability of fake" if self.is_probability else NO_PROBABILITY,
             "files": [asdict(file) for file in self.files],
             "faces": [asdict(face) for face in self.faces],
         }
 
     def write_csv(self, path: Path) -> None:
-        """Write a line for each face; x, y and size are empty for whole images."""
-        classes = list(self.faces[0].probabilities) if self.faces else []
+        """Write a line for each face; x, y and size are empty for whole images.
+
+        Without probabilities of the classes, their columns are missing.
+        """
+        classes = list((self.faces[0].probabilities if self.faces else None) or ())
         text = io.StringIO()
         lines = csv.writer(text, lineterminator="\n")
         head = ("path", "frame", "x", "y", "size", "class", "score")
@@ -82,7 +86,7 @@ class Prediction:
         for face in self.faces:
             box = ("", "", "") if face.box is None else face.box
             frame = "" if face.frame is None else face.frame
-            values = face.probabilities.values()
+            values = (face.probabilities or {}).values()
             lines.writerow([face.path, frame, *box, face.cls, face.score, *values])
         write_bytes_durably(path, text.getvalue().encode("utf-8", "surrogateescape"))
 
@@ -117,7 +121,7 @@ def predict(request: PredictRequest) -> Prediction:
                 n_failed = int(counts.n_missing > 0)
             n_unreadable += n_failed
             progress.step(1, n_failed)
-    return Prediction(tuple(faces), tuple(files), n_unreadable)
+    return Prediction(tuple(faces), tuple(files), n_unreadable, detector.has_probabilities)
 
 
 def _faces(
@@ -145,7 +149,7 @@ def _faces(
             box,
             float(score),
             names[int(values.argmax())],
-            dict(zip(names, values.tolist(), strict=True)),
+            dict(zip(names, values.tolist(), strict=True)) if detector.has_probabilities else None,
         )
         for (frame, box), score, values in zip(places, scores, found, strict=True)
     ]

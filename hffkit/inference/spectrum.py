@@ -42,6 +42,11 @@ class SpectrumDetector:
     training_samples: TrainingSamples | None
 
     @property
+    def has_probabilities(self) -> bool:
+        """False for classifiers that only have decision values."""
+        return classifier_named(self.run.classifier).has_probabilities
+
+    @property
     def as_network(self) -> None:
         """None: there is no network."""
 
@@ -50,7 +55,10 @@ class SpectrumDetector:
         labels = labels_of(items, table, BINARY)
         profiler = Profiler(self.spectrum, torch.get_num_threads())
         found = self._margins(profiler.of_items(items))
-        return scored_items(items, BINARY, labels, binary_probabilities(scores(found)), found)
+        fitted = binary_probabilities(scores(found))
+        return scored_items(
+            items, BINARY, labels, fitted, found, is_probability=self.has_probabilities
+        )
 
     def probabilities(self, images: Iterable[Image]) -> Iterator[Floats32]:
         """Yield the scores (2,) for fake and real of each (H, W) grey or (H, W, 3) RGB image.

@@ -87,8 +87,11 @@ def roc_plot(fpr: Floats64, tpr: Floats64) -> bytes:
         return _encoded(figure)
 
 
-def score_plot(real: Floats64, fake: Floats64) -> bytes:
-    """Plot histograms of the scores, in [0, 1], of real and of fake images, each summing to 1."""
+def score_plot(real: Floats64, fake: Floats64, name: str) -> bytes:
+    """Plot histograms of the scores, in [0, 1], of real and of fake images, each summing to 1.
+
+    `name` says what a score is.
+    """
     edges = np.linspace(0, 1, 41)
     with _style():
         figure = Figure(figsize=(4.6, 3.1))
@@ -99,7 +102,7 @@ def score_plot(real: Floats64, fake: Floats64) -> bytes:
             axes.stairs(share, edges, fill=True, color=colour, alpha=0.25)
             axes.stairs(share, edges, color=colour, linewidth=1.4, label=label)
         axes.axvline(0.5, color="#888888", linestyle="--", linewidth=1)
-        axes.set(xlim=(0, 1), xlabel="score: probability of fake", ylabel="share of the images")
+        axes.set(xlim=(0, 1), xlabel=f"score: {name}", ylabel="share of the images")
         axes.yaxis.set_major_formatter(_PERCENT)
         figure.legend(loc="outside upper center", ncols=2)
         return _encoded(figure)

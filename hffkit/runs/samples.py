@@ -16,8 +16,10 @@ def scored_items(
     labels: Ints,
     probabilities: Floats32,
     margins: Floats64 | None = None,
+    *,
+    is_probability: bool = True,
 ) -> Scored:
-    """Return samples with the probabilities (N, C) of `outputs`; `margins` as in Scored."""
+    """Return samples with the probabilities (N, C) of `outputs`; the others as in Scored."""
     return Scored(
         outputs,
         labels,
@@ -26,6 +28,8 @@ def scored_items(
         tuple(sample.group for _, sample in items),
         tuple(video_of(sample) for _, sample in items),
         margins,
+        tuple(sample.cls for _, sample in items),
+        is_probability,
     )
 
 

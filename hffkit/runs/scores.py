@@ -12,6 +12,11 @@ from hffkit.errors import MetricError
 from hffkit.manifest.classes import ClassTable
 from hffkit.wording import counted
 
+PROBABILITY = "probability of fake: the sum over the fake classes"
+NO_PROBABILITY = (
+    "logistic function of the decision value, no probability: only the order of scores and the "
+    "threshold of 0.5 have a meaning"
+)
 # Half precision sums to 1 within this; logits and unnormalised scores do not.
 _SUM_TOLERANCE = 0.02
 
@@ -25,6 +30,7 @@ class Decisions:
     is_fake: Bools  # (N,) True where the true class is fake
     called_fake: Bools  # (N,) True where the decision is fake
     groups: tuple[str, ...]  # (N,) units that are never resampled apart
+    methods: tuple[str, ...]  # (N,) classes of the corpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +43,14 @@ class Scored:
     keys: tuple[str, ...]  # (N,) of the samples
     groups: tuple[str, ...]  # (N,) units that are never resampled apart
     videos: tuple[str | None, ...]  # (N,) the video of a frame; None for an image
-    # (N,) decision values, above 0 for fake, of detectors without probabilities. They rank the
-    # samples, because scores near 0 and 1 tie, and their mean decides tied votes.
+    # (N,) decision values, above 0 for fake, of detectors that have them. They rank the samples,
+    # because scores near 0 and 1 tie, and their mean decides tied votes.
     margins: Floats64 | None = None
+    # (N,) classes of the corpus, such as forgery methods; None: those of `labels`.
+    corpus_classes: tuple[str, ...] | None = None
+    # False if the probabilities only map decision values to [0, 1]: then their order and the
+    # threshold of 0.5 have a meaning, and nothing else.
+    is_probability: bool = True
 
     def __post_init__(self) -> None:
         n, n_classes = len(self.labels), len(self.classes.names)
@@ -52,6 +63,8 @@ class Scored:
             )
         if not len(self.keys) == len(self.groups) == len(self.videos) == n:
             raise ValueError(f"keys, groups and videos must be as many as labels: {n}")
+        if self.corpus_classes is not None and len(self.corpus_classes) != n:
+            raise ValueError(f"corpus_classes must be as many as labels: {n}")
         if self.margins is not None and self.margins.shape != (n,):
             raise ValueError(f"margins must be ({n},), got {self.margins.shape}")
         if not n:
@@ -81,7 +94,16 @@ class Scored:
             tuple(self.groups[place] for place in places),
             tuple(self.videos[place] for place in places),
             None if self.margins is None else self.margins[places],
+            tuple(self.methods[place] for place in places),
+            self.is_probability,
         )
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """(N,) classes of the corpus: of its real images, and of each forgery method."""
+        if self.corpus_classes is not None:
+            return self.corpus_classes
+        return tuple(self.classes.names[label] for label in self.labels.tolist())
 
     @property
     def is_fake(self) -> Bools:
@@ -106,7 +128,10 @@ class Scored:
     @property
     def decisions(self) -> Decisions:
         """The most probable classes, and fake where the score is 0.5 or more."""
-        return Decisions(self.labels, self.predicted, self.is_fake, self.scores >= 0.5, self.groups)
+        called_fake = self.scores >= 0.5
+        return Decisions(
+            self.labels, self.predicted, self.is_fake, called_fake, self.groups, self.methods
+        )
 
 
 def fake_ids(classes: ClassTable) -> Bools:
@@ -140,23 +165,28 @@ def csv_of(scored: Scored, more: Mapping[str, Sequence[str]] | None = None) -> s
 
     Columns: key, group, video (empty for an image), label (id of the true class), class (its name),
     score (probability of fake), predicted (id of the most probable class), p_NAME (probability of
-    each class), margin if there are decision values, and those of `more`, (N,) texts each.
+    each class; empty if the detector has none), margin if there are decision values, method (class
+    of the corpus), and those of `more`, (N,) texts each.
     """
     names = scored.classes.names
     heads, values = [f"p_{name}" for name in names], scored.probabilities.astype(np.float64)
+    if not scored.is_probability:
+        values[:] = np.nan
     if scored.margins is not None:
         heads, values = [*heads, "margin"], np.column_stack((values, scored.margins))
+    more = {"method": scored.methods, **(more or {})}
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     known = ("key", "group", "video", "label", "class", "score", "predicted")
-    writer.writerow([*known, *heads, *(more or ())])
+    writer.writerow([*known, *heads, *more])
     sources = (scored.keys, scored.groups, scored.videos)
     columns = (*sources, scored.labels, scored.scores, scored.predicted, values)
-    texts = zip(*more.values(), strict=True) if more else [()] * len(scored.keys)
+    texts = zip(*more.values(), strict=True)
     for (key, group, video, label, score, predicted, row), text in zip(
         zip(*columns, strict=True), texts, strict=True
     ):
-        numbers = [f"{value:.9g}" for value in row]  # nine digits restore a float32
+        # Nine digits restore a float32.
+        numbers = ["" if np.isnan(value) else f"{value:.9g}" for value in row]
         called = [f"{score:.9g}", predicted, *numbers]
         writer.writerow([key, group, video, label, names[label], *called, *text])
     return file.getvalue()
@@ -166,12 +196,20 @@ def scored_of(rows: Sequence[Mapping[str, str]], classes: ClassTable) -> Scored:
     """Build the scores of samples from one or more lines of `csv_of`."""
     heads = [f"p_{name}" for name in classes.names]
     margins = [float(row["margin"]) for row in rows] if "margin" in rows[0] else None
+    is_probability = bool(rows[0][heads[0]])
+    if is_probability:
+        values = np.array([[float(row[head]) for head in heads] for row in rows])
+    else:  # such detectors distinguish fake and real alone
+        found = np.array([[float(row["score"])] for row in rows])
+        values = np.where(fake_ids(classes), found, 1 - found)
     return Scored(
         classes,
         np.array([int(row["label"]) for row in rows], np.int64),
-        np.array([[float(row[head]) for head in heads] for row in rows], np.float32),
+        values.astype(np.float32),
         tuple(row["key"] for row in rows),
         tuple(row["group"] for row in rows),
         tuple(row["video"] or None for row in rows),
         None if margins is None else np.array(margins, np.float64),
+        tuple(row["method"] for row in rows),
+        is_probability,
     )

@@ -24,6 +24,7 @@ class Classifier:
 
     build: Callable[[int], Any]  # from a seed
     margins: Callable[[Any, Floats64], Floats64]  # (N,), above 0 for fake
+    has_probabilities: bool = False  # the logistic function of the margins
 
 
 def _decision(model: Any, features: Floats64) -> Floats64:
@@ -49,6 +50,7 @@ CLASSIFIERS: Mapping[str, Classifier] = {
             C=1.0, solver="liblinear", max_iter=1000, random_state=seed % SEEDS
         ),
         _decision,
+        has_probabilities=True,
     ),
     # Faces-HQ and CelebA.
     "kmeans": Classifier(lambda seed: KMeans(2, n_init=10, random_state=seed % SEEDS), _nearer),

@@ -166,7 +166,7 @@ def _repeats(
     ]
     out.mkdir(exist_ok=True)
     for number, ((_, test), found) in enumerate(zip(splits, rows[-1].margins, strict=True)):
-        _write_scores(out / f"{number:02}.csv", some.at(test), found)
+        _write_scores(out / f"{number:02}.csv", name, some.at(test), found)
     return {
         "protocol": protocol,
         "n_repeats": n_repeats,
@@ -175,9 +175,15 @@ def _repeats(
     }
 
 
-def _write_scores(path: Path, some: LabelledFeatures, found: Floats64) -> None:
-    labels = np.where(some.is_fake, BINARY_FAKE, BINARY_REAL)
-    scored = scored_items(some.items, BINARY, labels, binary_probabilities(scores(found)), found)
+def _write_scores(path: Path, name: str, some: LabelledFeatures, found: Floats64) -> None:
+    scored = scored_items(
+        some.items,
+        BINARY,
+        np.where(some.is_fake, BINARY_FAKE, BINARY_REAL),
+        binary_probabilities(scores(found)),
+        found,
+        is_probability=classifier_named(name).has_probabilities,
+    )
     write_bytes_durably(path, csv_of(scored).encode("utf-8", "surrogateescape"))
 
 

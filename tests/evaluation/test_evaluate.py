@@ -242,6 +242,27 @@ def test_binary_task_sums_the_fake_classes(corpus: Path, three: Path) -> None:
     assert len(binary.evaluation.frame.confusion) == 2
 
 
+def test_a_binary_network_has_a_recall_for_each_method_on_screen_page_and_csv(
+    corpus: Path, tmp_path: Path, run: Invoke
+) -> None:
+    path, page, lines = write_run(tmp_path / "run", BINARY), tmp_path / "p", tmp_path / "s.csv"
+    files = ("--html", page, "--csv", lines, "--resamples", 0)
+    done = run("eval", path, "--data", corpus, "--split", "all", *files)
+    assert done.exit_code == 0, done.output
+    is_found = by_hand(path, corpus)[:, 0] >= 0.5
+    is_found[2 * N :] ^= True  # the reals come last
+    text = Reader(page.read_text("utf-8")).text
+    for number, name in enumerate((*FAKES, *REALS)):
+        recall = f"{100 * is_found[N * number : N * (number + 1)].mean():.2f} %"
+        row = next(row for row in done.stdout.splitlines() if row.startswith(f"| {name} |"))
+        assert row.endswith(f" {recall} |")
+        place = text.index(name)
+        assert recall in text[place : place + 12]
+    table = read_csv(lines)
+    assert [row["method"] for row in table] == [*["GAN"] * N, *["Glow"] * N, *["camera"] * N]
+    assert {row["class"] for row in table} == {"fake", "real"}
+
+
 @pytest.mark.parametrize("task", ["multi", "binary"])
 def test_a_binary_network_takes_any_corpus_by_polarity(
     corpus: Path, tmp_path: Path, task: Any
@@ -353,7 +374,7 @@ def test_the_cross_table_has_runs_as_rows_and_corpora_as_columns(
     table = result.cross.to_table()
     digests = [sha256_of(each / "manifest.jsonl")[:12] for each in data]
     titles = [f"{each} (manifest {digest})" for each, digest in zip(data, digests, strict=True)]
-    assert table.header == ("Trained on / tested on", *titles)
+    assert table.header == ("Trained on / tested on: accuracy; AUC", *titles)
     assert [row[0] for row in table.rows] == list(map(str, runs))
     for i, path in enumerate(runs):
         for j, tested in enumerate(data):
@@ -422,7 +443,7 @@ def test_csv_has_one_line_a_sample_in_the_order_of_the_corpus(
     assert list(table[0]) == [
         "key", "group", "video", "label", "class", "score", "predicted",
         "p_GAN", "p_Glow", "p_camera",
-        "split", "trained_on",
+        "method", "split", "trained_on",
     ]  # fmt: skip
     assert {row["video"] for row in table} == {""}  # these are images
     lines = rows(corpus / "manifest.jsonl")

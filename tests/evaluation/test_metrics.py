@@ -2,6 +2,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from hffkit.errors import MetricError
 from hffkit.evaluation.bootstrap import bootstrap_intervals
-from hffkit.evaluation.calibration import calibration
+from hffkit.evaluation.calibration import Calibration, TopLabels
 from hffkit.evaluation.levels import Level, measure
 from hffkit.evaluation.metrics import METRICS, relative_error_reduction
 from hffkit.evaluation.roc import Ranking, RocCurve
@@ -73,6 +74,12 @@ def auc(is_fake: npt.NDArray[np.bool_], scores: Array) -> float:
 
 def equal_error_rate(is_fake: npt.NDArray[np.bool_], scores: Array) -> float:
     return curve_of(is_fake, scores).equal_error_rate()
+
+
+def calibration(
+    labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float32], n_bins: int = 15
+) -> Calibration:
+    return TopLabels(labels, probabilities, n_bins).calibration()
 
 
 def flags(*values: int) -> npt.NDArray[np.bool_]:
@@ -148,7 +155,7 @@ def test_metrics_agree_with_scikit_learn(seed: int) -> None:
 
 def test_rows_of_an_unbalanced_confusion_matrix_sum_to_100() -> None:
     counts = ((90, 10, 0), (1, 3, 0), (0, 0, 0))
-    level = Level(14, 90, 1, {}, counts, ((90, 0), (0, 4)))
+    level = Level(14, 90, 1, {}, counts, ((90, 0), (0, 4)), ())
     assert [*level.row_percent] == [(90, 10, 0), (25, 75, 0), None]
     # What the authors' test.py makes of it: column j divided by the sum of row j.
     wrong = 100 * np.array(counts) / np.maximum(np.sum(counts, axis=1), 1)
@@ -218,7 +225,8 @@ def test_the_papers_average_accuracy_weighs_images(
             predicted += [true] * n_right + [(true + 1) % 8] * (n - n_right)
     assert len(labels) == 31_000
     arrays = np.array(labels), np.array(predicted)
-    decisions = Decisions(*arrays, arrays[0] > 2, arrays[1] > 2, ("g",) * len(labels))
+    groups, names = ("g",) * len(labels), tuple(HFF_8.names[label] for label in labels)
+    decisions = Decisions(*arrays, arrays[0] > 2, arrays[1] > 2, groups, names)
     sums = GroupedSamples(decisions, 8).sums()
     found = [100 * METRICS[name].compute(sums) for name in ("accuracy", "class_mean_accuracy")]
     assert found == pytest.approx([weighted, unweighted], abs=0.005)
@@ -501,7 +509,7 @@ def test_cross_table_has_a_row_for_training_and_a_column_for_testing() -> None:
         {("A", "A"): evaluations[0], ("A", "B"): evaluations[1], ("B|x", "B"): evaluations[2]}
     )
     head, _, first, second = crossed.to_table().to_markdown().splitlines()
-    assert head == "| Trained on / tested on | A | B |"
+    assert head == "| Trained on / tested on: accuracy; AUC | A | B |"
     value = evaluations[1].frame.estimates["accuracy"].value
     assert value is not None
     assert f"{100 * value:.2f} % [" in first
@@ -510,6 +518,102 @@ def test_cross_table_has_a_row_for_training_and_a_column_for_testing() -> None:
     rows = crossed.to_json()
     assert [(row["trained_on"], row["tested_on"]) for row in rows] == [*crossed.cells]
     assert rows[2]["accuracy"] == evaluations[2].frame.estimates["accuracy"].to_json()
+
+
+def test_a_cross_table_of_different_classes_compares_fake_with_real() -> None:
+    three, two = drawn(60, 1), drawn(60, 2, classes=BINARY)
+    evaluations = [measure(scored, n_resamples=0) for scored in (three, two)]
+    crossed = CrossTable({("3", "A"): evaluations[0], ("2", "A"): evaluations[1]})
+    right = [np.mean((each.scores >= 0.5) == each.is_fake) for each in (three, two)]
+    assert right[0] != np.mean(three.predicted == three.labels)
+    table = crossed.to_table()
+    assert table.header[0] == "Trained on / tested on: fake/real accuracy; AUC"
+    assert [row[1].split(";")[0] for row in table.rows] == [f"{100 * x:.2f} %" for x in right]
+    rows = crossed.to_json()
+    assert [row["binary_accuracy"]["value"] for row in rows] == right  # type: ignore[index]
+    assert not any("accuracy" in row for row in rows)
+
+
+def test_binary_detectors_have_a_recall_for_each_method_at_every_level() -> None:
+    # Three methods: DF found in 3 of 4 frames, NT in 1 of 4, one of two real frames called real.
+    names = ["DF"] * 4 + ["NT"] * 4 + ["real"] * 2
+    fake = [0.9, 0.8, 0.7, 0.2, 0.1, 0.2, 0.6, 0.1, 0.3, 0.7]
+    rows = [(int(name == "real"), [p, 1 - p]) for name, p in zip(names, fake, strict=True)]
+    videos: list[str | None] = ["d1", "d1", "d2", "d2", "n1", "n1", "n2", "n2", "r", "r"]
+    scored = replace(
+        scored_of(rows, classes=BINARY, videos=videos, groups=["g"] * 10),
+        corpus_classes=tuple(names),
+    )
+    evaluation = measure(scored)
+    frame = [(m.name, m.is_fake, m.n_samples, m.recall, m.called_fake)
+             for m in evaluation.frame.methods]  # fmt: skip
+    assert frame == [
+        ("DF", True, 4, 0.75, 0.75), ("NT", True, 4, 0.25, 0.25), ("real", False, 2, 0.5, 0.5),
+    ]  # fmt: skip
+    # Means of frames: .85, .45; .15, .35; .5.
+    means = {m.name: m.recall for m in evaluation.levels["video_mean"].methods}
+    assert means == {"DF": 0.5, "NT": 0, "real": 0}
+    votes = {m.name: m.recall for m in evaluation.levels["video_vote"].methods}
+    assert votes == {"DF": 0.5, "NT": 0, "real": 0}  # d2 and n2 tie; their means decide
+    text = evaluation_markdown(evaluation)
+    assert "| DF | fake | 4 | 75.00 % | 75.00 % | 50.00 % | 50.00 % |" in text
+    assert [row["method"] for row in csv.DictReader(io.StringIO(csv_of(scored, {})))] == names
+    found: Any = evaluation.to_json()["levels"]
+    assert found["frame"]["methods"][1] == {
+        "class": "NT", "is_fake": True, "n_samples": 4, "recall": 0.25, "called_fake": 0.25,
+    }  # fmt: skip
+
+
+def test_confusion_is_shown_at_every_level() -> None:
+    scored = drawn(90, 4)
+    text = evaluation_markdown(measure(scored, n_resamples=0))
+    for title in ("Images", "Videos, mean of frames", "Videos, vote of frames"):
+        assert f"| {title}: true / predicted | a | b | camera |" in text
+    means = mean_over_videos(scored)
+    assert means is not None
+    n = int(np.sum((means.labels == 0) & (means.predicted == 0)))
+    line = text.partition("| Videos, mean of frames: true / predicted")[2].splitlines()[2]
+    assert line.startswith(f"| a | {n} (")
+
+
+def test_intervals_of_calibration_are_mirrored_and_of_tpr_are_percentiles() -> None:
+    scored = drawn(80, 2)
+    found = measure(scored, seed=5, n_resamples=100).frame.estimates
+    rng = rng_for(5, "bootstrap", "frame")
+    members = [[i for i, g in enumerate(scored.groups) if g == n] for n in sorted({*scored.groups})]
+    errors, rates = [], []
+    for _ in range(100):
+        places = [i for g in rng.integers(len(members), size=len(members)) for i in members[g]]
+        some = scored.subset(np.array(places))
+        errors.append(calibration(some.labels, some.probabilities).error())
+        reals = np.sort(some.scores[~some.is_fake])[::-1]
+        # The highest score that more than a tenth of the reals reach must not be a threshold.
+        bar = reals[len(reals) // 10]
+        rates.append(float(np.mean(some.scores[some.is_fake] > bar)))
+    low, high = np.quantile(errors, [0.025, 0.975])
+    estimate = found["calibration_error"]
+    assert estimate.value is not None
+    assert estimate.interval is not None
+    assert estimate.interval.low == pytest.approx(max(0, 2 * estimate.value - high))
+    assert estimate.interval.high == pytest.approx(2 * estimate.value - low)
+    interval = found["tpr_at_fpr_0.1"].interval
+    assert interval is not None
+    assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(rates, [0.025, 0.975])))
+
+
+def test_decision_values_have_neither_calibration_nor_probabilities() -> None:
+    rows = [(0, [0.9, 0.1]), (1, [0.2, 0.8]), (0, [0.4, 0.6])]
+    margins = np.array([2.2, -1.4, -0.4])
+    scored = replace(scored_of(rows, classes=BINARY), margins=margins, is_probability=False)
+    evaluation = measure(scored)
+    estimate = evaluation.frame.estimates["calibration_error"]
+    assert (estimate.value, estimate.interval) == (None, None)
+    assert "no probabilities: there is no calibration" in evaluation_markdown(evaluation)
+    assert "no probability" in str(evaluation.to_json()["score"])
+    for line, margin in zip(csv.DictReader(io.StringIO(csv_of(scored, {}))), margins, strict=True):
+        assert (line["p_fake"], line["p_real"]) == ("", "")
+        assert float(line["margin"]) == margin
+    assert evaluation.frame.estimates["auc"].value == 1
 
 
 def test_csv_gives_back_every_number_and_key() -> None:
@@ -523,7 +627,9 @@ def test_csv_gives_back_every_number_and_key() -> None:
         (None, None),
     )
     text = csv_of(scored, {})
-    assert text.startswith('key,group,video,label,class,score,predicted,"p_a,""b""",p_real\n')
+    assert text.startswith(
+        'key,group,video,label,class,score,predicted,"p_a,""b""",p_real,method\n'
+    )
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     assert len(rows) == 2
     assert [row["key"] for row in rows] == ["x,\ny", 'q"']
@@ -540,13 +646,14 @@ def test_scores_are_read_back_from_their_csv() -> None:
     for margins in (None, np.array([-0.7, 2.25, 0.0])):
         scored = Scored(
             BINARY, np.array([1, 0, 0]), values, ("a", "b", "c"), ("g", "h", "h"),
-            ("x,\ny.mp4", None, "z"), margins,
+            ("x,\ny.mp4", None, "z"), margins, ("Deepfakes", "real", "real"), margins is None,
         )  # fmt: skip
         rows = list(csv.DictReader(io.StringIO(csv_of(scored), newline="")))
         found = read_scored(rows, BINARY)
-        for name in ("labels", "probabilities", "margins"):
+        for name in ("labels", "margins"):
             assert np.array_equal(getattr(found, name), getattr(scored, name))
-        for name in ("keys", "groups", "videos"):
+        assert np.allclose(found.probabilities, scored.probabilities, rtol=1e-6, atol=0)
+        for name in ("keys", "groups", "videos", "methods", "is_probability"):
             assert getattr(found, name) == getattr(scored, name)
 
 

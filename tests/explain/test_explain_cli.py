@@ -243,6 +243,7 @@ def test_videos_and_folders_are_read_as_predict_reads_them(
     assert names == [f"{clip} frame {first}", f"{clip} frame {second}", str(photo)]
     file = result.faces[1].files["gradcam-block4"]
     assert file.startswith(f"1-clip-{second}-meso4-gradcam-block4-")
+    assert judged[1].probabilities is not None
     assert result.faces[1].probability == pytest.approx(
         max(judged[1].probabilities.values()), abs=1e-6
     )

@@ -1,5 +1,6 @@
 """Runs of random weights, and what Caffe computed with trained ones."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy.typing as npt
 import torch
 
 from hffkit.manifest.classes import ClassTable, numbered
+from hffkit.media.image import CONVERT_IMAGESET
 from hffkit.networks.table import build, network_named
 from hffkit.runs.run import Run, TrainingResult
 from hffkit.runs.weights import write_weights
@@ -32,7 +34,8 @@ def write_run(
         list(net.parameters())[-2].mul_(gain)
     path.mkdir(parents=True)
     write_weights(path, net.state_dict(), {})
-    spec, result = network_named(network).input, facts.get("result", TrainingResult())
+    spec = replace(network_named(network).input, filter=CONVERT_IMAGESET)  # of a packed corpus
+    result = facts.get("result", TrainingResult())
     Run(network, size, spec, classes, {"verb": "train"}, result).write(path)
     return path
 

@@ -403,6 +403,16 @@ def test_eval_says_what_the_model_says(
     assert "Spectra." in html
     assert f"Radially averaged power spectra of {REAL}, {FAKE}." in html
     assert "spectrum/svm-rbf, 80 values of a radial spectrum" in html
+    assert [row["method"] for row in found] == [FAKE if fake else REAL for fake in is_fake]
+    assert {row["p_fake"] for row in found} == {""}  # an SVM has decision values alone
+    calibration = measured["levels"]["frame"]["metrics"]["calibration_error"]
+    assert (calibration["value"], calibration["low"]) == (None, None)
+    assert "no probability" in measured["score"]
+    assert "Calibration.</b>" not in html
+    assert "The score is the decision value" in html
+    recalls = {row["class"]: row["recall"] for row in measured["levels"]["frame"]["methods"]}
+    right = (expected > 0.5) == is_fake
+    assert recalls == pytest.approx({FAKE: right[is_fake].mean(), REAL: right[~is_fake].mean()})
 
 
 def test_the_command_of_the_group_is_eval_itself(corpus: Path, fitted: Path, run: Invoke) -> None:
@@ -445,6 +455,8 @@ def test_frames_are_judged_by_video_too(tmp_path: Path) -> None:
     out = tmp_path / "run"
     train_spectrum(SpectrumRequest(data=(str(data),), classifier="logistic"), out, n_workers=1)
     (one,) = evaluate(EvalRequest((out,), (str(data),), n_resamples=0)).measured
+    assert one.scored.is_probability  # of a logistic regression
+    assert one.evaluation.frame.estimates["calibration_error"].value is not None
     assert set(one.evaluation.levels) == {"frame", "video_mean", "video_vote"}
     vote = one.evaluation.levels["video_vote"]
     assert vote.n_real + vote.n_fake == len(set(one.scored.videos))
@@ -489,6 +501,8 @@ def test_predict_judges_files_by_a_run_of_spectra(
     expected = scores(margins("svm-rbf", fit("svm-rbf", trained, labels), np.array(features)))
     assert np.allclose([row["score"] for row in found["faces"]], expected, atol=1e-6)
     assert len(found["faces"]) == N
+    assert {row["probabilities"] for row in found["faces"]} == {None}
+    assert "no probability" in found["score"]
     assert "all pixels are equal" in found["files"][-1]["problem"]
 
 
