@@ -67,7 +67,8 @@ class Grid:
             counts = np.array(list(islice(drawn, _BLOCK)))  # (block, groups)
             block = weights[begin : begin + _BLOCK]
             n_right, n_all = (np.moveaxis(each @ counts.T, -1, 0) for each in (right, totals))
-            found.append(100 * (block * n_right).sum(1) / (block * n_all).sum(1))
+            shares = np.where(block > 0, block * n_right / n_all, 0)
+            found.append(100 * shares.sum(1) / block.sum(1))
         return np.concatenate(found)
 
     def values(self, weights: Mapping[Place, float]) -> tuple[Floats64, Floats64]:

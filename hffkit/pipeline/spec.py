@@ -29,8 +29,9 @@ class TableSpec:
     cell: str  # the name of the step behind a cell, with placeholders
     rows: str  # name of the values that are the rows
     columns: str | None  # likewise; None: the columns are metrics of one step
-    kind: str  # accuracy, ablation or confusion
+    kind: str  # accuracy, ablation, detection or confusion
     reference: str | None  # the row that others are compared with, in an ablation
+    positive: str | None  # the class whose precision and recall are computed, in a detection
     averages: Mapping[str, Mapping[str, Sequence[str]]]  # "rows" or "columns": name: of which
     videos: Mapping[str, VideoColumn]  # by the name of the column
 
@@ -90,11 +91,13 @@ def table_spec(row: Any, values: Values, where: str) -> TableSpec | None:
         columns=row.get("columns"),
         kind=row.get("kind", "accuracy"),
         reference=row.get("reference"),
+        positive=row.get("positive"),
         averages=row.get("averages", {}),
         videos=_videos_of(row.get("videos", {}), f"{where}: videos"),
     )
     wanted: Mapping[str, tuple[str, ...]] = {
-        "accuracy": ("rows", "columns"), "ablation": ("rows", "reference"), "confusion": ()
+        "accuracy": ("rows", "columns"), "ablation": ("rows", "reference"),
+        "detection": ("rows", "positive"), "confusion": (),
     }  # fmt: skip
     if str(spec.kind) not in wanted:
         raise RecipeError(f"{where}: {UnknownNameError('kind', str(spec.kind), wanted)}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hffkit.errors import RecipeError, StorageError, reading_from
+from hffkit.errors import RecipeError, StorageError, UnknownNameError, reading_from
 from hffkit.evaluation.metrics import relative_error_reduction
 from hffkit.evaluation.videos import mean_over_videos, vote_over_videos
 from hffkit.manifest.classes import BINARY, ClassTable
@@ -34,7 +34,12 @@ def results_of(plan: Plan) -> Results:
     recipe = plan.recipe
     if recipe.table is None:
         raise RecipeError(f"{recipe.name} has no table.")
-    maker = {"accuracy": _accuracy, "ablation": _ablation, "confusion": _confusion}
+    maker = {
+        "accuracy": _accuracy,
+        "ablation": _ablation,
+        "confusion": _confusion,
+        "detection": _detection,
+    }
     rows, columns, cells, grid = maker[recipe.table.kind](plan, recipe.table, recipe.paper)
     return Results(
         title=recipe.title,
@@ -147,6 +152,36 @@ def _ablation(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made
             low, high = interval(100 * (best - resamples) / (100 - resamples))
         cells[row, reduction] = Cell(float(value), low, high, (), paper.get((row, reduction)))
     return rows, (accuracy, reduction), cells, grid
+
+
+def _detection(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made:
+    """Compute accuracy, and precision and recall of the positive class.
+
+    A precision is left out where a seed calls nothing positive.
+    """
+    sums: dict[Place, CellSums] = {}
+    rows = tuple(map(str, plan.recipe.values[spec.rows]))
+    for row in plan.recipe.values[spec.rows]:
+        names = _evals(plan, spec, {spec.rows: row})
+        tables = [rows for name in names for rows in _samples(plan, name)]
+        label = _label_of(str(spec.positive), tables[0][0])
+        sums[str(row), "accuracy"] = sums_of(tables, lambda row: row["label"] == row["predicted"])
+        for name, column in (("precision", "predicted"), ("recall", "label")):
+            chosen = [[line for line in lines if line[column] == label] for lines in tables]
+            if all(chosen):
+                found = sums_of(chosen, lambda row: row["label"] == row["predicted"])
+                sums[str(row), name] = found
+    grid = Grid(sums, plan.recipe.title)
+    cells = {place: _cell(grid, {place: 1.0}, paper.get(place)) for place in sums}
+    return rows, ("accuracy", "precision", "recall"), cells, grid
+
+
+def _label_of(cls: str, answer: Answer) -> str:
+    """Return the label of a class from a line of samples."""
+    classes = [name.removeprefix("p_") for name in answer if name.startswith("p_")]
+    if cls not in classes:
+        raise RecipeError(f"table.positive: {UnknownNameError('class', cls, classes)}")
+    return str(classes.index(cls))
 
 
 def _confusion(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made:

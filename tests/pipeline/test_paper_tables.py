@@ -17,8 +17,11 @@ import pytest
 from click.testing import CliRunner
 from makers.recipes import write
 from makers.trees import build_corpus, ffpp_paths, touch, write_image
+from sklearn.metrics import accuracy_score, precision_score, recall_score
 
 from hffkit.cli.main import main
+from hffkit.errors import RecipeError
+from hffkit.networks.names import canonical_name
 from hffkit.pipeline.cells import OVERALL, Answer, Grid, sums_of
 from hffkit.pipeline.given import recipe_names
 from hffkit.pipeline.plan import Plan, plan_of
@@ -44,7 +47,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             write_image(folder / f"{kind}/train/{name}/0.png", number)
         how: dict[str, Any] = {"real": ("a",), "fake": ("b",)}
         found[kind] = build_corpus("folder", folder / kind, folder / f"{kind}.lmdb", **how)
-    found |= dict.fromkeys(("celeba", "dfd", "faces_hq"), found["hff"])
+    found |= dict.fromkeys(("celeba", "dfd", "faces_hq", "faces"), found["hff"])
     for name in HFF:
         write_image(found["hff_folder"] / name / "0.png")
     for quality in ("c23", "c40"):
@@ -64,7 +67,7 @@ def planned(recipe: Recipe, given: Mapping[str, Path], out: Path = Path("made"))
 
 def test_every_table_of_the_paper_has_a_recipe_of_its_size_and_a_small_one() -> None:
     wanted = [f"{kind}-{number}" for kind in ("mini", "table") for number in NUMBERS]
-    others = ["corpora-ffpp", "corpora-hff", "mml", "mini-mml"]
+    others = ["corpora-ffpp", "corpora-hff", "facial-parts", "mml", "mini-mml"]
     spectra = [f"durall-{name}" for name in ("celeba", "dfd", "dfd-grouped", "faces-hq")]
     assert recipe_names() == sorted([*wanted, *others, *spectra])
 
@@ -73,6 +76,8 @@ def trainings(name: str) -> set[tuple[int | str, int, int]]:
     """Return iterations or epochs, batch size and pixels of a recipe's trainings."""
     if name == "mml":
         return {(91_125, 64, 299), (227_813, 64, 299)}
+    if name == "facial-parts":
+        return {(10_000, 32, 224)}
     if name == "mini-mml":
         return {(300, 8, 96), (300, 16, 96)}
     return {(500 if name.startswith("mini") else "10 epochs", 64, 128)}
@@ -535,6 +540,94 @@ def test_a_row_without_errors_has_no_error_to_take_away(
     found = made(rows, given, tmp_path, answers)
     told = found.to_markdown() + found.to_csv() + json.dumps(found.to_json())
     assert not re.search(r"\b(nan|inf|infinity)\b", told, re.IGNORECASE)
+
+
+def test_a_detection_has_precision_and_recall_as_scikit_learn(
+    answers: dict[str, Answers], given: dict[str, Path], tmp_path: Path
+) -> None:
+    answers = {name: rows for name, rows in answers.items() if " x " in name}
+    rows: dict[str, Any] = {
+        "values": {"row": ["a", "b"], "seed": [0, 1, 2]},
+        "table": {"kind": "detection", "cell": "{row} x {seed}", "rows": "row", "positive": "b"},
+    }
+    found = made(rows, given, tmp_path, answers)
+    assert found.columns == ("accuracy", "precision", "recall")
+    for row in "ab":
+        for column, measure in (("precision", precision_score), ("recall", recall_score)):
+            wanted = [
+                100 * measure(labels == 1, predicted == 1)
+                for _, labels, predicted in (answers[f"{row} x {seed}"] for seed in (0, 1, 2))
+            ]
+            cell = found.cells[row, column]
+            assert cell.seeds == pytest.approx(tuple(wanted))
+            assert cell.value == pytest.approx(np.mean(wanted))
+            assert cell.low < cell.value < cell.high
+        right = right_of(answers, row, "x")
+        assert found.cells[row, "accuracy"].value == pytest.approx(100 * right.mean())
+    rows["table"]["positive"] = "d"
+    with pytest.raises(RecipeError, match=r"table\.positive: No class named 'd'"):
+        made(rows, given, tmp_path / "d", answers)
+
+
+def test_a_precision_of_nothing_is_left_out(given: dict[str, Path], tmp_path: Path) -> None:
+    groups, labels = np.arange(20), np.arange(20) % 2
+    rows = {
+        "values": {"row": ["a"], "seed": [0]},
+        "table": {"kind": "detection", "cell": "{row} x {seed}", "rows": "row", "positive": "a"},
+    }
+    found = made(rows, given, tmp_path, {"a x 0": (groups, labels, np.ones(20, int))})
+    ((row, accuracy, precision, recall),) = found.to_table().rows
+    assert (row, precision, recall) == ("a", "", "0.00 [0.0, 0.0]")
+    assert accuracy.startswith("50.00 [")
+
+
+def test_the_facial_parts_figures_are_those_published(data: Path) -> None:
+    with (ROOT / "manifests/paper/facial-parts.csv").open(encoding="utf-8", newline="") as file:
+        found = {(row["row"], row["column"]): row["percent"] for row in csv.DictReader(file)}
+    path = data / "spec/tables/seed004_model_comparison.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = [line for line in csv.DictReader(file) if line["pretrained"] == "no"]
+    columns = ("accuracy", "precision", "recall")
+    wanted = {(line["model"], name): float(line[name]) for line in lines for name in columns}
+    assert {place: float(text) for place, text in found.items()} == wanted
+    recipe = read_recipe("facial-parts")
+    assert recipe.paper == wanted
+    assert list(recipe.values["network"]) == [line["model"] for line in lines]
+
+
+@pytest.mark.slow
+def test_the_facial_parts_table_prints_at_small_scale(native: Path, tmp_path: Path) -> None:
+    """All of facial-parts.toml but its sizes, and VGG-11, whose checkpoints take gigabytes."""
+    networks = ("ResNet18", "DenseNet121", "EfficientNet-B0")
+    path = tmp_path / "small.toml"
+    path.write_text(
+        'extends = "facial-parts"\n'
+        f"values.network = {json.dumps(networks)}\n"
+        'steps.faces-224.size = 32\n[steps."train {network}, seed {seed}".set]\n'
+        "size = 32\nmax_iterations = 2\nval_interval = 2\nbatch_size = 4\n",
+        "utf-8",
+    )
+    out = tmp_path / "out"
+    words = ["run", path, "--data", f"faces={native}", "--out", out, "--device", "cpu"]
+    done = CliRunner().invoke(main, [*map(str, words), "--workers", "1"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    with (out / "table.csv").open(encoding="utf-8", newline="") as file:
+        lines = {(line["row"], line["column"]): line for line in csv.DictReader(file)}
+    found = {}
+    for each in out.glob("steps/eval-*"):
+        (facts,) = json.loads((each / "evaluation.json").read_text("utf-8"))["measured"]
+        with (each / "samples.csv").open(encoding="utf-8", newline="") as file:
+            found[facts["network"]] = list(csv.DictReader(file))
+    for network in networks:
+        answers = found[canonical_name(network)]
+        truth, called = ([row[name] == "0" for row in answers] for name in ("label", "predicted"))
+        assert len(truth) == 6
+        wanted = {"accuracy": accuracy_score(truth, called), "recall": recall_score(truth, called)}
+        if any(called):
+            wanted["precision"] = precision_score(truth, called)
+        for column, value in wanted.items():
+            assert float(lines[network, column]["measured"]) == pytest.approx(100 * value, abs=1e-4)
+        assert lines[network, "accuracy"]["paper"]
 
 
 def test_a_confusion_is_in_per_cent_of_the_true_class(
