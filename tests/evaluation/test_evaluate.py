@@ -68,7 +68,7 @@ def corpus(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_run(tmp_path_factory.mktemp("runs") / "three", THREE)
+    return write_run(tmp_path_factory.mktemp("runs") / "three", THREE, is_of_packed=True)
 
 
 def one(run: Path, data: Path, **how: Any) -> Measurement:

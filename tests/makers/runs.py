@@ -34,8 +34,9 @@ def write_run(
         list(net.parameters())[-2].mul_(gain)
     path.mkdir(parents=True)
     write_weights(path, net.state_dict(), {})
-    spec = replace(network_named(network).input, filter=CONVERT_IMAGESET)  # of a packed corpus
-    result = facts.get("result", TrainingResult())
+    spec, result = network_named(network).input, facts.get("result", TrainingResult())
+    if facts.get("is_of_packed"):
+        spec = replace(spec, filter=CONVERT_IMAGESET)
     Run(network, size, spec, classes, {"verb": "train"}, result).write(path)
     return path
 
