@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import Result
+from makers.cao import head_state, save, tail_state
 from makers.runs import write_run
 from makers.trees import build_two_classes, frames_of, shorten, write_image
 
@@ -75,6 +76,8 @@ def lay_dataset(root: Path, clips: Path, predictor: Path, weights: Path) -> None
     (root / "sp68.dat").symlink_to(predictor)
     (root / "AMTENnet.caffemodel").symlink_to(weights)
     torch.save(build("resnet18", 1000, 224).state_dict(), root / "resnet18-f37072fd.pth")
+    save(root / "head_000013.tar", head_state())
+    save(root / "tail_000013.tar", tail_state())
     torch.save(build("xception", 1000, 299).state_dict(), root / "xception-b5690688.pth")
 
 

@@ -450,7 +450,7 @@ def test_list_shows_every_operation(run: Run) -> None:
     lines = result.stdout.splitlines()[2:]
     assert [line.split("`")[3] for line in lines] == [f"{code}-mix" for code in OPERATIONS]
     assert all(op.title in line for op, line in zip(OPERATIONS.values(), lines, strict=True))
-    assert [("not in Table IX" in line) for line in lines] == [False] * 7 + [True] * 2
+    assert [("not in Table IX" in line) for line in lines] == [False] * 7 + [True] * 3
 
 
 @pytest.mark.parametrize("op", ["me:3", "jp:60", "jp2:8.0", "sc:-45", "sc:+90", "gc:2.0"])
@@ -472,8 +472,8 @@ def test_preview_shows_every_value_at_its_own_scale(
     write_image(tmp_path / "me.png", 20, size=(300, 280))
     result = run("degrade", "--preview", "me.png")
     # Table IX: 3 kernels thrice, 8 gammas, 31 qualities, 23 scales; of ratios 7; beside it sc-cubic
-    # with as many scales, and 3 rate factors.
-    assert result.output == f"{9 + 8 + 31 + 23 + 7 + 23 + 3} results in me-preview.png\n"
+    # and jp2-97 with as many scales and ratios, and 3 rate factors.
+    assert result.output == f"{9 + 8 + 31 + 23 + 7 + 23 + 7 + 3} results in me-preview.png\n"
     sheet = opened(tmp_path / "me-preview.png")
     image = read(tmp_path / "me.png")
     scaled = [cv2.resize(image, None, fx=factor, fy=factor) for factor in (1.9, 0.55)]

@@ -3,17 +3,16 @@
 import csv
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from click.testing import Result
+from makers.cao import State, head_state, save, tail_state
 from makers.trees import build_corpus, portrait
 from PIL import Image as Pillow
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from hffkit.inference.network import load_network
@@ -23,57 +22,10 @@ from hffkit.runs.run import read_run
 from hffkit.storage.corpus import Corpus
 
 Run = Callable[..., Result]
-State = dict[str, Tensor]
 CPU = torch.device("cpu")
 
 
 # --- the original: names and shapes of its tensors, and what it computes from them ------------
-
-
-def conv(name: str, maps: int, channels: int, side: int) -> State:
-    deviation = (2 / (channels * side * side)) ** 0.5
-    return {f"{name}.weight": torch.randn(maps, channels, side, side) * deviation}
-
-
-def norm(name: str, n: int) -> State:
-    return {
-        f"{name}.weight": torch.rand(n) + 0.5, f"{name}.bias": torch.randn(n) / 10,
-        f"{name}.running_mean": torch.randn(n) / 10, f"{name}.running_var": torch.rand(n) + 0.5,
-        f"{name}.num_batches_tracked": torch.tensor(6075),
-    }  # fmt: skip
-
-
-def separable(name: str, maps: int, channels: int) -> State:
-    return conv(f"{name}.conv1", channels, 1, 3) | conv(f"{name}.pointwise", maps, channels, 1)
-
-
-def block(name: str, widths: tuple[int, ...], *, first: int = 1) -> State:
-    state: State = {}
-    if len(widths) == 3:
-        state |= conv(f"{name}.skip", widths[-1], widths[0], 1) | norm(f"{name}.skipbn", widths[-1])
-    for n, (channels, maps) in enumerate(pairwise(widths)):
-        place = first + 3 * n
-        state |= separable(f"{name}.rep.{place}", maps, channels)
-        state |= norm(f"{name}.rep.{place + 1}", maps)
-    return state
-
-
-def head_state() -> State:
-    state = conv("conv1", 32, 3, 3) | norm("bn1", 32) | conv("conv2", 64, 32, 3) | norm("bn2", 64)
-    state |= block("block1", (64, 128, 128), first=0)
-    state |= block("block2", (128, 256, 256)) | block("block3", (256, 728, 728))
-    for n in range(4, 8):
-        state |= block(f"block{n}", (728,) * 4)
-    return state | separable("map.c", 1, 728)
-
-
-def tail_state() -> State:
-    state: State = {}
-    for n in range(8, 12):
-        state |= block(f"block{n}", (728,) * 4)
-    state |= block("block12", (728, 728, 1024))
-    state |= separable("conv3", 1536, 1024) | norm("bn3", 1536)
-    return state | separable("conv4", 2048, 1536) | norm("bn4", 2048)
 
 
 def normalised(x: Tensor, s: State, name: str) -> Tensor:
@@ -116,21 +68,6 @@ def published(head: State, tail: State, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 # --- files -----------------------------------------------------------------------------------
-
-
-def optimizer_state() -> dict[str, Any]:
-    layer = nn.Linear(2, 2)  # in place of the network, whose Adam would take 300 MB
-    adam = torch.optim.Adam(layer.parameters(), lr=1e-4, weight_decay=1e-4)
-    layer(torch.ones(1, 2)).sum().backward()
-    adam.step()
-    return adam.state_dict()
-
-
-def save(path: Path, state: State, *, prefix: str = "module.", **saved: Any) -> Path:
-    net = {f"{prefix}{name}": value for name, value in state.items()}
-    whole = {"net": net, "optimizer": optimizer_state(), "epoch": 11}
-    torch.save(whole, path, **saved)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -246,7 +246,7 @@ def test_keys_out_of_order_are_refused(tmp_path: Path, second: bytes) -> None:
     with LmdbWriter(tmp_path / "new") as writer:
         writer.put(b"b", b"1")
         writer.put(second, b"2")
-        with pytest.raises(StorageError, match=f"new: key b'{second.decode()}' is out of order"):
+        with pytest.raises(StorageError, match=f"new: key '{second.decode()}' is out of order"):
             writer.flush()
     assert raw_items(tmp_path / "new") == {}
 

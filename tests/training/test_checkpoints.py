@@ -111,7 +111,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     assert result_of(out) == uninterrupted[name]
     assert not partial_path(out).exists()
     assert sorted(path.name for path in out.iterdir()) == [
-        "groups.json", "metrics.jsonl", "run.json", "weights.safetensors",
+        "groups.json", "metrics.jsonl", "run.json", "training-samples.npy", "weights.safetensors",
     ]  # fmt: skip
 
 

@@ -583,7 +583,14 @@ def test_the_accuracy_of_val_is_that_of_eval(corpus: Path, finished: Path) -> No
     kept = selected_of(read_run(finished))
     (one,) = evaluate(EvalRequest((finished,), (str(corpus),), split="val")).measured
     found = {row.quality: row.values for row in one.qualities}
-    assert found["c40"]["accuracy"] == pytest.approx(kept["val_accuracy"])
+    assert one.scored.margins is not None
+    low = np.array(["/c40/" in key for key in one.scored.keys])
+    # The threshold lies between two neighbours, which rounding may move to its other side.
+    n_close = int((np.abs(one.scored.margins[low]) < 1e-6).sum())
+    assert n_close <= low.sum() / 2
+    accuracy = found["c40"]["accuracy"]
+    assert accuracy is not None
+    assert abs(accuracy - kept["val_accuracy"]) * low.sum() <= n_close + 1e-9
 
 
 @pytest.mark.slow  # checkpoints hold 340 MB
