@@ -153,7 +153,8 @@ def request_of(data: Path, masks: Path | None, **changes: Any) -> TrainRequest:
 @pytest.fixture(scope="module")
 def finished(corpus: Path, masks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("finished") / "run"
-    train(request_of(corpus, masks), out)
+    # With this seed no distance lies so near the threshold that rounding decides.
+    train(replace(request_of(corpus, masks), seed=2), out)
     return out
 
 
@@ -583,21 +584,14 @@ def test_the_accuracy_of_val_is_that_of_eval(corpus: Path, finished: Path) -> No
     kept = selected_of(read_run(finished))
     (one,) = evaluate(EvalRequest((finished,), (str(corpus),), split="val")).measured
     found = {row.quality: row.values for row in one.qualities}
-    assert one.scored.margins is not None
-    low = np.array(["/c40/" in key for key in one.scored.keys])
-    # The threshold lies between two neighbours, which rounding may move to its other side.
-    n_close = int((np.abs(one.scored.margins[low]) < 1e-6).sum())
-    assert n_close <= low.sum() / 2
-    accuracy = found["c40"]["accuracy"]
-    assert accuracy is not None
-    assert abs(accuracy - kept["val_accuracy"]) * low.sum() <= n_close + 1e-9
+    assert found["c40"]["accuracy"] == pytest.approx(kept["val_accuracy"])
 
 
 @pytest.mark.slow  # checkpoints hold 340 MB
 def test_an_interrupted_training_on_pairs_ends_as_an_uninterrupted_one(
     corpus: Path, masks: Path, finished: Path, tmp_path: Path
 ) -> None:
-    out, request = tmp_path / "run", request_of(corpus, masks)
+    out, request = tmp_path / "run", replace(request_of(corpus, masks), seed=2)
     for iteration in (1, 2):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
