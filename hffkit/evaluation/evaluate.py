@@ -22,7 +22,6 @@ from hffkit.runs.scores import Scored
 from hffkit.storage.corpora import Item, joint_classes, open_faces, open_masks, samples_of
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.labels import Items, Task, items_of
-from hffkit.storage.staging import check_writable
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +43,11 @@ class EvalRequest:
 
 
 def check_outputs(request: EvalRequest, html: Path | None, csv: Path | None) -> None:
-    """Raise ArgumentError if an output cannot be written, before hours of scoring."""
+    """Raise ArgumentError if the outputs do not fit the request, before hours of scoring."""
     if csv is not None and len(request.runs) * len(request.data) != 1:
         raise ArgumentError("`csv` is for one run on one corpus.")
     if csv is not None and csv == html:
         raise ArgumentError(f"{csv}: `csv` and `html` must be two files.")
-    for name, path in (("html", html), ("csv", csv)):
-        if path is not None:
-            check_writable(path, name)
 
 
 def evaluate(request: EvalRequest) -> EvalResult:

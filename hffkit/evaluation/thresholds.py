@@ -12,7 +12,6 @@ from hffkit.errors import ArgumentError
 from hffkit.evaluation.metrics import METRICS
 from hffkit.inference.detector import Detector
 from hffkit.manifest.pairs import quality_of
-from hffkit.networks.mml import Mml
 from hffkit.reports.text_table import Table
 from hffkit.runs.scores import Scored
 
@@ -46,8 +45,8 @@ def threshold_of(detector: Detector) -> float:
         If it does not decide by a length.
     """
     network = detector.as_network
-    if network is not None and isinstance(network.net, Mml):
-        return float(network.net.threshold)
+    if network is not None and network.network.ranks_by_logits:
+        return float(network.net.get_buffer("threshold"))
     raise ArgumentError(
         f"{detector.path}: {detector.run.network} does not decide by the length of an embedding. "
         "`thresholds` are for runs of mml."
