@@ -2,26 +2,21 @@
 
 import glob
 from collections.abc import Iterable
-from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from hffkit.errors import CorpusError, UnknownNameError
+from hffkit.errors import CorpusError
+from hffkit.recipe_files import recipe_path, shipped_names
 
 
 def recipe_names() -> list[str]:
     """Return the names of the recipes that come with hffkit."""
-    names = (file.name for file in _shipped().iterdir())
-    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+    return shipped_names("tables")
 
 
-def recipe_file(name: str, folder: Path) -> Traversable:
-    """Return the file of a recipe: in `folder` if the name ends in .toml, else a packaged one."""
-    if Path(name).suffix == ".toml":
-        return folder / name
-    if name not in recipe_names():
-        raise UnknownNameError("recipe", name, recipe_names())
-    return _shipped() / f"{name}.toml"
+def recipe_file(name: str, folder: Path) -> Path | Traversable:
+    """Return the file of a recipe; see `recipe_path`."""
+    return recipe_path(name, "tables", folder)
 
 
 def check_data(paths: Iterable[Path]) -> None:
@@ -29,7 +24,3 @@ def check_data(paths: Iterable[Path]) -> None:
     for path in paths:
         if not path.exists() and not glob.has_magic(str(path)):
             raise CorpusError(f"{path} does not exist.")
-
-
-def _shipped() -> Traversable:
-    return resources.files("hffkit.recipes") / "tables"

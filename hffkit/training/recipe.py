@@ -6,15 +6,15 @@ import tomllib
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from hffkit.errors import ArgumentError, RecipeError, UnknownNameError
+from hffkit.errors import ArgumentError, RecipeError
 from hffkit.media.image import ResizeFilter
 from hffkit.networks.names import PAIRED
 from hffkit.networks.spec import InputSpec
+from hffkit.recipe_files import recipe_path, shipped_names
 
 _MOST = 1e30  # within float32
 _BOUNDS: Mapping[str, tuple[Callable[[float], bool], str]] = {
@@ -172,28 +172,12 @@ class TrainRecipe:
 
 def recipe_names() -> list[str]:
     """Return the names of the shipped recipes."""
-    files = (entry.name for entry in _folder().iterdir())
-    return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml"))
+    return shipped_names("train")
 
 
 def recipe_file(name: str) -> Path | Traversable:
-    """Return the file of a recipe: `name` if it ends in .toml, else the shipped one of the name.
-
-    Raises
-    ------
-    UnknownNameError
-        If there is no such shipped recipe.
-    """
-    if Path(name).suffix == ".toml":
-        return Path(name)
-    known = recipe_names()
-    if name not in known:
-        raise UnknownNameError("recipe", name, known)
-    return _folder() / f"{name}.toml"
-
-
-def _folder() -> Traversable:
-    return resources.files("hffkit.recipes") / "train"
+    """Return the file of a recipe; see `recipe_path`."""
+    return recipe_path(name, "train", Path())
 
 
 def read_recipe(path: Path | Traversable) -> dict[str, object]:

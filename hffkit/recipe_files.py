@@ -1,0 +1,37 @@
+"""Recipe files: those that come with hffkit, by name, and others by path."""
+
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Literal
+
+from hffkit.errors import UnknownNameError
+
+Kind = Literal["tables", "train"]
+"""Recipes of steps for `hffkit run`, or settings of a training: the folders of recipes/."""
+
+
+def shipped_names(kind: Kind) -> list[str]:
+    """Return the names of the recipes of a kind that come with hffkit."""
+    names = (entry.name for entry in _folder(kind).iterdir())
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+
+
+def recipe_path(name: str, kind: Kind, folder: Path) -> Path | Traversable:
+    """Return the file of a recipe: in `folder` if the name ends in .toml, else a shipped one.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such shipped recipe.
+    """
+    if Path(name).suffix == ".toml":
+        return folder / name
+    known = shipped_names(kind)
+    if name not in known:
+        raise UnknownNameError("recipe", name, known)
+    return _folder(kind) / f"{name}.toml"
+
+
+def _folder(kind: Kind) -> Traversable:
+    return resources.files("hffkit.recipes") / kind
