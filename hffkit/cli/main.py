@@ -43,12 +43,13 @@ class _Group(click.Group):
             kind = click.UsageError if isinstance(error, ArgumentError) else click.ClickException
             names = _options(self.commands[context.invoked_subcommand or ""])
             raise kind(printable(error.message(names))) from error
-        except KeyboardInterrupt as stop:
+        except (KeyboardInterrupt, click.Abort) as stop:  # Abort: between commands of the demo
             click.echo(
                 "\nInterrupted. Finished work is kept: run the same command again to resume.",
                 err=True,
             )
-            number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
+            is_terminated = isinstance(stop.__cause__ or stop, Terminated)
+            number = signal.SIGTERM if is_terminated else signal.SIGINT
             context.exit(_exit_code(number))
 
 

@@ -646,12 +646,21 @@ def test_help_is_fast_for_it_imports_nothing_heavy() -> None:
     assert "version" in done.stdout
 
 
-def test_an_interrupt_says_that_work_is_kept() -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        "raise KeyboardInterrupt",
+        # Where click itself catches the interrupt: while the demo calls the next command.
+        "front.main.make_context = wait.callback; front.main(['wait'], standalone_mode=False)",
+    ],
+)
+def test_an_interrupt_says_that_work_is_kept(body: str) -> None:
     program = (
         "import click, hffkit.cli.main as front\n"
         "@front.main.command()\n"
-        "def wait():\n"
-        "    raise KeyboardInterrupt\n"
+        "def wait(*args, **context):\n"
+        "    if args: raise KeyboardInterrupt\n"
+        f"    {body}\n"
         "front.main(['wait'])"
     )
     done = subprocess.run(

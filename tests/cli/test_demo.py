@@ -31,11 +31,11 @@ def interrupted_at(line: str, out: Path) -> tuple[int, str]:
 def test_an_interrupted_demo_ends_and_the_same_command_resumes_it(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     code, told = interrupted_at("$ hffkit inspect", out)
-    assert code == 130
+    assert code == 130, told
     assert "run the same command again to resume" in told
     clips = {path: path.stat().st_mtime_ns for path in out.rglob("*.mp4")}
     code, told = interrupted_at("$ hffkit degrade", out)
-    assert code == 130
+    assert code == 130, told
     assert f"{out}/data.lmdb is finished" in told
     assert "$ hffkit train" not in told
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.mp4")} == clips
