@@ -60,8 +60,9 @@ def evaluate(html: Path | None, csv: Path | None, as_json: bool, **arguments: An
 
     Prints accuracy, AUC, equal error rate, average precision, TPR at fixed FPR, calibration error
     and the confusion matrix as Markdown. The score is the probability of fake: the sum over the
-    fake classes. Intervals are 95 %, from a bootstrap over groups. A run that was trained on
-    held-out samples of a corpus is refused.
+    fake classes. Intervals are 95 %, from a bootstrap over groups. Runs that differ in their seed
+    only are summarised, with intervals over seeds and groups. A run that was trained on held-out
+    samples of a corpus is refused.
     """
     check_inputs(
         runs=[*arguments["runs"], arguments["against"]],

@@ -1,6 +1,7 @@
 """Bootstrap intervals over groups: frames of one video, images of one person, stay together."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +24,7 @@ class ConfidenceInterval:
 
 
 def bootstrap_intervals(
-    samples: GroupedSamples,
+    samples: Sequence[GroupedSamples],
     metrics: Mapping[str, Metric],
     *,
     rng: np.random.Generator,
@@ -31,31 +32,38 @@ def bootstrap_intervals(
 ) -> dict[str, ConfidenceInterval]:
     """Compute the 95 % interval of each metric from groups drawn with replacement.
 
+    `samples` are the same samples as scored by one or several trainings. Of several, the interval
+    is that of the mean: each resample draws groups, the same for all, and then as many trainings
+    as there are, with replacement.
+
     Resamples in which a metric is not defined are left out and counted. A metric that no
     resample defines has no interval; with one group only there are none. A metric's `interval`
     names the kind: percentiles, or those mirrored at the estimate and cut to [0, 1].
 
     References
     ----------
-    Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.
+    Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13. Davison and Hinkley
+    1997, Bootstrap Methods and their Application, section 3.8, on drawing at two levels.
     """
-    if samples.n_groups < 2:
+    n_groups, n = samples[0].n_groups, len(samples)
+    if n_groups < 2:
         return {}
     values: dict[str, list[float]] = {}
-    for counts in resamples(samples.n_groups, n_resamples, rng):
-        sums = samples.sums(counts)
+    for counts in resamples(n_groups, n_resamples, rng):
+        drawn = Counter(rng.integers(n, size=n).tolist() if n > 1 else [0])
+        sums = [(samples[place].sums(counts), times) for place, times in drawn.items()]
         for name, metric in metrics.items():
             try:
-                value = metric.compute(sums)
+                value = sum(metric.compute(each) * times for each, times in sums) / n
             except MetricError:
                 continue
             values.setdefault(name, []).append(value)
-    everything = samples.sums()
+    everything = [each.sums() for each in samples]
     intervals = {}
     for name, found in values.items():
         low, high = percentile_interval(found)
         if metrics[name].interval == "basic":
-            twice = 2 * metrics[name].compute(everything)
+            twice = 2 * sum(metrics[name].compute(each) for each in everything) / n
             low, high = max(0.0, twice - high), min(1.0, twice - low)
         intervals[name] = ConfidenceInterval(low, high, n_resamples - len(found))
     return intervals

@@ -12,6 +12,7 @@ from hffkit.evaluation.metrics import relative_error_reduction
 from hffkit.evaluation.overlap import Overlap, overlap_of, refuse_overlap
 from hffkit.evaluation.qualities import QualityRow, by_quality
 from hffkit.evaluation.result import EvalData, EvalResult, Measurement
+from hffkit.evaluation.seeds import SeedSummary, alike, over_seeds
 from hffkit.evaluation.thresholds import sweeps_of, threshold_of
 from hffkit.inference.detector import Detector, load_detector
 from hffkit.manifest.pairs import by_key, quality_of
@@ -69,19 +70,39 @@ def evaluate(request: EvalRequest) -> EvalResult:
     everything = [_data(name, request) for name in request.data]
     everyone = detectors if reference is None else [*detectors, reference]
     overlaps = [[_overlap(each, data, request) for each in everyone] for data in everything]
-    measured = []
+    measured, summaries = [], []
     for data, found in zip(everything, overlaps, strict=True):
         other = None
         if reference is not None:
             scored = reference.score(data.items, data.table, request.task)
             other = measure(scored, n_resamples=0)
-        measured += [
+        of_data = [
             _measured(each, data, overlap, other, masks, request)
             for each, overlap in zip(detectors, found, strict=False)
         ]
+        measured += of_data
+        summaries += _over_seeds(of_data, data, request)
     return EvalResult(
-        request.split, request.quality, request.task, request.against, tuple(measured)
+        request.split,
+        request.quality,
+        request.task,
+        request.against,
+        tuple(measured),
+        tuple(summaries),
     )
+
+
+def _over_seeds(
+    measured: Sequence[Measurement], data: EvalData, request: EvalRequest
+) -> list[SeedSummary]:
+    summaries = []
+    for places in alike([one.detector for one in measured]):
+        some = [measured[place] for place in places]
+        detectors, scored = [one.detector for one in some], [one.scored for one in some]
+        summaries.append(
+            over_seeds(detectors, scored, data.title, request.seed, request.n_resamples)
+        )
+    return summaries
 
 
 def _data(name: str, request: EvalRequest) -> EvalData:

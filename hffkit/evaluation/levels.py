@@ -155,24 +155,28 @@ def measure(scored: Scored, *, seed: int = 0, n_resamples: int = N_RESAMPLES) ->
     Equal seeds of the bootstrap give equal intervals, whatever the order of samples; with
     `n_resamples` 0 there are none.
     """
-    n_classes = len(scored.classes.names)
-    means, votes = mean_over_videos(scored), vote_over_videos(scored)
-    samples: dict[LevelName, GroupedSamples] = {"frame": grouped(scored)}
-    if means is not None:
-        samples["video_mean"] = grouped(means)
-    if votes is not None:
-        samples["video_vote"] = GroupedSamples(votes, n_classes)
     levels: dict[LevelName, Level] = {}
-    for name, found in samples.items():
+    for name, found in levels_of(scored).items():
         rows = {key: row for key, row in METRICS.items() if name in row.levels}
         intervals = bootstrap_intervals(
-            found,
+            [found],
             {key: row for key, row in rows.items() if row.interval != "none"},
             rng=rng_for(seed, "bootstrap", name),
             n_resamples=n_resamples,
         )
         levels[name] = level_of(found, rows, intervals)
     return Evaluation(scored.classes, seed, n_resamples, scored.is_probability, levels)
+
+
+def levels_of(scored: Scored) -> dict[LevelName, GroupedSamples]:
+    """Return scored samples by frame and, where there are videos, by video."""
+    means, votes = mean_over_videos(scored), vote_over_videos(scored)
+    levels: dict[LevelName, GroupedSamples] = {"frame": grouped(scored)}
+    if means is not None:
+        levels["video_mean"] = grouped(means)
+    if votes is not None:
+        levels["video_vote"] = GroupedSamples(votes, len(scored.classes.names))
+    return levels
 
 
 def level_of(

@@ -8,6 +8,7 @@ from hffkit.evaluation.levels import Evaluation
 from hffkit.evaluation.overlap import Overlap
 from hffkit.evaluation.page import page_section
 from hffkit.evaluation.qualities import QualityRow, quality_table
+from hffkit.evaluation.seeds import SeedSummary
 from hffkit.evaluation.tables import CrossTable, evaluation_markdown
 from hffkit.evaluation.thresholds import Sweep, sweep_csv, sweep_path, sweep_table
 from hffkit.explain.illustrations import answer_images, class_figures
@@ -113,6 +114,7 @@ class EvalResult:
     task: Task
     against: Path | None  # the reference run
     measured: tuple[Measurement, ...]
+    over_seeds: tuple[SeedSummary, ...] = ()  # of detectors that differ in their seed only
 
     @property
     def cross(self) -> CrossTable | None:
@@ -133,11 +135,19 @@ class EvalResult:
             "against": None if self.against is None else str(self.against),
             "measured": [one.to_json() for one in self.measured],
             "cross": None if self.cross is None else self.cross.to_json(),
+            **(
+                {"over_seeds": [one.to_json() for one in self.over_seeds]}
+                if self.over_seeds
+                else {}
+            ),
         }
 
     def to_markdown(self) -> str:
         """Return the tables as Markdown."""
         parts = [] if self.cross is None else [f"{self.cross.to_table().to_markdown()}\n"]
+        for summary in self.over_seeds:
+            parts.append(f"## {summary.title}\n")
+            parts += [f"{table.to_markdown()}\n" for table in summary.tables()]
         for one in self.measured:
             parts.append(f"## {one.detector.path} on {one.data.title}\n")
             parts += [f"**{note}**\n" for note in one.notes]
@@ -159,6 +169,7 @@ class EvalResult:
             facts=tuple(fact for each in detectors.values() for fact in _facts(each)),
             sections=tuple(self._section(one, n_runs=len(detectors)) for one in self.measured),
             cross=None if self.cross is None else self.cross.to_table(),
+            over_seeds=tuple((one.title, tuple(one.tables())) for one in self.over_seeds),
         )
         write_bytes_durably(path, render(page).encode())
 

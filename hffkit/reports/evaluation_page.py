@@ -46,6 +46,7 @@ class Page:
     facts: tuple[tuple[str, str], ...]  # weights, recipe, seed, digests
     sections: tuple[Section, ...]  # one for each run and corpus
     cross: Table | None  # trained on against tested on
+    over_seeds: tuple[tuple[str, tuple[Table, ...]], ...] = ()  # title and tables of each
 
 
 def render(page: Page) -> str:

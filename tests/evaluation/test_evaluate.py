@@ -101,6 +101,41 @@ def column(table: Table, name: str) -> npt.NDArray[np.float64]:
     return np.array([float(row[name]) for row in table])
 
 
+def test_runs_that_differ_in_their_seed_are_summarised(
+    corpus: Path, tmp_path: Path, run: Invoke
+) -> None:
+    runs = []
+    for name, seed, rate in (("a", 0, 0.1), ("b", 1, 0.1), ("c", 2, 0.1), ("d", 3, 0.2)):
+        made = {"seed": seed, "recipe": {"base_lr": rate}, "threads": seed}
+        path = write_run(tmp_path / name, seed=seed + 1, is_of_packed=True, made=made)
+        runs.append(path)
+    again = tmp_path / "again"  # the same seed once more is no other training
+    shutil.copytree(runs[0], again)
+    page = tmp_path / "page.html"
+    result = run("eval", *runs, again, "--data", corpus, "--html", page, "--json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    (summary,) = found["over_seeds"]
+    assert summary["runs"] == list(map(str, runs[:3]))
+    assert summary["seeds"] == [0, 1, 2]
+    for name, metric in summary["levels"]["frame"].items():
+        each = [one["levels"]["frame"]["metrics"][name]["value"] for one in found["measured"][:3]]
+        assert metric["each"] == each
+        assert metric["value"] == pytest.approx(np.mean(each))
+        assert metric["deviation"] == pytest.approx(np.std(each, ddof=1))
+    accuracy = summary["levels"]["frame"]["accuracy"]
+    assert accuracy["low"] < accuracy["value"] < accuracy["high"]
+
+    title = "meso4, 3 seeds, on"
+    assert title in page.read_text("utf-8")
+    text = run("eval", *runs, "--data", corpus).stdout
+    assert f"## {title}" in text
+    shown = f"| Accuracy | {100 * accuracy['value']:.2f} % [{100 * accuracy['low']:.2f}, "
+    assert shown in text
+    alone = run("eval", runs[0], runs[3], "--data", corpus)
+    assert "seeds, on" not in alone.stdout  # of another recipe
+
+
 # What Caffe itself says
 
 

@@ -449,10 +449,34 @@ def test_resamples_that_define_no_auc_are_left_out_and_counted() -> None:
     once = samples.sums(np.array([2.0, 0.0]))
     assert METRICS["class_mean_accuracy"].compute(once) == 1  # over the one class that occurs
     rows = {name: METRICS[name] for name in ("accuracy", "auc")}
-    found = bootstrap_intervals(samples, rows, rng=rng_for(0, "x"), n_resamples=400)
+    found = bootstrap_intervals([samples], rows, rng=rng_for(0, "x"), n_resamples=400)
     assert found["accuracy"].n_left_out == 0
     assert (found["auc"].low, found["auc"].high) == (1, 1)
     assert found["auc"].n_left_out == pytest.approx(200, abs=40)  # both drawn the same: 1 in 2
+
+
+def test_intervals_over_seeds_draw_groups_alike_and_then_trainings() -> None:
+    first = drawn(200, 0, n_groups=12)
+    others = [replace(first, probabilities=drawn(200, seed).probabilities) for seed in (1, 2)]
+    samples = [grouped(one) for one in (first, *others)]
+    rows = {"accuracy": METRICS["accuracy"]}
+    found = bootstrap_intervals(samples, rows, rng=rng_for(0, "x"), n_resamples=300)["accuracy"]
+
+    names = sorted(set(first.groups))
+    owners = np.array([names.index(name) for name in first.groups])
+    right = np.array([one.predicted == one.labels for one in (first, *others)])
+    rng, means = rng_for(0, "x"), []
+    for _ in range(300):
+        weights = np.bincount(rng.integers(12, size=12), minlength=12)[owners]
+        accuracies = (right * weights).sum(axis=1) / weights.sum()
+        means.append(accuracies[rng.integers(3, size=3)].mean())
+    low, high = np.quantile(means, [0.025, 0.975])
+    assert (found.low, found.high) == pytest.approx((low, high))
+    # Trainings that agree add nothing; those that do not, widen the interval.
+    alone = bootstrap_intervals(samples[:1], rows, rng=rng_for(0, "x"))["accuracy"]
+    again = bootstrap_intervals(samples[:1] * 3, rows, rng=rng_for(0, "y"))["accuracy"]
+    assert again.high - again.low == pytest.approx(alone.high - alone.low, abs=0.03)
+    assert found.high - found.low > 1.3 * (alone.high - alone.low)
 
 
 def test_one_group_has_no_interval() -> None:

@@ -37,7 +37,8 @@ def write_run(
     spec, result = network_named(network).input, facts.get("result", TrainingResult())
     if facts.get("is_of_packed"):
         spec = replace(spec, filter=CONVERT_IMAGESET)
-    Run(network, size, spec, classes, {"verb": "train"}, result).write(path)
+    made = {"verb": "train", **facts.get("made", {})}
+    Run(network, size, spec, classes, made, result).write(path)
     return path
 
 
