@@ -8,6 +8,7 @@ import click
 
 from hffkit.cli import options
 from hffkit.cli.checks import check_inputs
+from hffkit.explain.method_names import check_methods
 from hffkit.storage.staging import refuse_existing
 from hffkit.wording import counted
 
@@ -90,13 +91,14 @@ def explain(run: Path, paths: tuple[Path, ...], out: Path, as_json: bool, **argu
     PATH is an image, a video, a folder of them, or a corpus. OUT receives a PNG for each face and
     method, an overview (sheet.png), a page (index.html) and all figures (explain.json).
     """
+    for name in ("methods", "layers", "classes"):
+        arguments[name] = options.names(arguments[name])
     check_inputs(runs=[run], corpora=arguments["data"], files=paths)
+    check_methods(arguments["methods"])
     refuse_existing(out)
     from hffkit.explain.explain import ExplainRequest
     from hffkit.explain.explain import explain as write_maps
 
-    for name in ("methods", "layers", "classes"):
-        arguments[name] = options.names(arguments[name])
     result = write_maps(ExplainRequest(run, paths, **arguments), out)
     options.show(result.to_json(), _explain_text(out, result), as_json=as_json)
     if result.n_unreadable:

@@ -83,6 +83,13 @@ def numbers(_: click.Context, __: click.Parameter, values: Sequence[str]) -> tup
         raise click.BadParameter(f"{','.join(values)!r} are not whole numbers.") from None
 
 
+def _device(_: click.Context, __: click.Parameter, name: str) -> str:
+    """Return the name of a device, without asking PyTorch which the machine has."""
+    if not re.fullmatch(r"auto|cpu(:0)?|cuda(:\d+)?", name):
+        raise click.BadParameter(f"must be auto, cpu, cuda or cuda:N, got {name!r}.")
+    return name
+
+
 _TYPES: Mapping[Any, Any] = {
     Path: PATH, Pairs: PAIR, Names: str, str: str, int: int, bool: bool
 }  # fmt: skip
@@ -158,6 +165,7 @@ max_failures = click.option(
 )
 device = click.option(
     "--device",
+    callback=_device,
     default="auto",
     show_default=True,
     metavar="auto|cpu|cuda|cuda:N",

@@ -13,7 +13,6 @@ from hffkit.wording import counted
 
 if TYPE_CHECKING:
     from hffkit.pipeline.plan import Plan, Planned
-    from hffkit.pipeline.recipe import Recipe
 
 
 @click.command(epilog=options.example("run mini-x --data hff=mini-3.lmdb --out runs/mini"))
@@ -63,15 +62,15 @@ def run(
     step is kept until it or its inputs change; an interrupted one resumes. Several recipes share
     their steps.
     """
-    from hffkit.pipeline.given import check_data, recipe_file
+    from hffkit.pipeline.given import check_data, check_given
 
     if lists:
         from hffkit.pipeline.recipe import recipes_table
 
         click.echo(recipes_table().to_text())
         return
-    for name in recipes:
-        recipe_file(name, Path())
+    _check(recipes, data, only)
+    check_given(recipes, dict(data))
     check_data(Path(path) for _, path in data)
     from hffkit.pipeline.forecast import forecast, forecast_text
     from hffkit.pipeline.plan import Planned, plans_of, steps_of
@@ -80,7 +79,6 @@ def run(
     from hffkit.pipeline.verbs import How
 
     read = [read_recipe(name) for name in recipes]
-    _check(read, data, only)
     out = out or Path("runs") / "+".join(each.name for each in read)
     plans = plans_of(read, {name: Path(path) for name, path in data}, out, scale=scale)
     if only is not None:
@@ -105,12 +103,14 @@ def run(
     _report(plans, steps)
 
 
-def _check(recipes: "Sequence[Recipe]", data: Sequence[tuple[str, str]], only: str | None) -> None:
+def _check(recipes: Sequence[str], data: Sequence[tuple[str, str]], only: str | None) -> None:
+    from hffkit.pipeline.given import name_of
+
     if not recipes:
         raise click.UsageError("Name a recipe: a TOML file, or one that --list prints.")
     if len({name for name, _ in data}) < len(data):
         raise click.UsageError("--data has the same NAME twice.")
-    if len({recipe.name for recipe in recipes}) < len(recipes):
+    if len({name_of(recipe) for recipe in recipes}) < len(recipes):
         raise click.UsageError("Two recipes have the same name: their tables would be one file.")
     if only is not None and len(recipes) > 1:
         raise click.UsageError("--only is for one recipe.")

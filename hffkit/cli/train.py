@@ -123,6 +123,11 @@ def train(
     if arguments["recipe"] is not None:
         read_recipe(recipe_file(arguments["recipe"]))
     check_inputs(corpora=arguments["data"] + arguments["masks"])
+    init = arguments["init"]
+    if init is not None and not init.exists():
+        raise WeightsError(f"{init}: no such file. Give a run or a file of weights.")
+    if out is not None:
+        refuse_existing(out)
     from hffkit.training.train import TrainRequest
     from hffkit.training.train import train as train_network
 

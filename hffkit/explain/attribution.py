@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 
 from hffkit.arrays import Floats32, Ints
-from hffkit.errors import ArgumentError, ExplainError, UnknownNameError
+from hffkit.errors import ArgumentError, ExplainError
 from hffkit.explain.faithfulness import Faithfulness, area, blank, blurred, curve, order_of
 from hffkit.explain.gradients import count_relus
 from hffkit.explain.images import gradient_image, overlay, trace_image
 from hffkit.explain.inputs import InputFace
 from hffkit.explain.layers import activations, frozen, with_extent
+from hffkit.explain.method_names import ALL, NAMES, TRACES, check_methods
 from hffkit.explain.methods import METHODS, Query, heat_of, traces
 from hffkit.inference.network import NetworkDetector
 from hffkit.manifest.seeds import rng_for
 from hffkit.networks.spec import Colour
 from hffkit.reports.sheet import Tile
 
-TRACES = "traces"  # AMTEN's maps, which depend on the image but on no class
 _OWN = "kept"  # the stage of the run's own weights
 RANDOM = "random order"  # the baseline of faithfulness
 _MANY, _FEW = 64, 16  # faces in a batch
@@ -244,15 +244,14 @@ def _prefixed(stages: Mapping[str, Floats32]) -> list[tuple[str, Floats32]]:
 
 
 def _methods(names: Sequence[str], detector: NetworkDetector) -> tuple[str, ...]:
-    spec, known = detector.network, (*METHODS, TRACES)
+    check_methods(names)
+    spec = detector.network
     missing = {TRACES: not spec.traces, "attention": spec.attention_map is None}
-    every = [name for name in known if not missing.get(name, False)]
-    chosen = tuple(dict.fromkeys(n for name in names for n in (every if name == "all" else [name])))
+    every = [name for name in NAMES if not missing.get(name, False)]
+    chosen = tuple(dict.fromkeys(n for name in names for n in (every if name == ALL else [name])))
     if not chosen:
         raise ArgumentError("`methods` must name at least one method.")
     for name in chosen:
-        if name not in known:
-            raise UnknownNameError("method", name, known)
         if name not in every:
             raise ExplainError(
                 f"{detector.run.network} has no {name}. Choose one of its methods: "

@@ -11,8 +11,9 @@ from pathlib import Path
 from hffkit.errors import ArgumentError, ExplainError
 from hffkit.execution.progress import Progress
 from hffkit.execution.versions import versions_of_training
-from hffkit.explain.attribution import TRACES, Attributor
+from hffkit.explain.attribution import Attributor
 from hffkit.explain.inputs import InputFace, InputFaces, SampleSelection
+from hffkit.explain.method_names import TRACES
 from hffkit.explain.page import page_of, sheet_of
 from hffkit.explain.recorder import Recorder
 from hffkit.explain.result import ExplainResult

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from hffkit.corpus.subset import smallest
-from hffkit.errors import ArgumentError, CorpusError, HffkitError, RecipeError, UnknownNameError
+from hffkit.errors import ArgumentError, CorpusError, HffkitError, RecipeError
 from hffkit.json_types import JsonObject
-from hffkit.pipeline.given import check_data
+from hffkit.pipeline.given import check_complete, check_data, check_names
 from hffkit.pipeline.recipe import Recipe, Step
 from hffkit.spectrum.train import SpectrumRequest
 from hffkit.storage.corpora import is_dataset, open_corpora
@@ -112,12 +112,8 @@ def plan_of(recipe: Recipe, data: Mapping[str, Path], out: Path, *, scale: float
     HffkitError
         If data are missing, an argument is wrong, or a scale would leave too few samples.
     """
-    for name in data:
-        if name not in recipe.data:
-            raise UnknownNameError("data", name, recipe.data)
-    for name, about in recipe.data.items():
-        if name not in data:
-            raise ArgumentError(f"{recipe.name} needs `data` {name}=PATH: {about}")
+    check_names(data, recipe.data)
+    check_complete(recipe.name, recipe.data, data)
     digests = {name: _digest_of(path) for name, path in data.items()}
     if scale != 1:
         plan_of(recipe, data, out)  # an error of the whole is reported as such
@@ -141,10 +137,7 @@ def plans_of(
 
     Each gets those of the data that it needs; see `plan_of`.
     """
-    wanted = {name for recipe in recipes for name in recipe.data}
-    for name in data:
-        if name not in wanted:
-            raise UnknownNameError("data", name, sorted(wanted))
+    check_names(data, sorted({name for recipe in recipes for name in recipe.data}))
     return [
         plan_of(recipe, {n: p for n, p in data.items() if n in recipe.data}, out, scale=scale)
         for recipe in recipes

@@ -7,18 +7,14 @@ differences.
 
 import csv
 import io
-import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from importlib import resources
-from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import Any
 
 from hffkit.errors import RecipeError, UnknownNameError
-from hffkit.json_types import JsonObject
-from hffkit.pipeline.given import recipe_file, recipe_names
+from hffkit.pipeline.given import name_of, recipe_names, recipe_rows
 from hffkit.pipeline.spec import (
     Claim,
     TableSpec,
@@ -39,7 +35,6 @@ from hffkit.pipeline.spec import (
 from hffkit.pipeline.verbs import VERBS, Verb
 from hffkit.reports.text_table import Table
 
-_DEEPEST = 20  # recipes that extend each other
 _KEYS = ("title", "about", "extends", "paper", "data", "values", "steps", "table", "claims")
 
 
@@ -122,32 +117,7 @@ def read_recipe(name: str) -> Recipe:
     RecipeError
         If it cannot be read, or contains unknown, missing, invalid or circular parts.
     """
-    return recipe_of(_merged(recipe_file(name, Path()), ()), name)
-
-
-def _merged(path: Traversable, above: tuple[str, ...]) -> JsonObject:
-    try:
-        rows = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(f"{path}: cannot be read: {error}") from None
-    base = rows.pop("extends", None)
-    if base is None:
-        return rows
-    if not isinstance(base, str):
-        raise RecipeError(f"{path}: extends must name a recipe, got {base!r}.")
-    if str(path) in above or len(above) > _DEEPEST:
-        raise RecipeError(f"{path}: extends itself.")
-    other = recipe_file(base, Path(str(path)).parent)
-    return _over(_merged(other, (*above, str(path))), rows)
-
-
-def _over(base: JsonObject, rows: JsonObject) -> JsonObject:
-    """Return `base` updated with `rows`, table by table; lists and values are replaced."""
-    merged = dict(base)
-    for key, value in rows.items():
-        both = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _over(base[key], value) if both else value
-    return merged
+    return recipe_of(recipe_rows(name), name)
 
 
 def recipe_of(rows: Mapping[str, Any], where: str) -> Recipe:
@@ -178,7 +148,7 @@ def recipe_of(rows: Mapping[str, Any], where: str) -> Recipe:
     paper = _paper(rows.get("paper"), where)
     read = {name for step in steps.values() for name in step.needs}
     return Recipe(
-        name=Path(where).name.removesuffix(".toml"),
+        name=name_of(where),
         where=where,
         title=text_of(rows, "title", where),
         about=str(rows.get("about", "")).strip(),

@@ -18,6 +18,7 @@ from hffkit.explain.cam import grad_cam, grad_cams, stretched
 from hffkit.explain.gradients import count_relus, deconvnet, guided, integrated, vanilla
 from hffkit.explain.images import gradient_image, overlay, trace_image
 from hffkit.explain.layers import shapes
+from hffkit.explain.method_names import NAMES, TRACES
 from hffkit.explain.methods import METHODS, Query, heat_of, traces
 from hffkit.networks.table import NETWORKS, build
 
@@ -451,6 +452,10 @@ def in_training(net: nn.Module) -> nn.Module:
     net.get_submodule("relu").eval()
     net.get_parameter("fc.bias").requires_grad = False
     return net
+
+
+def test_names_of_methods_are_those_of_the_table() -> None:
+    assert (*METHODS, TRACES) == NAMES
 
 
 @pytest.mark.parametrize("name", METHODS)
