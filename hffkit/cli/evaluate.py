@@ -8,7 +8,7 @@ import click
 
 from hffkit.cli import options
 from hffkit.cli.checks import check_inputs
-from hffkit.reports.text_table import Table
+from hffkit.errors import ArgumentError
 
 if TYPE_CHECKING:
     from hffkit.inference.predict import Prediction
@@ -88,6 +88,12 @@ def evaluate(html: Path | None, csv: Path | None, as_json: bool, **arguments: An
 @options.faces_of_files(frames=32)
 @click.option("--all-faces", is_flag=True, help="Print a line for each face, too.")
 @click.option("--csv", type=options.PATH, help="Write the scores, a line a face.")
+@click.option(
+    "--html",
+    type=options.PATH,
+    help="Write a self-contained HTML page: the faces in their images, and a video's scores over "
+    "time.",
+)
 @options.device
 @options.as_json
 def predict(
@@ -95,6 +101,7 @@ def predict(
     paths: tuple[Path, ...],
     all_faces: bool,
     csv: Path | None,
+    html: Path | None,
     as_json: bool,
     **arguments: Any,
 ) -> None:
@@ -104,51 +111,34 @@ def predict(
     largest face's score; --all-faces and --csv have the score of every face. The exit code is 3
     if a file could not be read.
     """
-    check_inputs(runs=[run], files=paths, outputs={"csv": csv})
+    check_inputs(runs=[run], files=paths, outputs={"csv": csv, "html": html})
+    if csv is not None and csv == html:
+        raise ArgumentError(f"{csv}: `csv` and `html` must be two files.")
     from hffkit.inference.predict import PredictRequest
     from hffkit.inference.predict import predict as predict_files
+    from hffkit.inference.predict_page import page_of
+    from hffkit.storage.staging import write_bytes_durably
 
     found = predict_files(PredictRequest(run, paths, **arguments))
     text = _prediction_text(found, all_faces=all_faces)
     options.show(found.to_json(), text, as_json=as_json)
     if csv is not None:
         found.write_csv(csv)
+    if html is not None:
+        write_bytes_durably(html, page_of(run, found).encode())
     if found.n_unreadable:
         sys.exit(options.UNREADABLE)
 
 
 def _prediction_text(found: "Prediction", *, all_faces: bool) -> str:
     """Return a line for each scored file, for each other its problem, and numbers of files."""
-    rows = []
-    counts = {"fake": 0, "real": 0, "not scored": 0}
-    for file in found.files:
-        if file.score is None or file.fake_share is None:
-            counts["not scored"] += 1
-            continue
-        name = "fake" if file.score >= 0.5 else "real"
-        counts[name] += 1
-        has_frames = file.n_frames + file.n_missing > 1
-        share = f"{100 * file.fake_share:.0f} % of {file.n_frames}" if has_frames else "-"
-        rows.append((file.path, name, f"{file.score:.4f}", str(file.n_faces), share))
-    header = ("file", "prediction", "score", "faces", "frames fake")
-    lines = [Table(header, tuple(rows)).to_text(), ""] if rows else []
+    from hffkit.inference.predict_page import faces_table, files_table, kind_of
+
+    kinds = ["not scored" if file.score is None else kind_of(file.score) for file in found.files]
+    table = files_table(found)
+    lines = [table.to_text(), ""] if table.rows else []
     if all_faces and found.faces:
-        lines += [_faces_table(found).to_text(), ""]
+        lines += [faces_table(found).to_text(), ""]
     lines += [f"{file.path}: {file.problem}" for file in found.files if file.problem]
-    lines.append(", ".join(f"{n} {name}" for name, n in counts.items()))
+    lines.append(", ".join(f"{kinds.count(n)} {n}" for n in ("fake", "real", "not scored")))
     return "\n".join(lines)
-
-
-def _faces_table(found: "Prediction") -> Table:
-    """Return a row for each face, in the order of files, frames and sizes."""
-    rows = tuple(
-        (
-            face.path,
-            "-" if face.frame is None else str(face.frame),
-            "-" if face.box is None else " ".join(map(str, face.box)),
-            face.cls,
-            f"{face.score:.4f}",
-        )
-        for face in found.faces
-    )
-    return Table(("file", "frame", "x y size", "class", "score"), rows, left=(0, 3))

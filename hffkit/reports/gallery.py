@@ -3,18 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hffkit.reports.html import html_of, thumbnail
+from hffkit.reports.html import THUMBNAIL, Figure, html_of, thumbnail
 from hffkit.reports.sheet import Tile
 from hffkit.reports.text_table import Table
 
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """Images below a title and a caption."""
+    """Images and plots below a title and a caption."""
 
     title: str
     caption: str
     tiles: tuple[Tile, ...]
+    figures: tuple[Figure, ...] = ()
+    side: int = THUMBNAIL  # px, at most, of a tile
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ def render_gallery(
         {
             "data": section,
             "galleries": [
-                (each, [(tile.caption, thumbnail(tile.image)) for tile in each.tiles])
+                (each, [(tile.caption, thumbnail(tile.image, each.side)) for tile in each.tiles])
                 for each in section.galleries
             ],
         }

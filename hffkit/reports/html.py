@@ -10,7 +10,7 @@ import numpy as np
 
 from hffkit.media.image import Image, encode_png
 
-_THUMBNAIL = 160  # px
+THUMBNAIL = 160  # px
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,10 @@ def data_uri(kind: str, encoded: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(encoded).decode('ascii')}"
 
 
-def thumbnail(image: Image) -> str:
-    """Return an image as a PNG data URI, reduced to at most 160 px."""
+def thumbnail(image: Image, side: int = THUMBNAIL) -> str:
+    """Return an image as a PNG data URI, reduced to at most `side` px."""
     height, width = image.shape[:2]
-    scale = min(_THUMBNAIL / max(height, width), 1.0)
+    scale = min(side / max(height, width), 1.0)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return data_uri("png", encode_png(np.asarray(small, np.uint8)))

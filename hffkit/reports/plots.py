@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import matplotlib.style
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -105,6 +106,21 @@ def score_plot(real: Floats64, fake: Floats64, name: str) -> bytes:
         axes.set(xlim=(0, 1), xlabel=f"score: {name}", ylabel="share of the images")
         axes.yaxis.set_major_formatter(_PERCENT)
         figure.legend(loc="outside upper center", ncols=2)
+        return _encoded(figure)
+
+
+def scores_over_time(frames: Ints, scores: Floats64, is_largest: npt.NDArray[np.bool_]) -> bytes:
+    """Plot scores (N,) in [0, 1] of faces over the number of their frame, in order.
+
+    The largest faces of the frames are connected by a line.
+    """
+    with _style():
+        figure = Figure(figsize=(6.4, 2.2))
+        axes = figure.subplots()
+        axes.axhline(0.5, color="#888888", linestyle="--", linewidth=1)
+        axes.plot(frames[is_largest], scores[is_largest], color=_FAKE, marker="o", markersize=3)
+        axes.plot(frames[~is_largest], scores[~is_largest], "x", color=_REAL, markersize=4)
+        axes.set(ylim=(-0.03, 1.03), xlabel="frame", ylabel="score of fake")
         return _encoded(figure)
 
 

@@ -21,6 +21,8 @@ REFUSED = {
     "eval run --data x.lmdb --csv /proc/1.csv": "/proc/1.csv: cannot be written",
     "predict absent in": "absent: no such run.",
     "predict run absent.png": "absent.png: no such file or folder.",
+    "predict run in --html no/page.html": "--html must be a file in an existing",
+    "predict run in --html p --csv p": "p: --csv and --html must be two files.",
     "explain absent in --out y": "absent: no such run.",
     "explain run absent.png --out y": "absent.png: no such file or folder.",
     "explain run --data absent --out y": "absent: no such corpus.",

@@ -1,6 +1,9 @@
+import base64
 import csv
+import io
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -505,6 +508,42 @@ def test_every_face_is_in_the_csv_and_every_file_listed_once(
         assert float(row["score"]) == one["score"]
         for name, value in one["probabilities"].items():
             assert float(row[f"p_{name}"]) == value
+
+
+def test_the_page_boxes_faces_and_plots_a_video(
+    data: Path, three: Path, tmp_path: Path, run: Invoke
+) -> None:
+    image = write_image(tmp_path / "face.png", 0, size=(16, 16))
+    save(image, portrait())
+    empty = save(tmp_path / "empty.png", np.full((64, 64, 3), 90, np.uint8))
+    clip = data / "data/ffpp/original_sequences/youtube/c23/videos/004.mp4"
+    page = tmp_path / "page.html"
+    result = run("predict", three, image, empty, clip, "--frames", 5, "--html", page, "--json")
+    found = json.loads(result.stdout)
+    html = page.read_text("utf-8")
+    for file in found["files"]:
+        assert f">{file['path']}<" in html
+        if file["score"] is not None:
+            kind = "fake" if file["score"] >= 0.5 else "real"
+            assert f"{kind}, score {file['score']:.4f}" in html
+    assert "no face found" in html
+    assert html.count("image/svg+xml") == 1  # the video's scores over time
+    first: dict[int, float] = {}
+    for face_ in found["faces"]:
+        if face_["path"] == str(clip):
+            first.setdefault(face_["frame"], face_["score"])
+    for number in (max(first, key=first.__getitem__), min(first, key=first.__getitem__)):
+        assert f"frame {number}: {first[number]:.4f}" in html
+
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', html)
+    assert len(pictures) == 1 + 2  # no image of the file without a face
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(pictures[0]))))
+    scale = 320 / max(portrait().shape[:2])
+    (box,) = (face_["box"] for face_ in found["faces"] if face_["path"] == str(image))
+    colour = (213, 94, 0) if found["files"][0]["score"] >= 0.5 else (0, 114, 178)
+    ys, xs = np.nonzero((shown == colour).all(2))
+    edges = [xs.min(), ys.min(), xs.max() - xs.min()]
+    assert edges == pytest.approx([value * scale for value in box], abs=3)
 
 
 def test_weights_that_are_no_numbers_give_no_prediction(tmp_path: Path, run: Invoke) -> None:

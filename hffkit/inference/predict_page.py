@@ -1,0 +1,147 @@
+"""Tables and the HTML page of `hffkit predict`: boxed faces, and a video's scores over time."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from hffkit.arrays import Floats64
+from hffkit.errors import ImageError, VideoError
+from hffkit.inference.predict import FacePrediction, FilePrediction, Prediction
+from hffkit.media.files import is_video
+from hffkit.media.image import Image, decode, read_bytes
+from hffkit.media.video import open_clip
+from hffkit.reports.gallery import Gallery, GallerySection, render_gallery
+from hffkit.reports.html import Figure
+from hffkit.reports.sheet import Tile
+from hffkit.reports.text_table import Table
+
+N_SHOWN = 100  # files with images on the page
+_SIDE = 320  # px of an image on the page
+_FAKE, _REAL = (213, 94, 0), (0, 114, 178)  # RGB, as in plots
+
+
+def files_table(found: Prediction) -> Table:
+    """Return a row for each file with a score."""
+    rows = []
+    for file in found.files:
+        if file.score is None or file.fake_share is None:
+            continue
+        has_frames = file.n_frames + file.n_missing > 1
+        share = f"{100 * file.fake_share:.0f} % of {file.n_frames}" if has_frames else "-"
+        score = f"{file.score:.4f}"
+        rows.append((file.path, kind_of(file.score), score, str(file.n_faces), share))
+    return Table(("file", "prediction", "score", "faces", "frames fake"), tuple(rows))
+
+
+def faces_table(found: Prediction) -> Table:
+    """Return a row for each face, in the order of files, frames and sizes."""
+    rows = tuple(
+        (
+            face.path,
+            "-" if face.frame is None else str(face.frame),
+            "-" if face.box is None else " ".join(map(str, face.box)),
+            face.cls,
+            f"{face.score:.4f}",
+        )
+        for face in found.faces
+    )
+    return Table(("file", "frame", "x y size", "class", "score"), rows, left=(0, 3))
+
+
+def kind_of(score: float) -> str:
+    """Return fake or real."""
+    return "fake" if score >= 0.5 else "real"
+
+
+def page_of(run: Path, found: Prediction) -> str:
+    """Return the page as HTML. It reads the files again, for their images.
+
+    Of a video it shows the frames whose largest face has the highest and the lowest score.
+    """
+    scored = [file for file in found.files if file.score is not None]
+    notes = []
+    if len(scored) > N_SHOWN:
+        notes.append(f"Images are shown of the first {N_SHOWN} of {len(scored)} files.")
+    faces: dict[str, list[FacePrediction]] = {}
+    for face in found.faces:
+        faces.setdefault(face.path, []).append(face)
+    galleries = tuple(_gallery(file, faces[file.path]) for file in scored[:N_SHOWN])
+    is_fake = "The score is the probability of fake; from 0.5 on the prediction is fake."
+    is_other = "The score is a decision value mapped to 0..1; from 0.5 on the prediction is fake."
+    caption = is_fake if found.is_probability else is_other
+    sections = [GallerySection("Files", caption, files_table(found), ())]
+    if galleries:
+        about = "Boxes are the crops that were scored; the largest face of an image counts."
+        sections.append(GallerySection("Faces", about, None, galleries))
+    problems = tuple((file.path, file.problem) for file in found.files if file.problem)
+    if problems:
+        table = Table(("file", "problem"), problems, left=(0, 1))
+        sections.append(GallerySection("Problems", "", table, ()))
+    counts = [kind_of(file.score) for file in scored if file.score is not None]
+    facts = (
+        ("run", str(run)),
+        *((kind, str(counts.count(kind))) for kind in ("fake", "real")),
+        ("not scored", str(len(found.files) - len(scored))),
+    )
+    return render_gallery(f"hffkit predict: {run}", facts, notes, sections)
+
+
+def _gallery(file: FilePrediction, faces: Sequence[FacePrediction]) -> Gallery:
+    score = file.score or 0.0
+    tiles = tuple(_tiles(Path(file.path), faces))
+    figures = (_over_time(faces),) if file.n_frames > 1 else ()
+    return Gallery(file.path, f"{kind_of(score)}, score {score:.4f}", tiles, figures, _SIDE)
+
+
+def _tiles(path: Path, faces: Sequence[FacePrediction]) -> Iterator[Tile]:
+    """Yield the boxed image, or two frames of a video; nothing of files that have changed."""
+    largest: dict[int | None, FacePrediction] = {}
+    for face in faces:  # the first of a frame is its largest
+        largest.setdefault(face.frame, face)
+    ranked = sorted(largest.values(), key=lambda face: face.score)
+    shown = list(dict.fromkeys((ranked[-1].frame, ranked[0].frame)))
+    images = dict(_images(path, [number for number in shown if number is not None]))
+    for number in shown:
+        if number in images:
+            title = "" if number is None else f"frame {number}: "
+            of_frame = [face for face in faces if face.frame == number]
+            caption = title + ", ".join(f"{face.score:.4f}" for face in of_frame)
+            yield Tile(caption, _boxed(images[number], of_frame))
+
+
+def _images(path: Path, numbers: Sequence[int]) -> Iterator[tuple[int | None, Image]]:
+    """Yield the frames of a video by number, or an image as None."""
+    try:
+        if not is_video(path.name):
+            yield None, decode(read_bytes(path))
+            return
+        for frame in open_clip(path).frames(frozenset(numbers), lambda *_: None):
+            yield frame.number, frame.image
+    except (ImageError, VideoError):
+        return
+
+
+def _boxed(image: Image, faces: Sequence[FacePrediction]) -> Image:
+    """Return an image of at most `_SIDE` px with the boxes of its faces."""
+    height, width = image.shape[:2]
+    scale = min(_SIDE / max(height, width), 1.0)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+    for face in faces:
+        if face.box is not None:
+            x, y, side = (round(value * scale) for value in face.box)
+            colour = _FAKE if face.score >= 0.5 else _REAL
+            cv2.rectangle(small, (x, y), (x + side - 1, y + side - 1), colour, 2)
+    return np.asarray(small, np.uint8)
+
+
+def _over_time(faces: Sequence[FacePrediction]) -> Figure:
+    from hffkit.reports.plots import scores_over_time  # loads matplotlib
+
+    frames = np.array([face.frame for face in faces], np.int64)
+    scores: Floats64 = np.array([face.score for face in faces], np.float64)
+    is_largest = np.append(True, frames[1:] != frames[:-1])  # the first of a frame
+    text = "The largest face of each frame; other faces are crosses."
+    return Figure("Score over time", text, text, scores_over_time(frames, scores, is_largest))
