@@ -7,6 +7,7 @@ from typing import Literal
 
 from hffkit.errors import UnknownNameError
 
+_SUFFIXES = (".toml", ".yaml", ".yml")
 Kind = Literal["tables", "train"]
 """Recipes of steps for `hffkit run`, or settings of a training: the folders of recipes/."""
 
@@ -18,14 +19,16 @@ def shipped_names(kind: Kind) -> list[str]:
 
 
 def recipe_path(name: str, kind: Kind, folder: Path) -> Path | Traversable:
-    """Return the file of a recipe: in `folder` if the name ends in .toml, else a shipped one.
+    """Return the file of a recipe: in `folder` if the name has a suffix, else a shipped one.
+
+    The suffixes are .toml, and for the settings of other programs .yaml and .yml.
 
     Raises
     ------
     UnknownNameError
         If there is no such shipped recipe.
     """
-    if Path(name).suffix == ".toml":
+    if Path(name).suffix in _SUFFIXES:
         return folder / name
     known = shipped_names(kind)
     if name not in known:

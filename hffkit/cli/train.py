@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 @click.option(
     "--recipe",
     metavar="NAME|FILE",
-    help="Recipe, or a TOML file of your own; see --list.  [default: the network's]",
+    help="Recipe, a TOML file of your own, or a YAML file of the facial parts study; see --list.  "
+    "[default: the network's]",
 )
 @click.option(
     "--set",
@@ -110,6 +111,7 @@ def train(
     """
     from hffkit.networks.names import canonical_name
     from hffkit.training.recipe import SHORT_OVERRIDES, parse_override, read_recipe, recipe_file
+    from hffkit.training.study_config import SUFFIXES, note_on
 
     if lists:
         click.echo(_known_text())
@@ -122,6 +124,8 @@ def train(
         canonical_name(arguments["network"])
     if arguments["recipe"] is not None:
         read_recipe(recipe_file(arguments["recipe"]))
+        if Path(arguments["recipe"]).suffix in SUFFIXES:
+            click.echo(note_on(Path(arguments["recipe"])), err=True)
     check_inputs(corpora=arguments["data"] + arguments["masks"])
     init = arguments["init"]
     if init is not None and not init.exists():

@@ -15,6 +15,12 @@ from hffkit.media.image import ResizeFilter
 from hffkit.networks.names import PAIRED
 from hffkit.networks.spec import InputSpec
 from hffkit.recipe_files import recipe_path, shipped_names
+from hffkit.training.study_config import (
+    SUFFIXES,
+    read_study_config,
+    recipe_name_of,
+    with_settings,
+)
 
 _MOST = 1e30  # within float32
 _BOUNDS: Mapping[str, tuple[Callable[[float], bool], str]] = {
@@ -181,13 +187,17 @@ def recipe_file(name: str) -> Path | Traversable:
 
 
 def read_recipe(path: Path | Traversable) -> dict[str, object]:
-    """Return the unchecked values of a recipe file.
+    """Return the unchecked values of a recipe file; see also `study_config`.
 
     Raises
     ------
     RecipeError
-        If it cannot be read or is not TOML.
+        If it cannot be read, or is neither TOML nor a settings file of the facial parts study.
     """
+    if isinstance(path, Path) and path.suffix in SUFFIXES:
+        rows = read_study_config(path)
+        own = read_recipe(recipe_file(recipe_name_of(rows, path)))
+        return with_settings(own, rows, path)
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

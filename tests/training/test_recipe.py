@@ -1,6 +1,7 @@
 """Recipes of trainings: the packaged ones, files, overrides, and refusals."""
 
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from hffkit.errors import ArgumentError, RecipeError, UnknownNameError
 from hffkit.training.recipe import parse_override, read_recipe, recipe_names, recipe_of
+from hffkit.training.study_config import note_on
 from hffkit.training.train import TrainRequest, chosen_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +38,74 @@ def test_the_facial_parts_study_divides_its_rate_every_five_epochs(name: str) ->
     assert [recipe.rate(number * epoch - 1) for number in range(1, 21)] == pytest.approx(wanted)
     assert (recipe.network, recipe.size, recipe.batch_size) == (name, 224, 32)
     assert (recipe.max_iterations, recipe.val_interval) == (20 * epoch, epoch)
+
+
+STUDY = """
+network: "VGG"
+seed: 42
+device: 'cuda'
+data:
+  train: "data/train.csv"
+  random_split: True # comment
+input_size:
+  height: 192
+  width: 192
+model:
+  pretrained: True
+optimizer:
+  type: 'Adam' # Adam, Adadelta
+  lr: 3e-4
+  weight_decay: 1e-3
+checkpoint: ""
+prefix: "./log/VGG"
+batch_size: 16
+num_workers: 8
+num_epochs: 12
+print_epochs: 1
+dropout_rate: 0.1
+EARLY_STOPPING_EPOCH: 4
+"""
+
+
+def test_settings_of_the_facial_parts_study_are_a_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "VGG.yaml"
+    path.write_text(STUDY)
+    found = chosen_recipe(TrainRequest(("x",), recipe=str(path)))
+    own = chosen_recipe(TrainRequest(("x",), network="vgg11-bn"))
+    assert found == replace(
+        own, size=192, base_lr=3e-4, weight_decay=1e-3, batch_size=16, epochs=12.0,
+        max_iterations=None, patience=4,
+    )  # fmt: skip
+    assert found.for_samples(1600).n_iterations == 12 * 100
+    assert found.for_samples(1600).val_interval == 100  # so that the patience counts epochs
+    assert note_on(path) == (
+        f"{path}: give the data by --data, and --seed 42 for its seed, and --init with "
+        "torchvision's weights, since it trains a pretrained network. Its other paths are not used."
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"VGG"', '"AlexNet"', "network must be one of ResNet, VGG, DenseNet, EfficientNet, got"),
+        ("'Adam'", "'Adadelta'", "optimizer.type must be Adam, got 'Adadelta'"),
+        ("width: 192", "width: 256", "input_size must be square, got 192 x 256"),
+        ("lr: 3e-4", "lr: fast", "lr must be a number, got 'fast'"),
+        ("num_epochs: 12", "", "num_epochs must be a number, got None"),
+        ("seed: 42", "seeds: 42", "unknown seeds"),
+        ("optimizer:", "optimizer: 3\nmodel:", "optimizer must have settings of its own"),
+        ('network: "VGG"', "network: [", "cannot be read: while parsing"),
+        (STUDY, "3", "must have settings such as network: ResNet"),
+    ],
+)
+def test_wrong_settings_of_the_study_are_named(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    path = tmp_path / "x.yaml"
+    assert old in STUDY
+    path.write_text(STUDY.replace(old, new))
+    with pytest.raises(RecipeError, match=re.escape(f"{path}: {message}")):
+        chosen_recipe(TrainRequest(("x",), recipe=str(path)))
 
 
 def test_a_network_without_a_recipe_takes_that_of_amtennet() -> None:
