@@ -6,9 +6,9 @@ Five classes at 128 px: CelebA in StarGAN's crop, StarGAN's and DCGAN's faces as
 quality 75), FFHQ and StyleGAN (256 px, quality 75) halved and saved again at quality 75, both by
 the same path. Copies of one photograph are one group. Each group is tested in one of the folds and
 trained on in the others; smaller training sets are parts of larger ones. All networks of a fold
-see the same images in the same order, 14 passes over them (at least 500 iterations) with the recipe
-`small`, and the weights are selected on val. So differences are paired, and their intervals come
-from a bootstrap over groups and folds, each fold with a seed of its own.
+see the same images in the same order, 14 passes over them (at least 1,000 iterations) with the
+recipe `small`. So differences are paired, and their intervals come from a bootstrap over groups and
+folds, each fold with a seed of its own.
 
 One training after the other, each on --threads threads. It runs for hours. Finished runs are kept
 in --scratch and used again; an interrupted training goes on. --fold trains one fold only, so that
@@ -35,7 +35,7 @@ FAKE = ("fake-stargan128", "fake-dcgan128", "fake-stylegan256")
 HALVED = ("real-ffhq256", "fake-stylegan256")
 NETWORKS = ("model-base", "amtennet", "srm-model-base")  # the first is what others are compared to
 N_FOLDS, VAL_SHARE, PASSES, BATCH, QUALITY = 5, 0.06, 14, 64, 75
-MIN_ITERATIONS = 500
+MIN_ITERATIONS = 1000
 N_RESAMPLES = 2000
 _PHOTOGRAPH = re.compile(r"g\d+_r\d+")
 Floats = npt.NDArray[np.float64]

@@ -25,7 +25,10 @@ from hffkit.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 HOW = ("--workers", "1", "--threads", "1", "--device", "cpu")
-TINY = "size = 32, batch_size = 8, max_iterations = 3, val_interval = 2, log_interval = 1"
+TINY = (
+    "size = 32, batch_size = 8, max_iterations = 3, val_interval = 2, log_interval = 1, "
+    'select = "accuracy"'
+)
 RECIPE = GOOD.replace("set = { size = 32 }", f"set = {{ {TINY} }}")
 PAPER = 'paper = "table-x"\n' + RECIPE  # whose rows and columns hold Raw and JP60
 FEW = f"""
@@ -359,7 +362,7 @@ def test_a_step_that_fails_is_named_and_what_is_finished_is_kept(tmp_path: Path)
     assert not any((tmp_path / "o" / name).exists() for name in TABLES)
     kept = all_files(tmp_path / "o/steps")
     assert kept
-    write(tmp_path / "x.toml", RECIPE.replace("log_interval = 1", 'log_interval=1, select="last"'))
+    write(tmp_path / "x.toml", RECIPE.replace('select = "accuracy"', 'select = "last"'))
     again = hffkit(*words, data=data)
     assert again.exit_code == 0, again.output
     assert "Raw" in steps_told(result)

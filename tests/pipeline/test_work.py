@@ -79,7 +79,7 @@ def test_trainings_by_epochs_and_by_iterations_have_their_images(
 ) -> None:
     mixed = {"mixed": {"do": "mix", "src": ["Raw", "JP60"], "paper_pool": True}}
     sizes = sizes_of(plan_with(corpus, tmp_path, mixed))
-    assert sizes["net Raw, 0"] == 500 * 64  # the recipe small
+    assert sizes["net Raw, 0"] == 1000 * 64  # the recipe small
     assert sizes["Raw on JP60, 0"] == 10
     rows = changed("steps.net.set", {"size": 32, "batch_size": 4, "epochs": 3})
     for data, n in (("Raw", 12), ("mixed", 34)):
