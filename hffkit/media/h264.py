@@ -13,6 +13,7 @@ import numpy as np
 from av.error import FFmpegError, InvalidDataError
 
 from hffkit.errors import ImageError, VideoError, cannot_write
+from hffkit.media.files import check_regular
 from hffkit.media.image import Image
 
 _TARGET_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
@@ -103,6 +104,10 @@ def transcode(source: Path, target: Path, *, crf: int) -> Transcoded:
     StorageError
         If `target` cannot be written.
     """
+    try:
+        check_regular(source)
+    except OSError as error:
+        raise VideoError(f"cannot be read: {error.strerror}") from None
     try:
         with av.open(str(source)) as video, av.open(str(target), "w", format="mp4") as out:
             if not video.streams.video:

@@ -22,6 +22,7 @@ from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
 from hffkit.errors import ImageError
+from hffkit.media.files import check_regular
 
 # OpenCV and its FFmpeg write to stderr for each damaged file, and hffkit reports these itself.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
@@ -40,6 +41,7 @@ _PILLOW: Mapping[ResizeFilter, PillowImage.Resampling] = {
 
 # Pillow's own limit: 537 MB once decoded. Headers of larger images are damaged or malicious.
 MAX_PIXELS = 178_956_970
+MAX_BYTES = 8 * MAX_PIXELS  # of a file: so many pixels with alpha and 16 bits, uncompressed
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER = struct.Struct(">IIBBBBB")  # width, height, bits, RGB, and three zeros
@@ -212,8 +214,17 @@ def from_bgr(bgr: npt.NDArray[Any]) -> Image:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Read an image file, or raise ImageError."""
+    """Read an image file.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read, is no regular file, or is larger than `MAX_BYTES`.
+    """
     try:
+        size = check_regular(path)
+        if size > MAX_BYTES:
+            raise ImageError(f"too large: {size} bytes; at most {MAX_BYTES} are read")
         return path.read_bytes()
     except OSError as error:
         raise ImageError(f"cannot be read: {error.strerror}") from None
