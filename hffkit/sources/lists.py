@@ -2,7 +2,9 @@
 
 import csv
 import json
-from collections.abc import Iterable, Mapping
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -43,26 +45,30 @@ def read_list(options: ListOptions) -> Listing:
     record numbers, so unreadable images leave gaps, as there. Every path must begin with
     `strip_prefix`; the rest of it is the path below the root.
     """
-    list_file, prefix = options.list_file, options.strip_prefix
+    list_file = options.list_file
     subfolders(options.src)
     lines = [line.rstrip("\r") for line in read_text(list_file).rstrip("\r\n").split("\n")]
     if lines == [""]:
         raise CorpusError(f"{list_file}: lists nothing.")
-    header = [cell.strip() for cell in next(csv.reader(lines[:1]), [])]
-    if {"path", "real"} <= set(header):
+    table = _table_of(lines)
+    if table is not None:
         if options.real or options.fake or options.folders:
             raise ArgumentError(
                 "The column real of a CSV gives the classes: leave out `real`, `fake`, `folders`."
             )
         classes = BINARY
-        table = csv.DictReader(lines[1:], fieldnames=header)
         rows = [((row["path"] or "").strip(), _real_or_fake(row, list_file)) for row in table]
     else:
         rows = [_split_line(line, number, list_file) for number, line in enumerate(lines, 1)]
         classes = _labelled(sorted({label for _, label in rows}, key=int), options)
         names = {str(row.id): row.name for row in classes}
         rows = [(path, names[label]) for path, label in rows]
-    rows = [(_without(prefix, path, list_file), name) for path, name in rows]
+    rows = [(_below(path, options), name) for path, name in rows]
+    if not any(_is_there(options.src / path) for path, _ in rows):
+        raise CorpusError(
+            f"{list_file}: none of its files is in {options.src}, such as {rows[0][0]!r}. If the "
+            "list was written elsewhere, give the start of its paths as `strip_prefix`."
+        )
     keeps_numbers = not any(is_video(path) for path, _ in rows)
     entries = [
         Entry(path, name, index=number if keeps_numbers else None)
@@ -71,30 +77,67 @@ def read_list(options: ListOptions) -> Listing:
     return as_listing(entries, classes, options)
 
 
+def _table_of(lines: Sequence[str]) -> Iterator[dict[str, str]] | None:
+    """Return the rows of a CSV with the columns path and real; None of another list.
+
+    Columns are separated by commas, semicolons or tabs; their names may have capitals.
+    """
+    for delimiter in ",;\t":
+        cells = next(csv.reader(lines[:1], delimiter=delimiter), [])
+        header = [cell.strip().lower() for cell in cells]
+        if {"path", "real"} <= set(header):
+            return csv.DictReader(lines[1:], fieldnames=header, delimiter=delimiter)
+    return None
+
+
 def _split_line(line: str, number: int, list_file: Path) -> tuple[str, str]:
-    path, _, label = line.rstrip().rpartition(" ")  # at the last space: paths may contain spaces
-    if not path or not (label.isascii() and label.isdigit()):
+    match = re.fullmatch(r"(.*\S)\s+(\S+)", line.strip())  # at the last space: paths may have some
+    label = None if match is None else _whole(match[2])
+    if match is None or label is None:
         raise CorpusError(
             f"{list_file}:{number}: must be `path label` with a whole number, got {line!r}. "
             "A CSV needs the columns path and real in its first line."
         )
-    return path, str(int(label))
+    return match[1], str(label)
 
 
-def _without(prefix: str, path: str, list_file: Path) -> str:
+def _whole(text: str) -> int | None:
+    """Return a whole number of at least 0, which a program may have written as 1.0, or None."""
+    match = re.fullmatch(r"([0-9]+)([.,]0*)?", text)
+    return None if match is None else int(match[1])
+
+
+def _below(path: str, options: ListOptions) -> str:
+    """Return a path of the list as one below the root, in its shortest spelling.
+
+    As in convert_imageset, which joins root and path as text, a slash at its start means nothing.
+    Backslashes separate folders unless there is a file with this very name.
+    """
+    prefix, list_file = options.strip_prefix, options.list_file
     if not path.startswith(prefix):
         raise CorpusError(f"{list_file}: {path!r} does not begin with `strip_prefix` {prefix!r}.")
     rest = path.removeprefix(prefix)
-    return rest.lstrip("/") if prefix else rest
+    if "\\" in rest and not _is_there(options.src / rest):
+        rest = rest.replace("\\", "/")
+    rest = rest.lstrip("/")
+    return posixpath.normpath(rest) if rest else rest
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def _real_or_fake(row: Mapping[str, str], list_file: Path) -> str:
     value = (row["real"] or "").strip()
-    if value not in ("0", "1"):
+    number = _whole(value)
+    if number not in (0, 1):
         raise CorpusError(f"{list_file}: real must be 0 or 1, got {value!r} for {row['path']!r}.")
     if not row["path"]:
         raise CorpusError(f"{list_file}: a line has no path.")
-    return "real" if value == "1" else "fake"
+    return "real" if number == 1 else "fake"
 
 
 def _labelled(labels: Iterable[str], options: ListOptions) -> ClassTable:

@@ -397,7 +397,7 @@ def test_each_filter_resizes_1024_px_as_its_original(size: int) -> None:
 def test_file_that_cannot_be_read_is_named_by_its_reason(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="cannot be read: No such file or directory"):
         read_bytes(tmp_path / "gone.jpg")
-    with pytest.raises(ImageError, match="cannot be read: Is a directory"):
+    with pytest.raises(ImageError, match="cannot be read: it is a folder"):
         read_bytes(tmp_path)
 
 

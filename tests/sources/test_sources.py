@@ -635,6 +635,7 @@ def test_folder_takes_images_whole_and_faces_from_videos(tmp_path: Path, run: Ru
 
 
 def _list(root: Path, text: str, **arguments: Any) -> Any:
+    (root / "a.jpg").touch()
     file = root / "list.txt"
     file.write_bytes(text.encode())
     return listing("list", root, list_file=file, **arguments)
@@ -681,6 +682,7 @@ def test_a_csv_with_path_and_real_is_a_list(tmp_path: Path) -> None:
         csv.writer(text).writerows(
             [["real", "note", "path"], [1, "x", "a, b.jpg"], [0, "y", "c.jpg"], [1, "", "d.mp4"]]
         )
+    (tmp_path / "c.jpg").touch()
     found = listing("list", tmp_path, list_file=file)
     assert [(item.path, item.cls) for item in items(found)] == [
         ("a, b.jpg", "real"),
@@ -700,14 +702,54 @@ def test_a_csv_with_path_and_real_is_a_list(tmp_path: Path) -> None:
         "path, real\na.jpg,1\nb.jpg,0\n",
         "\ufeffpath,real\na.jpg,1\nb.jpg,0\n",  # as spreadsheets save it
         '"","path","real"\n"1","a.jpg",1\n"2","b.jpg",0\n',  # as R does
+        "path;real\na.jpg;1\nb.jpg;0\n",  # where commas are decimal points
+        "note;PATH;Real\n;a.jpg;1,0\n;b.jpg;0,0\n",
+        "path\treal\na.jpg\t1\nb.jpg\t0\n",
+        "Path,REAL\na.jpg,1.0\nb.jpg,0.\n",  # as pandas does for a column with a gap
+        "path,real\n/a.jpg,1\n./b.jpg,0\n",
+        "path,real\n.\\a.jpg,1\nsub\\..\\b.jpg,0\n",
     ],
-    ids=["crlf", "space", "byte-order-mark", "quotes"],
+    ids=[
+        "crlf",
+        "space",
+        "byte-order-mark",
+        "quotes",
+        "semicolons",
+        "decimal-commas",
+        "tabs",
+        "floats",
+        "slash",
+        "backslashes",
+    ],
 )
 def test_a_csv_may_come_from_a_spreadsheet(tmp_path: Path, text: str) -> None:
     assert [(item.path, item.cls) for item in items(_list(tmp_path, text))] == [
         ("a.jpg", "real"),
         ("b.jpg", "fake"),
     ]
+
+
+@pytest.mark.parametrize(
+    "line", ["/a.jpg 0", "a.jpg\t0", "a.jpg   0.0", "//x/../a.jpg 0", ".\\a.jpg 0"]
+)
+def test_a_line_of_a_list_may_be_spelled_as_programs_do(tmp_path: Path, line: str) -> None:
+    (tmp_path / "x").mkdir()
+    assert _keys(_list(tmp_path, f"{line}\n", fake=("0",))) == ["a.jpg"]
+
+
+def test_a_backslash_that_is_part_of_a_name_stays(tmp_path: Path) -> None:
+    (tmp_path / "b\\c.jpg").touch()
+    assert _keys(_list(tmp_path, "b\\c.jpg 0\n", fake=("0",))) == ["b\\c.jpg"]
+
+
+def test_a_list_of_another_machine_needs_its_prefix(tmp_path: Path) -> None:
+    for path, prefix in (("/old/place/b.jpg", "/old/place"), ("D:\\faces\\b.jpg", "D:\\faces")):
+        with pytest.raises(CorpusError, match=r"none of its files is in .*strip_prefix"):
+            _list(tmp_path, f"{path} 0\n", fake=("0",))
+        (tmp_path / "b.jpg").touch()
+        found = _list(tmp_path, f"{path} 0\n", fake=("0",), strip_prefix=prefix)
+        assert _keys(found) == ["b.jpg"]
+        (tmp_path / "b.jpg").unlink()
 
 
 def test_an_empty_line_at_the_end_of_a_list_is_no_entry(tmp_path: Path) -> None:
@@ -726,11 +768,15 @@ def test_an_empty_line_at_the_end_of_a_list_is_no_entry(tmp_path: Path) -> None:
         ("path,real\na.jpg,yes\n", "real must be 0 or 1, got 'yes'"),
         ("path,real\na.jpg\n", "real must be 0 or 1, got ''"),
         ("a.jpg 0\nb.jpg 0\na.jpg 1\n", r"'a\.jpg' is listed twice"),
+        ("a.jpg 0\nb.jpg 0\n./a.jpg 0\n", r"'a\.jpg' is listed twice"),
+        ("a.jpg 0.5\n", r"list\.txt:1: must be `path label` with a whole number"),
+        ("a.jpg -1\n", r"list\.txt:1: must be `path label` with a whole number"),
+        ("path;real\na.jpg;2\n", "real must be 0 or 1, got '2'"),
         ("", r"list\.txt: lists nothing"),
     ],
 )
 def test_a_list_that_makes_no_sense_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    says_itself = text.startswith("path,")
+    says_itself = text.startswith("path")
     polarity = {} if says_itself else {"fake": ("0",), "real": ("1",)}
     with pytest.raises(CorpusError, match=message):
         _list(tmp_path, text, **polarity)
