@@ -4,19 +4,21 @@ import csv
 import json
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from hffkit.errors import ArgumentError, CorpusError
 from hffkit.manifest.classes import BINARY, ClassTable, FaceClass, numbered
 from hffkit.manifest.failures import Failure
+from hffkit.manifest.samples import Split
 from hffkit.media.files import is_video, walk
 from hffkit.options import Option
 from hffkit.sources.folders import FolderOptions, selected
 from hffkit.sources.listing import Entry, Listing, as_listing, folders_in, read_text, subfolders
 from hffkit.sources.options import VideoOptions
+from hffkit.wording import counted
 
 CELEB_DF = numbered(fake=["Celeb-synthesis"], real=["Celeb-real", "YouTube-real"])
 DFDC = numbered(fake=["DFDC-fake"], real=["DFDC-real"])
@@ -159,9 +161,15 @@ def _labelled(labels: Iterable[str], options: ListOptions) -> ClassTable:
 
 
 def read_celeb_df(options: VideoOptions) -> Listing:
-    """List Celeb-DF: its test list is the test split; train and val are drawn from the rest.
+    """List Celeb-DF by its class folders; the test list assigns the test split.
 
-    Each video is its own group, because the test list has forgeries without their targets.
+    Each video is its own group, because the test list has forgeries without their targets. The
+    images of a folder are frames of the video of its name, and follow it.
+
+    Raises
+    ------
+    CorpusError
+        If class folders or the list are missing, or the list names videos that are not there.
     """
     present = subfolders(options.src)
     test_file = options.src / "List_of_testing_videos.txt"
@@ -170,7 +178,6 @@ def read_celeb_df(options: VideoOptions) -> Listing:
             f"{test_file}: not there; found {folders_in(options.src)}. It comes with Celeb-DF and "
             "names the test split; without it use `hffkit build folder`."
         )
-    test = {line.split()[-1] for line in read_text(test_file).splitlines() if line.strip()}
     classes = selected(CELEB_DF, options)
     missing = [name for name in classes.names if name not in present]
     if len(missing) == len(classes.names) or (missing and (options.real or options.fake)):
@@ -178,19 +185,54 @@ def read_celeb_df(options: VideoOptions) -> Listing:
             f"{options.src}: no folder {' or '.join(missing)}; found {folders_in(options.src)}."
         )
     classes = classes.only(name for name in classes.names if name in present)
-    entries = [
-        Entry(path, name, split="test" if path in test else None, group=path)
-        for name in classes.names
-        for path in walk(options.src, name)
-    ]
+    files = [(name, path) for name in classes.names for path in walk(options.src, name)]
+    groups = {_video_of(name, path): path for name, path in files if is_video(path)}
+    known = {_video_of(name, path) for name, path in files}
+    test = _celeb_df_test(test_file, known, classes)
+    entries = []
+    for name, path in files:
+        video = _video_of(name, path)
+        split: Split | None = "test" if video in test else None
+        group = groups.get(video, "/".join(video))
+        entries.append(Entry(path, name, split=split, group=group))
     notes = ["Celeb-DF's test list shares people with the rest: see docs/sources.md."]
-    wanted = {path for path in test if path.split("/")[0] in classes.names}
-    absent = sorted(wanted - {entry.path for entry in entries})
-    if absent and len(absent) == len(wanted):
-        raise CorpusError(f"{test_file}: none of its videos is there, such as {absent[0]}.")
-    if absent:
-        notes.append(f"{len(absent)} videos of the test list are not there, such as {absent[0]}.")
     return as_listing(entries, classes, options, notes, ratio=options.ratio.without_test())
+
+
+def _video_of(cls: str, path: str) -> tuple[str, str]:
+    """Return class and name of the video that a file of Celeb-DF is, or is a frame of."""
+    file = PurePosixPath(path)
+    is_frame = not is_video(path) and file.parent.name != cls
+    return cls, file.parent.name if is_frame else file.stem
+
+
+def _celeb_df_test(
+    test_file: Path, known: Set[tuple[str, str]], classes: ClassTable
+) -> set[tuple[str, str]]:
+    """Return class and name of the videos in a test list; `known` are those that are there.
+
+    Lines end with the path of a video, which may begin with further folders, have backslashes, or
+    be the bare name of the file: names are unique in Celeb-DF.
+    """
+    found: set[tuple[str, str]] = set()
+    absent = []
+    lines = [line.strip() for line in read_text(test_file).splitlines() if line.strip()]
+    for line in lines:
+        parts = line.split()[-1].replace("\\", "/").split("/")
+        of_line = [name for name in CELEB_DF.names if name in parts] or list(CELEB_DF.names)
+        videos = known & {(name, PurePosixPath(parts[-1]).stem) for name in of_line}
+        found |= videos
+        if not videos and set(of_line) <= set(classes.names):  # else perhaps of another class
+            absent.append(line)
+    if absent or not found:
+        example = (absent or lines or ["nothing"])[0]
+        raise CorpusError(
+            f"{test_file}: {len(absent) or 'all'} of {counted(len(lines), 'line')} name no video "
+            f"that is there, such as {example!r}. Correct these lines, or delete them if the "
+            "videos are missing on purpose: a test video that is not recognised would be trained "
+            "on."
+        )
+    return found
 
 
 def read_dfdc(options: VideoOptions) -> Listing:

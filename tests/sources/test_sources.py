@@ -3,7 +3,7 @@ import json
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -929,6 +929,77 @@ def test_celeb_df_keeps_its_test_list(tmp_path: Path) -> None:
         ("Celeb-real", False),
         ("YouTube-real", False),
     }
+
+
+CELEB_TESTED = ("Celeb-real/id0_0000.mp4", "YouTube-real/00000.mp4")
+
+
+def celeb_df(root: Path, lines: Sequence[str], **arguments: Any) -> Any:
+    """Ten real and ten YouTube videos, half of them with frames as in DeepfakeBench; one fake."""
+    for cls, name in (("Celeb-real", "id{}_0000"), ("YouTube-real", "{:05d}")):
+        for n in range(10):
+            video = f"{cls}/{name.format(n)}.mp4"
+            frames = [f"{cls}/frames/{name.format(n)}/{k:03d}.png" for k in range(3)]
+            touch(root, video, *(frames if n % 2 == 0 else ()))
+    touch(root, "Celeb-synthesis/id1_id2_0000.mp4")
+    (root / "List_of_testing_videos.txt").write_text("".join(f"{line}\n" for line in lines))
+    return listing("celeb-df", root, **arguments)
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "1 {cls}/{name}",
+        "1 Celeb-DF-v2/{cls}/{name}",
+        "1 D:\\x\\{cls}\\{name}",
+        "{name}",
+        "1\t{cls}/{name}",
+    ],
+)
+def test_test_videos_of_celeb_df_are_found_however_they_are_spelled(
+    tmp_path: Path, spelled: str
+) -> None:
+    lines = []
+    for path in CELEB_TESTED:
+        cls, _, name = path.partition("/")
+        lines.append(spelled.format(cls=cls, name=name))
+    found = celeb_df(tmp_path, lines)
+    splits = defaultdict(set)
+    for item in items(found):
+        file = Path(item.path)
+        video = f"{file.parts[0]}/{file.parent.name if file.suffix == '.png' else file.stem}.mp4"
+        splits[video].add(item.split)
+    assert all(len(each) == 1 for each in splits.values())  # frames follow their video
+    assert len(splits) == 21
+    assert {video for video, each in splits.items() if each == {"test"}} == set(CELEB_TESTED)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["1 Celeb-real/id99_0000.mp4"], "1 of 1 line name"),
+        (["1 Celeb-real/id0_0000.mp4", "1 Celeb-real/id0-0001.mp4"], "1 of 2 lines .* 'id0-0001"),
+        (["1 Celeb-real/id0_0000.mp4", "1 elsewhere/x.mp4"], "1 of 2 lines .*elsewhere/x.mp4"),
+        ([], "'nothing'"),
+    ],
+)
+def test_a_test_list_of_celeb_df_that_names_no_video_is_refused(
+    tmp_path: Path, lines: list[str], message: str
+) -> None:
+    with pytest.raises(CorpusError, match=message.replace("'id0", "'1 Celeb-real/id0")):
+        celeb_df(tmp_path, lines)
+
+
+def test_a_test_list_of_celeb_df_may_name_classes_that_are_left_out(tmp_path: Path) -> None:
+    lines = [f"1 {path}" for path in CELEB_TESTED] + [
+        "00001.mp4",
+        "1 Celeb-synthesis/id1_id2_0.mp4",
+    ]
+    found = celeb_df(tmp_path, lines, real=("Celeb-real",))
+    tested = {
+        item.path for item in items(found) if item.split == "test" and item.path.endswith("mp4")
+    }
+    assert tested == {"Celeb-real/id0_0000.mp4"}
 
 
 def test_dfdc_follows_its_metadata(tmp_path: Path) -> None:
