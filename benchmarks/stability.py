@@ -35,7 +35,6 @@ N_VAL, N_COMPARED = 150, 600  # images, at least
 VARIANTS: dict[str, tuple[int, tuple[str, ...]]] = {  # iterations, further options
     "500 iterations": (500, ()),
     "500 iterations, rate 0.0005": (500, ("--lr", "0.0005")),
-    "500 iterations, rate 0.0003": (500, ("--lr", "0.0003")),
     "1,000 iterations": (1000, ()),
 }
 RULES = ("best accuracy", "lowest loss", "last")

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from hffkit.errors import ArgumentError
 from hffkit.manifest.samples import SPLITS, Split, printable
 from hffkit.options import Names, Option, Pairs, choices, options_of
 
@@ -86,7 +87,7 @@ def numbers(_: click.Context, __: click.Parameter, values: Sequence[str]) -> tup
 def _device(_: click.Context, __: click.Parameter, name: str) -> str:
     """Return the name of a device, without asking PyTorch which the machine has."""
     if not re.fullmatch(r"auto|cpu(:0)?|cuda(:\d+)?", name):
-        raise click.BadParameter(f"must be auto, cpu, cuda or cuda:N, got {name!r}.")
+        raise ArgumentError(f"`device` must be auto, cpu, cuda or cuda:N, got {name!r}.")
     return name
 
 

@@ -186,6 +186,13 @@ def _run_text(path: Path, run: "Run") -> str:
 @click.option("--fake", multiple=True, metavar="NAME,...", help="The fake classes, in order.")
 @click.option("--real", multiple=True, metavar="NAME,...", help="The real classes, after them.")
 @click.option(
+    "--outputs",
+    multiple=True,
+    metavar="NAME,...",
+    help="The outputs in the file's own order, such as real,fake; --fake and --real say what other "
+    "names are. Needed for two outputs of PyTorch's files.",
+)
+@click.option(
     "--threshold",
     type=click.FloatRange(min=0),
     metavar="X",
@@ -199,6 +206,7 @@ def convert(
     network: str | None,
     fake: tuple[str, ...],
     real: tuple[str, ...],
+    outputs: tuple[str, ...],
     threshold: float | None,
     as_json: bool,
 ) -> None:
@@ -207,8 +215,8 @@ def convert(
     The published checkpoints of mml are in parts: give HEAD.tar and TAIL.tar, or hq_head_*.tar,
     lq_head_*.tar and the tail, in any order.
 
-    Without --fake and --real, two outputs are fake and real, five are those of FaceForensics++,
-    and eight those of Hybrid Fake Face.
+    Without --outputs, --fake and --real, two outputs are fake and real, five are those of
+    FaceForensics++, and eight those of Hybrid Fake Face.
     """
     from hffkit.networks.names import canonical_name
 
@@ -218,14 +226,14 @@ def convert(
         if not source.is_file():
             raise WeightsError(f"{source}: no such file. Give a file of weights.")
     refuse_existing(out)
+    from hffkit.interop.convert import OutputNames
     from hffkit.interop.convert import convert as import_weights
 
     run = import_weights(
         sources,
         out,
         network=network,
-        fake=options.names(fake),
-        real=options.names(real),
+        names=OutputNames(*map(options.names, (fake, real, outputs))),
         threshold=threshold,
     )
     options.show(run.to_json(), _run_text(out, run), as_json=as_json)

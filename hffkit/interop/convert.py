@@ -1,17 +1,36 @@
 """`hffkit convert`: convert weights of other programs to a run."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from hffkit.errors import ArgumentError
 from hffkit.interop.cao_checkpoint import NETWORK, SUFFIX, read_parts
 from hffkit.interop.weights import ForeignWeights, foreign_weights
 from hffkit.manifest.classes import BINARY, FFPP, HFF_8, ClassTable, numbered
 from hffkit.networks.names import canonical_name
-from hffkit.networks.table import network_named
+from hffkit.networks.table import build, head_of, network_named
 from hffkit.runs.run import Run, TrainingResult
 from hffkit.runs.weights import write_weights
 from hffkit.storage.staging import Partial
+
+
+@dataclass(frozen=True, slots=True)
+class OutputNames:
+    """Names of the outputs of a file of weights.
+
+    By default two outputs are fake and real, in this order, five are those of FaceForensics++, and
+    eight those of Hybrid Fake Face.
+    """
+
+    fake: tuple[str, ...] = ()  # with `real`: the fake outputs come first in the file
+    real: tuple[str, ...] = ()
+    # All names in the file's own order. Those called fake and real are; of others, `fake` and
+    # `real` say what they are.
+    order: tuple[str, ...] = ()
 
 
 def convert(
@@ -19,8 +38,7 @@ def convert(
     out: Path,
     *,
     network: str | None = None,
-    fake: tuple[str, ...] = (),
-    real: tuple[str, ...] = (),
+    names: OutputNames = OutputNames(),
     threshold: float | None = None,
 ) -> Run:
     """Write the weights of a file, or of the parts of a network, to the run folder `out`.
@@ -32,20 +50,27 @@ def convert(
         metric learning, or its two heads and tail.
     network
         Network of the weights; by default it is recognised.
-    fake, real
-        Names of the outputs: the fake classes, then the real ones, in this order. By default two
-        outputs are fake and real, five are those of FaceForensics++, eight of Hybrid Fake Face.
+    names
+        Names of the outputs. In the run, the fake ones come first. Two outputs of a state dict of
+        PyTorch need `order`, because programs differ in it.
     threshold
         Of a head and tail: see `read_parts`.
     """
     found = _read(sources, network, threshold)
-    classes = _classes(found.n_classes, fake, real)
-    command = {"verb": "convert", **found.facts, "network": found.network}
+    command: dict[str, object] = {"verb": "convert", **found.facts, "network": found.network}
+    state = found.state
+    if names.order:
+        classes = _ordered(found.n_classes, names)
+        command["outputs"] = list(names.order)
+        state = _reordered(found, [names.order.index(name) for name in classes.names])
+    else:
+        _refuse_unnamed(found, sources[0])
+        classes = _classes(found.n_classes, names.fake, names.real)
     with Partial(out, {**command, "classes": classes.to_json()}, product="run") as partial:
         partial.product.mkdir(exist_ok=True)
         spec = network_named(found.network)
         run = Run(found.network, spec.size, spec.input, classes, command, TrainingResult())
-        write_weights(partial.product, found.state, {})
+        write_weights(partial.product, state, {})
         run.write(partial.product)
         partial.publish()
     return run
@@ -65,6 +90,45 @@ def _read(sources: Sequence[Path], network: str | None, threshold: float | None)
             f"{sources[0]}."
         )
     return foreign_weights(sources[0], network)
+
+
+def _refuse_unnamed(found: ForeignWeights, path: Path) -> None:
+    if found.n_classes == 2 and found.facts.get("format") in ("pytorch", "safetensors"):
+        raise ArgumentError(
+            f"{path}: `outputs` must name the 2 outputs in the file's order, real,fake or "
+            "fake,real: programs differ in it, and the wrong one turns every prediction round."
+        )
+
+
+def _ordered(n_classes: int, names: OutputNames) -> ClassTable:
+    """Return the table of outputs whose order is named, the fake ones first."""
+    if len(names.order) != n_classes:
+        raise ArgumentError(
+            f"`outputs` must name the {n_classes} outputs of the file, got {len(names.order)} "
+            "names."
+        )
+    fake, real = {"fake", *names.fake} - {*names.real}, {"real", *names.real} - {*names.fake}
+    wrong = [name for name in names.order if name not in fake | real]
+    wrong += [name for name in (*names.fake, *names.real) if name not in names.order]
+    if wrong:
+        raise ArgumentError(
+            f"Each of `outputs` must be fake or real: name {wrong[0]!r} in `outputs` and in either "
+            "`fake` or `real`."
+        )
+    return numbered(
+        fake=[name for name in names.order if name in fake],
+        real=[name for name in names.order if name in real],
+    )
+
+
+def _reordered(found: ForeignWeights, order: list[int]) -> dict[str, Tensor]:
+    """Return the weights with the outputs in another order: rows of the last layer."""
+    with torch.device("meta"):
+        head = head_of(build(found.network, found.n_classes))
+    return {
+        name: value[order] if name.rpartition(".")[0] == head else value
+        for name, value in found.state.items()
+    }
 
 
 def _classes(n_classes: int, fake: tuple[str, ...], real: tuple[str, ...]) -> ClassTable:

@@ -455,7 +455,7 @@ def test_meso_gives_the_probabilities_of_keras(data: Path, stem: str, name: str)
 @pytest.mark.golden
 def test_a_converted_meso_scores_files_as_keras(data: Path, tmp_path: Path) -> None:
     golden = data / "golden/mesonet"
-    convert([golden / "Meso4_DF.h5"], tmp_path / "run", network=None, fake=(), real=())
+    convert([golden / "Meso4_DF.h5"], tmp_path / "run")
     detector = load_network(tmp_path / "run", torch.device("cpu"))
     assert detector.run.input.filter == "pillow-nearest"
     expected = np.load(golden / "predictions.npz")

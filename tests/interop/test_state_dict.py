@@ -192,11 +192,66 @@ def test_a_last_layer_of_as_many_classes_is_taken(tmp_path: Path) -> None:
 def test_checkpoints_of_the_study_become_runs(run: Run, tmp_path: Path) -> None:
     state = build("resnet18", 2).state_dict()
     torch.save({"epoch": 3, "model": state}, tmp_path / "0003.pth")
-    done = run("convert", tmp_path / "0003.pth", "--network", "resnet18", "--out", tmp_path / "run")
+    words = ("convert", tmp_path / "0003.pth", "--network", "resnet18")
+    done = run(*words, "--outputs", "fake,real", "--out", tmp_path / "run")
     assert done.exit_code == 0, done.output
     assert read_run(tmp_path / "run").classes.names == ("fake", "real")
     kept = read_weights(tmp_path / "run")
     assert all(torch.equal(kept[name], value) for name, value in state.items())
+    unnamed = run(*words, "--out", tmp_path / "x")
+    assert unnamed.exit_code == 2
+    assert "--outputs must name the 2 outputs in the file's order" in unnamed.stderr
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        (("--outputs", "real,fake"), [1, 0]),
+        (("--outputs", "pristine,swapped", "--real", "pristine", "--fake", "swapped"), [1, 0]),
+        (("--outputs", "GAN,camera", "--real", "camera", "--fake", "GAN"), [0, 1]),
+        (("--outputs", "fake", "--outputs", "real"), [0, 1]),
+        (("--outputs", "camera,GAN,film,Glow", "--real", "film,camera", "--fake", "GAN,Glow"),
+         [1, 3, 0, 2]),
+    ],
+)  # fmt: skip
+def test_outputs_are_named_in_their_own_order(
+    run: Run, tmp_path: Path, names: tuple[str, ...], order: list[int]
+) -> None:
+    net = build("meso4", len(order)).eval()
+    torch.save(net.state_dict(), tmp_path / "x.pth")
+    done = run("convert", tmp_path / "x.pth", "--network", "meso4", *names, "--out", tmp_path / "r")
+    assert done.exit_code == 0, done.output
+    made = read_run(tmp_path / "r")
+    given = ",".join(names[1::2][: 2 if names[2:3] == ("--outputs",) else 1]).split(",")
+    assert made.classes.names == tuple(given[place] for place in order)
+    n_fake = len(order) // 2
+    assert [row.is_fake for row in made.classes] == [True] * n_fake + [False] * n_fake
+    other = build("meso4", len(order)).eval()
+    other.load_state_dict(read_weights(tmp_path / "r"))
+    images = torch.rand(2, 3, 256, 256)
+    with torch.inference_mode():
+        assert torch.equal(other(images), net(images)[:, order])
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("real",), "must name the 2 outputs of the file, got 1 names"),
+        (("a,real",), "name 'a' in --outputs and in either --fake or --real"),
+        (("a,b", "--fake", "a", "--real", "c"), "name 'b' in --outputs and in either"),
+        (("a,b", "--fake", "a,b", "--real", "b"), "name 'b' in --outputs and in either"),
+        (("fake,real", "--fake", "x", "--real", "real"), "name 'x' in --outputs and in either"),
+    ],
+)
+def test_outputs_that_are_not_all_named_are_refused(
+    run: Run, tmp_path: Path, names: tuple[str, ...], message: str
+) -> None:
+    torch.save(build("meso4", 2).state_dict(), tmp_path / "x.pth")
+    words = ("convert", tmp_path / "x.pth", "--network", "meso4", "--out", tmp_path / "r")
+    done = run(*words, "--outputs", *names)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert message in done.stderr
 
 
 def test_safetensors_and_halves_are_read_as_well(tmp_path: Path) -> None:
