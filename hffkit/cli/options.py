@@ -15,7 +15,17 @@ from hffkit.errors import ArgumentError
 from hffkit.manifest.samples import SPLITS, Split, printable
 from hffkit.options import Names, Option, Pairs, choices, options_of
 
-PATH = click.Path(path_type=Path)
+
+class _Path(click.Path):
+    """A path; the empty text, for which Python takes the current folder, is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("is empty.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _Path(path_type=Path)
 UNREADABLE = 3  # exit code: done, but some inputs could not be read
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -88,7 +88,7 @@ class FrameFolder:
         """List `path`, or raise VideoError if it holds no numbered image."""
         self._path = path
         try:
-            names = [name.name for name in path.iterdir() if name.suffix.lower() in IMAGE_SUFFIXES]
+            names = [name.name for name in path.iterdir() if _is_frame(name)]
         except OSError as error:
             raise VideoError(f"cannot be read: {error.strerror}") from None
         self._names: dict[int, str] = {}
@@ -119,6 +119,11 @@ class FrameFolder:
                     continue
                 self.size = (image.shape[1], image.shape[0])
                 yield Frame(number, image, hashlib.sha256(encoded).hexdigest(), name, encoded)
+
+
+def _is_frame(path: Path) -> bool:
+    """Test for the name of an image; macOS keeps attributes of x.png in ._x.png."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("._")
 
 
 Clip = VideoFile | FrameFolder

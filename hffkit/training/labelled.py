@@ -61,12 +61,18 @@ class TrainingData:
 
     @property
     def notices(self) -> list[str]:
-        """Counts of the samples that are in no pair, as text."""
-        return [
+        """What to know before training: samples in no pair, classes without samples, as text."""
+        notices = [
             f"{name}: left out {_counted(split.left_out)}"
             for name, split in self.splits.items()
             if split.left_out
         ]
+        for name, split in self.splits.items():
+            present = set(split.labels.tolist())
+            missing = [cls for label, cls in enumerate(self.outputs.names) if label not in present]
+            if missing:
+                notices.append(f"{name}: no sample of {', '.join(missing)}")
+        return notices
 
     def pairs_to_json(self) -> dict[str, object]:
         """Return the numbers of pairs and of samples left out, and the masks, as JSON values."""
@@ -122,8 +128,8 @@ def _images(
 ) -> LabelledDataset:
     labels = labels_of(items, table, outputs)
     transform = None
+    _check_two(labels, outputs, split)
     if split == "train":
-        _check_two(labels, outputs, split)
         transform = random_operations(recipe, seed)
     return LabelledDataset(FaceDataset(items, recipe.size, recipe_input(recipe), transform), labels)
 
@@ -147,8 +153,7 @@ def _pairs(
     if split == "train" and metric.repeat_real:
         found = _with_repeated_reals(found, table)
     labels = labels_of(found.high, table, BINARY)
-    if split == "train" or metric.threshold == "val":
-        _check_two(labels, BINARY, split)
+    _check_two(labels, BINARY, split)
     spec = recipe_input(recipe)
     high, low = (FaceDataset(each, recipe.size, spec) for each in (found.high, found.low))
     return LabelledDataset(PairDataset(high, low, found.masks), labels, left_out)
@@ -184,9 +189,14 @@ def _open_masks(masks: Sequence[str], recipe: TrainRecipe) -> Sequence[Corpus] |
 
 def _check_two(labels: Ints, outputs: ClassTable, split: Split) -> None:
     if len(set(labels.tolist())) < 2:
+        found = f"The {split} samples are all {outputs.names[labels[0]]!r}"
+        if split == "train":
+            raise CorpusError(
+                f"{found}, but training needs at least two classes. `hffkit inspect` counts them."
+            )
         raise CorpusError(
-            f"The {split} samples are all {outputs.names[labels[0]]!r}, but training needs at "
-            "least two classes. `hffkit inspect` counts them."
+            f"{found}, so the best weights would be those that call everything by this name. Build "
+            "the corpus with other splits, or keep the last weights: select = last."
         )
 
 

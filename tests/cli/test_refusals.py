@@ -13,6 +13,8 @@ from hffkit.storage.staging import check_writable
 
 # By command: what its message names. x.lmdb is a corpus, run a run, in a folder of images.
 REFUSED = {
+    "build folder --src= --real a --fake b": "Invalid value for '--src': is empty.",
+    "train --data x.lmdb --out=": "Invalid value for '--out': is empty.",
     "eval absent --data x.lmdb": "absent: no such run.",
     "eval run --data absent": "absent: no such corpus.",
     "eval run --data x.lmdb --against absent": "absent: no such run.",

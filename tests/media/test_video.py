@@ -204,7 +204,11 @@ def frame_folder(path: Path, names: Sequence[str]) -> Path:
 def test_frames_are_numbered_by_the_last_number_of_their_name(
     tmp_path: Path, names: list[str], numbers: list[int]
 ) -> None:
-    clip = FrameFolder(frame_folder(tmp_path / "frames", names))
+    folder = frame_folder(tmp_path / "frames", names)
+    for name in names:  # as macOS puts beside them on other disks
+        (folder / f"._{name}").write_bytes(b"\x00\x05\x16\x07" + bytes(20))
+    (folder / ".DS_Store").touch()
+    clip = FrameFolder(folder)
     assert list(clip.numbers) == numbers
     frames = list(clip.frames(set(numbers), never))
     assert [frame.file_name for frame in frames] == names

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,33 @@ def test_one_class_is_refused(packed: Path, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="train samples are all 'fake'"):
         train(request_of(data, task="binary"), tmp_path / "run")
     assert not partial_path(tmp_path / "run").exists()
+
+
+def test_validation_of_one_class_is_refused_and_missing_classes_are_told(tmp_path: Path) -> None:
+    data = native_corpus(tmp_path, {"train": 4, "val": 3})
+
+    def without(split: str, *classes: str) -> Callable[[list[dict[str, Any]]], None]:
+        def change(found: list[dict[str, Any]]) -> None:
+            for row in found:
+                if row["split"] == split and row["cls"] in classes:
+                    row["split"] = "test"
+
+        return change
+
+    change_manifest(data, without("train", "grid"))
+    notices: list[str] = []
+    train(request_of(data, max_iterations=1), tmp_path / "run", notices.append)
+    assert notices == ["train: no sample of grid"]
+    change_manifest(data, without("val", "tint"))
+    train(request_of(data, max_iterations=1), tmp_path / "run2", notices.append)
+    assert notices[1:] == ["train: no sample of grid", "val: no sample of tint"]
+    change_manifest(data, without("val", "grid"))
+    message = "val samples are all 'real', so the best weights .* select = last"
+    with pytest.raises(CorpusError, match=message):
+        train(request_of(data), tmp_path / "run3")
+    last = (("select", "last"),)
+    request = request_of(data, max_iterations=1)
+    train(replace(request, overrides=request.overrides + last), tmp_path / "run4")
 
 
 def test_classes_that_the_network_does_not_know_are_refused(finished: Path, tmp_path: Path) -> None:
