@@ -230,7 +230,7 @@ def test_what_is_no_predictor_of_68_points_is_one_line(
     (tmp_path / "empty.dat").touch()
     for name, message in (
         ("absent.dat", "absent.dat: cannot be read: No such file"),
-        (".", "cannot be read: Is a directory"),
+        (".", "cannot be read: it is a folder"),
         ("text.dat", "text.dat: no dlib shape predictor"),
         ("short.dat", "short.dat: no dlib shape predictor"),
         ("empty.dat", "empty.dat: no dlib shape predictor"),

@@ -80,7 +80,7 @@ def trainings(name: str) -> set[tuple[int | str, int, int]]:
         return {(10_000, 32, 224)}
     if name == "mini-mml":
         return {(300, 8, 96), (300, 16, 96)}
-    return {(500 if name.startswith("mini") else "10 epochs", 64, 128)}
+    return {(1000 if name.startswith("mini") else "10 epochs", 64, 128)}
 
 
 @pytest.mark.parametrize("name", recipe_names())
