@@ -38,7 +38,7 @@ def bootstrap_intervals(
 
     Resamples in which a metric is not defined are left out and counted. A metric that no
     resample defines has no interval; with one group only there are none. A metric's `interval`
-    names the kind: percentiles, or those mirrored at the estimate and cut to [0, 1].
+    names the kind: percentiles, those mirrored at the estimate and cut to [0, 1], or none.
 
     References
     ----------
@@ -53,6 +53,8 @@ def bootstrap_intervals(
         drawn = Counter(rng.integers(n, size=n).tolist() if n > 1 else [0])
         sums = [(samples[place].sums(counts), times) for place, times in drawn.items()]
         for name, metric in metrics.items():
+            if metric.interval == "none":
+                continue
             try:
                 value = sum(metric.compute(each) * times for each, times in sums) / n
             except MetricError:

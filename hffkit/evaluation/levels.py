@@ -7,7 +7,7 @@ import numpy as np
 
 from hffkit.errors import MetricError
 from hffkit.evaluation.bootstrap import N_RESAMPLES, ConfidenceInterval, bootstrap_intervals
-from hffkit.evaluation.metrics import METRICS, LevelName, Metric
+from hffkit.evaluation.metrics import LevelName, Metric, metrics_of
 from hffkit.evaluation.sums import GroupedSamples, Sums, grouped
 from hffkit.evaluation.videos import mean_over_videos, vote_over_videos
 from hffkit.manifest.classes import ClassTable
@@ -157,13 +157,9 @@ def measure(scored: Scored, *, seed: int = 0, n_resamples: int = N_RESAMPLES) ->
     """
     levels: dict[LevelName, Level] = {}
     for name, found in levels_of(scored).items():
-        rows = {key: row for key, row in METRICS.items() if name in row.levels}
-        intervals = bootstrap_intervals(
-            [found],
-            {key: row for key, row in rows.items() if row.interval != "none"},
-            rng=rng_for(seed, "bootstrap", name),
-            n_resamples=n_resamples,
-        )
+        rows = metrics_of(name)
+        rng = rng_for(seed, "bootstrap", name)
+        intervals = bootstrap_intervals([found], rows, rng=rng, n_resamples=n_resamples)
         levels[name] = level_of(found, rows, intervals)
     return Evaluation(scored.classes, seed, n_resamples, scored.is_probability, levels)
 

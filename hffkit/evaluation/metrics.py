@@ -140,6 +140,11 @@ METRICS: Mapping[str, Metric] = {
 }
 
 
+def metrics_of(level: LevelName) -> dict[str, Metric]:
+    """Return the metrics of a level by their names."""
+    return {name: metric for name, metric in METRICS.items() if level in metric.levels}
+
+
 def relative_error_reduction(accuracy: float, other_accuracy: float) -> float:
     """Compute the share of another detector's errors that this one avoids, from accuracies in 0..1.
 

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from hffkit.errors import MetricError
 from hffkit.evaluation.bootstrap import ConfidenceInterval, bootstrap_intervals
 from hffkit.evaluation.levels import Estimate, levels_of
-from hffkit.evaluation.metrics import METRICS, LevelName, Metric
+from hffkit.evaluation.metrics import METRICS, LevelName, Metric, metrics_of
 from hffkit.evaluation.sums import Sums
 from hffkit.evaluation.tables import estimate_text, level_title
 from hffkit.inference.detector import Detector
@@ -105,13 +105,9 @@ def over_seeds(
     levels: dict[LevelName, Mapping[str, SeedEstimate]] = {}
     for level in each[0]:
         samples = [one[level] for one in each]
-        rows = {name: row for name, row in METRICS.items() if level in row.levels}
-        intervals = bootstrap_intervals(
-            samples,
-            {name: row for name, row in rows.items() if row.interval != "none"},
-            rng=rng_for(seed, "bootstrap over seeds", level),
-            n_resamples=n_resamples,
-        )
+        rows = metrics_of(level)
+        rng = rng_for(seed, "bootstrap over seeds", level)
+        intervals = bootstrap_intervals(samples, rows, rng=rng, n_resamples=n_resamples)
         sums = [one.sums() for one in samples]
         levels[level] = {
             name: _estimate(row, sums, intervals.get(name)) for name, row in rows.items()

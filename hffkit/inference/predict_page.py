@@ -13,7 +13,7 @@ from hffkit.media.files import is_video
 from hffkit.media.image import Image, decode, read_bytes
 from hffkit.media.video import open_clip
 from hffkit.reports.gallery import Gallery, GallerySection, render_gallery
-from hffkit.reports.html import Figure
+from hffkit.reports.html import Figure, reduced
 from hffkit.reports.sheet import Tile
 from hffkit.reports.text_table import Table
 
@@ -125,16 +125,14 @@ def _images(path: Path, numbers: Sequence[int]) -> Iterator[tuple[int | None, Im
 
 def _boxed(image: Image, faces: Sequence[FacePrediction]) -> Image:
     """Return an image of at most `_SIDE` px with the boxes of its faces."""
-    height, width = image.shape[:2]
-    scale = min(_SIDE / max(height, width), 1.0)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+    small = reduced(image, _SIDE).copy()
+    scale = max(small.shape) / max(image.shape)
     for face in faces:
         if face.box is not None:
             x, y, side = (round(value * scale) for value in face.box)
             colour = _FAKE if face.score >= 0.5 else _REAL
             cv2.rectangle(small, (x, y), (x + side - 1, y + side - 1), colour, 2)
-    return np.asarray(small, np.uint8)
+    return small
 
 
 def _over_time(faces: Sequence[FacePrediction]) -> Figure:

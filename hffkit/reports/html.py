@@ -55,8 +55,13 @@ def data_uri(kind: str, encoded: bytes) -> str:
 
 def thumbnail(image: Image, side: int = THUMBNAIL) -> str:
     """Return an image as a PNG data URI, reduced to at most `side` px."""
+    return data_uri("png", encode_png(reduced(image, side)))
+
+
+def reduced(image: Image, side: int) -> Image:
+    """Return an image as it is, or reduced to at most `side` px."""
     height, width = image.shape[:2]
     scale = min(side / max(height, width), 1.0)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = image if scale == 1 else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return data_uri("png", encode_png(np.asarray(small, np.uint8)))
+    return np.asarray(small, np.uint8)
