@@ -18,6 +18,7 @@ RECIPES = {
     "DenseNet": "densenet121",
     "EfficientNet": "efficientnet-b0",
 }  # by the study's names of networks
+_EVERY_EPOCH = 10**9  # iterations: `TrainRecipe.for_samples` validates each epoch at the latest
 # Settings that no recipe has: where files are, and what the study's training does not read.
 _LEFT_OUT = [
     "seed",
@@ -103,6 +104,7 @@ def with_settings(recipe: JsonObject, rows: Mapping[str, Any], where: Path) -> J
         "batch_size": int(_number(rows, "batch_size", where)),
         "epochs": _number(rows, "num_epochs", where),
         "patience": int(_number(rows, "EARLY_STOPPING_EPOCH", where)),
+        "val_interval": _EVERY_EPOCH,  # so that the patience counts epochs
     }
 
 
