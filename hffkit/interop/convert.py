@@ -115,10 +115,11 @@ def _ordered(n_classes: int, names: OutputNames) -> ClassTable:
             f"Each of `outputs` must be fake or real: name {wrong[0]!r} in `outputs` and in either "
             "`fake` or `real`."
         )
-    return numbered(
-        fake=[name for name in names.order if name in fake],
-        real=[name for name in names.order if name in real],
-    )
+    fakes = [name for name in names.order if name in fake]
+    reals = [name for name in names.order if name in real]
+    if not fakes or not reals:
+        raise ArgumentError("`outputs` must have a fake one and a real one.")
+    return numbered(fake=fakes, real=reals)
 
 
 def _reordered(found: ForeignWeights, order: list[int]) -> dict[str, Tensor]:

@@ -241,6 +241,7 @@ def test_outputs_are_named_in_their_own_order(
         (("a,real",), "name 'a' in --outputs and in either --fake or --real"),
         (("a,b", "--fake", "a", "--real", "c"), "name 'b' in --outputs and in either"),
         (("a,b", "--fake", "a,b", "--real", "b"), "name 'b' in --outputs and in either"),
+        (("a,b", "--fake", "a,b"), "--outputs must have a fake one and a real one"),
         (("fake,real", "--fake", "x", "--real", "real"), "name 'x' in --outputs and in either"),
     ],
 )
