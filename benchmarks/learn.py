@@ -7,8 +7,9 @@ faces. Copies of one photograph are one group, which never crosses a split. Each
 with the recipe `small` (Meso-4 with its own, whose Adam suits it better) and several seeds. The
 table shows test accuracies and the mean over seeds with a 95 % interval from a bootstrap over seeds
 and groups. Its first row is a baseline without pixels: a classifier on file size and JPEG header
-alone. The benchmark runs for hours; finished runs are kept in --scratch and reused.
-amtennet-bf16 needs a processor with AVX512_BF16 or AMX; --networks leaves it out.
+alone. Below it are the differences from Model-base, on the same images. The benchmark runs for
+hours; finished runs are kept in --scratch and reused. amtennet-bf16 needs a processor with
+AVX512_BF16 or AMX; --networks leaves it out.
 """
 
 import argparse
@@ -37,6 +38,7 @@ NETWORKS: dict[str, tuple[str, ...]] = {
     "mislnet": ("--network", "mislnet", "--recipe", "small"),
     "meso4": ("--network", "meso4", *_MESO, "--set", "val_interval=50", "--set", "log_interval=25"),
 }
+BASE = "model-base"  # what the other networks are compared with
 Floats = npt.NDArray[np.float64]
 
 
@@ -128,6 +130,7 @@ def main() -> None:
     known = without_pixels(corpus, arguments.data)
     low, high = interval(known[None], test)
     print(f"| no pixels | | {100 * known.mean():.2f} | {100 * low:.1f} to {100 * high:.1f} | |")
+    right: dict[str, Floats] = {}
     for network in arguments.networks.split(","):
         found, kept = [], []
         for seed in range(arguments.seeds):
@@ -138,12 +141,18 @@ def main() -> None:
             about = json.loads((run / "run.json").read_text("utf-8"))
             kept.append(str(about["result"]["selected"]["iteration"]))
         each = ", ".join(f"{100 * values.mean():.2f}" for values in found)
-        low, high = interval(np.array(found), test)
+        right[network] = np.array(found)
+        low, high = interval(right[network], test)
         print(
             f"| {network} | {each} | {100 * np.mean(found):.2f} | {100 * low:.1f} to "
             f"{100 * high:.1f} | {', '.join(kept)} |",
             flush=True,
         )
+    for network in [name for name in right if BASE in right and name != BASE]:
+        gain = right[network] - right[BASE]  # of the same images, seed by seed
+        low, high = interval(gain, test)
+        shown = f"{100 * gain.mean():+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+        print(f"\n{network} - {BASE}: {shown} points")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ REAL = ("real-celeba-stargan128", "real-ffhq256")
 FAKE = ("fake-stargan128", "fake-dcgan128", "fake-stylegan256")
 HALVED = ("real-ffhq256", "fake-stylegan256")
 NETWORKS = ("model-base", "amtennet", "srm-model-base")  # the first is what others are compared to
-N_FOLDS, VAL_SHARE, PASSES, BATCH, QUALITY = 5, 0.06, 14, 64, 75
+N_FOLDS, PASSES, BATCH, QUALITY = 5, 14, 64, 75
 MIN_ITERATIONS = 1000
 N_RESAMPLES = 2000
 _PHOTOGRAPH = re.compile(r"g\d+_r\d+")
@@ -71,14 +71,12 @@ def splits(
     names = sorted(groups)
     random.Random(0).shuffle(names)
     rest = [name for i, name in enumerate(names) if i % N_FOLDS != fold]
-    n_val = round(VAL_SHARE * len(names))
     n_train = 0
-    for name in rest[n_val:]:
+    for name in rest:
         if size is not None and n_train >= size:
             break
         n_train += len(groups[name])
         yield from (("train", path) for path in groups[name])
-    yield from (("val", path) for name in rest[:n_val] for path in groups[name])
     yield from (("test", path) for name in names[fold::N_FOLDS] for path in groups[name])
 
 
