@@ -192,7 +192,7 @@ def _provenance(job: BuildJob, shard: tuple[int, int] | None) -> Provenance:
             "keeps_index": any(unit.keeps_index for unit in units),
             "listing": hashlib.sha256(text.encode()).hexdigest() if shard else None,
         },
-        versions=versions("dlib", "libdeflate"),
+        versions=versions("dlib", "libdeflate", "av"),
         shard=shard,
     )
 

@@ -57,15 +57,10 @@ def _boxes_at(path: Path, _size: int, _mtime_ns: int) -> Boxes:
 
 
 def build_family(family: Family, settings: Settings, part: PartWriter) -> None:
-    """Write the samples and failures of a family to `part`.
-
-    Every video is decoded once, unless one ends before a frame that the plan needs: then the
-    family is begun again over the shorter length.
-    """
+    """Write the samples and failures of a family to `part`; every video is decoded once."""
     builder = _Builder(family, settings, part)
-    start = part.mark()
-    while builder.clips and not builder.build():
-        part.rewind(start)
+    if builder.clips:
+        builder.build()
     builder.report()
 
 
@@ -76,7 +71,7 @@ class _Builder:
         self._family = family
         self._settings = settings
         self._part = part
-        self._found: dict[tuple[str, int], Box | None] = {}  # detections; survive a restart
+        self._found: dict[tuple[str, int], Box | None] = {}  # detections
         self.clips: dict[str, Clip] = {}
         for path in family.paths:
             try:
@@ -114,14 +109,14 @@ class _Builder:
                 return False
         return True
 
-    def build(self) -> bool:
-        """Write all samples; return False as soon as a clip is shorter than planned."""
+    def build(self) -> None:
+        """Write all samples."""
         numbers = common_numbers(list(self.clips.values()))
         if not numbers:
             for video in (video for mates in self._mates for video in mates):
                 reason = "shares no frame number with the rest of its family"
                 self._part.add(Failure("unreadable", video.path, None, reason))
-            return True
+            return
         real, fake = self._settings.plan.choose(numbers, self._family.videos[0].split)
         self._probes = evenly(fake, _N_PROBES)
         self._references: dict[str, _Reference] = {}
@@ -129,27 +124,22 @@ class _Builder:
         lender = self._lender
         if lender in self.clips and lender is not None:
             self._references[_TARGET] = self._reference(lender, self._detect(lender, real))
-            if self._is_short(lender, numbers):
-                return False
         for mates in self._mates:
             self._build_mates(mates, fake if mates[0].is_fake else real)
-            if any(self._is_short(video.path, numbers) for video in mates):
-                return False
         for name, boxes in self._boxes.items():
             self._part.add(VideoBoxes(name, boxes))
-        return True
 
     def report(self) -> None:
         """Record videos with fewer frames than they claim, or than their mates have."""
         for path, clip in self.clips.items():
-            if self._is_short(path, clip.numbers):
-                reason = f"claims {len(clip.numbers)} frames, {clip.n_decoded} can be decoded"
+            if isinstance(clip, VideoFile) and clip.is_short:
+                reason = f"claims {clip.n_claimed} frames, {len(clip.numbers)} can be decoded"
                 self._part.add(Failure("short-read", path, None, reason))
         for mates in self._mates if self.clips else ():
             self._report_lengths(mates)
 
     def _report_lengths(self, mates: Sequence[Video]) -> None:
-        numbers = {video.path: common_numbers([self.clips[video.path]]) for video in mates}
+        numbers = {video.path: self.clips[video.path].numbers for video in mates}
         for path, other in itertools.permutations(numbers, 2):
             n_more = len(set(numbers[path]).difference(numbers[other]))
             if n_more:
@@ -157,11 +147,6 @@ class _Builder:
                 self._unpaired(
                     path, f"{n_more} of its {n} frames are not among the {n_other} of {other}"
                 )
-
-    def _is_short(self, path: str, numbers: Sequence[int]) -> bool:
-        clip = self.clips[path]
-        n_decoded = numbers[-1] + 1 if clip.n_decoded is None else clip.n_decoded
-        return isinstance(clip, VideoFile) and n_decoded <= numbers[-1]
 
     def _build_mates(self, mates: Sequence[Video], frames: Sequence[int]) -> None:
         """Write the samples of mates; all of them use the boxes of the first."""
@@ -230,7 +215,6 @@ class _Builder:
         lead, passes, wanted = mates[0], [_Pass() for _ in mates], set(frames)
         is_compared = reference is None or len(mates) > 1
         thumbs = worth_keeping(frames, self._probes) if is_compared else set(self._probes)
-        detector = reference.detector if reference else f"{self._settings.rule} on {lead.path}"
         for moment in self._in_step(mates, wanted, thumbs):
             for video, frame, done in zip(mates, moment.frames, passes, strict=True):
                 if frame is not None and not video.is_mask:
@@ -239,9 +223,7 @@ class _Builder:
             if frame is None:  # so no box and no sample
                 self._send(moment.events(self._settings, None, None))
             elif frame.number in wanted:
-                box = (
-                    reference.boxes.get(frame.number) if reference else self._find(lead.path, frame)
-                )
+                box, detector = self._box(lead.path, frame, reference)
                 passes[0].boxes[frame.number] = box
                 self._send(moment.faces(self._settings, box, detector))
         return passes
@@ -277,6 +259,16 @@ class _Builder:
             yield from self.clips[path].frames(planned.union(beside), unreadable)
         except VideoError as error:  # it could be opened before
             raise VideoError(f"{self._settings.root / path}: {error}.") from None
+
+    def _box(self, path: str, frame: Frame, reference: _Reference | None) -> tuple[Box | None, str]:
+        """Return the box of a frame and the name of what found it, or did not.
+
+        If the reference's video lacks the frame, nothing was looked at there: the frame's own
+        face counts.
+        """
+        if reference is None or (reference.surroundings and frame.number not in reference.boxes):
+            return self._find(path, frame), f"{self._settings.rule} on {path}"
+        return reference.boxes.get(frame.number), reference.detector
 
     def _find(self, path: str, frame: Frame) -> Box | None:
         if (path, frame.number) not in self._found:

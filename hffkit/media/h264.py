@@ -10,10 +10,10 @@ from typing import Any
 
 import av
 import numpy as np
-from av.error import FFmpegError, InvalidDataError
+from av.error import FFmpegError
 
 from hffkit.errors import ImageError, VideoError, cannot_write
-from hffkit.media.files import check_regular
+from hffkit.media.ffmpeg import UPRIGHT, OpenVideo, decode_packet, open_video, orientation, to_rgb
 from hffkit.media.image import Image
 
 _TARGET_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
@@ -105,13 +105,7 @@ def transcode(source: Path, target: Path, *, crf: int) -> Transcoded:
         If `target` cannot be written.
     """
     try:
-        check_regular(source)
-    except OSError as error:
-        raise VideoError(f"cannot be read: {error.strerror}") from None
-    try:
-        with av.open(str(source)) as video, av.open(str(target), "w", format="mp4") as out:
-            if not video.streams.video:
-                raise VideoError("no video: it has no image stream")
+        with open_video(source) as video, av.open(str(target), "w", format="mp4") as out:
             return _transcode(video, out, crf)
     except FFmpegError as error:
         if error.errno in _TARGET_ERRORS:
@@ -119,16 +113,14 @@ def transcode(source: Path, target: Path, *, crf: int) -> Transcoded:
         raise VideoError(f"cannot be transcoded: {error.strerror}") from None
 
 
-def _transcode(video: Any, out: Any, crf: int) -> Transcoded:
-    given = video.streams.video[0]
-    given.codec_context.thread_count = 1
+def _transcode(video: OpenVideo, out: Any, crf: int) -> Transcoded:
+    given = video.stream
     name, pixels = _encoder(crf)
     rate = given.average_rate or Fraction(25)
-    has_times = video.format.name != "avi"  # AVI stores none, and PyAV invents wrong ones
     stream: Any = None
     n_frames = 0
-    for frame in _frames(video, given):
-        if not has_times:
+    for frame in _frames(video):
+        if not video.has_times:
             frame.pts, frame.time_base = n_frames, 1 / rate
         if stream is None:
             stream = out.add_stream(name, rate=rate)
@@ -136,7 +128,7 @@ def _transcode(video: Any, out: Any, crf: int) -> Transcoded:
             is_full_range = frame.format.name.startswith("yuvj")
             stream.pix_fmt = "yuvj420p" if is_full_range and crf else pixels
             stream.options = _options(crf)
-            stream.codec_context.time_base = given.time_base if has_times else 1 / rate
+            stream.codec_context.time_base = given.time_base if video.has_times else 1 / rate
             if crf:  # RGB has no colour matrix
                 for what in ("colorspace", "color_range", "color_primaries", "color_trc"):
                     setattr(stream.codec_context, what, getattr(frame, what))
@@ -146,32 +138,29 @@ def _transcode(video: Any, out: Any, crf: int) -> Transcoded:
     if stream is None:
         raise VideoError("no frame of it can be decoded")
     out.mux(stream.encode(None))
-    return Transcoded(n_frames, given.frames)
+    return Transcoded(n_frames, video.n_claimed)
 
 
-def _frames(video: Any, given: Any) -> Iterator[Any]:
-    """Yield decoded frames, rotated upright and padded to even sides."""
-    for frame in _decoded(video, given):
-        if not frame.rotation and frame.width % 2 == 0 and frame.height % 2 == 0:
+def _frames(video: OpenVideo) -> Iterator[Any]:
+    """Yield decoded frames, upright and padded to even sides."""
+    for frame in _decoded(video):
+        is_upright = orientation(frame) == UPRIGHT
+        if is_upright and frame.width % 2 == 0 and frame.height % 2 == 0:
             yield frame
             continue
-        image = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
-        upright = av.VideoFrame.from_ndarray(_even(np.ascontiguousarray(image)), format="rgb24")
-        upright.pts, upright.time_base = frame.pts, frame.time_base
-        yield upright
+        padded = av.VideoFrame.from_ndarray(_even(to_rgb(frame)), format="rgb24")
+        padded.pts, padded.time_base = frame.pts, frame.time_base
+        yield padded
 
 
-def _decoded(video: Any, given: Any) -> Iterator[Any]:
+def _decoded(video: OpenVideo) -> Iterator[Any]:
     """Yield frames up to the end, or to where the file was truncated."""
     broken: Exception | None = None
-    for packet in video.demux(given):
+    for packet in video.packets():
         if broken is not None and packet.size:  # packets follow: damage, not truncation
             raise broken
-        try:
-            for frame in packet.decode():
-                if frame.is_corrupt:
-                    broken = VideoError("a frame in the middle of it is damaged")
-                    break
-                yield frame
-        except InvalidDataError as error:
-            broken = error
+        frames, is_sound = decode_packet(packet)
+        if not is_sound:
+            broken = VideoError("a frame in the middle of it is damaged")
+            continue
+        yield from frames

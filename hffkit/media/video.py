@@ -5,12 +5,14 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import cv2
+from typing import Any
 
 from hffkit.errors import ImageError, VideoError
+from hffkit.media.ffmpeg import OpenVideo, decode_packet, open_video, to_rgb
 from hffkit.media.files import IMAGE_SUFFIXES, sha256_of
-from hffkit.media.image import Image, decode, from_bgr, read_bytes
+from hffkit.media.image import Image, decode, read_bytes
+
+_DAMAGED = "damaged: FFmpeg reports an error in this frame, or in one that it is predicted from"
 
 OnUnreadable = Callable[[str, int, str], None]
 """Called with file name, frame number and reason for each frame that cannot be decoded."""
@@ -28,57 +30,113 @@ class Frame:
 
 
 class VideoFile:
-    """A video that the FFmpeg in OpenCV can open."""
+    """A video file, whose frames are numbered from 0 in the order in which they are shown."""
 
     def __init__(self, path: Path) -> None:
-        """Open `path`, or raise VideoError if it holds no video."""
+        """Open `path` and count its frames, or raise VideoError if it holds no video.
+
+        The count in the header is not believed. If each packet has a presentation time of its own,
+        their order numbers the frames, and a frame that cannot be decoded shifts no other.
+        Otherwise (raw streams, AVI and WMV with reordered frames, interlaced video, files that were
+        cut short) all frames are decoded to count them.
+        """
         self._path = path
         try:
             self._sha256 = sha256_of(path)
         except OSError as error:
             raise VideoError(f"cannot be read: {error.strerror}") from None
-        if path.stat().st_size == 0:
-            raise VideoError("empty file")
-        capture = self._open()
-        claimed = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        # FFmpeg opens some images and texts as videos without a length.
-        if not capture.grab():
-            raise VideoError("no frame of it can be decoded")
-        ok, first = capture.retrieve()
-        if not ok:
-            raise VideoError("no frame of it can be decoded")
-        self.size: tuple[int, int] = (first.shape[1], first.shape[0])
-        if claimed < 1:  # a stream without a length in its header
-            claimed = 1
-            while capture.grab():
-                claimed += 1
-        self.numbers: Sequence[int] = range(claimed)
-        self.n_decoded: int | None = None  # set by `frames`
-
-    def _open(self) -> cv2.VideoCapture:
-        # One decoding thread: the workers are processes already, and frames do not change.
-        capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-        if not capture.isOpened():
-            raise VideoError("no video: FFmpeg cannot open it (cut short, or another format?)")
-        return capture
+        with open_video(path) as video:
+            times, n_discarded, first = _scan(video)
+            self.n_claimed = video.n_claimed  # in the header; 0 if it has no count
+            self.is_short = len(times) + n_discarded < video.n_claimed
+            is_timed = _are_in_order(times, video) and first.pts in times
+            is_interlaced = first.interlaced_frame or video.is_interlaced
+        image = to_rgb(first)
+        self.size: tuple[int, int] = (image.shape[1], image.shape[0])
+        self._numbers: dict[int, int] | None = None  # by presentation time
+        if is_timed and not is_interlaced and not self.is_short:
+            self._numbers = {time: number for number, time in enumerate(sorted(times))}
+            n_frames = len(times)
+        else:
+            n_frames = _count(path)
+        self.numbers: Sequence[int] = range(n_frames)
 
     def frames(self, wanted: Collection[int], unreadable: OnUnreadable) -> Iterator[Frame]:
-        """Yield the wanted frames in order, then set `n_decoded`.
+        """Yield the wanted frames in order.
 
-        Every frame is decoded and the wanted ones are converted, because seeking is inexact. A
-        video that ends early yields fewer frames without an error.
+        Every frame is decoded and the wanted ones are converted, because seeking is inexact. Those
+        that FFmpeg reports as damaged, or cannot decode, are passed to `unreadable`.
         """
-        capture = self._open()
-        number = 0
-        while capture.grab():
-            if number in wanted:
-                ok, bgr = capture.retrieve()
-                if ok:
-                    yield Frame(number, from_bgr(bgr), self._sha256, None, None)
-                else:
-                    unreadable("", number, "frame cannot be converted")
-            number += 1
-        self.n_decoded = number
+        last = -1
+        missing = set(wanted).intersection(self.numbers)
+        with open_video(self._path) as video:
+            for decoded in video.frames():
+                frame = decoded.frame
+                number = last + 1 if self._numbers is None else self._numbers.get(frame.pts, -1)
+                if number <= last:
+                    continue
+                last = number
+                if number not in missing:
+                    continue
+                missing.remove(number)
+                if decoded.is_damaged:
+                    unreadable("", number, _DAMAGED)
+                    continue
+                try:
+                    yield Frame(number, to_rgb(frame), self._sha256, None, None)
+                except VideoError as error:
+                    unreadable("", number, str(error))
+        for number in sorted(missing):
+            unreadable("", number, "damaged: FFmpeg cannot decode this frame")
+
+
+def _scan(video: OpenVideo) -> tuple[list[Any], int, Any]:
+    """Read a video to its end, and decode the first frame only.
+
+    Returns
+    -------
+    times
+        The presentation times of the packets that are shown, in the order of storage.
+    n_discarded
+        Number of packets that are not shown, because an edit list leaves them out.
+    first
+        The first frame.
+
+    Raises
+    ------
+    VideoError
+        If no frame can be decoded.
+    """
+    times, n_discarded, first = [], 0, None
+    for packet in video.packets():
+        if first is None:
+            first = next(iter(decode_packet(packet)[0]), None)
+        if packet.is_discard:
+            n_discarded += 1
+        elif packet.size:
+            times.append(packet.pts)
+    if first is None:
+        raise VideoError("no frame of it can be decoded")
+    return times, n_discarded, first
+
+
+def _count(path: Path) -> int:
+    """Decode a video and count its frames up to the last that is sound."""
+    n_frames = 0
+    with open_video(path) as video:
+        for number, decoded in enumerate(video.frames()):
+            n_frames = n_frames if decoded.is_damaged else number + 1
+    if not n_frames:
+        raise VideoError("no frame of it can be decoded without damage")
+    return n_frames
+
+
+def _are_in_order(times: Sequence[Any], video: OpenVideo) -> bool:
+    """Test whether times of packets tell the order in which frames are shown."""
+    if None in times or len(set(times)) < len(times):
+        return False
+    # Where frames are reordered, times that rise from packet to packet are those of decoding.
+    return not video.may_reorder or (video.has_times and times != sorted(times))
 
 
 class FrameFolder:
@@ -99,7 +157,6 @@ class FrameFolder:
         if not self._names:
             raise VideoError("holds no numbered frame image such as 0000.png")
         self.numbers: Sequence[int] = sorted(self._names)
-        self.n_decoded: int | None = len(self.numbers)
         self.size: tuple[int, int] | None = None  # width, height; set by the first frame
 
     def frames(self, wanted: Collection[int], unreadable: OnUnreadable) -> Iterator[Frame]:
@@ -147,13 +204,8 @@ def in_step(streams: Sequence[Iterator[Frame]]) -> Iterator[list[Frame | None]]:
 
 
 def common_numbers(clips: Sequence[Clip]) -> Sequence[int]:
-    """Return the frame numbers that all clips have; of videos not yet decoded, as claimed."""
-    lengths = [
-        range(clip.n_decoded)
-        if isinstance(clip, VideoFile) and clip.n_decoded is not None
-        else clip.numbers
-        for clip in clips
-    ]
-    if all(isinstance(numbers, range) for numbers in lengths):
-        return range(min(len(numbers) for numbers in lengths))
-    return sorted(set(lengths[0]).intersection(*lengths[1:]))
+    """Return the frame numbers that all clips have."""
+    numbers = [clip.numbers for clip in clips]
+    if all(isinstance(own, range) for own in numbers):
+        return range(min(len(own) for own in numbers))
+    return sorted(set(numbers[0]).intersection(*numbers[1:]))

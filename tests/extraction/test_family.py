@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from makers.trees import frames_of
+from makers.videos import ffmpeg
 
 from hffkit.extraction.family import build_family
 from hffkit.extraction.frames import FramePlan
@@ -21,7 +22,7 @@ from hffkit.manifest.classes import FFPP
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample
 from hffkit.media.h264 import write_video
-from hffkit.media.image import Image, decode, grey, pixels_sha256
+from hffkit.media.image import Image, decode, encode_png, grey, pixels_sha256
 from hffkit.storage.datum import decode_datum
 from hffkit.storage.parts import PartWriter, Record, VideoBoxes, read_part
 
@@ -183,9 +184,61 @@ def test_a_truncated_forgery_shortens_the_plan_of_its_family(clips: Path, forger
     assert built.failures("unreadable") == []
 
 
-def cut_short(path: Path) -> int:
-    """Cut a video's tail off, its index kept in front; return how many frames are left."""
+def frame_folder(path: Path, source: Path) -> None:
+    path.mkdir()
+    for number, image in enumerate(frames_of(source, 0, 12)):
+        (path / f"{number:03d}.png").write_bytes(encode_png(image))
 
+
+def test_a_frame_that_its_target_lacks_is_searched_itself(
+    clips: Path, forgery: Path, tmp_path: Path
+) -> None:
+    frame_folder(tmp_path / "real", clips / "519.mp4")
+    frame_folder(tmp_path / "fake", forgery)
+    (tmp_path / "real/009.png").write_bytes(b"\x89PNG\r\n\x1a\ncut")
+    real = replace(video("519", "Real"), path="real")
+    fake = replace(video("519_515", "Deepfakes", "519"), path="fake")
+    built = build(tmp_path, real, fake, frames="4/4")
+    detectors = {sample.frame: sample.detector for sample in built.samples("519_515")}
+    assert list(detectors) == [1, 4, 7, 10]
+    assert set(detectors.values()) == {f"{FaceRule()} on real"}
+    (tmp_path / "real/007.png").write_bytes((tmp_path / "real/009.png").read_bytes())
+    built = build(tmp_path, real, fake, frames="4/4")
+    assert [sample.frame for sample in built.samples("519")] == [1, 4, 10]
+    detectors = {sample.frame: sample.detector for sample in built.samples("519_515")}
+    assert list(detectors) == [1, 4, 7, 10]
+    assert detectors[7] == f"{FaceRule()} on fake"
+    assert detectors[4] == f"{FaceRule()} on real"
+    (failure,) = built.failures("unreadable")
+    assert (failure.path, failure.frame) == ("real/007.png", 7)
+    assert built.failures("no-face") == []
+
+
+def test_damaged_frames_give_no_samples(clips: Path, forgery: Path, tmp_path: Path) -> None:
+    whole = tmp_path / "519_515.mp4"
+    no_other_keys = ("-g", "12", "-sc_threshold", "0", "-bf", "0")
+    ffmpeg("-i", forgery, "-frames:v", "40", "-c:v", "libx264", *no_other_keys, whole)
+    with av.open(str(whole)) as file:
+        at, size = next(
+            (packet.pos, packet.size) for packet in file.demux(video=0) if packet.is_keyframe
+        )
+    assert at is not None
+    content = bytearray(whole.read_bytes())
+    content[at + size // 2 : at + size // 2 + 1000] = bytes(1000)
+    whole.write_bytes(content)
+    (tmp_path / "519.mp4").write_bytes((clips / "519.mp4").read_bytes())
+    built = build(
+        tmp_path, video("519", "Real"), video("519_515", "Deepfakes", "519"), frames="8/8"
+    )
+    numbers = [sample.frame for sample in built.samples("519")]
+    lost = [failure.frame for failure in built.failures("unreadable")]
+    assert lost == [number for number in numbers if number is not None and number < 12]
+    assert [sample.frame for sample in built.samples("519_515")] == numbers[len(lost) :]
+    assert {failure.path for failure in built.failures("unreadable")} == {"519_515.mp4"}
+
+
+def cut_short(path: Path) -> int:
+    """Cut a video's tail off, its index kept in front; return how many frames are left whole."""
     front = path.with_suffix(".front.mp4")
     with (
         av.open(str(path)) as source,
@@ -198,7 +251,8 @@ def cut_short(path: Path) -> int:
                 target.mux(packet)
     whole = front.read_bytes()
     path.write_bytes(whole[: len(whole) * 6 // 10])
-    n_decoded = sum(1 for _ in frames_of(path, 0, 10**6))
+    with av.open(str(path)) as cut:
+        n_decoded = sum(1 for packet in cut.demux(video=0) if packet.size and not packet.is_corrupt)
     assert 8 < n_decoded < N_FRAMES
     return n_decoded
 

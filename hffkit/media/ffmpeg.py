@@ -1,0 +1,252 @@
+"""Open and decode video files by the FFmpeg in PyAV; no other module reads a video."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.filter
+import av.logging
+import numpy as np
+from av.error import FFmpegError
+from av.stream import Disposition
+
+from hffkit.errors import VideoError
+from hffkit.media.files import check_regular
+from hffkit.media.image import Image
+from hffkit.media.kinds import kind_of_file
+
+MAX_FRAME_PIXELS = 8192 * 4320  # the largest size of 8K; headers can claim more
+# Containers that hold a video themselves. FFmpeg also reads playlists, which name other files, and
+# takes texts for videos of a terminal.
+_CONTAINERS = (
+    "mov,matroska,avi,asf,flv,gif,apng,mpeg,mpegts,mpegvideo,m4v,h264,hevc,obu,ivf,ogg,dv,mxf,nut,"
+    "rm,yuv4mpegpipe,wtv,nsv,swf"
+)
+
+_TICK = Fraction(1, 25)  # of a filter; the times of frames are not looked at
+UPRIGHT = (1, 1, False)  # see `orientation`
+
+# Messages of FFmpeg tell which frames are damaged. They are captured, and never printed.
+av.logging.set_level(av.logging.ERROR)
+av.logging.set_skip_repeated(False)
+logging.getLogger("libav").addHandler(logging.NullHandler())
+logging.getLogger("libav").propagate = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A frame as FFmpeg decoded it."""
+
+    frame: Any  # av.VideoFrame; PyAV's classes are untyped
+    is_damaged: bool  # FFmpeg reported an error in it, or in a frame that it is predicted from
+
+
+@dataclass(frozen=True, slots=True)
+class OpenVideo:
+    """A video that is open for reading, from its beginning, once."""
+
+    container: Any
+    stream: Any
+
+    @property
+    def n_claimed(self) -> int:
+        """Number of frames in the header; 0 if it has none."""
+        return int(self.stream.frames)
+
+    @property
+    def has_times(self) -> bool:
+        """True if the container stores times; AVI stores none, and PyAV invents wrong ones."""
+        return bool(self.container.format.name != "avi")
+
+    @property
+    def may_reorder(self) -> bool:
+        """True if frames can be shown in another order than they are stored."""
+        return bool(self.stream.codec_context.has_b_frames)
+
+    @property
+    def is_interlaced(self) -> bool:
+        """True if the header states fields in place of frames."""
+        return bool(self.stream.codec_context.field_order > 1)  # 0: unknown, 1: progressive
+
+    def packets(self) -> Iterator[Any]:
+        """Yield the packets of the video stream; the last, of size 0, ends it.
+
+        A file whose structure is damaged ends at the damage.
+        """
+        packets = self.container.demux(self.stream)
+        while (packet := _next(packets)) is not None:
+            yield packet
+
+    def frames(self) -> Iterator[Decoded]:
+        """Decode all frames, in the order in which they are shown."""
+        damage = _Damage()
+        for packet in self.packets():
+            frames, is_sound = decode_packet(packet)
+            damage.follow(packet, is_sound=is_sound)
+            for frame in frames:
+                yield Decoded(frame, damage.has_reached(frame))
+
+
+class _Damage:
+    """Spread of damage from a packet to the frames that are predicted from it.
+
+    Prediction starts anew at key frames. Frames that are stored after a key frame and shown before
+    it can be predicted from what came earlier.
+    """
+
+    def __init__(self) -> None:
+        self._is_damaged = False
+        self._healed_at: int | None = None  # presentation time of the key frame after damage
+        self._times: set[int | None] = set()  # presentation times of damaged packets
+
+    def follow(self, packet: Any, *, is_sound: bool) -> None:
+        """Note whether a packet decoded without an error."""
+        if packet.is_keyframe and packet.size:
+            self._healed_at = packet.pts if self._is_damaged else None
+            self._is_damaged = False
+        self._is_damaged = self._is_damaged or not is_sound
+        leads = None not in (self._healed_at, packet.pts) and packet.pts < self._healed_at
+        if packet.size and (self._is_damaged or leads):
+            self._times.add(packet.pts)
+
+    def has_reached(self, frame: Any) -> bool:
+        """Test whether a decoded frame is damaged."""
+        return frame.is_corrupt or frame.pts in self._times
+
+
+def _next(packets: Iterator[Any]) -> Any:
+    with av.logging.Capture(local=True):
+        try:
+            return next(packets, None)
+        except FFmpegError:
+            return None
+
+
+def decode_packet(packet: Any) -> tuple[list[Any], bool]:
+    """Return the frames that a packet completes, and whether FFmpeg found no fault."""
+    with av.logging.Capture(local=True) as messages:
+        try:
+            frames = packet.decode()
+        except FFmpegError:
+            return [], False
+    is_sound = not packet.is_corrupt and not any(frame.is_corrupt for frame in frames)
+    return frames, is_sound and not messages
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[OpenVideo]:
+    """Open the video in a file; the caller reads it in one thread.
+
+    Raises
+    ------
+    VideoError
+        If the file cannot be read, holds no video, or one of more than `MAX_FRAME_PIXELS` pixels
+        in a frame.
+    """
+    try:
+        if check_regular(path) == 0:
+            raise VideoError("empty file")
+    except OSError as error:
+        raise VideoError(f"cannot be read: {error.strerror}") from None
+    with av.logging.Capture(local=True):
+        try:
+            container = av.open(
+                f"file:{path}",  # otherwise a name such as `concat:a` would be taken for a protocol
+                container_options={"format_whitelist": _CONTAINERS, "protocol_whitelist": "file"},
+                metadata_errors="replace",
+            )
+        except (FFmpegError, ValueError):
+            raise VideoError(_no_video(path)) from None
+    with container:
+        stream: Any = container.streams.best("video")
+        if stream is None or stream.codec_context is None or _is_cover(stream):
+            raise VideoError(_no_stream(container))
+        codec = stream.codec_context
+        check_size(codec.width, codec.height)
+        codec.options = {"max_pixels": str(MAX_FRAME_PIXELS)}  # sizes can change later
+        codec.thread_count = 1  # the workers are processes already
+        codec.thread_type = "NONE"
+        yield OpenVideo(container, stream)
+
+
+def _no_video(path: Path) -> str:
+    kind = kind_of_file(path)
+    if kind is not None and kind.medium != "video":
+        return f"no video: it is a {kind.title}"
+    return "no video: FFmpeg cannot open it (cut short, or another format?)"
+
+
+def _no_stream(container: Any) -> str:
+    if container.streams.video and not all(map(_is_cover, container.streams.video)):
+        return "no video: FFmpeg has no decoder for it"
+    if container.streams.audio:
+        return "no video: it holds sound only"
+    return "no video: it has no image stream"
+
+
+def _is_cover(stream: Any) -> bool:
+    """Test for the cover image of a sound file."""
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise VideoError if a frame has more than `MAX_FRAME_PIXELS` pixels."""
+    if width * height > MAX_FRAME_PIXELS:
+        raise VideoError(
+            f"too large: frames of {width}x{height}; at most {MAX_FRAME_PIXELS} pixels are read"
+        )
+
+
+def to_rgb(frame: Any) -> Image:
+    """Convert a decoded frame to an (H, W, 3) uint8 RGB image, upright, as `ffmpeg` does.
+
+    Colour matrix and range are those that the video states; BT.601 if it states none.
+
+    Raises
+    ------
+    VideoError
+        If the frame is too large, or FFmpeg cannot convert it.
+    """
+    check_size(frame.width, frame.height)
+    # The filter is the one that `ffmpeg` uses; PyAV's own conversion differs for interlaced frames
+    # and for more than 8 bits.
+    graph = av.filter.Graph()
+    graph.threads = 1
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format.name, time_base=_TICK
+    )
+    sink = graph.add("buffersink")
+    with av.logging.Capture(local=True):
+        try:
+            graph.link_nodes(source, graph.add("scale"), graph.add("format", "rgb24"), sink)
+            graph.configure()
+            graph.push(frame)
+            image = graph.pull().to_ndarray()
+        except (FFmpegError, ValueError):
+            raise VideoError(
+                f"FFmpeg cannot convert it to RGB: pixel format {frame.format.name}, colour matrix "
+                f"{frame.colorspace}"
+            ) from None
+    down, across, is_transposed = orientation(frame)
+    if is_transposed:
+        image = image.transpose(1, 0, 2)
+    return np.ascontiguousarray(image[::down, ::across])
+
+
+def orientation(frame: Any) -> tuple[int, int, bool]:
+    """Return the steps (1 or -1) down and across an upright frame, and whether axes are swapped.
+
+    They are those of the display matrix, which turns and mirrors; swapping comes first.
+    """
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return UPRIGHT
+    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+    is_transposed = abs(b) > abs(a)
+    across, down = (c, b) if is_transposed else (a, d)
+    return (-1 if down < 0 else 1), (-1 if across < 0 else 1), is_transposed

@@ -1,0 +1,272 @@
+import random
+import struct
+import subprocess
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from makers.videos import PATTERN, Pixels, encode, ffmpeg, rgb_of
+
+from hffkit.errors import VideoError
+from hffkit.media.ffmpeg import MAX_FRAME_PIXELS
+from hffkit.media.video import VideoFile
+
+# Two builds of FFmpeg may round differently; another filter or matrix is off by tens of levels.
+ROUNDING = 2
+
+
+def read(clip: VideoFile) -> tuple[list[int], list[Pixels], list[int]]:
+    """Return numbers and images of the frames that can be read, and the numbers of the others."""
+    lost: list[int] = []
+    frames = list(clip.frames(clip.numbers, lambda _name, number, _reason: lost.append(number)))
+    return [frame.number for frame in frames], [frame.image for frame in frames], lost
+
+
+def check_equals_ffmpeg(path: Path) -> VideoFile:
+    clip = VideoFile(path)
+    numbers, images, lost = read(clip)
+    expected = rgb_of(path, *clip.size)
+    assert numbers == list(clip.numbers) == list(range(len(expected)))
+    assert lost == []
+    assert len(expected) > 5
+    for image, frame in zip(images, expected, strict=True):
+        assert np.abs(image.astype(int) - frame).max() <= ROUNDING
+    return clip
+
+
+CODECS = {
+    "h264.mp4": ("libx264",),
+    "h264 without reordering.avi": ("libx264", "-bf", "0"),
+    "h264.avi": ("libx264",),  # reordered frames in a container without times
+    "h264.wmv": ("libx264",),
+    "h264.ts": ("libx264",),
+    "h264.flv": ("libx264",),
+    "h264.h264": ("libx264",),  # no container
+    "hevc.mp4": ("libx265", "-x265-params", "log-level=none"),
+    "vp8.webm": ("libvpx",),
+    "vp9.mkv": ("libvpx-vp9", "-deadline", "realtime"),
+    "vp9 with alpha.webm": ("libvpx-vp9", "-deadline", "realtime", "-pix_fmt", "yuva420p"),
+    "av1.mp4": ("libsvtav1", "-preset", "12"),
+    "mpeg4.avi": ("mpeg4",),
+    "xvid.avi": ("libxvid", "-bf", "2"),
+    "mpeg2.mpg": ("mpeg2video",),
+    "mpeg1.mpg": ("mpeg1video",),
+    "mxf.mxf": ("mpeg2video",),
+    "wmv2.wmv": ("wmv2",),
+    "theora.ogv": ("libtheora",),
+    "mjpeg.mov": ("mjpeg",),
+    "prores.mov": ("prores_ks",),
+    "dnxhr.mov": ("dnxhd", "-profile:v", "dnxhr_sq", "-s", "320x240"),
+    "ffv1.mkv": ("ffv1",),
+    "huffyuv.avi": ("huffyuv",),
+    "gif.gif": ("gif",),
+    "raw.nut": ("rawvideo",),
+    "dv.dv": ("dvvideo", "-s", "720x576", "-pix_fmt", "yuv420p"),
+    "interlaced.mkv": ("libx264", "-flags", "+ilme+ildct"),
+    "interlaced.mpg": ("mpeg2video", "-flags", "+ilme+ildct"),
+    "10 bits.mp4": ("libx264", "-pix_fmt", "yuv420p10le"),
+    "4:4:4.mp4": ("libx264", "-pix_fmt", "yuv444p"),
+    "4:2:2 10 bits interlaced.mov": ("prores_ks", "-flags", "+ildct+ilme"),
+    "grey.mp4": ("libx264", "-pix_fmt", "gray"),
+    "rgb.mp4": ("libx264rgb",),
+    "full range.mp4": ("libx264", "-pix_fmt", "yuvj420p"),
+    "bt709.mp4": ("libx264", "-vf", "scale=out_color_matrix=bt709", "-colorspace", "bt709"),
+    "bt2020.mp4": ("libx264", "-colorspace", "bt2020nc"),
+    "smpte240m.mp4": ("libx264", "-colorspace", "smpte240m"),
+    "odd sides.mp4": ("libx264", "-vf", "scale=161:127", "-pix_fmt", "yuv444p"),
+    "rate that varies.mp4": ("libx264", "-vf", "select=lt(n\\,5)+gt(n\\,9)", "-fps_mode", "vfr"),
+}
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_frames_are_those_that_ffmpeg_gives(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name.replace(":", "")
+    check_equals_ffmpeg(encode(path, "-c:v", *CODECS[name]))
+
+
+TURNS = [
+    *(("-display_rotation", str(angle)) for angle in (0, 90, 180, 270)),
+    *(("-display_rotation", str(angle), "-display_hflip") for angle in (0, 90, 180, 270)),
+]
+
+
+@pytest.mark.parametrize("turn", TURNS, ids=" ".join)
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_frames_are_upright(tmp_path: Path, turn: Sequence[str], suffix: str) -> None:
+    flat = encode(tmp_path / "flat.mp4", "-c:v", "libx264")
+    turned = tmp_path / f"turned{suffix}"
+    ffmpeg(*turn, "-i", flat, "-c", "copy", turned)
+    clip = check_equals_ffmpeg(turned)
+    assert clip.size == ((128, 160) if turn[1] in {"90", "270"} else (160, 128))
+
+
+def test_frames_before_the_start_of_an_edit_list_are_left_out(tmp_path: Path) -> None:
+    whole = encode(tmp_path / "whole.mp4", "-c:v", "libx264")
+    ffmpeg("-ss", "0.2", "-i", whole, "-c", "copy", tmp_path / "edit.mp4")
+    clip = check_equals_ffmpeg(tmp_path / "edit.mp4")
+    assert (len(clip.numbers), clip.n_claimed, clip.is_short) == (10, 15, False)
+
+
+def fragmented(path: Path) -> Path:
+    """Write a video whose header tells of its first fragment only."""
+    flags = "frag_keyframe+default_base_moof"  # the first fragment is in the header
+    return encode(path, "-c:v", "libx264", "-g", "5", "-movflags", flags)
+
+
+def with_short_header(path: Path, n_claimed: int) -> Path:
+    """Write an AVI whose header claims another number of frames."""
+    encode(path, "-c:v", "mpeg4")
+    content = bytearray(path.read_bytes())
+    for tag, offset in ((b"avih", 24), (b"strh", 40)):
+        at = content.index(tag) + offset
+        content[at : at + 4] = struct.pack("<I", n_claimed)
+    path.write_bytes(content)
+    return path
+
+
+def test_a_video_can_hold_more_frames_than_it_claims(tmp_path: Path) -> None:
+    for path in (
+        fragmented(tmp_path / "fragmented.mp4"),
+        with_short_header(tmp_path / "crashed.avi", 3),
+    ):
+        clip = check_equals_ffmpeg(path)
+        assert len(clip.numbers) == 15
+        assert clip.n_claimed < 15
+        assert not clip.is_short
+
+
+def packets(path: Path) -> list[tuple[int, int]]:
+    """Return place and size of the packets of an H.264 video in MP4, in the order of storage."""
+    with av.open(str(path)) as file:
+        return [(p.pos, p.size) for p in file.demux(video=0) if p.size and p.pos is not None]
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mpeg4", "mpeg2video"])
+def test_damage_lasts_until_the_next_key_frame(tmp_path: Path, codec: str) -> None:
+    source = PATTERN.replace("d=0.6", "d=1.2")
+    no_other_keys = "0" if codec == "libx264" else "1000000000"
+    options = ("-c:v", codec, "-g", "10", "-bf", "0", "-sc_threshold", no_other_keys)
+    path = encode(tmp_path / "a.mov", *options, source=source)
+    whole = read(VideoFile(path))
+    assert (len(whole[1]), whole[2]) == (30, [])
+    at, size = packets(path)[10]
+    content = bytearray(path.read_bytes())
+    content[at + size // 3 : at + size * 2 // 3] = random.Random(1).randbytes(
+        size * 2 // 3 - size // 3
+    )
+    path.write_bytes(content)
+    numbers, images, lost = read(VideoFile(path))
+    assert lost == list(range(10, 20))
+    assert numbers == [*range(10), *range(20, 30)]
+    for number, image in zip(numbers, images, strict=True):
+        assert np.array_equal(image, whole[1][number])
+
+
+def test_a_lost_frame_does_not_shift_the_numbers_of_others(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mkv", "-c:v", "mjpeg")
+    whole = read(VideoFile(path))[1]
+    content = bytearray(path.read_bytes())
+    starts = [at for at in range(len(content)) if content[at : at + 3] == b"\xff\xd8\xff"]
+    begin, end = list(pairwise(starts))[6]
+    content[begin + 2 : end - 40] = bytes(end - begin - 42)
+    path.write_bytes(content)
+    numbers, images, lost = read(VideoFile(path))
+    assert lost == [6]
+    assert numbers == [n for n in range(15) if n != 6]
+    for number, image in zip(numbers, images, strict=True):
+        assert np.array_equal(image, whole[number])
+
+
+def gif(path: Path, width: int, height: int, n_frames: int) -> Path:
+    """Write an animated GIF with frames of one pixel on a large canvas."""
+    frame = b"\x21\xf9\x04\x04\x0a\0\0\0\x2c\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0"
+    head = struct.pack("<HHBBB", width, height, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
+    path.write_bytes(b"GIF89a" + head + frame * n_frames + b";")
+    return path
+
+
+@pytest.mark.parametrize(("width", "height"), [(13000, 13000), (65535, 541), (8192, 4321)])
+def test_frames_of_too_many_pixels_are_refused_before_they_are_decoded(
+    tmp_path: Path, width: int, height: int
+) -> None:
+    assert width * height > MAX_FRAME_PIXELS
+    path = gif(tmp_path / "a.mp4", width, height, 200)
+    with pytest.raises(
+        VideoError, match=f"^too large: frames of {width}x{height}; at most 35389440"
+    ):
+        VideoFile(path)
+
+
+def test_texts_that_name_other_files_are_no_videos(tmp_path: Path) -> None:
+    other = encode(tmp_path / "other.ts", "-c:v", "libx264")
+    (tmp_path / "a.mp4").write_text(
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{other}\n#EXT-X-ENDLIST\n"
+    )
+    (tmp_path / "b.mp4").write_text("ffconcat version 1.0\nfile other.ts\n")
+    (tmp_path / "c.mp4").write_text("hello\n" * 100)
+    for name in "abc":
+        with pytest.raises(VideoError, match="no video: FFmpeg cannot open it"):
+            VideoFile(tmp_path / f"{name}.mp4")
+
+
+def test_what_is_no_video_is_named(tmp_path: Path) -> None:
+    sound = ("-f", "lavfi", "-i", "sine=d=1")
+    ffmpeg(*sound, "-c:a", "aac", tmp_path / "sound.mp4")
+    ffmpeg(*sound, tmp_path / "sound.wav")
+    jpeg = cv2.imencode(".jpg", np.zeros((48, 48, 3), np.uint8))[1].tobytes()
+    (tmp_path / "picture.jpg").write_bytes(jpeg)
+    (tmp_path / "picture.mp4").write_bytes(jpeg)
+    cover = ("-map", "0", "-map", "1", "-c:v", "copy", "-disposition:v:0", "attached_pic")
+    ffmpeg(*sound, "-i", tmp_path / "picture.jpg", *cover, "-c:a", "aac", tmp_path / "cover.mp4")
+    reasons = {
+        "sound.mp4": "holds sound only",
+        "cover.mp4": "holds sound only",
+        "sound.wav": "WAV sound file",
+        "picture.mp4": "JPEG image",
+    }
+    for name, reason in reasons.items():
+        with pytest.raises(VideoError, match=f"^no video: it .*{reason}$"):
+            VideoFile(tmp_path / name)
+
+
+def test_a_colour_matrix_that_ffmpeg_cannot_convert_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.colorspace = 10  # BT.2020, constant luminance
+        for _ in range(5):
+            file.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        file.mux(stream.encode(None))
+    with pytest.raises(VideoError, match="FFmpeg cannot convert it to RGB: pixel format yuv420p"):
+        VideoFile(path)
+
+
+@pytest.mark.parametrize("name", ["a:b.mp4", "concat:a.mp4", "-i.mp4", "%d.mp4", "ü \n.mp4"])
+def test_a_name_is_only_a_name(tmp_path: Path, name: str) -> None:
+    plain = encode(tmp_path / "plain.mp4", "-c:v", "libx264")
+    (tmp_path / name).write_bytes(plain.read_bytes())
+    assert len(VideoFile(tmp_path / name).numbers) == 15
+
+
+def test_messages_of_ffmpeg_stay_off_the_screen(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mp4", "-c:v", "libx264", "-g", "5")
+    content = bytearray(path.read_bytes())
+    at, size = packets(path)[5]
+    content[at + size // 2 : at + size] = b"\xff" * (size - size // 2)
+    path.write_bytes(content)
+    code = (
+        "import sys; from pathlib import Path; from hffkit.media.video import VideoFile\n"
+        "clip = VideoFile(Path(sys.argv[1])); lost = []\n"
+        "list(clip.frames(clip.numbers, lambda _, number, why: lost.append(number)))\n"
+        "print(lost[:1])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("[5]\n", "")
