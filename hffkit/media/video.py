@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hffkit.errors import ImageError, VideoError
-from hffkit.media.ffmpeg import OpenVideo, decode_packet, open_video, to_rgb
+from hffkit.media.ffmpeg import OpenVideo, decode_packet, open_video
 from hffkit.media.files import IMAGE_SUFFIXES, sha256_of
 from hffkit.media.image import Image, decode, read_bytes
 
@@ -51,7 +51,7 @@ class VideoFile:
             self.is_short = len(times) + n_discarded < video.n_claimed
             is_timed = _are_in_order(times, video) and first.pts in times
             is_interlaced = first.interlaced_frame or video.is_interlaced
-        image = to_rgb(first)
+            image = video.rgb(first)
         self.size: tuple[int, int] = (image.shape[1], image.shape[0])
         self._numbers: dict[int, int] | None = None  # by presentation time
         if is_timed and not is_interlaced and not self.is_short:
@@ -83,7 +83,7 @@ class VideoFile:
                     unreadable("", number, _DAMAGED)
                     continue
                 try:
-                    yield Frame(number, to_rgb(frame), self._sha256, None, None)
+                    yield Frame(number, video.rgb(frame), self._sha256, None, None)
                 except VideoError as error:
                     unreadable("", number, str(error))
         for number in sorted(missing):
