@@ -1,7 +1,7 @@
 """Corpora derived from others record by record: the write loop of mix, merge and subset."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -10,7 +10,8 @@ from hffkit.errors import StorageError
 from hffkit.execution.progress import Progress
 from hffkit.storage.corpora import joint_classes
 from hffkit.storage.corpus import Corpus, CorpusInfo, Provenance
-from hffkit.storage.parts import Event
+from hffkit.storage.datum import relabelled
+from hffkit.storage.parts import Event, Record
 from hffkit.storage.staging import Partial
 from hffkit.storage.writer import CorpusWriter
 
@@ -58,7 +59,8 @@ def write_derived(
             durable = tuple(writer.units)
             for number, piece in enumerate(pieces):
                 if number >= len(durable):
-                    writer.append(piece.name, piece.events, lambda s: s.key not in left_out)
+                    events = (_labelled(event, provenance) for event in piece.events)
+                    writer.append(piece.name, events, lambda s: s.key not in left_out)
                 elif piece.name != durable[number]:
                     raise StorageError(
                         f"{partial.path}: the corpora changed after it was begun. Delete it and "
@@ -70,10 +72,18 @@ def write_derived(
     return info
 
 
+def _labelled(event: Event, provenance: Provenance) -> Event:
+    """Give a record the label of its class in the new corpus, where ids may differ."""
+    if not isinstance(event, Record) or event.value is None:
+        return event
+    label = provenance.classes.label(event.sample.cls, provenance.labels)
+    return replace(event, value=relabelled(event.value, label))
+
+
 def derived_provenance(
     corpora: Sequence[Corpus], verb: str, options: Mapping[str, object]
 ) -> Provenance:
-    """Return the provenance of a corpus whose records are those of `corpora`, unchanged."""
+    """Return the provenance of a corpus whose records are those of `corpora`, but for labels."""
     first = corpora[0].provenance
     return Provenance(
         classes=joint_classes(corpora),

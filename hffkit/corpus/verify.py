@@ -1,6 +1,7 @@
 """`hffkit verify`: compare every record of a corpus with its manifest."""
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -61,7 +62,8 @@ def _verify_one(
     recorded = corpus.info.to_json()
     for name, value in (("counts", nested(counts)), *digests.to_json().items()):
         if recorded[name] != value:
-            yield CORPUS_FILE, f"{name} should be {value}, is {recorded[name]}"
+            should, told = json.dumps(value), json.dumps(recorded[name])
+            yield CORPUS_FILE, f"{name} should be {should}, is {told}"
 
 
 def _joined(samples: Iterator[Sample], items: Iterator[tuple[bytes, bytes]]) -> Iterator[Row]:

@@ -134,8 +134,9 @@ def _put_together(
         left_out = _work(partial, plan, products, jobs, spread, drop)
         info, *_ = [product.finish(left_out) for product in products]
         if not info.n_samples and provenance.shard is None:
+            counts = ", ".join(f"{n} {kind}" for kind, n in info.failures.items())
             raise StorageError(
-                f"{partial.out}: no input gave a sample ({info.failures}). The reasons are in "
+                f"{partial.out}: no input gave a sample ({counts}). The reasons are in "
                 f"{partial.product / FAILURES_FILE}. Correct the inputs, delete {partial.path} and "
                 "run the command again."
             )

@@ -26,11 +26,6 @@ class FaceClass:
         """The polarity as a word, fake or real."""
         return "fake" if self.is_fake else "real"
 
-    @property
-    def described(self) -> str:
-        """All facts of the class as text: 'Glow' (fake, id 3)."""
-        return f"{self.name!r} ({self.kind}, id {self.id})"
-
 
 @dataclass(frozen=True, slots=True)
 class ClassTable:
@@ -100,6 +95,20 @@ def numbered(fake: Iterable[str], real: Iterable[str]) -> ClassTable:
     """
     rows = [(name, True) for name in fake] + [(name, False) for name in real]
     return ClassTable(tuple(FaceClass(i, name, is_fake) for i, (name, is_fake) in enumerate(rows)))
+
+
+def joined(tables: Iterable[ClassTable]) -> ClassTable:
+    """Return the table of all classes of some tables that agree on which of them are fake.
+
+    Classes keep their ids unless an id is of two classes, or a class has two: then all get new ones
+    from `numbered`, in alphabetical order. The order of the tables never matters.
+    """
+    rows = sorted({row for table in tables for row in table}, key=lambda row: (row.id, row.name))
+    names = sorted({row.name for row in rows})
+    if len({row.id for row in rows}) == len(names) == len(rows):
+        return ClassTable(tuple(rows))
+    fakes = {row.name for row in rows if row.is_fake}
+    return numbered((n for n in names if n in fakes), (n for n in names if n not in fakes))
 
 
 BINARY = numbered(fake=["fake"], real=["real"])

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hffkit.errors import StorageError
-from hffkit.manifest.classes import ClassTable
+from hffkit.manifest.classes import ClassTable, joined
 from hffkit.manifest.samples import Sample
 from hffkit.media.files import is_video, walk
 from hffkit.storage.corpus import CORPUS_FILE, Corpus, Holds
@@ -20,7 +20,8 @@ def open_corpora(names: Sequence[str]) -> list[Corpus]:
     Raises
     ------
     StorageError
-        If a name matches no corpus, or corpora differ in content, layout, size, labels or classes.
+        If a name matches no corpus, or corpora differ in content, layout, size or labels, or in
+        which classes are fake.
     """
     corpora = check_corpora(names)
     for corpus in corpora:
@@ -61,7 +62,7 @@ def _open(names: Sequence[str], wanted: Holds, advice: str) -> list[Corpus]:
 
 
 def check_alike(corpora: Sequence[Corpus]) -> None:
-    """Raise StorageError if corpora differ in content, layout, size, labels or classes."""
+    """Raise StorageError if corpora differ in content, layout, size, labels or in what is fake."""
     first = corpora[0].provenance
     for corpus in corpora[1:]:
         provenance = corpus.provenance
@@ -123,16 +124,16 @@ def identities(corpora: Sequence[Corpus]) -> dict[str, list[str]]:
 
 
 def joint_classes(corpora: Sequence[Corpus]) -> ClassTable:
-    """Merge the class tables of corpora; StorageError if a name or id means two classes."""
-    rows = {row.name: row for row in corpora[0].provenance.classes}
-    for corpus in corpora[1:]:
+    """Join the class tables of corpora; StorageError if a class is real in one, fake in another."""
+    known: dict[str, tuple[bool, Corpus]] = {}
+    for corpus in corpora:
         for row in corpus.provenance.classes:
-            known = rows.setdefault(row.name, row)
-            twin = next((other for other in rows.values() if other.id == row.id), row)
-            if known != row or twin != row:
+            is_fake, other = known.setdefault(row.name, (row.is_fake, corpus))
+            if is_fake != row.is_fake:
+                kinds = ("fake", "real") if is_fake else ("real", "fake")
                 raise StorageError(
-                    f"{corpus.path} and {corpora[0].path} cannot be taken as one: class "
-                    f"{row.described} in one, {(known if known != row else twin).described} in the "
-                    "other."
+                    f"{corpus.path} and {other.path} cannot be taken as one: class {row.name!r} is "
+                    f"{kinds[1]} in the first and {kinds[0]} in the second. Build one of them "
+                    "again with another name for the class."
                 )
-    return ClassTable(tuple(sorted(rows.values(), key=lambda row: row.id)))
+    return joined(corpus.provenance.classes for corpus in corpora)

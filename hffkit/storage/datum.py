@@ -5,7 +5,7 @@ Fields of the proto2 message: 1 channels, 2 height, 3 width, 4 data, 5 label, 6 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -83,6 +83,12 @@ def encode_datum(datum: Datum) -> bytes:
             b"\x38\x01" if datum.encoded else b"\x38\x00",
         )
     )
+
+
+def relabelled(message: bytes | memoryview, label: int) -> bytes | memoryview:
+    """Return the message of a Datum with another label; the same bytes if it has this label."""
+    datum = decode_datum(message)
+    return message if datum.label == label else encode_datum(replace(datum, label=label))
 
 
 def decode_datum(message: bytes | memoryview) -> Datum:

@@ -227,4 +227,9 @@ def differences(old: Any, new: Any, name: str = "") -> list[str]:
             for key in sorted(old.keys() | new.keys())
             for text in differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
         ]
-    return [] if old == new else [f"{name} was {old!r}, is now {new!r}"]
+    if old == new:
+        return []
+    tables = [value for value in (old, new) if isinstance(value, list)]
+    if any(isinstance(row, dict) for table in tables for row in table):
+        return [f"{name} differ"]
+    return [f"{name} was {old!r}, is now {new!r}"]

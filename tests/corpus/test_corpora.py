@@ -446,8 +446,8 @@ def test_corpora_that_differ_cannot_be_taken_as_one(
     refused("cannot be taken as one: layout is 'packed' and 'native'", native, packed)
     refused("cannot be taken as one: size is 8 and 16", packed, tmp_path / "8")
     refused("cannot be taken as one: labels is 'binary' and 'multi'", packed, tmp_path / "b")
-    build_corpus("folder", tree, tmp_path / "s", real=("photo",), fake=("swap", "gan"))
-    refused("cannot be taken as one: class 'swap'", native, tmp_path / "s")
+    build_corpus("folder", tree, tmp_path / "s", real=("photo", "swap"), fake=("gan",))
+    refused("cannot be taken as one: class 'swap' is real in the first and", native, tmp_path / "s")
 
 
 def test_what_is_no_corpus_is_told_apart(native: Path, tmp_path: Path) -> None:
@@ -681,7 +681,7 @@ def test_a_database_that_was_copied_in_part_is_an_error(
     assert message.startswith("Error: ")
     failures = tmp_path / "out.lmdb.partial/corpus/failures.jsonl"
     if str(failures) in message:
-        assert "no input gave a sample ({'unreadable': 16})" in message
+        assert "no input gave a sample (16 unreadable)" in message
         (message,) = {row["reason"] for row in rows(failures)}
     assert f"{copy}/data.mdb: cut short: it needs" in message
     assert "Copy it again." in message
@@ -735,12 +735,7 @@ def test_shards_that_are_not_all_there_once_are_refused(
 
 def test_corpora_of_different_sources_follow_one_another(native: Path, tmp_path: Path) -> None:
     _image(tmp_path / "in/val/gan/9.png", 0, 90)
-    _image(tmp_path / "in/test/extra/0.png", 1, 91)
-    more = build_corpus("folder", tmp_path / "in", tmp_path / "m.lmdb", fake=("gan", "extra"))
     out = tmp_path / "x.lmdb"
-    # The new class has an id that the other corpus uses: ids cannot be guessed.
-    with pytest.raises(StorageError, match="class 'extra'"):
-        merge([str(native), str(more)], out)
     again = build_corpus(
         "folder", tmp_path / "in", tmp_path / "again.lmdb", fake=("gan",), split="val"
     )

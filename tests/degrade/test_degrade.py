@@ -437,7 +437,7 @@ def test_what_is_there_is_left_alone(native: Path, tmp_path: Path, run: Run) -> 
     out = tmp_path / "y"
     result = run("degrade", native, "--out", out, "--op", "sc:-99", "--workers", 1)
     assert error_of(result, 1) == (
-        f"{out}: no input gave a sample ({{'unreadable': 10}}). The reasons are in "
+        f"{out}: no input gave a sample (10 unreadable). The reasons are in "
         f"{out}.partial/corpus/failures.jsonl. Correct the inputs, delete {out}.partial and run "
         "the command again."
     )
