@@ -248,7 +248,7 @@ def merge(corpora: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Merge the shards of one command, or several corpora, into one corpus."""
     from hffkit.corpus.merge import merge as merge_corpora
 
-    info = merge_corpora(corpora, out)
+    info = merge_corpora(corpora, out, lambda note: click.echo(f"note: {note}", err=True))
     show_corpus(out, info, as_json=as_json)
 
 

@@ -1,6 +1,6 @@
 """`hffkit merge`: one corpus of the shards of a command, or of several corpora."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,14 +12,18 @@ from hffkit.manifest.failures import read_failures
 from hffkit.manifest.samples import Box, GroupGuard
 from hffkit.storage.corpora import joint_classes, open_corpora, samples_of
 from hffkit.storage.corpus import BOXES_FILE, FAILURES_FILE, Corpus, CorpusInfo, Provenance
+from hffkit.storage.datasets import datasets_note
 from hffkit.storage.parts import Event, Record, VideoBoxes
 
 
-def merge(names: Sequence[str], out: Path) -> CorpusInfo:
+def merge(
+    names: Sequence[str], out: Path, notify: Callable[[str], object] = lambda _: None
+) -> CorpusInfo:
     """Merge corpora into the corpus `out` and return its contents.
 
     The shards of one build or degrade, in any order, give the corpus of the unsharded command with
-    the same digests. Other corpora are concatenated in the order given.
+    the same digests. Other corpora are concatenated in the order given. `notify` is called at the
+    start if some of them are taken as different datasets.
 
     Raises
     ------
@@ -27,6 +31,9 @@ def merge(names: Sequence[str], out: Path) -> CorpusInfo:
         If shards are missing, or the corpora differ in form, classes or versions.
     """
     corpora = open_corpora(names)
+    note = datasets_note(corpora)
+    if note is not None:
+        notify(note)
     provenance = _joint_provenance(corpora)
     corpora = sorted(corpora, key=lambda corpus: corpus.provenance.shard or (0, 1))
     choose = paper_surplus(provenance) if provenance.verb == "build" else None
@@ -87,7 +94,7 @@ def _events(corpus: Corpus, *, keeps_index: bool) -> Iterator[Event]:
     yield from read_failures(corpus.path / FAILURES_FILE)
     yield from _boxes(corpus)
     for sample in corpus.samples():
-        value = corpus.records.get(sample.lmdb_key)
+        value = corpus.value(sample)
         yield Record(sample if keeps_index else sample._replace(index=None), value)
 
 

@@ -258,4 +258,4 @@ def _events(row: _Row, chosen: Chosen) -> Iterator[Record | Failure]:
             again = version.sample._replace(key=version.key, split="train", index=None)
         else:
             continue
-        yield Record(again, version.corpus.records.get(version.sample.lmdb_key))
+        yield Record(again, version.corpus.value(version.sample))

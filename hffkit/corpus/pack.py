@@ -15,7 +15,7 @@ from hffkit.manifest.samples import SPLITS
 from hffkit.manifest.seeds import rank
 from hffkit.options import Bounds, Seed
 from hffkit.storage.corpora import identities, joint_classes, open_corpora
-from hffkit.storage.corpus import Corpus, CorpusInfo, Provenance
+from hffkit.storage.corpus import Corpus, CorpusInfo, CorpusName, Provenance
 from hffkit.storage.record import check_size
 from hffkit.storage.selection import Places, places_of, samples_at
 from hffkit.storage.staging import Partial
@@ -48,13 +48,13 @@ def pack(
     """
     check_size(request.size)
     corpora = open_corpora(names)
-    paths = tuple(corpus.path for corpus in corpora)
+    sources = tuple(corpus.name for corpus in corpora)
     places = places_of(corpora)
     if request.shuffle:
-        ranks = [rank(request.seed, "shuffle", s.key) for _, s in samples_at(places, paths)]
+        ranks = [rank(request.seed, "shuffle", s.key) for _, s in samples_at(places, sources)]
         places = places[sorted(range(len(places)), key=ranks.__getitem__)]
     provenance = _provenance(corpora, request)
-    work = Rework(paths, provenance, Treatment((), None, "native", request.size, request.seed))
+    work = Rework(sources, provenance, Treatment((), None, "native", request.size, request.seed))
 
     def write(path: Path, places: Places, label: str) -> CorpusInfo:
         plan = plan_of(work, places, label)
@@ -65,7 +65,7 @@ def pack(
     done = []
     with Partial(out, provenance.to_json()) as partial:
         partial.product.mkdir(exist_ok=True)
-        for name, share in _databases(paths, places, request):
+        for name, share in _databases(sources, places, request):
             path = partial.product / name
             info = Corpus(path).info if path.exists() else write(path, share, name)
             done.append((out / name, info))
@@ -93,11 +93,11 @@ def _provenance(corpora: Sequence[Corpus], request: PackRequest) -> Provenance:
 
 
 def _databases(
-    paths: Sequence[Path], places: Places, request: PackRequest
+    sources: Sequence[CorpusName], places: Places, request: PackRequest
 ) -> Iterator[tuple[str, Places]]:
     sets = [("shard", places)]
     if request.per_split:
-        splits = np.array([sample.split for _, sample in samples_at(places, paths)])
+        splits = np.array([sample.split for _, sample in samples_at(places, sources)])
         sets = [(f"{split}_lmdb", places[splits == split]) for split in SPLITS]
     for name, share in sets:
         size = request.shard_size

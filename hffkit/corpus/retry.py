@@ -88,7 +88,7 @@ def _same(sample: Sample, item: ImageFile | Video) -> bool:
 def _write(corpus: Corpus, job: Job[Unit], past: _Past, boxes: _Boxes) -> None:
     with PartWriter(job.part) as part:
         for sample in past.samples:
-            value = corpus.records.get(sample.lmdb_key)
+            value = corpus.value(sample)
             part.add(Record(sample if job.unit.keeps_index else sample._replace(index=None), value))
         for failure in past.failures:
             part.add(failure)

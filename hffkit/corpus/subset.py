@@ -66,7 +66,7 @@ def _chosen(corpora: Sequence[Corpus], request: SubsetRequest) -> set[str]:
 
 def _records(item: Item) -> Iterator[Record]:
     corpus, sample = item
-    yield Record(sample._replace(index=None), corpus.records.get(sample.lmdb_key))
+    yield Record(sample._replace(index=None), corpus.value(sample))
 
 
 def smallest(corpora: Sequence[Corpus], share: float) -> dict[str, tuple[str, int]]:

@@ -46,7 +46,7 @@ def _verify_one(
 ) -> Iterator[tuple[str, str]]:
     digests = Digests()
     counts: Counter[tuple[str, str]] = Counter()
-    rows = _joined(corpus.samples(), corpus.records.items())
+    rows = _joined(corpus)
     with ThreadPoolExecutor(n_workers) as pool:  # decoding and hashing release the lock
         while chunk := list(islice(rows, _CHUNK)):
             for sample, item in chunk:
@@ -66,14 +66,15 @@ def _verify_one(
             yield CORPUS_FILE, f"{name} should be {should}, is {told}"
 
 
-def _joined(samples: Iterator[Sample], items: Iterator[tuple[bytes, bytes]]) -> Iterator[Row]:
+def _joined(corpus: Corpus) -> Iterator[Row]:
     """Join samples and records by key; both are in key order."""
+    samples, items = corpus.samples(), corpus.records.items()
     sample, item = next(samples, None), next(items, None)
     while sample is not None or item is not None:
-        if item is None or (sample is not None and sample.lmdb_key < item[0]):
+        if item is None or (sample is not None and corpus.lmdb_key(sample) < item[0]):
             yield sample, None
             sample = next(samples, None)
-        elif sample is None or item[0] < sample.lmdb_key:
+        elif sample is None or item[0] < corpus.lmdb_key(sample):
             yield None, item
             item = next(items, None)
         else:

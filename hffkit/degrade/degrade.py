@@ -142,7 +142,7 @@ def _corpora_work(
         shard=shard,
         holds=first.holds,
     )
-    work = Rework(tuple(corpus.path for corpus in corpora), provenance, treatment)
+    work = Rework(tuple(corpus.name for corpus in corpora), provenance, treatment)
     return provenance, plan_of(work, places[share(len(places), shard)], "degrade")
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from hffkit.degrade.chain import Chain, Degraded
@@ -12,7 +11,7 @@ from hffkit.execution.assemble import WorkPlan
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample
 from hffkit.media.image import CONVERT_IMAGESET, Image, resize
-from hffkit.storage.corpus import Provenance
+from hffkit.storage.corpus import CorpusName, Provenance
 from hffkit.storage.datum import Datum
 from hffkit.storage.parts import PartWriter, Record
 from hffkit.storage.record import store
@@ -49,7 +48,7 @@ class Treatment:
 class Rework:
     """The work on one block: read its records, process their pixels, store them again."""
 
-    corpora: tuple[Path, ...]
+    corpora: tuple[CorpusName, ...]
     provenance: Provenance
     treatment: Treatment
 

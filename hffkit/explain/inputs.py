@@ -128,4 +128,4 @@ def _selected(names: Sequence[str], selection: SampleSelection) -> list[Item]:
     places = places_of(corpora, keep)
     if selection.limit is not None:
         places = drawn(corpora, places, selection.limit, selection.seed)
-    return list(samples_at(places, [c.path for c in corpora]))
+    return list(samples_at(places, [c.name for c in corpora]))

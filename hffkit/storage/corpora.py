@@ -9,6 +9,7 @@ from hffkit.manifest.classes import ClassTable, joined
 from hffkit.manifest.samples import Sample
 from hffkit.media.files import is_video, walk
 from hffkit.storage.corpus import CORPUS_FILE, Corpus, Holds
+from hffkit.storage.datasets import told_apart
 
 Item = tuple[Corpus, Sample]
 """A sample and the corpus that holds it."""
@@ -26,7 +27,7 @@ def open_corpora(names: Sequence[str]) -> list[Corpus]:
     corpora = check_corpora(names)
     for corpus in corpora:
         len(corpus.records)  # opens the database: one that is cut short fails here
-    return corpora
+    return told_apart(corpora)
 
 
 def check_corpora(names: Sequence[str]) -> list[Corpus]:

@@ -5,12 +5,12 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from hffkit.errors import ManifestError, StorageError, reason_of
 from hffkit.json_types import JsonObject
 from hffkit.manifest.classes import ClassTable, LabelKind
-from hffkit.manifest.samples import Sample, lines_of, read_manifest
+from hffkit.manifest.samples import Sample, lines_of, read_manifest, sample_of_line
 from hffkit.media.files import sha256_of
 from hffkit.media.image import Image
 from hffkit.storage.datum import Datum, decode_datum
@@ -132,12 +132,22 @@ def nested(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
     return rows
 
 
+class CorpusName(NamedTuple):
+    """The path of a corpus, and the prefix of its keys and groups among other corpora."""
+
+    path: Path
+    prefix: str
+
+
 class Corpus:
     """A finished corpus, read-only."""
 
-    def __init__(self, path: Path) -> None:
-        """Read corpus.json; the database is opened by the first read of a record."""
-        self.path = path
+    def __init__(self, path: Path, prefix: str = "") -> None:
+        """Read corpus.json; the database is opened by the first read of a record.
+
+        `prefix` goes before the keys and groups of all samples: see `hffkit.storage.datasets`.
+        """
+        self.path, self.prefix = path, prefix
         try:
             row = json.loads((path / CORPUS_FILE).read_text("utf-8"))
         except (FileNotFoundError, NotADirectoryError):
@@ -163,9 +173,33 @@ class Corpus:
         """Return the label that the sample's Datum must have."""
         return self.provenance.classes.label(sample.cls, self.provenance.labels)
 
+    @property
+    def name(self) -> CorpusName:
+        """The arguments that open this corpus again, in another process."""
+        return CorpusName(self.path, self.prefix)
+
     def samples(self) -> Iterator[Sample]:
         """Yield the samples in manifest order, which is key order."""
-        return read_manifest(self.path / MANIFEST_FILE)
+        return map(self._prefixed, read_manifest(self.path / MANIFEST_FILE))
+
+    def sample_at(self, line: bytes, start: int) -> Sample:
+        """Parse the line of the manifest that begins at byte `start`."""
+        return self._prefixed(sample_of_line(line, f"{self.path} at byte {start}"))
+
+    def _prefixed(self, sample: Sample) -> Sample:
+        if not self.prefix:
+            return sample
+        return sample._replace(key=self.prefix + sample.key, group=self.prefix + sample.group)
+
+    def lmdb_key(self, sample: Sample) -> bytes:
+        """Return the key of a sample's record in this corpus."""
+        if not self.prefix:
+            return sample.lmdb_key
+        return sample._replace(key=sample.key.removeprefix(self.prefix)).lmdb_key
+
+    def value(self, sample: Sample) -> bytes:
+        """Read the record of a sample, as it is stored."""
+        return self.records.get(self.lmdb_key(sample))
 
     def line_starts(self) -> Iterator[int]:
         """Yield the byte where each line of the manifest begins.
@@ -197,7 +231,7 @@ class Corpus:
 
     def datum(self, sample: Sample) -> Datum:
         """Read the record of a sample."""
-        return decode_datum(self.records.get(sample.lmdb_key))
+        return decode_datum(self.value(sample))
 
     def image(self, sample: Sample) -> Image:
         """Read the pixels of a sample: (H, W, 3) uint8 RGB."""

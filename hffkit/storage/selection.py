@@ -6,16 +6,15 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from hffkit.errors import CorpusError
-from hffkit.manifest.samples import GroupGuard, Sample, sample_of_line
+from hffkit.manifest.samples import GroupGuard, Sample
 from hffkit.manifest.seeds import rank
 from hffkit.storage.corpora import Item
-from hffkit.storage.corpus import MANIFEST_FILE, Corpus
+from hffkit.storage.corpus import MANIFEST_FILE, Corpus, CorpusName
 
 _MAX_RECORDS = 512  # in a block: 25 MB packed at 128 px
 _MIN_RECORDS = 16
@@ -36,8 +35,8 @@ class RecordBlock:
         return len(self.places)
 
 
-def samples_at(places: Places, paths: Sequence[Path]) -> Iterator[Item]:
-    """Yield the samples at some places, each with its corpus; `paths` are those of all corpora.
+def samples_at(places: Places, names: Sequence[CorpusName]) -> Iterator[Item]:
+    """Yield the samples at some places, each with its corpus; `names` are those of all corpora.
 
     Raises
     ------
@@ -45,16 +44,16 @@ def samples_at(places: Places, paths: Sequence[Path]) -> Iterator[Item]:
         If a line of a manifest is damaged.
     """
     numbers = set(places[:, 0].tolist())
-    corpora = {number: Corpus(paths[number]) for number in numbers}
+    corpora = {number: Corpus(*names[number]) for number in numbers}
     with ExitStack() as stack:
         manifests = {
-            number: stack.enter_context((paths[number] / MANIFEST_FILE).open("rb"))
+            number: stack.enter_context((names[number].path / MANIFEST_FILE).open("rb"))
             for number in numbers
         }
         for number, start in places.tolist():
             manifests[number].seek(start)
-            line = manifests[number].readline()
-            yield corpora[number], sample_of_line(line, f"{paths[number]} at byte {start}")
+            corpus = corpora[number]
+            yield corpus, corpus.sample_at(manifests[number].readline(), start)
 
 
 def places_of(corpora: Sequence[Corpus], keep: Callable[[Sample], bool] | None = None) -> Places:
@@ -86,7 +85,7 @@ def places_of(corpora: Sequence[Corpus], keep: Callable[[Sample], bool] | None =
 
 def drawn(corpora: Sequence[Corpus], places: Places, n: int, seed: int) -> Places:
     """Draw `n` of the places by the keys of their samples and return them in order."""
-    samples = samples_at(places, [corpus.path for corpus in corpora])
+    samples = samples_at(places, [corpus.name for corpus in corpora])
     ranked = ((rank(seed, "limit", sample.key), i) for i, (_, sample) in enumerate(samples))
     return places[sorted(i for _, i in heapq.nsmallest(n, ranked))]
 

@@ -14,6 +14,7 @@ from hffkit.networks.spec import InputSpec
 from hffkit.networks.table import network_named
 from hffkit.storage.corpora import Item, joint_classes, open_faces, open_masks, samples_of
 from hffkit.storage.corpus import Corpus
+from hffkit.storage.datasets import datasets_note
 from hffkit.storage.labels import Items, Task, items_of, labels_of, outputs_of
 from hffkit.training.dataset import FaceDataset, Transform
 from hffkit.training.loader import Dataset
@@ -62,7 +63,9 @@ class TrainingData:
     @property
     def notices(self) -> list[str]:
         """What to know before training: samples in no pair, classes without samples, as text."""
-        notices = [
+        note = datasets_note(self.corpora)
+        notices = [] if note is None else [note]
+        notices += [
             f"{name}: left out {_counted(split.left_out)}"
             for name, split in self.splits.items()
             if split.left_out

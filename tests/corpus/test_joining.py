@@ -1,6 +1,7 @@
 """Corpora that were built apart and are taken as one: their classes, datasets and files."""
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from itertools import permutations
 from pathlib import Path
@@ -8,7 +9,16 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from makers.trees import about, build_corpus, encoded_data, raw_pixels, records, rows, write_image
+from makers.trees import (
+    about,
+    build_corpus,
+    change_manifest,
+    encoded_data,
+    raw_pixels,
+    records,
+    rows,
+    write_image,
+)
 
 from hffkit.corpus.merge import merge
 from hffkit.corpus.mix import MixRequest, mix
@@ -16,7 +26,7 @@ from hffkit.corpus.pack import PackRequest, pack
 from hffkit.corpus.subset import SubsetRequest, subset
 from hffkit.corpus.verify import verify
 from hffkit.degrade.degrade import DegradeRequest, degrade
-from hffkit.errors import StorageError
+from hffkit.errors import ManifestError, StorageError
 from hffkit.manifest.classes import ClassTable, FaceClass, joined, numbered
 from hffkit.storage.corpora import joint_classes, open_corpora
 
@@ -187,3 +197,165 @@ def test_other_classes_in_an_unfinished_corpus_are_told_without_objects(
     assert done.exit_code == 1
     assert "classes differ" in done.output
     assert "is_fake" not in done.output
+
+
+# datasets ---------------------------------------------------------------------------------------
+
+TWO: dict[str, Any] = {"real": ("real",), "fake": ("fake",)}
+
+
+def dataset(root: Path, first: int, n: int = 6) -> Path:
+    """Write real/0.png ... and fake/0.png ..., of pictures from number `first`; return the root."""
+    for i, name in enumerate(("real", "fake")):
+        for number in range(n):
+            write_image(root / name / f"{number}.png", first + n * i + number)
+    return root
+
+
+def built(root: Path, out: Path, seed: int = 0, **how: Any) -> str:
+    """Build a dataset with train and val; return the corpus's path."""
+    return str(build_corpus("folder", root, out, seed=seed, split_ratio="50/50/0", **TWO, **how))
+
+
+@pytest.fixture
+def alike(tmp_path: Path) -> list[str]:
+    """Corpora of two datasets with files of the same names, some of them in different splits."""
+    paths = [
+        built(dataset(tmp_path / name, 40 * i), tmp_path / f"{name}.lmdb", seed=i)
+        for i, name in enumerate(("one", "two"))
+    ]
+    splits = [{r["group"]: r["split"] for r in rows(Path(p) / "manifest.jsonl")} for p in paths]
+    assert splits[0].keys() == splits[1].keys()
+    assert splits[0] != splits[1]
+    return paths
+
+
+def prefix_of(corpus: str | Path) -> str:
+    """Return the prefix of a corpus among others of the same names, computed from its manifest."""
+    return (
+        str(min(row["source_sha256"] for row in rows(Path(corpus) / "manifest.jsonl")))[-8:] + "/"
+    )
+
+
+def named_apart(paths: Sequence[str]) -> dict[str, tuple[str, str, str]]:
+    """Return the group, split and pixels that each key should have when corpora are one."""
+    return {
+        prefix_of(path) + row["key"]: (
+            prefix_of(path) + row["group"],
+            row["split"],
+            row["source_sha256"],
+        )
+        for path in paths
+        for row in rows(Path(path) / "manifest.jsonl")
+    }
+
+
+def found_in(path: Path) -> dict[str, tuple[str, str, str]]:
+    return {
+        row["key"].partition("@")[0]: (row["group"], row["split"], row["source_sha256"])
+        for row in rows(path / "manifest.jsonl")
+    }
+
+
+def test_datasets_with_like_names_are_told_apart_by_every_command(
+    alike: list[str], tmp_path: Path
+) -> None:
+    expected = named_apart(alike)
+    assert len(expected) == 24
+    for number, order in enumerate((alike, alike[::-1])):
+        merge(order, tmp_path / f"merged{number}")
+        pack(order, tmp_path / f"packed{number}", PackRequest(size=8, shuffle=True), n_workers=1)
+        subset(order, tmp_path / f"all{number}", SubsetRequest(share=1))
+        request = DegradeRequest(ops=("jp60",))
+        degrade(order, tmp_path / f"jp{number}", request, n_workers=2)
+        for name in ("merged", "packed", "all", "jp"):
+            out = tmp_path / f"{name}{number}"
+            assert found_in(out) == expected
+            assert list(verify([str(out)], n_workers=1)) == []
+    folder = tmp_path / "both"
+    folder.mkdir()
+    for path in alike:
+        Path(path).rename(folder / Path(path).name)
+    mix([str(folder), str(tmp_path / "jp0")], tmp_path / "mixed", MixRequest())
+    assert found_in(tmp_path / "mixed") == expected
+    assert list(verify([str(folder)], n_workers=1)) == []
+
+
+def test_datasets_with_like_names_train_with_a_note(
+    alike: list[str], tmp_path: Path, run: Run
+) -> None:
+    data = [word for path in alike for word in ("--data", path)]
+    quick = ("--device", "cpu", "--threads", 1, "--max-iterations", 1, "--batch-size", 4)
+    done = run("train", *data, "--network", "meso4", *quick, "--out", tmp_path / "run")
+    assert done.exit_code == 0, done.output
+    told = f"{alike[0]} ({prefix_of(alike[0])}), {alike[1]} ({prefix_of(alike[1])}): files of the "
+    assert told in done.stderr
+    groups = json.loads((tmp_path / "run/groups.json").read_text("utf-8"))
+    assert set(groups) == {group for group, _, _ in named_apart(alike).values()}
+    merged = run("merge", *alike, "--out", tmp_path / "m")
+    assert merged.exit_code == 0
+    assert f"note: {told}" in merged.stderr
+
+
+@pytest.mark.parametrize("way", ["moved", "partly replaced", "packed", "degraded"])
+def test_a_dataset_that_was_built_twice_still_leaks(way: str, tmp_path: Path, run: Run) -> None:
+    root = dataset(tmp_path / "in", 0)
+    one = built(root, tmp_path / "one.lmdb")
+    if way == "moved":
+        root = root.rename(tmp_path / "elsewhere")
+    elif way == "partly replaced":  # a later edition of the dataset
+        for number in range(5):
+            write_image(root / f"real/{number}.png", 90 + number)
+    other = built(root, tmp_path / "other.lmdb", seed=1)
+    if way == "packed":
+        for name in (one, other):
+            pack([name], Path(f"{name}-p"), PackRequest(size=8), n_workers=1)
+        one, other = f"{one}-p", f"{other}-p"
+    elif way == "degraded":
+        degrade([other], tmp_path / "d", DegradeRequest(ops=("gb3",)), n_workers=1)
+        other = str(tmp_path / "d")
+    quick = ("--device", "cpu", "--max-iterations", 1, "--network", "meso4", "--set", "size=8")
+    for order in ([one, other], [other, one]):
+        data = [word for path in order for word in ("--data", path)]
+        done = run("train", *data, *quick, "--out", tmp_path / "run")
+        assert done.exit_code == 1
+        assert re.search(r"Group '(real|fake)/\d.png' leaks across splits", done.stderr)
+        with pytest.raises(ManifestError, match="occurs twice"):
+            merge(order, tmp_path / "m")
+    assert [corpus.prefix for corpus in open_corpora([one, other])] == ["", ""]
+
+
+def test_groups_of_corpora_without_common_paths_are_the_same(tmp_path: Path) -> None:
+    """Real faces and forgeries of them, which --group-by ties together, in two folders."""
+    paths = [
+        str(class_of(tmp_path, name, 9 * i, 6, kind=kind, group_by=r"(\d+)\.png", **how))
+        for i, (name, kind, how) in enumerate(
+            (("camera", "real", {}), ("swap", "fake", {"split_ratio": "0/0/1"}))
+        )
+    ]
+    with pytest.raises(ManifestError, match="Group '0' leaks across splits"):
+        merge(paths, tmp_path / "m")
+
+
+def test_only_corpora_whose_names_are_alike_get_a_prefix(alike: list[str], tmp_path: Path) -> None:
+    other = str(class_of(tmp_path / "third", "camera", 80))
+    found = open_corpora([alike[1], other, alike[0]])
+    assert [corpus.prefix for corpus in found] == [prefix_of(alike[1]), "", prefix_of(alike[0])]
+    assert {s.key for s in found[1].samples()} == {f"camera/{i}.png" for i in range(3)}
+    # Two editions of the first dataset are one of the three.
+    write_image(tmp_path / "one/real/extra.png", 70)
+    again = built(tmp_path / "one", tmp_path / "again.lmdb")
+    prefixes = [corpus.prefix for corpus in open_corpora([*alike, again])]
+    assert prefixes[0] == prefixes[2] == min(prefix_of(alike[0]), prefix_of(again))
+    assert prefixes[1] == prefix_of(alike[1])
+
+
+def test_names_of_faceforensics_are_the_same_in_all_its_copies(alike: list[str]) -> None:
+    def named(found: list[dict[str, Any]]) -> None:
+        for number, row in enumerate(found):
+            row["group"], row["source"] = "000+003", f"c40/{number}.mp4"
+            row["key"] = f"ff++/c40/Real/000/{number:04d}"
+
+    for path in alike:
+        change_manifest(Path(path), named)
+    assert [corpus.prefix for corpus in open_corpora(alike)] == ["", ""]
