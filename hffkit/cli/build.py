@@ -37,6 +37,7 @@ def _command(name: str, source: Source) -> click.Command:
     @options.scheduler
     @options.shard
     @options.max_failures
+    @options.accept_duplicates
     @click.option(
         "--retry-failed",
         is_flag=True,
@@ -52,6 +53,7 @@ def _command(name: str, source: Source) -> click.Command:
         scheduler: str | None,
         shard: tuple[int, int] | None,
         max_failures: int,
+        accept_duplicates: bool,
         retry_failed: bool,
         dry_run: bool,
         as_json: bool,
@@ -72,7 +74,8 @@ def _command(name: str, source: Source) -> click.Command:
             job, out, n_workers=workers, scheduler=scheduler, shard=shard, retry_failed=retry_failed
         )
         show_corpus(out, info, as_json=as_json)
-        if info.failures.get("unreadable", 0) > max_failures:
+        has_duplicates = info.failures.get("duplicate", 0) and not accept_duplicates
+        if has_duplicates or info.failures.get("unreadable", 0) > max_failures:
             sys.exit(options.UNREADABLE)
 
     return click.command(

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,10 @@ from hffkit.wording import counted
 
 if TYPE_CHECKING:
     from hffkit.corpus.inspect import Inspection
+    from hffkit.manifest.failures import Failure
     from hffkit.storage.corpus import CorpusInfo
 
+_N_SHOWN = 5  # duplicates
 _corpora = click.argument("corpora", nargs=-1, required=True, metavar="CORPUS...")
 
 
@@ -58,6 +60,7 @@ def show_corpus(path: Path, info: "CorpusInfo", *, as_json: bool) -> None:
     """Print the contents of a corpus that was just written."""
     if info.provenance.verb == "build":
         note_shortfall(path)
+    note_duplicates(path)
     options.show(corpus_json(path, info), corpus_text(path, info), as_json=as_json)
 
 
@@ -69,6 +72,36 @@ def note_shortfall(path: Path) -> None:
     text = shortfall_text(Corpus(path))
     if text:
         click.echo(f"note: {path}: {text}", err=True)
+
+
+def note_duplicates(path: Path) -> None:
+    """Print which files or images of a corpus are in two classes or splits, if any are."""
+    from hffkit.manifest.failures import read_failures
+    from hffkit.storage.corpus import FAILURES_FILE
+
+    rows = [row for row in read_failures(path / FAILURES_FILE) if row.kind == "duplicate"]
+    if rows:
+        warn_of_duplicates(str(path), rows)
+
+
+def warn_of_duplicates(where: str, rows: "Sequence[Failure]") -> None:
+    """Print the first duplicates of some corpora on stderr."""
+    first, *rest = duplicate_lines(rows[:_N_SHOWN], len(rows))
+    click.echo("\n".join([f"warning: {where}: {first}", *rest]), err=True)
+
+
+def duplicate_lines(rows: "Sequence[Failure]", n: int) -> list[str]:
+    """Return a line with the number of duplicates, and one for each of the first, if any are."""
+    if not n:
+        return []
+    told = counted(n, "file or image is", "files or images are")
+    lines = [f"{told} in two classes or splits, which makes labels wrong or results too good:"]
+    lines += [f"  {row.path}{_frame(row)}: {row.reason}" for row in rows]
+    return lines + ([f"  and {n - len(rows)} more"] if n > len(rows) else [])
+
+
+def _frame(row: "Failure") -> str:
+    return "" if row.frame is None else f" frame {row.frame}"
 
 
 def corpus_json(path: Path, info: "CorpusInfo") -> dict[str, object]:
@@ -104,10 +137,8 @@ def _inspection_text(found: "Inspection") -> str:
         f"{counted(found.n_samples, 'sample')} in {counted(found.n_groups, 'group')}, "
         f"{found.layout}, {found.labels} labels",
         *failure_lines(found.failures, "failures.jsonl"),
-        *(
-            f"  {row.path}{'' if row.frame is None else f' frame {row.frame}'}: {row.reason}"
-            for row in found.first_failures
-        ),
+        *(f"  {row.path}{_frame(row)}: {row.reason}" for row in found.first_failures),
+        *duplicate_lines(found.first_duplicates, found.failures.get("duplicate", 0)),
         *(f"content_sha256 {digest}" for digest in found.content_sha256),
     ]
     return "\n".join(lines)
@@ -115,9 +146,9 @@ def _inspection_text(found: "Inspection") -> str:
 
 def failure_lines(failures: Mapping[str, int], where: str) -> list[str]:
     """Return a line that counts failures by kind, if there are any; `where` is their file."""
-    if not failures:
+    counted = ", ".join(f"{n} {kind}" for kind, n in failures.items() if kind != "duplicate")
+    if not counted:
         return []
-    counted = ", ".join(f"{n} {kind}" for kind, n in failures.items())
     return [f"inputs without a complete result: {counted} (see {where})"]
 
 
@@ -167,7 +198,9 @@ def pack(
         "\n\n".join(corpus_text(path, info) for path, info in done),
         as_json=as_json,
     )
-    if any(info.failures for _, info in done):
+    for path, _ in done:
+        note_duplicates(path)
+    if any(info.failures.get("unreadable") for _, info in done):
         sys.exit(options.UNREADABLE)
 
 
@@ -211,7 +244,13 @@ def verify(context: click.Context, corpora: tuple[str, ...], workers: int, as_js
     """Compare every record with the manifest; report bad ones and exit with 1."""
     from hffkit.corpus.verify import verify as verify_corpora
 
-    problems = list(verify_corpora(corpora, n_workers=workers))
+    problems = list(
+        verify_corpora(
+            corpora,
+            n_workers=workers,
+            on_duplicates=lambda rows: warn_of_duplicates(", ".join(corpora), rows),
+        )
+    )
     lines = [f"{problem.corpus}: {problem.key}: {problem.reason}" for problem in problems]
     lines.append(
         counted(len(problems), "problem") if problems else "all records match the manifest"
@@ -243,13 +282,16 @@ def subset(corpora: tuple[str, ...], out: Path, as_json: bool, **arguments: Any)
 @click.command(epilog=options.example("merge part-0.lmdb part-1.lmdb --out data.lmdb"))
 @_corpora
 @options.out
+@options.accept_duplicates
 @options.as_json
-def merge(corpora: tuple[str, ...], out: Path, as_json: bool) -> None:
+def merge(corpora: tuple[str, ...], out: Path, accept_duplicates: bool, as_json: bool) -> None:
     """Merge the shards of one command, or several corpora, into one corpus."""
     from hffkit.corpus.merge import merge as merge_corpora
 
     info = merge_corpora(corpora, out, lambda note: click.echo(f"note: {note}", err=True))
     show_corpus(out, info, as_json=as_json)
+    if info.failures.get("duplicate") and not accept_duplicates:
+        sys.exit(options.UNREADABLE)
 
 
 @click.command(epilog=options.example("unpack pairs.lmdb --masks pairs-masks.lmdb --out crops"))

@@ -161,5 +161,5 @@ def mix(raw: str, copies: tuple[str, ...], out: Path, as_json: bool, **arguments
 
     info = mix_corpora((raw, *copies), out, MixRequest(**arguments))
     show_corpus(out, info, as_json=as_json)
-    if info.failures:
+    if info.failures.get("unreadable"):
         sys.exit(options.UNREADABLE)

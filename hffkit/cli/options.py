@@ -26,7 +26,7 @@ class _Path(click.Path):
 
 
 PATH = _Path(path_type=Path)
-UNREADABLE = 3  # exit code: done, but some inputs could not be read
+UNREADABLE = 3  # exit code: done, but some inputs could not be read, or are duplicates
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -173,6 +173,11 @@ max_failures = click.option(
     default=0,
     show_default=True,
     help="Exit with 3 if more inputs than this could not be read.",
+)
+accept_duplicates = click.option(
+    "--accept-duplicates",
+    is_flag=True,
+    help="Exit with 0 although files or images are in two classes or splits.",
 )
 device = click.option(
     "--device",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hffkit.cli import options
-from hffkit.cli.corpora import note_shortfall
+from hffkit.cli.corpora import note_duplicates, note_shortfall
 from hffkit.wording import counted
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ def _report(plans: "Sequence[Plan]", steps: "Sequence[Planned]") -> None:
     for planned in steps:
         if planned.step.verb == "build":
             note_shortfall(planned.out)
+            note_duplicates(planned.out)
     counts = {name: n for plan in plans for name, n in plan.unreadable.items()}
     for name, n in counts.items():
         click.echo(

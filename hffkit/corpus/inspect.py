@@ -14,6 +14,7 @@ from hffkit.media.image import Image
 from hffkit.reports.sheet import Tile, contact_sheet, write_sheet
 from hffkit.storage.corpora import Item, joint_classes, open_corpora, samples_of
 from hffkit.storage.corpus import FAILURES_FILE
+from hffkit.storage.duplicates import Duplicates
 
 _N_DECODED = 64  # samples of each class, for sizes and the contact sheet
 _N_FAILURES = 10  # shown
@@ -44,6 +45,7 @@ class Inspection:
     classes: list[ClassRow]
     failures: dict[str, int]  # by kind
     first_failures: list[Failure]
+    first_duplicates: list[Failure]
     content_sha256: list[str]
 
 
@@ -87,8 +89,10 @@ def inspect(names: Sequence[str], sheet: Path | None, *, columns: int = 12) -> I
     corpora = open_corpora(names)
     classes = joint_classes(corpora)
     tallies: dict[str, _Tally] = defaultdict(_Tally)
+    duplicates = Duplicates()
     for item in samples_of(corpora):
         tallies[item[1].cls].add(item)
+        duplicates.add(item[1])
     rows, tiles = [], []
     for row in classes:
         tally = tallies[row.name]
@@ -104,6 +108,10 @@ def inspect(names: Sequence[str], sheet: Path | None, *, columns: int = 12) -> I
     if sheet is not None:
         write_sheet(sheet, contact_sheet(tiles, columns=columns))
     failures = [f for corpus in corpora for f in read_failures(corpus.path / FAILURES_FILE)]
+    failures = [failure for failure in failures if failure.kind != "duplicate"]
+    twins: list[Failure] = []
+    if corpora[0].provenance.holds == "faces":
+        twins += duplicates.failures(lambda: (sample for _, sample in samples_of(corpora)))
     return Inspection(
         corpora=[str(corpus.path) for corpus in corpora],
         layout=corpora[0].provenance.layout,
@@ -111,8 +119,9 @@ def inspect(names: Sequence[str], sheet: Path | None, *, columns: int = 12) -> I
         n_samples=sum(tally.samples.total() for tally in tallies.values()),
         n_groups=len({g for tally in tallies.values() for s in SPLITS for g in tally.groups[s]}),
         classes=rows,
-        failures=dict(sorted(Counter(failure.kind for failure in failures).items())),
+        failures=dict(sorted(Counter(failure.kind for failure in failures + twins).items())),
         first_failures=failures[:_N_FAILURES],
+        first_duplicates=twins[:_N_FAILURES],
         content_sha256=[corpus.content_sha256 for corpus in corpora],
     )
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,11 +11,13 @@ from itertools import islice
 
 from hffkit.errors import HffkitError, ManifestError, StorageError
 from hffkit.execution.progress import Progress
+from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import GroupGuard, Sample
 from hffkit.media.image import pixels_sha256
-from hffkit.storage.corpora import open_corpora
+from hffkit.storage.corpora import open_corpora, samples_of
 from hffkit.storage.corpus import CORPUS_FILE, Corpus, Digests, nested
 from hffkit.storage.datum import decode_datum
+from hffkit.storage.duplicates import Duplicates
 
 _CHUNK = 256
 Row = tuple[Sample | None, tuple[bytes, bytes] | None]
@@ -30,19 +32,35 @@ class Problem:
     reason: str
 
 
-def verify(names: Sequence[str], *, n_workers: int) -> Iterator[Problem]:
-    """Yield a problem for each bad record, group or digest of corpora, treated as one."""
+def verify(
+    names: Sequence[str],
+    *,
+    n_workers: int,
+    on_duplicates: Callable[[Sequence[Failure]], object] = lambda _: None,
+) -> Iterator[Problem]:
+    """Yield a problem for each bad record, group or digest of corpora, treated as one.
+
+    `on_duplicates` is called at the end with files and images that are in two classes or splits, if
+    any are; the records match the manifest all the same.
+    """
     corpora = open_corpora(names)
-    guard = GroupGuard()
+    guard, duplicates = GroupGuard(), Duplicates()
     total = sum(corpus.n_samples for corpus in corpora)
     with Progress(total, unit="samples", label="verify") as progress:
         for corpus in corpora:
-            for problem in _verify_one(corpus, guard, n_workers, progress):
+            for problem in _verify_one(corpus, guard, duplicates, n_workers, progress):
                 yield Problem(str(corpus.path), *problem)
+    found = list(duplicates.failures(lambda: (sample for _, sample in samples_of(corpora))))
+    if found and corpora[0].provenance.holds == "faces":
+        on_duplicates(found)
 
 
 def _verify_one(
-    corpus: Corpus, guard: GroupGuard, n_workers: int, progress: Progress
+    corpus: Corpus,
+    guard: GroupGuard,
+    duplicates: Duplicates,
+    n_workers: int,
+    progress: Progress,
 ) -> Iterator[tuple[str, str]]:
     digests = Digests()
     counts: Counter[tuple[str, str]] = Counter()
@@ -52,6 +70,7 @@ def _verify_one(
             for sample, item in chunk:
                 if sample is not None:
                     counts[sample.cls, sample.split] += 1
+                    duplicates.add(sample)
                     yield from _group_problem(sample, guard)
                 if sample is not None and item is not None:
                     with suppress(StorageError):  # not a Datum: `_check` reports it

@@ -7,17 +7,18 @@ from typing import Literal
 
 from hffkit.manifest.samples import json_line, printable, read_json_lines
 
-FailureKind = Literal["unreadable", "no-face", "short-read", "own-boxes", "unpaired"]
+FailureKind = Literal["unreadable", "no-face", "short-read", "own-boxes", "unpaired", "duplicate"]
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One line of failures.jsonl.
 
-    Only `unreadable` is an error (exit code 3). The other kinds are recorded facts: a frame without
-    a face (`no-face`), a video with fewer frames than its header states (`short-read`), a derived
-    video that is not aligned with its target and was cropped by its own detections (`own-boxes`),
-    and a video without the partner that a pair needs (`unpaired`).
+    Errors (exit code 3) are `unreadable`, and in `build` and `merge` a file or image that is in two
+    classes or splits (`duplicate`). The other kinds are recorded facts: a frame without a face
+    (`no-face`), a video with fewer frames than its header states (`short-read`), a derived video
+    that is not aligned with its target and was cropped by its own detections (`own-boxes`), and a
+    video without the partner that a pair needs (`unpaired`).
     """
 
     kind: FailureKind

@@ -27,6 +27,7 @@ from hffkit.storage.corpus import (
     Provenance,
     nested,
 )
+from hffkit.storage.duplicates import Duplicates
 from hffkit.storage.lmdb_file import LmdbWriter
 from hffkit.storage.parts import Event, Record, VideoBoxes
 from hffkit.storage.staging import JOURNAL_FILE, RESUME, sync
@@ -56,6 +57,7 @@ class CorpusWriter:
         self._next_index = 0
         self._guard = GroupGuard()
         self._digests = Digests()
+        self._duplicates = Duplicates()
         self._counts: Counter[tuple[str, str]] = Counter()
         self._resume()
         self._files: dict[str, IO[bytes]] = {name: (folder / name).open("ab") for name in _TEXTS}
@@ -105,7 +107,8 @@ class CorpusWriter:
                     if keep is None or keep(event.sample):
                         self._put(event)
                 elif isinstance(event, Failure):
-                    self._write(FAILURES_FILE, event.to_line())
+                    if event.kind != "duplicate":  # `finish` finds those of this corpus
+                        self._write(FAILURES_FILE, event.to_line())
                 elif isinstance(event, VideoBoxes):
                     self._write_boxes(event)
                 else:
@@ -153,6 +156,7 @@ class CorpusWriter:
     def _count(self, sample: Sample, key: bytes, value: bytes | memoryview) -> None:
         self._guard.check(sample)
         self._digests.add(sample, key, value)
+        self._duplicates.add(sample)
         self._counts[sample.cls, sample.split] += 1
 
     def _write(self, name: str, text: str) -> None:
@@ -169,6 +173,10 @@ class CorpusWriter:
         with writing_to(self._folder, RESUME):
             at_start = self._files[BOXES_FILE].tell() == 0
             self._write(BOXES_FILE, "{}\n" if at_start else "\n}\n")
+            if provenance.holds == "faces":  # masks may well be equal
+                manifest = self._folder / MANIFEST_FILE
+                for failure in self._duplicates.failures(lambda: read_manifest(manifest)):
+                    self._write(FAILURES_FILE, failure.to_line())
             for file in self._files.values():
                 sync(file)
             info = self._info(provenance, n_left_out)

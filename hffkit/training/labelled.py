@@ -7,6 +7,7 @@ from hffkit.arrays import Ints
 from hffkit.degrade.chain import chain
 from hffkit.errors import ArgumentError, CorpusError
 from hffkit.manifest.classes import BINARY, ClassTable
+from hffkit.manifest.failures import Failure
 from hffkit.manifest.pairs import Paired, by_key, paired
 from hffkit.manifest.samples import GroupGuard, Sample, Split
 from hffkit.media.image import CONVERT_IMAGESET, Image
@@ -15,11 +16,13 @@ from hffkit.networks.table import network_named
 from hffkit.storage.corpora import Item, joint_classes, open_faces, open_masks, samples_of
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.datasets import datasets_note
+from hffkit.storage.duplicates import Duplicates
 from hffkit.storage.labels import Items, Task, items_of, labels_of, outputs_of
 from hffkit.training.dataset import FaceDataset, Transform
 from hffkit.training.loader import Dataset
 from hffkit.training.pairs import PairDataset
 from hffkit.training.recipe import MetricSettings, TrainRecipe
+from hffkit.wording import counted
 
 
 def recipe_input(recipe: TrainRecipe) -> InputSpec:
@@ -44,6 +47,7 @@ class TrainingData:
     outputs: ClassTable
     splits: Mapping[Split, LabelledDataset]  # train, and val unless the last weights are kept
     masks: Sequence[Corpus] | None  # None: trains without masks
+    duplicates: Sequence[Failure] = ()  # files and images in two classes or splits
 
     @property
     def groups(self) -> set[str]:
@@ -70,6 +74,13 @@ class TrainingData:
             for name, split in self.splits.items()
             if split.left_out
         ]
+        if self.duplicates:
+            told = counted(len(self.duplicates), "file or image", "files or images")
+            first = self.duplicates[0]
+            notices.append(
+                f"{told} in two classes or splits, such as {first.path}: {first.reason}; `hffkit "
+                "inspect` names them"
+            )
         for name, split in self.splits.items():
             present = set(split.labels.tolist())
             missing = [cls for label, cls in enumerate(self.outputs.names) if label not in present]
@@ -98,9 +109,10 @@ def training_data(
     """
     corpora = open_faces(names)
     table = joint_classes(corpora)
-    guard = GroupGuard()
+    guard, duplicates = GroupGuard(), Duplicates()
     for _, sample in samples_of(corpora):
         guard.check_group(sample.group, sample.split, sample.key)
+        duplicates.add(sample)
     outputs = outputs_of(table, task)
     opened = _open_masks(masks, recipe)
     if recipe.metric is not None and outputs != BINARY:
@@ -118,7 +130,8 @@ def training_data(
             if recipe.metric is None
             else _pairs(split, items, recipe, recipe.metric, table, masks_by_key)
         )
-    return TrainingData(corpora, outputs, splits, opened)
+    found = tuple(duplicates.failures(lambda: (sample for _, sample in samples_of(corpora))))
+    return TrainingData(corpora, outputs, splits, opened, found)
 
 
 def _images(

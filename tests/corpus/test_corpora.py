@@ -268,10 +268,8 @@ def test_many_samples_keep_their_order_whoever_packs_them(
         source = _source_pixels(many.parent / "in", f"real/{number:04d}.png")
         expected = cv2.resize(source, (4, 4), interpolation=cv2.INTER_LINEAR)
         np.testing.assert_array_equal(raw_pixels(value, 4)[0], expected)
-    assert [row["path"] for row in rows(out / "failures.jsonl")] == [
-        "real/0600.png",
-        "real/1030.png",
-    ]
+    failures = [row["path"] for row in rows(out / "failures.jsonl") if row["kind"] != "duplicate"]
+    assert failures == ["real/0600.png", "real/1030.png"]
     assert [path.name for path in tmp_path.iterdir()] == ["x.lmdb"]
 
 

@@ -261,6 +261,7 @@ def test_a_build_names_the_totals_that_it_does_not_meet(
     for path in ffpp_paths("000", "000_003")[:2]:
         write_clip(tmp_path / "in" / path)  # 6 frames, all with a face
     words = ["build", "ff++", "--src", tmp_path / "in", "--workers", 1, "--json"]
+    words += ["--accept-duplicates"]  # the forgery shows the clip of its target
     out = tmp_path / "x.lmdb"
     built = run(*words, "--frames", "paper", "--out", out)
     assert built.exit_code == 0
