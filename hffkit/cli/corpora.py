@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from hffkit.storage.corpus import CorpusInfo
 
 _N_SHOWN = 5  # duplicates
-_corpora = click.argument("corpora", nargs=-1, required=True, metavar="CORPUS...")
+_corpora = click.argument(
+    "corpora", nargs=-1, required=True, type=options.PATH_TEXT, metavar="CORPUS..."
+)
 
 
 def corpus_text(path: Path, info: "CorpusInfo") -> str:
@@ -297,7 +299,11 @@ def merge(corpora: tuple[str, ...], out: Path, accept_duplicates: bool, as_json:
 @click.command(epilog=options.example("unpack pairs.lmdb --masks pairs-masks.lmdb --out crops"))
 @_corpora
 @click.option(
-    "--masks", multiple=True, metavar="CORPUS", help="Corpus of the forgeries' masks; repeatable."
+    "--masks",
+    multiple=True,
+    type=options.PATH_TEXT,
+    metavar="CORPUS",
+    help="Corpus of the forgeries' masks; repeatable.",
 )
 @options.out
 @options.as_json

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=options.example("degrade data.lmdb --op jp-mix"))
-@click.argument("sources", nargs=-1, metavar="[SRC]...")
+@click.argument("sources", nargs=-1, type=options.PATH_TEXT, metavar="[SRC]...")
 @click.option(
     "--op",
     "ops",
@@ -131,8 +131,8 @@ def _folder_text(path: Path, info: "FolderInfo") -> str:
 
 
 @click.command(epilog=options.example("mix data.lmdb data-jp-mix.lmdb --out mixed.lmdb"))
-@click.argument("raw")
-@click.argument("copies", nargs=-1, required=True, metavar="DEGRADED...")
+@click.argument("raw", type=options.PATH_TEXT)
+@click.argument("copies", nargs=-1, required=True, type=options.PATH_TEXT, metavar="DEGRADED...")
 @options.out
 @click.option(
     "--proportion",

@@ -31,7 +31,7 @@ _WITH_WORKERS = ("build", "degrade", "spectrum")
 @click.command(epilog=options.example("demo --out demo"))
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     default="hffkit-demo",
     show_default=True,
     help="A new folder for the clips and all that is made of them.",

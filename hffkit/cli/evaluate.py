@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--masks",
     multiple=True,
+    type=options.PATH_TEXT,
     metavar="CORPUS",
     help="Masks to compare the attention maps of mml with. Repeatable.",
 )

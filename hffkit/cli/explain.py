@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     "--out", type=options.PATH, required=True, help="The folder to write; it must not exist."
 )
 @click.option(
-    "--data", multiple=True, metavar="CORPUS", help="Explain samples of this corpus; repeatable."
+    "--data",
+    multiple=True,
+    type=options.PATH_TEXT,
+    metavar="CORPUS",
+    help="Explain samples of this corpus; repeatable.",
 )
 @click.option(
     "--method",

@@ -16,8 +16,8 @@ from hffkit.manifest.samples import SPLITS, Split, printable
 from hffkit.options import Names, Option, Pairs, choices, options_of
 
 
-class _Path(click.Path):
-    """A path; the empty text, for which Python takes the current folder, is none."""
+class _NotEmpty(click.ParamType[Any]):
+    """Refuses the empty text, for which Python takes the current folder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
@@ -25,7 +25,16 @@ class _Path(click.Path):
         return super().convert(value, param, ctx)
 
 
+class _Path(_NotEmpty, click.Path):
+    """A path."""
+
+
+class _PathText(_NotEmpty, click.types.StringParamType):
+    """A path that may also be a glob, an address or the name of something else."""
+
+
 PATH = _Path(path_type=Path)
+PATH_TEXT = _PathText()
 UNREADABLE = 3  # exit code: done, but some inputs could not be read, or are duplicates
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -159,6 +168,7 @@ workers = click.option(
 )
 scheduler = click.option(
     "--scheduler",
+    type=PATH_TEXT,
     metavar="ADDRESS|FILE",
     help="Run on the workers of a Dask cluster: tcp://HOST:PORT, or a scheduler file.",
 )
@@ -227,6 +237,7 @@ def data(text: str) -> Callable[[F], F]:
     """Return --data, which names corpora, with `text` as its help."""
     return click.option(
         "--data",
+        type=PATH_TEXT,
         multiple=True,
         default=("data.lmdb",),
         show_default=True,

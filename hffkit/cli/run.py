@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=options.example("run mini-x --data hff=mini-3.lmdb --out runs/mini"))
-@click.argument("recipes", nargs=-1, metavar="RECIPE...")
+@click.argument("recipes", nargs=-1, type=options.PATH_TEXT, metavar="RECIPE...")
 @click.option(
     "--data",
     multiple=True,

@@ -54,7 +54,7 @@ def spectrum() -> None:
 
 
 @spectrum.command(epilog=options.example("spectrum features data.lmdb --out spectra.npz"))
-@click.argument("source", metavar="CORPUS|FOLDER")
+@click.argument("source", type=options.PATH_TEXT, metavar="CORPUS|FOLDER")
 @click.option("--out", type=options.PATH, required=True, help="The .npz file to write.")
 @_features
 @options.workers
@@ -121,7 +121,7 @@ def train(out: Path | None, workers: int, as_json: bool, **arguments: Any) -> No
 
 
 @spectrum.command(epilog=options.example("spectrum plot data.lmdb --out spectra.png"))
-@click.argument("corpora", nargs=-1, required=True, metavar="CORPUS...")
+@click.argument("corpora", nargs=-1, required=True, type=options.PATH_TEXT, metavar="CORPUS...")
 @click.option(
     "--out",
     type=options.PATH,

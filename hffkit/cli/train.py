@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option("--network", metavar="NAME", help="Network; see --list.  [default: amtennet]")
 @click.option(
     "--recipe",
+    type=options.PATH_TEXT,
     metavar="NAME|FILE",
     help="Recipe, a TOML file of your own, or a YAML file of the facial parts study; see --list.  "
     "[default: the network's]",
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 @click.option(
     "--masks",
     multiple=True,
+    type=options.PATH_TEXT,
     metavar="CORPUS",
     help="Corpus of the forgeries' masks, for mml; repeatable.",
 )

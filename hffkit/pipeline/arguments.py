@@ -50,6 +50,8 @@ def _any_of(value: Any, kinds: list[Any], where: str) -> Any:
 
 
 def _plain(value: Any, kind: Any, where: str) -> Any:
+    if kind is Path and value == "":
+        raise RecipeError(f"{where} must be a path, got an empty text.")
     if kind is Path and isinstance(value, str):
         return Path(value)
     if kind is float and type(value) is int:

@@ -82,6 +82,8 @@ def samples_of(corpora: Sequence[Corpus]) -> Iterator[Item]:
 
 
 def _paths(name: str) -> list[Path]:
+    if not name:
+        raise StorageError("A corpus has an empty name. Name its folder.")
     if (Path(name) / CORPUS_FILE).is_file() or not (glob.has_magic(name) or Path(name).is_dir()):
         return [Path(name)]
     pattern = name if glob.has_magic(name) else f"{glob.escape(name)}/*"

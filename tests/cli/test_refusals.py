@@ -1,26 +1,38 @@
 """Refusals of mistyped names and paths, which come before imports that take seconds."""
 
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import Result
 from makers.trees import build_two_classes
 
-from hffkit.errors import ArgumentError, StorageError
+from hffkit.cli import options
+from hffkit.cli.main import main
+from hffkit.errors import ArgumentError, RecipeError, StorageError
+from hffkit.pipeline.arguments import typed
+from hffkit.storage.corpora import check_corpora
 from hffkit.storage.staging import check_writable
+
+Run = Callable[..., Result]
 
 # By command: what its message names. x.lmdb is a corpus, run a run, in a folder of images.
 REFUSED = {
     "build folder --src= --real a --fake b": "Invalid value for '--src': is empty.",
     "train --data x.lmdb --out=": "Invalid value for '--out': is empty.",
+    "train --data= --network meso4": "Invalid value for '--data': is empty.",
     "eval absent --data x.lmdb": "absent: no such run.",
     "eval run --data absent": "absent: no such corpus.",
     "eval run --data x.lmdb --against absent": "absent: no such run.",
     "eval run --data x.lmdb --masks absent": "absent: no such corpus.",
     "eval run --data x.lmdb --html no/report.html": "--html must be a file in an existing",
     "eval run --data x.lmdb --csv /proc/1.csv": "/proc/1.csv: cannot be written",
+    "train --data x.lmdb --recipe=": "Invalid value for '--recipe': is empty.",
     "predict absent in": "absent: no such run.",
     "predict run absent.png": "absent.png: no such file or folder.",
     "predict run in --html no/page.html": "--html must be a file in an existing",
@@ -95,3 +107,60 @@ def test_a_file_is_tried_without_a_change(tmp_path: Path) -> None:
             check_writable(path, "html")
     with pytest.raises(StorageError, match=r"/proc/new\.html: cannot be written"):
         check_writable(Path("/proc/new.html"), "html")
+
+
+def commands_of(
+    command: click.Command, *names: str
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yield all commands with their names."""
+    if isinstance(command, click.Group):
+        for name, child in command.commands.items():
+            yield from commands_of(child, *names, name)
+    else:
+        yield names, command
+
+
+def is_path(param: click.Parameter) -> bool:
+    """Tell by type, or by name, if a parameter takes paths."""
+    if isinstance(param.type, click.Path) or isinstance(param, click.Argument):
+        return True
+    metavar = param.metavar if isinstance(param, click.Option) else None
+    return bool(re.search("CORPUS|FILE|PATH", metavar or ""))
+
+
+PATHS = [
+    pytest.param(names, command, param, id=f"{' '.join(names)} {param.name}")
+    for names, command in commands_of(main)
+    for param in command.params
+    if is_path(param) and not isinstance(param.type, options.Parsed)
+]
+
+
+@pytest.mark.parametrize(("names", "command", "param"), PATHS)
+def test_an_empty_path_is_refused_by_every_command(
+    names: tuple[str, ...], command: click.Command, param: click.Parameter, run: Run
+) -> None:
+    words: list[str] = []
+    for each in command.params:
+        if each is not param and not each.required:
+            continue
+        if isinstance(each, click.Argument):
+            words.append("" if each is param else "x")
+        else:
+            words += [each.opts[0], "" if each is param else "1"]
+    done = run(*names, *words)
+    assert done.exit_code == 2
+    assert "is empty." in done.output
+
+
+def test_an_empty_path_in_a_recipe_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"steps.a.src must be a path, got an empty text"):
+        typed("", Path, "steps.a.src")
+
+
+def test_a_corpus_of_no_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build_two_classes(tmp_path, 2)
+    monkeypatch.chdir(tmp_path)  # a folder of corpora, which the empty path would name
+    for names in ([""], ["x.lmdb", ""]):
+        with pytest.raises(StorageError, match="A corpus has an empty name"):
+            check_corpora(names)

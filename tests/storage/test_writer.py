@@ -60,7 +60,7 @@ def record(
         split=split,
         group=group,
         source=f"videos/ä {group}.mp4",
-        source_sha256=sha256(group),
+        source_sha256=sha256(f"{cls} {group}"),
         frame=7,
         box=(1, 2, 3),
         detector="dlib",
