@@ -12,7 +12,7 @@ from hffkit.errors import ArgumentError, ExplainError
 from hffkit.execution.progress import Progress
 from hffkit.execution.versions import versions_of_training
 from hffkit.explain.attribution import Attributor
-from hffkit.explain.inputs import InputFace, InputFaces, SampleSelection
+from hffkit.explain.inputs import NO_FACE, InputFace, InputFaces, SampleSelection
 from hffkit.explain.method_names import TRACES
 from hffkit.explain.page import page_of, sheet_of
 from hffkit.explain.recorder import Recorder
@@ -70,7 +70,7 @@ def explain(request: ExplainRequest, out: Path) -> ExplainResult:
     faces = iter(inputs)
     first = next(faces, None)
     if first is None:
-        raise ExplainError(_nothing(inputs))
+        raise ExplainError(_nothing(inputs, request))
     asked = json.loads(json.dumps(asdict(request), default=str))
     command = {"verb": "explain", **asked, "weights_sha256": attributor.detector.weights_sha256}
     with Partial(out, command, product="explained") as partial:
@@ -138,10 +138,12 @@ def _prepared(request: ExplainRequest) -> tuple[Attributor, InputFaces]:
     return attributor, inputs
 
 
-def _nothing(inputs: InputFaces) -> str:
+def _nothing(inputs: InputFaces, request: ExplainRequest) -> str:
     some = "; ".join(inputs.problems[:2])
     more = f"; and {len(inputs.problems) - 2} more" if len(inputs.problems) > 2 else ""
-    return f"No face to explain: {some}{more}. If the files are face crops, set `whole`."
+    were_searched = not request.whole and any(NO_FACE in each for each in inputs.problems)
+    advice = " If the files are face crops, set `whole`." if were_searched else ""
+    return f"No face to explain: {some}{more}.{advice}"
 
 
 def _record(

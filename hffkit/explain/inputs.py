@@ -17,6 +17,8 @@ from hffkit.storage.selection import drawn, places_of, samples_at
 from hffkit.training.dataset import FaceDataset
 from hffkit.wording import counted
 
+NO_FACE = "no face found"
+
 
 @dataclass(frozen=True, slots=True)
 class SampleSelection:
@@ -100,7 +102,7 @@ class InputFaces:
             self.problems.append(f"{file}: unreadable: {error}")
             return
         if not n_faces:
-            self.problems.append(f"{file}: no face found")
+            self.problems.append(f"{file}: {NO_FACE}")
         if read.n_missing:
             self.n_unreadable += 1
             n_wanted = read.n_frames + read.n_missing

@@ -56,7 +56,7 @@ def subfolders(root: Path) -> list[str]:
     try:
         return sorted(path.name for path in root.iterdir() if path.is_dir())
     except FileNotFoundError:
-        raise CorpusError(f"{root}: no such folder. Pass the dataset's root as `src`.") from None
+        raise CorpusError(f"{root}: no such folder. `src` must be the dataset's root.") from None
     except OSError as error:
         raise CorpusError(f"{root}: cannot be read: {error.strerror}.") from None
 

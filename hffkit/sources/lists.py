@@ -69,7 +69,7 @@ def read_list(options: ListOptions) -> Listing:
     if not any(_is_there(options.src / path) for path, _ in rows):
         raise CorpusError(
             f"{list_file}: none of its files is in {options.src}, such as {rows[0][0]!r}. If the "
-            "list was written elsewhere, give the start of its paths as `strip_prefix`."
+            f"list was written elsewhere, {_prefix_advice(options)}."
         )
     keeps_numbers = not any(is_video(path) for path, _ in rows)
     entries = [
@@ -77,6 +77,13 @@ def read_list(options: ListOptions) -> Listing:
         for number, (path, name) in enumerate(rows)
     ]
     return as_listing(entries, classes, options)
+
+
+def _prefix_advice(options: ListOptions) -> str:
+    known = options.strip_prefix
+    if known:
+        return f"another part of its paths than {known!r} may be missing or too much"
+    return "give the start of its paths as `strip_prefix`"
 
 
 def _table_of(lines: Sequence[str]) -> Iterator[dict[str, str]] | None:

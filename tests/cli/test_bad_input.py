@@ -77,7 +77,7 @@ def _error(result: Result) -> str:
 def test_a_missing_root_is_named(tmp_path: Path, run: Run, source: str) -> None:
     root, out = tmp_path / "nowhere", tmp_path / "x.lmdb"
     result = run("build", source, "--src", root, "--out", out, *ARGUMENTS.get(source, ()))
-    assert _error(result) == f"{root}: no such folder. Pass the dataset's root as --src."
+    assert _error(result) == f"{root}: no such folder. --src must be the dataset's root."
     assert list(tmp_path.iterdir()) == []
 
 

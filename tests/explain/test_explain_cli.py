@@ -532,6 +532,14 @@ def test_images_without_a_face_are_reported(
         in found.stderr
     )
     assert {path.name for path in tmp_path.iterdir()} == {"empty.png"}
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    for more in ((), ("--whole",)):  # no advice to do what was done, or would change nothing
+        told = run("explain", three, broken, "--out", tmp_path / "out", *more)
+        assert told.exit_code == 1
+        assert "No face to explain: " in told.stderr
+        assert "--whole" not in told.stderr
+    broken.unlink()
     found = run("explain", three, empty, photo, "--out", tmp_path / "out", "--steps", 0)
     assert found.exit_code == 0
     assert f"{empty}: no face found" in found.stdout

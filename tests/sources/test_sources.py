@@ -746,6 +746,10 @@ def test_a_list_of_another_machine_needs_its_prefix(tmp_path: Path) -> None:
     for path, prefix in (("/old/place/b.jpg", "/old/place"), ("D:\\faces\\b.jpg", "D:\\faces")):
         with pytest.raises(CorpusError, match=r"none of its files is in .*strip_prefix"):
             _list(tmp_path, f"{path} 0\n", fake=("0",))
+        for known in (path[:2], path[:-7]):  # the advice is not to give what was given
+            with pytest.raises(CorpusError, match="another part of its paths than") as told:
+                _list(tmp_path, f"{path} 0\n", fake=("0",), strip_prefix=known)
+            assert "give the start" not in str(told.value)
         (tmp_path / "b.jpg").touch()
         found = _list(tmp_path, f"{path} 0\n", fake=("0",), strip_prefix=prefix)
         assert _keys(found) == ["b.jpg"]
