@@ -8,17 +8,17 @@ from typing import Literal
 from hffkit.errors import UnknownNameError
 
 _SUFFIXES = (".toml", ".yaml", ".yml")
-Kind = Literal["tables", "train"]
+RecipeKind = Literal["tables", "train"]
 """Recipes of steps for `hffkit run`, or settings of a training: the folders of recipes/."""
 
 
-def shipped_names(kind: Kind) -> list[str]:
+def shipped_names(kind: RecipeKind) -> list[str]:
     """Return the names of the recipes of a kind that come with hffkit."""
     names = (entry.name for entry in _folder(kind).iterdir())
     return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
-def recipe_path(name: str, kind: Kind, folder: Path) -> Path | Traversable:
+def recipe_path(name: str, kind: RecipeKind, folder: Path) -> Path | Traversable:
     """Return the file of a recipe: in `folder` if the name has a suffix, else a shipped one.
 
     The suffixes are .toml, and for the settings of other programs .yaml and .yml.
@@ -36,5 +36,5 @@ def recipe_path(name: str, kind: Kind, folder: Path) -> Path | Traversable:
     return _folder(kind) / f"{name}.toml"
 
 
-def _folder(kind: Kind) -> Traversable:
+def _folder(kind: RecipeKind) -> Traversable:
     return resources.files("hffkit.recipes") / kind
