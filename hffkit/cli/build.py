@@ -9,6 +9,7 @@ import click
 
 from hffkit.cli import options
 from hffkit.cli.corpora import show_corpus
+from hffkit.manifest.failures import n_fatal
 from hffkit.reports.durations import duration_text
 from hffkit.sources.table import SOURCES, Source
 from hffkit.wording import counted
@@ -75,7 +76,7 @@ def _command(name: str, source: Source) -> click.Command:
         )
         show_corpus(out, info, as_json=as_json)
         has_duplicates = info.failures.get("duplicate", 0) and not accept_duplicates
-        if has_duplicates or info.failures.get("unreadable", 0) > max_failures:
+        if has_duplicates or n_fatal(info.failures) > max_failures:
             sys.exit(options.UNREADABLE)
 
     return click.command(

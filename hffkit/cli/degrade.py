@@ -8,6 +8,7 @@ import click
 
 from hffkit.cli import options
 from hffkit.cli.corpora import failure_lines, show_corpus
+from hffkit.manifest.failures import n_fatal
 from hffkit.manifest.samples import SPLITS
 from hffkit.wording import counted
 
@@ -54,6 +55,9 @@ if TYPE_CHECKING:
     "--quality",
     metavar="raw|c23|c40",
     help="Quality to read, from a FaceForensics++ tree of videos that holds several.",
+)
+@click.option(
+    "--accept-damaged", is_flag=True, help="Degrade damaged images of a folder too; list them."
 )
 @click.option("--limit", type=int, help="Degrade N samples only, drawn by the seed.")
 @click.option(
@@ -120,7 +124,7 @@ def degrade(
         show_corpus(path, found, as_json=as_json)
     else:
         options.show(found.to_json(), _folder_text(path, found), as_json=as_json)
-    if found.failures.get("unreadable", 0) > max_failures:
+    if n_fatal(found.failures) > max_failures:
         sys.exit(options.UNREADABLE)
 
 

@@ -258,7 +258,7 @@ def together(*added: Callable[[F], F]) -> Callable[[F], F]:
 
 
 def faces_of_files(frames: int) -> Callable[[F], F]:
-    """Return --frames, --whole and --upsample: the search for faces in image and video files."""
+    """Return the options of the search for faces in image and video files."""
     return together(
         click.option(
             "--frames",
@@ -277,6 +277,9 @@ def faces_of_files(frames: int) -> Callable[[F], F]:
             show_default=True,
             help="Double images so many times before detection: 0 finds faces from 80 px, 1 from "
             "40.",
+        ),
+        click.option(
+            "--accept-damaged", is_flag=True, help="Use damaged images as well; report them."
         ),
     )
 

@@ -89,6 +89,7 @@ def prepare(options: SourceOptions) -> BuildJob:
         size=options.size,
         boxes_file=videos.boxes,
         detect_each=isinstance(options, FfppOptions) and options.detect_on == "each",
+        accept_damaged=options.accept_damaged,
         outline=None if options.landmarks is None else predictor_of(options.landmarks),
     )
     return BuildJob(options, listing, settings)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from hffkit.corpus.derived import derived_provenance, pieces_of, write_derived
 from hffkit.errors import ArgumentError, CorpusError, named
-from hffkit.manifest.failures import Failure, read_failures
+from hffkit.manifest.failures import FATAL, Failure, read_failures
 from hffkit.manifest.samples import MAX_KEY_BYTES, Sample, Split
 from hffkit.manifest.seeds import rank
 from hffkit.options import Seed
@@ -182,7 +182,7 @@ def _rows(sources: Sequence[Sequence[Corpus]], pooled: Sequence[Split]) -> Itera
 def _unreadable(source: Sequence[Corpus]) -> set[str]:
     """Return the keys of records that were unreadable when a copy was made."""
     failures = (f for corpus in source for f in read_failures(corpus.path / FAILURES_FILE))
-    return {failure.path for failure in failures if failure.kind == "unreadable"}
+    return {failure.path for failure in failures if failure.kind in FATAL}
 
 
 def _copy_of(raw: _Version, found: Item | None, source: Sequence[Corpus]) -> _Version:

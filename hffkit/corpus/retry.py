@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from hffkit.errors import StorageError
 from hffkit.execution.jobs import Job
 from hffkit.extraction.units import Family, ImageBlock, ImageFile, Unit, Video
-from hffkit.manifest.failures import Failure, read_failures
+from hffkit.manifest.failures import FATAL, Failure, read_failures
 from hffkit.manifest.samples import Sample
 from hffkit.storage.corpus import BOXES_FILE, FAILURES_FILE, Corpus, Provenance
 from hffkit.storage.parts import PartWriter, Record, VideoBoxes
@@ -29,7 +29,7 @@ class _Past:
     @property
     def is_sound(self) -> bool:
         """True if every file of the unit was read to its end."""
-        return all(failure.kind not in ("unreadable", "short-read") for failure in self.failures)
+        return all(failure.kind not in (*FATAL, "short-read") for failure in self.failures)
 
 
 def check_retry(corpus: Corpus, provenance: Provenance) -> None:

@@ -35,6 +35,7 @@ class DegradeRequest:
     seed: Seed = 0
     operations: Path | None = None  # a Python file with operations of the user's own
     quality: str | None = None  # of videos in a FaceForensics++ tree; None: it holds only one
+    accept_damaged: bool = False  # damaged images of a folder are degraded all the same
 
 
 def degrade(
@@ -79,6 +80,8 @@ def degrade(
                 "`quality` is for folders of videos: select samples of a corpus by `splits` and "
                 "`classes`."
             )
+        if request.accept_damaged:
+            raise ArgumentError("`accept_damaged` is for folders of images.")
         work = _corpora_work(open_corpora(sources), request, own, shard)
         return out, assemble(out, *work, n_workers=n_workers, scheduler=scheduler)
     if request.splits or request.classes or shard is not None:
@@ -86,7 +89,9 @@ def degrade(
             "`splits`, `classes` and `shard` are for corpora: a folder has no splits and classes."
         )
     treatment = treatment_of(request, own)
-    selection = FileSelection(Path(sources[0]), request.quality, request.limit)
+    selection = FileSelection(
+        Path(sources[0]), request.quality, request.limit, request.accept_damaged
+    )
     about = _pixel_options(request, treatment)
     info = degrade_folder(
         selection, out, treatment, about, n_workers=n_workers, scheduler=scheduler

@@ -24,11 +24,11 @@ from hffkit.execution.supervisor import run
 from hffkit.execution.versions import LIBRARIES, versions
 from hffkit.extraction.units import identity, weight
 from hffkit.json_types import JsonObject
-from hffkit.manifest.failures import Failure
+from hffkit.manifest.failures import Failure, damage_of
 from hffkit.manifest.samples import json_line, printable
 from hffkit.manifest.seeds import rank
 from hffkit.media.files import is_video, sha256_of, walk
-from hffkit.media.image import decode, encode_png, pixels_sha256, read_bytes
+from hffkit.media.image import decode_file, encode_png, pixels_sha256, read_bytes
 from hffkit.sources.ffpp_tree import SEQUENCES, plain_quality
 from hffkit.storage.corpus import FAILURES_FILE, MANIFEST_FILE
 from hffkit.storage.parts import FileMade, PartWriter, read_part
@@ -46,6 +46,7 @@ class FileSelection:
     root: Path
     quality: str | None  # of FaceForensics++ videos; None: all
     limit: int | None  # files, drawn by the treatment's seed; None: all
+    accept_damaged: bool = False  # damaged images are degraded all the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +81,19 @@ class FileWork:
     root: Path
     target: Path
     treatment: Treatment
+    accept_damaged: bool
 
     def __call__(self, unit: Files, part: PartWriter) -> None:
         """Write the unit's files, and to `part` their records or failures."""
         for path in unit.paths:
             try:
-                made = self._video(path) if is_video(path) else self._image(path)
+                made = self._video(path) if is_video(path) else self._image(path, part)
             except (ArgumentError, StorageError):  # wrong for every file, or the disk is full
                 raise
             except HffkitError as error:
                 part.add(Failure("unreadable", path, None, str(error)))
+                continue
+            if made is None:
                 continue
             part.add(FileMade(made))
             n_frames, n_claimed = made.get("n_frames", 0), made.get("n_claimed", 0)
@@ -101,11 +105,17 @@ class FileWork:
         """Return the files of the unit."""
         return unit.paths
 
-    def _image(self, path: str) -> JsonObject:
+    def _image(self, path: str, part: PartWriter) -> JsonObject | None:
+        """Write a degraded image; None if it is damaged, which `part` records."""
         if printable(path) != path:
             raise ImageError("the file's name is not UTF-8")
         encoded = read_bytes(self.root / path)
-        treated = self.treatment(self.treatment.chain(), decode(encoded), path)
+        found = decode_file(encoded)
+        if found.damage is not None:
+            part.add(damage_of(path, None, found.damage, is_kept=self.accept_damaged))
+            if not self.accept_damaged:
+                return None
+        treated = self.treatment(self.treatment.chain(), found.image, path)
         png = encode_png(treated.image)
         place = image_place(path)
         write_bytes_durably(self._make_room(place), png)
@@ -201,12 +211,13 @@ def degrade_folder(
         "src": str(root.resolve()),
         "quality": selection.quality,
         "size": treatment.size,
+        "accept_damaged": selection.accept_damaged,
         "versions": versions(*LIBRARIES),
         **about,
     }
     with Partial(out, command) as partial:
         partial.product.mkdir(exist_ok=True)
-        work = FileWork(root, partial.product, treatment)
+        work = FileWork(root, partial.product, treatment, selection.accept_damaged)
         jobs = [Job(unit, partial.part(identity(unit, root)), len(unit.paths)) for unit in units]
         with Progress(len(paths), unit="files", label="degrade") as progress:
             progress.step(sum(job.size for job in jobs if job.part.exists()))

@@ -10,7 +10,7 @@ import numpy as np
 from hffkit.degrade.chain import Chain, every_value
 from hffkit.degrade.own import OwnOperations, known_operations
 from hffkit.errors import ArgumentError, ImageError
-from hffkit.media.image import Image, decode, read_bytes
+from hffkit.media.image import Image, decode_file, read_bytes
 from hffkit.reports.sheet import Tile, contact_sheet, write_sheet
 
 _COLUMNS = 8
@@ -25,7 +25,7 @@ def preview(path: Path, sheet: Path, own: OwnOperations | None) -> int:
     computed after scaling it back.
     """
     try:
-        image = decode(read_bytes(path))
+        image = decode_file(read_bytes(path)).image
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from None
     if sheet.exists() and sheet.samefile(path):

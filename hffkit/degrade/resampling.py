@@ -5,7 +5,8 @@ import numpy as np
 
 from hffkit.degrade.parameter import Choice, Rule, check, whole
 from hffkit.errors import ImageError
-from hffkit.media.image import MAX_PIXELS, Image
+from hffkit.media.headers import MAX_PIXELS
+from hffkit.media.image import Image
 
 _LEAST, _MOST = -99, 900
 _UP = (1, 3, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90)

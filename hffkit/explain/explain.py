@@ -47,6 +47,7 @@ class ExplainRequest:
     frames: int = 4  # of each video, evenly spaced
     whole: bool = False  # files are face crops
     upsample: int = 1
+    accept_damaged: bool = False  # damaged images are explained all the same
     average: bool = False  # mean maps of each class in place of maps of each face
     steps: int = 32  # of deletion and insertion; 0: not measured
     sanity: bool = False  # compare with random weights
@@ -132,7 +133,12 @@ def _prepared(request: ExplainRequest) -> tuple[Attributor, InputFaces]:
         request.data,
         size=detector.run.size,
         spec=detector.run.input,
-        search=FaceSearch(request.frames, request.whole, request.upsample),
+        search=FaceSearch(
+            request.frames,
+            request.whole,
+            request.upsample,
+            accept_damaged=request.accept_damaged,
+        ),
         selection=SampleSelection(request.split, request.classes, limit, request.seed),
     )
     return attributor, inputs

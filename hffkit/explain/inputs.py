@@ -101,6 +101,8 @@ class InputFaces:
             self.n_unreadable += 1
             self.problems.append(f"{file}: unreadable: {error}")
             return
+        if read.damage is not None:
+            self.problems.append(f"{file}: {read.damage}")
         if not n_faces:
             self.problems.append(f"{file}: {NO_FACE}")
         if read.n_missing:

@@ -14,7 +14,7 @@ from hffkit.extraction.moments import Moment, other_size
 from hffkit.extraction.settings import Settings
 from hffkit.extraction.units import Family, Video
 from hffkit.faces.detection import Boxes, overlap, read_boxes
-from hffkit.manifest.failures import Failure
+from hffkit.manifest.failures import Failure, damage_of
 from hffkit.manifest.samples import Box
 from hffkit.media.image import Image, grey
 from hffkit.media.spacing import evenly
@@ -256,7 +256,9 @@ class _Builder:
                 self._part.add(Failure("unreadable", where, number, reason))
 
         try:
-            yield from self.clips[path].frames(planned.union(beside), unreadable)
+            for frame in self.clips[path].frames(planned.union(beside), unreadable):
+                if frame.damage is None or self._is_kept(path, frame, planned):
+                    yield frame
         except VideoError as error:  # it could be opened before
             raise VideoError(f"{self._settings.root / path}: {error}.") from None
 
@@ -269,6 +271,15 @@ class _Builder:
         if reference is None or (reference.surroundings and frame.number not in reference.boxes):
             return self._find(path, frame), f"{self._settings.rule} on {path}"
         return reference.boxes.get(frame.number), reference.detector
+
+    def _is_kept(self, path: str, frame: Frame, planned: Collection[int]) -> bool:
+        """Record a damaged frame, if it is planned; return True if it is used all the same."""
+        is_kept = self._settings.accept_damaged
+        if frame.number in planned:
+            where = f"{path}/{frame.file_name}" if frame.file_name else path
+            reason = frame.damage or ""
+            self._part.add(damage_of(where, frame.number, reason, is_kept=is_kept))
+        return is_kept
 
     def _find(self, path: str, frame: Frame) -> Box | None:
         if (path, frame.number) not in self._found:

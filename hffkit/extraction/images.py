@@ -6,8 +6,8 @@ from hffkit.errors import ImageError
 from hffkit.extraction.crop import cut
 from hffkit.extraction.settings import Settings
 from hffkit.extraction.units import ImageBlock
-from hffkit.manifest.failures import Failure
-from hffkit.media.image import decode, grey, read_bytes
+from hffkit.manifest.failures import Failure, damage_of
+from hffkit.media.image import decode_file, grey, read_bytes
 from hffkit.media.video import Frame
 from hffkit.storage.parts import PartWriter
 
@@ -17,16 +17,23 @@ def build_images(block: ImageBlock, settings: Settings, part: PartWriter) -> Non
     for item in block.items:
         try:
             encoded = read_bytes(settings.root / item.path)
-            image = decode(encoded)
+            found = decode_file(encoded)
         except ImageError as error:
             part.add(Failure("unreadable", item.path, None, str(error)))
             continue
+        if found.damage is not None:
+            is_kept = settings.accept_damaged
+            part.add(damage_of(item.path, None, found.damage, is_kept=is_kept))
+            if not is_kept:
+                continue
+        image = found.image
         box = detector = None
         if settings.crop == "face":
             box, detector = settings.rule.find(grey(image)), str(settings.rule)
             if box is None:
                 part.add(Failure("no-face", item.path, None, "no face found"))
                 continue
-        frame = Frame(0, image, hashlib.sha256(encoded).hexdigest(), None, encoded)
+        original = encoded if found.keeps_file else None
+        frame = Frame(0, image, hashlib.sha256(encoded).hexdigest(), None, original)
         for event in cut(item, frame, box, detector, settings):
             part.add(event)

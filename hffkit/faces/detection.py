@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,13 @@ import numpy as np
 
 from hffkit.errors import CorpusError
 from hffkit.manifest.samples import Box
-from hffkit.media.image import Image
+from hffkit.media.image import Image, thumbnail
 
 MARGIN_RATIO = 1.3  # side of the crop over the larger side of the detection
+# Largest area in which faces are searched, after doublings, and at least before them. dlib needs 17
+# bytes for each of these pixels.
+MAX_SEARCHED = 1 << 23
+MAX_SEARCHED_NATIVE = 1 << 21  # 1080p is just below
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +81,21 @@ def detect(image: Image, *, upsample: int) -> list[Face]:
         Grey or RGB; the two give slightly different boxes.
     upsample : int
         Number of times the image is doubled first: 0 finds faces from 80 px, 1 from 40 px.
+
+    Images whose doubled area exceeds `MAX_SEARCHED`, and their own `MAX_SEARCHED_NATIVE`, are
+    reduced to the larger of these areas; the faces are scaled back.
     """
-    return [
-        Face(box.left(), box.top(), box.right(), box.bottom())
-        for box in _detector()(np.ascontiguousarray(image), upsample)
-    ]
+    height, width = image.shape[:2]
+    area = max(MAX_SEARCHED >> 2 * upsample, MAX_SEARCHED_NATIVE)
+    searched = image
+    if height * width > area:
+        searched = thumbnail(image, max(1, round(math.sqrt(area * width / height))))
+    x, y = width / searched.shape[1], height / searched.shape[0]
+    edges = (
+        (x * box.left(), y * box.top(), x * box.right(), y * box.bottom())
+        for box in _detector()(np.ascontiguousarray(searched), upsample)
+    )
+    return [Face(*map(round, values)) for values in edges]
 
 
 def square_crop(face: Face, *, width: int, height: int) -> Box:

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hffkit.errors import ArgumentError, VideoError
+from hffkit.errors import ArgumentError, ImageError, VideoError
 from hffkit.faces.detection import crop, detect, fits, square_crop
 from hffkit.manifest.samples import Box
 from hffkit.media.files import is_video, walk
-from hffkit.media.image import Image, decode, decode_grey, grey, read_bytes
+from hffkit.media.image import Image, decode_file, grey, read_bytes
 from hffkit.media.spacing import evenly
 from hffkit.media.video import open_clip
 
@@ -21,6 +21,7 @@ class FaceSearch:
     whole: bool = False  # images are face crops already: detect nothing
     upsample: int = 1  # see `detect`
     as_grey: bool = False  # whole image files are decoded by `decode_grey`
+    accept_damaged: bool = False  # damaged images are searched all the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +35,11 @@ class FoundFace:
 
 @dataclass(slots=True)
 class FrameCounts:
-    """Numbers of frames of a file that were read, and that could not be read."""
+    """Numbers of frames of a file that were read and that could not be read, and their damage."""
 
     n_frames: int = 0
     n_missing: int = 0
+    damage: str | None = None  # of an image that was searched all the same
 
 
 def files_of(path: Path) -> list[Path]:
@@ -79,9 +81,11 @@ def _images(
 ) -> Iterator[tuple[int | None, Image]]:
     """Yield the image, or evenly spaced frames of the video."""
     if not is_video(file.name):
-        counts.n_frames = 1
-        decoder = decode_grey if search.whole and search.as_grey else decode
-        yield None, decoder(read_bytes(file))
+        found = decode_file(read_bytes(file), as_grey=search.whole and search.as_grey)
+        if found.damage is not None and not search.accept_damaged:
+            raise ImageError(found.damage)
+        counts.n_frames, counts.damage = 1, found.damage
+        yield None, found.image
         return
     clip = open_clip(file)
     wanted = frozenset(evenly(clip.numbers, search.frames))

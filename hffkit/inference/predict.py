@@ -28,6 +28,7 @@ class PredictRequest:
     frames: int = 32  # of each video, evenly spaced
     whole: bool = False  # images are face crops already
     upsample: int = 1
+    accept_damaged: bool = False  # damaged images are scored all the same
     device: str = "auto"
 
 
@@ -130,7 +131,11 @@ def _faces(
     """Return the predictions for the faces of a file, and count its frames in `counts`."""
     places: list[tuple[int | None, Box | None]] = []
     search = FaceSearch(
-        request.frames, request.whole, request.upsample, as_grey=detector.spectrum is not None
+        request.frames,
+        request.whole,
+        request.upsample,
+        as_grey=detector.spectrum is not None,
+        accept_damaged=request.accept_damaged,
     )
 
     def crops() -> Iterator[Image]:
@@ -161,6 +166,8 @@ def _file(path: str, faces: Sequence[FacePrediction], counts: FrameCounts) -> Fi
         largest.setdefault(face.frame, face.score)
     n_frames, n_missing = counts.n_frames, counts.n_missing
     problems = [] if largest else ["no face found"]
+    if counts.damage is not None:
+        problems.append(counts.damage)
     if n_missing:
         problems.append(f"{n_missing} of {n_frames + n_missing} frames cannot be read")
     scores = list(largest.values())

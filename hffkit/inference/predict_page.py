@@ -10,7 +10,7 @@ from hffkit.arrays import Floats64
 from hffkit.errors import ImageError, VideoError
 from hffkit.inference.predict import FacePrediction, FilePrediction, Prediction
 from hffkit.media.files import is_video
-from hffkit.media.image import Image, decode, read_bytes
+from hffkit.media.image import Image, decode_file, read_bytes
 from hffkit.media.video import open_clip
 from hffkit.reports.gallery import Gallery, GallerySection, render_gallery
 from hffkit.reports.html import Figure, reduced
@@ -115,7 +115,7 @@ def _images(path: Path, numbers: Sequence[int]) -> Iterator[tuple[int | None, Im
     """Yield the frames of a video by number, or an image as None."""
     try:
         if not is_video(path.name):
-            yield None, decode(read_bytes(path))
+            yield None, decode_file(read_bytes(path)).image
             return
         for frame in open_clip(path).frames(frozenset(numbers), lambda *_: None):
             yield frame.number, frame.image

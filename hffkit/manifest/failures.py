@@ -1,24 +1,36 @@
 """Inputs that gave no sample, or fewer than expected, with the reason."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 from hffkit.manifest.samples import json_line, printable, read_json_lines
 
-FailureKind = Literal["unreadable", "no-face", "short-read", "own-boxes", "unpaired", "duplicate"]
+FailureKind = Literal[
+    "unreadable",
+    "damaged",
+    "damage-kept",
+    "no-face",
+    "short-read",
+    "own-boxes",
+    "unpaired",
+    "duplicate",
+]
+FATAL: Collection[FailureKind] = ("unreadable", "damaged")  # of which the input gave no sample
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One line of failures.jsonl.
 
-    Errors (exit code 3) are `unreadable`, and in `build` and `merge` a file or image that is in two
-    classes or splits (`duplicate`). The other kinds are recorded facts: a frame without a face
-    (`no-face`), a video with fewer frames than its header states (`short-read`), a derived video
-    that is not aligned with its target and was cropped by its own detections (`own-boxes`), and a
-    video without the partner that a pair needs (`unpaired`).
+    Errors (exit code 3) are `unreadable`, `damaged` (of an image pixels can be decoded, but not all
+    as they were encoded), and in `build` and `merge` a file or image that is in two classes or
+    splits (`duplicate`). The other kinds are recorded facts: a damaged image that was accepted all
+    the same (`damage-kept`), a frame without a face (`no-face`), a video with fewer frames than its
+    header states (`short-read`), a derived video that is not aligned with its target and was
+    cropped by its own detections (`own-boxes`), and a video without the partner that a pair needs
+    (`unpaired`).
     """
 
     kind: FailureKind
@@ -29,6 +41,16 @@ class Failure:
     def to_line(self) -> str:
         """Return the failure as one line of JSON."""
         return json_line({**asdict(self), "path": printable(self.path)})
+
+
+def damage_of(path: str, frame: int | None, reason: str, *, is_kept: bool) -> Failure:
+    """Return the line for a damaged image, which is a sample all the same if it `is_kept`."""
+    return Failure("damage-kept" if is_kept else "damaged", path, frame, reason)
+
+
+def n_fatal(counts: Mapping[str, int]) -> int:
+    """Return how many of the failures, counted by kind, are errors."""
+    return sum(counts.get(kind, 0) for kind in FATAL)
 
 
 def read_failures(path: Path) -> Iterator[Failure]:

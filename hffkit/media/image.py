@@ -1,16 +1,16 @@
 """Decode, encode and resize images, (H, W, 3) uint8 RGB; no other module has an image codec.
 
 Images are decoded by OpenCV in colour, as in Caffe: 16-bit samples keep their high byte, grey is
-repeated, alpha is dropped, EXIF rotation is applied.
+repeated, alpha is dropped, EXIF rotation is applied. Pillow decodes what OpenCV does not decode, or
+does not turn: GIF and AVIF.
 """
 
 import hashlib
 import io
-import logging
 import os
 import struct
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,16 +19,20 @@ import numpy as np
 import numpy.typing as npt
 from imagecodecs import deflate_crc32, deflate_encode
 from PIL import Image as PillowImage
-from PIL import UnidentifiedImageError
+from PIL import ImageOps
 
 from hffkit.errors import ImageError
 from hffkit.media.files import check_regular
+from hffkit.media.headers import MAX_PIXELS, PILLOW_ERRORS, Header, check_header, kind_of_image
+from hffkit.media.kinds import Kind
 
 # OpenCV and its FFmpeg write to stderr for each damaged file, and hffkit reports these itself.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 import cv2
+
+from hffkit.media.messages import caught_messages
 
 Image = npt.NDArray[np.uint8]
 
@@ -39,135 +43,67 @@ _PILLOW: Mapping[ResizeFilter, PillowImage.Resampling] = {
     "pillow-nearest": PillowImage.Resampling.NEAREST,
 }
 
-# Pillow's own limit: 537 MB once decoded. Headers of larger images are damaged or malicious.
-MAX_PIXELS = 178_956_970
 MAX_BYTES = 8 * MAX_PIXELS  # of a file: so many pixels with alpha and 16 bits, uncompressed
-_JPEG_SIGNATURE = b"\xff\xd8\xff"
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER = struct.Struct(">IIBBBBB")  # width, height, bits, RGB, and three zeros
 _PNG_UP = 2  # the filter that subtracts from each byte the byte above it
 
 _JPEG_420 = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420)
 
-logging.getLogger("PIL").setLevel(logging.CRITICAL)
+# The rest is recognised and named, and no library here decodes it.
+_BY_OPENCV = frozenset({"jpeg", "png", "webp", "tiff", "bmp", "pnm", "jpeg2000", "sun"})
+_BY_PILLOW = frozenset({"gif", "avif"})
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
-    """Format and size of an encoded image."""
+class Decoded:
+    """The pixels of a file, and what its decoder complained of."""
 
-    format: str  # Pillow's name: "JPEG", "PNG", ...
-    width: int  # px
-    height: int  # px
-
-
-def read_header(encoded: bytes) -> Header:
-    """Read format and size of an image without decoding it.
-
-    Raises
-    ------
-    ImageError
-        If the bytes are no image, or one of more than `MAX_PIXELS`.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with PillowImage.open(io.BytesIO(encoded)) as opened:
-                header = Header(str(opened.format), *opened.size)
-    except UnidentifiedImageError:
-        raise ImageError(_no_image(encoded)) from None
-    except PillowImage.DecompressionBombError as error:
-        raise ImageError(f"too large: {error}") from None
-    except (OSError, SyntaxError, ValueError) as error:  # raised by Pillow's parsers
-        raise ImageError(f"damaged header: {error}") from None
-    return _bounded(header)
+    image: Image
+    damage: str | None  # None if all pixels are right; otherwise some of them are made up
+    keeps_file: bool  # other programs, such as Caffe, see these pixels in the file's own bytes
 
 
-# Fill bytes and markers without a length field: legal but rare.
-_WITHOUT_LENGTH = frozenset({0x00, 0x01, *range(0xD0, 0xDA), 0xFF})
-# 0xFF, marker and length; in a frame header also bits per sample, height and width.
-_JPEG_SEGMENT = struct.Struct(">BBHBHH")
+def decode_file(encoded: bytes, *, as_grey: bool = False) -> Decoded:
+    """Decode the content of an image file, which may be of any format and damaged in any way.
 
-
-def _jpeg_header(encoded: bytes) -> Header | None:
-    """Read a JPEG header 20 times as fast as Pillow; return None for rare ones.
+    Parameters
+    ----------
+    as_grey : bool
+        Decode as `decode_grey` does, not as `decode`.
 
     Raises
     ------
     ImageError
-        If no end marker follows the first scan; segments before it may hold thumbnails.
+        If nothing can be decoded; see `decode`.
     """
-    header = None
-    at, last = 2, len(encoded) - _JPEG_SEGMENT.size
-    while at <= last:
-        start, marker, length, _, height, width = _JPEG_SEGMENT.unpack_from(encoded, at)
-        if start != 0xFF:
-            break
-        if marker in _WITHOUT_LENGTH:
-            return None
-        if 0xC0 <= marker <= 0xC2:
-            header = Header("JPEG", width, height)
-        elif marker == 0xDA:
-            # OpenCV 4 decodes a truncated JPEG without an error, its lower part grey.
-            if encoded.rfind(b"\xff\xd9", at) < 0:  # usually at the very end
-                raise ImageError("cut short: the JPEG's end is missing")
-            break
-        at += 2 + length
-    return header
-
-
-def _png_header(encoded: bytes) -> Header | None:
-    """Read a PNG header faster than Pillow; return None if it does not come first.
-
-    Raises
-    ------
-    ImageError
-        If a chunk is truncated: decoders allocate the length that it claims.
-    """
-    if encoded[12:16] != b"IHDR":
-        return None
-    at = 8
-    while encoded[at + 4 : at + 8] != b"IEND":
-        if at + 8 > len(encoded):
-            raise ImageError("cut short: a chunk of the PNG runs past its end")
-        at += 12 + int.from_bytes(encoded[at : at + 4], "big")
-    return Header("PNG", *struct.unpack_from(">II", encoded, 16))
-
-
-_QUICK_HEADERS: Mapping[bytes, Callable[[bytes], Header | None]] = {
-    _JPEG_SIGNATURE: _jpeg_header,
-    b"\x89PN": _png_header,
-}
-
-
-def _bounded(header: Header) -> Header:
-    if header.width * header.height > MAX_PIXELS:
-        raise ImageError(
-            f"too large: {header.width}x{header.height}; at most {MAX_PIXELS} pixels are read"
-        )
-    return header
-
-
-def _no_image(encoded: bytes) -> str:
-    if not encoded:
-        return "empty file"
-    if encoded.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF")):
-        return f"cut short or damaged: {len(encoded)} bytes that begin as an image"
-    start = encoded[:8].strip()
-    if start.isascii() and start.decode("ascii").isprintable():
-        return f"no image: starts with {start.decode('ascii')!r}"
-    return f"no image: starts with the bytes {encoded[:8].hex(' ')}"
+    kind = kind_of_image(encoded)
+    with caught_messages() as messages:
+        try:
+            image = decode_grey(encoded) if as_grey else decode(encoded)
+            error = None
+        except ImageError as raised:
+            error = str(raised)
+    if error is not None:
+        raise ImageError(": ".join(filter(None, (error, messages.reason))))
+    damage = messages.damage(encoded, kind)
+    text = None if damage is None else f"damaged {kind.title}: {damage}"
+    return Decoded(image, text, keeps_file=damage is None and kind.name in _BY_OPENCV)
 
 
 def decode(encoded: bytes) -> Image:
-    """Decode an image to (H, W, 3) uint8 RGB.
+    """Decode an image to (H, W, 3) uint8 RGB, of animations the first frame.
+
+    Messages of the decoders reach stderr: `decode_file` is for files that others made.
 
     Raises
     ------
     ImageError
-        If the bytes are no image, are truncated, or hold more than `MAX_PIXELS`.
+        If the bytes are no image or one that no decoder here reads, are truncated, or hold more
+        than `MAX_PIXELS`.
     """
-    return _pixels(encoded, _checked_header(encoded).format)
+    kind = kind_of_image(encoded)
+    return _pixels(encoded, kind, _checked(encoded, kind).format)
 
 
 def decode_grey(encoded: bytes) -> Image:
@@ -181,31 +117,46 @@ def decode_grey(encoded: bytes) -> Image:
     ImageError
         As `decode`.
     """
-    kind = _checked_header(encoded).format
-    if encoded.startswith(_JPEG_SIGNATURE):
-        return _pixels(encoded, kind, cv2.IMREAD_GRAYSCALE)
-    return grey(_pixels(encoded, kind))
+    kind = kind_of_image(encoded)
+    if kind.name == "jpeg":
+        return _by_opencv(encoded, _checked(encoded, kind).format, cv2.IMREAD_GRAYSCALE)
+    return grey(decode(encoded))
 
 
 def decode_own_jpeg(encoded: bytes) -> Image:
     """Decode the output of `encode_jpeg` without checking its header."""
-    return _pixels(encoded, "JPEG")
+    return _by_opencv(encoded, "JPEG")
 
 
-def _checked_header(encoded: bytes) -> Header:
-    quick = _QUICK_HEADERS.get(encoded[:3])
-    header = quick(encoded) if quick else None
-    return _bounded(header) if header and header.width and header.height else read_header(encoded)
+def _checked(encoded: bytes, kind: Kind) -> Header:
+    if kind.name not in _BY_OPENCV | _BY_PILLOW:
+        raise ImageError(f"{kind.title}: cannot be decoded here; convert it to PNG")
+    return check_header(encoded, kind)
 
 
-def _pixels(encoded: bytes, kind: str, flag: int = cv2.IMREAD_COLOR_RGB) -> Image:
+def _pixels(encoded: bytes, kind: Kind, name: str) -> Image:
+    return _by_pillow(encoded, name) if kind.name in _BY_PILLOW else _by_opencv(encoded, name)
+
+
+def _by_opencv(encoded: bytes, name: str, flag: int = cv2.IMREAD_COLOR_RGB) -> Image:
     try:
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flag)
     except cv2.error as error:
-        raise ImageError(f"damaged {kind}: {error.err}") from None
+        raise ImageError(f"damaged {name}: {error.err}") from None
     if image is None:
-        raise ImageError(f"damaged {kind}: it cannot be decoded")
+        raise ImageError(f"damaged {name}: it cannot be decoded")
     return np.asarray(image, np.uint8)
+
+
+def _by_pillow(encoded: bytes, name: str) -> Image:
+    """Decode the first frame; Pillow gives the turns of AVIF's boxes as an EXIF orientation."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with PillowImage.open(io.BytesIO(encoded)) as opened:
+                return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"), np.uint8)
+    except PILLOW_ERRORS as error:
+        raise ImageError(f"damaged {name}: {error}") from None
 
 
 def from_bgr(bgr: npt.NDArray[Any]) -> Image:
@@ -312,10 +263,10 @@ def grey(image: Image) -> Image:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
-def thumbnail(grey_image: Image, width: int) -> Image:
-    """Reduce an (H, W) uint8 image to `width` pixels, each the mean of its area."""
-    height = max(1, round(width * grey_image.shape[0] / grey_image.shape[1]))
-    small = cv2.resize(grey_image, (width, height), interpolation=cv2.INTER_AREA)
+def thumbnail(image: Image, width: int) -> Image:
+    """Reduce an (H, W) or (H, W, 3) image to `width` pixels, each the mean of its area."""
+    height = max(1, round(width * image.shape[0] / image.shape[1]))
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.uint8)
 
 

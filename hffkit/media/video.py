@@ -10,7 +10,7 @@ from typing import Any
 from hffkit.errors import ImageError, VideoError
 from hffkit.media.ffmpeg import OpenVideo, decode_packet, open_video
 from hffkit.media.files import IMAGE_SUFFIXES, sha256_of
-from hffkit.media.image import Image, decode, read_bytes
+from hffkit.media.image import Image, decode_file, read_bytes
 
 _DAMAGED = "damaged: FFmpeg reports an error in this frame, or in one that it is predicted from"
 
@@ -26,7 +26,8 @@ class Frame:
     image: Image
     file_sha256: str  # of the video, or of the frame's image file
     file_name: str | None  # of the image file in a folder of frames; None in a video
-    encoded: bytes | None  # content of the image file; None in a video
+    encoded: bytes | None  # content of the image file, if it holds these pixels; None in a video
+    damage: str | None = None  # what the decoder complained of
 
 
 class VideoFile:
@@ -167,15 +168,16 @@ class FrameFolder:
                 try:
                     name.encode()
                     encoded = read_bytes(self._path / name)
-                    image = decode(encoded)
+                    found = decode_file(encoded)
                 except UnicodeEncodeError:
                     unreadable(name, number, "the file's name is not UTF-8")
                     continue
                 except ImageError as error:
                     unreadable(name, number, str(error))
                     continue
-                self.size = (image.shape[1], image.shape[0])
-                yield Frame(number, image, hashlib.sha256(encoded).hexdigest(), name, encoded)
+                self.size = (found.image.shape[1], found.image.shape[0])
+                digest, original = hashlib.sha256(encoded), encoded if found.keeps_file else None
+                yield Frame(number, found.image, digest.hexdigest(), name, original, found.damage)
 
 
 def _is_frame(path: Path) -> bool:

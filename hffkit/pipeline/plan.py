@@ -16,6 +16,7 @@ from typing import Any
 from hffkit.corpus.subset import smallest
 from hffkit.errors import ArgumentError, CorpusError, HffkitError, RecipeError
 from hffkit.json_types import JsonObject
+from hffkit.manifest.failures import n_fatal
 from hffkit.pipeline.given import check_complete, check_data, check_names
 from hffkit.pipeline.recipe import Recipe, Step
 from hffkit.spectrum.train import SpectrumRequest
@@ -59,7 +60,7 @@ class Planned:
         """Number of inputs of a finished corpus that could not be read."""
         if not (self.out / CORPUS_FILE).exists():
             return 0
-        return Corpus(self.out).info.failures.get("unreadable", 0)
+        return n_fatal(Corpus(self.out).info.failures)
 
     def bound(self) -> tuple[Any, tuple[str, ...]]:
         """Return the request of its command, and `src`; see `Verb.bind`."""

@@ -47,6 +47,9 @@ class SourceOptions:
         Bounds(0, 3),
         Option("Doublings before detection: 0 finds faces from 80 px, 1 from 40 px."),
     ] = 1
+    accept_damaged: Annotated[
+        bool, Option("Keep damaged images, as far as they can be decoded; list them all the same.")
+    ] = False
     seed: Annotated[Seed, Option("Seed of drawn splits and of --frames paper.")] = 0
 
     def __post_init__(self) -> None:

@@ -22,7 +22,7 @@ from hffkit.execution.progress import Progress
 from hffkit.execution.versions import versions
 from hffkit.manifest.samples import Sample
 from hffkit.media.files import is_video, walk
-from hffkit.media.image import Image, decode_grey, read_bytes
+from hffkit.media.image import Image, decode_file, read_bytes
 from hffkit.spectrum.features import (
     FeatureSpec,
     Read,
@@ -174,8 +174,11 @@ def images_of_folder(folder: Path) -> Iterator[tuple[str, Read]]:
 
 
 def read_grey(path: Path) -> Image:
-    """Decode an image file to grey by `decode_grey`; an ImageError names it."""
+    """Decode an image file to grey as `decode_grey` does; an ImageError names it."""
     try:
-        return decode_grey(read_bytes(path))
+        found = decode_file(read_bytes(path), as_grey=True)
+        if found.damage is not None:
+            raise ImageError(found.damage)
+        return found.image
     except ImageError as error:
         raise ImageError(f"{path}: {error}") from None

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from hffkit.errors import StorageError, writing_to
-from hffkit.manifest.failures import Failure
+from hffkit.manifest.failures import FATAL, Failure
 from hffkit.manifest.samples import Box, Sample, json_line
 from hffkit.storage.staging import RESUME
 
@@ -110,7 +110,7 @@ class PartWriter:
             self._n_bytes += len(event.value)
             self._lines.append((event.sample, len(event.value)))
         else:
-            self.n_unreadable += isinstance(event, Failure) and event.kind == "unreadable"
+            self.n_unreadable += isinstance(event, Failure) and event.kind in FATAL
             self._lines.append((event, 0))
 
     def mark(self) -> int:
