@@ -107,6 +107,8 @@ def recorded(options: SourceOptions) -> JsonObject:
     of_qualities = options if isinstance(options, FfppOptions) else FfppOptions("")
     row["qualities"] = of_qualities.named_qualities
     src = str(row.pop("src"))
+    if not options.accept_damaged:  # corpora of before there was this option have no such key
+        del row["accept_damaged"]
     for name, value in row.items():
         if isinstance(value, Path):
             with reading_from(value, CorpusError):

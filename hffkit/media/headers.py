@@ -91,8 +91,8 @@ def read_header(encoded: bytes) -> Header:
     except UnidentifiedImageError:
         kind = kind_of_image(encoded)
         raise ImageError(f"cut short or damaged {kind.title}, {len(encoded)} bytes") from None
-    except PillowImage.DecompressionBombError as error:
-        raise ImageError(f"too large: {error}") from None
+    except PillowImage.DecompressionBombError:
+        raise ImageError(f"too large: at most {MAX_PIXELS} pixels are read") from None
     except PILLOW_ERRORS as error:
         raise ImageError(f"damaged header: {error}") from None
     return _bounded(header)

@@ -1,0 +1,182 @@
+"""The tables of formats in docs/sources.md, made by making a file of each and reading it."""
+
+import io
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from makers.mutations import saved, scan_damaged
+from makers.trees import face
+from PIL import Image as PillowImage
+
+from hffkit.errors import ImageError
+from hffkit.media.image import Image, decode_file
+
+DOCS = Path(__file__).parents[2] / "docs/sources.md"
+FACE = face(0)[:80, :96]
+RGB = PillowImage.fromarray(FACE)
+MIRRORED = PillowImage.Transpose.FLIP_LEFT_RIGHT
+GREY_16 = np.add.outer(np.arange(80), np.arange(96)).astype(np.uint16) << 8
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: the format, a few of its variants, and what the pixels must be."""
+
+    name: str
+    variants: Sequence[tuple[str, bytes]]  # name and file, each of `FACE`
+    turn: Callable[[PillowImage.Exif], bytes] | None = None  # makes a file that is to be turned
+    turned_by: str = "no"
+    tolerance: float = 4  # mean error of its compression, in grey levels
+
+
+def form(kind: str, picture: PillowImage.Image = RGB, **options: Any) -> bytes:
+    return saved(picture, kind, **options)
+
+
+def turning(kind: str, **options: Any) -> Callable[[PillowImage.Exif], bytes]:
+    return lambda exif: form(kind, exif=exif, **options)
+
+
+def several(kind: str, **options: Any) -> bytes:
+    """The face and, as another frame or page, its mirror image."""
+    return form(kind, save_all=True, append_images=[RGB.transpose(MIRRORED)], **options)
+
+
+def tiff_of(compression: str, picture: PillowImage.Image = RGB) -> bytes:
+    return form("TIFF", picture, compression=compression)
+
+
+GREY, CMYK, ALPHA = RGB.convert("L"), RGB.convert("CMYK"), RGB.convert("RGBA")
+FORMATS: Sequence[Row] = (
+    Row("JPEG", [
+        ("baseline", form("JPEG", quality=95)),
+        ("progressive", form("JPEG", quality=95, progressive=True)),
+        ("grey", form("JPEG", GREY, quality=95)), ("CMYK", form("JPEG", CMYK, quality=95)),
+        ("first of several (MPO)", several("MPO", quality=95)),
+    ], turning("JPEG", quality=95), "EXIF"),
+    Row("PNG", [
+        ("true colour", form("PNG")), ("alpha (dropped)", form("PNG", ALPHA)),
+        ("palette", form("PNG", RGB.quantize(256))),
+        ("16 bits (the high byte)", form("PNG", PillowImage.fromarray(GREY_16))),
+        ("first frame (APNG)", several("PNG", default_image=True)),
+    ], turning("PNG"), "EXIF"),
+    Row("WebP", [
+        ("lossy", form("WEBP")), ("lossless", form("WEBP", lossless=True)),
+        ("first frame", several("WEBP", lossless=True)),
+    ], turning("WEBP"), "EXIF"),
+    Row("TIFF", [
+        ("plain", form("TIFF")), ("LZW", tiff_of("tiff_lzw")),
+        ("Deflate", tiff_of("tiff_deflate")), ("JPEG", tiff_of("jpeg")),
+        ("PackBits", tiff_of("packbits")), ("first page", several("TIFF")),
+    ], turning("TIFF"), "EXIF"),
+    Row("GIF", [("palette", form("GIF")), ("first frame", several("GIF"))], tolerance=9),
+    Row("AVIF", [
+        ("8 bits", form("AVIF", quality=95)), ("4:4:4", form("AVIF", subsampling="4:4:4")),
+        ("first frame", several("AVIF", quality=95)),
+    ], turning("AVIF", quality=95), "irot and imir boxes"),
+    Row("BMP", [("true colour", form("BMP")), ("palette", form("BMP", RGB.quantize(256)))]),
+    Row("JPEG 2000", [
+        ("reversible", form("JPEG2000")), ("irreversible", form("JPEG2000", irreversible=True)),
+    ]),
+    Row("PNM", [("PPM", form("PPM")), ("PGM", form("PPM", GREY))]),
+)  # fmt: skip
+
+# Heads suffice for what is refused by its name.
+REFUSED: Sequence[tuple[str, bytes]] = (
+    ("HEIC, HEIF", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99)),
+    ("JPEG XL", b"\xff\x0a" + bytes(99)),
+    ("Photoshop", b"8BPS\0\1" + bytes(99)),
+    ("icon", form("ICO")),
+    ("OpenEXR", b"v/1\1" + bytes(99)),
+    ("Radiance", b"#?RADIANCE\n" + bytes(99)),
+    ("Canon CR3", b"\0\0\0\x18ftypcrx \0\0\0\0crx isom" + bytes(99)),
+    ("a video named as an image", b"\0\0\0\x18ftypisom\0\0\0\0isomavc1" + bytes(99)),
+    ("a web page", b"<!DOCTYPE html><html>"),
+    ("other text", b"path label\n"),
+    ("an empty file", b""),
+    ("a JPEG that was cut short", form("JPEG")[:-400]),
+    ("a PNG that was cut short", form("PNG")[:-400]),
+    ("more than 178,956,970 pixels", b"BM" + struct.pack("<IIIIiiHHIIIIII", 70, 0, 54, 40, 20_000,
+     20_000, 1, 24, 0, 0, 0, 0, 0, 0)),
+)  # fmt: skip
+
+
+def difference(image: Image, expected: Image) -> float:
+    assert image.shape == expected.shape
+    return float(np.abs(image.astype(np.int16) - expected).mean())
+
+
+def expected_of(variant: str) -> Image:
+    if variant.startswith("16 bits"):
+        return np.repeat((GREY_16 >> 8).astype(np.uint8)[..., None], 3, axis=2)
+    is_grey = variant in ("grey", "PGM")
+    return np.asarray(GREY.convert("RGB") if is_grey else RGB, np.uint8)
+
+
+@pytest.mark.parametrize("row", FORMATS, ids=lambda row: row.name)
+def test_every_variant_is_read(row: Row) -> None:
+    for variant, encoded in row.variants:
+        found = decode_file(encoded)
+        assert found.damage is None
+        expected = expected_of(variant)
+        assert difference(found.image, expected) < row.tolerance, variant
+        mirrored = PillowImage.fromarray(expected).transpose(MIRRORED)
+        assert difference(found.image, np.asarray(mirrored, np.uint8)) > 20
+
+
+@pytest.mark.parametrize("row", [row for row in FORMATS if row.turn], ids=lambda row: row.name)
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_upright(row: Row, orientation: int) -> None:
+    exif = PillowImage.Exif()
+    exif[0x0112] = orientation
+    assert row.turn is not None
+    turned = {  # clockwise, after the image was mirrored
+        1: FACE, 2: FACE[:, ::-1], 3: FACE[::-1, ::-1], 4: FACE[::-1],
+        5: np.rot90(FACE[:, ::-1]), 6: np.rot90(FACE, -1), 7: np.rot90(FACE[:, ::-1], -1),
+        8: np.rot90(FACE),
+    }  # fmt: skip
+    image = decode_file(row.turn(exif)).image
+    assert difference(image, np.asarray(turned[orientation], np.uint8)) < row.tolerance
+
+
+def refusal(encoded: bytes) -> str:
+    with pytest.raises(ImageError) as raised:
+        decode_file(encoded)
+    return str(raised.value)
+
+
+def documented(heading: str) -> list[list[str]]:
+    """Return the cells of the table below a heading of the page, without its first two lines."""
+    lines = DOCS.read_text("utf-8").split(f"\n{heading}\n")[1].splitlines()
+    end = next((i for i, line in enumerate(lines) if line.startswith("#")), len(lines))
+    table = [line for line in lines[:end] if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table[2:]]
+
+
+def test_table_of_images_is_what_is_read() -> None:
+    made = [[row.name, ", ".join(name for name, _ in row.variants), row.turned_by]
+            for row in FORMATS]  # fmt: skip
+    assert documented("### Images") == made
+
+
+def test_table_of_refusals_is_what_is_refused() -> None:
+    made = [[name, f"`{refusal(encoded)}`"] for name, encoded in REFUSED]
+    damaged = decode_file(scan_damaged(form("JPEG"))).damage
+    made.append(["a damaged JPEG, as an example", f"`{damaged}`"])
+    assert documented("### Refused images") == made
+
+
+def test_formats_without_a_turn_hold_none() -> None:
+    exif = PillowImage.Exif()
+    exif[0x0112] = 6
+    for row in FORMATS:
+        if row.turn is None:
+            kind = {"JPEG 2000": "JPEG2000", "PNM": "PPM"}.get(row.name, row.name)
+            file = io.BytesIO()
+            RGB.save(file, kind, exif=exif)
+            assert decode_file(file.getvalue()).image.shape == FACE.shape
