@@ -23,7 +23,7 @@ from PIL import ImageOps
 
 from hffkit.errors import ImageError
 from hffkit.media.files import check_regular
-from hffkit.media.headers import MAX_PIXELS, PILLOW_ERRORS, Header, check_header, kind_of_image
+from hffkit.media.headers import MAX_PIXELS, PILLOW_ERRORS, check_header, kind_of_image
 from hffkit.media.kinds import Kind
 
 # OpenCV and its FFmpeg write to stderr for each damaged file, and hffkit reports these itself.
@@ -80,7 +80,7 @@ def decode_file(encoded: bytes, *, as_grey: bool = False) -> Decoded:
     kind = kind_of_image(encoded)
     with caught_messages() as messages:
         try:
-            image = decode_grey(encoded) if as_grey else decode(encoded)
+            image = _decoded(encoded, kind, as_grey=as_grey)
             error = None
         except ImageError as raised:
             error = str(raised)
@@ -102,8 +102,7 @@ def decode(encoded: bytes) -> Image:
         If the bytes are no image or one that no decoder here reads, are truncated, or hold more
         than `MAX_PIXELS`.
     """
-    kind = kind_of_image(encoded)
-    return _pixels(encoded, kind, _checked(encoded, kind).format)
+    return _decoded(encoded, kind_of_image(encoded), as_grey=False)
 
 
 def decode_grey(encoded: bytes) -> Image:
@@ -117,10 +116,7 @@ def decode_grey(encoded: bytes) -> Image:
     ImageError
         As `decode`.
     """
-    kind = kind_of_image(encoded)
-    if kind.name == "jpeg":
-        return _by_opencv(encoded, _checked(encoded, kind).format, cv2.IMREAD_GRAYSCALE)
-    return grey(decode(encoded))
+    return _decoded(encoded, kind_of_image(encoded), as_grey=True)
 
 
 def decode_own_jpeg(encoded: bytes) -> Image:
@@ -128,14 +124,15 @@ def decode_own_jpeg(encoded: bytes) -> Image:
     return _by_opencv(encoded, "JPEG")
 
 
-def _checked(encoded: bytes, kind: Kind) -> Header:
+def _decoded(encoded: bytes, kind: Kind, *, as_grey: bool) -> Image:
     if kind.name not in _BY_OPENCV | _BY_PILLOW:
         raise ImageError(f"{kind.title}: cannot be decoded here; convert it to PNG")
-    return check_header(encoded, kind)
-
-
-def _pixels(encoded: bytes, kind: Kind, name: str) -> Image:
-    return _by_pillow(encoded, name) if kind.name in _BY_PILLOW else _by_opencv(encoded, name)
+    name = check_header(encoded, kind).format
+    if as_grey and kind.name == "jpeg":
+        return _by_opencv(encoded, name, cv2.IMREAD_GRAYSCALE)
+    decoder = _by_pillow if kind.name in _BY_PILLOW else _by_opencv
+    image = decoder(encoded, name)
+    return grey(image) if as_grey else image
 
 
 def _by_opencv(encoded: bytes, name: str, flag: int = cv2.IMREAD_COLOR_RGB) -> Image:

@@ -65,6 +65,7 @@ REFUSED = {
     "inspect absent": "absent: no such corpus.",
     "inspect x.lmdb --out no/sheet.png": "--out must be a file in an existing",
     "degrade x.lmdb --op swop": "No operation named 'swop'.",
+    "degrade x.lmdb --op me5 --accept-damaged": "--accept-damaged is for folders of images.",
     "spectrum plot absent": "absent: no such corpus.",
     "spectrum plot x.lmdb --out no/spectra.png": "--out must be a file in an existing",
     "spectrum features absent --out y.npz": "absent: no such corpus.",
