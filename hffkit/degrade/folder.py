@@ -28,7 +28,8 @@ from hffkit.manifest.failures import Failure, damage_of
 from hffkit.manifest.samples import json_line, printable
 from hffkit.manifest.seeds import rank
 from hffkit.media.files import is_video, sha256_of, walk
-from hffkit.media.image import decode_file, encode_png, pixels_sha256, read_bytes
+from hffkit.media.image import encode_png, pixels_sha256, read_bytes
+from hffkit.media.image_files import decode_file
 from hffkit.sources.ffpp_tree import SEQUENCES, plain_quality
 from hffkit.storage.corpus import FAILURES_FILE, MANIFEST_FILE
 from hffkit.storage.parts import FileMade, PartWriter, read_part

@@ -10,7 +10,8 @@ import numpy as np
 from hffkit.degrade.chain import Chain, every_value
 from hffkit.degrade.own import OwnOperations, known_operations
 from hffkit.errors import ArgumentError, ImageError
-from hffkit.media.image import Image, decode_file, read_bytes
+from hffkit.media.image import Image, read_bytes
+from hffkit.media.image_files import decode_file
 from hffkit.reports.sheet import Tile, contact_sheet, write_sheet
 
 _COLUMNS = 8

@@ -7,7 +7,8 @@ from hffkit.extraction.crop import cut
 from hffkit.extraction.settings import Settings
 from hffkit.extraction.units import ImageBlock
 from hffkit.manifest.failures import Failure, damage_of
-from hffkit.media.image import decode_file, grey, read_bytes
+from hffkit.media.image import grey, read_bytes
+from hffkit.media.image_files import decode_file
 from hffkit.media.video import Frame
 from hffkit.storage.parts import PartWriter
 

@@ -8,7 +8,8 @@ from hffkit.errors import ArgumentError, ImageError, VideoError
 from hffkit.faces.detection import crop, detect, fits, square_crop
 from hffkit.manifest.samples import Box
 from hffkit.media.files import is_video, walk
-from hffkit.media.image import Image, decode_file, grey, read_bytes
+from hffkit.media.image import Image, grey, read_bytes
+from hffkit.media.image_files import decode_file
 from hffkit.media.spacing import evenly
 from hffkit.media.video import open_clip
 

@@ -10,7 +10,8 @@ from hffkit.arrays import Floats64
 from hffkit.errors import ImageError, VideoError
 from hffkit.inference.predict import FacePrediction, FilePrediction, Prediction
 from hffkit.media.files import is_video
-from hffkit.media.image import Image, decode_file, read_bytes
+from hffkit.media.image import Image, read_bytes
+from hffkit.media.image_files import decode_file
 from hffkit.media.video import open_clip
 from hffkit.reports.gallery import Gallery, GallerySection, render_gallery
 from hffkit.reports.html import Figure, reduced

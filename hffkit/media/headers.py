@@ -113,11 +113,14 @@ def check_header(encoded: bytes, kind: Kind) -> Header:
 
 
 def _bounded(header: Header) -> Header:
-    if header.width * header.height > MAX_PIXELS:
-        raise ImageError(
-            f"too large: {header.width}x{header.height}; at most {MAX_PIXELS} pixels are read"
-        )
+    check_size(header.width, header.height)
     return header
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise ImageError if an image has more than `MAX_PIXELS` pixels."""
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"too large: {width}x{height}; at most {MAX_PIXELS} pixels are read")
 
 
 def jpeg_markers(encoded: bytes) -> Iterator[tuple[int, int]]:

@@ -1,17 +1,14 @@
 """Decode, encode and resize images, (H, W, 3) uint8 RGB; no other module has an image codec.
 
 Images are decoded by OpenCV in colour, as in Caffe: 16-bit samples keep their high byte, grey is
-repeated, alpha is dropped, EXIF rotation is applied. Pillow decodes what OpenCV does not decode, or
-does not turn: GIF and AVIF.
+repeated, alpha is dropped, EXIF rotation is applied.
 """
 
 import hashlib
 import io
 import os
 import struct
-import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,20 +16,16 @@ import numpy as np
 import numpy.typing as npt
 from imagecodecs import deflate_crc32, deflate_encode
 from PIL import Image as PillowImage
-from PIL import ImageOps
 
 from hffkit.errors import ImageError
 from hffkit.media.files import check_regular
-from hffkit.media.headers import MAX_PIXELS, PILLOW_ERRORS, check_header, kind_of_image
-from hffkit.media.kinds import Kind
+from hffkit.media.headers import MAX_PIXELS, check_header, kind_of_image
 
 # OpenCV and its FFmpeg write to stderr for each damaged file, and hffkit reports these itself.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 import cv2
-
-from hffkit.media.messages import caught_messages
 
 Image = npt.NDArray[np.uint8]
 
@@ -50,59 +43,23 @@ _PNG_UP = 2  # the filter that subtracts from each byte the byte above it
 
 _JPEG_420 = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420)
 
-# The rest is recognised and named, and no library here decodes it.
-_BY_OPENCV = frozenset({"jpeg", "png", "webp", "tiff", "bmp", "pnm", "jpeg2000", "sun"})
-_BY_PILLOW = frozenset({"gif", "avif"})
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """The pixels of a file, and what its decoder complained of."""
-
-    image: Image
-    damage: str | None  # None if all pixels are right; otherwise some of them are made up
-    keeps_file: bool  # other programs, such as Caffe, see these pixels in the file's own bytes
-
-
-def decode_file(encoded: bytes, *, as_grey: bool = False) -> Decoded:
-    """Decode the content of an image file, which may be of any format and damaged in any way.
-
-    Parameters
-    ----------
-    as_grey : bool
-        Decode as `decode_grey` does, not as `decode`.
-
-    Raises
-    ------
-    ImageError
-        If nothing can be decoded; see `decode`.
-    """
-    kind = kind_of_image(encoded)
-    with caught_messages() as messages:
-        try:
-            image = _decoded(encoded, kind, as_grey=as_grey)
-            error = None
-        except ImageError as raised:
-            error = str(raised)
-    if error is not None:
-        raise ImageError(": ".join(filter(None, (error, messages.reason))))
-    damage = messages.damage(encoded, kind)
-    text = None if damage is None else f"damaged {kind.title}: {damage}"
-    return Decoded(image, text, keeps_file=damage is None and kind.name in _BY_OPENCV)
+DECODED = frozenset(  # kinds that OpenCV decodes
+    {"jpeg", "png", "webp", "tiff", "bmp", "pnm", "jpeg2000", "sun", "gif", "avif"}
+)
 
 
 def decode(encoded: bytes) -> Image:
-    """Decode an image to (H, W, 3) uint8 RGB, of animations the first frame.
+    """Decode an image that hffkit stored to (H, W, 3) uint8 RGB.
 
-    Messages of the decoders reach stderr: `decode_file` is for files that others made.
+    Files that others made are decoded by `decode_file` in `image_files`.
 
     Raises
     ------
     ImageError
-        If the bytes are no image or one that no decoder here reads, are truncated, or hold more
-        than `MAX_PIXELS`.
+        If the bytes are no image of a kind in `DECODED`, are truncated, or hold more than
+        `MAX_PIXELS`.
     """
-    return _decoded(encoded, kind_of_image(encoded), as_grey=False)
+    return _decoded(encoded, cv2.IMREAD_COLOR_RGB)
 
 
 def decode_grey(encoded: bytes) -> Image:
@@ -116,26 +73,24 @@ def decode_grey(encoded: bytes) -> Image:
     ImageError
         As `decode`.
     """
-    return _decoded(encoded, kind_of_image(encoded), as_grey=True)
+    if kind_of_image(encoded).name == "jpeg":
+        return _decoded(encoded, cv2.IMREAD_GRAYSCALE)
+    return grey(decode(encoded))
 
 
 def decode_own_jpeg(encoded: bytes) -> Image:
     """Decode the output of `encode_jpeg` without checking its header."""
-    return _by_opencv(encoded, "JPEG")
+    return _pixels(encoded, "JPEG", cv2.IMREAD_COLOR_RGB)
 
 
-def _decoded(encoded: bytes, kind: Kind, *, as_grey: bool) -> Image:
-    if kind.name not in _BY_OPENCV | _BY_PILLOW:
+def _decoded(encoded: bytes, flag: int) -> Image:
+    kind = kind_of_image(encoded)
+    if kind.name not in DECODED:
         raise ImageError(f"{kind.title}: cannot be decoded here; convert it to PNG")
-    name = check_header(encoded, kind).format
-    if as_grey and kind.name == "jpeg":
-        return _by_opencv(encoded, name, cv2.IMREAD_GRAYSCALE)
-    decoder = _by_pillow if kind.name in _BY_PILLOW else _by_opencv
-    image = decoder(encoded, name)
-    return grey(image) if as_grey else image
+    return _pixels(encoded, check_header(encoded, kind).format, flag)
 
 
-def _by_opencv(encoded: bytes, name: str, flag: int = cv2.IMREAD_COLOR_RGB) -> Image:
+def _pixels(encoded: bytes, name: str, flag: int) -> Image:
     try:
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flag)
     except cv2.error as error:
@@ -143,17 +98,6 @@ def _by_opencv(encoded: bytes, name: str, flag: int = cv2.IMREAD_COLOR_RGB) -> I
     if image is None:
         raise ImageError(f"damaged {name}: it cannot be decoded")
     return np.asarray(image, np.uint8)
-
-
-def _by_pillow(encoded: bytes, name: str) -> Image:
-    """Decode the first frame; Pillow gives the turns of AVIF's boxes as an EXIF orientation."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with PillowImage.open(io.BytesIO(encoded)) as opened:
-                return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"), np.uint8)
-    except PILLOW_ERRORS as error:
-        raise ImageError(f"damaged {name}: {error}") from None
 
 
 def from_bgr(bgr: npt.NDArray[Any]) -> Image:

@@ -10,7 +10,8 @@ from typing import Any
 from hffkit.errors import ImageError, VideoError
 from hffkit.media.ffmpeg import OpenVideo, decode_packet, open_video
 from hffkit.media.files import IMAGE_SUFFIXES, sha256_of
-from hffkit.media.image import Image, decode_file, read_bytes
+from hffkit.media.image import Image, read_bytes
+from hffkit.media.image_files import decode_file
 
 _DAMAGED = "damaged: FFmpeg reports an error in this frame, or in one that it is predicted from"
 

@@ -22,7 +22,8 @@ from hffkit.execution.progress import Progress
 from hffkit.execution.versions import versions
 from hffkit.manifest.samples import Sample
 from hffkit.media.files import is_video, walk
-from hffkit.media.image import Image, decode_file, read_bytes
+from hffkit.media.image import Image, read_bytes
+from hffkit.media.image_files import decode_file
 from hffkit.spectrum.features import (
     FeatureSpec,
     Read,

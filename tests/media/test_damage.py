@@ -19,7 +19,8 @@ from makers.trees import face, write_image
 from PIL import Image as PillowImage
 
 from hffkit.errors import ImageError
-from hffkit.media.image import decode, decode_file
+from hffkit.media.image import decode
+from hffkit.media.image_files import decode_file
 from hffkit.media.messages import caught_messages
 
 RGB = PillowImage.fromarray(face(0)[:80, :96])

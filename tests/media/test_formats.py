@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from makers.heic import box, heic
 from makers.mutations import saved, scan_damaged
 from makers.trees import face
 from PIL import Image as PillowImage
 
 from hffkit.errors import ImageError
-from hffkit.media.image import Image, decode_file
+from hffkit.media.image import Image
+from hffkit.media.image_files import decode_file
 
 DOCS = Path(__file__).parents[2] / "docs/sources.md"
 FACE = face(0)[:80, :96]
@@ -45,6 +47,18 @@ def turning(kind: str, **options: Any) -> Callable[[PillowImage.Exif], bytes]:
 def several(kind: str, **options: Any) -> bytes:
     """The face and, as another frame or page, its mirror image."""
     return form(kind, save_all=True, append_images=[RGB.transpose(MIRRORED)], **options)
+
+
+def turned_heic(exif: PillowImage.Exif) -> bytes:
+    """A HEIC with the boxes of an orientation."""
+    irot, imir = {
+        1: (0, None), 2: (0, 1), 3: (2, None), 4: (0, 0), 5: (1, 0), 6: (3, None), 7: (3, 0),
+        8: (1, None),
+    }[exif[0x0112]]  # fmt: skip
+    boxes = [box(b"irot", bytes([irot]))] * (irot > 0)
+    if imir is not None:
+        boxes.append(box(b"imir", bytes([imir])))
+    return heic(FACE, boxes)
 
 
 def tiff_of(compression: str, picture: PillowImage.Image = RGB) -> bytes:
@@ -79,6 +93,8 @@ FORMATS: Sequence[Row] = (
         ("8 bits", form("AVIF", quality=95)), ("4:4:4", form("AVIF", subsampling="4:4:4")),
         ("first frame", several("AVIF", quality=95)),
     ], turning("AVIF", quality=95), "irot and imir boxes"),
+    Row("HEIC", [("one item", heic(FACE)), ("grid of tiles", heic(FACE, grid=(2, 2)))],
+        turned_heic, "irot and imir boxes"),
     Row("BMP", [("true colour", form("BMP")), ("palette", form("BMP", RGB.quantize(256)))]),
     Row("JPEG 2000", [
         ("reversible", form("JPEG2000")), ("irreversible", form("JPEG2000", irreversible=True)),
@@ -88,7 +104,7 @@ FORMATS: Sequence[Row] = (
 
 # Heads suffice for what is refused by its name.
 REFUSED: Sequence[tuple[str, bytes]] = (
-    ("HEIC, HEIF", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99)),
+    ("HEIC of other items than HEVC", heic(FACE).replace(b"hvc1", b"iovl")),
     ("JPEG XL", b"\xff\x0a" + bytes(99)),
     ("Photoshop", b"8BPS\0\1" + bytes(99)),
     ("icon", form("ICO")),
