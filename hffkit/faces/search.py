@@ -91,7 +91,10 @@ def _images(
     clip = open_clip(file)
     wanted = frozenset(evenly(clip.numbers, search.frames))
     for frame in clip.frames(wanted, lambda *_: None):
+        if frame.damage is not None and not search.accept_damaged:
+            continue
         counts.n_frames += 1
+        counts.damage = counts.damage or frame.damage
         yield frame.number, frame.image
     counts.n_missing = len(wanted) - counts.n_frames
     if not counts.n_frames:

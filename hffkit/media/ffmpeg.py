@@ -3,24 +3,20 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from fractions import Fraction
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import av
-import av.filter
 import av.logging
-import numpy as np
 from av.error import FFmpegError
 from av.stream import Disposition
 
 from hffkit.errors import VideoError
 from hffkit.media.files import check_regular
-from hffkit.media.image import Image
 from hffkit.media.kinds import kind_of_file
+from hffkit.media.rgb import MAX_FRAME_PIXELS, Converter, check_size
 
-MAX_FRAME_PIXELS = 8192 * 4320  # the largest size of 8K; headers can claim more
 # Containers that hold a video themselves. FFmpeg also reads playlists, which name other files, and
 # takes texts for videos of a terminal.
 _CONTAINERS = (
@@ -28,33 +24,11 @@ _CONTAINERS = (
     "rm,yuv4mpegpipe,wtv,nsv,swf"
 )
 
-_TICK = Fraction(1, 25)  # of a filter; the times of frames are not looked at
-
 # Messages of FFmpeg tell which frames are damaged. They are captured, and never printed.
 av.logging.set_level(av.logging.ERROR)
 av.logging.set_skip_repeated(False)
 logging.getLogger("libav").addHandler(logging.NullHandler())
 logging.getLogger("libav").propagate = False
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """Exchange of rows and columns, followed by steps (1 or -1) down and across an image."""
-
-    is_transposed: bool = False
-    down: int = 1
-    across: int = 1
-
-    @classmethod
-    def of_matrix(cls, matrix: bytes) -> "Turn":
-        """Return the turn of a display matrix: 9 integers, row by row."""
-        a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
-        is_transposed = abs(b) > abs(a)
-        across, down = (c, b) if is_transposed else (a, d)
-        return cls(is_transposed, -1 if down < 0 else 1, -1 if across < 0 else 1)
-
-
-UPRIGHT = Turn()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +45,7 @@ class OpenVideo:
 
     container: Any
     stream: Any
-    _turns: dict[int, Turn] = field(default_factory=dict)  # by the angle that PyAV tells
-    _filters: dict[tuple[object, ...], Any] = field(default_factory=dict)  # by kind of frame
+    converter: Converter
 
     @property
     def n_claimed(self) -> int:
@@ -111,57 +84,6 @@ class OpenVideo:
             damage.follow(packet, is_sound=is_sound)
             for frame in frames:
                 yield Decoded(frame, damage.has_reached(frame))
-
-    def rgb(self, frame: Any) -> Image:
-        """Convert a decoded frame to an (H, W, 3) uint8 RGB image, upright, as `ffmpeg` does.
-
-        Colour matrix and range are those that the video states; BT.601 if it states none.
-
-        Raises
-        ------
-        VideoError
-            If the frame is too large, or FFmpeg cannot convert it.
-        """
-        check_size(frame.width, frame.height)
-        with av.logging.Capture(local=True):
-            try:
-                image = self._converted(frame).to_ndarray()
-            except (FFmpegError, ValueError):
-                raise VideoError(
-                    f"FFmpeg cannot convert it to RGB: pixel format {frame.format.name}, colour "
-                    f"matrix {frame.colorspace}"
-                ) from None
-        turn = self.turn(frame)
-        if turn.is_transposed:
-            image = image.transpose(1, 0, 2)
-        return np.ascontiguousarray(image[:: turn.down, :: turn.across])
-
-    def turn(self, frame: Any) -> Turn:
-        """Return how a frame is turned and mirrored to be upright.
-
-        The display matrix is read once for each angle, because it keeps its frame in memory.
-        """
-        if frame.rotation not in self._turns:
-            data = frame.side_data.get("DISPLAYMATRIX")
-            self._turns[frame.rotation] = UPRIGHT if data is None else Turn.of_matrix(bytes(data))
-        return self._turns[frame.rotation]
-
-    def _converted(self, frame: Any) -> Any:
-        """Convert to RGB by the filter that `ffmpeg` uses.
-
-        PyAV's own conversion differs for interlaced frames and for more than 8 bits.
-        """
-        size, pixels = (frame.width, frame.height), frame.format.name
-        kind = (*size, pixels, frame.colorspace, frame.color_range, frame.interlaced_frame)
-        if kind not in self._filters:
-            graph = av.filter.Graph()
-            graph.threads = 1
-            source = graph.add_buffer(width=size[0], height=size[1], format=pixels, time_base=_TICK)
-            scale, rgb = graph.add("scale"), graph.add("format", "rgb24")
-            graph.link_nodes(source, scale, rgb, graph.add("buffersink")).configure()
-            self._filters[kind] = graph
-        self._filters[kind].push(frame)
-        return self._filters[kind].pull()
 
 
 class _Damage:
@@ -243,7 +165,7 @@ def open_video(path: Path) -> Iterator[OpenVideo]:
         codec.options = {"max_pixels": str(MAX_FRAME_PIXELS)}  # sizes can change later
         codec.thread_count = 1  # the workers are processes already
         codec.thread_type = "NONE"
-        yield OpenVideo(container, stream)
+        yield OpenVideo(container, stream, Converter())
 
 
 def _no_video(path: Path) -> str:
@@ -264,11 +186,3 @@ def _no_stream(container: Any) -> str:
 def _is_cover(stream: Any) -> bool:
     """Test for the cover image of a sound file."""
     return bool(stream.disposition & Disposition.attached_pic)
-
-
-def check_size(width: int, height: int) -> None:
-    """Raise VideoError if a frame has more than `MAX_FRAME_PIXELS` pixels."""
-    if width * height > MAX_FRAME_PIXELS:
-        raise VideoError(
-            f"too large: frames of {width}x{height}; at most {MAX_FRAME_PIXELS} pixels are read"
-        )

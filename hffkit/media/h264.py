@@ -13,8 +13,9 @@ import numpy as np
 from av.error import FFmpegError
 
 from hffkit.errors import ImageError, VideoError, cannot_write
-from hffkit.media.ffmpeg import UPRIGHT, OpenVideo, decode_packet, open_video
+from hffkit.media.ffmpeg import OpenVideo, decode_packet, open_video
 from hffkit.media.image import Image
+from hffkit.media.rgb import UPRIGHT
 
 _TARGET_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 
@@ -144,10 +145,14 @@ def _transcode(video: OpenVideo, out: Any, crf: int) -> Transcoded:
 def _frames(video: OpenVideo) -> Iterator[Any]:
     """Yield decoded frames, upright and padded to even sides."""
     for frame in _decoded(video):
-        if video.turn(frame) == UPRIGHT and frame.width % 2 == 0 and frame.height % 2 == 0:
+        if (
+            video.converter.turn(frame) == UPRIGHT
+            and frame.width % 2 == 0
+            and frame.height % 2 == 0
+        ):
             yield frame
             continue
-        padded = av.VideoFrame.from_ndarray(_even(video.rgb(frame)), format="rgb24")
+        padded = av.VideoFrame.from_ndarray(_even(video.converter.rgb(frame)), format="rgb24")
         padded.pts, padded.time_base = frame.pts, frame.time_base
         yield padded
 

@@ -14,9 +14,9 @@ import numpy as np
 from av.error import FFmpegError
 
 from hffkit.errors import ImageError, VideoError
-from hffkit.media.ffmpeg import OpenVideo
 from hffkit.media.headers import MAX_PIXELS, check_size
 from hffkit.media.image import Image
+from hffkit.media.rgb import Converter
 
 _IN_FILE, _IN_META = 0, 1  # places of an item's bytes: in the file, in the box `idat`
 
@@ -73,7 +73,7 @@ class HeifFile:
     def __init__(self, encoded: bytes) -> None:
         """Parse the boxes of a file; its images are not decoded."""
         self._encoded = encoded
-        self.converter = OpenVideo(None, None)  # of frames; these come from no container
+        self.converter = Converter()
         self._idat = b""
         self._properties: list[tuple[bytes, bytes]] = []
         self.items: dict[int, HeifItem] = {}

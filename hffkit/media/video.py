@@ -13,7 +13,7 @@ from hffkit.media.files import IMAGE_SUFFIXES, sha256_of
 from hffkit.media.image import Image, read_bytes
 from hffkit.media.image_files import decode_file
 
-_DAMAGED = "damaged: FFmpeg reports an error in this frame, or in one that it is predicted from"
+_DAMAGED = "damaged video: FFmpeg reports an error in this frame, or in one it is predicted from"
 
 OnUnreadable = Callable[[str, int, str], None]
 """Called with file name, frame number and reason for each frame that cannot be decoded."""
@@ -53,7 +53,7 @@ class VideoFile:
             self.is_short = len(times) + n_discarded < video.n_claimed
             is_timed = _are_in_order(times, video) and first.pts in times
             is_interlaced = first.interlaced_frame or video.is_interlaced
-            image = video.rgb(first)
+            image = video.converter.rgb(first)
         self.size: tuple[int, int] = (image.shape[1], image.shape[0])
         self._numbers: dict[int, int] | None = None  # by presentation time
         if is_timed and not is_interlaced and not self.is_short:
@@ -66,8 +66,7 @@ class VideoFile:
     def frames(self, wanted: Collection[int], unreadable: OnUnreadable) -> Iterator[Frame]:
         """Yield the wanted frames in order.
 
-        Every frame is decoded and the wanted ones are converted, because seeking is inexact. Those
-        that FFmpeg reports as damaged, or cannot decode, are passed to `unreadable`.
+        Every frame is decoded and the wanted ones are converted, because seeking is inexact.
         """
         last = -1
         missing = set(wanted).intersection(self.numbers)
@@ -81,15 +80,15 @@ class VideoFile:
                 if number not in missing:
                     continue
                 missing.remove(number)
-                if decoded.is_damaged:
-                    unreadable("", number, _DAMAGED)
-                    continue
                 try:
-                    yield Frame(number, video.rgb(frame), self._sha256, None, None)
+                    image = video.converter.rgb(frame)
                 except VideoError as error:
                     unreadable("", number, str(error))
+                    continue
+                damage = _DAMAGED if decoded.is_damaged else None
+                yield Frame(number, image, self._sha256, None, None, damage)
         for number in sorted(missing):
-            unreadable("", number, "damaged: FFmpeg cannot decode this frame")
+            unreadable("", number, "FFmpeg cannot decode this frame")
 
 
 def _scan(video: OpenVideo) -> tuple[list[Any], int, Any]:

@@ -35,13 +35,15 @@ def deadly(n: int, caller: int) -> int:
 
 @pytest.mark.parametrize("n_workers", [1, 2, 3])
 def test_results_come_in_order_whoever_made_them(n_workers: int) -> None:
-    found = list(in_order(slow_square, range(N), n_workers=n_workers))
-    assert [square for square, _ in found] == [n * n for n in range(N)]
-    makers = {pid for _, pid in found}
+    found, makers = [], set()
+    for square, pid in in_order(slow_square, range(50 * N), n_workers=n_workers):
+        found.append(square)
+        makers.add(pid)
+        if len(found) >= N and len(makers) >= min(n_workers, 2):  # a busy machine is slow to start
+            break
+    assert found == [n * n for n in range(len(found))]
     assert os.getpid() in makers
-    assert len(makers) <= n_workers
-    if n_workers == 2:
-        assert len(makers) == 2
+    assert min(n_workers, 2) <= len(makers) <= n_workers
 
 
 def test_a_little_work_starts_no_process() -> None:

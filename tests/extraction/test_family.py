@@ -231,10 +231,10 @@ def test_damaged_frames_give_no_samples(clips: Path, forgery: Path, tmp_path: Pa
         tmp_path, video("519", "Real"), video("519_515", "Deepfakes", "519"), frames="8/8"
     )
     numbers = [sample.frame for sample in built.samples("519")]
-    lost = [failure.frame for failure in built.failures("unreadable")]
+    lost = [failure.frame for failure in built.failures("damaged")]
     assert lost == [number for number in numbers if number is not None and number < 12]
     assert [sample.frame for sample in built.samples("519_515")] == numbers[len(lost) :]
-    assert {failure.path for failure in built.failures("unreadable")} == {"519_515.mp4"}
+    assert {failure.path for failure in built.failures("damaged")} == {"519_515.mp4"}
 
 
 def cut_short(path: Path) -> int:
