@@ -19,12 +19,15 @@ from makers.trees import face
 
 from hffkit.degrade import compression, spatial
 from hffkit.degrade.chain import Degraded, chain, every_value
+from hffkit.degrade.parameter import Interval
 from hffkit.degrade.table import OPERATIONS, TABLE_IX
 from hffkit.errors import ArgumentError, ImageError, UnknownNameError
 from hffkit.media.image import Image, pixels_sha256
 
 MIXES = [f"{code}-mix" for code in OPERATIONS]
-RATIO_MIXES = ("jp2-mix", "jp2-97-mix")  # of any number in an interval
+INTERVAL_MIXES = [
+    f"{code}-mix" for code, op in OPERATIONS.items() if isinstance(op.parameter, Interval)
+]
 DOT = np.full((1, 1, 3), 200, np.uint8)
 
 IMAGES = arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20), st.just(3)))
@@ -176,10 +179,11 @@ def drawn(name: str, *, seed: int = 0, n_keys: int = 10_000) -> list[Any]:
 
 
 def grouped(name: str, values: Sequence[float]) -> npt.NDArray[np.int64]:
-    """The place of each value among those of Table IX, in at most ten groups."""
-    if name in RATIO_MIXES:
-        return ((np.array(values) - 2) / 6 * 10).astype(np.int64)
+    """The place of each value among the listed ones, in at most ten groups."""
     listed = OPERATIONS[name.removesuffix("-mix")].parameter.shown
+    if name in INTERVAL_MIXES:
+        low, high = listed[0], listed[-1]
+        return ((np.array(values) - low) / (high - low) * 10).astype(np.int64)
     places = np.searchsorted(sorted(listed), values)
     return places if len(listed) <= 10 else places * 10 // len(listed)
 
@@ -190,7 +194,7 @@ CRITICAL = {2: 13.816, 4: 18.467, 7: 24.322, 9: 27.877, 22: 48.268, 30: 59.703}
 CRITICAL |= {18: 42.312, 81: 126.083}
 
 
-@pytest.mark.parametrize("name", [name for name in MIXES if name not in RATIO_MIXES])
+@pytest.mark.parametrize("name", [name for name in MIXES if name not in INTERVAL_MIXES])
 def test_every_listed_value_is_drawn_equally_often(name: str) -> None:
     listed = OPERATIONS[name.removesuffix("-mix")].parameter.shown
     values, counts = np.unique(drawn(name), return_counts=True)
@@ -199,13 +203,15 @@ def test_every_listed_value_is_drawn_equally_often(name: str) -> None:
     assert np.sum((counts - expected) ** 2 / expected) < CRITICAL[len(listed) - 1]
 
 
-@pytest.mark.parametrize("name", RATIO_MIXES)
-def test_jpeg2000_ratios_are_spread_evenly_from_2_to_8(name: str) -> None:
-    ratios = drawn(name)
-    assert min(ratios) >= 2
-    assert max(ratios) <= 8
-    assert len(set(ratios)) == 10_000
-    counts = np.histogram(ratios, 10, (2, 8))[0]
+@pytest.mark.parametrize("name", INTERVAL_MIXES)
+def test_numbers_of_an_interval_are_spread_evenly(name: str) -> None:
+    parameter = OPERATIONS[name.removesuffix("-mix")].parameter
+    low, high = parameter.shown[0], parameter.shown[-1]
+    values = drawn(name)
+    assert min(values) >= low
+    assert max(values) <= high
+    assert len(set(values)) == 10_000
+    counts = np.histogram(values, 10, (low, high))[0]
     assert np.sum((counts - 1000) ** 2 / 1000) < CRITICAL[9]
 
 
@@ -249,9 +255,21 @@ def test_another_seed_gives_independent_draws(name: str) -> None:
 
 
 def test_drawn_values_of_one_seed_and_key_never_change() -> None:
-    made = chain(*MIXES)(face(), seed=7, key="ff++/c23/Deepfakes/000_003/0042")
+    expected = {
+        "me-mix": 5,
+        "gb-mix": 5,
+        "med-mix": 5,
+        "gc-mix": 1.8,
+        "jp-mix": 76,
+        "jp2-mix": 5.197376772982625,
+        "sc-mix": -25,
+        "sc-cubic-mix": 1,
+        "h264-mix": 40,
+        "jp2-97-mix": 7.050029867921037,
+    }
+    made = chain(*expected)(face(), seed=7, key="ff++/c23/Deepfakes/000_003/0042")
     values = [list(done.values())[1] for done in made.operations]
-    assert values == [5, 5, 5, 1.8, 76, 5.197376772982625, -25, 1, 40, 7.050029867921037]
+    assert values == list(expected.values())
     assert drawn("jp-mix", seed=7, n_keys=3) == [72, 75, 79]
 
 
@@ -304,7 +322,7 @@ def test_a_chain_is_named_by_its_steps() -> None:
     assert chain("sc+50", "jp2:4").name == "sc:+50+jp2:4.0"
 
 
-CODES = "me, gb, med, gc, jp, jp2, sc, sc-cubic, h264, jp2-97"
+CODES = ", ".join(OPERATIONS)
 KNOWN = CODES + ", " + ", ".join(MIXES)
 MUST = {
     "kernel": "kernel must be an odd whole number from 1 to 99",
