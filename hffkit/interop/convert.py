@@ -124,8 +124,15 @@ def _ordered(n_classes: int, names: OutputNames) -> ClassTable:
 
 def _reordered(found: ForeignWeights, order: list[int]) -> dict[str, Tensor]:
     """Return the weights with the outputs in another order: rows of the last layer."""
+    if order == sorted(order):
+        return found.state
     with torch.device("meta"):
         head = head_of(build(found.network, found.n_classes))
+    if not head:
+        raise ArgumentError(
+            f"`outputs` must be fake,real: {found.network} computes both from one distance, so "
+            "that no file has them in another order."
+        )
     return {
         name: value[order] if name.rpartition(".")[0] == head else value
         for name, value in found.state.items()

@@ -255,6 +255,18 @@ def test_outputs_that_are_not_all_named_are_refused(
     assert message in done.stderr
 
 
+def test_outputs_computed_from_one_distance_have_one_order(run: Run, tmp_path: Path) -> None:
+    state = build("mml", 2).state_dict()
+    torch.save(state, tmp_path / "mml.pth")
+    words = ("convert", tmp_path / "mml.pth", "--network", "mml", "--out", tmp_path / "r")
+    done = run(*words, "--outputs", "real,fake")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "--outputs must be fake,real: mml computes both from one distance" in done.stderr
+    assert run(*words, "--outputs", "fake,real").exit_code == 0
+    kept = read_weights(tmp_path / "r")
+    assert all(torch.equal(kept[name], value) for name, value in state.items())
+
+
 def test_safetensors_and_halves_are_read_as_well(tmp_path: Path) -> None:
     state = {k: v.half() if v.is_floating_point() else v
              for k, v in build("resnet18", 2).state_dict().items()}  # fmt: skip

@@ -22,6 +22,7 @@ from hffkit.networks.spec import InputSpec
 from hffkit.networks.table import (
     NETWORKS,
     build,
+    head_of,
     network_named,
 )
 
@@ -779,6 +780,17 @@ def test_each_network_has_the_layers_and_capabilities_that_its_spec_names(name: 
         for part in spec.pretrained.parts:
             inner = {key.removeprefix(f"{part}.") for key in tensors if key.startswith(f"{part}.")}
             assert len(inner & layers) > 10
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_outputs_are_the_rows_of_the_last_layer(name: str) -> None:
+    """Weights for other classes, or with outputs in another order, are taken by these rows."""
+    net = on_meta(name, 2, 64)
+    if NETWORKS[name].ranks_by_logits:
+        assert not head_of(net)  # both are computed from one distance
+    else:
+        weight = net.get_parameter(f"{head_of(net)}.weight")
+        assert weight.shape[0] == 2
 
 
 def test_weights_follow_the_seed() -> None:
