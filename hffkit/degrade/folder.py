@@ -259,7 +259,7 @@ def _listed(selection: FileSelection, treatment: Treatment) -> list[str]:
     root = selection.root
     # Sheets and maps that were drawn beside the two trees of FaceForensics++ are not its files.
     trees = [name for name in SEQUENCES if (root / name).is_dir()] or [""]
-    paths = [path for tree in trees for path in walk(root, tree) if not _is_mask(path)]
+    paths = sorted(path for tree in trees for path in walk(root, tree) if not _is_mask(path))
     if selection.quality is not None:
         wanted = plain_quality(selection.quality)
         paths = [path for path in paths if quality_of(path) == wanted]
