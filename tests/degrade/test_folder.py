@@ -279,8 +279,8 @@ def test_videos_of_ffpp_are_compressed_as_wholes_and_take_the_place_of_their_qua
 
 
 def test_what_was_made_of_a_tree_is_built_as_that_quality(tmp_path: Path, run: Run) -> None:
-    for name in ffpp_paths("000", "000_003", quality="raw"):
-        write_clip(tmp_path / "in" / name, n_frames=4, crf=0)
+    for first, name in enumerate(ffpp_paths("000", "000_003", quality="raw")):
+        write_clip(tmp_path / "in" / name, n_frames=4, first=first, crf=0)
     made = tmp_path / "made"
     degraded(run, tmp_path / "in", made, "--op", "h264:40")
     assert {str(path.relative_to(made)) for path in made.rglob("*.mp4")} == set(

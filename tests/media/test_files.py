@@ -50,9 +50,9 @@ KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
 def tree(tmp_path: Path) -> Path:
     """Two classes of images, one clip, and something of each kind named as image and video."""
     root = tmp_path / "tree"
-    for cls in ("real", "fake"):
+    for shade, cls in ((0, "real"), (20, "fake")):
         for number in range(4):
-            write_image(root / cls / f"{number}.png", 40 * number, size=(48, 48))
+            write_image(root / cls / f"{number}.png", 40 * number + shade, size=(48, 48))
     write_clip(root / "real/clip.mp4", n_frames=2)
     for name, (make, _) in KINDS.items():
         for suffix in ("jpg", "mp4"):
