@@ -2,7 +2,7 @@ import random
 import struct
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from makers.docs import documented
 from makers.videos import PATTERN, Pixels, encode, ffmpeg, rgb_of
 
 from hffkit.errors import VideoError
@@ -18,6 +19,7 @@ from hffkit.media.video import VideoFile
 
 # Two builds of FFmpeg may round differently; another filter or matrix is off by tens of levels.
 ROUNDING = 2
+JPEG = cv2.imencode(".jpg", np.zeros((48, 48, 3), np.uint8))[1].tobytes()
 
 
 def read(clip: VideoFile) -> tuple[list[int], list[Pixels], list[int]]:
@@ -41,54 +43,135 @@ def check_equals_ffmpeg(path: Path) -> VideoFile:
     return clip
 
 
-CODECS = {
-    "h264.mp4": ("libx264",),
-    "h264 without reordering.avi": ("libx264", "-bf", "0"),
-    "h264.avi": ("libx264",),  # reordered frames in a container without times
-    "h264.wmv": ("libx264",),
-    "h264.ts": ("libx264",),
-    "h264.flv": ("libx264",),
-    "h264.h264": ("libx264",),  # no container
-    "hevc.mp4": ("libx265", "-x265-params", "log-level=none"),
-    "vp8.webm": ("libvpx",),
-    "vp9.mkv": ("libvpx-vp9", "-deadline", "realtime"),
-    "vp9 with alpha.webm": ("libvpx-vp9", "-deadline", "realtime", "-pix_fmt", "yuva420p"),
-    "av1.mp4": ("libsvtav1", "-preset", "12"),
-    "mpeg4.avi": ("mpeg4",),
-    "xvid.avi": ("libxvid", "-bf", "2"),
-    "mpeg2.mpg": ("mpeg2video",),
-    "mpeg1.mpg": ("mpeg1video",),
-    "mxf.mxf": ("mpeg2video",),
-    "wmv2.wmv": ("wmv2",),
-    "theora.ogv": ("libtheora",),
-    "mjpeg.mov": ("mjpeg",),
-    "prores.mov": ("prores_ks",),
-    "dnxhr.mov": ("dnxhd", "-profile:v", "dnxhr_sq", "-s", "320x240"),
-    "ffv1.mkv": ("ffv1",),
-    "huffyuv.avi": ("huffyuv",),
-    "gif.gif": ("gif",),
-    "raw.nut": ("rawvideo",),
-    "dv.dv": ("dvvideo", "-s", "720x576", "-pix_fmt", "yuv420p"),
-    "interlaced.mkv": ("libx264", "-flags", "+ilme+ildct"),
-    "interlaced.mpg": ("mpeg2video", "-flags", "+ilme+ildct"),
-    "10 bits.mp4": ("libx264", "-pix_fmt", "yuv420p10le"),
-    "4:4:4.mp4": ("libx264", "-pix_fmt", "yuv444p"),
-    "4:2:2 10 bits interlaced.mov": ("prores_ks", "-flags", "+ildct+ilme"),
-    "grey.mp4": ("libx264", "-pix_fmt", "gray"),
-    "rgb.mp4": ("libx264rgb",),
-    "full range.mp4": ("libx264", "-pix_fmt", "yuvj420p"),
-    "bt709.mp4": ("libx264", "-vf", "scale=out_color_matrix=bt709", "-colorspace", "bt709"),
-    "bt2020.mp4": ("libx264", "-colorspace", "bt2020nc"),
-    "smpte240m.mp4": ("libx264", "-colorspace", "smpte240m"),
-    "odd sides.mp4": ("libx264", "-vf", "scale=161:127", "-pix_fmt", "yuv444p"),
-    "rate that varies.mp4": ("libx264", "-vf", "select=lt(n\\,5)+gt(n\\,9)", "-fps_mode", "vfr"),
-}
+LIBX264 = ("-c:v", "libx264")
+# Container, suffix, and codecs and kinds of pixels, as docs/sources.md lists them.
+CONTAINERS: Sequence[tuple[str, str, Mapping[str, Sequence[str]]]] = (
+    ("MP4", ".mp4", {
+        "H.264": LIBX264,
+        "HEVC": ("-c:v", "libx265", "-x265-params", "log-level=none"),
+        "AV1": ("-c:v", "libsvtav1", "-preset", "12"),
+        "10 bits": (*LIBX264, "-pix_fmt", "yuv420p10le"),
+        "4:4:4": (*LIBX264, "-pix_fmt", "yuv444p"),
+        "grey": (*LIBX264, "-pix_fmt", "gray"),
+        "RGB": ("-c:v", "libx264rgb"),
+        "full range": (*LIBX264, "-pix_fmt", "yuvj420p"),
+        "BT.709": (*LIBX264, "-vf", "scale=out_color_matrix=bt709", "-colorspace", "bt709"),
+        "BT.2020": (*LIBX264, "-colorspace", "bt2020nc"),
+        "SMPTE 240M": (*LIBX264, "-colorspace", "smpte240m"),
+        "odd sides": (*LIBX264, "-vf", "scale=161:127", "-pix_fmt", "yuv444p"),
+        "variable rate": (*LIBX264, "-vf", "select=lt(n\\,5)+gt(n\\,9)", "-fps_mode", "vfr"),
+    }),
+    ("QuickTime", ".mov", {
+        "MJPEG": ("-c:v", "mjpeg"),
+        "ProRes": ("-c:v", "prores_ks"),
+        "ProRes interlaced": ("-c:v", "prores_ks", "-flags", "+ildct+ilme"),
+        "DNxHR": ("-c:v", "dnxhd", "-profile:v", "dnxhr_sq", "-s", "320x240"),
+    }),
+    ("Matroska", ".mkv", {
+        "H.264 interlaced": (*LIBX264, "-flags", "+ilme+ildct"),
+        "VP9": ("-c:v", "libvpx-vp9", "-deadline", "realtime"),
+        "FFV1": ("-c:v", "ffv1"),
+    }),
+    ("WebM", ".webm", {
+        "VP8": ("-c:v", "libvpx"),
+        "VP9 with alpha (dropped)": (
+            "-c:v", "libvpx-vp9", "-deadline", "realtime", "-pix_fmt", "yuva420p"
+        ),
+    }),
+    ("AVI", ".avi", {
+        "H.264": LIBX264,  # reordered frames in a container without times
+        "H.264 without reordering": (*LIBX264, "-bf", "0"),
+        "MPEG-4": ("-c:v", "mpeg4"),
+        "Xvid": ("-c:v", "libxvid", "-bf", "2"),
+        "HuffYUV": ("-c:v", "huffyuv"),
+    }),
+    ("WMV", ".wmv", {"H.264": LIBX264, "WMV 8": ("-c:v", "wmv2")}),
+    ("MPEG", ".mpg", {
+        "MPEG-1": ("-c:v", "mpeg1video"),
+        "MPEG-2": ("-c:v", "mpeg2video"),
+        "MPEG-2 interlaced": ("-c:v", "mpeg2video", "-flags", "+ilme+ildct"),
+    }),
+    ("MPEG-TS", ".ts", {"H.264": LIBX264}),
+    ("MXF", ".mxf", {"MPEG-2": ("-c:v", "mpeg2video")}),
+    ("DV", ".dv", {"DV": ("-c:v", "dvvideo", "-s", "720x576", "-pix_fmt", "yuv420p")}),
+    ("Flash", ".flv", {"H.264": LIBX264}),
+    ("Ogg", ".ogv", {"Theora": ("-c:v", "libtheora")}),
+    ("NUT", ".nut", {"uncompressed": ("-c:v", "rawvideo")}),
+    ("GIF", ".gif", {"palette": ("-c:v", "gif")}),
+    ("none", ".h264", {"H.264": LIBX264}),
+)  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CODECS)
-def test_frames_are_those_that_ffmpeg_gives(tmp_path: Path, name: str) -> None:
-    path = tmp_path / name.replace(":", "")
-    check_equals_ffmpeg(encode(path, "-c:v", *CODECS[name]))
+@pytest.mark.parametrize(
+    ("suffix", "options"),
+    [
+        pytest.param(suffix, options, id=f"{container} {codec}")
+        for container, suffix, codecs in CONTAINERS
+        for codec, options in codecs.items()
+    ],
+)
+def test_frames_are_those_that_ffmpeg_gives(
+    tmp_path: Path, suffix: str, options: Sequence[str]
+) -> None:
+    check_equals_ffmpeg(encode(tmp_path / f"a{suffix}", *options))
+
+
+def test_table_of_videos_is_what_is_read() -> None:
+    made = [[container, ", ".join(codecs)] for container, _, codecs in CONTAINERS]
+    assert documented("### Videos") == made
+
+
+def gif(path: Path, width: int, height: int, n_frames: int) -> Path:
+    """Write an animated GIF with frames of one pixel on a large canvas."""
+    frame = b"\x21\xf9\x04\x04\x0a\0\0\0\x2c\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0"
+    head = struct.pack("<HHBBB", width, height, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
+    path.write_bytes(b"GIF89a" + head + frame * n_frames + b";")
+    return path
+
+
+def constant_luminance(path: Path) -> Path:
+    """Write a video with a colour matrix that FFmpeg does not convert."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.colorspace = 10  # BT.2020, constant luminance
+        for _ in range(5):
+            file.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        file.mux(stream.encode(None))
+    return path
+
+
+def refused(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """Yield what is no video, and a file of it."""
+    sound = ("-f", "lavfi", "-i", "sine=d=1")
+    ffmpeg(*sound, "-c:a", "aac", tmp_path / "sound.mp4")
+    yield "sound without images", tmp_path / "sound.mp4"
+    (tmp_path / "image.jpg").write_bytes(JPEG)
+    cover = ("-map", "0", "-map", "1", "-c:v", "copy", "-disposition:v:0", "attached_pic")
+    ffmpeg(*sound, "-i", tmp_path / "image.jpg", *cover, "-c:a", "aac", tmp_path / "cover.mp4")
+    yield "sound with a cover image", tmp_path / "cover.mp4"
+    ffmpeg(*sound, tmp_path / "sound.wav")
+    yield "a sound file", tmp_path / "sound.wav"
+    (tmp_path / "image.mp4").write_bytes(JPEG)
+    yield "an image named as a video", tmp_path / "image.mp4"
+    (tmp_path / "list.mp4").write_text("#EXTM3U\n#EXTINF:1,\nother.ts\n#EXT-X-ENDLIST\n")
+    yield "a playlist or other text", tmp_path / "list.mp4"
+    whole = encode(tmp_path / "whole.mp4", *LIBX264).read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    yield "an MP4 without its index, which is at its end", tmp_path / "cut.mp4"
+    (tmp_path / "empty.mp4").touch()
+    yield "an empty file", tmp_path / "empty.mp4"
+    yield "frames of more than 8192x4320", gif(tmp_path / "large.mp4", 13000, 13000, 200)
+    yield "a colour matrix that FFmpeg cannot convert", constant_luminance(tmp_path / "matrix.mp4")
+
+
+def test_table_of_refused_videos_is_what_is_refused(tmp_path: Path) -> None:
+    made = []
+    for name, path in refused(tmp_path):
+        with pytest.raises(VideoError) as raised:
+            VideoFile(path)
+        made.append([name, f"`{raised.value}`"])
+    assert documented("### Refused videos") == made
 
 
 TURNS = [
@@ -184,14 +267,6 @@ def test_a_lost_frame_does_not_shift_the_numbers_of_others(tmp_path: Path) -> No
         assert np.array_equal(image, whole[number])
 
 
-def gif(path: Path, width: int, height: int, n_frames: int) -> Path:
-    """Write an animated GIF with frames of one pixel on a large canvas."""
-    frame = b"\x21\xf9\x04\x04\x0a\0\0\0\x2c\0\0\0\0\x01\0\x01\0\0\x02\x02\x44\x01\0"
-    head = struct.pack("<HHBBB", width, height, 0x80, 0, 0) + b"\0\0\0\xff\xff\xff"
-    path.write_bytes(b"GIF89a" + head + frame * n_frames + b";")
-    return path
-
-
 @pytest.mark.parametrize(("width", "height"), [(13000, 13000), (65535, 541), (8192, 4321)])
 def test_frames_of_too_many_pixels_are_refused_before_they_are_decoded(
     tmp_path: Path, width: int, height: int
@@ -214,39 +289,6 @@ def test_texts_that_name_other_files_are_no_videos(tmp_path: Path) -> None:
     for name in "abc":
         with pytest.raises(VideoError, match="no video: FFmpeg cannot open it"):
             VideoFile(tmp_path / f"{name}.mp4")
-
-
-def test_what_is_no_video_is_named(tmp_path: Path) -> None:
-    sound = ("-f", "lavfi", "-i", "sine=d=1")
-    ffmpeg(*sound, "-c:a", "aac", tmp_path / "sound.mp4")
-    ffmpeg(*sound, tmp_path / "sound.wav")
-    jpeg = cv2.imencode(".jpg", np.zeros((48, 48, 3), np.uint8))[1].tobytes()
-    (tmp_path / "picture.jpg").write_bytes(jpeg)
-    (tmp_path / "picture.mp4").write_bytes(jpeg)
-    cover = ("-map", "0", "-map", "1", "-c:v", "copy", "-disposition:v:0", "attached_pic")
-    ffmpeg(*sound, "-i", tmp_path / "picture.jpg", *cover, "-c:a", "aac", tmp_path / "cover.mp4")
-    reasons = {
-        "sound.mp4": "holds sound only",
-        "cover.mp4": "holds sound only",
-        "sound.wav": "WAV sound file",
-        "picture.mp4": "JPEG image",
-    }
-    for name, reason in reasons.items():
-        with pytest.raises(VideoError, match=f"^no video: it .*{reason}$"):
-            VideoFile(tmp_path / name)
-
-
-def test_a_colour_matrix_that_ffmpeg_cannot_convert_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.mp4"
-    with av.open(str(path), "w") as file:
-        stream = file.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        stream.codec_context.colorspace = 10  # BT.2020, constant luminance
-        for _ in range(5):
-            file.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
-        file.mux(stream.encode(None))
-    with pytest.raises(VideoError, match="FFmpeg cannot convert it to RGB: pixel format yuv420p"):
-        VideoFile(path)
 
 
 @pytest.mark.parametrize("name", ["a:b.mp4", "concat:a.mp4", "-i.mp4", "%d.mp4", "ü \n.mp4"])

@@ -4,11 +4,11 @@ import io
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from makers.docs import documented
 from makers.heic import box, heic
 from makers.mutations import saved, scan_damaged
 from makers.trees import face
@@ -18,7 +18,6 @@ from hffkit.errors import ImageError
 from hffkit.media.image import Image
 from hffkit.media.image_files import decode_file
 
-DOCS = Path(__file__).parents[2] / "docs/sources.md"
 FACE = face(0)[:80, :96]
 RGB = PillowImage.fromarray(FACE)
 MIRRORED = PillowImage.Transpose.FLIP_LEFT_RIGHT
@@ -164,14 +163,6 @@ def refusal(encoded: bytes) -> str:
     with pytest.raises(ImageError) as raised:
         decode_file(encoded)
     return str(raised.value)
-
-
-def documented(heading: str) -> list[list[str]]:
-    """Return the cells of the table below a heading of the page, without its first two lines."""
-    lines = DOCS.read_text("utf-8").split(f"\n{heading}\n")[1].splitlines()
-    end = next((i for i, line in enumerate(lines) if line.startswith("#")), len(lines))
-    table = [line for line in lines[:end] if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table[2:]]
 
 
 def test_table_of_images_is_what_is_read() -> None:
