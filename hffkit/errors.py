@@ -16,12 +16,17 @@ T = TypeVar("T")
 _PARAMETER = re.compile(r"`(\w+)`")
 
 
+def with_options(text: str, names: Mapping[str, str]) -> str:
+    """Return a message with `names` in place of the parameters that it names."""
+    return _PARAMETER.sub(lambda match: names.get(match[1], match[0]), text)
+
+
 class HffkitError(Exception):
     """An error that the user can correct; the command line prints one line and exits with 1."""
 
     def message(self, names: Mapping[str, str]) -> str:
         """Return the message with `names` in place of the parameters that it names."""
-        return _PARAMETER.sub(lambda match: names.get(match[1], match[0]), str(self))
+        return with_options(str(self), names)
 
 
 class Terminated(KeyboardInterrupt):

@@ -65,8 +65,7 @@ def _command(name: str, source: Source) -> click.Command:
         from hffkit.corpus.estimate import estimate
 
         job = prepare(source.options(name, **declared))
-        for note in job.listing.notes:
-            click.echo(f"note: {note}", err=True)
+        options.show_notes(job.listing.notes)
         if dry_run:
             found = estimate(job, n_workers=workers, shard=shard, on_trial=_print_trial)
             options.show(asdict(found), _estimate_text(found), as_json=as_json)

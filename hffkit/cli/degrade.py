@@ -124,6 +124,7 @@ def degrade(
         show_corpus(path, found, as_json=as_json)
     else:
         options.show(found.to_json(), _folder_text(path, found), as_json=as_json)
+        options.show_notes(found.notes)
     if n_fatal(found.failures) > max_failures:
         sys.exit(options.UNREADABLE)
 

@@ -123,6 +123,7 @@ def predict(
     found = predict_files(PredictRequest(run, paths, **arguments))
     text = _prediction_text(found, all_faces=all_faces)
     options.show(found.to_json(), text, as_json=as_json)
+    options.show_notes(found.notes)
     if csv is not None:
         found.write_csv(csv)
     if html is not None:

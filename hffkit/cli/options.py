@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from hffkit.errors import ArgumentError
+from hffkit.errors import ArgumentError, with_options
 from hffkit.manifest.samples import SPLITS, Split, printable
 from hffkit.options import Names, Option, Pairs, choices, options_of
 
@@ -288,3 +288,11 @@ def show(row: Any, text: str, *, as_json: bool) -> None:
     """Print a result: JSON values as indented JSON, or its text."""
     shown = json.dumps(row, indent=1, ensure_ascii=False) if as_json else text
     click.echo(printable(shown))
+
+
+def show_notes(notes: Iterable[str]) -> None:
+    """Print remarks to standard error, with options for the parameters that they name."""
+    params = click.get_current_context().command.params
+    names = {param.name: param.opts[0] for param in params if param.name}
+    for note in notes:
+        click.echo(printable(f"note: {with_options(note, names)}"), err=True)

@@ -68,6 +68,7 @@ def features(source: str, out: Path, workers: int, as_json: bool, **arguments: A
 
     found = write_features(source, out, FeatureRequest(**arguments), n_workers=workers)
     text = f"{out}: {counted(found.n_samples, 'image')}, {found.n_features} values each"
+    options.show_notes(found.notes)
     options.show(found.to_json(), text, as_json=as_json)
 
 

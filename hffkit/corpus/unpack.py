@@ -10,7 +10,8 @@ from hffkit.execution.progress import Progress
 from hffkit.manifest.pairs import by_key, quality_of
 from hffkit.manifest.samples import Sample
 from hffkit.media.image import encode_png
-from hffkit.sources.ffpp_tree import CROPPED_FOLDERS, cropped_path
+from hffkit.sources.ffpp_layout import CROPPED_FOLDERS
+from hffkit.sources.ffpp_tree import cropped_path
 from hffkit.storage.corpora import Item, identities, open_faces, open_masks, samples_of
 from hffkit.storage.staging import Partial, write_bytes_durably
 

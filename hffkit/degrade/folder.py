@@ -6,7 +6,7 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from hffkit.degrade.rework import Treatment
@@ -27,10 +27,13 @@ from hffkit.json_types import JsonObject
 from hffkit.manifest.failures import Failure, damage_of
 from hffkit.manifest.samples import json_line, printable
 from hffkit.manifest.seeds import rank
-from hffkit.media.files import is_video, sha256_of, walk
+from hffkit.media.files import sha256_of
 from hffkit.media.image import encode_png, pixels_sha256, read_bytes
 from hffkit.media.image_files import decode_file
-from hffkit.sources.ffpp_tree import SEQUENCES, plain_quality
+from hffkit.media.kinds import is_video_file, misnamed
+from hffkit.media.walk import MediaFile, Rest, walk
+from hffkit.sources.ffpp_layout import SEQUENCES
+from hffkit.sources.ffpp_tree import plain_quality
 from hffkit.storage.corpus import FAILURES_FILE, MANIFEST_FILE
 from hffkit.storage.parts import FileMade, PartWriter, read_part
 from hffkit.storage.staging import Partial, sync, write_bytes_durably, write_durably
@@ -57,6 +60,7 @@ class FolderInfo:
     command: JsonObject  # all that decides the result, JSON values
     n_files: int
     failures: Mapping[str, int]  # by kind
+    notes: tuple[str, ...] = ()  # on files that were not read
 
     @property
     def ops(self) -> tuple[str, ...]:
@@ -65,7 +69,12 @@ class FolderInfo:
 
     def to_json(self) -> dict[str, object]:
         """Return the contents of degrade.json as JSON values."""
-        return {**self.command, "n_files": self.n_files, "failures": dict(self.failures)}
+        return {
+            **self.command,
+            "n_files": self.n_files,
+            "failures": dict(self.failures),
+            "notes": self.notes,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +97,8 @@ class FileWork:
         """Write the unit's files, and to `part` their records or failures."""
         for path in unit.paths:
             try:
-                made = self._video(path) if is_video(path) else self._image(path, part)
+                is_video = is_video_file(self.root / path)
+                made = self._video(path) if is_video else self._image(path, part)
             except (ArgumentError, StorageError):  # wrong for every file, or the disk is full
                 raise
             except HffkitError as error:
@@ -97,6 +107,8 @@ class FileWork:
             if made is None:
                 continue
             part.add(FileMade(made))
+            if why := misnamed(self.root / path):
+                part.add(Failure("misnamed", path, None, why))
             n_frames, n_claimed = made.get("n_frames", 0), made.get("n_claimed", 0)
             if n_frames < n_claimed:
                 reason = f"{n_frames} of the {n_claimed} frames that its header claims"
@@ -205,8 +217,9 @@ def degrade_folder(
     root = selection.root
     if out.resolve().is_relative_to(root.resolve()):
         raise ArgumentError(f"`out` {out} lies inside {root} and would be read as well. Move it.")
-    paths = _listed(selection, treatment)
-    units = _units(paths)
+    rest = Rest()
+    files = _listed(selection, treatment, rest)
+    units = _units(files)
     command = {
         "verb": "degrade",
         "src": str(root.resolve()),
@@ -220,13 +233,13 @@ def degrade_folder(
         partial.product.mkdir(exist_ok=True)
         work = FileWork(root, partial.product, treatment, selection.accept_damaged)
         jobs = [Job(unit, partial.part(identity(unit, root)), len(unit.paths)) for unit in units]
-        with Progress(len(paths), unit="files", label="degrade") as progress:
+        with Progress(len(files), unit="files", label="degrade") as progress:
             progress.step(sum(job.size for job in jobs if job.part.exists()))
             weights = {job.part: weight(job.unit, root) for job in jobs}
             ordered = longest_first(jobs, weights)
             for done in run(ordered, work, n_workers=n_workers, scheduler=scheduler):
                 progress.step(done.size, done.failures)
-        info = _describe(partial.product, jobs, command)
+        info = _describe(partial.product, jobs, FolderInfo(command, 0, {}, tuple(rest.notes())))
         if not info.n_files:
             raise CorpusError(
                 f"{out}: no file could be degraded; {partial.product / FAILURES_FILE} has the "
@@ -255,29 +268,30 @@ def crf_of(treatment: Treatment) -> int:
     return int(steps[0].value)
 
 
-def _listed(selection: FileSelection, treatment: Treatment) -> list[str]:
+def _listed(selection: FileSelection, treatment: Treatment, rest: Rest) -> list[MediaFile]:
     root = selection.root
     # Sheets and maps that were drawn beside the two trees of FaceForensics++ are not its files.
     trees = [name for name in SEQUENCES if (root / name).is_dir()] or [""]
-    paths = sorted(path for tree in trees for path in walk(root, tree) if not _is_mask(path))
+    listed = (file for tree in trees for file in walk(root, tree, rest))
+    files = sorted(file for file in listed if not _is_mask(file.path))
     if selection.quality is not None:
         wanted = plain_quality(selection.quality)
-        paths = [path for path in paths if quality_of(path) == wanted]
-    n_videos = sum(map(is_video, paths))
-    if not paths:
+        files = [file for file in files if quality_of(file.path) == wanted]
+    n_videos = sum(file.is_video for file in files)
+    if not files:
         raise CorpusError(f"{root} is no corpus, and holds no image or video.")
-    if 0 < n_videos < len(paths):
+    if 0 < n_videos < len(files):
         raise CorpusError(
             f"{root} holds {counted(n_videos, 'video')} and "
-            f"{counted(len(paths) - n_videos, 'image')}. Name a folder of "
+            f"{counted(len(files) - n_videos, 'image')}. Name a folder of "
             "one kind."
         )
     if selection.limit is not None:
-        chosen = sorted(paths, key=lambda path: rank(treatment.seed, "limit", path))
-        paths = sorted(chosen[: selection.limit])
+        chosen = sorted(files, key=lambda file: rank(treatment.seed, "limit", file.path))
+        files = sorted(chosen[: selection.limit])
     crf = crf_of(treatment) if n_videos else 0
     places: dict[str, str] = {}
-    for path in paths:
+    for path, _ in files:
         place = video_place(path, crf) if n_videos else image_place(path)
         other = places.setdefault(place, path)
         if other != path:
@@ -285,17 +299,18 @@ def _listed(selection: FileSelection, treatment: Treatment) -> list[str]:
                 f"{root}: {other} and {path} would both become {place}. Select a `quality` of "
                 "videos, rename one, or name a folder that holds only one."
             )
-    return paths
+    return files
 
 
-def _units(paths: Sequence[str]) -> list[Files]:
-    if is_video(paths[0]):
+def _units(files: Sequence[MediaFile]) -> list[Files]:
+    paths = [file.path for file in files]
+    if files[0].is_video:
         return [Files((path,)) for path in paths]
     starts = range(0, len(paths), _IMAGES_PER_UNIT)
     return [Files(tuple(paths[start : start + _IMAGES_PER_UNIT])) for start in starts]
 
 
-def _describe(folder: Path, jobs: Sequence[Job[Files]], command: JsonObject) -> FolderInfo:
+def _describe(folder: Path, jobs: Sequence[Job[Files]], planned: FolderInfo) -> FolderInfo:
     """Write manifest, failures and degrade.json; delete files that are in none of the parts."""
     known: set[Path] = set()
     failures: list[Failure] = []
@@ -314,6 +329,6 @@ def _describe(folder: Path, jobs: Sequence[Job[Files]], command: JsonObject) -> 
     rows.replace(folder / MANIFEST_FILE)
     write_durably(folder / FAILURES_FILE, "".join(failure.to_line() for failure in failures))
     kinds = Counter(failure.kind for failure in failures)
-    info = FolderInfo(command, len(known), dict(sorted(kinds.items())))
+    info = replace(planned, n_files=len(known), failures=dict(sorted(kinds.items())))
     write_durably(folder / ABOUT_FILE, json.dumps(info.to_json(), indent=1, sort_keys=True) + "\n")
     return info

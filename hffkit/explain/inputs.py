@@ -10,6 +10,7 @@ from hffkit.errors import ArgumentError, ImageError, VideoError
 from hffkit.faces.search import FaceSearch, FrameCounts, faces_in, files_of
 from hffkit.manifest.samples import Sample, Split
 from hffkit.media.image import Image, resize
+from hffkit.media.walk import Rest
 from hffkit.networks.spec import InputSpec
 from hffkit.storage.corpora import Item, joint_classes, open_corpora
 from hffkit.storage.corpus import CORPUS_FILE
@@ -63,14 +64,15 @@ class InputFaces:
         """
         corpora = [str(path) for path in paths if _is_corpus(path)]
         plain = [path for path in paths if not _is_corpus(path)]
-        self._files = [file for path in plain for file in files_of(path)]
+        rest = Rest()
+        self._files = [file for path in plain for file in files_of(path, rest)]
         names = (*corpora, *data)
         if not self._files and not names:
             raise ArgumentError("`paths` and `data` name no image, video or corpus.")
         items = _selected(names, selection) if names else []
         self._samples = FaceDataset(items, size, replace(spec, colour="RGB"))
         self._size, self._filter, self._search = size, spec.filter, search
-        self.problems: list[str] = []
+        self.problems = rest.notes()
         self.n_unreadable = 0
         self.n_begun = 0  # files and samples
 

@@ -17,6 +17,7 @@ from hffkit.faces.detection import Boxes, overlap, read_boxes
 from hffkit.manifest.failures import Failure, damage_of
 from hffkit.manifest.samples import Box
 from hffkit.media.image import Image, grey
+from hffkit.media.kinds import misnamed
 from hffkit.media.spacing import evenly
 from hffkit.media.video import Clip, Frame, VideoFile, common_numbers, in_step, open_clip
 from hffkit.storage.parts import Event, PartWriter, VideoBoxes
@@ -135,8 +136,29 @@ class _Builder:
             if isinstance(clip, VideoFile) and clip.is_short:
                 reason = f"claims {clip.n_claimed} frames, {len(clip.numbers)} can be decoded"
                 self._part.add(Failure("short-read", path, None, reason))
+            if isinstance(clip, VideoFile) and (why := misnamed(self._settings.root / path)):
+                self._part.add(Failure("misnamed", path, None, why))
         for mates in self._mates if self.clips else ():
             self._report_lengths(mates)
+        if not self._family.is_paired:
+            self._report_numbers()
+
+    def _report_numbers(self) -> None:
+        """Record clips of which fewer frames are taken than if they were alone."""
+        common = common_numbers(list(self.clips.values())) if self.clips else ()
+        for video in (video for mates in self._mates for video in mates if common):
+            numbers = self.clips[video.path].numbers
+            n_alone, n = (self._n_planned(some, video) for some in (numbers, common))
+            if n < n_alone:
+                reason = (
+                    f"{n} frames of it in place of {n_alone}: only {len(common)} of its "
+                    f"{len(numbers)} frames have a number that its whole family has"
+                )
+                self._part.add(Failure("other-numbers", video.path, None, reason))
+
+    def _n_planned(self, numbers: Sequence[int], video: Video) -> int:
+        real, fake = self._settings.plan.choose(numbers, video.split)
+        return len(fake if video.is_fake else real)
 
     def _report_lengths(self, mates: Sequence[Video]) -> None:
         numbers = {video.path: self.clips[video.path].numbers for video in mates}

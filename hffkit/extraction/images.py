@@ -5,10 +5,11 @@ import hashlib
 from hffkit.errors import ImageError
 from hffkit.extraction.crop import cut
 from hffkit.extraction.settings import Settings
-from hffkit.extraction.units import ImageBlock
+from hffkit.extraction.units import ImageBlock, ImageFile
 from hffkit.manifest.failures import Failure, damage_of
 from hffkit.media.image import grey, read_bytes
 from hffkit.media.image_files import decode_file
+from hffkit.media.kinds import HEAD_BYTES, contradiction, kind_of
 from hffkit.media.video import Frame
 from hffkit.storage.parts import PartWriter
 
@@ -22,19 +23,24 @@ def build_images(block: ImageBlock, settings: Settings, part: PartWriter) -> Non
         except ImageError as error:
             part.add(Failure("unreadable", item.path, None, str(error)))
             continue
+        if why := contradiction(item.path, kind_of(encoded[:HEAD_BYTES])):
+            part.add(Failure("misnamed", item.path, None, why))
         if found.damage is not None:
             is_kept = settings.accept_damaged
             part.add(damage_of(item.path, None, found.damage, is_kept=is_kept))
             if not is_kept:
                 continue
-        image = found.image
-        box = detector = None
-        if settings.crop == "face":
-            box, detector = settings.rule.find(grey(image)), str(settings.rule)
-            if box is None:
-                part.add(Failure("no-face", item.path, None, "no face found"))
-                continue
-        original = encoded if found.keeps_file else None
-        frame = Frame(0, image, hashlib.sha256(encoded).hexdigest(), None, original)
-        for event in cut(item, frame, box, detector, settings):
-            part.add(event)
+        digest, original = hashlib.sha256(encoded), encoded if found.keeps_file else None
+        frame = Frame(0, found.image, digest.hexdigest(), None, original)
+        _add_samples(item, frame, settings, part)
+
+
+def _add_samples(item: ImageFile, frame: Frame, settings: Settings, part: PartWriter) -> None:
+    box = detector = None
+    if settings.crop == "face":
+        box, detector = settings.rule.find(grey(frame.image)), str(settings.rule)
+        if box is None:
+            part.add(Failure("no-face", item.path, None, "no face found"))
+            return
+    for event in cut(item, frame, box, detector, settings):
+        part.add(event)

@@ -7,11 +7,12 @@ from pathlib import Path
 from hffkit.errors import ArgumentError, ImageError, VideoError
 from hffkit.faces.detection import crop, detect, fits, square_crop
 from hffkit.manifest.samples import Box
-from hffkit.media.files import is_video, walk
 from hffkit.media.image import Image, grey, read_bytes
 from hffkit.media.image_files import decode_file
+from hffkit.media.kinds import is_video_file
 from hffkit.media.spacing import evenly
 from hffkit.media.video import open_clip
+from hffkit.media.walk import Rest, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,10 @@ class FrameCounts:
     damage: str | None = None  # of an image that was searched all the same
 
 
-def files_of(path: Path) -> list[Path]:
+def files_of(path: Path, rest: Rest | None = None) -> list[Path]:
     """Return the path of a file, or the sorted images and videos below a folder.
+
+    The other files below it are added to `rest`.
 
     Raises
     ------
@@ -59,7 +62,7 @@ def files_of(path: Path) -> list[Path]:
         raise ArgumentError(f"{path}: no such file or folder.")
     if not path.is_dir():
         return [path]
-    return [path / name for name in sorted(walk(path))]
+    return [path / file.path for file in walk(path, rest=rest)]
 
 
 def faces_in(file: Path, search: FaceSearch, counts: FrameCounts) -> Iterator[FoundFace]:
@@ -81,7 +84,7 @@ def _images(
     file: Path, search: FaceSearch, counts: FrameCounts
 ) -> Iterator[tuple[int | None, Image]]:
     """Yield the image, or evenly spaced frames of the video."""
-    if not is_video(file.name):
+    if not is_video_file(file):
         found = decode_file(read_bytes(file), as_grey=search.whole and search.as_grey)
         if found.damage is not None and not search.accept_damaged:
             raise ImageError(found.damage)

@@ -14,6 +14,7 @@ from hffkit.faces.search import FaceSearch, FrameCounts, faces_in, files_of
 from hffkit.inference.detector import Detector, load_detector
 from hffkit.manifest.samples import Box
 from hffkit.media.image import Image
+from hffkit.media.walk import Rest
 from hffkit.networks.devices import device_named
 from hffkit.runs.scores import NO_PROBABILITY, fake_scores
 from hffkit.storage.staging import write_bytes_durably
@@ -65,6 +66,7 @@ class Prediction:
     files: tuple[FilePrediction, ...]
     n_unreadable: int  # files of which something could not be read
     is_probability: bool  # of the scores
+    notes: tuple[str, ...] = ()  # on files that were not read
 
     def to_json(self) -> dict[str, object]:
         """Return the prediction as JSON values."""
@@ -72,6 +74,7 @@ class Prediction:
             "score": "probability of fake" if self.is_probability else NO_PROBABILITY,
             "files": [asdict(file) for file in self.files],
             "faces": [asdict(face) for face in self.faces],
+            "notes": self.notes,
         }
 
     def write_csv(self, path: Path) -> None:
@@ -101,7 +104,8 @@ def predict(request: PredictRequest) -> Prediction:
         If the run cannot be read, or there is no image or video.
     """
     detector = load_detector(request.run, device_named(request.device))
-    paths = [file for path in request.paths for file in files_of(path)]
+    rest = Rest()
+    paths = [file for path in request.paths for file in files_of(path, rest)]
     if not paths:
         raise ArgumentError("There is no image or video. Name files, or folders that hold some.")
     faces: list[FacePrediction] = []
@@ -122,7 +126,8 @@ def predict(request: PredictRequest) -> Prediction:
                 n_failed = int(counts.n_missing > 0)
             n_unreadable += n_failed
             progress.step(1, n_failed)
-    return Prediction(tuple(faces), tuple(files), n_unreadable, detector.has_probabilities)
+    is_probability, notes = detector.has_probabilities, tuple(rest.notes())
+    return Prediction(tuple(faces), tuple(files), n_unreadable, is_probability, notes)
 
 
 def _faces(

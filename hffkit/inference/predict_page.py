@@ -9,9 +9,9 @@ import numpy as np
 from hffkit.arrays import Floats64
 from hffkit.errors import ImageError, VideoError
 from hffkit.inference.predict import FacePrediction, FilePrediction, Prediction
-from hffkit.media.files import is_video
 from hffkit.media.image import Image, read_bytes
 from hffkit.media.image_files import decode_file
+from hffkit.media.kinds import is_video_file
 from hffkit.media.video import open_clip
 from hffkit.reports.gallery import Gallery, GallerySection, render_gallery
 from hffkit.reports.html import Figure, reduced
@@ -115,7 +115,7 @@ def _tiles(path: Path, faces: Sequence[FacePrediction]) -> Iterator[Tile]:
 def _images(path: Path, numbers: Sequence[int]) -> Iterator[tuple[int | None, Image]]:
     """Yield the frames of a video by number, or an image as None."""
     try:
-        if not is_video(path.name):
+        if not is_video_file(path):
             yield None, decode_file(read_bytes(path)).image
             return
         for frame in open_clip(path).frames(frozenset(numbers), lambda *_: None):

@@ -16,6 +16,8 @@ FailureKind = Literal[
     "own-boxes",
     "unpaired",
     "duplicate",
+    "other-numbers",
+    "misnamed",
 ]
 FATAL: Collection[FailureKind] = ("unreadable", "damaged")  # of which the input gave no sample
 
@@ -29,8 +31,9 @@ class Failure:
     splits (`duplicate`). The other kinds are recorded facts: a damaged image that was accepted all
     the same (`damage-kept`), a frame without a face (`no-face`), a video with fewer frames than its
     header states (`short-read`), a derived video that is not aligned with its target and was
-    cropped by its own detections (`own-boxes`), and a video without the partner that a pair needs
-    (`unpaired`).
+    cropped by its own detections (`own-boxes`), a video without the partner that a pair needs
+    (`unpaired`), frames left out because the rest of the family lacks their numbers
+    (`other-numbers`), and a file whose content is not what its suffix says (`misnamed`).
     """
 
     kind: FailureKind

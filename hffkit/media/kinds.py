@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hffkit.media.files import check_regular
+from hffkit.media.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, check_regular, suffix_of
 
 Medium = Literal["image", "video", "other"]
 
@@ -153,3 +153,57 @@ def kind_of_file(path: Path) -> Kind | None:
     check_regular(path)
     with path.open("rb") as file:
         return kind_of(file.read(HEAD_BYTES))
+
+
+# Suffixes that other files have as well, such as programs in TypeScript.
+_SHARED_SUFFIXES = {".ts": "mpegts"}
+# Raw images of cameras begin as TIFF, with a thumbnail in place of the image.
+_RAW_SUFFIXES = frozenset(
+    {".arw", ".cr2", ".cr3", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"}
+)
+
+
+def medium_of(path: Path) -> Medium:
+    """Tell an image or a video from other files: by its suffix, or else by its content.
+
+    A file with a suffix of images or videos is not opened, for opening each of millions of files
+    takes as long as listing them ten times, and hours on a network disk; readers decode by content
+    and report what is something else.
+
+    Raises
+    ------
+    OSError
+        If the content decides and cannot be read, or the file is no regular one.
+    """
+    suffix = suffix_of(path.name)
+    if suffix in IMAGE_SUFFIXES:
+        return "image"
+    if suffix in VIDEO_SUFFIXES:
+        return "video"
+    kind = None if suffix in _RAW_SUFFIXES else kind_of_file(path)
+    return "other" if kind is None else kind.medium
+
+
+def is_video_file(path: Path) -> bool:
+    """Test for a video by `medium_of`; a file that cannot be read is none."""
+    try:
+        return medium_of(path) == "video"
+    except OSError:
+        return False
+
+
+def contradiction(name: str, kind: Kind | None) -> str:
+    """Return how the content of a file differs from what its suffix says; empty if it does not."""
+    suffix = suffix_of(name)
+    claimed = {**IMAGE_SUFFIXES, **VIDEO_SUFFIXES, **_SHARED_SUFFIXES}.get(suffix)
+    if kind is None or kind.name == claimed or not re.fullmatch(r"\.[a-z]\w{1,4}", suffix):
+        return ""
+    return f"{suffix} by its name, {kind.title} by its content"
+
+
+def misnamed(path: Path) -> str:
+    """Return the `contradiction` of a file; empty also if it cannot be read."""
+    try:
+        return contradiction(path.name, kind_of_file(path))
+    except OSError:
+        return ""

@@ -1,7 +1,6 @@
 """Frames of a video, or of a folder of numbered frame images, read in one forward pass."""
 
 import hashlib
-import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 from hffkit.errors import ImageError, VideoError
 from hffkit.media.ffmpeg import OpenVideo, decode_packet, open_video
-from hffkit.media.files import IMAGE_SUFFIXES, sha256_of
+from hffkit.media.files import frame_number, sha256_of
 from hffkit.media.image import Image, read_bytes
 from hffkit.media.image_files import decode_file
 
@@ -147,14 +146,14 @@ class FrameFolder:
         """List `path`, or raise VideoError if it holds no numbered image."""
         self._path = path
         try:
-            names = [name.name for name in path.iterdir() if _is_frame(name)]
+            names = sorted(file.name for file in path.iterdir())
         except OSError as error:
             raise VideoError(f"cannot be read: {error.strerror}") from None
         self._names: dict[int, str] = {}
-        for name in sorted(names):
-            match = re.search(r"(\d+)\.\w+$", name)
-            if match and self._names.setdefault(int(match[1]), name) != name:
-                raise VideoError(f"{self._names[int(match[1])]} and {name} are the same frame")
+        for name in names:
+            number = frame_number(name)
+            if number is not None and self._names.setdefault(number, name) != name:
+                raise VideoError(f"{self._names[number]} and {name} are the same frame")
         if not self._names:
             raise VideoError("holds no numbered frame image such as 0000.png")
         self.numbers: Sequence[int] = sorted(self._names)
@@ -178,11 +177,6 @@ class FrameFolder:
                 self.size = (found.image.shape[1], found.image.shape[0])
                 digest, original = hashlib.sha256(encoded), encoded if found.keeps_file else None
                 yield Frame(number, found.image, digest.hexdigest(), name, original, found.damage)
-
-
-def _is_frame(path: Path) -> bool:
-    """Test for the name of an image; macOS keeps attributes of x.png in ._x.png."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("._")
 
 
 Clip = VideoFile | FrameFolder

@@ -1,5 +1,6 @@
 """FaceForensics++ and DeepFakeDetection: families, groups and splits of their videos."""
 
+import itertools
 import json
 import re
 from collections import defaultdict
@@ -14,11 +15,11 @@ from hffkit.manifest.failures import Failure
 from hffkit.manifest.pairs import MASKS
 from hffkit.manifest.samples import Split
 from hffkit.manifest.splits import assign_splits
+from hffkit.media.files import twins
 from hffkit.options import Names
+from hffkit.sources.ffpp_layout import PAPER_CLASSES, Found
 from hffkit.sources.ffpp_tree import (
-    PAPER_CLASSES,
     FfppOptions,
-    Found,
     find_videos,
     lenders,
     rate_factor,
@@ -27,6 +28,7 @@ from hffkit.sources.ffpp_tree import (
 from hffkit.sources.folders import selected
 from hffkit.sources.listing import Listing, group_of
 from hffkit.sources.options import SourceOptions
+from hffkit.wording import counted
 
 DFD_CLASSES = ("DeepFakeDetection", "Real-actors")
 
@@ -68,6 +70,7 @@ def read_ffpp(options: FfppOptions, default: Names = PAPER_CLASSES) -> Listing:
             "DeepFakeDetection has no official splits. They are drawn by target actor, so a face "
             "that is put on actors of two splits is in both."
         )
+    notes += _same_files(videos, options)
     names, failures = _names(videos, options)
     videos = sorted(videos, key=lambda found: _order(found, classes))
     lent = lenders(options)
@@ -103,6 +106,13 @@ def _refuse_twins(videos: Sequence[Found]) -> None:
         path = paths.setdefault((video.quality, video.cls, video.stem), video.path)
         if path != video.path:
             raise CorpusError(f"{path} and {video.path} are the same video. Keep one of them.")
+
+
+def _same_files(videos: Sequence[Found], options: FfppOptions) -> Iterator[str]:
+    """Yield a note on videos that are one file with several names."""
+    same = twins(options.src, (video.path for video in videos))
+    for path, other in itertools.islice(same.items(), 1):
+        yield f"{counted(len(same), 'video')} with the file of another, such as {path} of {other}."
 
 
 def _unpaired(

@@ -1,37 +1,19 @@
-"""Search for the videos of FaceForensics++ in its two layouts.
-
-- official: original_sequences/{youtube,actors} and manipulated_sequences/METHOD, each with
-  QUALITY/videos or QUALITY/images;
-- cropped (Cao et al.): face/CLASS/QUALITY/VIDEO/N.png.
-
-In both, masks of forgeries are stored like one more quality, `masks`.
-"""
+"""Options of FaceForensics++, and the search for its videos in a tree."""
 
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
-from hffkit.manifest.classes import FFPP, ClassTable
+from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.pairs import MASKS
-from hffkit.media.files import is_video
 from hffkit.options import Names, Option
-from hffkit.sources.listing import folders_in, subfolders
+from hffkit.sources.ffpp_layout import CROPPED_FOLDERS, QUALITIES, Found, VideoTree, layout_of
+from hffkit.sources.listing import subfolders
 from hffkit.sources.options import VideoOptions
-
-QUALITIES = ("raw", "c23", "c40")  # as published; raw is called c0 in the authors' scripts
-PAPER_CLASSES = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "Real")
-METHODS = tuple(row.name for row in FFPP if row.is_fake)
-SEQUENCES = ("original_sequences", "manipulated_sequences")
-_FOLDERS = {
-    "Real": "original_sequences/youtube",
-    "Real-actors": "original_sequences/actors",
-} | {name: f"manipulated_sequences/{name}" for name in METHODS}
-CROPPED_FOLDERS = {"Real": "real"} | {name: name for name in PAPER_CLASSES if name != "Real"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,52 +67,6 @@ class FfppOptions(VideoOptions):
         return tuple(dict.fromkeys(map(plain_quality, self.named_qualities)))
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A video of the tree."""
-
-    path: str  # relative to the root
-    cls: str
-    quality: str
-    stem: str
-    is_cropped: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """The folders of the classes in a tree."""
-
-    root: Path
-    start: str
-    folders: Mapping[str, str]
-    is_cropped: bool = False
-
-    def folder(self, name: str) -> Path:
-        """Return the folder of a class."""
-        return self.root / (self.start + self.folders.get(name, name))
-
-    def videos(self, name: str, quality: str) -> list[Found]:
-        """Return the videos or frame folders of one class and quality, sorted by path."""
-        for spelling in ("raw", "c0") if quality == "raw" else (quality,):
-            here = self.folder(name) / spelling
-            for place in [here] if self.is_cropped else [here / "videos", here / "images"]:
-                paths = sorted(place.iterdir()) if place.is_dir() else []
-                found = [
-                    Found(
-                        path.relative_to(self.root).as_posix(),
-                        name,
-                        quality,
-                        path.name if path.is_dir() else path.stem,
-                        self.is_cropped,
-                    )
-                    for path in paths
-                    if path.is_dir() or (path.is_file() and is_video(path.name))
-                ]
-                if found:
-                    return found
-        return []
-
-
 def wanted_of(options: FfppOptions, *, is_fake: bool) -> Names:
     """Return the folders to read of a class: the qualities, and the masks of fakes if requested."""
     return (*options.levels, *((MASKS,) if options.masks and is_fake else ()))
@@ -146,12 +82,12 @@ def find_videos(
     CorpusError
         If the root has no known layout or no video, or, with `must_exist`, if a class has none.
     """
-    layout = _layout_of(options.src)
+    layout = layout_of(options.src)
     videos: list[Found] = []
     missing: dict[str, list[str]] = defaultdict(list)
     for name in classes.names:
         for quality in wanted_of(options, is_fake=classes[name].is_fake):
-            found = layout.videos(name, quality)
+            found = layout.videos(name, quality, is_only=options.levels == (quality,))
             videos += found
             if not found and must_exist:
                 raise CorpusError(_missing(layout, name, quality, options))
@@ -161,35 +97,11 @@ def find_videos(
         raise CorpusError(_missing(layout, classes.names[0], options.levels[0], options))
     if options.pair:
         _refuse_no_partner(layout, videos, options)
-    return videos, [f"no {quality} of {', '.join(names)}." for quality, names in missing.items()]
+    gaps = [f"no {quality} of {', '.join(names)}." for quality, names in missing.items()]
+    return videos, [*gaps, *layout.notes(options.levels[0])]
 
 
-def _layout_of(root: Path) -> _Layout:
-    present = set(subfolders(root))
-    if present.intersection(SEQUENCES):
-        return _Layout(root, "", _FOLDERS)
-    start = "face/" if "face" in present else ""
-    if start or _holds_crops(root):
-        return _Layout(root, start, CROPPED_FOLDERS, is_cropped=True)
-    is_inside = {"youtube", "actors", *METHODS} & present
-    raise CorpusError(
-        f"{root}: no FaceForensics++ tree. Looked for original_sequences/, "
-        f"manipulated_sequences/ or face/ in it; found {folders_in(root)}."
-        + (" Pass the folder above as `src`." if is_inside else "")
-    )
-
-
-def _holds_crops(root: Path) -> bool:
-    """Test for class folders with QUALITY/VIDEO, without videos/ or images/ in between."""
-    return any(
-        path.name not in ("videos", "images")
-        for folder in CROPPED_FOLDERS.values()
-        for quality in QUALITIES
-        for path in sorted((root / folder / quality).glob("*/"))
-    )
-
-
-def _refuse_no_partner(layout: _Layout, videos: Sequence[Found], options: FfppOptions) -> None:
+def _refuse_no_partner(layout: VideoTree, videos: Sequence[Found], options: FfppOptions) -> None:
     """Raise CorpusError if one of the qualities has no video at all, or no fake has a mask."""
     there = {video.quality for video in videos}
     for quality in wanted_of(options, is_fake=True):
@@ -198,7 +110,7 @@ def _refuse_no_partner(layout: _Layout, videos: Sequence[Found], options: FfppOp
             raise CorpusError(_missing(layout, classes[0], quality, options))
 
 
-def _missing(layout: _Layout, name: str, quality: str, options: FfppOptions) -> str:
+def _missing(layout: VideoTree, name: str, quality: str, options: FfppOptions) -> str:
     """Return the message for a missing folder: its path, and how to get its videos."""
     here = layout.folder(name)
     found = subfolders(here) if here.is_dir() else []
@@ -242,11 +154,11 @@ def lenders(options: FfppOptions) -> dict[tuple[str, str], str]:
     quality = options.detect_on
     if quality is None or quality == "each":
         return {}
-    layout = _Layout(options.src, "", _FOLDERS)
+    layout = layout_of(options.src)
     found = {
         (name, video.stem): video.path
-        for name in ("Real", "Real-actors")
-        for video in layout.videos(name, quality)
+        for name in (() if layout.is_cropped else ("Real", "Real-actors"))
+        for video in layout.videos(name, quality, is_only=options.levels == (quality,))
     }
     if not found:
         raise CorpusError(_missing(layout, "Real", quality, options))

@@ -1,7 +1,7 @@
 """Readers of class folders of images or videos: any tree of them, HFF, Faces-HQ, CelebA."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -9,9 +9,12 @@ from typing import Annotated
 from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
 from hffkit.manifest.classes import BINARY, HFF_8, ClassTable, numbered
 from hffkit.manifest.samples import Split
-from hffkit.media.files import walk
+from hffkit.media.files import is_hidden
+from hffkit.media.walk import Rest, files_below, some_of, walk
 from hffkit.options import Option
-from hffkit.sources.listing import Entry, Listing, as_listing, folders_in, read_text, subfolders
+from hffkit.sources.class_files import ClassFiles
+from hffkit.sources.entries import Entry
+from hffkit.sources.listing import Listing, as_listing, folders_in, read_text, subfolders
 from hffkit.sources.options import FolderNames, SourceOptions, VideoOptions
 from hffkit.wording import counted
 
@@ -108,19 +111,24 @@ def read_celeba(options: SourceOptions) -> Listing:
         )
     classes = selected(CELEBA, options)
     identity = _table_file(options.src, "identity_CelebA.txt") or {}
-    paths = list(walk(options.src))
+    rest = Rest()
+    files = walk(options.src, rest=rest)
     entries = [
         Entry(
             path=path,
             cls="CelebA",
+            is_video=is_video,
             split=_CELEBA_SPLITS.get(partition[name]),
             group=f"identity-{identity[name]}" if name in identity else None,
         )
-        for path in paths
+        for path, is_video in files
         if (name := PurePosixPath(path).name) in partition
     ]
-    n_others = len(paths) - len(entries)
-    notes = [f"{counted(n_others, 'file')} not in the partition, not built."] if n_others else []
+    unlisted = [file.path for file in files if PurePosixPath(file.path).name not in partition]
+    notes = rest.notes()
+    if unlisted:
+        n_unlisted = counted(len(unlisted), "file")
+        notes.append(f"{n_unlisted} not in the partition, not built: {some_of(unlisted)}.")
     return as_listing(entries, classes, options, notes)
 
 
@@ -178,39 +186,53 @@ def _class_folders(
     splits: list[tuple[str, Split | None]] = [("", None)]
     if _has_split_layout(options.src, present, [folders.get(n, n) for n in classes.names]):
         splits = [(f"{name}/", _SPLIT_FOLDERS[name.lower()]) for name in _split_names(present)]
-    entries: list[Entry] = []
+    rest = Rest()
+    found: list[ClassFiles] = []
     for name in classes.names:
         folder = folders.get(name, name)
-        if not any((options.src / start / folder).is_dir() for start, _ in splits):
+        there = [each for each in splits if (options.src / each[0] / folder).is_dir()]
+        if not there:
             raise UnknownNameError(f"class folder in {options.src}", folder, present)
-        for start, split in splits:
-            if (options.src / start / folder).is_dir():
-                entries += _entries(options.src, start + folder, name, split)
-    rest = set(present) - {folders.get(name, name) for name in classes.names}
-    notes = list(notes)
-    if rest and splits == [("", None)]:
-        notes.append(f"{len(rest)} other folders are not read: {', '.join(sorted(rest))}.")
+        for start, split in there:
+            files = walk(options.src, start + folder, rest)
+            found.append(ClassFiles(name, split, start + folder, files))
+    entries = [entry for each in found for entry in each.entries()]
+    read = {folders.get(name, name).split("/")[0] for name in classes.names}
+    notes = [*notes, *_beside(options.src, splits, read, rest), *rest.notes()]
+    if keeps_groups and options.group_by is None:
+        notes += [note for each in found if (note := each.note)]
     if not keeps_groups:
         entries = [replace(entry, group=None) for entry in entries]
         options = replace(options, group_by=None)
     return as_listing(entries, classes, options, notes)
 
 
-def _entries(root: Path, folder: str, name: str, split: Split | None) -> list[Entry]:
-    """Return the files of a class; a subfolder (frames of one video, one person) is a group.
+def _beside(
+    root: Path, splits: Sequence[tuple[str, Split | None]], read: Set[str], rest: Rest
+) -> Iterator[str]:
+    """Yield a note on folders beside the class folders; files there are added to `rest`."""
+    top = {start.split("/")[0] for start, _ in splits if start}
+    places = [(start, read) for start, _ in splits] + ([("", top)] if top else [])
+    folders: list[str] = []
+    for start, wanted in places:
+        for path in sorted((root / start).iterdir()):
+            if path.name in wanted:
+                continue
+            if is_hidden(path.name):
+                is_folder = path.is_dir() and not path.is_symlink()
+                here = start + path.name
+                rest.hidden += files_below(root, here) if is_folder else [here]
+            elif path.is_dir():
+                folders.append(start + path.name)
+            else:
+                rest.unasked.append(start + path.name)
+    if folders:
+        yield f"{counted(len(folders), 'other folder')} not read: {', '.join(folders)}."
 
-    A single subfolder with the whole class is no group: CelebA's img_align_celeba.
-    """
-    inside = {
-        path: PurePosixPath(path).relative_to(folder).parent.as_posix()
-        for path in walk(root, folder)
-    }
-    is_flat = len(set(inside.values())) == 1
-    entries = []
-    for path, below in inside.items():
-        group = None if below == "." or is_flat else f"{split}/{below}" if split else below
-        entries.append(Entry(path, name, split=split, group=group))
-    return entries
+
+def split_named(folder: str) -> Split | None:
+    """Return the split that the name of a folder stands for, or None."""
+    return _SPLIT_FOLDERS.get(folder.lower())
 
 
 def _split_names(present: Sequence[str]) -> list[str]:

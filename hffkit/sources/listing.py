@@ -10,25 +10,13 @@ from hffkit.errors import CorpusError
 from hffkit.extraction.units import Family, ImageFile, Unit, Video, blocks
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.failures import Failure
-from hffkit.manifest.samples import MAX_KEY_BYTES, SPLITS, GroupGuard, Split
+from hffkit.manifest.samples import SPLITS, GroupGuard, Split
 from hffkit.manifest.splits import SplitRatio, assign_splits
-from hffkit.media.files import is_video
+from hffkit.media.walk import some_of
+from hffkit.sources.entries import Entry, each_once, with_good_keys
+from hffkit.sources.kinship import parted
 from hffkit.sources.options import SourceOptions
 from hffkit.wording import counted
-
-_INDEX_BYTES = len("00000000_")
-_FRAME_BYTES = len("/000000")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A file or folder of frames, with split and group as far as the dataset has them."""
-
-    path: str  # relative to the root; also the key of its sample, or the start of its samples'
-    cls: str
-    split: Split | None = None
-    group: str | None = None  # None: a group of its own
-    index: int | None = None  # number in a list, which its record keeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +77,12 @@ def as_listing(
     """
     notes = list(notes)
     ratio = ratio or options.ratio
-    entries, failures = _with_good_keys(entries)
+    entries, failures = with_good_keys(entries)
+    entries, again = each_once(entries, options.src)
+    if again:
+        notes.append(
+            f"{counted(len(again), 'further name')} of files that are read once: {some_of(again)}."
+        )
     if not entries and not failures:
         raise CorpusError(f"{options.src}: no image or video of the wanted classes in it.")
     grouped, unmatched = _with_groups(entries, options)
@@ -102,7 +95,9 @@ def as_listing(
     wanted = [entry for entry in settled if entry.split in options.splits]
     if entries and not wanted:
         raise CorpusError(f"{options.src}: nothing in split {', '.join(options.splits)}.")
-    notes += _missing_splits(settled, ratio)
+    drawn = {entry.cls for entry in grouped if entry.split is None}
+    notes += _missing_splits([entry for entry in settled if entry.cls in drawn], ratio)
+    notes += parted(settled, classes)
     return Listing(classes, tuple(_units(wanted, classes)), tuple(failures), tuple(notes))
 
 
@@ -122,27 +117,6 @@ def _missing_splits(entries: Sequence[Entry], ratio: SplitRatio) -> Iterator[str
                 f"{counted(n_files[name], 'file')} are in {counted(len(groups[name]), 'group')}, "
                 "and groups are not cut."
             )
-
-
-def _with_good_keys(entries: Iterable[Entry]) -> tuple[list[Entry], list[Failure]]:
-    good, failures = [], []
-    for entry in entries:
-        try:
-            n_bytes = _INDEX_BYTES + len(entry.path.encode())
-        except UnicodeEncodeError:
-            path = entry.path.encode("utf-8", "backslashreplace").decode()
-            failures.append(Failure("unreadable", path, None, "the file's name is not UTF-8"))
-            continue
-        n_bytes += _FRAME_BYTES if is_video(entry.path) else 0
-        if n_bytes > MAX_KEY_BYTES:
-            reason = f"its key would have {n_bytes} bytes, LMDB holds {MAX_KEY_BYTES}; shorten it"
-            failures.append(Failure("unreadable", entry.path, None, reason))
-        else:
-            good.append(entry)
-    twice = [path for path, n in Counter(entry.path for entry in good).items() if n > 1]
-    if twice:
-        raise CorpusError(f"{twice[0]!r} is listed twice ({len(twice)} such). List each file once.")
-    return good, failures
 
 
 def group_of(path: str, pattern: str | None) -> str | None:
@@ -179,7 +153,7 @@ def _units(entries: Sequence[Entry], classes: ClassTable) -> Iterator[Unit]:
         split, group = entry.split, entry.group
         if split is None or group is None:
             raise ValueError(f"entry {entry.path!r} has no split or group")
-        if not is_video(entry.path):
+        if not entry.is_video:
             images.append(ImageFile(entry.path, entry.path, entry.cls, split, group, entry.index))
             continue
         yield from blocks(images)

@@ -1,27 +1,26 @@
-"""Readers of lists of files: any list, Celeb-DF, DFDC."""
+"""Readers of lists of files: any list, and Celeb-DF with its test list."""
 
 import csv
-import json
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from hffkit.errors import ArgumentError, CorpusError
 from hffkit.manifest.classes import BINARY, ClassTable, FaceClass, numbered
-from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Split
-from hffkit.media.files import is_video, walk
+from hffkit.media.kinds import is_video_file
+from hffkit.media.walk import MediaFile, Rest, walk
 from hffkit.options import Option
+from hffkit.sources.entries import Entry
 from hffkit.sources.folders import FolderOptions, selected
-from hffkit.sources.listing import Entry, Listing, as_listing, folders_in, read_text, subfolders
+from hffkit.sources.listing import Listing, as_listing, folders_in, read_text, subfolders
 from hffkit.sources.options import VideoOptions
 from hffkit.wording import counted
 
 CELEB_DF = numbered(fake=["Celeb-synthesis"], real=["Celeb-real", "YouTube-real"])
-DFDC = numbered(fake=["DFDC-fake"], real=["DFDC-real"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +70,9 @@ def read_list(options: ListOptions) -> Listing:
             f"{list_file}: none of its files is in {options.src}, such as {rows[0][0]!r}. If the "
             f"list was written elsewhere, {_prefix_advice(options)}."
         )
-    keeps_numbers = not any(is_video(path) for path, _ in rows)
+    videos = {path for path, _ in rows if is_video_file(options.src / path)}
     entries = [
-        Entry(path, name, index=number if keeps_numbers else None)
+        Entry(path, name, path in videos, index=None if videos else number)
         for number, (path, name) in enumerate(rows)
     ]
     return as_listing(entries, classes, options)
@@ -192,25 +191,27 @@ def read_celeb_df(options: VideoOptions) -> Listing:
             f"{options.src}: no folder {' or '.join(missing)}; found {folders_in(options.src)}."
         )
     classes = classes.only(name for name in classes.names if name in present)
-    files = [(name, path) for name in classes.names for path in walk(options.src, name)]
-    groups = {_video_of(name, path): path for name, path in files if is_video(path)}
-    known = {_video_of(name, path) for name, path in files}
+    rest = Rest()
+    files = [(name, file) for name in classes.names for file in walk(options.src, name, rest)]
+    groups = {_video_of(name, file): file.path for name, file in files if file.is_video}
+    known = {_video_of(name, file) for name, file in files}
     test = _celeb_df_test(test_file, known, classes)
     entries = []
-    for name, path in files:
-        video = _video_of(name, path)
+    for name, file in files:
+        video = _video_of(name, file)
         split: Split | None = "test" if video in test else None
         group = groups.get(video, "/".join(video))
-        entries.append(Entry(path, name, split=split, group=group))
+        entries.append(Entry(file.path, name, file.is_video, split, group))
     notes = ["Celeb-DF's test list shares people with the rest: see docs/sources.md."]
+    notes += rest.notes()
     return as_listing(entries, classes, options, notes, ratio=options.ratio.without_test())
 
 
-def _video_of(cls: str, path: str) -> tuple[str, str]:
+def _video_of(cls: str, file: MediaFile) -> tuple[str, str]:
     """Return class and name of the video that a file of Celeb-DF is, or is a frame of."""
-    file = PurePosixPath(path)
-    is_frame = not is_video(path) and file.parent.name != cls
-    return cls, file.parent.name if is_frame else file.stem
+    path = PurePosixPath(file.path)
+    is_frame = not file.is_video and path.parent.name != cls
+    return cls, path.parent.name if is_frame else path.stem
 
 
 def _celeb_df_test(
@@ -240,39 +241,3 @@ def _celeb_df_test(
             "on."
         )
     return found
-
-
-def read_dfdc(options: VideoOptions) -> Listing:
-    """List DFDC parts by their metadata.json; an original and its forgeries are a group."""
-    files = sorted(options.src.rglob("metadata.json"))
-    if not files:
-        raise CorpusError(
-            f"{options.src}: no metadata.json in it or below it; found {folders_in(options.src)}. "
-            "Each part of DFDC comes with one."
-        )
-    classes = selected(DFDC, options)
-    entries, failures = [], []
-    for file in files:
-        folder = file.parent.relative_to(options.src).as_posix()
-        for name, row in sorted(_metadata(file).items()):
-            path = name if folder == "." else f"{folder}/{name}"
-            cls = "DFDC-fake" if row["label"] == "FAKE" else "DFDC-real"
-            group = row.get("original") or name
-            if cls not in classes.names:
-                continue
-            if (options.src / path).is_file():
-                entries.append(Entry(path, cls, group=group))
-            else:
-                failures.append(Failure("unreadable", path, None, "in metadata.json, not there"))
-    listing = as_listing(entries, classes, options)
-    return replace(listing, failures=(*failures, *listing.failures))
-
-
-def _metadata(path: Path) -> dict[str, dict[str, str]]:
-    try:
-        rows: dict[str, dict[str, str]] = json.loads(read_text(path))
-        if all(row["label"] in ("FAKE", "REAL") for row in rows.values()):
-            return rows
-    except (ValueError, TypeError, KeyError, AttributeError):
-        pass
-    raise CorpusError(f'{path}: must be {{"video": {{"label": "FAKE" or "REAL", ...}}}}.')

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hffkit.errors import named
-from hffkit.sources import ffpp, folders, lists
+from hffkit.sources import dfdc, ffpp, folders, lists
 from hffkit.sources.ffpp_tree import FfppOptions
 from hffkit.sources.listing import Listing, check_groups
 from hffkit.sources.options import FolderNames, SourceOptions, VideoOptions
@@ -78,9 +78,10 @@ SOURCES: Mapping[str, Source] = {
         "--src /data/Celeb-DF --frames 16 --out celeb-df.lmdb",
     ),
     "dfdc": Source(
-        lists.read_dfdc,
+        dfdc.read_dfdc,
         VideoOptions,
-        "Parts of DFDC with their metadata.json; an original and its forgeries are one group.",
+        "DFDC: parts with metadata.json, the test set with labels.csv.\n\n"
+        "An original and its forgeries are one group.",
         "--src /data/dfdc --frames 8 --out dfdc.lmdb",
     ),
 }

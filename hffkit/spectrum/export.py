@@ -13,6 +13,7 @@ import numpy.typing as npt
 from hffkit.errors import ArgumentError, StorageError
 from hffkit.json_types import JsonObject
 from hffkit.manifest.samples import Split
+from hffkit.media.walk import Rest
 from hffkit.spectrum.curves import axis_title, curves_of
 from hffkit.spectrum.features import FeatureSpec, check_spec, features_named, resampled
 from hffkit.spectrum.profiles import Profiler, images_of_folder, versions_of_spectra
@@ -57,6 +58,7 @@ class FeatureFile:
     data: tuple[Mapping[str, Any], ...] | None  # identities of corpora; None for a folder
     n_samples: int
     n_features: int
+    notes: tuple[str, ...] = ()  # on files that were not read
 
     def about(self) -> JsonObject:
         """Return the settings, versions and data as JSON values; the file holds them as text."""
@@ -65,7 +67,12 @@ class FeatureFile:
 
     def to_json(self) -> dict[str, object]:
         """Return everything as JSON values."""
-        return {**self.about(), "n_samples": self.n_samples, "n_features": self.n_features}
+        return {
+            **self.about(),
+            "n_samples": self.n_samples,
+            "n_features": self.n_features,
+            "notes": self.notes,
+        }
 
 
 def write_features(
@@ -82,9 +89,10 @@ def write_features(
         raise StorageError(f"{out} already exists. Delete it or choose another file.")
     profiler = Profiler(request.spec(), n_workers)
     columns: dict[str, npt.ArrayLike] = {}
+    rest = Rest()
     if _is_plain_folder(source):
         data = None
-        images = list(images_of_folder(Path(source)))
+        images = list(images_of_folder(Path(source), rest))
         columns["keys"] = [name for name, _ in images]
         features = resampled(profiler.of_images(images, len(images)), profiler.spec)
     else:
@@ -99,7 +107,9 @@ def write_features(
             "splits": [sample.split for _, sample in items],
             "groups": [sample.group for _, sample in items],
         }
-    found = FeatureFile(profiler.spec, versions_of_spectra(), data, *features.shape)
+    n_samples, n_features = features.shape
+    notes = tuple(rest.notes())
+    found = FeatureFile(profiler.spec, versions_of_spectra(), data, n_samples, n_features, notes)
     file = io.BytesIO()
     text = json.dumps(found.about(), sort_keys=True)
     arrays: Any = {name: np.asarray(column) for name, column in columns.items()}

@@ -21,9 +21,9 @@ from hffkit.execution.pool import in_order
 from hffkit.execution.progress import Progress
 from hffkit.execution.versions import versions
 from hffkit.manifest.samples import Sample
-from hffkit.media.files import is_video, walk
 from hffkit.media.image import Image, read_bytes
 from hffkit.media.image_files import decode_file
+from hffkit.media.walk import Rest, walk
 from hffkit.spectrum.features import (
     FeatureSpec,
     Read,
@@ -159,15 +159,19 @@ def _read(corpus: Corpus, sample: Sample) -> Image:
         raise ImageError(f"{corpus.path}: {sample.key}: {error}") from None
 
 
-def images_of_folder(folder: Path) -> Iterator[tuple[str, Read]]:
+def images_of_folder(folder: Path, rest: Rest) -> Iterator[tuple[str, Read]]:
     """Yield the relative path of each image below a folder, sorted, and its reader.
+
+    Videos and other files are added to `rest`.
 
     Raises
     ------
     ArgumentError
         If there is no image.
     """
-    names = sorted(n for n in walk(folder) if not is_video(n))
+    files = walk(folder, rest=rest)
+    names = [file.path for file in files if not file.is_video]
+    rest.unasked += [file.path for file in files if file.is_video]
     if not names:
         raise ArgumentError(f"{folder} is no corpus, and holds no image.")
     for name in names:

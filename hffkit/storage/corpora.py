@@ -7,7 +7,7 @@ from pathlib import Path
 from hffkit.errors import StorageError
 from hffkit.manifest.classes import ClassTable, joined
 from hffkit.manifest.samples import Sample
-from hffkit.media.files import is_video, walk
+from hffkit.media.walk import walk
 from hffkit.storage.corpus import CORPUS_FILE, Corpus, Holds
 from hffkit.storage.datasets import told_apart
 
@@ -107,10 +107,12 @@ def is_dataset(folder: Path) -> bool:
     corpora = sorted(path.parent for path in folder.glob(f"*/{CORPUS_FILE}"))
     if not corpora:
         return True
-    files = list(walk(folder))
-    if any(map(is_video, files)):
+    files = walk(folder)
+    if any(file.is_video for file in files):
         return True
-    if any("/" in path for path in files):  # images beside the corpora are their contact sheets
+    if any(
+        "/" in file.path for file in files
+    ):  # images beside the corpora are their contact sheets
         raise StorageError(
             f"{folder} holds the corpus {corpora[0].name} and folders of images. Name the corpus, "
             "or move it out of the dataset."

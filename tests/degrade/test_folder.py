@@ -102,7 +102,8 @@ def test_a_tree_of_images_gives_the_same_tree_of_what_the_chain_makes(
 ) -> None:
     op = ("--op", "sc-mix", "--op", "jp-mix", "--seed", 3)
     result = run("degrade", images, *op, "--out", tmp_path / "out", "--workers", 2)
-    assert result.output == f"{tmp_path}/out: 75 files after sc-mix, jp-mix\n"
+    assert result.stdout == f"{tmp_path}/out: 75 files after sc-mix, jp-mix\n"
+    assert "1 file neither image nor video (1 .txt): sub/notes.txt" in result.stderr
     out, ops = tmp_path / "out", chain("sc-mix", "jp-mix")
     found = rows(out / "manifest.jsonl")
     assert [row["source"] for row in found] == sorted((*ODD_NAMES, *NUMBERED))

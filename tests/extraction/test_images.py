@@ -210,7 +210,12 @@ def test_a_wrong_suffix_does_not_matter(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real/a.png").write_bytes(_jpeg())
     found, failures = _built(tmp_path)
-    assert (list(found), failures) == (["real/a.png"], {})
+    assert list(found) == ["real/a.png"]
+    (failure,) = failures.values()
+    assert (failure.kind, failure.reason) == (
+        "misnamed",
+        ".png by its name, JPEG image by its content",
+    )
 
 
 def test_crop_face_stores_the_square_around_the_face_as_png(tmp_path: Path) -> None:

@@ -454,7 +454,8 @@ def test_json_has_the_documented_shape(three: Path, tmp_path: Path, run: Invoke)
     found = run("predict", three, path, "--json")
     assert found.exit_code == 0
     about = json.loads(found.stdout)
-    assert set(about) == {"score", "files", "faces"}
+    assert set(about) == {"score", "files", "faces", "notes"}
+    assert about["notes"] == []
     assert about["score"] == "probability of fake"
     (file,), (one,) = about["files"], about["faces"]
     assert set(file) == set(FilePrediction.__slots__)

@@ -272,8 +272,8 @@ def test_a_wrong_tree_is_told_what_was_looked_for_and_what_is_there(tmp_path: Pa
     touch(tmp_path, "fakes/000_003.mp4", "youtube/c23/videos/000.mp4")
     with pytest.raises(
         CorpusError,
-        match=r"Looked for original_sequences/, manipulated_sequences/ or face/ in it; "
-        r"found fakes, youtube",
+        match=r"Looked for original_sequences/, manipulated_sequences/ or face/ in it, or "
+        r"original/ and folders named after methods; found fakes, youtube. Pass the folder above",
     ):
         listing("ff++", tmp_path)
 
@@ -582,7 +582,7 @@ def test_folder_takes_the_classes_it_is_told(tmp_path: Path) -> None:
         (1, "a", False),
     ]
     assert _keys(found) == ["b/0.png", "a/0.jpg", "a/clip.mp4"]
-    assert "1 other folders are not read: c" in " ".join(found.notes)
+    assert "1 other folder not read: c." in " ".join(found.notes)
     with pytest.raises(
         CorpusError,
         match=r"the real classes in `real` and the fake ones in `fake`.*Folders there: a, b, c",
@@ -1034,11 +1034,17 @@ def test_dfdc_follows_its_metadata(tmp_path: Path) -> None:
     del expected["dfdc_train_part_1/1fake3_0.mp4"]
     assert {item.path: (item.cls, item.group) for item in items(found)} == expected
     assert [(f.kind, f.path, f.reason) for f in found.failures] == [
-        ("unreadable", "dfdc_train_part_1/1fake3_0.mp4", "in metadata.json, not there")
+        (
+            "unreadable",
+            "dfdc_train_part_1/unlisted.mp4",
+            "in no metadata.json or labels.csv: nothing says whether it is real or fake",
+        ),
+        ("unreadable", "dfdc_train_part_1/1fake3_0.mp4", "in metadata.json, not there"),
     ]
     reals = listing("dfdc", tmp_path, real=("DFDC-real",))
     assert {item.cls for item in items(reals)} == {"DFDC-real"}
-    assert reals.failures == ()  # the missing one is a fake: nobody asked for it
+    # The missing one is a fake: nobody asked for it.
+    assert [f.path for f in reals.failures] == ["dfdc_train_part_1/unlisted.mp4"]
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"a.mp4": {}}', '{"a.mp4": {"label": "MAYBE"}}'])

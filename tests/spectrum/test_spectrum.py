@@ -25,6 +25,7 @@ from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.evaluation.videos import vote_over_videos
 from hffkit.manifest.classes import BINARY
 from hffkit.media.image import grey
+from hffkit.media.walk import Rest
 from hffkit.pipeline.plan import plan_of
 from hffkit.pipeline.recipe import read_recipe
 from hffkit.runs.scores import Scored
@@ -362,7 +363,7 @@ def test_processes_change_no_bit_of_profiles(
 ) -> None:
     monkeypatch.setattr("hffkit.execution.pool._ALONE", 0.01)
     folders = [data / "data" / "images" / name for name in ("real-lfwcrop", "real-ffhq256")]
-    files = [list(images_of_folder(folder))[:150] for folder in folders]
+    files = [list(images_of_folder(folder, Rest()))[:150] for folder in folders]
     images = [picture for both in zip(*files, strict=True) for picture in both] * 4
     spec = FeatureSpec("square")
     found = Profiler(spec, n_workers).of_images(images, len(images))
