@@ -14,7 +14,7 @@ _KIND_FOLDERS = frozenset({"videos", "video", "frames", "images"})
 # A folder of this name holds images of any origin, even if it is the only one of its class.
 _COLLECTION = re.compile(
     r"img_align_celeba\w*|img|imgs|images?|photos?|pictures?|pics?|faces?|crops?|data|samples?"
-    r"|jpe?gs?|pngs?|(images?|thumbnails?|data)?_?\d+(x\d+)?"
+    r"|jpe?gs?|pngs?|(images?|thumbnails?|data)?_?(\d+x\d+|64|128|256|512|1024)"
 )
 
 

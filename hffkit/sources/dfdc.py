@@ -130,13 +130,15 @@ def _of_csv(path: Path) -> dict[str, tuple[str, str | None]]:
     lines = read_text(path).splitlines()
     header = [cell.strip().lower() for cell in next(csv.reader(lines[:1]), [])]
     found: dict[str, tuple[str, str | None]] = {}
+    if not {"filename", "label"} <= set(header):
+        raise CorpusError(f"{path}: must begin with the columns filename,label; got {header}.")
     for number, row in enumerate(csv.DictReader(lines[1:], fieldnames=header), 2):
         name, label = (row.get("filename") or "").strip(), (row.get("label") or "").strip().upper()
         label = _CSV_LABELS.get(label, label)
         if not name or label not in ("FAKE", "REAL"):
             raise CorpusError(
-                f"{path}:{number}: needs the columns filename and label, 1 for fake and 0 for "
-                f"real; got {dict(row)}."
+                f"{path}:{number}: must be the name of a file and 1 for fake or 0 for real, got "
+                f"{name!r} and {label!r}."
             )
         found[name] = label, None
     return found
