@@ -98,7 +98,7 @@ def twins(root: Path, paths: Iterable[str]) -> dict[str, str]:
     links: list[tuple[str, os.stat_result]] = []
     for path in paths:
         try:
-            about = (root / path).lstat()
+            about = os.lstat(f"{root}/{path}")
             names = ordinary
             if stat.S_ISLNK(about.st_mode):
                 about, names = (root / path).stat(), links

@@ -77,7 +77,7 @@ def walk(root: Path, folder: str = "", rest: Rest | None = None) -> list[MediaFi
     """
     rest = Rest() if rest is None else rest
     found = _Found([], {}, set(), rest)
-    top = _Folder(folder, os.path.realpath(root / folder))
+    top = _Folder("" if folder == "." else folder, os.path.realpath(root / folder))
     _walk_folder(root, top, found)
     while found.links:
         link = min(found.links)

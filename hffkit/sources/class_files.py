@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from hffkit.manifest.samples import Split
 from hffkit.media.walk import MediaFile
@@ -34,61 +33,63 @@ class ClassFiles:
         if it has videos or the name of a collection, such as CelebA's img_align_celeba. Images in
         a folder with the name of a video belong to this video.
         """
-        lone, videos = self.lone_folder, self._videos()
-        is_collection = lone is not None and (bool(videos) or _is_collection(lone, self.name))
+        lone, videos = self._lone_folder(), self._videos()
+        is_collection = bool(lone) and (bool(videos) or _is_collection(lone, self.name))
+        of_images: dict[str, str | None] = {}
         for path, is_video in self.files:
-            folder = self._below(path).parent
-            group = None if is_collection else self._group(folder)
-            if is_video and folder.name.lower() in _KIND_FOLDERS:
-                group = None
-            elif not is_video:
-                group = videos.get(_origin(folder), group)
+            folder = self._folder(path)
+            if is_video:
+                group = self._of_video(folder, is_collection=is_collection)
+            elif folder in of_images:
+                group = of_images[folder]
+            else:
+                group = None if is_collection else self._group(folder)
+                group = of_images[folder] = videos.get(_origin(folder), group)
             yield Entry(path, self.name, is_video, self.split, group)
 
-    @property
-    def lone_folder(self) -> PurePosixPath | None:
-        """The folder that holds the whole class, below the class folder; None if there is none."""
-        parents = {self._below(path).parent for path, _ in self.files}
-        lone = parents.pop() if len(parents) == 1 else None
-        return lone if lone is not None and lone.parts else None
-
-    @property
     def note(self) -> str | None:
-        """A remark if the class is a single group because it is a single folder of images."""
-        groups = {entry.group for entry in self.entries()}
-        if self.lone_folder is None or None in groups or len(groups) > 1:
+        """Return a remark if the class is one group because it is one folder of images."""
+        lone = self._lone_folder()
+        if not lone or self._videos() or _is_collection(lone, self.name):
             return None
         return (
-            f"class {self.name} is one folder, {self.folder}/{self.lone_folder}, and one group: "
-            "its images are taken for frames of one video. If they are not, `group_by` [^/]+$ "
-            "makes each file a group."
+            f"class {self.name} is one folder, {self.folder}/{lone}, and one group: its images are "
+            "taken for frames of one video. If they are not, `group_by` [^/]+$ makes each file a "
+            "group."
         )
+
+    def _lone_folder(self) -> str:
+        """Return the folder that holds the whole class, below its own; empty if there is none."""
+        folders = {self._folder(path) for path, _ in self.files}
+        return folders.pop() if len(folders) == 1 else ""
 
     def _videos(self) -> dict[tuple[str, ...], str]:
         """Return the groups of the videos by the folders that their frames would be in."""
-        found = {}
-        is_lone = self.lone_folder is not None
+        is_lone, found = bool(self._lone_folder()), {}
         for path, is_video in self.files:
             if is_video:
-                below = self._below(path)
-                is_alone = is_lone or below.parent.name.lower() in _KIND_FOLDERS
-                group = None if is_alone else self._group(below.parent)
-                found[_origin(below.with_suffix(""))] = group or path
+                folder = self._folder(path)
+                name = path.rpartition("/")[2]
+                origin = _origin(f"{folder}/{name.rpartition('.')[0] or name}")
+                found[origin] = self._of_video(folder, is_collection=is_lone) or path
         return found
 
-    def _group(self, folder: PurePosixPath) -> str | None:
-        if not folder.parts:
-            return None
-        return f"{self.split}/{folder}" if self.split else str(folder)
+    def _of_video(self, folder: str, *, is_collection: bool) -> str | None:
+        is_of_kind = folder.rpartition("/")[2].lower() in _KIND_FOLDERS
+        return None if is_collection or is_of_kind else self._group(folder)
 
-    def _below(self, path: str) -> PurePosixPath:
-        return PurePosixPath(path).relative_to(self.folder)
+    def _group(self, folder: str) -> str | None:
+        return (f"{self.split}/{folder}" if self.split else folder) if folder else None
+
+    def _folder(self, path: str) -> str:
+        """Return the folder of a file, below that of the class."""
+        return path.removeprefix(f"{self.folder}/").rpartition("/")[0]
 
 
-def _origin(folder: PurePosixPath) -> tuple[str, ...]:
-    return tuple(part for part in folder.parts if part.lower() not in _KIND_FOLDERS)
+def _origin(folder: str) -> tuple[str, ...]:
+    return tuple(part for part in folder.split("/") if part and part.lower() not in _KIND_FOLDERS)
 
 
-def _is_collection(folder: PurePosixPath, cls: str) -> bool:
-    name = folder.name.lower()
+def _is_collection(folder: str, cls: str) -> bool:
+    name = folder.rpartition("/")[2].lower()
     return _COLLECTION.fullmatch(name) is not None or name == cls.lower()

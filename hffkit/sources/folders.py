@@ -194,13 +194,13 @@ def _class_folders(
         if not there:
             raise UnknownNameError(f"class folder in {options.src}", folder, present)
         for start, split in there:
-            files = walk(options.src, start + folder, rest)
-            found.append(ClassFiles(name, split, start + folder, files))
+            here = PurePosixPath(start + folder).as_posix()
+            found.append(ClassFiles(name, split, here, walk(options.src, here, rest)))
     entries = [entry for each in found for entry in each.entries()]
     read = {folders.get(name, name).split("/")[0] for name in classes.names}
     notes = [*notes, *_beside(options.src, splits, read, rest), *rest.notes()]
     if keeps_groups and options.group_by is None:
-        notes += [note for each in found if (note := each.note)]
+        notes += [note for each in found if (note := each.note())]
     if not keeps_groups:
         entries = [replace(entry, group=None) for entry in entries]
         options = replace(options, group_by=None)

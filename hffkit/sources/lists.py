@@ -20,6 +20,7 @@ from hffkit.sources.listing import Listing, as_listing, folders_in, read_text, s
 from hffkit.sources.options import VideoOptions
 from hffkit.wording import counted
 
+_CELEB_DF_NAME = re.compile(r"(id\d+_(id\d+_)?\d{4}|\d{5})(?!\d)")
 CELEB_DF = numbered(fake=["Celeb-synthesis"], real=["Celeb-real", "YouTube-real"])
 
 
@@ -210,8 +211,10 @@ def read_celeb_df(options: VideoOptions) -> Listing:
 def _video_of(cls: str, file: MediaFile) -> tuple[str, str]:
     """Return class and name of the video that a file of Celeb-DF is, or is a frame of."""
     path = PurePosixPath(file.path)
-    is_frame = not file.is_video and path.parent.name != cls
-    return cls, path.parent.name if is_frame else path.stem
+    is_in_folder = not file.is_video and path.parent.name != cls
+    name = path.parent.name if is_in_folder else path.stem
+    official = _CELEB_DF_NAME.match(name)  # 00170_0032.png is a frame of 00170.mp4
+    return cls, official[0] if official else name
 
 
 def _celeb_df_test(

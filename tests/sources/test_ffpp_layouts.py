@@ -140,7 +140,7 @@ def test_frames_beside_videos_are_not_read_and_noted(tmp_path: Path, place: str)
 def test_broken_links_are_failures(tmp_path: Path, name: str) -> None:
     for cls, start in (("Deepfakes", "519_515"), ("Real", "519")):
         folder = _REAL if cls == "Real" else f"manipulated_sequences/{cls}/c23"
-        write_clip(tmp_path / f"{folder}/videos/{start}.mp4", n_frames=2)
+        write_clip(tmp_path / f"{folder}/videos/{start}.mp4", n_frames=2, first=len(cls))
     (tmp_path / f"{_REAL}/videos" / name).symlink_to(f"/nowhere/{name}")
     fake = tmp_path / "manipulated_sequences/Deepfakes/c23/videos/004_982.mp4"
     fake.symlink_to("/nowhere/004_982.mp4")
@@ -177,7 +177,7 @@ def test_debris_among_frames_refuses_nothing(tmp_path: Path, debris: str) -> Non
         ("manipulated_sequences/FaceSwap", "004_982"),
     ):
         for n in range(3):
-            frame = write_image(tmp_path / cls / f"c23/images/{name}/{n:04}.png", n)
+            frame = write_image(tmp_path / cls / f"c23/images/{name}/{n:04}.png", n + len(cls))
             frame.with_name(debris.format(frame.name)).write_bytes(b"\0\5\x16\7 no image")
     out = build_corpus("ff++", tmp_path, tmp_path / "x.lmdb", crop="none", frames="3")
     assert len(rows(out / "manifest.jsonl")) == 6
@@ -210,7 +210,7 @@ def sampled(root: Path, real: range, fake: range) -> Path:
         ("manipulated_sequences/NeuralTextures", "004_982", fake),
     ):
         for n in numbers:
-            write_image(root / cls / f"c23/images/{name}/{n:03}.png", n)
+            write_image(root / cls / f"c23/images/{name}/{n:03}.png", n + 5 * len(cls))
     return root
 
 

@@ -979,6 +979,31 @@ def test_test_videos_of_celeb_df_are_found_however_they_are_spelled(
 
 
 @pytest.mark.parametrize(
+    "frame",
+    [
+        "{cls}/{name}_0032.png",
+        "{cls}/{name}/0.png",
+        "{cls}/faces/{name}-0/1.png",
+        "{cls}/{name}.9.jpg",
+    ],
+)
+def test_frames_of_test_videos_of_celeb_df_are_known_by_their_names(
+    tmp_path: Path, frame: str
+) -> None:
+    names = [("Celeb-synthesis", "id0_id1_0000"), ("Celeb-synthesis", "id0_id1_0001")]
+    names += [("Celeb-real", "id0_0000"), ("Celeb-real", "id0_0001"), ("YouTube-real", "00000")]
+    for cls, name in names:
+        touch(tmp_path, frame.format(cls=cls, name=name))
+    tested = [("Celeb-synthesis", "id0_id1_0000"), ("Celeb-real", "id0_0000")]
+    text = "".join(f"1 {cls}/{name}.mp4\n" for cls, name in tested)
+    (tmp_path / "List_of_testing_videos.txt").write_text(text)
+    found = listing("celeb-df", tmp_path)
+    assert {item.path for item in items(found) if item.split == "test"} == {
+        frame.format(cls=cls, name=name) for cls, name in tested
+    }
+
+
+@pytest.mark.parametrize(
     ("lines", "message"),
     [
         (["1 Celeb-real/id99_0000.mp4"], "1 of 1 line name"),
