@@ -54,7 +54,7 @@ class ClassFiles:
             return None
         return (
             f"class {self.name} is one folder, {self.folder}/{lone}, and one group: its images are "
-            "taken for frames of one video. If they are not, `group_by` [^/]+$ makes each file a "
+            "taken for frames of one video. If they are not, `group_by` '[^/]+$' makes each file a "
             "group."
         )
 
