@@ -92,7 +92,7 @@ def run(
     def print_step(number: int, planned: Planned) -> None:
         click.echo(f"[{number + 1}/{len(steps)}] {planned.step.name}", err=True)
 
-    run_steps(steps, out, How(how.pop("workers"), **how), print_step)
+    run_steps(steps, out, How(how.pop("workers"), **how, on_notes=options.show_notes), print_step)
     if only is None:
         shown = [_results(plan, out, scale, is_one=len(plans) == 1) for plan in plans]
     else:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -38,6 +38,7 @@ class How:
     scheduler: str | None = None
     device: str = "auto"
     threads: int | None = None
+    on_notes: Callable[[Iterable[str]], None] = lambda _: None  # called with remarks on inputs
 
 
 Runner = Callable[[Any, Sequence[str], Path, How], object]
@@ -152,6 +153,12 @@ def _check_build(options: SourceOptions) -> None:
         prepare(options)
 
 
+def _build(options: SourceOptions, _: Sequence[str], out: Path, how: How) -> None:
+    job = prepare(options)
+    how.on_notes(job.listing.notes)
+    build(job, out, n_workers=how.n_workers, scheduler=how.scheduler)
+
+
 def _evaluate(request: EvalRequest, _: Sequence[str], out: Path, how: How) -> None:
     """Write evaluation.json and samples.csv into the folder `out`."""
     result = evaluate(replace(request, device=how.device))
@@ -174,9 +181,7 @@ VERBS: Mapping[str, Verb] = {
         "corpus",
         {"src": "folder"},
         _check_build,
-        lambda options, _, out, how: build(
-            prepare(options), out, n_workers=how.n_workers, scheduler=how.scheduler
-        ),
+        _build,
         ".lmdb",
         beside={"masks": masks_path},
         variants={name: source.options for name, source in SOURCES.items()},

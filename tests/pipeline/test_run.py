@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from makers.programs import HFFKIT, run_mortal
 from makers.recipes import GOOD, write
 from makers.trainings import lay_faces, native_corpus, result_of
-from makers.trees import all_files, change_records, records
+from makers.trees import all_files, change_records, records, write_image
 
 from hffkit.cli.main import main
 
@@ -380,6 +380,26 @@ def test_images_that_cannot_be_read_are_told_with_exit_code_3(tmp_path: Path) ->
         assert result.exit_code == 3
         assert "Raw: 1 input could not be read" in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_a_step_that_builds_prints_the_notes_of_its_source(tmp_path: Path) -> None:
+    for number in range(8):
+        write_image(tmp_path / f"in/{'ab'[number % 2]}/{number}.png", number)
+    (tmp_path / "in/a/notes.txt").touch()
+    text = """title = "t"
+[data.faces]
+about = "a tree"
+[steps.built]
+do = "build"
+source = "folder"
+src = "faces"
+real = ["a"]
+fake = ["b"]
+"""
+    recipe = write(tmp_path / "x.toml", text)
+    result = hffkit("run", recipe, "--out", tmp_path / "o", data=tmp_path / "in")
+    assert result.exit_code == 0, result.output
+    assert "note: not read: 1 file neither image nor video (1 .txt): a/notes.txt." in result.stderr
 
 
 # --- the command -----------------------------------------------------------------------------
