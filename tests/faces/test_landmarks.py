@@ -203,8 +203,8 @@ def test_crops_are_outlined_as_the_images_they_are_from(
 
 
 def test_frames_of_videos_are_outlined(run: Run, predictor: Path, tmp_path: Path) -> None:
-    for name in ("real", "fake"):
-        write_clip(tmp_path / f"in/{name}/a.mp4", n_frames=4)
+    for first, name in enumerate(("real", "fake")):
+        write_clip(tmp_path / f"in/{name}/a.mp4", n_frames=4, first=first)
     words = ("--frames", 2, "--landmarks", predictor)
     out = build(run, tmp_path / "in", tmp_path / "x.lmdb", *words)
     plain = build(run, tmp_path / "in", tmp_path / "plain.lmdb", "--frames", 2)
