@@ -21,7 +21,7 @@ MAX_PIXELS = 178_956_970
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # not a restart marker inside of a scan
 _END = 0xD9
 _WITHOUT_LENGTH = frozenset({0x01, 0xD8})
-_FRAME_HEADERS = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+FRAME_HEADERS = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _FRAME = struct.Struct(">xxxHH")  # length and bits per sample; then height and width
 
 PILLOW_ERRORS = (  # raised by its parsers for damaged files
@@ -148,13 +148,13 @@ def jpeg_markers(encoded: bytes) -> Iterator[tuple[int, int]]:
 def _jpeg_header(encoded: bytes) -> Header | None:
     header = None
     for code, at in jpeg_markers(encoded):
-        if header is None and code in _FRAME_HEADERS and at + _FRAME.size <= len(encoded):
+        if header is None and code in FRAME_HEADERS and at + _FRAME.size <= len(encoded):
             height, width = _FRAME.unpack_from(encoded, at)
             header = Header("JPEG", width, height)
     return header
 
 
-def _png_chunks(encoded: bytes) -> Iterator[tuple[bytes, int, int]]:
+def png_chunks(encoded: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yield the name of each chunk, and the positions of its data and of its checksum.
 
     Raises
@@ -174,14 +174,14 @@ def _png_chunks(encoded: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _png_header(encoded: bytes) -> Header | None:
-    names = [name for name, _, _ in _png_chunks(encoded)]
+    names = [name for name, _, _ in png_chunks(encoded)]
     return Header("PNG", *struct.unpack_from(">II", encoded, 16)) if names[0] == b"IHDR" else None
 
 
 def png_with_wrong_checksum(encoded: bytes) -> str | None:
     """Return the name of a PNG's first chunk whose checksum is wrong; None if all are right."""
     view = memoryview(encoded)
-    for name, data, end in _png_chunks(encoded):
+    for name, data, end in png_chunks(encoded):
         if zlib.crc32(view[data - 4 : end]).to_bytes(4, "big") != encoded[end : end + 4]:
             return name.decode("ascii", "backslashreplace")
     return None
