@@ -1,6 +1,6 @@
 """Samples cut from images and frames: whole, cropped to a face, or blacked out around it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from hffkit.extraction.settings import Settings
 from hffkit.extraction.units import ImageFile, Video
@@ -10,6 +10,7 @@ from hffkit.faces.outline import black_outside
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Box, Sample
 from hffkit.media.image import grey
+from hffkit.media.source_facts import image_facts
 from hffkit.media.video import Frame
 from hffkit.storage.parts import Record
 from hffkit.storage.record import store
@@ -45,6 +46,7 @@ def cut(
             detector = f"{detector or settings.rule}; outline by {settings.outline}"
     if box is not None:
         image, original = crop(image, box), None
+    is_stored = original is not None and settings.size is None
     stored = store(image, original, settings.classes[item.cls].id, settings.size)
     sample = Sample(
         key=item.key if number is None else f"{item.key}/{number:04d}",
@@ -59,5 +61,11 @@ def cut(
         sha256=stored.sha256,
         pixels_sha256=stored.pixels_sha256,
         index=item.index,
+        facts=None if is_stored else _facts(frame),
     )
     yield Record(sample, stored.value)
+
+
+def _facts(frame: Frame) -> Mapping[str, str | int | float] | None:
+    """Return the facts of the file of a frame; None if there are none."""
+    return (image_facts(frame.encoded) if frame.encoded is not None else frame.facts) or None

@@ -10,6 +10,7 @@ from hffkit.manifest.failures import Failure, damage_of
 from hffkit.media.image import grey, read_bytes
 from hffkit.media.image_files import decode_file
 from hffkit.media.kinds import HEAD_BYTES, contradiction, kind_of
+from hffkit.media.source_facts import image_facts
 from hffkit.media.video import Frame
 from hffkit.storage.parts import PartWriter
 
@@ -30,8 +31,9 @@ def build_images(block: ImageBlock, settings: Settings, part: PartWriter) -> Non
             part.add(damage_of(item.path, None, found.damage, is_kept=is_kept))
             if not is_kept:
                 continue
-        digest, original = hashlib.sha256(encoded), encoded if found.keeps_file else None
-        frame = Frame(0, found.image, digest.hexdigest(), None, original)
+        digest = hashlib.sha256(encoded).hexdigest()
+        original, facts = (encoded, None) if found.keeps_file else (None, image_facts(encoded))
+        frame = Frame(0, found.image, digest, None, original, facts=facts)
         _add_samples(item, frame, settings, part)
 
 

@@ -35,6 +35,7 @@ class Sample(NamedTuple):
     pixels_sha256: str  # of the decoded pixels: see hffkit.media.image.pixels_sha256
     operations: tuple[Mapping[str, Any], ...] = ()  # with their drawn parameters
     index: int | None = None  # type: ignore[assignment]  # hides tuple.index
+    facts: Mapping[str, str | int | float] | None = None  # of the source file, if it is not stored
 
     @property
     def lmdb_key(self) -> bytes:
@@ -45,13 +46,16 @@ class Sample(NamedTuple):
 
     def to_line(self) -> str:
         """Return the sample as one line of JSON: sorted keys, UTF-8, LF at the end."""
-        return json_line(self._asdict())
+        row = self._asdict()
+        if self.facts is None:  # as in the lines of older corpora
+            del row["facts"]
+        return json_line(row)
 
     @classmethod
     def from_json(cls, row: JsonObject) -> "Sample":
         """Build a sample from a parsed line; ManifestError if a field is missing or unknown."""
-        if row.keys() != _FIELDS:
-            wrong = sorted(row.keys() ^ _FIELDS)
+        if row.keys() | _OPTIONAL != _FIELDS:
+            wrong = sorted((row.keys() | _OPTIONAL) ^ _FIELDS)
             raise ManifestError(f"a sample has missing or unknown fields: {', '.join(wrong)}.")
         if row["split"] not in SPLITS:
             raise ManifestError(f"split must be one of {', '.join(SPLITS)}, got {row['split']!r}.")
@@ -70,6 +74,7 @@ class Sample(NamedTuple):
 
 _SHA256_BYTES = 32
 _FIELDS = frozenset(Sample._fields)
+_OPTIONAL = {"facts"}  # older corpora lack them
 
 
 def lmdb_key(index: int, key: str) -> bytes:

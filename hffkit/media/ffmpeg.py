@@ -53,6 +53,13 @@ class OpenVideo:
         return int(self.stream.frames)
 
     @property
+    def facts(self) -> dict[str, str | int | float]:
+        """Codec, size before rotation, and frames per second if the header states them."""
+        context, rate = self.stream.codec_context, self.stream.average_rate
+        found = {"codec": str(context.name), "width": context.width, "height": context.height}
+        return {**found, "fps": round(float(rate), 3)} if rate else found
+
+    @property
     def has_times(self) -> bool:
         """True if the container stores times; AVI stores none, and PyAV invents wrong ones."""
         return bool(self.container.format.name != "avi")

@@ -1,7 +1,7 @@
 """Frames of a video, or of a folder of numbered frame images, read in one forward pass."""
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from hffkit.media.ffmpeg import OpenVideo, decode_packet, open_video
 from hffkit.media.files import frame_number, sha256_of
 from hffkit.media.image import Image, read_bytes
 from hffkit.media.image_files import decode_file
+from hffkit.media.source_facts import image_facts
 
 _DAMAGED = "damaged video: FFmpeg reports an error in this frame, or in one it is predicted from"
 
@@ -28,6 +29,9 @@ class Frame:
     file_name: str | None  # of the image file in a folder of frames; None in a video
     encoded: bytes | None  # content of the image file, if it holds these pixels; None in a video
     damage: str | None = None  # what the decoder complained of
+    facts: Mapping[str, str | int | float] | None = (
+        None  # of the file; None where `encoded` has them
+    )
 
 
 class VideoFile:
@@ -52,7 +56,7 @@ class VideoFile:
             self.is_short = len(times) + n_discarded < video.n_claimed
             is_timed = _are_in_order(times, video) and first.pts in times
             is_interlaced = first.interlaced_frame or video.is_interlaced
-            image = video.converter.rgb(first)
+            image, facts = video.converter.rgb(first), video.facts
         self.size: tuple[int, int] = (image.shape[1], image.shape[0])
         self._numbers: dict[int, int] | None = None  # by presentation time
         if is_timed and not is_interlaced and not self.is_short:
@@ -61,6 +65,9 @@ class VideoFile:
         else:
             n_frames = _count(path)
         self.numbers: Sequence[int] = range(n_frames)
+        if "fps" in facts:
+            facts["bit_rate"] = round(8 * path.stat().st_size * float(facts["fps"]) / n_frames)
+        self._facts = facts
 
     def frames(self, wanted: Collection[int], unreadable: OnUnreadable) -> Iterator[Frame]:
         """Yield the wanted frames in order.
@@ -85,7 +92,7 @@ class VideoFile:
                     unreadable("", number, str(error))
                     continue
                 damage = _DAMAGED if decoded.is_damaged else None
-                yield Frame(number, image, self._sha256, None, None, damage)
+                yield Frame(number, image, self._sha256, None, None, damage, self._facts)
         for number in sorted(missing):
             unreadable("", number, "FFmpeg cannot decode this frame")
 
@@ -175,8 +182,11 @@ class FrameFolder:
                     unreadable(name, number, str(error))
                     continue
                 self.size = (found.image.shape[1], found.image.shape[0])
-                digest, original = hashlib.sha256(encoded), encoded if found.keeps_file else None
-                yield Frame(number, found.image, digest.hexdigest(), name, original, found.damage)
+                digest = hashlib.sha256(encoded).hexdigest()
+                original, facts = (
+                    (encoded, None) if found.keeps_file else (None, image_facts(encoded))
+                )
+                yield Frame(number, found.image, digest, name, original, found.damage, facts)
 
 
 Clip = VideoFile | FrameFolder

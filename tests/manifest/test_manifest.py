@@ -61,6 +61,10 @@ SAMPLES = st.builds(
     pixels_sha256=SHA256,
     operations=st.just(()),
     index=st.integers(0, 10**8 - 1),
+    facts=st.none()
+    | st.dictionaries(
+        TEXT, TEXT | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    ),
 )
 
 
