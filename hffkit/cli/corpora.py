@@ -142,6 +142,7 @@ def _inspection_text(found: "Inspection") -> str:
         *(f"  {row.path}{_frame(row)}: {row.reason}" for row in found.first_failures),
         *duplicate_lines(found.first_duplicates, found.failures.get("duplicate", 0)),
         *(f"content_sha256 {digest}" for digest in found.content_sha256),
+        *(audit for audit in found.audits if audit is not None),
     ]
     return "\n".join(lines)
 

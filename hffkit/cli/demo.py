@@ -23,9 +23,10 @@ _COMMANDS = {
     "--steps 16 --out {out}/explained",
     "spectra.png": "spectrum plot {out}/data.lmdb --out {out}/spectra.png",
     "spectrum": "spectrum train --data {out}/data.lmdb --out {out}/spectrum",
-    "": "predict {out}/run {clips} --frames 4",
+    "predicted.csv": "predict {out}/run {clips} --frames 4 --csv {out}/predicted.csv",
+    "": "audit {out}/data.lmdb --run {out}/run --html {out}/audit.html",
 }
-_WITH_WORKERS = ("build", "degrade", "spectrum")
+_WITH_WORKERS = ("build", "degrade", "spectrum", "audit")
 
 
 @click.command(epilog=options.example("demo --out demo"))
@@ -39,7 +40,7 @@ _WITH_WORKERS = ("build", "degrade", "spectrum")
 @options.workers
 @click.pass_context
 def demo(context: click.Context, out: Path, workers: int) -> None:
-    """Fabricate a tiny FaceForensics++ tree; build, degrade, train, evaluate, explain, predict.
+    """Fabricate a tiny FaceForensics++ tree; build, degrade, train, evaluate, explain, audit.
 
     The clips show one public-domain portrait and coarse forgeries of it, which the network learns
     to tell apart. Figures measured on them mean nothing; the commands are the real ones.
@@ -76,6 +77,7 @@ def demo(context: click.Context, out: Path, workers: int) -> None:
         f"Mean spectrum of each class: {out}/spectra.png\n"
         f"Heat maps of the network's answers: {out}/explained/index.html\n"
         f"Report of the evaluation: {out}/report.html\n"
+        f"Audit of the corpus and of the score: {out}/audit.html\n"
         "Figures measured here mean nothing: all clips show one portrait, in ten colourings, and "
         "its forgeries are coarse on purpose."
     )

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from hffkit.cli import options
+from hffkit.cli.audit import audit
 from hffkit.cli.build import build
 from hffkit.cli.corpora import inspect, merge, pack, subset, unpack, verify
 from hffkit.cli.degrade import degrade, mix
@@ -86,7 +87,7 @@ def main() -> None:
 
 _COMMANDS = (
     build, pack, subset, degrade, mix, train, evaluate, predict, explain, spectrum, run, inspect,
-    verify, merge, unpack, convert, demo,
+    audit, verify, merge, unpack, convert, demo,
 )  # fmt: skip
 for _command in _COMMANDS:
     main.add_command(_command)

@@ -12,6 +12,7 @@ from hffkit.manifest.samples import SPLITS
 from hffkit.manifest.seeds import rank
 from hffkit.media.image import Image
 from hffkit.reports.sheet import Tile, contact_sheet, write_sheet
+from hffkit.storage.audits import read_summary
 from hffkit.storage.corpora import Item, joint_classes, open_corpora, samples_of
 from hffkit.storage.corpus import FAILURES_FILE
 from hffkit.storage.duplicates import Duplicates
@@ -47,6 +48,7 @@ class Inspection:
     first_failures: list[Failure]
     first_duplicates: list[Failure]
     content_sha256: list[str]
+    audits: list[str | None]  # summary of the audit beside each corpus; None: there is none
 
 
 @dataclass(slots=True)
@@ -123,6 +125,7 @@ def inspect(names: Sequence[str], sheet: Path | None, *, columns: int = 12) -> I
         first_failures=failures[:_N_FAILURES],
         first_duplicates=twins[:_N_FAILURES],
         content_sha256=[corpus.content_sha256 for corpus in corpora],
+        audits=[None if found is None else found.text for found in map(read_summary, corpora)],
     )
 
 

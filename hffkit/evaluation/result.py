@@ -18,6 +18,7 @@ from hffkit.manifest.samples import Split
 from hffkit.media.image import Image
 from hffkit.reports.evaluation_page import Page, Section, render
 from hffkit.runs.scores import Scored, csv_of
+from hffkit.storage.audits import read_summary
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.labels import Items, Task
 from hffkit.storage.staging import write_bytes_durably
@@ -35,6 +36,12 @@ class EvalData:
     manifests: tuple[str, ...]  # digests; unlike content_sha256 they cover splits and groups
     items: Items
     table: ClassTable
+
+    @property
+    def audits(self) -> tuple[str, ...]:
+        """Summaries of the audits that lie beside the corpora."""
+        found = (read_summary(corpus) for corpus in self.corpora)
+        return tuple(summary.text for summary in found if summary is not None)
 
     @property
     def title(self) -> str:
@@ -97,6 +104,7 @@ class Measurement:
             "content_sha256": [corpus.content_sha256 for corpus in self.data.corpora],
             "manifest_sha256": list(self.data.manifests),
             "overlap": self.overlap.to_json(),
+            **({"audits": list(self.data.audits)} if self.data.audits else {}),
             "relative_error_reduction": self.error_reduction,
             **({"qualities": [row.to_json() for row in self.qualities]} if self.qualities else {}),
             **({} if self.n_without_mask is None else {"n_without_mask": self.n_without_mask}),
@@ -151,6 +159,7 @@ class EvalResult:
         for one in self.measured:
             parts.append(f"## {one.detector.path} on {one.data.title}\n")
             parts += [f"**{note}**\n" for note in one.notes]
+            parts += [f"{audit}\n" for audit in one.data.audits]
             parts.append(evaluation_markdown(one.evaluation))
             if one.qualities:
                 parts.append(f"{quality_table(one.qualities).to_markdown()}\n")
@@ -196,6 +205,7 @@ class EvalResult:
         facts: list[tuple[str, str]] = [("split", self.split or "all")]
         facts += [] if self.quality is None else [("quality", self.quality)]
         facts += [("content_sha256", corpus.content_sha256) for corpus in one.data.corpora]
+        facts += [("audit", audit) for audit in one.data.audits]
         facts += [("masks", note) for note in one.mask_note]
         facts += [("manifest_sha256", digest) for digest in one.data.manifests]
         if self.against is not None:

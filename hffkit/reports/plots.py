@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import cycle, product
+from itertools import cycle, product, zip_longest
 from typing import Any, Literal
 
 import matplotlib.style
@@ -55,14 +55,20 @@ def confusion_plot(names: Sequence[str], counts: Ints) -> bytes:
         return _encoded(figure)
 
 
-def heat_map(rows: Sequence[str], columns: Sequence[str], percent: Floats64) -> bytes:
-    """Plot a table of (R, C) percentages as colours and numbers; NaN stays empty."""
+def heat_map(
+    rows: Sequence[str], columns: Sequence[str], percent: Floats64, *, lowest: float = 0
+) -> bytes:
+    """Plot a table of (R, C) percentages as colours and numbers; NaN stays empty.
+
+    Colours begin at `lowest`.
+    """
     size = (2.2 + 0.68 * len(columns), 1.3 + 0.36 * len(rows))
     with _style():
-        figure, axes = _shaded(rows, columns, percent, size)
+        figure, axes = _shaded(rows, columns, percent, size, lowest)
+        dark = lowest + 0.55 * (100 - lowest)
         for (row, column), share in np.ndenumerate(percent):
             if np.isfinite(share):
-                text, colour = f"{share:.1f}", "white" if share > 55 else "black"
+                text, colour = f"{share:.1f}", "white" if share > dark else "black"
                 axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
         return _encoded(figure)
 
@@ -198,17 +204,74 @@ def profile_plot(curves: Sequence[Curve], value: str, kind: Literal["svg", "png"
         return _encoded(figure, kind)
 
 
+@dataclass(frozen=True, slots=True)
+class Multiple:
+    """The values of one fact by class, for one of several small plots."""
+
+    title: str
+    values: tuple[tuple[str, bool, Floats64], ...]  # class, True if fake, its values
+    labels: tuple[str, ...] = ()  # of the values of a category, by number
+
+
+def small_multiples(multiples: Sequence[Multiple]) -> bytes:
+    """Plot the distributions of facts by class in small plots of one legend; NaN is left out.
+
+    Real classes are drawn solid, fake ones dashed, in the colours of `profile_plot`.
+    """
+    n_columns = min(4, max(2, len(multiples)))  # the legend needs the room of two
+    n_rows = -(-len(multiples) // n_columns)
+    classes = [(name, is_fake) for name, is_fake, _ in multiples[0].values]
+    empty = np.zeros(0)
+    styles = line_styles([Curve(name, fake, 0, empty, empty) for name, fake in classes])
+    with _style():
+        figure = Figure(figsize=(2.4 * n_columns, 0.5 + 1.75 * n_rows))
+        grid = figure.subplots(n_rows, n_columns, squeeze=False)
+        for axes, multiple in zip_longest(grid.flat, multiples):
+            if multiple is None:
+                axes.set_axis_off()
+            else:
+                _plot_multiple(axes, multiple, styles)
+        for (name, _), (colour, dashes) in zip(classes, styles, strict=True):
+            label = _short(name).replace("$", r"\$")
+            grid.flat[0].plot([], [], color=colour, linestyle=dashes, label=label)
+        figure.legend(loc="outside upper center", ncols=n_columns)
+        return _encoded(figure)
+
+
+def _plot_multiple(axes: Axes, multiple: Multiple, styles: Sequence[tuple[str, str]]) -> None:
+    known = [values[np.isfinite(values)] for _, _, values in multiple.values]
+    everything = np.concatenate([*known, np.zeros(0)])
+    low, high = (everything.min(), everything.max()) if len(everything) else (0, 0)
+    edges = np.linspace(low, high if high > low else low + 1, 31)
+    if high - low <= 60 and not np.any(everything % 1):  # a bin for each whole number
+        edges = np.arange(low - 0.5, high + 1)
+    for values, (_, _, given), (colour, dashes) in zip(known, multiple.values, styles, strict=True):
+        share = np.histogram(values, edges)[0] / max(len(given), 1)
+        axes.stairs(share, edges, color=colour, linewidth=1.4, linestyle=dashes)
+    if multiple.labels:
+        places = range(int(low), int(high) + 1)
+        axes.set_xticks(places, [multiple.labels[place] for place in places])
+    axes.set_title(multiple.title, parse_math=False)
+    axes.yaxis.set_major_formatter(_PERCENT)
+    axes.tick_params(labelsize=7)
+    axes.set_ylim(bottom=0)
+
+
 def _style() -> AbstractContextManager[None]:
     return matplotlib.style.context(_STYLE, after_reset=True)
 
 
 def _shaded(
-    rows: Sequence[str], columns: Sequence[str], percent: Floats64, size: tuple[float, float]
+    rows: Sequence[str],
+    columns: Sequence[str],
+    percent: Floats64,
+    size: tuple[float, float],
+    lowest: float = 0,
 ) -> tuple[Figure, Axes]:
     """Return a figure of `size` inches with a labelled table (R, C) of percentages as colours."""
     figure = Figure(figsize=size)
     axes = figure.subplots()
-    axes.imshow(percent, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+    axes.imshow(percent, cmap="Blues", vmin=lowest, vmax=100, aspect="auto")
     axes.set_xticks(
         range(len(columns)),
         [_short(name) for name in columns],

@@ -1,0 +1,106 @@
+"""Speed and memory of `hffkit audit`.
+
+    python benchmarks/audit.py --data ../shared/data/images
+    python benchmarks/audit.py --data ../shared/data/images --sizes 10000 50000 155000
+
+Prints records per second of the facts that need decoding, with one worker and with two, for images
+of 128, 256 and 1024 px; then, for corpora of several sizes, seconds and peak memory of the whole
+command. The corpora repeat the images of mini-3, each with a pixel of its own and saved again as
+JPEG 75, in groups of three.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from peaks import peaks_of
+
+from hffkit.audit.audited import Audited, AuditRequest
+from hffkit.audit.collected import collected
+from hffkit.manifest.classes import numbered
+from hffkit.manifest.samples import SPLITS, Sample
+from hffkit.media.image import decode, encode_jpeg
+from hffkit.storage.corpus import Provenance
+from hffkit.storage.parts import Record
+from hffkit.storage.record import store
+from hffkit.storage.writer import CorpusWriter
+
+MINI_3 = ("fake-stargan128", "fake-dcgan128", "real-celeba-stargan128")
+KINDS = {128: MINI_3[:1], 256: ("real-ffhq256",), 1024: ("real-celebahq1024",)}
+N_OF_SPEED = {128: 6000, 256: 3000, 1024: 400}
+
+
+def records(data: Path, classes: tuple[str, ...], n: int) -> Iterator[Record]:
+    """Yield n samples with pixels of their own."""
+    files = {name: sorted((data / name).iterdir()) for name in classes}
+    images = {name: [decode(path.read_bytes()) for path in files[name][:300]] for name in classes}
+    for number in range(n):
+        name = classes[number % len(classes)]
+        image = images[name][number // len(classes) % len(images[name])].copy()
+        image[number % 97 :: 31, number % 89 :: 37] = np.uint8(number % 251)
+        encoded = encode_jpeg(image, 75)
+        stored = store(decode(encoded), encoded, classes.index(name), None)
+        group = number // 3
+        digest = stored.sha256
+        sample = Sample(
+            f"{number:08}", name, SPLITS[group % 3], f"g{group}", f"{number:08}.jpg", digest,
+            None, None, None, digest, stored.pixels_sha256,
+        )  # fmt: skip
+        yield Record(sample, stored.value)
+
+
+def write(folder: Path, data: Path, classes: tuple[str, ...], n: int) -> Path:
+    """Write a corpus of n samples."""
+    fake = [name for name in classes if name.startswith("fake")]
+    table = numbered(fake, [name for name in classes if name not in fake])
+    made = Provenance(table, "native", None, "multi", "build", {}, {})
+    with CorpusWriter(folder) as writer:
+        for start, record in enumerate(records(data, classes, n)):
+            writer.append(str(start), [record])
+        writer.finish(made)
+    return folder
+
+
+def speeds(data: Path, folder: Path) -> None:
+    """Print records per second of the facts."""
+    for side, classes in KINDS.items():
+        n = N_OF_SPEED[side]
+        corpus = write(folder / str(side), data, classes, n)
+        for n_workers in (1, 2):
+            audited = Audited(AuditRequest((str(corpus),), samples=n), n_workers)
+            len(audited.index)
+            wall, cpu = time.monotonic(), time.process_time()
+            audited.shared(collected)
+            wall, cpu = time.monotonic() - wall, time.process_time() - cpu
+            spent = f", {1e3 * cpu / n:.2f} ms of processor time each" if n_workers == 1 else ""
+            print(f"{side:5} px, {n_workers} workers: {n / wall:7.0f} records/s{spent}", flush=True)
+
+
+def main() -> None:
+    """Print all figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000])
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        speeds(arguments.data, Path(name))
+        for n in arguments.sizes:
+            corpus = write(Path(name) / f"n{n}", arguments.data, MINI_3, n)
+            code = "from hffkit.cli.main import main; main()"
+            command = [sys.executable, "-c", code, "audit", corpus, "--workers", "2"]
+            wall = time.monotonic()
+            parent, children = peaks_of(command)
+            wall = time.monotonic() - wall
+            most = max(children, default=0)
+            print(
+                f"{n:7} records: {wall:6.0f} s, peak {parent // 1024} MB, worker {most // 1024} MB",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

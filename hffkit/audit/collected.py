@@ -1,0 +1,107 @@
+"""Facts of a draw of samples: every record is read and decoded once, for all checks."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from hffkit.arrays import Bools, Floats64, Ints
+from hffkit.audit.audited import Audited
+from hffkit.audit.stored_facts import FACTS, NAN, row_of, stored_facts
+from hffkit.audit.trivial_pixels import PIXEL_FACTS, RECODED_FACTS, pixel_facts, recoded_facts
+from hffkit.errors import CorpusError, HffkitError
+from hffkit.execution.pool import in_order
+from hffkit.execution.progress import Progress
+from hffkit.storage.corpus import CorpusName
+from hffkit.storage.selection import Places, samples_at
+
+SIDE = 128  # px, of the common re-encoding
+_BLOCK = 64  # records of a unit of work
+_WIDTHS = (len(FACTS), len(PIXEL_FACTS), len(RECODED_FACTS))
+FactRow = list[float] | str
+"""The facts of a record one after the other, or the reason why it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """The facts of the drawn samples that could be read, in manifest order."""
+
+    at: Ints  # (M,) places in the index
+    cls: Ints  # (M,)
+    is_fake: Bools  # (M,)
+    groups: Ints  # (M,) numbers of groups, from 0
+    stored: Floats64  # (M, F) FACTS
+    pixels: Floats64  # (M, P) PIXEL_FACTS
+    recoded: Floats64  # (M, R) RECODED_FACTS
+    unreadable: tuple[tuple[int, str], ...]  # place in the index, and reason
+
+    @property
+    def classes(self) -> Ints:
+        """The classes that occur, in order."""
+        return np.unique(self.cls)
+
+
+def collected(data: Audited) -> Collected:
+    """Read the facts of up to `samples` of each class, drawn by the seed.
+
+    Raises
+    ------
+    CorpusError
+        If no record can be read.
+    """
+    index = data.index
+    at = _drawn(data)
+    rows: list[FactRow] = []
+    blocks = [index.places[at[i : i + _BLOCK]] for i in range(0, len(at), _BLOCK)]
+    work = partial(facts_of_block, names=data.places)
+    with Progress(len(at), unit="samples", label="facts") as progress:
+        for done in in_order(work, blocks, n_workers=data.n_workers):
+            rows += done
+            progress.step(len(done))
+    is_bad = np.array([isinstance(row, str) for row in rows], bool)
+    if is_bad.all():
+        raise CorpusError(f"{data.names}: no record can be read; `hffkit verify` says why.")
+    values = np.array([row for row in rows if not isinstance(row, str)], np.float64)
+    good = at[~is_bad]
+    stored, pixels, recoded = np.split(values, np.cumsum(_WIDTHS)[:-1], axis=1)
+    unreadable = zip(
+        at[is_bad].tolist(), (row for row in rows if isinstance(row, str)), strict=True
+    )
+    return Collected(
+        good,
+        index.cls[good],
+        index.is_fake[index.cls[good]],
+        np.unique(index.group[good], return_inverse=True)[1].astype(np.int64),
+        stored,
+        pixels,
+        recoded,
+        tuple(unreadable),
+    )
+
+
+def _drawn(data: Audited) -> Ints:
+    """Return the places of up to `samples` audited samples of each class, in order."""
+    index, chosen = data.index, []
+    for place, name in enumerate(index.class_names):
+        of_class = np.flatnonzero(index.is_audited & (index.cls == place))
+        n = min(len(of_class), data.request.samples)
+        chosen.append(data.rng("facts", name).choice(of_class, n, replace=False))
+    return np.sort(np.concatenate(chosen))
+
+
+def facts_of_block(places: Places, *, names: tuple[CorpusName, ...]) -> list[FactRow]:
+    """Read the facts of the records at some places."""
+    return list(_rows(places, names))
+
+
+def _rows(places: Places, names: tuple[CorpusName, ...]) -> Iterator[FactRow]:
+    for corpus, sample in samples_at(places, names):
+        try:
+            datum = corpus.datum(sample)
+            image = datum.image()
+            stored = stored_facts(sample, datum)
+            pixels = pixel_facts(image, stored.get("jpeg_quality", NAN))
+            yield [*row_of(stored), *pixels, *recoded_facts(image, SIDE)]
+        except HffkitError as error:
+            yield str(error)

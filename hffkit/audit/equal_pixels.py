@@ -1,0 +1,77 @@
+"""Equal pixels: samples of one image in two splits, in two corpora, or with two labels."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from hffkit.audit.audited import Audited
+from hffkit.audit.check import AuditCheck
+from hffkit.audit.clusters import Clusters, clusters_of, described, drop_command
+from hffkit.audit.exhibits import Exhibits
+from hffkit.audit.findings import Finding, Severity
+from hffkit.wording import counted
+
+
+@dataclass(frozen=True, slots=True)
+class EqualPixels:
+    """Clusters of equal pixels, by what is wrong with them."""
+
+    across_splits: Clusters
+    conflicting: Clusters
+    repeated: Clusters  # within one split and class
+    against: Clusters
+    names: str
+
+    def to_json(self) -> dict[str, object]:
+        """Return the numbers of clusters as JSON values."""
+        kinds = ("across_splits", "conflicting", "repeated", "against")
+        return {kind: getattr(self, kind).to_json() for kind in kinds}
+
+    def exhibits(self) -> Exhibits:
+        """Return nothing: findings show the clusters."""
+        return Exhibits()
+
+
+def measure(data: Audited) -> EqualPixels:
+    """Find the samples with equal pixels."""
+    index = data.index
+    everything = clusters_of(index.pixels, np.arange(len(index)))
+    inside = [cluster[index.is_audited[cluster]] for cluster in everything]
+    inside = [cluster for cluster in inside if len(cluster) > 1]
+    polarity = index.is_fake[index.cls]
+    conflicting = [c for c in inside if len(set(polarity[c].tolist())) > 1]
+    split = [c for c in inside if len(set(index.split[c].tolist())) > 1]
+    rest = {id(c) for c in (*conflicting, *split)}
+    both = [c for c in everything if len(set(index.is_audited[c].tolist())) == 2]
+    return EqualPixels(
+        described(data, split, is_one_image=True),
+        described(data, conflicting, is_one_image=True),
+        described(data, [c for c in inside if id(c) not in rest], is_one_image=True),
+        described(data, both, is_one_image=True),
+        data.names,
+    )
+
+
+def judge(found: EqualPixels) -> Iterator[Finding]:
+    """Yield a finding for each kind of cluster that there is."""
+    kinds: tuple[tuple[Clusters, Severity, str, str], ...] = (
+        (found.across_splits, "high", "The same pixels are in two splits", _LEAK),
+        (found.conflicting, "high", "The same pixels are labelled fake and real", _CONFLICT),
+        (found.against, "high", "Samples are also in a corpus compared with", _LEAK),
+        (found.repeated, "low", "The same pixels occur several times in a split", _REPEATED),
+    )
+    for clusters, severity, title, why in kinds:
+        if clusters.n_clusters:
+            number = counted(clusters.n_clusters, "image")
+            yield Finding(
+                CHECK.name, severity, title, f"{number} in {clusters.n_samples} samples",
+                clusters.shown, why, drop_command(found.names), clusters.drop,
+            )  # fmt: skip
+
+
+_LEAK = "A detector that has seen a test image in training is measured on its memory."
+_CONFLICT = "One of the labels is wrong, and no detector can be right on both."
+_REPEATED = "Repeated images count more than once, and make intervals too narrow."
+
+CHECK = AuditCheck("equal-pixels", "Samples with equal pixels", "leaks", measure, judge)

@@ -1,0 +1,28 @@
+"""The literal table of checks: a new check is a file with its `CHECK`, and a row here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from hffkit.audit import (
+    balance,
+    equal_pixels,
+    origins,
+    pixel_shortcuts,
+    score,
+    shortcuts,
+    trust,
+)
+from hffkit.audit.check import AuditCheck
+
+CHECKS: Mapping[str, AuditCheck[Any]] = {
+    check.name: check
+    for check in (
+        shortcuts.CHECK,
+        pixel_shortcuts.CHECK,
+        equal_pixels.CHECK,
+        origins.CHECK,
+        balance.CHECK,
+        trust.CHECK,
+        score.CHECK,
+    )
+}

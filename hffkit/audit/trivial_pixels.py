@@ -1,0 +1,257 @@
+"""Trivial facts of pixels: colour, contrast, borders, the 8-px grid, high frequencies.
+
+They need no knowledge of faces, so a detector that lives on them has learnt how images were made.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from hffkit.arrays import Bools, Floats32, Floats64, Ints
+from hffkit.audit.stored_facts import NAN, Fact
+from hffkit.media.image import Image, decode_own_jpeg, encode_jpeg, grey, resize
+from hffkit.media.jpeg_facts import ijg_tables
+
+_GRID = 8  # px, of JPEG's blocks
+_UNIFORM = 8  # grey levels: the range of a line of one colour
+_DARK = 20  # grey level: black after compression
+_MOST_BORDER, _MOST_LINES = 0.25, 64  # of a side
+_MOST_SIDE = 256  # px: of larger images the centre is examined, beside their borders
+_QUALITIES = range(10, 100)
+_N_BLOCKS = 256  # of an image, at most, in the search for an earlier JPEG
+_LEAST_USED = 48  # coefficients that are not zero
+_NEAR = 3  # steps of quality: tables of neighbours share most low steps
+_APART = 4  # steps of quality between two compressions that are told apart
+_CLEAR = 0.62  # of the deviation that steps without a meaning would leave
+RECODED = 75  # JPEG quality of the common re-encoding
+
+PIXEL_FACTS: tuple[Fact, ...] = (
+    Fact("red", "mean red", is_content=True),
+    Fact("green", "mean green", is_content=True),
+    Fact("blue", "mean blue", is_content=True),
+    Fact("contrast", "contrast", is_content=True),
+    Fact("saturation", "saturation", is_content=True),
+    Fact("dark_rows", "black rows at top and bottom, px"),
+    Fact("dark_columns", "black columns at the sides, px"),
+    Fact("border", "uniform lines on all sides, px"),
+    Fact("edge_step", "step next to the edge", is_content=True),
+    Fact("earlier_quality", "JPEG quality found in the pixels"),
+    Fact("first_quality", "quality of a JPEG before the file's own"),
+    Fact("blockiness", "blockiness at 8 px"),
+    Fact("phase_x", "phase of the grid, columns"),
+    Fact("phase_y", "phase of the grid, rows"),
+    Fact("high_frequency", "high-frequency energy", is_content=True),
+    Fact("middle_frequency", "middle-frequency energy", is_content=True),
+)
+_UNMADE = {
+    "blockiness",
+    "phase_x",
+    "phase_y",
+    "earlier_quality",
+    "first_quality",
+}  # by a common re-encoding
+RECODED_FACTS = tuple(fact for fact in PIXEL_FACTS if fact.name not in _UNMADE)
+HISTORY = tuple(place for place, fact in enumerate(PIXEL_FACTS) if not fact.is_content)
+
+
+def pixel_facts(image: Image, quality: float = NAN) -> list[float]:
+    """Return the facts of (H, W, 3) RGB pixels in the order of PIXEL_FACTS; NaN where undefined.
+
+    `quality` is that of the JPEG file which holds them; NaN if none does.
+    """
+    whole = grey(image)
+    luma = _centre(whole)
+    red, green, blue = np.asarray(cv2.mean(image)[:3]).tolist()
+    (block_x, phase_x), (block_y, phase_y) = _grid(luma), _grid(luma.T)
+    return [
+        red, green, blue, float(luma.std()), _saturation(image),
+        *_borders(whole),
+        *earlier_qualities(luma, quality), (block_x + block_y) / 2, phase_x, phase_y,
+        *_frequencies(luma),
+    ]  # fmt: skip
+
+
+def recoded_facts(image: Image, side: int) -> list[float]:
+    """Return those of PIXEL_FACTS that `RECODED_FACTS` names, of the re-encoded image."""
+    again = recoded(image, side)
+    luma = grey(again)
+    colours = np.asarray(cv2.mean(again)[:3]).tolist()
+    return [
+        *colours, float(luma.std()), _saturation(again), *_borders(luma), *_frequencies(luma)
+    ]  # fmt: skip
+
+
+def recoded(image: Image, side: int) -> Image:
+    """Return an image resized to a square and compressed as JPEG: one history for all classes."""
+    small = resize(image, side, "pillow-bilinear")
+    return decode_own_jpeg(encode_jpeg(small, RECODED))
+
+
+def _saturation(image: Image) -> float:
+    """Return the mean difference of the largest and the smallest channel."""
+    red, green, blue = cv2.split(image)
+    largest, smallest = cv2.max(cv2.max(red, green), blue), cv2.min(cv2.min(red, green), blue)
+    return float(cv2.mean(largest)[0] - cv2.mean(smallest)[0])
+
+
+def _centre(luma: Image) -> Image:
+    """Return the centre of an image, cut at the 8-px grid."""
+    top, left = (max(0, side - _MOST_SIDE) // 2 // _GRID * _GRID for side in luma.shape)
+    return luma[top : top + _MOST_SIDE, left : left + _MOST_SIDE]
+
+
+def _n_first(lines: Bools) -> int:
+    """Return how many lines from the first on are True."""
+    return len(lines) if lines.all() else int(np.argmin(lines))
+
+
+def _outer(luma: Image) -> Iterator[Image]:
+    """Yield the lines of each side from the outside, a quarter of the image and at most 64."""
+    for view in (luma, luma[::-1], luma.T, luma.T[::-1]):
+        yield view[: max(1, min(_MOST_LINES, int(len(view) * _MOST_BORDER)))]
+
+
+def _borders(luma: Image) -> tuple[float, float, float, float]:
+    """Return the black rows and columns, the uniform lines on all sides, and the step inside."""
+    sides = list(_outer(luma))
+    dark = [_n_first(side.max(axis=1) < _DARK) for side in sides]
+    uniform = [_n_first(np.ptp(side, axis=1) <= _UNIFORM) for side in sides]
+    return float(dark[0] + dark[1]), float(dark[2] + dark[3]), float(min(uniform)), _edge_step(luma)
+
+
+def _edge_step(luma: Image) -> float:
+    """Return the largest step between the outermost lines, relative to the mean step inside."""
+    steps = []
+    for view in (luma, luma[::-1], luma.T, luma.T[::-1]):
+        part = view[:12].astype(np.int16)
+        means = np.abs(np.diff(part, axis=0)).mean(axis=1)
+        if len(means) > 8:
+            steps.append(float(means[:6].max() / (means[6:].mean() + 1)))
+    return min(steps) if steps else float("nan")
+
+
+def _grid(luma: npt.NDArray[np.uint8]) -> tuple[float, float]:
+    """Return the strength and phase of steps at every eighth column.
+
+    The second differences |a - 3b + 3c - d| / 4 over four columns are averaged by the column of
+    their middle, mod 8. The strength is the largest mean over the mean of the others.
+    """
+    width = luma.shape[1]
+    if width < 4 * _GRID:
+        return float("nan"), float("nan")
+    rows = luma.astype(np.float32)
+    bent = np.abs(rows[:, :-3] - 3 * rows[:, 1:-2] + 3 * rows[:, 2:-1] - rows[:, 3:])
+    means = np.minimum(bent, 40).mean(axis=0)
+    n = len(means) // _GRID * _GRID
+    by_phase = means[:n].reshape(-1, _GRID).mean(axis=0)
+    largest = int(np.argmax(by_phase))
+    rest = (by_phase.sum() - by_phase[largest]) / (_GRID - 1)
+    return float(by_phase[largest] / (rest + 0.05)), float((largest + 2) % _GRID)
+
+
+def _frequencies(luma: Image) -> tuple[float, float]:
+    """Return the log energy of a Laplacian at the full and at half the resolution."""
+    values = luma.astype(np.float32)
+    size = (max(1, luma.shape[1] // 2), max(1, luma.shape[0] // 2))
+    half = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
+    energies = [float(np.square(cv2.Laplacian(each, cv2.CV_32F)).mean()) for each in (values, half)]
+    return np.log10(energies[0] + 0.1), np.log10(energies[1] + 0.1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """The steps of quantisation of the low frequencies, by quality."""
+
+    modes: Ints  # (K,) places in a block of 64
+    by_quality: Ints  # (Q, K)
+
+
+def _low_steps() -> _Steps:
+    modes = np.array([1, 2, 8, 9, 10, 16, 17, 3, 24, 11, 18, 25])
+    tables = ijg_tables()[list(_QUALITIES), 0]
+    return _Steps(modes, tables[:, modes])
+
+
+_STEPS = _low_steps()
+
+
+def _dct_matrix() -> Floats32:
+    row, column = np.indices((_GRID, _GRID))
+    basis = np.cos((2 * column + 1) * row * np.pi / (2 * _GRID))
+    return (basis * np.sqrt(np.where(row == 0, 1, 2) / _GRID)).astype(np.float32)
+
+
+_DCT = _dct_matrix()
+
+
+def earlier_qualities(luma: Image, quality: float = NAN) -> tuple[float, float]:
+    """Return the IJG quality whose quantisation the pixels show, and that of a JPEG before it.
+
+    The DCT of blocks on the grid of the first pixel is taken, as JPEG does. Steps of quantisation
+    that were applied leave each coefficient near a multiple of its step; others leave it anywhere.
+    The second one is looked for only in a JPEG file of `quality`, among coarser steps, which finer
+    ones do not erase. Either is NaN if nothing is found.
+
+    References
+    ----------
+    Fan and de Queiroz 2003, Identification of bitmap compression history (IEEE TIP 12, 2).
+    """
+    shares = _shares(luma)
+    n_coarser = 0 if np.isnan(quality) else max(0, int(quality) - _APART - _QUALITIES[0])
+    return _clearest(shares), _clearest(shares[:n_coarser])
+
+
+def shows_quality(luma: Image, quality: int) -> bool:
+    """Test whether the pixels show a quantisation of `quality`, or of one that is nearly the same.
+
+    Coarser or finer ones may show as well, of an earlier JPEG, and where steps are multiples.
+    """
+    near = slice(
+        max(0, quality - _NEAR - _QUALITIES[0]), max(0, quality + _NEAR + 1 - _QUALITIES[0])
+    )
+    return bool((_shares(luma)[near] < _CLEAR).any())
+
+
+def _shares(luma: Image) -> Floats64:
+    """Return the mean remainder of DCT coefficients by quality, 1 if its steps have no meaning."""
+    height, width = (side // _GRID for side in luma.shape)
+    if not height or not width:
+        return np.full(len(_QUALITIES), np.inf)
+    grid = luma[: height * _GRID, : width * _GRID].reshape(height, _GRID, width, _GRID)
+    every = grid.transpose(0, 2, 1, 3).reshape(-1, _GRID, _GRID)
+    blocks = every[:: max(1, len(every) // _N_BLOCKS)].astype(np.float32)
+    found = np.einsum("ij,njk,lk->nil", _DCT, blocks, _DCT, optimize=True)
+    values = np.abs(found.reshape(len(blocks), -1)[:, _STEPS.modes])
+    left, n_used = _remainders(values)
+    places = np.arange(len(_STEPS.modes))
+    sums = left[places, _STEPS.by_quality].sum(axis=1)
+    n = n_used[places, _STEPS.by_quality].sum(axis=1)
+    shares = 4 * sums / np.maximum(n, 1)  # uniform remainders have a mean of a quarter step
+    shares[n < _LEAST_USED] = np.inf
+    return np.asarray(shares, np.float64)
+
+
+def _clearest(shares: Floats64) -> float:
+    """Return the quality with the smallest remainders, the highest of equals; NaN if none fits."""
+    if not len(shares):
+        return NAN
+    best = len(shares) - 1 - int(np.argmin(shares[::-1]))  # the steps of 74 are those of 75
+    return float(_QUALITIES[best]) if shares[best] < _CLEAR else NAN
+
+
+def _remainders(values: Floats32) -> tuple[Floats64, Ints]:
+    """Return the sum and number of the remainders of coefficients (N, K), (K, S) by step."""
+    largest = int(_STEPS.by_quality.max())
+    sums = np.zeros((values.shape[1], largest + 1))
+    numbers = np.zeros((values.shape[1], largest + 1), np.int64)
+    for mode, column in enumerate(values.T):
+        steps = np.unique(_STEPS.by_quality[:, mode])
+        ratio = column[None] / steps[:, None].astype(np.float32)
+        whole = np.rint(ratio)
+        used = whole > 0  # zeros fit every step
+        sums[mode, steps] = (np.abs(ratio - whole) * used).sum(axis=1)
+        numbers[mode, steps] = used.sum(axis=1)
+    return sums, numbers

@@ -1,0 +1,83 @@
+"""`hffkit audit`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hffkit.cli import options
+from hffkit.cli.checks import check_inputs
+from hffkit.errors import ArgumentError
+
+_FAILED = 1
+
+
+@click.command(epilog=options.example("audit data.lmdb --run runs/amtennet --html audit.html"))
+@click.argument("corpora", nargs=-1, required=True, type=options.PATH_TEXT, metavar="CORPUS...")
+@click.option(
+    "--against",
+    multiple=True,
+    type=options.PATH_TEXT,
+    metavar="CORPUS",
+    help="A corpus that must not overlap, such as the test data of another study. Repeatable.",
+)
+@click.option("--run", type=options.PATH, help="A run whose score on the corpora is examined.")
+@click.option(
+    "--samples",
+    type=click.IntRange(min=10),
+    default=1000,
+    show_default=True,
+    help="Samples of each class, drawn by the seed, for the checks that read headers and pixels.",
+)
+@click.option("--html", type=options.PATH, help="Write a self-contained HTML page.")
+@click.option(
+    "--out",
+    type=options.PATH,
+    help="Write the result as JSON. As NAME-audit.json beside NAME.lmdb, `inspect` and `eval` "
+    "repeat its summary.",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["high", "medium", "low"]),
+    help="Exit with 1 if a finding is as bad as this, or worse.",
+)
+@options.seed
+@options.workers
+@options.device
+@options.as_json
+def audit(
+    html: Path | None,
+    out: Path | None,
+    fail_on: Any,
+    workers: int,
+    as_json: bool,
+    **arguments: Any,
+) -> None:
+    """Check whether corpora are fair, and whether a score on them is real.
+
+    Finds classes that files, borders or JPEG history tell apart, images and videos in two splits,
+    wrong records and lopsided classes; with --run also whether its score survives when these are
+    held equal. Prints the findings, the worst first, each with the command that mends it.
+    """
+    run = arguments["run"]
+    check_inputs(
+        runs=[run],
+        corpora=(*arguments["corpora"], *arguments["against"]),
+        outputs={"html": html, "out": out},
+    )
+    if html is not None and html == out:
+        raise ArgumentError(f"{html}: `html` and `out` must be two files.")
+    from hffkit.audit.audit import audit as audit_corpora
+    from hffkit.audit.audited import AuditRequest
+    from hffkit.audit.findings_page import page_of
+    from hffkit.storage.staging import write_bytes_durably
+
+    result = audit_corpora(AuditRequest(**arguments), n_workers=workers)
+    options.show(result.to_json(), result.to_text(), as_json=as_json)
+    if out is not None:
+        result.write(out)
+    if html is not None:
+        write_bytes_durably(html, page_of(result).encode())
+    if fail_on is not None and result.has(fail_on):
+        sys.exit(_FAILED)

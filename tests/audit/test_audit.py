@@ -1,0 +1,331 @@
+"""`hffkit audit` on corpora with planted faults, on poor ones, and as a command."""
+
+import io
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import Result
+from makers.pages import Reader
+from makers.trees import (
+    Pixels,
+    build_corpus,
+    build_two_classes,
+    change_manifest,
+    change_records,
+    portrait,
+)
+from PIL import Image
+
+from hffkit.audit.audit import audit
+from hffkit.audit.audited import AuditRequest
+from hffkit.audit.findings_page import page_of
+from hffkit.audit.outcomes import AuditResult
+from hffkit.audit.shortcuts import ShortcutsMeasured
+from hffkit.corpus.pack import PackRequest, pack
+from hffkit.degrade.degrade import DegradeRequest, degrade
+from hffkit.errors import ArgumentError
+
+Run = Callable[..., Result]
+N = 60  # images of each class
+Save = Callable[[Pixels], bytes]
+
+
+def _jpeg(image: Pixels, **how: Any) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", **{"quality": 85, **how})
+    return file.getvalue()
+
+
+def _exif() -> bytes:
+    exif = Image.Exif()
+    exif[0x010F] = "maker"
+    return exif.tobytes()
+
+
+def _damage(key: bytes, transaction: Any) -> None:
+    transaction.put(key, b"\x22\x04\xff\xd8\xff\x00\x28\x00\x38\x01")
+
+
+def _bordered(image: Pixels) -> bytes:
+    framed = image.copy()
+    framed[:2] = framed[-2:] = 90
+    framed[:, :2] = framed[:, -2:] = 90
+    return _jpeg(framed, quality=95)
+
+
+def _lay(folder: Path, photo: Save = _jpeg, gan: Save = _jpeg, n: int = N) -> Path:
+    """Build a corpus of cuts of the portrait; both classes are of one distribution."""
+    rng = np.random.default_rng(5)
+    for name, save in (("photo", photo), ("gan", gan)):
+        for number in range(n):
+            x, y = rng.integers(0, 440, 2)
+            path = folder / f"in/{name}/{number:03}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(save(portrait()[y : y + 72, x : x + 72].copy()))
+    return build_corpus("folder", folder / "in", folder / "x.lmdb", real=("photo",), fake=("gan",))
+
+
+def _audit(*corpora: Path, **arguments: Any) -> AuditResult:
+    return audit(AuditRequest(tuple(map(str, corpora)), **arguments), n_workers=1)
+
+
+def _worst(result: AuditResult, check: str) -> str | None:
+    return next((f.severity for f in result.findings if f.check == check), None)
+
+
+@pytest.fixture(scope="module")
+def fair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _lay(tmp_path_factory.mktemp("fair"))
+
+
+# what is planted is found -----------------------------------------------------------------------
+
+
+def test_a_fair_corpus_has_no_finding(fair: Path) -> None:
+    result = _audit(fair)
+    assert [finding.title for finding in result.findings] == []
+    assert {outcome.light for outcome in result.outcomes} == {"green"}
+    assert set(result.summary.leakage) == {"stored facts", "pixel history"}
+
+
+@pytest.mark.parametrize(
+    ("other", "carrier"),
+    [
+        (lambda image: _jpeg(image, quality=75), "JPEG quality"),
+        (lambda image: _jpeg(image, subsampling=0), "chroma subsampling"),
+        (lambda image: _jpeg(image, exif=_exif()), "EXIF"),
+        (lambda image: _jpeg(image, progressive=True), "progressive JPEG"),
+        (lambda image: _jpeg(image[:70]), "height, px"),
+    ],
+    ids=["quality", "subsampling", "exif", "progressive", "size"],
+)
+def test_a_class_saved_in_another_way_is_found_and_the_reason_named(
+    tmp_path: Path, other: Save, carrier: str
+) -> None:
+    result = _audit(_lay(tmp_path, gan=other))
+    finding = next(f for f in result.findings if f.check == "shortcuts")
+    assert finding.severity == "high"
+    assert carrier in finding.title
+    assert finding.number == "AUC 1.000 (1.000 to 1.000)"
+    assert finding.mend == f"hffkit equalize {tmp_path}/x.lmdb --out fair.lmdb"
+
+
+def test_a_border_of_one_class_is_found_in_the_pixels_alone(tmp_path: Path) -> None:
+    result = _audit(_lay(tmp_path, photo=lambda i: _jpeg(i, quality=95), gan=_bordered))
+    finding = next(f for f in result.findings if f.check == "pixel-shortcuts")
+    assert finding.severity == "high"
+    assert "uniform lines" in finding.title
+
+
+def test_a_class_that_was_saved_twice_is_found(tmp_path: Path) -> None:
+    def twice(image: Pixels) -> bytes:
+        return _jpeg(np.asarray(Image.open(io.BytesIO(_jpeg(image, quality=60)))))
+
+    finding = next(
+        f for f in _audit(_lay(tmp_path, gan=twice)).findings if f.check == "pixel-shortcuts"
+    )
+    assert finding.severity == "high"
+    assert "quality of a JPEG before the file's own" in finding.title
+
+
+def test_packing_hides_the_files_but_not_the_pixels(tmp_path: Path) -> None:
+    corpus = _lay(tmp_path, gan=lambda image: _jpeg(image, quality=60))
+    pack([str(corpus)], tmp_path / "packed.lmdb", PackRequest(size=72), n_workers=1)
+    result = _audit(tmp_path / "packed.lmdb")
+    assert _worst(result, "shortcuts") is None
+    assert _worst(result, "pixel-shortcuts") == "high"
+
+
+def test_an_operation_on_one_class_is_found(fair: Path, tmp_path: Path) -> None:
+    request = DegradeRequest(("jp:60",), classes=("gan",))
+    degrade([str(fair)], tmp_path / "fakes.lmdb", request, n_workers=1)
+    request = DegradeRequest(("gc:0.8",), classes=("photo",))
+    degrade([str(fair)], tmp_path / "reals.lmdb", request, n_workers=1)
+    result = _audit(tmp_path / "fakes.lmdb", tmp_path / "reals.lmdb")
+    titles = [finding.title for finding in result.findings]
+    assert "Fake and real samples were processed differently" in titles
+
+
+def test_recorded_operations_are_compared_with_the_pixels(fair: Path, tmp_path: Path) -> None:
+    degrade([str(fair)], tmp_path / "jp.lmdb", DegradeRequest(("jp:70",)), n_workers=1)
+    degrade([str(fair)], tmp_path / "twice.lmdb", DegradeRequest(("jp:60", "jp:80")), n_workers=1)
+    title = "Recorded operations are not those that the pixels show"
+    for name in ("jp.lmdb", "twice.lmdb"):
+        assert title not in [finding.title for finding in _audit(tmp_path / name).findings]
+
+    def lie(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            row["operations"][0]["quality"] = 50
+
+    change_manifest(tmp_path / "jp.lmdb", lie)
+    found = {finding.title: finding for finding in _audit(tmp_path / "jp.lmdb").findings}
+    assert found[title].number == f"{2 * N} of {2 * N} claims"
+    assert found[title].evidence[0].caption == "JPEG 50 is recorded, and the pixels do not show it"
+
+
+# poor corpora -----------------------------------------------------------------------------------
+
+
+def test_one_class_leaves_the_other_checks(tmp_path: Path) -> None:
+    for number in range(12):
+        path = tmp_path / f"in/gan/{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(_jpeg(portrait()[number : number + 40, :40]))
+    result = _audit(build_corpus("folder", tmp_path / "in", tmp_path / "x.lmdb", fake=("gan",)))
+    reasons = {o.name: o.reason for o in result.outcomes if o.reason}
+    assert set(reasons) == {"shortcuts", "pixel-shortcuts"}
+    assert "a single class" in reasons["shortcuts"]
+    assert {o.name for o in result.outcomes if o.light == "green"} >= {"equal-pixels", "trust"}
+
+
+def test_three_samples_leave_the_other_checks(tmp_path: Path) -> None:
+    result = _audit(build_two_classes(tmp_path, 3))
+    reasons = [outcome.reason for outcome in result.outcomes if outcome.reason]
+    assert len(reasons) == 2
+    assert all("needs 8 samples of each class, got" in reason for reason in reasons)
+    assert "not done: Shortcuts without pixels: " in result.to_text()
+
+
+def test_records_that_cannot_be_read_are_named_and_the_rest_is_audited(tmp_path: Path) -> None:
+    corpus = _lay(tmp_path, gan=lambda image: _jpeg(image, quality=75))
+    rows: list[dict[str, Any]] = []
+    change_manifest(corpus, rows.extend)
+    for row in (rows[3], rows[70]):
+        key = f"{row['index']:08d}_{row['key']}".encode()
+        change_records(corpus, partial(_damage, key))
+    result = _audit(corpus)
+    assert _worst(result, "shortcuts") == "high"
+    trust = next(f for f in result.findings if f.check == "trust")
+    assert trust.severity == "high"
+    assert any(rows[3]["key"] in each.caption for each in trust.evidence)
+
+
+def test_a_corpus_compared_with_may_give_a_class_the_other_polarity(
+    fair: Path, tmp_path: Path
+) -> None:
+    for name in ("photo", "gan"):
+        for path in sorted((fair.parent / "in" / name).iterdir())[:5]:
+            (tmp_path / "in" / name).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "in" / name / path.name).write_bytes(path.read_bytes())
+    other = build_corpus(
+        "folder", tmp_path / "in", tmp_path / "y.lmdb", real=("gan",), fake=("photo",)
+    )
+    result = _audit(fair, against=(str(other),))
+    assert [(f.severity, f.number) for f in result.findings] == [
+        ("high", "10 images in 20 samples")
+    ]
+
+
+def test_classes_may_be_called_fake_and_real_among_others(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, quality in (("real", 85), ("fake", 85), ("gan", 60)):
+        for number in range(20):
+            x, y = rng.integers(0, 440, 2)
+            path = tmp_path / f"in/{name}/{number}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(_jpeg(portrait()[y : y + 64, x : x + 64], quality=quality))
+    corpus = build_corpus(
+        "folder", tmp_path / "in", tmp_path / "x.lmdb", real=("real",), fake=("fake", "gan")
+    )
+    measured = next(o.measured for o in _audit(corpus).outcomes if o.name == "shortcuts")
+    assert isinstance(measured, ShortcutsMeasured)
+    auc = {pair: score.auc for pair, score in measured.scores.pairs.items()}
+    assert auc["fake", "gan"] == auc["gan", "real"] == 1
+    assert auc["fake", "real"] < 0.9
+    assert measured.scores.overall is not None
+    assert 0.5 < measured.scores.overall.auc < 1
+
+
+def test_the_result_does_not_depend_on_workers_and_is_of_the_seed(fair: Path) -> None:
+    first = audit(AuditRequest((str(fair),), samples=40), n_workers=1)
+    again = audit(AuditRequest((str(fair),), samples=40), n_workers=2)
+    assert json.dumps(first.to_json()) == json.dumps(again.to_json())
+    assert page_of(first) == page_of(again)
+    other = audit(AuditRequest((str(fair),), samples=40, seed=1), n_workers=1)
+    assert other.summary != first.summary
+
+
+def test_too_few_samples_are_refused(fair: Path) -> None:
+    with pytest.raises(ArgumentError, match="`samples` must be at least 10, got 3"):
+        _audit(fair, samples=3)
+
+
+# the command ------------------------------------------------------------------------------------
+
+
+def test_the_command_prints_the_worst_first_and_fails_if_asked(tmp_path: Path, run: Run) -> None:
+    corpus = _lay(tmp_path, gan=lambda image: _jpeg(image, quality=75), n=20)
+    shown = run("audit", corpus, "--workers", 1)
+    assert shown.exit_code == 0, shown.output
+    assert shown.output.startswith("HIGH   Fake and real are told apart without their pixels, by")
+    assert "findings: 2 high" in shown.output.splitlines()[-1]
+    for limit in ("high", "medium", "low"):
+        assert run("audit", corpus, "--workers", 1, "--fail-on", limit).exit_code == 1
+
+
+def test_json_page_and_summary_hold_the_findings(tmp_path: Path, run: Run) -> None:
+    corpus = _lay(tmp_path, gan=lambda image: _jpeg(image, quality=75), n=20)
+    page, out = tmp_path / "audit.html", tmp_path / "x-audit.json"
+    shown = run("audit", corpus, "--workers", 1, "--json", "--html", page, "--out", out)
+    assert shown.exit_code == 0, shown.output
+    found = json.loads(out.read_text())
+    assert json.loads(shown.output) == found
+    assert found["summary"]["findings"] == {"high": 2, "medium": 0, "low": 0}
+    assert [row["light"] for row in found["checks"]][:2] == ["red", "red"]
+    reader = Reader(page.read_text())
+    assert not [t for t in reader.targets if not t.startswith(("data:", "#"))]
+    text = " ".join(reader.text)
+    for finding in found["findings"]:
+        assert finding["title"] in text
+        assert finding["mend"] in text
+    assert len(reader.thumbnails) >= 6
+
+
+def test_inspect_and_eval_repeat_the_summary_of_this_corpus_alone(tmp_path: Path, run: Run) -> None:
+    corpus = _lay(tmp_path, gan=lambda image: _jpeg(image, quality=75), n=40)
+    trained = run("spectrum", "train", "--data", corpus, "--out", tmp_path / "run", "--workers", 1)
+    assert trained.exit_code == 0, trained.output
+    assert "audit:" not in run("inspect", corpus, "--no-sheet").output
+    run("audit", corpus, "--workers", 1, "--out", tmp_path / "x-audit.json")
+    line = "audit: 2 findings (2 high); leakage AUC by pixel history "
+    assert line in run("inspect", corpus, "--no-sheet").output
+    page = tmp_path / "eval.html"
+    shown = run("eval", tmp_path / "run", "--data", corpus, "--resamples", 0, "--html", page)
+    assert line in shown.output
+    assert line in " ".join(Reader(page.read_text()).text)
+    change_manifest(corpus, lambda rows: rows[0].update(group="moved"))
+    assert "audit:" not in run("inspect", corpus, "--no-sheet").output
+    (tmp_path / "x-audit.json").write_text("[]")
+    assert run("inspect", corpus, "--no-sheet").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["absent"], "absent: no such corpus."),
+        (["x.lmdb", "--against", "absent"], "absent: no such corpus."),
+        (["x.lmdb", "--run", "absent"], "absent: no such run."),
+        (["x.lmdb", "--html", "no/audit.html"], "--html must be a file in an existing"),
+        (["x.lmdb", "--html", "a", "--out", "a"], "a: --html and --out must be two files."),
+        (["x.lmdb", "--fail-on", "never"], "'never' is not one of"),
+        (["x.lmdb", "--samples", "3"], "3 is not in the range x>=10."),
+        ([], "Missing argument 'CORPUS...'"),
+    ],
+)
+def test_mistakes_are_one_line(
+    tmp_path: Path,
+    run: Run,
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    build_two_classes(tmp_path, 2)
+    monkeypatch.chdir(tmp_path)
+    result = run("audit", *arguments)
+    assert result.exit_code in (1, 2)
+    assert message in result.output

@@ -1,0 +1,62 @@
+"""The published images that their notes call fair and unfair."""
+
+from pathlib import Path
+
+import pytest
+from makers.trees import build_corpus
+
+from hffkit.audit.audit import audit
+from hffkit.audit.audited import AuditRequest
+from hffkit.audit.outcomes import AuditResult
+
+
+def _audit(data: Path, folder: Path, classes: tuple[str, ...], group_by: str | None) -> AuditResult:
+    for name in classes:
+        (folder / "in").mkdir(exist_ok=True)
+        (folder / "in" / name).symlink_to(data / "data/images" / name)
+    corpus = build_corpus(
+        "folder", folder / "in", folder / "x.lmdb", group_by=group_by,
+        real=tuple(name for name in classes if name.startswith("real")),
+        fake=tuple(name for name in classes if name.startswith("fake")),
+    )  # fmt: skip
+    return audit(AuditRequest((str(corpus),)), n_workers=1)
+
+
+@pytest.mark.parametrize(
+    ("classes", "carrier"),
+    [
+        (("real-celebahq1024", "fake-pggan1024"), "JPEG quality"),
+        (("real-ffhq256", "fake-stylegan2-web512"), "JPEG quality"),
+        (("real-celeba-half89", "fake-dcgan128"), "width, px"),
+    ],
+    ids=["pggan", "web512", "sizes"],
+)
+def test_unfair_pairs_are_called_unfair_and_the_reason_named(
+    data: Path, tmp_path: Path, classes: tuple[str, ...], carrier: str
+) -> None:
+    result = _audit(data, tmp_path, classes, None)
+    worst = result.findings[0]
+    assert (worst.check, worst.severity) == ("shortcuts", "high")
+    assert carrier in worst.title
+    assert result.summary.leakage["stored facts"][1] > 0.99
+
+
+# Each pair's highest AUC by file size alone, in the notes of the images.
+@pytest.mark.parametrize(
+    ("classes", "group_by", "most"),
+    [
+        (("real-celeba-stargan128", "fake-stargan128", "fake-dcgan128"), r"(g\d+_r\d+)", 0.63),
+        (("real-ffhq256", "fake-stylegan256"), None, 0.55),
+    ],
+    ids=["mini-3", "mini-256"],
+)
+def test_fair_sets_are_called_fair(
+    data: Path, tmp_path: Path, classes: tuple[str, ...], group_by: str | None, most: float
+) -> None:
+    result = _audit(data, tmp_path, classes, group_by)
+    assert [f.title for f in result.findings if f.check.endswith("shortcuts")] == []
+    measured = next(o.measured for o in result.outcomes if o.name == "shortcuts")
+    assert measured is not None
+    for row in measured.to_json()["pairs"]:  # type: ignore[attr-defined]
+        assert row["low"] <= most
+        assert row["auc"] <= most + 0.02
