@@ -268,17 +268,34 @@ def verify(context: click.Context, corpora: tuple[str, ...], workers: int, as_js
 @click.option(
     "--share",
     type=float,
-    required=True,
-    help="Share of each class in each split to keep, above 0 and at most 1; rounded up.",
+    help="Share of each class in each split to keep, above 0 and at most 1; rounded up.  "
+    "[default: all, with --drop]",
+)
+@click.option(
+    "--drop",
+    type=options.PATH,
+    metavar="LIST",
+    help="Leave out the samples that a file lists: the JSON of `audit`, a CSV with the column key, "
+    "or a text with one key a line.",
 )
 @options.seed
 @options.as_json
-def subset(corpora: tuple[str, ...], out: Path, as_json: bool, **arguments: Any) -> None:
-    """Draw a small corpus with the classes and splits of a large one, for quick experiments."""
+def subset(
+    corpora: tuple[str, ...],
+    out: Path,
+    share: float | None,
+    drop: Path | None,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Leave samples out of a corpus, or draw a small one with the same classes and splits."""
+    if share is None and drop is None:
+        raise click.UsageError("Missing option '--share' or '--drop'.")
     from hffkit.corpus.subset import SubsetRequest
     from hffkit.corpus.subset import subset as keep_share
 
-    info = keep_share(corpora, out, SubsetRequest(**arguments))
+    request = SubsetRequest(1.0 if share is None else share, seed, drop)
+    info = keep_share(corpora, out, request)
     show_corpus(out, info, as_json=as_json)
 
 

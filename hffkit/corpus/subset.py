@@ -1,5 +1,6 @@
-"""`hffkit subset`: a small corpus with the classes and splits of a large one."""
+"""`hffkit subset`: a corpus without some samples, or a small one with its classes and splits."""
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -7,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hffkit.corpus.derived import derived_provenance, pieces_of, write_derived
-from hffkit.errors import ArgumentError
+from hffkit.corpus.drop_list import check_known, read_drop_list
+from hffkit.errors import ArgumentError, CorpusError
 from hffkit.manifest.pairs import frame_of
 from hffkit.manifest.seeds import rank
 from hffkit.options import Seed
@@ -22,6 +24,7 @@ class SubsetRequest:
 
     share: float  # of each class in each split
     seed: Seed = 0
+    drop: Path | None = None  # a list of samples that are left out before
 
 
 def check_share(share: float) -> None:
@@ -38,23 +41,54 @@ def quota(n: int, share: float) -> int:
 def subset(names: Sequence[str], out: Path, request: SubsetRequest) -> CorpusInfo:
     """Write a part of corpora, treated as one, to the corpus `out` and return its contents.
 
-    The share of each class in each split is rounded up. Samples are drawn by their keys; records,
-    keys and order do not change. The qualities of a frame are drawn together, up to rounding. `out`
-    must not exist; the same call resumes an interrupted one.
+    The samples that `drop` lists are left out first. The share of each class in each split is
+    rounded up. Samples are drawn by their keys; records, keys and order do not change. The
+    qualities of a frame are drawn together, up to rounding. `out` must not exist; the same call
+    resumes an interrupted one.
+
+    Raises
+    ------
+    CorpusError
+        If the list of samples to drop names others, or all.
     """
     check_share(request.share)
     corpora = open_corpora(names)
-    options = {**identities(corpora), "share": request.share, "seed": request.seed}
+    options: dict[str, object] = {
+        **identities(corpora),
+        "share": request.share,
+        "seed": request.seed,
+    }
+    dropped: frozenset[str] = frozenset()
+    if request.drop is not None:
+        dropped = _dropped(corpora, request.drop)
+        listed = "\0".join(sorted(dropped)).encode("utf-8", "surrogateescape")
+        options["dropped"] = {"n": len(dropped), "sha256": hashlib.sha256(listed).hexdigest()}
     provenance = derived_provenance(corpora, "subset", options)
-    chosen = _chosen(corpora, request)
+    chosen = _chosen(corpora, request, dropped)
     items = (item for item in samples_of(corpora) if item[1].key in chosen)
     pieces = pieces_of(items, _records)
     return write_derived(out, provenance, pieces, label="subset", n_samples=len(chosen))
 
 
-def _chosen(corpora: Sequence[Corpus], request: SubsetRequest) -> set[str]:
+def _dropped(corpora: Sequence[Corpus], path: Path) -> frozenset[str]:
+    keys = read_drop_list(path)
+    unknown = set(keys)
+    n_samples = 0
+    for _, sample in samples_of(corpora):
+        unknown.discard(sample.key)
+        n_samples += 1
+    names = ", ".join(str(corpus.path) for corpus in corpora)
+    check_known(path, sorted(unknown), len(keys), names)
+    if len(keys) == n_samples:
+        raise CorpusError(f"{path}: lists all {n_samples} samples of {names}; none would be left.")
+    return keys
+
+
+def _chosen(corpora: Sequence[Corpus], request: SubsetRequest, dropped: frozenset[str]) -> set[str]:
     ranked: dict[tuple[str, str], list[tuple[bytes, str]]] = {}
     for _, sample in samples_of(corpora):
+        if sample.key in dropped:
+            continue
         row = (rank(request.seed, "subset", frame_of(sample.key)), sample.key)
         ranked.setdefault((sample.cls, sample.split), []).append(row)
     return {

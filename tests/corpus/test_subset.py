@@ -7,6 +7,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -270,7 +271,7 @@ def test_a_share_that_is_none_is_refused(native: str, tmp_path: Path, run: Run, 
 
 def test_other_mistakes_are_one_line(kinds: dict[str, str], tmp_path: Path, run: Run) -> None:
     native, out = kinds["native"], tmp_path / "x"
-    assert _refused(run, [native], out) == (2, "Missing option '--share'.")
+    assert _refused(run, [native], out) == (2, "Missing option '--share' or '--drop'.")
     assert _refused(run, ["--share", 1], out) == (2, "Missing argument 'CORPUS...'.")
     code, told = _refused(run, [native, "--share", "half"], out)
     assert (code, "'half' is not a valid float" in told) == (2, True)
@@ -295,3 +296,82 @@ def test_a_record_that_is_missing_is_named(tmp_path: Path, run: Run) -> None:
     assert result.exit_code == 1
     assert result.output == f"Error: {corpus}: no record '00000001_train/gan/1.png'.\n"
     assert not (tmp_path / "x").exists()
+
+
+# a list of samples to drop ----------------------------------------------------------------------
+
+
+DROPPED = ("train/gan/video/1.png", "test/photo/video/47.png", "train/photo/20.png")
+
+
+def _quoted(key: str) -> str:
+    return f'"{key}"'
+
+
+LISTS = {
+    "text": "\n".join(DROPPED),
+    "spreadsheet": "\ufeff" + "\r\n".join(DROPPED) + "\r\n",
+    "quoted": "\r\n".join(map(_quoted, DROPPED)),
+    "csv": "\ufeffsplit;Key;note\r\n" + "".join(f"x;{key};\r\n" for key in DROPPED),
+    "audit": json.dumps(
+        {"findings": [{"drop": DROPPED[:2]}, {"drop": DROPPED[1:]}, {"drop": []}]}, indent=1
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LISTS)
+@pytest.mark.parametrize("name", ["native", "sharded"])
+def test_listed_samples_are_left_out_and_all_others_stay(
+    kinds: dict[str, str], name: str, kind: str, tmp_path: Path, run: Run
+) -> None:
+    path, out = tmp_path / "drop", tmp_path / "x"
+    path.write_bytes(LISTS[kind].encode())
+    result = run("subset", kinds[name], "--drop", path, "--out", out)
+    assert result.exit_code == 0, result.output
+    source = stored(kinds[name])
+    assert list(stored(out).items()) == [item for item in source.items() if item[0] not in DROPPED]
+    assert len(stored(out)) == len(source) - len(DROPPED)
+    listed = "\0".join(sorted(DROPPED)).encode()
+    assert about(out)["options"]["dropped"] == {"n": 3, "sha256": sha256(listed).hexdigest()}
+    assert run("verify", out, "--workers", 1).exit_code == 0
+
+
+def test_a_share_is_drawn_of_what_is_not_dropped(native: str, tmp_path: Path) -> None:
+    path = tmp_path / "drop.txt"
+    path.write_text("\n".join(DROPPED))
+    subset([native], tmp_path / "x", SubsetRequest(0.5, drop=path))
+    kept = stored(tmp_path / "x")
+    assert not set(kept) & set(DROPPED)
+    left = Counter(N_IMAGES) - Counter(_place(key) for key in DROPPED)
+    assert _counts(kept) == {place: math.ceil(n / 2) for place, n in left.items()}
+
+
+def _place(key: str) -> tuple[str, str]:
+    split, name, *_ = key.split("/")
+    return split, name
+
+
+def test_lists_of_other_samples_are_refused_before_anything_is_written(
+    native: str, tmp_path: Path, run: Run
+) -> None:
+    path, out = tmp_path / "drop.txt", tmp_path / "x"
+    path.write_text("train/gan/3.png\ntrain/gan/2.jpg\nTRAIN/gan/4.png\n")
+    code, told = _refused(run, [native, "--drop", path], out)
+    assert code == 1
+    assert f"{path}: 2 of 3 keys are no samples of {native}: 'TRAIN/gan/4.png'," in told
+    path.write_text("\n".join(stored(native)))
+    code, told = _refused(run, [native, "--drop", path], out)
+    assert (code, "lists all 48 samples" in told) == (1, True)
+    for text, reason in {
+        "": "lists no key", "\ufeffkey\r\n\r\n": "lists no key",
+        '{"findings": []}': "list no sample to drop", '{"a": 1}': "no report of `hffkit audit",
+        "{": "no report of `hffkit audit",
+    }.items():  # fmt: skip
+        path.write_text(text, "utf-8")
+        code, told = _refused(run, [native, "--drop", path], out)
+        assert (code, reason in told) == (1, True), told
+    path.write_bytes(b"\xff\xfek\0e\0y\0")
+    code, told = _refused(run, [native, "--drop", path], out)
+    assert (code, "must be UTF-8" in told) == (1, True)
+    code, told = _refused(run, [native, "--drop", tmp_path / "absent"], out)
+    assert (code, "absent: cannot be read" in told) == (1, True)

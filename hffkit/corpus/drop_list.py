@@ -1,0 +1,73 @@
+"""Lists of samples to drop: the report of an audit, or a file of keys."""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hffkit.errors import CorpusError
+from hffkit.json_types import JsonObject
+from hffkit.sources.listing import read_text
+from hffkit.wording import counted
+
+_COLUMN = "key"
+_N_SHOWN = 3
+
+
+def read_drop_list(path: Path) -> frozenset[str]:
+    """Read the keys of samples to drop.
+
+    The file is the JSON of an audit, whose findings list the samples to drop; or a CSV with the
+    column key, separated by commas, semicolons or tabs; or a text with one key a line.
+
+    Raises
+    ------
+    CorpusError
+        If it cannot be read, or lists no key.
+    """
+    text = read_text(path)
+    if text.lstrip().startswith("{"):
+        keys = frozenset(_of_audit(text, path))
+        advice = "the findings of this audit list no sample to drop"
+    else:
+        keys = frozenset(key for key in _of_lines(text.splitlines()) if key)
+        advice = "lists no key"
+    if not keys:
+        raise CorpusError(f"{path}: {advice}.")
+    return keys
+
+
+def _of_audit(text: str, path: Path) -> Iterator[str]:
+    try:
+        row: JsonObject = json.loads(text)
+        for finding in row["findings"]:
+            yield from map(str, finding["drop"])
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise CorpusError(
+            f"{path}: no report of `hffkit audit --json`, nor a list of keys: {error}."
+        ) from None
+
+
+def _of_lines(lines: Sequence[str]) -> Iterator[str]:
+    for delimiter in ",;\t":
+        header = [
+            cell.strip().lower() for cell in next(csv.reader(lines[:1], delimiter=delimiter), [])
+        ]
+        if _COLUMN in header:
+            for row in csv.DictReader(lines[1:], header, delimiter=delimiter):
+                yield (row[_COLUMN] or "").strip()
+            return
+    for line in lines:
+        # A key may hold commas, so only a quoted line is one cell.
+        yield (next(csv.reader([line]))[0] if line.startswith('"') else line).strip()
+
+
+def check_known(path: Path, unknown: Sequence[str], n_keys: int, corpora: str) -> None:
+    """Raise CorpusError if a list of `n_keys` has keys that are no samples of the corpora."""
+    if unknown:
+        shown = ", ".join(map(repr, unknown[:_N_SHOWN]))
+        more = f" and {len(unknown) - _N_SHOWN} more" if len(unknown) > _N_SHOWN else ""
+        raise CorpusError(
+            f"{path}: {len(unknown)} of {counted(n_keys, 'key')} are no samples of {corpora}: "
+            f"{shown}{more}. List keys as in manifest.jsonl, of these corpora."
+        )
