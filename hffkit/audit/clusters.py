@@ -1,6 +1,8 @@
 """Clusters of samples that share a value, and which of them to drop."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,6 +37,28 @@ def clusters_of(values: Fingerprints, chosen: Ints) -> list[Ints]:
     cuts = np.flatnonzero(values[order][1:] != values[order][:-1]) + 1
     found = [cluster for cluster in np.split(order, cuts) if len(cluster) > 1]
     return sorted(found, key=lambda cluster: int(cluster[0]))
+
+
+class ByFault(NamedTuple):
+    """Clusters of samples that show one image, by what is wrong with them."""
+
+    across_splits: list[Ints]
+    conflicting: list[Ints]  # labelled fake and real
+    repeated: list[Ints]  # neither of these
+    against: list[Ints]  # also in a corpus compared with
+
+
+def by_fault(data: Audited, everything: Sequence[Ints]) -> ByFault:
+    """Sort clusters of samples that show one image by what is wrong with them."""
+    index = data.index
+    inside = [cluster[index.is_audited[cluster]] for cluster in everything]
+    inside = [cluster for cluster in inside if len(cluster) > 1]
+    polarity = index.is_fake[index.cls]
+    conflicting = [c for c in inside if len(set(polarity[c].tolist())) > 1]
+    split = [c for c in inside if len(set(index.split[c].tolist())) > 1]
+    rest = {id(c) for c in (*conflicting, *split)}
+    both = [c for c in everything if len(set(index.is_audited[c].tolist())) == 2]
+    return ByFault(split, conflicting, [c for c in inside if id(c) not in rest], both)
 
 
 def described(data: Audited, clusters: list[Ints], *, is_one_image: bool = False) -> Clusters:

@@ -7,7 +7,7 @@ import numpy as np
 
 from hffkit.audit.audited import Audited
 from hffkit.audit.check import AuditCheck
-from hffkit.audit.clusters import Clusters, clusters_of, described, drop_command
+from hffkit.audit.clusters import Clusters, by_fault, clusters_of, described, drop_command
 from hffkit.audit.exhibits import Exhibits
 from hffkit.audit.findings import Finding, Severity
 from hffkit.wording import counted
@@ -35,20 +35,13 @@ class EqualPixels:
 
 def measure(data: Audited) -> EqualPixels:
     """Find the samples with equal pixels."""
-    index = data.index
-    everything = clusters_of(index.pixels, np.arange(len(index)))
-    inside = [cluster[index.is_audited[cluster]] for cluster in everything]
-    inside = [cluster for cluster in inside if len(cluster) > 1]
-    polarity = index.is_fake[index.cls]
-    conflicting = [c for c in inside if len(set(polarity[c].tolist())) > 1]
-    split = [c for c in inside if len(set(index.split[c].tolist())) > 1]
-    rest = {id(c) for c in (*conflicting, *split)}
-    both = [c for c in everything if len(set(index.is_audited[c].tolist())) == 2]
+    everything = clusters_of(data.index.pixels, np.arange(len(data.index)))
+    found = by_fault(data, everything)
     return EqualPixels(
-        described(data, split, is_one_image=True),
-        described(data, conflicting, is_one_image=True),
-        described(data, [c for c in inside if id(c) not in rest], is_one_image=True),
-        described(data, both, is_one_image=True),
+        described(data, found.across_splits, is_one_image=True),
+        described(data, found.conflicting, is_one_image=True),
+        described(data, found.repeated, is_one_image=True),
+        described(data, found.against, is_one_image=True),
         data.names,
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 from hffkit.audit import (
     balance,
     equal_pixels,
+    near_duplicates,
     origins,
     pixel_shortcuts,
     score,
@@ -20,6 +21,7 @@ CHECKS: Mapping[str, AuditCheck[Any]] = {
         shortcuts.CHECK,
         pixel_shortcuts.CHECK,
         equal_pixels.CHECK,
+        near_duplicates.CHECK,
         origins.CHECK,
         balance.CHECK,
         trust.CHECK,

@@ -60,10 +60,10 @@ def _bordered(image: Pixels) -> bytes:
 
 def _lay(folder: Path, photo: Save = _jpeg, gan: Save = _jpeg, n: int = N) -> Path:
     """Build a corpus of cuts of the portrait; both classes are of one distribution."""
-    rng = np.random.default_rng(5)
-    for name, save in (("photo", photo), ("gan", gan)):
+    places = np.random.default_rng(5).permutation(20 * 20)[: 2 * n]  # no cut is in another one
+    for first, (name, save) in ((0, ("photo", photo)), (n, ("gan", gan))):
         for number in range(n):
-            x, y = rng.integers(0, 440, 2)
+            x, y = (22 * int(place) for place in divmod(places[first + number], 20))
             path = folder / f"in/{name}/{number:03}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(save(portrait()[y : y + 72, x : x + 72].copy()))

@@ -1,0 +1,317 @@
+"""Near-duplicates: copies of an image that were encoded, mirrored, cropped, resized or brightened.
+
+Samples with equal pixels count once. Samples of one group are not compared, because frames of a
+video and forgeries of a photo are alike and belong together; a group is never in two splits.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from math import log
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from hffkit.arrays import Bools, Ints
+from hffkit.audit.audited import Audited
+from hffkit.audit.check import AuditCheck
+from hffkit.audit.clusters import Clusters, by_fault, described, drop_command
+from hffkit.audit.exhibits import Exhibits
+from hffkit.audit.findings import Finding, Severity
+from hffkit.audit.neighbours import (
+    SIDE,
+    VIEWS,
+    Candidates,
+    Thumbnails,
+    View,
+    candidates,
+    describe,
+    is_plain,
+)
+from hffkit.audit.registration import Registered, register
+from hffkit.errors import HffkitError
+from hffkit.execution.pool import in_order
+from hffkit.execution.progress import Progress
+from hffkit.media.image import Image
+from hffkit.storage.corpus import CorpusName
+from hffkit.storage.selection import Places, samples_at
+from hffkit.wording import counted
+
+# See benchmarks/neighbours.py: of 8,505 pairs of StarGAN's pictures of one photo, or of one and the
+# photo, which are of one size, the closest are at 0.064 and 0.075. Resizing without a filter leaves
+# a difference that resembles theirs.
+MAX_DISTANCE = 0.06
+MAX_DISTANCE_RESIZED = 0.072
+_LARGEST = 256  # px of the shorter side when two images are compared
+_BLOCK = 64  # records of a unit of work
+_N_PAIRS = 16
+_SAME = 0.04  # difference of scales or of gains that is none
+
+
+class Copy(NamedTuple):
+    """Two samples that show the same image, and what sets them apart."""
+
+    first: int  # places in the index
+    second: int
+    distance: float
+    kind: str  # "encoded again", "mirrored, cropped to 90 %", ...
+
+
+@dataclass(frozen=True, slots=True)
+class NearDuplicates:
+    """Clusters of copies, by what is wrong with them."""
+
+    across_splits: Clusters
+    conflicting: Clusters
+    against: Clusters
+    repeated: Clusters  # within one split and polarity, in different groups
+    n_compared: int
+    n_plain: int  # nearly uniform images, which resemble everything
+    n_unreadable: int
+    n_candidates: int  # pairs whose pixels were compared
+    names: str
+
+    def to_json(self) -> dict[str, object]:
+        """Return the numbers as JSON values."""
+        kinds = ("across_splits", "conflicting", "against", "repeated")
+        numbers = ("n_compared", "n_plain", "n_unreadable", "n_candidates")
+        return {
+            **{kind: getattr(self, kind).to_json() for kind in kinds},
+            **{name: getattr(self, name) for name in numbers},
+        }
+
+    def exhibits(self) -> Exhibits:
+        """Return a note on what was not compared: findings show the clusters."""
+        notes = []
+        if self.n_plain:
+            notes.append(f"{counted(self.n_plain, 'image')} too plain to compare.")
+        if self.n_unreadable:
+            notes.append(f"{counted(self.n_unreadable, 'record')} could not be read.")
+        return Exhibits(notes=tuple(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The distinct images of all samples, and the pairs of them that are copies."""
+
+    at: Ints  # (M,) place in the index of the first sample of each image
+    images: Ints  # (N,) image of each sample
+    copies: tuple[Copy, ...]
+    n_plain: int
+    n_unreadable: int
+    n_candidates: int
+
+
+def measure(data: Audited) -> NearDuplicates:
+    """Find the samples that show one image, though their pixels differ."""
+    found = compare(data)
+    clusters, kinds = _clusters(found)
+    faults = by_fault(data, clusters)
+
+    def shown(chosen: list[Ints]) -> Clusters:
+        made = described(data, chosen, is_one_image=True)
+        captions = (kinds[int(found.images[cluster[0]])] for cluster in chosen)
+        evidence = tuple(
+            replace(one, caption=f"{one.caption}; {caption}")
+            for one, caption in zip(made.shown, captions, strict=False)
+        )
+        return replace(made, shown=evidence)
+
+    return NearDuplicates(
+        shown(faults.across_splits),
+        shown(faults.conflicting),
+        shown(faults.against),
+        shown(faults.repeated),
+        n_compared=len(found.at),
+        n_plain=found.n_plain,
+        n_unreadable=found.n_unreadable,
+        n_candidates=found.n_candidates,
+        names=data.names,
+    )
+
+
+def compare(data: Audited) -> Compared:
+    """Find the pairs of images that are copies, whatever their splits and classes."""
+    at, images = np.unique(data.index.pixels, return_index=True, return_inverse=True)[1:]
+    order = np.argsort(at)  # images in manifest order, so that results do not depend on digests
+    at, images = at[order], np.argsort(order)[images]
+    thumbnails, is_read = _thumbnails(data, at)
+    found = candidates(thumbnails, _groups(data)[at], n_workers=data.n_workers)
+    copies = tuple(_copies(data, at, found))
+    n_plain = int((is_plain(thumbnails) & is_read).sum())
+    return Compared(at, images, copies, n_plain, int((~is_read).sum()), len(found.first))
+
+
+def _groups(data: Audited) -> Ints:
+    """Return (N,) numbers of groups; all samples of other corpora have one, and so are not paired.
+
+    A group's name means nothing in another corpus, so their samples are compared with all of ours.
+    """
+    numbers = np.unique(data.index.group, return_inverse=True)[1]
+    return np.where(data.index.is_audited, numbers, -1).astype(np.int64)
+
+
+# reading ----------------------------------------------------------------------------------------
+
+
+def _thumbnails(data: Audited, at: Ints) -> tuple[Thumbnails, Bools]:
+    """Return the thumbnails of samples, and False for those that cannot be read."""
+    thumbnails = np.zeros((len(at), SIDE, SIDE), np.uint8)
+    is_read = np.zeros(len(at), bool)
+    places = data.index.places[at]
+    blocks = [places[start : start + _BLOCK] for start in range(0, len(at), _BLOCK)]
+    n = 0
+    with Progress(len(at), unit="samples", label="near-duplicates") as progress:
+        work = partial(thumbnails_of_block, names=data.places)
+        for block in in_order(work, blocks, n_workers=data.n_workers):
+            for thumbnail in block:
+                if thumbnail is not None:
+                    thumbnails[n], is_read[n] = thumbnail, True
+                n += 1
+            progress.step(len(block))
+    return thumbnails, is_read
+
+
+def thumbnails_of_block(
+    places: Places, *, names: tuple[CorpusName, ...]
+) -> list[Thumbnails | None]:
+    """Describe the records at some places; None for each that cannot be read."""
+    return [None if image is None else describe(image) for image in _images(places, names)]
+
+
+def _images(places: Places, names: tuple[CorpusName, ...]) -> Iterator[Image | None]:
+    for corpus, sample in samples_at(places, names):
+        try:
+            yield corpus.image(sample)
+        except HffkitError:
+            yield None
+
+
+def _copies(data: Audited, at: Ints, found: Candidates) -> Iterator[Copy]:
+    """Yield the candidates whose pixels agree."""
+    first, second, n = at[found.first], at[found.second], len(found.first)
+    places = data.index.places[np.stack([first, second], axis=1).ravel()]
+    blocks = [
+        (places[2 * i : 2 * (i + _N_PAIRS)], [VIEWS[v] for v in found.view[i : i + _N_PAIRS]])
+        for i in range(0, n, _N_PAIRS)
+    ]
+    work = partial(registered_pairs, names=data.places)
+    pairs = zip(first.tolist(), second.tolist(), strict=True)
+    with Progress(n, unit="pairs", label="compare copies") as progress:
+        for block in in_order(work, blocks, n_workers=data.n_workers):
+            progress.step(len(block))
+            for found_copy, (a, b) in zip(block, pairs, strict=False):
+                if found_copy is not None:
+                    yield Copy(a, b, *found_copy)
+
+
+def registered_pairs(
+    block: tuple[Places, Sequence[View]], *, names: tuple[CorpusName, ...]
+) -> list[tuple[float, str] | None]:
+    """Return distance and kind of each pair of records that are copies, else None.
+
+    The records of a pair follow one another.
+    """
+    places, views = block
+    images = _images(places, names)
+    rows: list[tuple[float, str] | None] = []
+    for view, first, second in zip(views, images, images, strict=True):
+        if first is None or second is None:
+            rows.append(None)
+        else:
+            found = register(_smaller(first), _smaller(second), view)
+            kind = kind_of(found, view, first, second)
+            rows.append((found.distance, kind) if is_copy(found, first, second) else None)
+    return rows
+
+
+def is_copy(found: Registered, first: Image, second: Image) -> bool:
+    """Return True if two registered images are the same one."""
+    limit = MAX_DISTANCE_RESIZED if _is_resized(found, first, second) else MAX_DISTANCE
+    return found.distance <= limit
+
+
+def _is_resized(found: Registered, first: Image, second: Image) -> bool:
+    down = found.window.height * first.shape[0] / second.shape[0]
+    across = found.window.width * first.shape[1] / second.shape[1]
+    return max(abs(log(down)), abs(log(across))) > _SAME
+
+
+def _smaller(image: Image) -> Image:
+    scale = _LARGEST / min(image.shape[:2])
+    if scale >= 1:
+        return image
+    return np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+
+
+def kind_of(found: Registered, view: View, first: Image, second: Image) -> str:
+    """Return what sets two registered images apart, in words."""
+    window = found.window
+    words = []
+    if view.is_mirrored:
+        words.append("mirrored")
+    if not window.is_whole:
+        words.append(f"cropped to {100 * min(window.height, window.width):.0f} %")
+    if _is_resized(found, first, second):
+        words.append("resized")
+    if abs(log(max(found.gain, 1e-6))) > _SAME:
+        words.append("brightened")
+    return ", ".join(words) or "encoded again"
+
+
+# clusters ---------------------------------------------------------------------------------------
+
+
+def _clusters(found: Compared) -> tuple[list[Ints], dict[int, str]]:
+    """Join copies to clusters of places in the index, and describe each by its images.
+
+    Samples whose pixels equal those of a member belong to the cluster.
+    """
+    if not found.copies:
+        return [], {}
+    first = found.images[[copy.first for copy in found.copies]]
+    second = found.images[[copy.second for copy in found.copies]]
+    n = len(found.at)
+    edges = coo_array((np.ones(len(first)), (first, second)), shape=(n, n))
+    number = connected_components(edges, directed=False)[1]
+    words: dict[int, set[str]] = {}
+    for image, copy in zip(first, found.copies, strict=True):
+        words.setdefault(int(number[image]), set()).add(copy.kind)
+    clusters: dict[int, list[int]] = {each: [] for each in words}
+    for place in np.flatnonzero(np.isin(number[found.images], list(words))):
+        clusters[int(number[found.images[place]])].append(int(place))
+    kinds = {
+        int(image): "; ".join(sorted(words[int(number[image])]))
+        for image in np.unique(np.concatenate([first, second]))
+    }
+    return sorted(map(np.array, clusters.values()), key=lambda cluster: int(cluster[0])), kinds
+
+
+# judgement --------------------------------------------------------------------------------------
+
+
+def judge(found: NearDuplicates) -> Iterator[Finding]:
+    """Yield a finding for each kind of cluster that there is."""
+    kinds: tuple[tuple[Clusters, Severity, str, str], ...] = (
+        (found.across_splits, "high", "Copies of an image are in two splits", _LEAK),
+        (found.conflicting, "high", "Copies of an image are labelled fake and real", _CONFLICT),
+        (found.against, "high", "Copies of samples are in a corpus compared with", _LEAK),
+        (found.repeated, "low", "Copies of an image are in a split as several groups", _REPEATED),
+    )
+    for clusters, severity, title, why in kinds:
+        if clusters.n_clusters:
+            number = counted(clusters.n_clusters, "image")
+            yield Finding(
+                CHECK.name, severity, title, f"{number} in {clusters.n_samples} samples",
+                clusters.shown, why, drop_command(found.names), clusters.drop,
+            )  # fmt: skip
+
+
+_LEAK = "A detector recognises an image that it was trained on, however it was saved."
+_CONFLICT = "A detector learns how the copies were saved, or one of the labels is wrong."
+_REPEATED = "Copies count more than once; as groups of their own they may fall into two splits."
+
+CHECK = AuditCheck("near-duplicates", "Copies of images", "leaks", measure, judge)
