@@ -139,6 +139,8 @@ def _size(size: float, operations: tuple[Mapping[str, Any], ...]) -> float:
     for each in operations:
         if str(each["op"]).partition(":")[0] in ("sc", "sc-cubic"):
             size = round(size * (100 + each["percent"]) / 100)
+        elif "size" in each:  # of equalize
+            size = each["size"]
     return size
 
 

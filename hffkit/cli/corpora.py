@@ -51,6 +51,9 @@ def corpus_text(path: Path, info: "CorpusInfo") -> str:
         lines.append(
             f"operations on {made.options['stage']} pixels: {', '.join(made.options['ops'])}"
         )
+    if made.verb == "equalize":
+        size, quality = made.options["size"], made.options["quality"]
+        lines.append(f"every image: {size}x{size} pixels, JPEG of quality {quality}")
     if info.n_left_out:
         lines.append(f"left out to meet the paper's totals: {info.n_left_out}")
     lines += failure_lines(info.failures, f"{path}/failures.jsonl")

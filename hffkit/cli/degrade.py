@@ -1,4 +1,4 @@
-"""`hffkit degrade` and `mix`: degraded corpora, and training sets mixed of them."""
+"""`hffkit degrade`, `equalize` and `mix`: corpora whose images were processed."""
 
 import sys
 from pathlib import Path
@@ -133,6 +133,52 @@ def _folder_text(path: Path, info: "FolderInfo") -> str:
     """Return the contents of a folder of files that was just written."""
     lines = [f"{path}: {counted(info.n_files, 'file')} after {', '.join(info.ops)}"]
     return "\n".join(lines + failure_lines(info.failures, f"{path}/failures.jsonl"))
+
+
+@click.command(epilog=options.example("equalize data.lmdb --out fair.lmdb"))
+@click.argument("corpora", nargs=-1, required=True, type=options.PATH_TEXT, metavar="CORPUS...")
+@options.out
+@click.option(
+    "--size",
+    type=click.IntRange(8, 4096),
+    help="Width and height of all images in pixels; less than their shortest side.  [default: 3/4 "
+    "of it, in whole JPEG blocks]",
+)
+@click.option(
+    "--quality",
+    type=click.IntRange(1, 100),
+    default=75,
+    show_default=True,
+    help="Quality of the JPEG that all images become.",
+)
+@options.workers
+@options.scheduler
+@options.max_failures
+@options.as_json
+def equalize(
+    corpora: tuple[str, ...],
+    out: Path,
+    workers: int,
+    scheduler: str | None,
+    max_failures: int,
+    as_json: bool,
+    **arguments: Any,
+) -> None:
+    """Give all images one size and one JPEG history, so that files do not tell the classes apart.
+
+    The middle square of each image is reduced to one size by averaging areas, and stored as a JPEG
+    of one quality without metadata. What remains: traces of the operations in the pixels before,
+    and of reductions by different ratios. `hffkit audit` shows how much.
+    """
+    from hffkit.degrade.equalize import EqualizeRequest
+    from hffkit.degrade.equalize import equalize as give_one_history
+
+    info = give_one_history(
+        corpora, out, EqualizeRequest(**arguments), n_workers=workers, scheduler=scheduler
+    )
+    show_corpus(out, info, as_json=as_json)
+    if info.failures.get("unreadable", 0) > max_failures:
+        sys.exit(options.UNREADABLE)
 
 
 @click.command(epilog=options.example("mix data.lmdb data-jp-mix.lmdb --out mixed.lmdb"))

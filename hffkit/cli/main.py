@@ -11,7 +11,7 @@ from hffkit.cli import options
 from hffkit.cli.audit import audit
 from hffkit.cli.build import build
 from hffkit.cli.corpora import inspect, merge, pack, subset, unpack, verify
-from hffkit.cli.degrade import degrade, mix
+from hffkit.cli.degrade import degrade, equalize, mix
 from hffkit.cli.demo import demo
 from hffkit.cli.evaluate import evaluate, predict
 from hffkit.cli.explain import explain
@@ -86,8 +86,8 @@ def main() -> None:
 
 
 _COMMANDS = (
-    build, pack, subset, degrade, mix, train, evaluate, predict, explain, spectrum, run, inspect,
-    audit, verify, merge, unpack, convert, demo,
+    build, pack, subset, degrade, equalize, mix, train, evaluate, predict, explain, spectrum, run,
+    inspect, audit, verify, merge, unpack, convert, demo,
 )  # fmt: skip
 for _command in _COMMANDS:
     main.add_command(_command)

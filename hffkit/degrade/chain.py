@@ -48,6 +48,7 @@ class Degraded:
 
     image: Image
     operations: tuple[JsonObject, ...]
+    encoded: bytes | None = None  # the file that was decoded to the image, if it is to be stored
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
-"""Rewrite corpora record by record: the unit of work that `pack` and `degrade` share."""
+"""Rewrite corpora record by record: the unit of work of `pack`, `degrade` and `equalize`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Literal, Protocol
 
 from hffkit.degrade.chain import Chain, Degraded
 from hffkit.degrade.own import OwnOperations, read_chain
@@ -18,7 +19,16 @@ from hffkit.storage.record import store
 from hffkit.storage.selection import Places, RecordBlock, block_name, blocks_of, samples_at
 
 PixelStage = Literal["native", "input"]
+Prepared = Callable[[Image, str, int], Degraded]
+"""The processing of an image, given its key and the number of operations applied to it before."""
 _AHEAD_BYTES = 1 << 20
+
+
+class Processing(Protocol):
+    """What is done to every image of a corpus; picklable, so that workers can receive it."""
+
+    def prepared(self) -> Prepared:
+        """Return the function that does it; each worker makes its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +45,10 @@ class Treatment:
         """Return the operations; each worker makes its own."""
         return read_chain(self.names, self.own)
 
+    def prepared(self) -> Prepared:
+        """Return the function that processes one image."""
+        return partial(self, self.chain())
+
     def __call__(self, chain: Chain, image: Image, key: str, position: int = 0) -> Degraded:
         """Process an image, and add the stage to the record of its operations."""
         if self.stage == "input" and self.size is not None:
@@ -50,14 +64,14 @@ class Rework:
 
     corpora: tuple[CorpusName, ...]
     provenance: Provenance
-    treatment: Treatment
+    processing: Processing
 
     def __call__(self, unit: RecordBlock, part: PartWriter) -> None:
         """Write the block's records to `part`, and a failure for each that cannot be read."""
-        chain = self.treatment.chain()
+        process = self.processing.prepared()
         for sample, datum in self._read(unit):
             try:
-                record = self._again(chain, sample, datum)
+                record = self._again(process, sample, datum)
             except ArgumentError:  # the operation is wrong for every record
                 raise
             except HffkitError as error:
@@ -86,17 +100,18 @@ class Rework:
                 ahead, n_bytes = [], 0
         yield from ahead
 
-    def _again(self, chain: Chain, sample: Sample, datum: Datum | StorageError) -> Record:
+    def _again(self, process: Prepared, sample: Sample, datum: Datum | StorageError) -> Record:
         if isinstance(datum, StorageError):
             raise datum
-        n_done = len(sample.operations)
-        treated = self.treatment(chain, datum.image(), sample.key, n_done)
+        treated = process(datum.image(), sample.key, len(sample.operations))
         label = self.provenance.classes.label(sample.cls, self.provenance.labels)
-        stored = store(treated.image, None, label, self.provenance.size)
+        stored = store(treated.image, treated.encoded, label, self.provenance.size)
         again = sample._replace(
             sha256=stored.sha256,
             pixels_sha256=stored.pixels_sha256,
             operations=sample.operations + treated.operations,
+            # Facts of the source say nothing of images that were given one history.
+            facts=sample.facts if treated.encoded is None else None,
             index=None,
         )
         return Record(again, stored.value)
