@@ -1,7 +1,7 @@
 """The table of metrics: each is a function of sums over samples, with its title and unit.
 
-The score is the probability of fake, and every rate is in [0, 1]. A new metric is a row here:
-JSON, tables, intervals and pages read the table.
+The score is the probability of fake, and every rate is in [0, 1]; Cllr may be larger. A new metric
+is a row here: JSON, tables, intervals and pages read the table.
 """
 
 from collections.abc import Callable, Mapping
@@ -121,6 +121,16 @@ METRICS: Mapping[str, Metric] = {
         lambda sums: sums.calibration.error(),
         WITH_SCORES,
         interval="basic",
+    ),
+    "balanced_calibration_error": Metric(
+        "Balanced calibration error",
+        "fraction",
+        lambda sums: sums.balanced_calibration_error,
+        WITH_SCORES,
+        interval="basic",
+    ),
+    "cllr": Metric(
+        "Log-likelihood-ratio cost (Cllr), bits", "fraction", lambda sums: sums.cllr, WITH_SCORES
     ),
     "eer_published": Metric(
         "Misses where errors are nearest",

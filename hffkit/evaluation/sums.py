@@ -1,14 +1,17 @@
 """Sums over scored samples, from which every metric is computed."""
 
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
 from hffkit.arrays import Floats64, Ints
 from hffkit.errors import MetricError
-from hffkit.evaluation.calibration import Calibration, TopLabels
+from hffkit.evaluation.calibration import BalancedScores, Calibration, TopLabels
 from hffkit.evaluation.roc import Ranking, RocCurve
 from hffkit.runs.scores import Decisions, Scored
+
+T = TypeVar("T")
 
 
 class GroupedSamples:
@@ -23,8 +26,10 @@ class GroupedSamples:
         self.scored = scored
         self.ranking = None if scored is None else Ranking(scored.is_fake, scored.ranking)
         self.top_labels: TopLabels | None = None
+        self.balanced_scores: BalancedScores | None = None
         if scored is not None and scored.is_probability:
             self.top_labels = TopLabels(scored.labels, scored.probabilities)
+            self.balanced_scores = BalancedScores(scored.is_fake, scored.scores)
 
     def sums(self, counts: Floats64 | None = None) -> "Sums":
         """Return the sums where group g counts `counts[g]` times, (G,); by default once."""
@@ -60,16 +65,31 @@ class Sums:
     @cached_property
     def calibration(self) -> Calibration:
         """The calibration of the predicted class; MetricError if scores are no probabilities."""
-        if self._samples.top_labels is None:
-            raise MetricError(
-                "The scores are decision values mapped to 0..1, no probabilities: there is no "
-                "calibration."
-            )
-        return self._samples.top_labels.calibration(self._weights)
+        return _given(self._samples.top_labels).calibration(self._weights)
+
+    @property
+    def balanced_calibration_error(self) -> float:
+        """The balanced calibration error; MetricError as `calibration`, or for a single kind."""
+        return _given(self._samples.balanced_scores).error(self._weights)
+
+    @property
+    def cllr(self) -> float:
+        """The cost of the log-likelihood ratio; MetricError as `balanced_calibration_error`."""
+        return _given(self._samples.balanced_scores).cllr(self._weights)
 
     def _table(self, rows: Ints, columns: Ints, n: int) -> Floats64:
         cells = np.bincount(rows * n + columns, self._weights, n * n)
         return cells.reshape(n, n).astype(np.float64)
+
+
+def _given(probabilities: T | None) -> T:
+    """Return what probabilities give; MetricError if the scores are none."""
+    if probabilities is None:
+        raise MetricError(
+            "The scores are decision values mapped to 0..1, no probabilities: there is no "
+            "calibration."
+        )
+    return probabilities
 
 
 def grouped(scored: Scored) -> GroupedSamples:

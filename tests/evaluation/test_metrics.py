@@ -3,6 +3,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -131,8 +132,11 @@ def test_order_of_samples_is_irrelevant(
     first = grouped(scored_of(rows, classes=BINARY)).sums()
     other = grouped(scored_of([rows[place] for place in order], classes=BINARY)).sums()
     for name, metric in METRICS.items():
-        if name != "calibration_error":  # sums of fractions depend on the order by a rounding
-            assert value_of(metric, first) == value_of(metric, other), name
+        values = (value_of(metric, first), value_of(metric, other))
+        if name in ("calibration_error", "balanced_calibration_error", "cllr"):
+            assert values[0] == pytest.approx(values[1])  # sums of fractions: by a rounding
+        else:
+            assert values[0] == values[1], name
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -299,6 +303,57 @@ def test_calibration_tells_apart_what_one_bin_would_hide() -> None:
     labels = np.array([0, 1, 0, 0])
     assert calibration(labels, probabilities, n_bins=1).error() == pytest.approx(0, abs=1e-6)
     assert calibration(labels, probabilities).error() == pytest.approx(0.45)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_cllr_is_the_balanced_log_loss_in_bits(seed: int) -> None:
+    oracle = pytest.importorskip("sklearn.metrics")
+    scored = drawn(300, seed)
+    fake, scores = scored.is_fake, scored.scores
+    balanced = np.where(fake, 1 / fake.sum(), 1 / (~fake).sum())
+    nats = oracle.log_loss(fake, scores, sample_weight=balanced)
+    sums = grouped(scored).sums()
+    assert METRICS["cllr"].compute(sums) == pytest.approx(nats / np.log(2))
+    ratio = scores / (1 - scores)  # the definition, in likelihood ratios
+    costs = np.log2(1 + 1 / ratio[fake]).mean(), np.log2(1 + ratio[~fake]).mean()
+    assert METRICS["cllr"].compute(sums) == pytest.approx(sum(costs) / 2)
+
+
+def test_cllr_is_1_for_scores_of_half_and_finite_for_sure_mistakes() -> None:
+    halves = [(label, [0.5, 0.5]) for label in (0, 0, 0, 1)]
+    assert METRICS["cllr"].compute(grouped(scored_of(halves, classes=BINARY)).sums()) == 1
+    wrong = [(0, [0.0, 1.0]), (1, [1.0, 0.0])]
+    assert METRICS["cllr"].compute(grouped(scored_of(wrong, classes=BINARY)).sums()) == 24
+    right = [(0, [1.0, 0.0]), (1, [0.0, 1.0])]
+    found = METRICS["cllr"].compute(grouped(scored_of(right, classes=BINARY)).sums())
+    assert found == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_balanced_calibration_error_is_that_of_equally_many_fakes_and_reals(seed: int) -> None:
+    scored = drawn(200, seed)
+    fake, scores = scored.is_fake, scored.scores
+    n_fake, n_real = int(fake.sum()), int((~fake).sum())
+    # Each fake as often as there are reals, and the other way round: equally many of both.
+    often = np.where(fake, n_real, n_fake)
+    scores, fake = np.repeat(scores, often), np.repeat(fake, often)
+    edges = np.linspace(0, 1, 16)
+    gaps = 0.0
+    for low, high in pairwise(edges):
+        held = (scores > low) & (scores <= high)
+        if held.any():
+            gaps += held.mean() * abs(scores[held].mean() - fake[held].mean())
+    found = METRICS["balanced_calibration_error"].compute(grouped(scored).sums())
+    assert found == pytest.approx(gaps)
+
+
+@pytest.mark.parametrize("name", ["balanced_calibration_error", "cllr"])
+def test_balanced_calibration_needs_real_and_fake_and_probabilities(name: str) -> None:
+    fakes = scored_of([(0, [0.9, 0.1])] * 3, classes=BINARY)
+    with pytest.raises(MetricError, match=r"got 3 fake and 0 real\. Balanced calibration is not"):
+        METRICS[name].compute(grouped(fakes).sums())
+    with pytest.raises(MetricError, match="no probabilities: there is no calibration"):
+        METRICS[name].compute(grouped(replace(fakes, is_probability=False)).sums())
 
 
 @pytest.mark.parametrize(
