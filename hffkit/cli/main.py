@@ -11,6 +11,7 @@ from hffkit.cli import options
 from hffkit.cli.audit import audit
 from hffkit.cli.build import build
 from hffkit.cli.corpora import inspect, merge, pack, subset, unpack, verify
+from hffkit.cli.decide import decide
 from hffkit.cli.degrade import degrade, equalize, mix
 from hffkit.cli.demo import demo
 from hffkit.cli.evaluate import evaluate, predict
@@ -86,8 +87,8 @@ def main() -> None:
 
 
 _COMMANDS = (
-    build, pack, subset, degrade, equalize, mix, train, evaluate, predict, explain, spectrum, run,
-    inspect, audit, verify, merge, unpack, convert, demo,
+    build, pack, subset, degrade, equalize, mix, train, evaluate, decide, predict, explain, spectrum,
+    run, inspect, audit, verify, merge, unpack, convert, demo,
 )  # fmt: skip
 for _command in _COMMANDS:
     main.add_command(_command)

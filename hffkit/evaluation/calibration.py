@@ -7,11 +7,9 @@ import numpy.typing as npt
 
 from hffkit.arrays import Bools, Floats64, Ints
 from hffkit.errors import MetricError
+from hffkit.runs.scores import clipped
 
 N_BINS = 15  # of the calibration errors, as Guo et al. 2017
-# Scores are kept so far from 0 and 1, the resolution of float32 at 1: else one wrong score of 0
-# or 1 would make the log-likelihood ratio infinite.
-CLIP = 2.0**-24
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +75,8 @@ class BalancedScores:
         """Take is_fake (N,) and scores (N,), probabilities of fake."""
         self._is_fake = is_fake
         self._bins = _Bins(scores, is_fake.astype(np.float64), n_bins)
-        clipped = np.clip(scores, CLIP, 1 - CLIP)
-        self._costs = -np.log2(np.where(is_fake, clipped, 1 - clipped))  # bits
+        inside = clipped(scores)
+        self._costs = -np.log2(np.where(is_fake, inside, 1 - inside))  # bits
 
     def error(self, weights: Floats64 | None = None) -> float:
         """Compute the balanced calibration error of samples that count `weights` times, (N,).

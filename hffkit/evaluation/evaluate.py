@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from hffkit.errors import ArgumentError, CorpusError
+from hffkit.evaluation.decision_check import check_decision
 from hffkit.evaluation.levels import Evaluation, measure
 from hffkit.evaluation.masks import MaskAccuracy, check_attention_map, mask_accuracy
 from hffkit.evaluation.metrics import relative_error_reduction
@@ -19,6 +20,7 @@ from hffkit.manifest.pairs import by_key, quality_of
 from hffkit.manifest.samples import Split
 from hffkit.networks.devices import device_named
 from hffkit.options import Bounds, Seed
+from hffkit.runs.decision import read_decision
 from hffkit.runs.scores import Scored
 from hffkit.storage.corpora import Item, joint_classes, open_faces, open_masks, samples_of
 from hffkit.storage.corpus import Corpus
@@ -133,12 +135,17 @@ def _measured(
     rows = _qualities(detector, data.items, scored, masked)
     n_without = None if masked is None else masked.n_without_mask
     sweeps = sweeps_of(detector, scored) if request.thresholds else ()
-    return Measurement(detector, data, overlap, scored, found, reduction, rows, n_without, sweeps)
+    decision = read_decision(detector.path, detector.weights_sha256)
+    check = None if decision is None else check_decision(decision, scored)
+    return Measurement(
+        detector, data, overlap, scored, found, reduction, rows, n_without, sweeps, check
+    )
 
 
 def _check_capabilities(detectors: Sequence[Detector], request: EvalRequest) -> None:
     """Raise ArgumentError if a detector cannot be measured as requested."""
     for detector in detectors:
+        read_decision(detector.path, detector.weights_sha256)  # before hours of scoring
         if request.masks:
             check_attention_map(detector)
         if request.thresholds:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hffkit.evaluation.decision_check import DecisionCheck
 from hffkit.evaluation.levels import Evaluation
 from hffkit.evaluation.overlap import Overlap
 from hffkit.evaluation.page import page_section
@@ -62,11 +63,12 @@ class Measurement:
     qualities: tuple[QualityRow, ...] = ()  # if samples have several
     n_without_mask: int | None = None  # fake samples; None: masks were not compared
     sweeps: tuple[Sweep, ...] = ()  # over thresholds, if requested
+    decision: DecisionCheck | None = None  # if the run has one
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What to know before reading the figures."""
-        notes = (self.overlap.note, self.evaluation.collapse, self.warning)
+        notes = (self.overlap.note, self.evaluation.collapse, self.warning, self.decision_note)
         return tuple(note for note in notes if note is not None)
 
     @property
@@ -82,6 +84,19 @@ class Measurement:
             f"{n_seen} of {len(groups)} test groups have the names of groups that the run was "
             "trained or selected on. If these are the same images, the figures mean nothing."
         )
+
+    @property
+    def decision_note(self) -> str | None:
+        """A broken guarantee, or that samples cannot break it; None if there is nothing to note."""
+        if self.decision is None:
+            return None
+        decision = self.decision.decision
+        own = {row["manifest_sha256"] for row in decision.data}
+        splits = {sample.split for _, sample in self.data.items}
+        if own & set(self.data.manifests) and (decision.split in splits or decision.split == "all"):
+            return "The decision was made on some of these samples, so they cannot test it."
+        broken = [row.guarantee for row in self.decision.guarantees if row.outcome == "broken"]
+        return f"Broken on these samples: {broken[0].promise}." if broken else None
 
     @property
     def mask_note(self) -> tuple[str, ...]:
@@ -109,6 +124,7 @@ class Measurement:
             **({"qualities": [row.to_json() for row in self.qualities]} if self.qualities else {}),
             **({} if self.n_without_mask is None else {"n_without_mask": self.n_without_mask}),
             **({"thresholds": [each.to_json() for each in self.sweeps]} if self.sweeps else {}),
+            **({} if self.decision is None else {"decision": self.decision.to_json()}),
             **self.evaluation.to_json(),
         }
 
@@ -164,6 +180,8 @@ class EvalResult:
             if one.qualities:
                 parts.append(f"{quality_table(one.qualities).to_markdown()}\n")
             parts += [f"{note}\n" for note in one.mask_note]
+            if one.decision is not None:
+                parts.append(f"{one.decision.to_table().to_markdown()}\n")
             if one.sweeps:
                 parts.append(f"{sweep_table(one.sweeps).to_markdown()}\n")
             if self.against is not None:
@@ -219,7 +237,8 @@ class EvalResult:
             figures=class_figures(one.detector, one.data.items, one.data.table),
         )
         qualities = quality_table(one.qualities) if one.qualities else None
-        return replace(section, qualities=qualities, warnings=one.notes)
+        decision = None if one.decision is None else one.decision.to_table()
+        return replace(section, qualities=qualities, decision=decision, warnings=one.notes)
 
 
 def _facts(detector: Detector) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hffkit.arrays import Floats64, Ints
+from hffkit.arrays import Bools, Floats64, Ints
 from hffkit.runs.scores import Decisions, Scored, fake_ids
 
 
@@ -23,6 +23,35 @@ class _Videos:
     def means(self, values: Floats64) -> Floats64:
         """Return the means (V, C) of the frames' values (F, C)."""
         return self.sums(values) / np.bincount(self.owners)[:, None]
+
+
+@dataclass(frozen=True, slots=True)
+class FileScores:
+    """The score of each file: of an image, and of a video the mean of its frames' scores."""
+
+    scores: Floats64  # (F,)
+    is_fake: Bools  # (F,)
+    groups: tuple[str, ...]  # (F,)
+
+    def largest(self, values: Floats64, *, of_fake: bool) -> Floats64:
+        """Return the largest value (F,) of the fake, or the real, files of each group with some."""
+        largest: dict[str, float] = {}
+        for place in np.flatnonzero(self.is_fake == of_fake).tolist():
+            group, value = self.groups[place], float(values[place])
+            largest[group] = max(largest.get(group, value), value)
+        return np.array(list(largest.values()), np.float64)
+
+
+def score_files(scored: Scored) -> FileScores:
+    """Return the scores of files, as `hffkit predict` scores them: images, then videos."""
+    scores, videos = scored.scores, _videos(scored)
+    images = np.array([n for n, video in enumerate(scored.videos) if video is None], np.int64)
+    means, places = scores[images], images
+    if videos is not None:
+        means = np.concatenate((means, videos.means(scores[videos.frames, None])[:, 0]))
+        places = np.concatenate((places, videos.first))
+    rows = scored.subset(places)
+    return FileScores(means, rows.is_fake, rows.groups)
 
 
 def mean_over_videos(scored: Scored) -> Scored | None:

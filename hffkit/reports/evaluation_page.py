@@ -35,6 +35,7 @@ class Section:
     mistakes: tuple[Mistake, ...]  # the worst first
     figures: tuple[Figure, ...] = ()  # of this kind of run only
     qualities: Table | None = None  # of the same images in several qualities
+    decision: Table | None = None  # of the run: if its guarantees are kept
     warnings: tuple[str, ...] = ()  # shown first
 
 

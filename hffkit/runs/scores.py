@@ -17,6 +17,9 @@ NO_PROBABILITY = (
     "logistic function of the decision value, no probability: only the order of scores and the "
     "threshold of 0.5 have a meaning"
 )
+# Scores are kept so far from 0 and 1, the resolution of float32 at 1, where their odds are taken:
+# one wrong score of 0 or 1 would make them infinite.
+_CLIP = 2.0**-24
 # Half precision sums to 1 within this; logits and unnormalised scores do not.
 _SUM_TOLERANCE = 0.02
 
@@ -148,6 +151,27 @@ def fake_scores(classes: ClassTable, probabilities: Floats32) -> Floats64:
 def binary_probabilities(scores: Floats32 | Floats64) -> Floats32:
     """Return the probabilities (N, 2) of fake and real, in BINARY's order, from scores (N,)."""
     return np.stack((scores, 1 - scores), axis=1).astype(np.float32)
+
+
+def clipped(scores: Floats64) -> Floats64:
+    """Return scores (N,) cut to 2^-24 from 0 and 1."""
+    return np.clip(scores, _CLIP, 1 - _CLIP)
+
+
+def log_odds(scores: Floats64) -> Floats64:
+    """Compute the natural logarithm of the odds of scores (N,), cut as by `clipped`."""
+    inside = clipped(scores)
+    odds: Floats64 = np.log(inside) - np.log1p(-inside)
+    return odds
+
+
+def tempered(scores: Floats64, temperature: float) -> Floats64:
+    """Return scores (N,) whose log odds are divided by a temperature above 0.
+
+    Of two classes this is the softmax of logits divided by the temperature.
+    """
+    shrunk: Floats64 = 1 / (1 + np.exp(-log_odds(scores) / temperature))
+    return shrunk
 
 
 def worst_mistakes(scored: Scored, n: int) -> Ints:

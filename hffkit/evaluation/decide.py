@@ -1,0 +1,131 @@
+"""`hffkit decide`: choose the thresholds of a run, with a guarantee, and store them in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hffkit.errors import ArgumentError, CorpusError
+from hffkit.evaluation.decision_check import DecisionCheck, check_decision
+from hffkit.evaluation.guarantees import bounds_of, thresholds_of
+from hffkit.evaluation.overlap import Overlap, overlap_of
+from hffkit.evaluation.temperature import fit_temperature
+from hffkit.evaluation.videos import score_files
+from hffkit.execution.versions import versions_of_training
+from hffkit.inference.detector import Detector, load_detector
+from hffkit.manifest.samples import Split
+from hffkit.networks.devices import device_named
+from hffkit.runs.decision import Decision, MistakeKind
+from hffkit.storage.corpora import identities, joint_classes, open_faces
+from hffkit.storage.corpus import Corpus
+from hffkit.storage.labels import Items, items_of
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class DecideRequest:
+    """The run, the samples and the rates of a decision."""
+
+    run: Path
+    data: tuple[str, ...]
+    split: Split | None = "val"  # None: all samples
+    fpr: float = 0.01  # at most, of real groups with a file that is called fake
+    fnr: float | None = None  # at most, of fake groups with one called real; None: no such bound
+    confidence: float | None = CONFIDENCE  # that the rates are kept; None: they are on average
+    calibrate: bool = False  # fit a temperature
+    device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision, and its verdicts on the samples that it was made on."""
+
+    decision: Decision
+    check: DecisionCheck
+
+    def to_json(self) -> dict[str, object]:
+        """Return both as JSON values."""
+        return {**self.decision.to_json(), "check": self.check.to_json()}
+
+
+def check_request(request: DecideRequest) -> None:
+    """Raise ArgumentError if a rate or the confidence is impossible."""
+    shares = {"fpr": request.fpr, "fnr": request.fnr, "confidence": request.confidence}
+    for name, share in shares.items():
+        if share is not None and not 0 < share < 1:
+            raise ArgumentError(f"`{name}` must be above 0 and below 1, got {share:g}.")
+
+
+def decide(request: DecideRequest) -> Decided:
+    """Choose thresholds on the scores of a split, and write them into the run folder.
+
+    Raises
+    ------
+    HffkitError
+        If the run or a corpus cannot be read, there are too few groups for a rate, or the run was
+        trained on some of the samples.
+    """
+    check_request(request)
+    device = device_named(request.device)
+    detector = load_detector(request.run, device)
+    if request.calibrate and not detector.has_probabilities:
+        raise ArgumentError(
+            f"{request.run}: {detector.run.network} has decision values and no probabilities, so "
+            "there is nothing to calibrate. Leave out `calibrate`."
+        )
+    corpora = open_faces(request.data)
+    items = items_of(corpora, request.split)
+    overlap = overlap_of(detector, items)
+    if overlap.n_training:
+        raise CorpusError(
+            f"{request.run} was trained on {overlap.n_training} of these {len(items)} samples, so "
+            "their scores are not like those of new images. Choose a held-out `split`."
+        )
+    scored = detector.score(items, joint_classes(corpora), "binary")
+    files = score_files(scored)
+    where = f"{', '.join(request.data)}, {request.split or 'all splits'}"
+    rates: dict[MistakeKind, float] = {"false_alarm": request.fpr}
+    rates |= {} if request.fnr is None else {"miss": request.fnr}
+    bounds = bounds_of(files, rates, request.confidence, where)
+    threshold, real_below = thresholds_of(bounds)
+    temperature = None
+    if request.calibrate:
+        temperature = fit_temperature(files.is_fake, files.scores)
+    n_fake = int(files.is_fake.sum())
+    decision = Decision(
+        threshold,
+        real_below,
+        tuple(each.guarantee(threshold, real_below) for each in bounds),
+        temperature,
+        detector.weights_sha256,
+        _identities(corpora),
+        request.split or "all",
+        {"real": len(files.is_fake) - n_fake, "fake": n_fake},
+        _notes(detector, items, overlap),
+        versions_of_training(device),
+    )
+    decision.write(request.run)
+    return Decided(decision, check_decision(decision, scored))
+
+
+def _identities(corpora: Sequence[Corpus]) -> tuple[dict[str, str], ...]:
+    """Return the path and the digests of each corpus."""
+    digests = identities(corpora)
+    return tuple(
+        {"path": str(corpus.path), **{name: each[place] for name, each in digests.items()}}
+        for place, corpus in enumerate(corpora)
+    )
+
+
+def _notes(detector: Detector, items: Items, overlap: Overlap) -> tuple[str, ...]:
+    """Return reasons to doubt that new groups are like those of the samples."""
+    notes = [] if overlap.note is None else [overlap.note]
+    groups = {sample.group for _, sample in items}
+    n_seen = len(groups & detector.groups)
+    if n_seen:
+        notes.append(
+            f"{n_seen} of {len(groups)} groups have the names of groups that the run was trained "
+            "or selected on. Weights selected on samples score them a little better than new ones; "
+            "groups that selected nothing give a strict guarantee."
+        )
+    return tuple(notes)

@@ -1,0 +1,221 @@
+"""The decision of a run, format 1: decision.json, which says from which score on a file is fake.
+
+A decision.json may come from anybody, so everything that is read is checked.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from hffkit.arrays import Floats64
+from hffkit.errors import WeightsError, reason_of
+from hffkit.manifest.samples import SPLITS
+from hffkit.runs.scores import tempered
+from hffkit.storage.staging import write_durably
+
+FORMAT = 1
+DECISION_FILE = "decision.json"
+Verdict = Literal["fake", "real", "undecided"]
+MistakeKind = Literal["false_alarm", "miss"]
+TRIAL = (
+    "A trial is a group: it has a false alarm if any of its real files is called fake, and a miss "
+    "if any of its fake files is called real. A file is an image, or a video by the mean score of "
+    "its frames."
+)
+_WHAT: Mapping[MistakeKind, tuple[str, str]] = {  # kind of the groups, and what they are called
+    "false_alarm": ("real", "fake"),
+    "miss": ("fake", "real"),
+}
+
+
+def per_cent(share: float) -> str:
+    """Return a share as text with up to three digits: 0.1 %, 12.5 %."""
+    return f"{100 * share:.3g} %"
+
+
+@dataclass(frozen=True, slots=True)
+class Guarantee:
+    """A bound on the share of groups with a mistake, and what was counted on its data."""
+
+    mistake: MistakeKind
+    rate: float  # at most, in (0, 1)
+    confidence: float | None  # that the rate is kept; None: it is kept on average
+    n_groups: int  # with real files, or for misses with fake ones
+    n_mistakes: int  # groups among them
+    upper_bound: float | None  # of the share, at the confidence
+
+    @property
+    def promise(self) -> str:
+        """The bound in words."""
+        kind, called = _WHAT[self.mistake]
+        share = self.confidence
+        how = "on average" if share is None else f"with {per_cent(share)} confidence"
+        return f"{how} at most {per_cent(self.rate)} of {kind} groups have a file called {called}"
+
+    @property
+    def text(self) -> str:
+        """The bound and the counts as a sentence."""
+        bound = "" if self.upper_bound is None else f", upper bound {per_cent(self.upper_bound)}"
+        return (
+            f"{self.promise[0].upper()}{self.promise[1:]} "
+            f"({self.n_mistakes} of {self.n_groups} there{bound})."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Thresholds of a run's score, their guarantees, and the data that these hold for."""
+
+    threshold: float  # a score of at least this is fake
+    real_below: float  # a lower score is real; from here to the threshold it is undecided
+    guarantees: tuple[Guarantee, ...]
+    temperature: float | None  # of the score's log odds; None: not calibrated
+    weights_sha256: str
+    data: tuple[Mapping[str, str], ...]  # path, content_sha256 and manifest_sha256 of each corpus
+    split: str  # or all
+    n_files: Mapping[str, int]  # real and fake
+    notes: tuple[str, ...]  # to know before relying on it
+    versions: Mapping[str, str]
+
+    def verdicts(self, scores: Floats64) -> list[Verdict]:
+        """Return the verdict on each score (N,)."""
+        values = rounded(scores)
+        is_fake, is_real = values >= self.threshold, values < self.real_below
+        return [
+            "fake" if fake else "real" if real else "undecided"
+            for fake, real in zip(is_fake, is_real, strict=True)
+        ]
+
+    def verdict(self, score: float) -> Verdict:
+        """Return the verdict on one score."""
+        return self.verdicts(np.array([score]))[0]
+
+    def calibrated(self, score: float) -> float | None:
+        """Return the calibrated probability of fake; None if there is no temperature."""
+        if self.temperature is None:
+            return None
+        return float(tempered(np.array([score]), self.temperature)[0])
+
+    @property
+    def rule(self) -> str:
+        """The thresholds as a sentence."""
+        if self.real_below == self.threshold:
+            return f"A score of {self.threshold:.6g} or more is fake, a lower one real."
+        return (
+            f"A score of {self.threshold:.6g} or more is fake, one below {self.real_below:.6g} "
+            "real; between them is undecided."
+        )
+
+    @property
+    def origin(self) -> str:
+        """The data as a sentence."""
+        where = ", ".join(row["path"] for row in self.data)
+        what = "all splits" if self.split == "all" else f"split {self.split}"
+        return f"It holds for groups like those of {what} of {where}."
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Thresholds, guarantees and data as sentences."""
+        return (self.rule, *(each.text for each in self.guarantees), self.origin)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the decision as JSON values."""
+        return {"format": FORMAT, "trial": TRIAL, **asdict(self)}
+
+    def write(self, folder: Path) -> None:
+        """Write decision.json into a run folder; an older one stays until it is whole."""
+        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+        write_durably(folder / DECISION_FILE, text)
+
+
+def threshold_above(score: float) -> float:
+    """Return the least threshold that a score does not reach, at the resolution of scores."""
+    return float(np.nextafter(np.float32(score), np.float32(np.inf)))
+
+
+def rounded(scores: Floats64) -> Floats64:
+    """Return scores at the resolution of a network's output.
+
+    The sum over fake classes and the mean over frames have more digits in one place than in
+    another, and a threshold is the score of a sample.
+    """
+    return scores.astype(np.float32).astype(np.float64)
+
+
+def has_decision(folder: Path) -> bool:
+    """Return True if a run has a decision, whatever its state."""
+    return (folder / DECISION_FILE).exists()
+
+
+def read_decision(folder: Path, weights_sha256: str) -> Decision | None:
+    """Return the decision of the run with some weights; None if it has none.
+
+    Raises
+    ------
+    WeightsError
+        If it is damaged, of another version, or was made with other weights.
+    """
+    path = folder / DECISION_FILE
+    again = "Run `hffkit decide` again, or delete it."
+    try:
+        row = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: cannot be read: {error}. {again}") from None
+    version = row.get("format") if isinstance(row, dict) else None
+    if version != FORMAT:
+        raise WeightsError(f"{path}: format must be {FORMAT}, got {version!r}. {again}")
+    try:
+        decision = _parsed(row)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path}: damaged: {reason_of(error)}. {again}") from None
+    if decision.weights_sha256 != weights_sha256:
+        raise WeightsError(
+            f"{path}: made with other weights ({decision.weights_sha256[:12]}) than those of the "
+            f"run ({weights_sha256[:12]}), so its thresholds mean nothing. {again}"
+        )
+    return decision
+
+
+def _parsed(row: Mapping[str, Any]) -> Decision:
+    fields = {name: value for name, value in row.items() if name not in ("format", "trial")}
+    fields["guarantees"] = tuple(Guarantee(**each) for each in fields["guarantees"])
+    fields["data"], fields["notes"] = tuple(fields["data"]), tuple(fields["notes"])
+    found = Decision(**fields)
+    if not 0 <= _number(found.real_below) <= _number(found.threshold) <= 1:
+        raise ValueError(f"thresholds are {found.real_below!r} and {found.threshold!r}")
+    if found.temperature is not None and not _number(found.temperature) > 0:
+        raise ValueError(f"temperature is {found.temperature!r}")
+    for each in found.guarantees:
+        _check_guarantee(each)
+    keys = {"path", "content_sha256", "manifest_sha256"}
+    texts = [
+        found.weights_sha256,
+        *found.notes,
+        *(each[key] for each in found.data for key in keys),
+    ]
+    if found.split not in (*SPLITS, "all") or not all(isinstance(text, str) for text in texts):
+        raise ValueError("weights, data, split or notes are no text")
+    if not (isinstance(found.versions, dict) and {"real", "fake"} <= found.n_files.keys()):
+        raise ValueError("versions or n_files are no object")
+    return found
+
+
+def _check_guarantee(each: Guarantee) -> None:
+    shares = [each.rate, *(x for x in (each.confidence, each.upper_bound) if x is not None)]
+    if each.mistake not in get_args(MistakeKind) or not all(0 < _number(x) <= 1 for x in shares):
+        raise ValueError(f"a guarantee is {each!r}")
+    if {type(each.n_groups), type(each.n_mistakes)} != {int}:
+        raise ValueError(f"the counts of a guarantee are {each.n_groups!r}, {each.n_mistakes!r}")
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is no number")
+    return float(value)
