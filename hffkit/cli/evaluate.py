@@ -59,11 +59,11 @@ if TYPE_CHECKING:
 def evaluate(html: Path | None, csv: Path | None, as_json: bool, **arguments: Any) -> None:
     """Evaluate runs on corpora, by frame and by video.
 
-    Prints accuracy, AUC, equal error rate, average precision, TPR at fixed FPR, calibration error
-    and the confusion matrix as Markdown. The score is the probability of fake: the sum over the
-    fake classes. Intervals are 95 %, from a bootstrap over groups. Runs that differ in their seed
-    only are summarised, with intervals over seeds and groups. A run that was trained on held-out
-    samples of a corpus is refused.
+    Prints accuracy, AUC, equal error rate, average precision, TPR at fixed FPR, calibration errors
+    and the confusion matrix as Markdown, and if a run keeps the guarantee of its decision. The
+    score is the probability of fake: the sum over the fake classes. Intervals are 95 %, from a
+    bootstrap over groups. Runs that differ in their seed only are summarised, with intervals over
+    seeds and groups. A run that was trained on held-out samples of a corpus is refused.
     """
     check_inputs(
         runs=[*arguments["runs"], arguments["against"]],
@@ -87,6 +87,11 @@ def evaluate(html: Path | None, csv: Path | None, as_json: bool, **arguments: An
 @click.argument("run", type=options.PATH)
 @click.argument("paths", nargs=-1, required=True, type=options.PATH, metavar="PATH...")
 @options.faces_of_files(frames=32)
+@click.option(
+    "--recheck",
+    is_flag=True,
+    help="Also score the faces after JPEG and scaling; a file whose verdict changes is undecided.",
+)
 @click.option("--all-faces", is_flag=True, help="Print a line for each face, too.")
 @click.option("--csv", type=options.PATH, help="Write the scores, a line a face.")
 @click.option(
@@ -109,12 +114,17 @@ def predict(
     """Find and score the faces in images, videos and folders of them.
 
     The score is the probability of fake. That of a video is the mean over its frames of the
-    largest face's score; --all-faces and --csv have the score of every face. The exit code is 3
-    if a file could not be read.
+    largest face's score; --all-faces and --csv have the score of every face. The verdict and its
+    guarantee are those of `hffkit decide`; without it no threshold is known. The exit code is 3 if
+    a file could not be read.
     """
     check_inputs(runs=[run], files=paths, outputs={"csv": csv, "html": html})
     if csv is not None and csv == html:
         raise ArgumentError(f"{csv}: `csv` and `html` must be two files.")
+    if arguments["recheck"]:
+        from hffkit.runs.decision import check_decided  # loads numpy
+
+        check_decided(run)
     from hffkit.inference.predict import PredictRequest
     from hffkit.inference.predict import predict as predict_files
     from hffkit.inference.predict_page import page_of
@@ -134,13 +144,13 @@ def predict(
 
 def _prediction_text(found: "Prediction", *, all_faces: bool) -> str:
     """Return a line for each scored file, for each other its problem, and numbers of files."""
-    from hffkit.inference.predict_page import faces_table, files_table, kind_of
+    from hffkit.inference.predict_page import faces_table, files_table
 
-    kinds = ["not scored" if file.score is None else kind_of(file.score) for file in found.files]
     table = files_table(found)
     lines = [table.to_text(), ""] if table.rows else []
     if all_faces and found.faces:
         lines += [faces_table(found).to_text(), ""]
-    lines += [f"{file.path}: {file.problem}" for file in found.files if file.problem]
-    lines.append(", ".join(f"{kinds.count(n)} {n}" for n in ("fake", "real", "not scored")))
+    lines += [f"{path}: {problem}" for path, problem in found.problems]
+    lines += found.basis
+    lines.append(", ".join(f"{n} {kind}" for kind, n in found.counts.items()))
     return "\n".join(lines)

@@ -158,8 +158,8 @@ def thresholds_of(bounds: Sequence[Bound]) -> tuple[float, float]:
             n_there, kind = int((bound.worst == end).sum()), _KINDS[bound.mistake]
             raise CorpusError(
                 f"{counted(n_there, f'{kind} group')} of {len(bound.worst)} reach a score of "
-                f"{end}, but {per_cent(bound.rate)} allows {bound.n_allowed}: no threshold keeps the "
-                "rate. Ask for a larger one, or train a better detector."
+                f"{end}, but {per_cent(bound.rate)} allows {bound.n_allowed}: no threshold keeps "
+                "the rate. Ask for a larger one, or train a better detector."
             )
     limits = [bound.limit for bound in bounds]
     return max(limits), min(limits)

@@ -2,8 +2,8 @@
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,12 @@ from hffkit.errors import ArgumentError, ImageError, VideoError
 from hffkit.execution.progress import Progress
 from hffkit.faces.search import FaceSearch, FrameCounts, faces_in, files_of
 from hffkit.inference.detector import Detector, load_detector
+from hffkit.inference.recheck import rechecks_of, with_rechecks
 from hffkit.manifest.samples import Box
 from hffkit.media.image import Image
 from hffkit.media.walk import Rest
 from hffkit.networks.devices import device_named
+from hffkit.runs.decision import Decision, Verdict, check_decided, read_decision
 from hffkit.runs.scores import NO_PROBABILITY, fake_scores
 from hffkit.storage.staging import write_bytes_durably
 
@@ -30,6 +32,7 @@ class PredictRequest:
     whole: bool = False  # images are face crops already
     upsample: int = 1
     accept_damaged: bool = False  # damaged images are scored all the same
+    recheck: bool = False  # undecided where re-encoding the faces changes the verdict
     device: str = "auto"
 
 
@@ -43,6 +46,7 @@ class FacePrediction:
     score: float  # probability of fake, or a decision value mapped to 0..1
     cls: str  # the most probable class
     probabilities: dict[str, float] | None  # None: the detector only has decision values
+    rechecks: dict[str, float] | None = None  # scores of the face re-encoded, by the operations
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,14 @@ class FilePrediction:
     score: float | None  # mean over frames of the largest face's score; None without a face
     fake_share: float | None  # of the frames with a face, those with a score of 0.5 or more
     problem: str | None = None  # reason for a missing score, or for missing frames
+    verdict: Verdict | None = None  # by the decision of the run; None without one, or a score
+    calibrated: float | None = None  # probability of fake, if the decision has a temperature
+    rechecks: dict[str, float] | None = None  # scores of the faces re-encoded
+
+    @property
+    def kind(self) -> str | None:
+        """The verdict, or without a decision the side of 0.5; None without a score."""
+        return self.verdict or (None if self.score is None else side_of(self.score))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +79,50 @@ class Prediction:
     n_unreadable: int  # files of which something could not be read
     is_probability: bool  # of the scores
     notes: tuple[str, ...] = ()  # on files that were not read
+    decision: Decision | None = None  # of the run; None: no threshold is known
+
+    @property
+    def basis(self) -> tuple[str, ...]:
+        """What the predictions are based on, as sentences: the decision, or that there is none."""
+        if self.decision is not None:
+            return (*self.decision.texts, *self.decision.notes)
+        return (
+            "No threshold is known for this run: the prediction is the side of 0.5, without a "
+            "guarantee. `hffkit decide` finds one.",
+        )
+
+    @property
+    def limits(self) -> tuple[float, ...]:
+        """Scores that divide the kinds."""
+        decision = self.decision
+        return (0.5,) if decision is None else (decision.real_below, decision.threshold)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Numbers of files by kind, and of those that were not scored."""
+        kinds = [file.kind or "not scored" for file in self.files]
+        undecided = ("undecided",) if self.decision is not None else ()
+        return {name: kinds.count(name) for name in ("fake", "real", *undecided, "not scored")}
+
+    def kind_of(self, score: float) -> str:
+        """Return the verdict on a score, or without a decision the side of 0.5."""
+        return side_of(score) if self.decision is None else self.decision.verdict(score)
+
+    @property
+    def problems(self) -> list[tuple[str, str]]:
+        """Path and problem of files, and of those that the rechecks made undecided the reason."""
+        rows = []
+        for file in self.files:
+            rows += [(file.path, file.problem)] if file.problem else []
+            if self.decision is None or file.score is None:
+                continue
+            if flips := _flips(self.decision, file.score, file.rechecks or {}):
+                texts = (
+                    f"{name} {each:.4f} ({self.kind_of(each)})" for name, each in flips.items()
+                )
+                verdict = self.kind_of(file.score)
+                rows.append((file.path, f"undecided, not {verdict}: rechecks {', '.join(texts)}"))
+        return rows
 
     def to_json(self) -> dict[str, object]:
         """Return the prediction as JSON values."""
@@ -75,23 +131,28 @@ class Prediction:
             "files": [asdict(file) for file in self.files],
             "faces": [asdict(face) for face in self.faces],
             "notes": self.notes,
+            "decision": None if self.decision is None else self.decision.to_json(),
         }
 
     def write_csv(self, path: Path) -> None:
         """Write a line for each face; x, y and size are empty for whole images.
 
-        Without probabilities of the classes, their columns are missing.
+        Without probabilities of the classes, their columns are missing; with a decision the last
+        column is the verdict on the file.
         """
+        verdicts = {file.path: file.verdict for file in self.files if self.decision is not None}
         classes = list((self.faces[0].probabilities if self.faces else None) or ())
         text = io.StringIO()
         lines = csv.writer(text, lineterminator="\n")
         head = ("path", "frame", "x", "y", "size", "class", "score")
-        lines.writerow([*head, *(f"p_{name}" for name in classes)])
+        more = ["file_verdict"] if self.decision is not None else []
+        lines.writerow([*head, *(f"p_{name}" for name in classes), *more])
         for face in self.faces:
             box = ("", "", "") if face.box is None else face.box
             frame = "" if face.frame is None else face.frame
             values = (face.probabilities or {}).values()
-            lines.writerow([face.path, frame, *box, face.cls, face.score, *values])
+            verdict = [verdicts[face.path]] if verdicts else []
+            lines.writerow([face.path, frame, *box, face.cls, face.score, *values, *verdict])
         write_bytes_durably(path, text.getvalue().encode("utf-8", "surrogateescape"))
 
 
@@ -103,7 +164,10 @@ def predict(request: PredictRequest) -> Prediction:
     HffkitError
         If the run cannot be read, or there is no image or video.
     """
+    if request.recheck:
+        check_decided(request.run)
     detector = load_detector(request.run, device_named(request.device))
+    decision = read_decision(request.run, detector.weights_sha256)
     rest = Rest()
     paths = [file for path in request.paths for file in files_of(path, rest)]
     if not paths:
@@ -122,12 +186,12 @@ def predict(request: PredictRequest) -> Prediction:
                 n_failed = 1
             else:
                 faces += found
-                files.append(_file(str(path), found, counts))
+                files.append(_decided(_file(str(path), found, counts), found, decision))
                 n_failed = int(counts.n_missing > 0)
             n_unreadable += n_failed
             progress.step(1, n_failed)
     is_probability, notes = detector.has_probabilities, tuple(rest.notes())
-    return Prediction(tuple(faces), tuple(files), n_unreadable, is_probability, notes)
+    return Prediction(tuple(faces), tuple(files), n_unreadable, is_probability, notes, decision)
 
 
 def _faces(
@@ -143,42 +207,83 @@ def _faces(
         accept_damaged=request.accept_damaged,
     )
 
+    chains = rechecks_of(detector) if request.recheck else []
+
     def crops() -> Iterator[Image]:
         for face in faces_in(path, search, counts):
             places.append((face.frame, face.box))
-            yield face.image
+            yield from with_rechecks(face.image, chains)
 
-    found = list(detector.probabilities(crops()))
-    if not found:
+    everything = list(detector.probabilities(crops()))
+    if not everything:
         return []
-    names, scores = detector.run.classes.names, fake_scores(detector.run.classes, np.stack(found))
+    names, found = detector.run.classes.names, everything[:: 1 + len(chains)]
+    scores = fake_scores(detector.run.classes, np.stack(everything))
     return [
         FacePrediction(
             str(path),
             frame,
             box,
-            float(score),
+            score,
             names[int(values.argmax())],
             dict(zip(names, values.tolist(), strict=True)) if detector.has_probabilities else None,
+            dict(zip((each.name for each in chains), again, strict=True)) or None,
         )
-        for (frame, box), score, values in zip(places, scores, found, strict=True)
+        for (frame, box), (score, *again), values in zip(
+            places, scores.reshape(len(places), -1).tolist(), found, strict=True
+        )
     ]
 
 
 def _file(path: str, faces: Sequence[FacePrediction], counts: FrameCounts) -> FilePrediction:
-    largest: dict[int | None, float] = {}
-    for face in faces:  # the first of a frame is its largest
-        largest.setdefault(face.frame, face.score)
+    scores = [face.score for face in largest_faces(faces)]
     n_frames, n_missing = counts.n_frames, counts.n_missing
-    problems = [] if largest else ["no face found"]
+    problems = [] if scores else ["no face found"]
     if counts.damage is not None:
         problems.append(counts.damage)
     if n_missing:
         problems.append(f"{n_missing} of {n_frames + n_missing} frames cannot be read")
-    scores = list(largest.values())
     score, fake_share = _mean(scores), _mean([score >= 0.5 for score in scores])
     problem = "; ".join(problems) or None
     return FilePrediction(path, n_frames, n_missing, len(faces), score, fake_share, problem)
+
+
+def _decided(
+    file: FilePrediction, faces: Sequence[FacePrediction], decision: Decision | None
+) -> FilePrediction:
+    """Return a file with its verdict, calibrated score and rechecks, as far as there are some."""
+    if decision is None or file.score is None:
+        return file
+    rows = [face.rechecks for face in largest_faces(faces) if face.rechecks is not None]
+    rechecks = {name: _mean([row[name] for row in rows]) or 0.0 for name in rows[0]} if rows else {}
+    is_flipped = bool(_flips(decision, file.score, rechecks))
+    return replace(
+        file,
+        verdict="undecided" if is_flipped else decision.verdict(file.score),
+        calibrated=decision.calibrated(file.score),
+        rechecks=rechecks or None,
+    )
+
+
+def _flips(decision: Decision, score: float, rechecks: Mapping[str, float]) -> dict[str, float]:
+    """Return the rechecks that have another verdict than a score that is decided."""
+    verdict = decision.verdict(score)
+    if verdict == "undecided":
+        return {}
+    return {name: again for name, again in rechecks.items() if decision.verdict(again) != verdict}
+
+
+def largest_faces(faces: Sequence[FacePrediction]) -> list[FacePrediction]:
+    """Return the largest face of each frame of a file, which is the first of its frame."""
+    largest: dict[int | None, FacePrediction] = {}
+    for face in faces:
+        largest.setdefault(face.frame, face)
+    return list(largest.values())
+
+
+def side_of(score: float) -> str:
+    """Return the side of 0.5 that a score is on: fake or real."""
+    return "fake" if score >= 0.5 else "real"
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -8,7 +8,8 @@ import numpy as np
 
 from hffkit.arrays import Floats64
 from hffkit.errors import ImageError, VideoError
-from hffkit.inference.predict import FacePrediction, FilePrediction, Prediction
+from hffkit.inference.predict import FacePrediction, FilePrediction, Prediction, largest_faces
+from hffkit.manifest.samples import Box
 from hffkit.media.image import Image, read_bytes
 from hffkit.media.image_files import decode_file
 from hffkit.media.kinds import is_video_file
@@ -20,7 +21,7 @@ from hffkit.reports.text_table import Table
 
 N_SHOWN = 100  # files with images on the page
 _SIDE = 320  # px of an image on the page
-_FAKE, _REAL = (213, 94, 0), (0, 114, 178)  # RGB, as in plots
+_COLOURS = {"fake": (213, 94, 0), "real": (0, 114, 178), "undecided": (136, 136, 136)}  # as plots
 
 
 def files_table(found: Prediction) -> Table:
@@ -32,8 +33,12 @@ def files_table(found: Prediction) -> Table:
         has_frames = file.n_frames + file.n_missing > 1
         share = f"{100 * file.fake_share:.0f} % of {file.n_frames}" if has_frames else "-"
         score = f"{file.score:.4f}"
-        rows.append((file.path, kind_of(file.score), score, str(file.n_faces), share))
-    return Table(("file", "prediction", "score", "faces", "frames fake"), tuple(rows))
+        calibrated = [] if file.calibrated is None else [f"{file.calibrated:.4f}"]
+        row = (file.path, file.kind or "", score, *calibrated, str(file.n_faces), share)
+        rows.append(row)
+    has_temperature = found.decision is not None and found.decision.temperature is not None
+    more = ("calibrated",) if has_temperature else ()
+    return Table(("file", "prediction", "score", *more, "faces", "frames fake"), tuple(rows))
 
 
 def faces_table(found: Prediction) -> Table:
@@ -51,57 +56,44 @@ def faces_table(found: Prediction) -> Table:
     return Table(("file", "frame", "x y size", "class", "score"), rows, left=(0, 3))
 
 
-def kind_of(score: float) -> str:
-    """Return fake or real."""
-    return "fake" if score >= 0.5 else "real"
-
-
 def page_of(run: Path, found: Prediction) -> str:
     """Return the page as HTML. It reads the files again, for their images.
 
     Of a video it shows the frames whose largest face has the highest and the lowest score.
     """
     scored = [file for file in found.files if file.score is not None]
-    notes = []
+    notes = [*found.basis]
     if len(scored) > N_SHOWN:
         notes.append(f"Images are shown of the first {N_SHOWN} of {len(scored)} files.")
     faces: dict[str, list[FacePrediction]] = {}
     for face in found.faces:
         faces.setdefault(face.path, []).append(face)
-    galleries = tuple(_gallery(file, faces[file.path]) for file in scored[:N_SHOWN])
-    is_fake = "The score is the probability of fake; from 0.5 on the prediction is fake."
-    is_other = "The score is a decision value mapped to 0..1; from 0.5 on the prediction is fake."
-    caption = is_fake if found.is_probability else is_other
+    galleries = tuple(_gallery(file, faces[file.path], found) for file in scored[:N_SHOWN])
+    value = "the probability of fake" if found.is_probability else "a decision value mapped to 0..1"
+    side = "" if found.decision else "; from 0.5 on the prediction is fake"
+    caption = f"The score is {value}{side}."
     sections = [GallerySection("Files", caption, files_table(found), ())]
     if galleries:
         about = "Boxes are the crops that were scored; the largest face of an image counts."
         sections.append(GallerySection("Faces", about, None, galleries))
-    problems = tuple((file.path, file.problem) for file in found.files if file.problem)
-    if problems:
-        table = Table(("file", "problem"), problems, left=(0, 1))
+    if found.problems:
+        table = Table(("file", "problem"), tuple(found.problems), left=(0, 1))
         sections.append(GallerySection("Problems", "", table, ()))
-    counts = [kind_of(file.score) for file in scored if file.score is not None]
-    facts = (
-        ("run", str(run)),
-        *((kind, str(counts.count(kind))) for kind in ("fake", "real")),
-        ("not scored", str(len(found.files) - len(scored))),
-    )
+    counts = ((kind, str(n)) for kind, n in found.counts.items())
+    facts = (("run", str(run)), *counts)
     return render_gallery(f"hffkit predict: {run}", facts, notes, sections)
 
 
-def _gallery(file: FilePrediction, faces: Sequence[FacePrediction]) -> Gallery:
-    score = file.score or 0.0
-    tiles = tuple(_tiles(Path(file.path), faces))
-    figures = (_over_time(faces),) if file.n_frames > 1 else ()
-    return Gallery(file.path, f"{kind_of(score)}, score {score:.4f}", tiles, figures, _SIDE)
+def _gallery(file: FilePrediction, faces: Sequence[FacePrediction], found: Prediction) -> Gallery:
+    tiles = tuple(_tiles(Path(file.path), faces, found))
+    figures = (_over_time(faces, found.limits),) if file.n_frames > 1 else ()
+    title = f"{file.kind}, score {file.score or 0.0:.4f}"
+    return Gallery(file.path, title, tiles, figures, _SIDE)
 
 
-def _tiles(path: Path, faces: Sequence[FacePrediction]) -> Iterator[Tile]:
+def _tiles(path: Path, faces: Sequence[FacePrediction], found: Prediction) -> Iterator[Tile]:
     """Yield the boxed image, or two frames of a video; nothing of files that have changed."""
-    largest: dict[int | None, FacePrediction] = {}
-    for face in faces:  # the first of a frame is its largest
-        largest.setdefault(face.frame, face)
-    ranked = sorted(largest.values(), key=lambda face: face.score)
+    ranked = sorted(largest_faces(faces), key=lambda face: face.score)
     shown = list(dict.fromkeys((ranked[-1].frame, ranked[0].frame)))
     images = dict(_images(path, [number for number in shown if number is not None]))
     for number in shown:
@@ -109,7 +101,8 @@ def _tiles(path: Path, faces: Sequence[FacePrediction]) -> Iterator[Tile]:
             title = "" if number is None else f"frame {number}: "
             of_frame = [face for face in faces if face.frame == number]
             caption = title + ", ".join(f"{face.score:.4f}" for face in of_frame)
-            yield Tile(caption, _boxed(images[number], of_frame))
+            boxes = [(face.box, found.kind_of(face.score)) for face in of_frame]
+            yield Tile(caption, _boxed(images[number], boxes))
 
 
 def _images(path: Path, numbers: Sequence[int]) -> Iterator[tuple[int | None, Image]]:
@@ -124,23 +117,24 @@ def _images(path: Path, numbers: Sequence[int]) -> Iterator[tuple[int | None, Im
         return
 
 
-def _boxed(image: Image, faces: Sequence[FacePrediction]) -> Image:
-    """Return an image of at most `_SIDE` px with the boxes of its faces."""
+def _boxed(image: Image, boxes: Sequence[tuple[Box | None, str]]) -> Image:
+    """Return an image of at most `_SIDE` px with the boxes of its faces, coloured by kind."""
     small = reduced(image, _SIDE).copy()
     scale = max(small.shape) / max(image.shape)
-    for face in faces:
-        if face.box is not None:
-            x, y, side = (round(value * scale) for value in face.box)
-            colour = _FAKE if face.score >= 0.5 else _REAL
-            cv2.rectangle(small, (x, y), (x + side - 1, y + side - 1), colour, 2)
+    for box, kind in boxes:
+        if box is not None:
+            x, y, side = (round(value * scale) for value in box)
+            cv2.rectangle(small, (x, y), (x + side - 1, y + side - 1), _COLOURS[kind], 2)
     return small
 
 
-def _over_time(faces: Sequence[FacePrediction]) -> Figure:
+def _over_time(faces: Sequence[FacePrediction], limits: Sequence[float]) -> Figure:
     from hffkit.reports.plots import scores_over_time  # loads matplotlib
 
     frames = np.array([face.frame for face in faces], np.int64)
     scores: Floats64 = np.array([face.score for face in faces], np.float64)
     is_largest = np.append(True, frames[1:] != frames[:-1])  # the first of a frame
     text = "The largest face of each frame; other faces are crosses."
-    return Figure("Score over time", text, text, scores_over_time(frames, scores, is_largest))
+    return Figure(
+        "Score over time", text, text, scores_over_time(frames, scores, is_largest, limits)
+    )

@@ -115,15 +115,18 @@ def score_plot(real: Floats64, fake: Floats64, name: str) -> bytes:
         return _encoded(figure)
 
 
-def scores_over_time(frames: Ints, scores: Floats64, is_largest: npt.NDArray[np.bool_]) -> bytes:
+def scores_over_time(
+    frames: Ints, scores: Floats64, is_largest: npt.NDArray[np.bool_], limits: Sequence[float]
+) -> bytes:
     """Plot scores (N,) in [0, 1] of faces over the number of their frame, in order.
 
-    The largest faces of the frames are connected by a line.
+    The largest faces of the frames are connected by a line; dashed lines are at the limits.
     """
     with _style():
         figure = Figure(figsize=(6.4, 2.2))
         axes = figure.subplots()
-        axes.axhline(0.5, color="#888888", linestyle="--", linewidth=1)
+        for limit in limits:
+            axes.axhline(limit, color="#888888", linestyle="--", linewidth=1)
         axes.plot(frames[is_largest], scores[is_largest], color=_FAKE, marker="o", markersize=3)
         axes.plot(frames[~is_largest], scores[~is_largest], "x", color=_REAL, markersize=4)
         axes.set(ylim=(-0.03, 1.03), xlabel="frame", ylabel="score of fake")

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from hffkit.arrays import Floats64
-from hffkit.errors import WeightsError, reason_of
+from hffkit.errors import ArgumentError, WeightsError, reason_of
 from hffkit.manifest.samples import SPLITS
 from hffkit.runs.scores import tempered
 from hffkit.storage.staging import write_durably
@@ -147,9 +147,13 @@ def rounded(scores: Floats64) -> Floats64:
     return scores.astype(np.float32).astype(np.float64)
 
 
-def has_decision(folder: Path) -> bool:
-    """Return True if a run has a decision, whatever its state."""
-    return (folder / DECISION_FILE).exists()
+def check_decided(folder: Path) -> None:
+    """Raise ArgumentError if a run has no decision to recheck, before it is loaded."""
+    if not (folder / DECISION_FILE).exists():
+        raise ArgumentError(
+            f"{folder}: `recheck` needs a decision, and the run has none. Find one with "
+            "`hffkit decide` first."
+        )
 
 
 def read_decision(folder: Path, weights_sha256: str) -> Decision | None:

@@ -27,6 +27,7 @@ SHORTER = {
     "train": "--max-iterations 1 --batch-size 4",
     "train --list": "",
     "train --data pairs.lmdb": "--max-iterations 1 --batch-size 2",
+    "decide": "--fpr 0.9 --confidence 0.5",  # of a few groups
     "explain": "--limit 2",
     "explain runs/amtennet photo.jpg": "--frames 1 --steps 2",
     "run table-x": "--dry-run",

@@ -454,7 +454,7 @@ def test_json_has_the_documented_shape(three: Path, tmp_path: Path, run: Invoke)
     found = run("predict", three, path, "--json")
     assert found.exit_code == 0
     about = json.loads(found.stdout)
-    assert set(about) == {"score", "files", "faces", "notes"}
+    assert set(about) == {"score", "files", "faces", "notes", "decision"}
     assert about["notes"] == []
     assert about["score"] == "probability of fake"
     (file,), (one,) = about["files"], about["faces"]
@@ -475,7 +475,8 @@ def test_the_table_shows_the_values_of_the_json(three: Path, tmp_path: Path, run
     found = predicted(three, path)["files"][0]
     shown = run("predict", three, path, "--device", "cpu")
     assert shown.exit_code == 0
-    head, row, blank, counts = shown.stdout.splitlines()
+    head, row, blank, basis, counts = shown.stdout.splitlines()
+    assert basis.startswith("No threshold is known for this run: the prediction is the side of 0.5")
     assert head.split() == ["file", "prediction", "score", "faces", "frames", "fake"]
     name = "fake" if found["score"] >= 0.5 else "real"
     assert row.startswith(str(path))
