@@ -87,8 +87,8 @@ def main() -> None:
 
 
 _COMMANDS = (
-    build, pack, subset, degrade, equalize, mix, train, evaluate, decide, predict, explain, spectrum,
-    run, inspect, audit, verify, merge, unpack, convert, demo,
+    build, pack, subset, degrade, equalize, mix, train, evaluate, decide, predict, explain,
+    spectrum, run, inspect, audit, verify, merge, unpack, convert, demo,
 )  # fmt: skip
 for _command in _COMMANDS:
     main.add_command(_command)

@@ -14,7 +14,7 @@ from hffkit.reports.text_table import Table
 from hffkit.runs.decision import Decision, Guarantee, MistakeKind, per_cent
 from hffkit.runs.scores import Scored, tempered
 
-Outcome = Literal["kept", "unclear", "broken"]
+GuaranteeOutcome = Literal["kept", "unclear", "broken"]
 _TITLES: Mapping[MistakeKind, str] = {
     "false_alarm": "Real groups with a false alarm",
     "miss": "Fake groups with a miss",
@@ -35,7 +35,7 @@ class GuaranteeCheck:
         return exact_interval(self.n_mistakes, self.n_groups)
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> GuaranteeOutcome:
         """Kept if the share is at most the rate, broken if its whole interval is above the rate."""
         if self.n_mistakes <= self.guarantee.rate * self.n_groups:
             return "kept"
