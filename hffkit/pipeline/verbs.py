@@ -222,7 +222,6 @@ VERBS: Mapping[str, Verb] = {
         lambda request: check_share(request.share),
         lambda request, src, out, _: subset(src, out, request),
         ".lmdb",
-        withheld=("drop",),
     ),
     "train": Verb(
         TrainRequest,

@@ -55,13 +55,14 @@ def read_dfdc(options: VideoOptions) -> Listing:
     CorpusError
         If there is no table, or one of another form.
     """
+    found = folders_in(options.src)  # refuses what is no folder
     rest = Rest()
     files = walk(options.src, rest=rest)
     names = [path for path in rest.others if PurePosixPath(path).name in (_METADATA, _LABELS)]
     if not names:
         raise CorpusError(
             f"{options.src}: no {_METADATA} or {_LABELS} in it or below it; found "
-            f"{folders_in(options.src)}. A part of DFDC comes with the first, its test set with "
+            f"{found}. A part of DFDC comes with the first, its test set with "
             "the second. Without them use `hffkit build list`."
         )
     rest.others = [path for path in rest.others if path not in names]

@@ -586,7 +586,7 @@ def test_an_estimate_is_not_made_on_what_cannot_be_read(tmp_path: Path, run: Run
 def test_json_is_all_that_stdout_holds(images: Path, tmp_path: Path, run: Run) -> None:
     touch(images, "c/0.png")
     result = _build(run, images, tmp_path / "x.lmdb", "--json")
-    assert _told(result, 0) == "note: 1 other folders are not read: c.\n"
+    assert _told(result, 0) == "note: 1 other folder not read: c.\n"
     assert json.loads(result.stdout) == about(tmp_path / "x.lmdb")
 
 

@@ -167,7 +167,7 @@ def test_another_command_may_not_go_on_with_it(packed: Path, native: Path, tmp_p
     ):
         with pytest.raises(StorageError, match=message):
             train(request_of(packed, **changes), out)
-    with pytest.raises(StorageError, match="data was"):
+    with pytest.raises(StorageError, match="another command: data differ"):
         train(request_of(native), out)
     train(request_of(packed), out)
     with pytest.raises(StorageError, match="already exists"):
