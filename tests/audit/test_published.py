@@ -26,8 +26,10 @@ def _audit(data: Path, folder: Path, classes: tuple[str, ...], group_by: str | N
     ("classes", "carrier"),
     [
         (("real-celebahq1024", "fake-pggan1024"), "JPEG quality"),
-        (("real-ffhq256", "fake-stylegan2-web512"), "JPEG quality"),
-        (("real-celeba-half89", "fake-dcgan128"), "width, px"),
+        pytest.param(
+            ("real-ffhq256", "fake-stylegan2-web512"), "JPEG quality", marks=pytest.mark.slow
+        ),
+        pytest.param(("real-celeba-half89", "fake-dcgan128"), "width, px", marks=pytest.mark.slow),
     ],
     ids=["pggan", "web512", "sizes"],
 )
@@ -42,6 +44,7 @@ def test_unfair_pairs_are_called_unfair_and_the_reason_named(
 
 
 # Each pair's highest AUC by file size alone, in the notes of the images.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("classes", "group_by", "most"),
     [
