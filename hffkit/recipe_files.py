@@ -8,8 +8,9 @@ from typing import Literal
 from hffkit.errors import UnknownNameError
 
 _SUFFIXES = (".toml", ".yaml", ".yml")
-RecipeKind = Literal["tables", "train"]
-"""Recipes of steps for `hffkit run`, or settings of a training: the folders of recipes/."""
+RecipeKind = Literal["suites", "tables", "train"]
+"""Suites of operations, recipes of steps for `hffkit run`, or settings of a training: the folders
+of recipes/."""
 
 
 def shipped_names(kind: RecipeKind) -> list[str]:
@@ -32,7 +33,7 @@ def recipe_path(name: str, kind: RecipeKind, folder: Path) -> Path | Traversable
         return folder / name
     known = shipped_names(kind)
     if name not in known:
-        raise UnknownNameError("recipe", name, known)
+        raise UnknownNameError("suite" if kind == "suites" else "recipe", name, known)
     return _folder(kind) / f"{name}.toml"
 
 

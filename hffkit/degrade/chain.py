@@ -16,6 +16,7 @@ from hffkit.manifest.seeds import rng_for
 from hffkit.media.image import Image
 
 _MIX = "-mix"
+_PLUS = re.compile(r"(?<!:)(?<!\de)\+")  # no sign of a value, as in sc:+50 and 1e+2
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,11 @@ def chain(*names: str, operations: Mapping[str, Operation[Any]] = OPERATIONS) ->
         If there is no such operation.
     """
     return Chain(tuple(_step(name.strip().lower(), operations) for name in names))
+
+
+def split_chain(text: str) -> tuple[str, ...]:
+    """Return the names of the operations in the name of a chain, such as "sc:+50+jp:70"."""
+    return tuple(_PLUS.split(text))
 
 
 def _step(name: str, operations: Mapping[str, Operation[Any]]) -> ChainStep:

@@ -1,0 +1,138 @@
+"""Suites: named lists of operations, or chains of them, by severity."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from hffkit.degrade.chain import Chain, split_chain
+from hffkit.degrade.own import OwnOperations, read_chain
+from hffkit.errors import ArgumentError, HffkitError, RecipeError
+from hffkit.recipe_files import recipe_path, shipped_names
+
+_TEXTS = ("title", "source", "ours")
+_CHAINS = "chains"
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteEntry:
+    """One operation of a suite at one severity."""
+
+    operation: str  # its name in the suite, such as "saturation" or "messenger"
+    severity: int  # from 1
+    chain: Chain
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Operations by severity, and where they come from."""
+
+    name: str
+    title: str
+    source: str  # where the values were published
+    ours: str  # what the source does not state, or what differs from it
+    entries: tuple[SuiteEntry, ...]  # in the order of the file, severities ascending
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """Names of the operations, each once."""
+        return tuple(dict.fromkeys(entry.operation for entry in self.entries))
+
+    @property
+    def severities(self) -> tuple[int, ...]:
+        """All severities, ascending; not every operation has each of them."""
+        return tuple(sorted({entry.severity for entry in self.entries}))
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of names, severities and chains, but not of the texts."""
+        rows = [(entry.operation, entry.severity, entry.chain.name) for entry in self.entries]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+    def at(self, severity: int) -> tuple[SuiteEntry, ...]:
+        """Return the entries of one severity.
+
+        Raises
+        ------
+        ArgumentError
+            If the suite has no such severity.
+        """
+        entries = tuple(entry for entry in self.entries if entry.severity == severity)
+        if not entries:
+            least, most = self.severities[0], self.severities[-1]
+            raise ArgumentError(
+                f"suite {self.name} has severities {least} to {most}, got {severity}."
+            )
+        return entries
+
+
+def suite_names() -> list[str]:
+    """Return the names of the suites that come with hffkit."""
+    return shipped_names("suites")
+
+
+def read_suite(name: str, own: OwnOperations | None = None) -> Suite:
+    """Return a suite of hffkit by its name, or of a file by a path that ends in .toml.
+
+    Parameters
+    ----------
+    own
+        Operations of the user's own that chains of the suite may name.
+
+    Raises
+    ------
+    UnknownNameError
+        If no suite has this name.
+    RecipeError
+        If the file cannot be read, or a value of it is missing, unknown or impossible.
+    """
+    path = recipe_path(name, "suites", Path())
+    if Path(str(path)).suffix != ".toml":
+        raise RecipeError(f"{path}: a suite is a TOML file.")
+    try:
+        rows = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read: {error}") from None
+    _check_keys(path, rows)
+    entries = tuple(
+        entry
+        for operation, texts in rows[_CHAINS].items()
+        for entry in _entries(path, operation, texts, own)
+    )
+    return Suite(Path(str(path)).stem, **{key: rows[key] for key in _TEXTS}, entries=entries)
+
+
+def _check_keys(path: Traversable, rows: dict[str, Any]) -> None:
+    known = (*_TEXTS, _CHAINS)
+    missing, unknown = [k for k in known if k not in rows], [k for k in rows if k not in known]
+    if missing:
+        raise RecipeError(f"{path}: missing {', '.join(missing)}. Every key is required.")
+    if unknown:
+        raise RecipeError(f"{path}: unknown {', '.join(unknown)}. Known: {', '.join(known)}.")
+    for key in _TEXTS:
+        if not isinstance(rows[key], str) or not rows[key].strip():
+            raise RecipeError(f"{path}: {key} must be a text, got {rows[key]!r}.")
+    if not isinstance(rows[_CHAINS], dict) or not rows[_CHAINS]:
+        raise RecipeError(f"{path}: [{_CHAINS}] must hold at least one operation.")
+
+
+def _entries(
+    path: Traversable, operation: str, texts: Any, own: OwnOperations | None
+) -> Iterator[SuiteEntry]:
+    """Yield the entries of one operation: its chains, from severity 1 on."""
+    if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
+        raise RecipeError(
+            f"{path}: {_CHAINS}.{operation} must be a list of chains, one for each severity, such "
+            f'as ["jp:90", "jp:70"], got {texts!r}.'
+        )
+    for severity, text in enumerate(texts, 1):
+        try:
+            chain = read_chain(split_chain(text), own)
+        except HffkitError as error:
+            raise RecipeError(f"{path}: {_CHAINS}.{operation}: {error}") from None
+        yield SuiteEntry(operation, severity, chain)
