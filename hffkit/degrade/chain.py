@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hffkit.degrade.operation import Operation
-from hffkit.degrade.parameter import parse
+from hffkit.degrade.parameter import Parameter, between, parse
 from hffkit.degrade.table import OPERATIONS, TABLE_IX
 from hffkit.errors import ArgumentError, UnknownNameError, named
 from hffkit.json_types import JsonObject
@@ -25,22 +25,26 @@ class ChainStep:
 
     operation: Operation[Any]
     value: float | None = None  # None: drawn for each image
+    drawn: Parameter[Any] | None = None  # the values drawn from; None: those of the operation
 
     @property
     def name(self) -> str:
-        """The canonical name: "jp:60", "sc:+50", "jp-mix"."""
-        if self.value is None:
-            return self.operation.code + _MIX
-        # Only scaling has values below zero, so only there is the sign part of the name.
-        is_signed = min(self.operation.parameter.shown) < 0
-        return f"{self.operation.code}:{self.value:{'+' if is_signed else ''}}"
+        """The canonical name: "jp:60", "sc:+50", "jp-mix", "jp:65..100"."""
+        code, parameter = self.operation.code, self.operation.parameter
+        if self.value is None and self.drawn is None:
+            return code + _MIX
+        # The sign is part of the name only where an operation lists values below zero.
+        sign = "+" if min(parameter.shown) < 0 else ""
+        if self.drawn is not None:
+            return f"{code}:{self.drawn.shown[0]:{sign}}..{self.drawn.shown[-1]:{sign}}"
+        return f"{code}:{self.value:{sign}}"
 
     def choose(self, seed: int, position: int, key: str) -> float:
         """Return the value for the image `key`, drawn by a generator of its own."""
         if self.value is not None:
             return self.value
         rng = rng_for(seed, f"degrade {self.operation.code}", str(position), key)
-        return self.operation.parameter.draw(rng)
+        return (self.drawn or self.operation.parameter).draw(rng)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,26 @@ class Chain:
         return Degraded(image, tuple(done))
 
 
+@dataclass(frozen=True, slots=True)
+class AnyChain:
+    """Several chains, one of which is drawn for each image."""
+
+    name: str
+    chains: tuple[Chain, ...]
+
+    @property
+    def steps(self) -> tuple[ChainStep, ...]:
+        """No step, because none is applied to every image."""
+        return ()
+
+    def __call__(self, image: Image, *, seed: int, key: str, position: int = 0) -> Degraded:
+        """Apply one of the chains, drawn by a generator of its own; see `Chain`."""
+        rng = rng_for(seed, f"degrade {self.name}", str(position), key)
+        drawn = self.chains[int(rng.integers(len(self.chains)))]
+        done = drawn(image, seed=seed, key=key, position=position)
+        return Degraded(done.image, tuple({**row, "suite": self.name} for row in done.operations))
+
+
 def _is_image(value: Any) -> bool:
     return (
         isinstance(value, np.ndarray)
@@ -131,8 +155,8 @@ def _described(value: Any) -> str:
 def chain(*names: str, operations: Mapping[str, Operation[Any]] = OPERATIONS) -> Chain:
     """Parse the names of operations, to be applied in this order.
 
-    A name is `jp-mix` (a value drawn for each image), `jp:60` (one value), or the paper's short
-    form `JP60` where it is unambiguous.
+    A name is `jp-mix` (a value drawn for each image), `jp:65..100` (drawn between these), `jp:60`
+    (one value), or the paper's short form `JP60` where it is unambiguous.
 
     Raises
     ------
@@ -156,7 +180,10 @@ def _step(name: str, operations: Mapping[str, Operation[Any]]) -> ChainStep:
     if not colon:
         code, text = _short_form(name, operations)
     operation = named(operations, code, "operation")
+    low, dots, high = text.partition("..")
     try:
+        if dots:
+            return ChainStep(operation, drawn=between(operation.parameter, low, high))
         return ChainStep(operation, parse(operation.parameter, text))
     except ArgumentError as error:
         raise ArgumentError(f"{name!r}: {error}") from None

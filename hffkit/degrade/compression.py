@@ -1,14 +1,19 @@
-"""Lossy compression: JP and JP2 of Table IX, and H.264 as FaceForensics++ was compressed."""
+"""Lossy compression: JP and JP2 of Table IX, and the codecs of the web and of videos."""
 
 import math
 
 from hffkit.degrade.parameter import Choice, Interval, Rule, check, number, whole
-from hffkit.media.image import Image, encode_jpeg, encode_jpeg2000
+from hffkit.media.image import Image, encode_by_pillow, encode_jpeg, encode_jpeg2000
 
 _MAX_RATIO = 1000.0
 _MAX_CRF = 51
 # The rate factors of FaceForensics++'s raw, c23 and c40; 0 is lossless (libx264rgb).
 _FFPP_CRFS = (0, 23, 40)
+# Pillow's presets of quantisation tables and subsampling: Photoshop's "save for web", and others.
+_WEB = ("web_low", "web_medium", "web_high", "web_very_high", "web_maximum")
+_PHOTO = ("low", "medium", "high", "maximum")
+_WEBP_METHODS = 6
+_AVIF_SPEED = 9  # of 0 to 10: ten times as fast as the default 6, for files 1 % larger
 
 
 def _is_quality(quality: int) -> bool:
@@ -23,16 +28,71 @@ def _is_crf(crf: int) -> bool:
     return 0 <= crf <= _MAX_CRF
 
 
+def _is_web(level: int) -> bool:
+    return 1 <= level <= len(_WEB)
+
+
+def _is_photo(level: int) -> bool:
+    return 1 <= level <= len(_PHOTO)
+
+
+def _is_method(method: int) -> bool:
+    return 0 <= method <= _WEBP_METHODS
+
+
 QUALITY = Choice(
     "quality", Rule("a whole number from 1 to 100", whole, _is_quality), tuple(range(60, 91))
 )
 RATIO = Interval("ratio", Rule(f"a number from 1 to {_MAX_RATIO:.0f}", number, _is_ratio), 2.0, 8.0)
 CRF = Choice("crf", Rule(f"a whole number from 0 to {_MAX_CRF}", whole, _is_crf), _FFPP_CRFS)
+WEB_LEVEL = Choice("level", Rule("a whole number from 1 to 5", whole, _is_web), (1, 2, 3, 4, 5))
+PHOTO_LEVEL = Choice("level", Rule("a whole number from 1 to 4", whole, _is_photo), (1, 2, 3, 4))
+WEBP_QUALITY = Choice("quality", QUALITY.rule, tuple(range(65, 91)))
+AVIF_QUALITY = Choice("quality", QUALITY.rule, tuple(range(40, 81)))
+METHOD = Choice("method", Rule("a whole number from 0 to 6", whole, _is_method), (0, 4, 6))
 
 
 def jpeg_bytes(image: Image, quality: int) -> bytes:
     """Encode an image as baseline JPEG with 4:2:0 chroma subsampling."""
     return encode_jpeg(image, check(QUALITY, quality))
+
+
+def jpeg_422_bytes(image: Image, quality: int) -> bytes:
+    """Encode an image as baseline JPEG with 4:2:2 chroma subsampling."""
+    return encode_jpeg(image, check(QUALITY, quality), "4:2:2")
+
+
+def jpeg_444_bytes(image: Image, quality: int) -> bytes:
+    """Encode an image as baseline JPEG without chroma subsampling."""
+    return encode_jpeg(image, check(QUALITY, quality), "4:4:4")
+
+
+def jpeg_web_bytes(image: Image, level: int) -> bytes:
+    """Encode an image as JPEG with the tables of "save for web", 1 (low) to 5 (maximum)."""
+    return encode_by_pillow(image, "JPEG", quality=_WEB[check(WEB_LEVEL, level) - 1])
+
+
+def jpeg_photo_bytes(image: Image, level: int) -> bytes:
+    """Encode an image as JPEG with the tables of an image editor, 1 (low) to 4 (maximum)."""
+    return encode_by_pillow(image, "JPEG", quality=_PHOTO[check(PHOTO_LEVEL, level) - 1])
+
+
+def webp_bytes(image: Image, quality: int) -> bytes:
+    """Encode an image as lossy WebP by libwebp's fastest method."""
+    return encode_by_pillow(image, "WEBP", quality=check(WEBP_QUALITY, quality), method=0)
+
+
+def webp_lossless_bytes(image: Image, method: int) -> bytes:
+    """Encode an image as lossless WebP; a higher method is slower and gives smaller files."""
+    return encode_by_pillow(
+        image, "WEBP", lossless=True, exact=True, quality=50, method=check(METHOD, method)
+    )
+
+
+def avif_bytes(image: Image, quality: int) -> bytes:
+    """Encode an image as AVIF with 4:2:0 chroma, in one thread."""
+    settings = {"speed": _AVIF_SPEED, "subsampling": "4:2:0", "max_threads": 1}
+    return encode_by_pillow(image, "AVIF", quality=check(AVIF_QUALITY, quality), **settings)
 
 
 def jpeg2000_bytes(image: Image, ratio: float) -> bytes:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -113,3 +113,22 @@ def parse(parameter: Parameter[float], text: str) -> float:
             f"{parameter.name} must be {parameter.rule.text}, got {text!r}."
         ) from None
     return check(parameter, value)
+
+
+def between(parameter: Parameter[Any], low: str, high: str) -> Parameter[Any]:
+    """Return the parameter restricted to the values from `low` to `high`, both parsed from text.
+
+    Whole numbers are drawn from those that the operation accepts, others evenly.
+
+    Raises
+    ------
+    ArgumentError
+        If a bound is impossible, or the first is not below the second.
+    """
+    least, most = parse(parameter, low), parse(parameter, high)
+    if least >= most:
+        raise ArgumentError(f"{parameter.name} must rise from A to B in A..B, got {low}..{high}.")
+    if isinstance(least, int):
+        values = (value for value in range(least, int(most) + 1) if parameter.rule.allows(value))
+        return Choice(parameter.name, parameter.rule, tuple(values))
+    return Interval(parameter.name, parameter.rule, least, most)

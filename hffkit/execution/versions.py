@@ -25,6 +25,8 @@ _VERSIONS: Mapping[str, Callable[[], str]] = {
     "numpy": _of_module("numpy"),
     "dlib": _of_module("dlib"),
     "pillow": _of_module("PIL"),
+    "libwebp": lambda: str(features.version_module("webp")),
+    "libavif": lambda: str(features.version_module("avif")),
     "openjpeg": lambda: str(features.version_codec("jpg_2000")),
     "av": lambda: metadata.version("av"),  # importing it would load FFmpeg
     "libdeflate": _libdeflate,
@@ -32,7 +34,7 @@ _VERSIONS: Mapping[str, Callable[[], str]] = {
 
 
 # Libraries of operations and of the PNG encoder, besides those that all corpora record.
-LIBRARIES = ("pillow", "openjpeg", "av", "libdeflate")
+LIBRARIES = ("pillow", "openjpeg", "libwebp", "libavif", "av", "libdeflate")
 
 
 def versions(*libraries: str) -> dict[str, str]:

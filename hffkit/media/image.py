@@ -41,7 +41,12 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER = struct.Struct(">IIBBBBB")  # width, height, bits, RGB, and three zeros
 _PNG_UP = 2  # the filter that subtracts from each byte the byte above it
 
-_JPEG_420 = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420)
+Subsampling = Literal["4:2:0", "4:2:2", "4:4:4"]
+_SUBSAMPLING: Mapping[Subsampling, int] = {
+    "4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+    "4:2:2": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
+    "4:4:4": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+}
 
 DECODED = frozenset(  # kinds that OpenCV decodes
     {"jpeg", "png", "webp", "tiff", "bmp", "pnm", "jpeg2000", "sun", "gif", "avif"}
@@ -149,9 +154,10 @@ def encode_png(image: Image) -> bytes:
     return b"".join(pieces)
 
 
-def encode_jpeg(image: Image, quality: int) -> bytes:
-    """Encode an image as baseline JPEG at libjpeg's `quality`, 1 to 100, with 4:2:0 chroma."""
-    settings = [*_JPEG_420, cv2.IMWRITE_JPEG_QUALITY, quality]
+def encode_jpeg(image: Image, quality: int, chroma: Subsampling = "4:2:0") -> bytes:
+    """Encode an image as baseline JPEG at libjpeg's `quality`, 1 to 100."""
+    sampling = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, _SUBSAMPLING[chroma])
+    settings = [*sampling, cv2.IMWRITE_JPEG_QUALITY, quality]
     try:
         ok, encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), settings)
     except cv2.error as error:
@@ -168,9 +174,8 @@ def encode_jpeg2000(image: Image, ratio: float, *, is_reversible: bool) -> bytes
     irreversible colour transform if not. Pillow encodes, because OpenCV's encoder has no colour
     transform and loses 3 dB or more.
     """
-    buffer = io.BytesIO()
-    PillowImage.fromarray(image).save(
-        buffer,
+    return encode_by_pillow(
+        image,
         "JPEG2000",
         quality_mode="rates",
         quality_layers=[ratio],
@@ -178,7 +183,27 @@ def encode_jpeg2000(image: Image, ratio: float, *, is_reversible: bool) -> bytes
         mct=1,
         codeblock_size=(32, 32),  # 128 px hold too few of the default 64 to meet every ratio
     )
+
+
+def encode_by_pillow(image: Image, format: str, **settings: Any) -> bytes:
+    """Encode an image by Pillow, whose documentation lists the settings of each format.
+
+    Raises
+    ------
+    ImageError
+        If the format cannot hold an image of this size.
+    """
+    buffer = io.BytesIO()
+    try:
+        PillowImage.fromarray(image).save(buffer, format, **settings)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"shape {image.shape}: no {format} file: {error}") from None
     return buffer.getvalue()
+
+
+def rounded(values: npt.NDArray[Any]) -> Image:
+    """Round grey levels to the nearest whole number, half to even, and clip them to 0..255."""
+    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)
 
 
 def resize(image: Image, size: int, how: ResizeFilter) -> Image:
