@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     "ops",
     multiple=True,
     metavar="NAME",
-    help="jp-mix, jp:60, jp60, me5, sc:+50, h264:40, ... (--list). Repeatable; applied in order.",
+    help="jp-mix, jp:60, jp60, jp:65..100, sc:+50, h264:40, ... (--list). Repeatable; applied in "
+    "order.",
+)
+@click.option(
+    "--suite",
+    metavar="NAME:SEVERITY",
+    help="Draw one operation of a severity of a suite for each image, such as deeperforensics:3. "
+    "With --preview, NAME alone draws the whole suite.",
 )
 @click.option(
     "--out",
@@ -103,12 +110,14 @@ def degrade(
 
     if (lists or preview) and (sources or arguments["ops"] or as_json):
         raise click.UsageError("--list and --preview exclude SRC, --op and --json.")
+    if lists and arguments["suite"]:
+        raise click.UsageError("--list excludes --suite.")
     if lists:
         click.echo(operations_table(read_own(arguments["operations"])).to_markdown())
         return
     if preview is not None:
         sheet = out or Path(f"{preview.stem}-preview.png")
-        n_tiles = draw(preview, sheet, read_own(arguments["operations"]))
+        n_tiles = draw(preview, sheet, read_own(arguments["operations"]), arguments["suite"])
         click.echo(f"{n_tiles} results in {sheet}")
         return
     arguments["classes"] = options.names(arguments["classes"])

@@ -10,6 +10,7 @@ from typing import Literal
 from hffkit.degrade.folder import FileSelection, FolderInfo, degrade_folder
 from hffkit.degrade.own import OwnOperations, read_chain, read_own
 from hffkit.degrade.rework import PixelStage, Rework, Treatment, plan_of
+from hffkit.degrade.suites import read_severity
 from hffkit.errors import ArgumentError
 from hffkit.execution.assemble import WorkPlan, assemble, share
 from hffkit.execution.versions import LIBRARIES, versions
@@ -26,7 +27,8 @@ from hffkit.storage.selection import RecordBlock, drawn, places_of
 class DegradeRequest:
     """Arguments of `hffkit degrade`; provenance records all of them."""
 
-    ops: tuple[str, ...]  # names of operations, in the order of their application
+    ops: tuple[str, ...] = ()  # names of operations, in the order of their application
+    suite: str | None = None  # NAME:SEVERITY, of which a chain is drawn for each image; or `ops`
     stage: PixelStage | None = None  # None: native pixels, or those of a packed source
     size: int | Literal["native"] | None = None  # px of the output; None: as the source
     splits: tuple[Split, ...] = ()  # none: all
@@ -73,7 +75,7 @@ def degrade(
             raise ArgumentError(f"{source} is a file. Name a corpus or a folder, or `preview` it.")
     own = read_own(request.operations)
     if out is None:
-        out = _default_out(sources, read_chain(request.ops, own).name, shard)
+        out = _default_out(sources, _name(request, own), shard)
     if len(sources) != 1 or not is_dataset(Path(sources[0])):
         if request.quality is not None:
             raise ArgumentError(
@@ -97,6 +99,12 @@ def degrade(
         selection, out, treatment, about, n_workers=n_workers, scheduler=scheduler
     )
     return out, info
+
+
+def _name(request: DegradeRequest, own: OwnOperations | None) -> str:
+    if request.suite is not None:
+        return read_severity(request.suite, own).name
+    return read_chain(request.ops, own).name
 
 
 def _default_out(sources: Sequence[str], ops: str, shard: tuple[int, int] | None) -> Path:
@@ -163,8 +171,10 @@ def treatment_of(
     ArgumentError
         If the request contradicts itself or its source.
     """
-    if not request.ops:
-        raise ArgumentError("Name at least one operation in `ops`, such as jp-mix.")
+    if request.ops and request.suite is not None:
+        raise ArgumentError("`ops` and `suite` exclude each other.")
+    if not request.ops and request.suite is None:
+        raise ArgumentError("Name at least one operation in `ops`, such as jp-mix, or a `suite`.")
     if request.limit is not None and request.limit < 1:
         raise ArgumentError(f"`limit` must be at least 1, got {request.limit}.")
     if packed_size is not None and request.stage == "native":
@@ -175,6 +185,9 @@ def treatment_of(
         raise ArgumentError("`stage` input resizes first: give a `size`, such as 128.")
     size = None if size == "native" else size
     check_size(size)
+    if request.suite is not None:
+        suite = read_severity(request.suite, own)
+        return Treatment((suite.name,), own, stage, size, request.seed, suite)
     names = tuple(step.name for step in read_chain(request.ops, own).steps)
     return Treatment(names, own, stage, size, request.seed)
 
@@ -183,6 +196,7 @@ def _pixel_options(request: DegradeRequest, treatment: Treatment) -> JsonObject:
     """Return the options that decide pixels, as JSON values."""
     return {
         "ops": list(treatment.names),
+        **({} if treatment.suite is None else {"suite": treatment.suite.sha256}),
         "operations": None if treatment.own is None else treatment.own.sha256,
         "stage": treatment.stage,
         "limit": request.limit,

@@ -9,6 +9,7 @@ import numpy as np
 
 from hffkit.degrade.chain import Chain, every_value
 from hffkit.degrade.own import OwnOperations, known_operations
+from hffkit.degrade.suites import read_suite
 from hffkit.errors import ArgumentError, ImageError
 from hffkit.media.image import Image, read_bytes
 from hffkit.media.image_files import decode_file
@@ -18,8 +19,10 @@ _COLUMNS = 8
 _TILE = 168  # px: images are cropped to it, not reduced, so that changes of pixels are visible
 
 
-def preview(path: Path, sheet: Path, own: OwnOperations | None) -> int:
+def preview(path: Path, sheet: Path, own: OwnOperations | None, suite: str | None = None) -> int:
     """Draw every operation at every listed value on one image; return the number of tiles.
+
+    With a suite, draw its operations at their severities instead.
 
     A tile shows the middle of the result at its own scale, with the value, the PSNR against the
     image and, for codecs, the ratio of raw to compressed bytes. The PSNR of a scaled image is
@@ -34,21 +37,42 @@ def preview(path: Path, sheet: Path, own: OwnOperations | None) -> int:
     rows: list[tuple[str, Sequence[Tile]]] = [
         (f"{path.name}, {image.shape[1]}x{image.shape[0]}", [Tile("as it is", _middle(image))])
     ]
-    for operation in known_operations(own).values():
-        tiles = [_tile(image, chain) for chain in every_value(operation)]
+    chains = _every_operation(own) if suite is None else _every_severity(suite, own)
+    for title, several in chains.items():
+        tiles = [_tile(image, words, chain) for words, chain in several]
         for start in range(0, len(tiles), _COLUMNS):
             more = " (continued)" if start else ""
-            title = f"{operation.code}: {operation.title}, {operation.parameter.name}{more}"
-            rows.append((title, tiles[start : start + _COLUMNS]))
+            rows.append((title + more, tiles[start : start + _COLUMNS]))
     write_sheet(sheet, contact_sheet(rows, columns=_COLUMNS, tile=_TILE, enlarges=False))
     return sum(len(tiles) for _, tiles in rows) - 1
 
 
-def _tile(image: Image, chain: Chain) -> Tile:
+def _every_operation(own: OwnOperations | None) -> dict[str, list[tuple[str, Chain]]]:
+    """Return each operation at its listed values, by title, with the words for each."""
+    return {
+        f"{operation.code}: {operation.title}, {operation.parameter.name}": [
+            (chain.name.partition(":")[2], chain) for chain in every_value(operation)
+        ]
+        for operation in known_operations(own).values()
+    }
+
+
+def _every_severity(name: str, own: OwnOperations | None) -> dict[str, list[tuple[str, Chain]]]:
+    """Return each operation of a suite at its severities, by title, with the words for each."""
+    found: dict[str, list[tuple[str, Chain]]] = {}
+    suite = read_suite(name, own)
+    for operation in suite.operations:
+        chains = [entry.chain for entry in suite.entries if entry.operation == operation]
+        title = f"{operation}: {'  '.join(chain.name for chain in chains)}"
+        found[title] = [(str(severity), chain) for severity, chain in enumerate(chains, 1)]
+    return found
+
+
+def _tile(image: Image, title: str, chain: Chain) -> Tile:
     done = chain(image, seed=0, key="preview")
-    row = done.operations[0]
+    row = done.operations[-1]
     psnr = psnr_db(image, done.image)
-    words = [row["op"].partition(":")[2], "same" if math.isinf(psnr) else f"{psnr:.1f} dB"]
+    words = [title, "same" if math.isinf(psnr) else f"{psnr:.1f} dB"]
     if "achieved_ratio" in row:
         words.append(f"{row['achieved_ratio']:.1f}:1")
     return Tile("  ".join(words), _middle(done.image))

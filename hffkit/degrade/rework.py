@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol
 
-from hffkit.degrade.chain import Chain, Degraded
+from hffkit.degrade.chain import AnyChain, Chain, Degraded
 from hffkit.degrade.own import OwnOperations, read_chain
+from hffkit.degrade.suites import SuiteSeverity
 from hffkit.errors import ArgumentError, HffkitError, StorageError
 from hffkit.execution.assemble import WorkPlan
 from hffkit.manifest.failures import Failure
@@ -40,16 +41,22 @@ class Treatment:
     stage: PixelStage
     size: int | None  # px of stored images; None: as the operations leave them
     seed: int
+    suite: SuiteSeverity | None = None  # a chain of it is drawn for each image, instead of `names`
 
-    def chain(self) -> Chain:
+    def chain(self) -> Chain | AnyChain:
         """Return the operations; each worker makes its own."""
-        return read_chain(self.names, self.own)
+        if self.suite is None:
+            return read_chain(self.names, self.own)
+        chains = tuple(read_chain(names, self.own) for names in self.suite.chains)
+        return AnyChain(self.suite.name, chains)
 
     def prepared(self) -> Prepared:
         """Return the function that processes one image."""
         return partial(self, self.chain())
 
-    def __call__(self, chain: Chain, image: Image, key: str, position: int = 0) -> Degraded:
+    def __call__(
+        self, chain: Chain | AnyChain, image: Image, key: str, position: int = 0
+    ) -> Degraded:
         """Process an image, and add the stage to the record of its operations."""
         if self.stage == "input" and self.size is not None:
             image = resize(image, self.size, CONVERT_IMAGESET)

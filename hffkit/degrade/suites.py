@@ -71,6 +71,36 @@ class Suite:
         return entries
 
 
+@dataclass(frozen=True, slots=True)
+class SuiteSeverity:
+    """One severity of a suite, as names, which travel to workers."""
+
+    name: str  # "deeperforensics:3"
+    sha256: str  # of the suite
+    chains: tuple[tuple[str, ...], ...]  # names of the operations of each chain
+
+
+def read_severity(text: str, own: OwnOperations | None = None) -> SuiteSeverity:
+    """Return a severity named NAME:SEVERITY, such as "deeperforensics:3" or "mine.toml:1".
+
+    Raises
+    ------
+    ArgumentError
+        If the severity is missing, or the suite has no such severity.
+    UnknownNameError, RecipeError
+        As `read_suite`.
+    """
+    name, colon, severity = text.rpartition(":")
+    if not colon or not (severity.isascii() and severity.isdigit()):
+        raise ArgumentError(
+            f"`suite` must be NAME:SEVERITY, such as deeperforensics:3, got {text}."
+        )
+    suite = read_suite(name, own)
+    entries = suite.at(int(severity))
+    chains = tuple(tuple(step.name for step in entry.chain.steps) for entry in entries)
+    return SuiteSeverity(f"{suite.name}:{int(severity)}", suite.sha256, chains)
+
+
 def suite_names() -> list[str]:
     """Return the names of the suites that come with hffkit."""
     return shipped_names("suites")

@@ -75,6 +75,8 @@ REFUSED = {
     "inspect absent": "absent: no such corpus.",
     "inspect x.lmdb --out no/sheet.png": "--out must be a file in an existing",
     "degrade x.lmdb --op swop": "No operation named 'swop'.",
+    "degrade x.lmdb --suite swop:1": "No suite named 'swop'.",
+    "degrade x.lmdb --suite gend": "--suite must be NAME:SEVERITY",
     "degrade x.lmdb --op me5 --accept-damaged": "--accept-damaged is for folders of images.",
     "equalize absent --out y": "absent: no such corpus.",
     "equalize x.lmdb --size 64 --out y": "has a side of 32 px: it cannot be reduced to 64 px",

@@ -367,7 +367,7 @@ def test_the_output_is_named_after_source_and_operations(
 
 
 REFUSED = [
-    ("", 2, "Name at least one operation in --op, such as jp-mix."),
+    ("", 2, "Name at least one operation in --op, such as jp-mix, or a --suite."),
     ("--op jpg:60", 1, "No operation named 'jpg'. Did you mean 'jp'?"),
     ("--op jpg-mix", 1, "No operation named 'jpg'. Did you mean 'jp'?"),
     ("--op jp", 2, "'jp' lacks a value: jp:60 or jp-mix."),

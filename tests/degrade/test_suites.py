@@ -1,14 +1,24 @@
-"""Suites: their files, their values, and what is refused."""
+"""Suites: their files, their values, what is refused, and the commands that take them."""
 
 import csv
+import io
 import pickle
+import re
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from click.testing import Result
+from makers.trees import about, build_two_classes, encoded_data, records, rows, write_image
+from PIL import Image
 
 from hffkit.degrade.chain import chain, split_chain
 from hffkit.degrade.suites import read_suite, suite_names
 from hffkit.errors import ArgumentError, HffkitError, RecipeError, UnknownNameError
+
+Run = Callable[..., Result]
 
 SUITE = """
 title = "Two"
@@ -115,3 +125,125 @@ def test_table_ix_has_every_single_value_of_the_paper(data: Path) -> None:
     found = [(step.operation.code, step.value) for (step,) in steps]
     assert len(found) == len(set(found))
     assert set(found) == expected
+
+
+@pytest.fixture(scope="module")
+def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of 300 small images: two units of work."""
+    return build_two_classes(tmp_path_factory.mktemp("native"), 300, size=(31, 22))
+
+
+def pixels(value: bytes) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    with Image.open(io.BytesIO(encoded_data(value)[0])) as image:
+        return np.asarray(image)
+
+
+def test_a_severity_is_stored_with_an_operation_drawn_for_each_image(
+    native: Path, tmp_path: Path, run: Run
+) -> None:
+    for n_workers in (1, 2):
+        out = tmp_path / f"{n_workers}.lmdb"
+        more = ("--suite", "deeperforensics:3", "--out", out, "--workers", n_workers)
+        assert run("degrade", native, *more).exit_code == 0
+    assert records(tmp_path / "1.lmdb") == records(out)
+    options = about(out)["options"]
+    assert options["ops"] == ["deeperforensics:3"]
+    assert options["suite"] == read_suite("deeperforensics").sha256
+    drawn: Counter[str] = Counter()
+    for source, record, sample in zip(
+        records(native), records(out), rows(out / "manifest.jsonl"), strict=True
+    ):
+        (done,) = sample["operations"]
+        assert done["suite"] == "deeperforensics:3"
+        drawn[done["op"]] += 1
+        made = chain(done["op"])(pixels(source[1]), seed=9, key="other").image
+        assert np.array_equal(pixels(record[1]), made)
+    expected = {entry.chain.name for entry in read_suite("deeperforensics").at(3)}
+    assert set(drawn) == expected
+    assert min(drawn.values()) > 300 / 7 / 2
+
+
+def test_another_seed_draws_other_operations(native: Path, tmp_path: Path, run: Run) -> None:
+    found = []
+    for seed in (0, 1):
+        out = tmp_path / f"{seed}.lmdb"
+        more = ("--suite", "social-repost:2", "--seed", seed, "--out", out, "--workers", 1)
+        assert run("degrade", native, *more).exit_code == 0
+        drawn = [[done["op"] for done in s["operations"]] for s in rows(out / "manifest.jsonl")]
+        assert {tuple(names) for names in drawn} == {
+            ("jp:78", "grid:4", "jp:78"),
+            ("jp:78", "screen:80", "jp:78"),
+        }
+        found.append(drawn)
+    assert found[0] != found[1]
+
+
+def test_the_output_is_named_after_the_severity(
+    native: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.toml").write_text(SUITE, "utf-8")
+    (tmp_path / "data.lmdb").symlink_to(native)
+    monkeypatch.chdir(tmp_path)
+    result = run("degrade", "--suite", "own.toml:2", "--limit", "3", "--workers", "1")
+    assert result.exit_code == 0, result.output
+    assert (native.parent / f"{native.stem}-own2.lmdb").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ("--suite deeperforensics", 2, "--suite must be NAME:SEVERITY, such as deeperforensics:3, "
+         "got deeperforensics."),
+        ("--suite deeperforensics:x", 2, "--suite must be NAME:SEVERITY, such as "
+         "deeperforensics:3, got deeperforensics:x."),
+        ("--suite deeperforensics:6", 2, "suite deeperforensics has severities 1 to 5, got 6."),
+        ("--suite deeper:3", 1, "No suite named 'deeper'. Known: "),
+        ("--suite deeperforensic:3", 1, "No suite named 'deeperforensic'. Did you mean 'deeper"),
+        ("--suite none.toml:1", 1, "none.toml: cannot be read: "),
+        ("--suite gend:1 --op me3", 2, "--op and --suite exclude each other."),
+        ("", 2, "Name at least one operation in --op, such as jp-mix, or a --suite."),
+        ("--list --suite gend", 2, "--list excludes --suite."),
+    ],
+)  # fmt: skip
+def test_wrong_severity_is_told_in_a_line(
+    native: Path, run: Run, monkeypatch: pytest.MonkeyPatch, arguments: str, code: int, message: str
+) -> None:
+    monkeypatch.chdir(native.parent)
+    before = sorted(native.parent.iterdir())
+    source = [] if "--preview" in arguments or "--list" in arguments else [native.name]
+    result = run("degrade", *source, *arguments.split())
+    assert result.exit_code == code, result.output
+    assert message in result.stderr
+    assert sorted(native.parent.iterdir()) == before
+
+
+def test_preview_of_an_unknown_suite_is_refused(tmp_path: Path, run: Run) -> None:
+    picture = write_image(tmp_path / "a.png")
+    result = run("degrade", "--preview", picture, "--suite", "gent", "--out", tmp_path / "x.png")
+    assert result.exit_code == 1
+    assert "No suite named 'gent'. Did you mean 'gend'?" in result.stderr
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_preview_draws_every_severity_of_a_suite(tmp_path: Path, run: Run) -> None:
+    picture, sheet = write_image(tmp_path / "a.png", 20, size=(200, 180)), tmp_path / "sheet.png"
+    result = run("degrade", "--preview", picture, "--suite", "deeperforensics", "--out", sheet)
+    assert result.output == f"35 results in {sheet}\n"
+    with Image.open(sheet) as drawn, Image.open(picture) as image:
+        tiles, pixels = np.asarray(drawn), np.asarray(image)
+    for name in ("blur-k:21", "pixel:6", "noise-ycbcr:0.05"):
+        made = chain(name)(pixels, seed=0, key="").image
+        height, width = made.shape[:2]
+        top, left = max(0, (height - 168) // 2), max(0, (width - 168) // 2)
+        tile = made[top : top + 168, left : left + 168]
+        corners = np.argwhere((tiles == tile[0, 0]).all(axis=2))
+        found = [tiles[y : y + tile.shape[0], x : x + tile.shape[1]] for y, x in corners]
+        assert any(np.array_equal(place, tile) for place in found)
+
+
+def test_docs_list_every_suite() -> None:
+    docs = (Path(__file__).parent.parent.parent / "docs/operations.md").read_text("utf-8")
+    rows = dict(
+        re.findall(r"^\| `([a-z0-9-]+)` \| ([^|]*) \| [^|]* \| \d+ \|$", docs, re.MULTILINE)
+    )
+    assert rows == {name: read_suite(name).title for name in suite_names()}

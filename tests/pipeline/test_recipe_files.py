@@ -328,7 +328,7 @@ SECOND_LOOK: Sequence[tuple[str, Any, str]] = [
     ("steps.Raw.size", 100_000, "steps.Raw: `size` must be native or 1 to 4096 px, got 100000."),
     ("steps.Raw.shuffle", 1, "steps.Raw.shuffle must be bool, got 1."),
     ("steps.Raw.labels", "tri", "steps.Raw.labels must be one of multi, binary, got 'tri'."),
-    ("steps.JP60.op", None, "steps.JP60: op is missing."),
+    ("steps.JP60.op", None, "steps.JP60: Name at least one operation"),
     ("steps.JP60.op", [], "steps.JP60: Name at least one operation"),
     ("steps.JP60.op", "jp-mixx", "steps.JP60: No operation named 'jp-mixx'. Did you mean 'jp-mix"),
     ("steps.JP60.op", "jp:200", "steps.JP60: 'jp:200': quality must be"),
