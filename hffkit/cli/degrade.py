@@ -98,9 +98,9 @@ def degrade(
     """Apply post-processing operations to every image of a corpus, folder or video tree.
 
     SRC is a corpus (default: data.lmdb) or several, which are treated as one; the output is one
-    corpus. A folder of images becomes a folder of PNG files, and with --op h264:CRF a folder of
-    videos becomes a folder of videos. The values of a -mix are drawn for each image from the seed
-    and its key.
+    corpus. A folder of images becomes a folder of PNG files. A folder of videos becomes a folder of
+    videos, if the last --op is h264:CRF. The values of a -mix are drawn for each image from the
+    seed and its key.
     """
     from hffkit.degrade.degrade import DegradeRequest
     from hffkit.degrade.degrade import degrade as post_process

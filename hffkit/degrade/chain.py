@@ -123,15 +123,14 @@ class AnyChain:
     name: str
     chains: tuple[Chain, ...]
 
-    @property
-    def steps(self) -> tuple[ChainStep, ...]:
-        """No step, because none is applied to every image."""
-        return ()
+    def choose(self, seed: int, position: int, key: str) -> Chain:
+        """Return the chain for the image `key`, drawn by a generator of its own."""
+        rng = rng_for(seed, f"degrade {self.name}", str(position), key)
+        return self.chains[int(rng.integers(len(self.chains)))]
 
     def __call__(self, image: Image, *, seed: int, key: str, position: int = 0) -> Degraded:
-        """Apply one of the chains, drawn by a generator of its own; see `Chain`."""
-        rng = rng_for(seed, f"degrade {self.name}", str(position), key)
-        drawn = self.chains[int(rng.integers(len(self.chains)))]
+        """Apply one of the chains to an image; see `Chain`."""
+        drawn = self.choose(seed, position, key)
         done = drawn(image, seed=seed, key=key, position=position)
         return Degraded(done.image, tuple({**row, "suite": self.name} for row in done.operations))
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from hffkit.degrade.rework import Treatment
+from hffkit.degrade.videos import video_treatment
 from hffkit.errors import (
     ArgumentError,
     CorpusError,
@@ -144,12 +145,13 @@ class FileWork:
     def _video(self, path: str) -> JsonObject:
         from hffkit.media.h264 import transcode  # late: loading FFmpeg takes as long as OpenCV
 
-        crf = crf_of(self.treatment)
-        place = video_place(path, crf)
+        treatment = video_treatment(self.treatment, path)
+        place = video_place(path, treatment.crf)
         # A name of its own, because a worker taken for dead may still write the same video.
         temporary = self._make_room(place).with_suffix(f".{secrets.token_hex(4)}.tmp")
         try:
-            found = transcode(self.root / path, temporary, crf=crf)
+            process = treatment if treatment.filters.steps else None
+            found = transcode(self.root / path, temporary, crf=treatment.crf, process=process)
             with temporary.open("rb+") as file:
                 sync(file)
             temporary.replace(self.target / place)
@@ -161,7 +163,7 @@ class FileWork:
             "source_sha256": sha256_of(self.root / path),
             "sha256": sha256_of(self.target / place),
             **asdict(found),
-            "operations": [{"op": f"h264:{crf}", "crf": crf, "in_table_ix": False}],
+            "operations": treatment.operations,
         }
 
     def _make_room(self, place: str) -> Path:
@@ -209,8 +211,8 @@ def degrade_folder(
 ) -> FolderInfo:
     """Degrade every image or every video of a folder into the tree `out`.
 
-    The folder holds images or videos, not both; masks of FaceForensics++ are left out. Videos
-    accept one h264 operation with one value and nothing else. Beside the files, `out` holds
+    The folder holds images or videos, not both; masks of FaceForensics++ are left out. Operations
+    on videos end in one h264 with one value. Beside the files, `out` holds
     manifest.jsonl, failures.jsonl and degrade.json with `about`, all options that decide the
     result. The other parameters are those of `degrade`.
     """
@@ -249,25 +251,6 @@ def degrade_folder(
     return info
 
 
-def crf_of(treatment: Treatment) -> int:
-    """Return the rate factor for whole videos.
-
-    Raises
-    ------
-    ArgumentError
-        If the treatment is anything but one h264 operation with one value.
-    """
-    steps = treatment.chain().steps
-    if len(steps) != 1 or steps[0].operation.code != "h264" or steps[0].value is None:
-        raise ArgumentError(
-            "`ops` of whole videos must be one h264:CRF, such as h264:40. Other operations are for "
-            "images: build a corpus first."
-        )
-    if treatment.size is not None:
-        raise ArgumentError("`size` is for images: whole videos keep their size.")
-    return int(steps[0].value)
-
-
 def _listed(selection: FileSelection, treatment: Treatment, rest: Rest) -> list[MediaFile]:
     root = selection.root
     # Sheets and maps that were drawn beside the two trees of FaceForensics++ are not its files.
@@ -289,10 +272,11 @@ def _listed(selection: FileSelection, treatment: Treatment, rest: Rest) -> list[
     if selection.limit is not None:
         chosen = sorted(files, key=lambda file: rank(treatment.seed, "limit", file.path))
         files = sorted(chosen[: selection.limit])
-    crf = crf_of(treatment) if n_videos else 0
     places: dict[str, str] = {}
     for path, _ in files:
-        place = video_place(path, crf) if n_videos else image_place(path)
+        place = image_place(path)
+        if n_videos:
+            place = video_place(path, video_treatment(treatment, path).crf)
         other = places.setdefault(place, path)
         if other != path:
             raise CorpusError(

@@ -2,7 +2,7 @@
 
 import errno
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -93,34 +93,43 @@ class Transcoded:
     n_claimed: int  # in the header of the source; 0 if it has no count
 
 
-def transcode(source: Path, target: Path, *, crf: int) -> Transcoded:
+Process = Callable[[Image], Image]
+"""Processing of one frame, (H, W, 3) uint8 RGB; it gives all frames of a video the same size."""
+
+
+def transcode(
+    source: Path, target: Path, *, crf: int, process: Process | None = None
+) -> Transcoded:
     """Encode every frame of a video again as H.264, as `ffmpeg -i SOURCE -an -crf CRF` does.
 
-    Pixels are not converted to RGB in between, timestamps are kept, sound is dropped.
+    Timestamps are kept, sound is dropped. Pixels are converted to RGB only for `process`, which is
+    applied to each frame first.
 
     Raises
     ------
     VideoError
         If `source` holds no video, or one that is damaged in the middle.
+    ImageError
+        If `process` raises it.
     StorageError
         If `target` cannot be written.
     """
     try:
         with open_video(source) as video, av.open(str(target), "w", format="mp4") as out:
-            return _transcode(video, out, crf)
+            return _transcode(video, out, crf, process)
     except FFmpegError as error:
         if error.errno in _TARGET_ERRORS:
             raise cannot_write(target, error) from None
         raise VideoError(f"cannot be transcoded: {error.strerror}") from None
 
 
-def _transcode(video: OpenVideo, out: Any, crf: int) -> Transcoded:
+def _transcode(video: OpenVideo, out: Any, crf: int, process: Process | None) -> Transcoded:
     given = video.stream
     name, pixels = _encoder(crf)
     rate = given.average_rate or Fraction(25)
     stream: Any = None
     n_frames = 0
-    for frame in _frames(video):
+    for frame in _frames(video, process):
         if not video.has_times:
             frame.pts, frame.time_base = n_frames, 1 / rate
         if stream is None:
@@ -142,17 +151,20 @@ def _transcode(video: OpenVideo, out: Any, crf: int) -> Transcoded:
     return Transcoded(n_frames, video.n_claimed)
 
 
-def _frames(video: OpenVideo) -> Iterator[Any]:
-    """Yield decoded frames, upright and padded to even sides."""
+def _frames(video: OpenVideo, process: Process | None) -> Iterator[Any]:
+    """Yield decoded frames, upright, processed and padded to even sides."""
     for frame in _decoded(video):
         if (
-            video.converter.turn(frame) == UPRIGHT
+            process is None
+            and video.converter.turn(frame) == UPRIGHT
             and frame.width % 2 == 0
             and frame.height % 2 == 0
         ):
             yield frame
             continue
-        padded = av.VideoFrame.from_ndarray(_even(video.converter.rgb(frame)), format="rgb24")
+        image = video.converter.rgb(frame)
+        image = image if process is None else process(image)
+        padded = av.VideoFrame.from_ndarray(_even(image), format="rgb24")
         padded.pts, padded.time_base = frame.pts, frame.time_base
         yield padded
 

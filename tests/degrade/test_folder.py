@@ -181,8 +181,8 @@ def test_a_image_that_cannot_be_read_is_told_and_the_others_survive(
 
 FOLDERS = "--split, --class and --shard are for corpora: a folder has no splits and classes."
 VIDEOS = (
-    "--op of whole videos must be one h264:CRF, such as h264:40. Other operations are for images: "
-    "build a corpus first."
+    "operations on whole videos must end in one h264:CRF, such as h264:40; those before it are "
+    "applied to each frame."
 )
 TWICE = "Select a --quality of videos, rename one, or name a folder that holds only one."
 REFUSED = [
@@ -205,6 +205,8 @@ REFUSED = [
     ("clips --op jp:60", 2, VIDEOS),
     ("clips --op h264-mix", 2, VIDEOS),
     ("clips --op h264:23 --op h264:40", 2, VIDEOS),
+    ("clips --op h264:23 --op jp:60", 2, VIDEOS),
+    ("clips --suite deeperforensics:1", 2, VIDEOS),
     ("clips --op h264:40 --size 9", 2, "--size is for images: whole videos keep their size."),
     ("clips --op h264:52", 2, "'h264:52': crf must be a whole number from 0 to 51, got 52."),
 ]
@@ -331,6 +333,53 @@ def test_sides_that_are_odd_are_padded_by_a_repeated_pixel(tmp_path: Path, run: 
         np.testing.assert_array_equal(frame[:65, :87], image)
         np.testing.assert_array_equal(frame[:, 86], frame[:, 87])
         np.testing.assert_array_equal(frame[64], frame[65])
+
+
+def test_operations_before_h264_are_applied_to_each_frame(tmp_path: Path, run: Run) -> None:
+    source = write(tmp_path / "in/a.mp4", 4)
+    names = ("fit:100", "noise:5", "jp-mix")
+    arguments = [part for name in (*names, "h264:0") for part in ("--op", name)]
+    out = degraded(run, tmp_path / "in", tmp_path / "out", *arguments)
+    (row,) = rows(out / "manifest.jsonl")
+    resized, noisy, compressed, encoded = row["operations"]
+    assert (row["path"], row["n_frames"]) == ("a.mp4", 4)
+    assert resized == {"op": "fit:100", "long_side": 100, "in_table_ix": False}
+    assert noisy == {"op": "noise:5.0", "sigma": 5.0, "in_table_ix": False}
+    quality = compressed["quality"]  # one for the whole video
+    assert compressed == {"op": "jp-mix", "quality": quality, "in_table_ix": True}
+    assert encoded == {"op": "h264:0", "crf": 0, "in_table_ix": False}
+    chained = chain("fit:100", "noise:5", f"jp:{quality}")
+    expected = [chained(frame, seed=0, key="").image for frame in frames_of(source)]
+    found = frames_of(out / "a.mp4")  # h264:0 is lossless
+    assert [frame.shape for frame in found] == [(60, 100, 3)] * 4
+    np.testing.assert_array_equal(found, expected)
+    again = degraded(run, tmp_path / "in", tmp_path / "again", *arguments, "--workers", 2)
+    assert all_files(again) == all_files(out)
+
+
+def test_a_severity_of_a_suite_is_drawn_for_each_video(tmp_path: Path, run: Run) -> None:
+    for number in range(8):
+        write(tmp_path / f"in/{number}.mp4", 2)
+    out = degraded(run, tmp_path / "in", tmp_path / "out", "--suite", "social-video:1")
+    made = rows(out / "manifest.jsonl")
+    drawn = {tuple(done["op"] for done in row["operations"]) for row in made}
+    assert len(drawn) > 1
+    assert drawn <= {("h264:18",), ("fit:1280", "h264:23"), ("fit:854", "h264:23")}
+    assert {done["suite"] for row in made for done in row["operations"]} == {"social-video:1"}
+
+
+def test_a_video_too_small_for_an_operation_is_told(tmp_path: Path, run: Run) -> None:
+    write(tmp_path / "in/a.mp4", 2)
+    write(tmp_path / "in/b.mp4", 2, width=16, height=8)
+    out = tmp_path / "out"
+    result = run("degrade", tmp_path / "in", "--op", "blocks:4", "--op", "h264:23", "--out", out)
+    assert result.exit_code == 3, result.output
+    (failure,) = rows(out / "failures.jsonl")
+    assert (failure["path"], failure["reason"]) == (
+        "b.mp4",
+        "16x8 pixels are too few for blocks of 8 px",
+    )
+    assert [path.name for path in out.glob("*.mp4")] == ["a.mp4"]
 
 
 def test_a_video_that_says_it_is_turned_is_written_upright(tmp_path: Path, run: Run) -> None:

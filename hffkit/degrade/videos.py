@@ -1,0 +1,69 @@
+"""Operations on whole videos: each frame is processed, then all are encoded as H.264."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hffkit.degrade.chain import AnyChain, Chain, ChainStep
+from hffkit.degrade.rework import Treatment
+from hffkit.errors import ArgumentError
+from hffkit.json_types import JsonObject
+from hffkit.media.image import Image
+
+_CODEC = "h264"
+
+
+@dataclass(slots=True)
+class VideoTreatment:
+    """The operations on each frame of one video, the rate factor, and the record of both."""
+
+    filters: Chain  # the values of `-mix` are drawn once for the video
+    crf: int
+    seed: int
+    path: str  # of the video, the key of its draws
+    suite: str | None  # the severity that `filters` were drawn from
+    _done: tuple[JsonObject, ...] = field(default=(), init=False)
+
+    def __call__(self, image: Image) -> Image:
+        """Process one frame."""
+        done = self.filters(image, seed=self.seed, key=self.path)
+        self._done = done.operations
+        return done.image
+
+    @property
+    def operations(self) -> list[JsonObject]:
+        """The record of the operations; the ratios that codecs achieve differ between frames."""
+        plain = [
+            {name: value for name, value in row.items() if not name.startswith("achieved_")}
+            for row in self._done
+        ]
+        last: dict[str, Any] = {"op": f"{_CODEC}:{self.crf}", "crf": self.crf, "in_table_ix": False}
+        suite = {} if self.suite is None else {"suite": self.suite}
+        return [{**row, **suite} for row in (*plain, last)]
+
+
+def video_treatment(treatment: Treatment, path: str) -> VideoTreatment:
+    """Return the treatment of one video.
+
+    Raises
+    ------
+    ArgumentError
+        If the operations do not end in one h264 with one value, or images are resized after them.
+    """
+    chain = treatment.chain()
+    for each in chain.chains if isinstance(chain, AnyChain) else (chain,):
+        _check(each.steps)
+    if treatment.size is not None:
+        raise ArgumentError("`size` is for images: whole videos keep their size.")
+    drawn = chain.choose(treatment.seed, 0, path) if isinstance(chain, AnyChain) else chain
+    *filters, last = drawn.steps
+    suite = None if treatment.suite is None else treatment.suite.name
+    return VideoTreatment(Chain(tuple(filters)), int(last.value or 0), treatment.seed, path, suite)
+
+
+def _check(steps: tuple[ChainStep, ...]) -> None:
+    n_codecs = sum(step.operation.code == _CODEC for step in steps)
+    if n_codecs != 1 or steps[-1].operation.code != _CODEC or steps[-1].value is None:
+        raise ArgumentError(
+            "operations on whole videos must end in one h264:CRF, such as h264:40; those before "
+            "it are applied to each frame."
+        )
