@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     "--degrade",
     multiple=True,
     metavar="NAME",
-    help="Operation to apply to training images before they are resized, drawn anew each epoch; "
-    "repeatable. Same as --set degrade=A+B.",
+    help="Operation, or suite:NAME, to apply to training images before they are resized, drawn "
+    "anew each epoch; repeatable. Same as --set degrade=A+B.",
 )
 @options.task
 @click.option(

@@ -3,20 +3,21 @@
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from hffkit.degrade.chain import Chain, split_chain
+from hffkit.degrade.chain import AnyChain, Chain, chain, split_chain
 from hffkit.degrade.own import OwnOperations, read_chain
 from hffkit.errors import ArgumentError, HffkitError, RecipeError
 from hffkit.recipe_files import recipe_path, shipped_names
 
 _TEXTS = ("title", "source", "ours")
 _CHAINS = "chains"
+_PREFIX = "suite:"  # of a suite among the names of operations
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,45 @@ def read_severity(text: str, own: OwnOperations | None = None) -> SuiteSeverity:
     return SuiteSeverity(f"{suite.name}:{int(severity)}", suite.sha256, chains)
 
 
+def augmentation(names: Sequence[str]) -> Chain | AnyChain:
+    """Return the operations for training images.
+
+    Parameters
+    ----------
+    names
+        Operations, applied in this order; or suites of hffkit, `suite:social-feed` or
+        `suite:social-feed:2`, of which one chain of any, or of one severity, is drawn for each
+        image.
+
+    Raises
+    ------
+    ArgumentError
+        If names of both kinds are given, a suite is a file, or as `chain` and `read_severity`.
+    UnknownNameError
+        If there is no such operation or suite.
+    """
+    suites = [name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX)]
+    if not suites:
+        return chain(*names)
+    if len(suites) < len(names):
+        raise ArgumentError(
+            f"{', '.join(names)}: suites and operations exclude each other, because one chain of "
+            "the suites is drawn for each image."
+        )
+    entries = [entry for name in suites for entry in _shipped_entries(name)]
+    return AnyChain("+".join(names), tuple(entry.chain for entry in entries))
+
+
+def _shipped_entries(text: str) -> tuple[SuiteEntry, ...]:
+    name, _, severity = text.rpartition(":")
+    if not (name and severity.isascii() and severity.isdigit()):
+        name, severity = text, ""
+    if name.endswith(".toml"):
+        raise ArgumentError(f"{name}: a run records the name of a suite; list its operations.")
+    suite = read_suite(name)
+    return suite.at(int(severity)) if severity else suite.entries
+
+
 def suite_names() -> list[str]:
     """Return the names of the suites that come with hffkit."""
     return shipped_names("suites")
@@ -162,7 +202,7 @@ def _entries(
         )
     for severity, text in enumerate(texts, 1):
         try:
-            chain = read_chain(split_chain(text), own)
+            parsed = read_chain(split_chain(text), own)
         except HffkitError as error:
             raise RecipeError(f"{path}: {_CHAINS}.{operation}: {error}") from None
-        yield SuiteEntry(operation, severity, chain)
+        yield SuiteEntry(operation, severity, parsed)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hffkit.arrays import Ints
-from hffkit.degrade.chain import chain
+from hffkit.degrade.suites import augmentation
 from hffkit.errors import ArgumentError, CorpusError
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.manifest.failures import Failure
@@ -233,7 +233,7 @@ def random_operations(recipe: TrainRecipe, seed: int) -> Transform | None:
     """Return the recipe's operations; their values are drawn anew for each image and epoch."""
     if not recipe.degrade:
         return None
-    operations = chain(*recipe.degrade)
+    operations = augmentation(recipe.degrade)
 
     def degrade(image: Image, sample: Sample, epoch: int) -> Image:
         key = f"{sample.key} epoch {epoch}"

@@ -318,7 +318,9 @@ def parse_override(text: str) -> tuple[str, Any]:
     if name not in KEYS:
         raise ArgumentError(f"A recipe has no {name!r}. Known: {', '.join(KEYS)}.")
     if name == "degrade":
-        return name, [word.strip() for word in value.split("+") if word.strip()]
+        from hffkit.degrade.chain import split_chain  # late: OpenCV takes time to load
+
+        return name, [word.strip() for word in split_chain(value) if word.strip()]
     try:
         return name, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

@@ -178,6 +178,20 @@ def test_drawn_operations_depend_on_epoch_and_seed_but_on_no_thread(native: Path
     assert not np.array_equal(drawn[0, 0][0].numpy(), pixels_of(plain, 0))
 
 
+def test_chains_of_suites_are_drawn_for_each_image_and_epoch(native: Path) -> None:
+    names = ["suite:social-repost:1", "suite:grip-social"]
+    operations = random_operations(chosen_recipe(request_of(native, degrade=names)), 0)
+    assert operations is not None
+    corpus, sample = items_of(native)[5]
+    image = corpus.image(sample)
+    made = [operations(image, sample, epoch) for epoch in range(40)]
+    # Reposts cut off 4 px, screenshots are 90 % as large, and GRIP's images have 200 px.
+    assert {pixels.shape[:2] for pixels in made} == {(60, 52), (58, 50), (200, 200)}
+    assert len({pixels.tobytes() for pixels in made}) > 12
+    again = [operations(image, sample, epoch) for epoch in reversed(range(40))]
+    assert all(np.array_equal(a, b) for a, b in zip(made, reversed(again), strict=True))
+
+
 def test_operations_work_on_native_pixels_before_they_are_resized(native: Path) -> None:
     recipe = chosen_recipe(request_of(native, degrade=["gb:3"]))
     faces = FaceDataset(items_of(native), SIZE, RGB_255, random_operations(recipe, 0))

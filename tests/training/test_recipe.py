@@ -223,6 +223,7 @@ def test_overrides_are_read_as_toml_would() -> None:
     assert parse_override("select=last") == ("select", "last")
     assert parse_override('select="last"') == ("select", "last")
     assert parse_override("degrade=gb:3 + jp-mix") == ("degrade", ["gb:3", "jp-mix"])
+    assert parse_override("degrade=sc:+50+jp:60..90") == ("degrade", ["sc:+50", "jp:60..90"])
     assert parse_override("degrade=") == ("degrade", [])
     with pytest.raises(ArgumentError, match="'size' must be KEY=VALUE"):
         parse_override("size")
