@@ -7,6 +7,7 @@ from hffkit.media.image import Image, encode_by_pillow, encode_jpeg, encode_jpeg
 
 _MAX_RATIO = 1000.0
 _MAX_CRF = 51
+_MAX_GAP = 1000
 # The rate factors of FaceForensics++'s raw, c23 and c40; 0 is lossless (libx264rgb).
 _FFPP_CRFS = (0, 23, 40)
 # Pillow's presets of quantisation tables and subsampling: Photoshop's "save for web", and others.
@@ -26,6 +27,10 @@ def _is_ratio(ratio: float) -> bool:
 
 def _is_crf(crf: int) -> bool:
     return 0 <= crf <= _MAX_CRF
+
+
+def _is_gap(frames: int) -> bool:
+    return 1 <= frames <= _MAX_GAP
 
 
 def _is_web(level: int) -> bool:
@@ -49,6 +54,9 @@ WEB_LEVEL = Choice("level", Rule("a whole number from 1 to 5", whole, _is_web), 
 PHOTO_LEVEL = Choice("level", Rule("a whole number from 1 to 4", whole, _is_photo), (1, 2, 3, 4))
 WEBP_QUALITY = Choice("quality", QUALITY.rule, tuple(range(65, 91)))
 AVIF_QUALITY = Choice("quality", QUALITY.rule, tuple(range(40, 81)))
+FRAMES = Choice(
+    "frames", Rule(f"a whole number from 1 to {_MAX_GAP}", whole, _is_gap), (1, 12, 25, 50, 250)
+)
 METHOD = Choice("method", Rule("a whole number from 0 to 6", whole, _is_method), (0, 4, 6))
 
 
@@ -107,6 +115,12 @@ def jpeg2000_bytes(image: Image, ratio: float) -> bytes:
 def jpeg2000_97_bytes(image: Image, ratio: float) -> bytes:
     """Encode an image as JPEG 2000 in about 1/ratio of its raw bytes, irreversible 9/7 wavelet."""
     return encode_jpeg2000(image, check(RATIO, ratio), is_reversible=False)
+
+
+def key_frame_gap(image: Image, frames: int) -> Image:
+    """Return a copy: a single image is a key frame, and only whole videos have gaps between."""
+    check(FRAMES, frames)
+    return image.copy()
 
 
 def h264_bytes(image: Image, crf: int) -> bytes:

@@ -143,7 +143,10 @@ class FileWork:
         }
 
     def _video(self, path: str) -> JsonObject:
-        from hffkit.media.h264 import transcode  # late: loading FFmpeg takes as long as OpenCV
+        from hffkit.media.h264 import (
+            Encoding,
+            transcode,
+        )  # late: loading FFmpeg takes as long as OpenCV
 
         treatment = video_treatment(self.treatment, path)
         place = video_place(path, treatment.crf)
@@ -151,7 +154,8 @@ class FileWork:
         temporary = self._make_room(place).with_suffix(f".{secrets.token_hex(4)}.tmp")
         try:
             process = treatment if treatment.filters.steps else None
-            found = transcode(self.root / path, temporary, crf=treatment.crf, process=process)
+            encoding = Encoding(treatment.crf, treatment.gap, process)
+            found = transcode(self.root / path, temporary, encoding)
             with temporary.open("rb+") as file:
                 sync(file)
             temporary.replace(self.target / place)

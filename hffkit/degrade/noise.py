@@ -140,10 +140,13 @@ def _sampled(image: Field, rows: Field, columns: Field) -> Field:
     y, x = (np.clip(at, 0, n - 1) for at, n in ((rows, height), (columns, width)))
     top, left = np.floor(y).astype(np.intp), np.floor(x).astype(np.intp)
     bottom, right = np.minimum(top + 1, height - 1), np.minimum(left + 1, width - 1)
-    down, across = (y - top)[..., None], (x - left)[..., None]
-    upper = image[top, left] * (1 - across) + image[top, right] * across
-    lower = image[bottom, left] * (1 - across) + image[bottom, right] * across
-    return np.asarray(upper * (1 - down) + lower * down, np.float32)
+    down, across = (np.asarray(d, np.float32)[..., None] for d in (y - top, x - left))
+    flat, upper, lower = image.reshape(-1, image.shape[2]), top * width, bottom * width
+    first, second = flat.take(upper + left, axis=0), flat.take(upper + right, axis=0)
+    third, fourth = flat.take(lower + left, axis=0), flat.take(lower + right, axis=0)
+    above = first + (second - first) * across
+    below = third + (fourth - third) * across
+    return np.asarray(above + (below - above) * down, np.float32)
 
 
 def shift_green(image: Image, shift: int) -> Image:

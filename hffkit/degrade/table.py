@@ -79,6 +79,7 @@ _FRAMING: _Filters = (
     ("crop-square", "square crop at a random place", framing.SHARE, framing.crop_square),
     ("grid", "shift of the JPEG grid", framing.OFFSET, framing.shift_grid),
     ("screen", "screenshot at a zoom", framing.ZOOM, framing.screenshot),
+    ("gop", "key-frame gap of videos", compression.FRAMES, compression.key_frame_gap),
 )
 _CODECS: _Codecs = (
     ("jp-422", "JPEG, 4:2:2", compression.QUALITY, compression.jpeg_422_bytes),

@@ -9,15 +9,16 @@ from hffkit.errors import ArgumentError
 from hffkit.json_types import JsonObject
 from hffkit.media.image import Image
 
-_CODEC = "h264"
+_CODEC, _GAP = "h264", "gop"
 
 
 @dataclass(slots=True)
 class VideoTreatment:
-    """The operations on each frame of one video, the rate factor, and the record of both."""
+    """The operations on each frame of one video, its encoding, and the record of both."""
 
     filters: Chain  # the values of `-mix` are drawn once for the video
     crf: int
+    gap: int | None  # between key frames; None: x264's own
     seed: int
     path: str  # of the video, the key of its draws
     suite: str | None  # the severity that `filters` were drawn from
@@ -36,9 +37,12 @@ class VideoTreatment:
             {name: value for name, value in row.items() if not name.startswith("achieved_")}
             for row in self._done
         ]
-        last: dict[str, Any] = {"op": f"{_CODEC}:{self.crf}", "crf": self.crf, "in_table_ix": False}
+        encoding: list[dict[str, Any]] = [{"op": f"{_CODEC}:{self.crf}", "crf": self.crf}]
+        if self.gap is not None:
+            encoding.insert(0, {"op": f"{_GAP}:{self.gap}", "frames": self.gap})
         suite = {} if self.suite is None else {"suite": self.suite}
-        return [{**row, **suite} for row in (*plain, last)]
+        rows = (*plain, *({**row, "in_table_ix": False} for row in encoding))
+        return [{**row, **suite} for row in rows]
 
 
 def video_treatment(treatment: Treatment, path: str) -> VideoTreatment:
@@ -55,9 +59,16 @@ def video_treatment(treatment: Treatment, path: str) -> VideoTreatment:
     if treatment.size is not None:
         raise ArgumentError("`size` is for images: whole videos keep their size.")
     drawn = chain.choose(treatment.seed, 0, path) if isinstance(chain, AnyChain) else chain
-    *filters, last = drawn.steps
+    filters = tuple(step for step in drawn.steps[:-1] if step.operation.code != _GAP)
+    crf = int(drawn.steps[-1].value or 0)
+    gaps = [
+        int(step.choose(treatment.seed, place, path))
+        for place, step in enumerate(drawn.steps)
+        if step.operation.code == _GAP
+    ]
     suite = None if treatment.suite is None else treatment.suite.name
-    return VideoTreatment(Chain(tuple(filters)), int(last.value or 0), treatment.seed, path, suite)
+    gap = gaps[-1] if gaps else None
+    return VideoTreatment(Chain(filters), crf, gap, treatment.seed, path, suite)
 
 
 def _check(steps: tuple[ChainStep, ...]) -> None:

@@ -25,11 +25,12 @@ def _encoder(crf: int) -> tuple[str, str]:
     return ("libx264rgb", "rgb24") if crf == 0 else ("libx264", "yuv420p")
 
 
-def _options(crf: int) -> dict[str, str]:
+def _options(crf: int, gap: int | None = None) -> dict[str, str]:
     # With AVX-512 x264 reads uninitialised memory, and the same frames give other bytes.
     is_x86 = platform.machine() in {"x86_64", "AMD64"}
     assembly = {"x264-params": "asm=SSE4.2"} if is_x86 else {}
-    return {"crf": str(crf), "threads": "1", "preset": "medium", **assembly}
+    gaps = {} if gap is None else {"g": str(gap)}
+    return {"crf": str(crf), "threads": "1", "preset": "medium", **assembly, **gaps}
 
 
 def _even(image: Image) -> Image:
@@ -97,39 +98,45 @@ Process = Callable[[Image], Image]
 """Processing of one frame, (H, W, 3) uint8 RGB; it gives all frames of a video the same size."""
 
 
-def transcode(
-    source: Path, target: Path, *, crf: int, process: Process | None = None
-) -> Transcoded:
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """The settings of `transcode`."""
+
+    crf: int
+    gap: int | None = None  # between key frames, at most so many frames; None: x264's 250
+    process: Process | None = None  # applied to each frame first
+
+
+def transcode(source: Path, target: Path, encoding: Encoding) -> Transcoded:
     """Encode every frame of a video again as H.264, as `ffmpeg -i SOURCE -an -crf CRF` does.
 
-    Timestamps are kept, sound is dropped. Pixels are converted to RGB only for `process`, which is
-    applied to each frame first.
+    Timestamps are kept, sound is dropped. Pixels are converted to RGB only to be processed.
 
     Raises
     ------
     VideoError
         If `source` holds no video, or one that is damaged in the middle.
     ImageError
-        If `process` raises it.
+        If a frame cannot be processed.
     StorageError
         If `target` cannot be written.
     """
     try:
         with open_video(source) as video, av.open(str(target), "w", format="mp4") as out:
-            return _transcode(video, out, crf, process)
+            return _transcode(video, out, encoding)
     except FFmpegError as error:
         if error.errno in _TARGET_ERRORS:
             raise cannot_write(target, error) from None
         raise VideoError(f"cannot be transcoded: {error.strerror}") from None
 
 
-def _transcode(video: OpenVideo, out: Any, crf: int, process: Process | None) -> Transcoded:
-    given = video.stream
+def _transcode(video: OpenVideo, out: Any, encoding: Encoding) -> Transcoded:
+    given, crf = video.stream, encoding.crf
     name, pixels = _encoder(crf)
     rate = given.average_rate or Fraction(25)
     stream: Any = None
     n_frames = 0
-    for frame in _frames(video, process):
+    for frame in _frames(video, encoding.process):
         if not video.has_times:
             frame.pts, frame.time_base = n_frames, 1 / rate
         if stream is None:
@@ -137,7 +144,7 @@ def _transcode(video: OpenVideo, out: Any, crf: int, process: Process | None) ->
             stream.width, stream.height = frame.width, frame.height
             is_full_range = frame.format.name.startswith("yuvj")
             stream.pix_fmt = "yuvj420p" if is_full_range and crf else pixels
-            stream.options = _options(crf)
+            stream.options = _options(crf, encoding.gap)
             stream.codec_context.time_base = given.time_base if video.has_times else 1 / rate
             if crf:  # RGB has no colour matrix
                 for what in ("colorspace", "color_range", "color_primaries", "color_trc"):

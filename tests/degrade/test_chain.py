@@ -78,6 +78,7 @@ VALUES: dict[str, st.SearchStrategy[str]] = {  # all that is possible, inside Ta
     "crop-square": st.floats(0.01, 1).map(str),
     "grid": st.integers(0, 20).map(str),
     "screen": st.integers(1, 1000).map(str),
+    "gop": st.integers(1, 1000).map(str),
     "jp-422": st.integers(1, 100).map(str),
     "jp-444": st.integers(1, 100).map(str),
     "jp-web": st.integers(1, 5).map(str),
@@ -197,7 +198,7 @@ REST = (
     *("blur:0", "blur-3:0", "blur-2:0", "blur-k:1", "lens:0.5", "pixel:1", "sat:1", "sat-hsv:1"),
     *("dim:1", "darken:0", "noise:0", "noise-var:0", "noise-ycbcr:0", "impulse:0", "blocks:0"),
     *("jitter:0", "shift:0", "rs-bicubic:160", "fit:160", "fit-width:160", "square:160", "crop:1"),
-    *("crop-square:1", "grid:0", "screen:100", "webp-lossless:0"),
+    *("crop-square:1", "grid:0", "screen:100", "webp-lossless:0", "gop:25"),
 )
 
 

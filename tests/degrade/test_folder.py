@@ -38,7 +38,7 @@ from hffkit.degrade.chain import chain
 from hffkit.degrade.preview import psnr_db
 from hffkit.degrade.table import OPERATIONS, TABLE_IX
 from hffkit.errors import StorageError
-from hffkit.media.h264 import transcode, write_video
+from hffkit.media.h264 import Encoding, transcode, write_video
 
 Run = Callable[..., Result]
 
@@ -357,6 +357,29 @@ def test_operations_before_h264_are_applied_to_each_frame(tmp_path: Path, run: R
     assert all_files(again) == all_files(out)
 
 
+def key_frames(path: Path) -> list[int]:
+    """Return the numbers of the key frames, in the order of decoding."""
+    with av.open(str(path)) as video:
+        packets = [packet for packet in video.demux(video=0) if packet.size]
+    return [number for number, packet in enumerate(packets) if packet.is_keyframe]
+
+
+def test_key_frames_are_at_most_as_far_apart_as_asked_for(tmp_path: Path, run: Run) -> None:
+    write(tmp_path / "in/a.mp4", 24)
+    plain = degraded(run, tmp_path / "in", tmp_path / "plain", "--op", "h264:23")
+    assert key_frames(plain / "a.mp4") == [0]
+    for gap in (1, 5):
+        more = ("--op", f"gop:{gap}", "--op", "h264:23")
+        out = degraded(run, tmp_path / "in", tmp_path / str(gap), *more)
+        numbers = [*key_frames(out / "a.mp4"), 24]
+        assert max(np.diff(numbers)) == gap
+        (row,) = rows(out / "manifest.jsonl")
+        assert row["operations"] == [
+            {"op": f"gop:{gap}", "frames": gap, "in_table_ix": False},
+            {"op": "h264:23", "crf": 23, "in_table_ix": False},
+        ]
+
+
 def test_a_severity_of_a_suite_is_drawn_for_each_video(tmp_path: Path, run: Run) -> None:
     for number in range(8):
         write(tmp_path / f"in/{number}.mp4", 2)
@@ -457,8 +480,8 @@ def test_colours_stay_whatever_their_coding(
 def test_whole_videos_do_not_depend_on_what_memory_held_before(tmp_path: Path) -> None:
     source = write_clip(tmp_path / "a.mp4", n_frames=12)
     program = (
-        "import sys; from pathlib import Path; from hffkit.media.h264 import transcode;"
-        "transcode(Path(sys.argv[1]), Path(sys.argv[2]), crf=40)"
+        "import sys; from pathlib import Path; from hffkit.media.h264 import Encoding, transcode;"
+        "transcode(Path(sys.argv[1]), Path(sys.argv[2]), Encoding(40))"
     )
     found = set()
     for fill in ("0", "1", "77", "200"):  # what glibc fills memory with
@@ -623,7 +646,7 @@ def test_avi_keeps_its_frames_in_order(tmp_path: Path, run: Run) -> None:
 def test_a_full_disk_is_no_fault_of_the_source(tmp_path: Path) -> None:
     source = write(tmp_path / "a.mp4", 30)
     with pytest.raises(StorageError, match=r"^/dev/full: cannot be written: No space left"):
-        transcode(source, Path("/dev/full"), crf=10)
+        transcode(source, Path("/dev/full"), Encoding(10))
 
 
 def test_corpora_and_sheets_in_a_dataset_are_none_of_its_files(tmp_path: Path, run: Run) -> None:
