@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from itertools import count
+from itertools import count, groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -204,8 +205,18 @@ def _copy_of(raw: _Version, found: Item | None, source: Sequence[Corpus]) -> _Ve
             f"operations {_names(raw.sample)}. Name first the corpus that the others were made "
             "from."
         )
-    suffix = "".join(f"@{row['op']}" for row in sample.operations[n_done:])
+    suffix = "".join(f"@{name}" for name in _applied(sample.operations[n_done:]))
     return _Version(corpus, sample, sample.key + suffix)
+
+
+def _applied(operations: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of operations, or once that of the suite which several were drawn from."""
+    by_suite = groupby(operations, lambda row: row.get("suite"))
+    return [
+        name
+        for suite, several in by_suite
+        for name in ([suite] if suite else [str(row["op"]) for row in several])
+    ]
 
 
 def _identity(sample: Sample) -> tuple[str, ...]:
