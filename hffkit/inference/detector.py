@@ -1,12 +1,13 @@
 """The protocol of detectors, and loading one from a run folder."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import torch
 
 from hffkit.arrays import Floats32
+from hffkit.inference.intake import Fed, Intake, Outputs
 from hffkit.inference.network import NetworkDetector, load_network
 from hffkit.inference.spectrum import load_spectrum
 from hffkit.manifest.classes import ClassTable
@@ -62,6 +63,22 @@ class Detector(Protocol):
         CorpusError
             If the detector does not know a class, and the task is not binary.
         """
+
+    @property
+    def intake(self) -> Intake:
+        """Makes what `outputs` is fed with."""
+
+    def check(self, items: Items) -> None:
+        """Raise CorpusError if the detector cannot be fed with the images of some corpus."""
+
+    def outputs(self, fed: Sequence[Fed], items: Items) -> Outputs:
+        """Return the outputs of a batch that `intake` made of samples.
+
+        The samples' `operations` may decide which part of a detector scores them.
+        """
+
+    def scored(self, items: Items, table: ClassTable, task: Task, outputs: Outputs) -> Scored:
+        """Return samples with the scores that follow from their outputs; see `score`."""
 
     def probabilities(self, images: Iterable[Image]) -> Iterator[Floats32]:
         """Yield the probabilities (C,) of each (H, W, 3) RGB uint8 image, a face crop.

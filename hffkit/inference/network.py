@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from hffkit.arrays import Floats32, Ints
 from hffkit.errors import WeightsError
+from hffkit.inference.intake import Fed, Outputs, PixelIntake
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.manifest.pairs import quality_of
 from hffkit.media.files import sha256_of
@@ -24,7 +25,7 @@ from hffkit.runs.scores import Scored, binary_probabilities, fake_scores
 from hffkit.runs.training_samples import TrainingSamples, read_training_samples
 from hffkit.runs.weights import WEIGHTS_FILE, read_weights
 from hffkit.storage.labels import Items, Task, labels_of
-from hffkit.training.dataset import FaceDataset
+from hffkit.training.dataset import FaceDataset, check_packed
 from hffkit.training.loader import Batch, StreamLoader, prepare
 from hffkit.training.losses import logits_of
 
@@ -79,19 +80,41 @@ class NetworkDetector:
         CorpusError
             If the network does not know a class, and the task is not binary.
         """
+        return self.scored(items, table, task, self._logits(items).numpy())
+
+    def scored(self, items: Items, table: ClassTable, task: Task, outputs: Outputs) -> Scored:
+        """Return samples with the scores that follow from their logits (N, C)."""
         known = self.run.classes
-        outputs = BINARY if task == "binary" else known
-        labels = labels_of(items, table, outputs)
-        logits = self._logits(items)
+        classes = BINARY if task == "binary" else known
+        labels = labels_of(items, table, classes)
+        logits = torch.from_numpy(outputs)
         found = np.asarray(logits.softmax(1).numpy(), np.float32)
-        if outputs != known:
+        if classes != known:
             found = binary_probabilities(fake_scores(known, found).astype(np.float32))
         margins = None
         if self.network.ranks_by_logits:
             margins = (logits[:, 0] - logits[:, 1]).double().numpy()
         return scored_items(
-            items, outputs, labels, found, margins, is_probability=self.has_probabilities
+            items, classes, labels, found, margins, is_probability=self.has_probabilities
         )
+
+    @property
+    def intake(self) -> PixelIntake:
+        """Pixels at the network's size."""
+        return PixelIntake(self.run.size, self.run.input)
+
+    def check(self, items: Items) -> None:
+        """Raise CorpusError if a corpus of the samples is packed at another size."""
+        check_packed(items, self.run.size)
+
+    def outputs(self, fed: Sequence[Fed], items: Items) -> Outputs:
+        """Return the logits (B, C) of a batch, made of the samples by `intake`."""
+        found = np.empty((len(items), len(self.run.classes.names)), np.float32)
+        for head in self.heads(items):
+            pixels = torch.from_numpy(np.stack([fed[place] for place in head.places]))
+            batch = (pixels.to(self.device), torch.from_numpy(head.places))
+            found[head.places] = logits_of(head.module, iter([batch]), self.run.input)[0].numpy()
+        return found
 
     def _logits(self, items: Items) -> Tensor:
         """Return the logits (N, C) of samples."""
@@ -172,16 +195,12 @@ class NetworkDetector:
 
     def inputs(self, images: Sequence[Image]) -> Tensor:
         """Return (H, W, 3) RGB uint8 images as the network's input, (B, 3, S, S) float32."""
-        pixels = torch.from_numpy(np.stack([self._pixels(image) for image in images]))
+        pixels = torch.from_numpy(np.stack([self.intake.of_image(image) for image in images]))
         return prepare(pixels.to(self.device), self.run.input)
 
     def resized(self, image: Image) -> Image:
         """Return an image at the network's size, resized as those that it was trained on."""
         return resize(image, self.run.size, self.run.input.filter)
-
-    def _pixels(self, image: Image) -> Image:
-        small = self.resized(image)
-        return small if self.run.input.colour == "RGB" else np.ascontiguousarray(small[..., ::-1])
 
 
 def load_network(path: Path, device: torch.device) -> NetworkDetector:

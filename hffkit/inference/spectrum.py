@@ -12,6 +12,7 @@ import torch
 
 from hffkit.arrays import Floats32, Floats64
 from hffkit.errors import WeightsError
+from hffkit.inference.intake import Fed, Outputs, ProfileIntake
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.media.files import sha256_of
 from hffkit.media.image import Image
@@ -50,15 +51,36 @@ class SpectrumDetector:
     def as_network(self) -> None:
         """None: there is no network."""
 
-    def score(self, items: Items, table: ClassTable, task: Task) -> Scored:  # noqa: ARG002
+    def score(self, items: Items, table: ClassTable, task: Task) -> Scored:
         """Score samples whose classes are in `table`, fake against real whatever the task."""
-        labels = labels_of(items, table, BINARY)
         profiler = Profiler(self.spectrum, torch.get_num_threads())
-        found = self._margins(profiler.of_items(items))
+        return self.scored(items, table, task, self._margins(profiler.of_items(items))[:, None])
+
+    def scored(
+        self,
+        items: Items,
+        table: ClassTable,
+        task: Task,  # noqa: ARG002
+        outputs: Outputs,
+    ) -> Scored:
+        """Return samples with the scores that follow from their decision values (N, 1)."""
+        labels, found = labels_of(items, table, BINARY), outputs[:, 0]
         fitted = binary_probabilities(scores(found))
         return scored_items(
             items, BINARY, labels, fitted, found, is_probability=self.has_probabilities
         )
+
+    @property
+    def intake(self) -> ProfileIntake:
+        """Native profiles."""
+        return ProfileIntake(self.spectrum)
+
+    def check(self, items: Items) -> None:
+        """Accept samples of any size: profiles tell which do not fit."""
+
+    def outputs(self, fed: Sequence[Fed], items: Items) -> Outputs:  # noqa: ARG002
+        """Return the decision values (B, 1) of a batch of profiles, made by `intake`."""
+        return self._margins(fed)[:, None]
 
     def probabilities(self, images: Iterable[Image]) -> Iterator[Floats32]:
         """Yield the scores (2,) for fake and real of each (H, W) grey or (H, W, 3) RGB image.

@@ -31,13 +31,7 @@ class FaceDataset:
         CorpusError
             If a corpus is packed at another size.
         """
-        for corpus in _corpora(items):
-            packed = corpus.provenance.size
-            if packed is not None and packed != size:
-                raise CorpusError(
-                    f"{corpus.path} is packed at {packed} px, and the network is fed with {size}. "
-                    f"Pack a native corpus at {size} px, or train with size = {packed}."
-                )
+        check_packed(items, size)
         self.items, self.transform = items, transform
         self.size, self.shape = size, (size, size, 3)
         self._spec = spec
@@ -64,8 +58,7 @@ class FaceDataset:
         image = read_image(corpus, sample)
         if self.transform is not None:
             image = self.transform(image, sample, epoch)
-        image = resize(image, self.size, self._spec.filter)
-        out[...] = image if self._spec.colour == "RGB" else image[..., ::-1]
+        out[...] = fed(image, self.size, self._spec)
 
     def _read_packed(self, corpus: Corpus, sample: Sample, out: Pixels) -> None:
         datum = corpus.datum(sample)
@@ -73,6 +66,23 @@ class FaceDataset:
             raise _damaged(corpus, sample, f"no {self.size}x{self.size} pixels")
         planes = np.frombuffer(datum.data, np.uint8).reshape(3, self.size, self.size)
         cv2.merge(list(planes if self._spec.colour == "BGR" else planes[::-1]), dst=out)
+
+
+def fed(image: Image, size: int, spec: InputSpec) -> Pixels:
+    """Return an image at the size and in the colour order of a network."""
+    small = resize(image, size, spec.filter)
+    return small if spec.colour == "RGB" else small[..., ::-1]
+
+
+def check_packed(items: Sequence[Item], size: int) -> None:
+    """Raise CorpusError if a corpus of the samples is packed at another size."""
+    for corpus in _corpora(items):
+        packed = corpus.provenance.size
+        if packed is not None and packed != size:
+            raise CorpusError(
+                f"{corpus.path} is packed at {packed} px, and the network is fed with {size}. "
+                f"Pack a native corpus at {size} px, or train with size = {packed}."
+            )
 
 
 def read_image(corpus: Corpus, sample: Sample) -> Image:
