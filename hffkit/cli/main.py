@@ -16,6 +16,7 @@ from hffkit.cli.degrade import degrade, equalize, mix
 from hffkit.cli.demo import demo
 from hffkit.cli.evaluate import evaluate, predict
 from hffkit.cli.explain import explain
+from hffkit.cli.robustness import robustness
 from hffkit.cli.run import run
 from hffkit.cli.spectrum import spectrum
 from hffkit.cli.train import convert, train
@@ -88,7 +89,7 @@ def main() -> None:
 
 _COMMANDS = (
     build, pack, subset, degrade, equalize, mix, train, evaluate, decide, predict, explain,
-    spectrum, run, inspect, audit, verify, merge, unpack, convert, demo,
+    robustness, spectrum, run, inspect, audit, verify, merge, unpack, convert, demo,
 )  # fmt: skip
 for _command in _COMMANDS:
     main.add_command(_command)

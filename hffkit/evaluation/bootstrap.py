@@ -8,7 +8,7 @@ import numpy as np
 
 from hffkit.arrays import Floats64
 from hffkit.errors import MetricError
-from hffkit.evaluation.metrics import Metric
+from hffkit.evaluation.metrics import IntervalKind, Metric
 from hffkit.evaluation.sums import GroupedSamples
 
 N_RESAMPLES = 1_000
@@ -63,12 +63,20 @@ def bootstrap_intervals(
     everything = [each.sums() for each in samples]
     intervals = {}
     for name, found in values.items():
-        low, high = percentile_interval(found)
-        if metrics[name].interval == "basic":
-            twice = 2 * sum(metrics[name].compute(each) for each in everything) / n
-            low, high = max(0.0, twice - high), min(1.0, twice - low)
-        intervals[name] = ConfidenceInterval(low, high, n_resamples - len(found))
+        estimate = sum(metrics[name].compute(each) for each in everything) / n
+        n_left_out = n_resamples - len(found)
+        intervals[name] = interval_of(metrics[name].interval, estimate, found, n_left_out)
     return intervals
+
+
+def interval_of(
+    kind: IntervalKind, estimate: float, found: Floats64 | list[float], n_left_out: int
+) -> ConfidenceInterval:
+    """Return the interval of a kind of a metric in [0, 1], from its resampled values."""
+    low, high = percentile_interval(found)
+    if kind == "basic":
+        low, high = max(0.0, 2 * estimate - high), min(1.0, 2 * estimate - low)
+    return ConfidenceInterval(low, high, n_left_out)
 
 
 def resamples(n_groups: int, n_resamples: int, rng: np.random.Generator) -> Iterator[Floats64]:

@@ -33,7 +33,11 @@ class GroupedSamples:
 
     def sums(self, counts: Floats64 | None = None) -> "Sums":
         """Return the sums where group g counts `counts[g]` times, (G,); by default once."""
-        return Sums(self, None if counts is None else counts[self._owners])
+        return Sums(self, None if counts is None else self.weights(counts))
+
+    def weights(self, counts: Floats64) -> Floats64:
+        """Return how often each sample counts, (N,), where group g counts `counts[g]` times."""
+        return counts[self._owners]
 
 
 class Sums:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hffkit.evaluation.levels import Estimate, Evaluation, Level
-from hffkit.evaluation.metrics import METRICS, STRICTEST_FPR, UNDEFINED, LevelName
+from hffkit.evaluation.metrics import METRICS, STRICTEST_FPR, UNDEFINED, LevelName, Metric
 from hffkit.reports.text_table import Table
 from hffkit.wording import counted
 
@@ -19,8 +19,13 @@ _LEVELS: Mapping[LevelName, str] = {
 
 
 def estimate_text(name: str, estimate: Estimate) -> str:
+    """Return a metric of METRICS with its 95 % interval; see `interval_text`."""
+    return interval_text(METRICS[name], estimate)
+
+
+def interval_text(metric: Metric, estimate: Estimate) -> str:
     """Return a metric with its 95 % interval: `96.16 % [95.90, 96.41]`."""
-    metric, interval = METRICS[name], estimate.interval
+    interval = estimate.interval
     text = metric.text(estimate.value)
     if interval is None:
         return text

@@ -6,7 +6,7 @@ paper. Class names are text of the user's, never mathematics.
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import cycle, product, zip_longest
@@ -18,7 +18,8 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from hffkit.arrays import Floats64, Ints
 
@@ -36,6 +37,7 @@ _STYLE: dict[str, object] = {
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
 }
+_PANEL_COLUMNS = 4
 _LONGEST_NAME = 22  # characters; the table beside it has all of them
 
 
@@ -193,7 +195,7 @@ def profile_plot(curves: Sequence[Curve], value: str, kind: Literal["svg", "png"
         axes = figure.subplots()
         for curve, (colour, dashes) in zip(curves, line_styles(curves), strict=True):
             places = np.arange(1, len(curve.mean) + 1)
-            label = f"{_short(curve.name)} ({curve.n_images})".replace("$", r"\$")
+            label = f"{_plain(curve.name)} ({curve.n_images})"
             low, high = curve.mean - curve.spread, curve.mean + curve.spread
             axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
             axes.plot(
@@ -258,6 +260,53 @@ def _plot_multiple(axes: Axes, multiple: Multiple, styles: Sequence[tuple[str, s
     axes.yaxis.set_major_formatter(_PERCENT)
     axes.tick_params(labelsize=7)
     axes.set_ylim(bottom=0)
+
+
+@dataclass(frozen=True, slots=True)
+class SeverityCurve:
+    """A metric over the severities of an operation, from 0 for clean images; NaN: not defined."""
+
+    name: str
+    values: Floats64  # (S + 1,)
+    low: Floats64  # (S + 1,) the bounds of a band
+    high: Floats64
+
+
+def severity_plot(panels: Mapping[str, Sequence[SeverityCurve]], value: str) -> bytes:
+    """Plot curves with their bands, a panel for each operation; `value` is the metric's name.
+
+    Curves of one name have one colour in all panels.
+    """
+    names = list(dict.fromkeys(curve.name for curves in panels.values() for curve in curves))
+    colours = dict(zip(names, cycle((_REAL, _FAKE, *_REALS[1:], *_FAKES[1:])), strict=False))
+    n_columns = min(len(panels), _PANEL_COLUMNS)
+    n_rows = -(-len(panels) // n_columns)
+    with _style():
+        figure = Figure(figsize=(1.0 + 2.2 * n_columns, 0.7 + 1.9 * n_rows))
+        grid = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True)
+        for axes in grid.flat[len(panels) :]:
+            axes.set_visible(False)
+        for axes, (title, curves) in zip(grid.flat, panels.items(), strict=False):
+            for curve in curves:
+                places, colour = np.arange(len(curve.values)), colours[curve.name]
+                axes.fill_between(
+                    places, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0
+                )
+                axes.plot(places, curve.values, color=colour, marker="o", markersize=2.5)
+            axes.set_title(_short(title), parse_math=False)
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+            axes.grid(color="#eeeeee")
+            axes.set_axisbelow(True)
+        figure.supxlabel("severity; 0 is the clean image", fontsize=9)
+        figure.supylabel(value, fontsize=9)
+        handles = [Line2D([], [], color=colours[name], label=_plain(name)) for name in names]
+        figure.legend(handles=handles, loc="outside upper center", ncols=2)
+        return _encoded(figure)
+
+
+def _plain(name: str) -> str:
+    """Return a name that matplotlib does not take for mathematics."""
+    return _short(name).replace("$", r"\$")
 
 
 def _style() -> AbstractContextManager[None]:

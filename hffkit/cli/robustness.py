@@ -1,0 +1,98 @@
+"""`hffkit robustness`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hffkit.cli import options
+from hffkit.cli.checks import check_inputs
+from hffkit.errors import ArgumentError
+
+
+@click.command(
+    epilog=options.example("robustness runs/amtennet --data data.lmdb --html robustness.html")
+)
+@click.argument("runs", nargs=-1, required=True, type=options.PATH, metavar="RUN...")
+@options.data("Corpus to measure on; several are treated as one.")
+@click.option(
+    "--suite",
+    "suites",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="Suite of operations by severity. Repeatable.  [default: table-ix, unless --op is given]",
+)
+@click.option(
+    "--op",
+    "ops",
+    multiple=True,
+    metavar="NAME",
+    help="Operation: jp for all its listed values, jp:60, jp-mix, or a chain such as gb:3+jp-mix. "
+    "Repeatable.",
+)
+@click.option(
+    "--operations", type=options.PATH, help="A Python file that defines your own OPERATIONS."
+)
+@options.split("test")
+@click.option(
+    "--val",
+    multiple=True,
+    type=options.PATH_TEXT,
+    metavar="CORPUS",
+    help="Corpus whose split val chooses the thresholds. Repeatable.  [default: --data]",
+)
+@options.task
+@click.option(
+    "--allow-overlap",
+    is_flag=True,
+    help="Measure held-out samples even if a run was trained on them, and mark the figures.",
+)
+@click.option("--html", type=options.PATH, help="Write a self-contained HTML page.")
+@click.option("--csv", type=options.PATH, help="Write a line for each condition and metric.")
+@click.option(
+    "--resamples",
+    "n_resamples",
+    type=click.IntRange(min=0),
+    default=1000,
+    show_default=True,
+    help="Bootstrap resamples of groups; 0 for no intervals.",
+)
+@options.seed
+@options.workers
+@options.device
+@options.as_json
+def robustness(
+    html: Path | None, csv: Path | None, workers: int, as_json: bool, **arguments: Any
+) -> None:
+    """Measure how far runs hold under operations, without storing degraded corpora.
+
+    Each image is decoded once. All operations of all severities are applied in memory as
+    `degrade` would apply them, and all runs score the results. Prints the metrics of each
+    condition with intervals and the difference from clean images as Markdown. TPR is at thresholds
+    chosen on clean validation samples. Scores are kept beside the corpus, so that an interrupted
+    command goes on where it stopped.
+    """
+    check_inputs(
+        runs=arguments["runs"],
+        corpora=arguments["data"] + arguments["val"],
+        outputs={"html": html, "csv": csv},
+    )
+    if csv is not None and csv == html:
+        raise ArgumentError(f"{csv}: `csv` and `html` must be two files.")
+    from hffkit.degrade.own import read_own
+    from hffkit.robustness.conditions import suites_of
+
+    suites_of(arguments["suites"], arguments["ops"], read_own(arguments["operations"]))
+    from hffkit.robustness.findings_tables import csv_of, markdown_of
+    from hffkit.robustness.robustness import RobustnessRequest
+    from hffkit.robustness.robustness import robustness as measure
+    from hffkit.storage.staging import write_bytes_durably
+
+    result = measure(RobustnessRequest(**arguments), n_workers=workers)
+    options.show(result.to_json(), markdown_of(result).rstrip(), as_json=as_json)
+    if csv is not None:
+        write_bytes_durably(csv, csv_of(result).encode("utf-8", "surrogateescape"))
+    if html is not None:
+        from hffkit.robustness.findings_page import page_of
+
+        write_bytes_durably(html, page_of(result).encode())

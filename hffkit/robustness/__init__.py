@@ -1,0 +1,1 @@
+"""Robustness of detectors under suites of operations, and `hffkit robustness`."""

@@ -1,0 +1,150 @@
+"""Findings as Markdown tables and as CSV."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+
+from hffkit.evaluation.levels import Estimate
+from hffkit.evaluation.metrics import METRICS, UNDEFINED, LevelName, Metric
+from hffkit.evaluation.tables import interval_text, level_title
+from hffkit.reports.text_table import Table
+from hffkit.robustness.findings import (
+    AREA_METRICS,
+    ConditionFindings,
+    LevelFindings,
+    RobustnessResult,
+    RunFindings,
+    SuiteFindings,
+)
+from hffkit.robustness.values import FPR_LIMITS, MEASURED
+
+_PLAIN = ("accuracy", "auc", "eer", "calibration_error")  # columns of tables
+_SIGNED = Metric("difference", "fraction", METRICS["auc"].compute)
+CSV_HEADER = (
+    "run", "level", "suite", "operation", "severity", "chain", "metric", "value", "low", "high",
+    "less_clean", "less_clean_low", "less_clean_high",
+)  # fmt: skip
+
+
+def markdown_of(result: RobustnessResult) -> str:
+    """Return the tables as Markdown: over suites, then by operation and severity."""
+    parts = [f"{overview(result).to_markdown()}\n"]
+    parts += [f"- {note}\n" for note in notes_of(result)]
+    for run in result.runs:
+        for level, found in run.levels.items():
+            for one in found.suites:
+                title = f"{one.suite.name}: {run.name}, {level_title(level).lower()}"
+                parts.append(f"## {title}\n")
+                parts.append(f"{conditions_table(found, one).to_markdown()}\n")
+    return "\n".join(parts)
+
+
+def notes_of(result: RobustnessResult) -> list[str]:
+    """Return what to know before reading the figures."""
+    notes = [f"{run.name}: {run.overlap.note}" for run in result.runs if run.overlap.note]
+    return [*notes, *result.notes]
+
+
+def overview(result: RobustnessResult) -> Table:
+    """Return a table with a row for each run, level and suite."""
+    rows = [
+        _overview_row(run, level, found, one)
+        for run in result.runs
+        for level, found in run.levels.items()
+        for one in found.suites
+    ]
+    header = (
+        "Run", "Level", "Suite", "Clean AUC [95 % interval over groups]", "Robust AUC",
+        "less clean", "Lowest AUC", "under", "Right under all",
+    )  # fmt: skip
+    return Table(header, tuple(rows), left=(0, 1, 2, 7))
+
+
+def _overview_row(
+    run: RunFindings, level: LevelName, found: LevelFindings, one: SuiteFindings
+) -> tuple[str, ...]:
+    worst = one.worst
+    lowest = ("", "") if worst is None else (_auc(worst.estimates["auc"]), condition_title(worst))
+    return (
+        run.name,
+        level_title(level),
+        one.suite.name,
+        _auc(found.clean["auc"]),
+        _auc(one.robust_auc),
+        difference_text(one.robust_auc_difference),
+        *lowest,
+        interval_text(METRICS["accuracy"], one.always_right),
+    )
+
+
+def condition_title(found: ConditionFindings) -> str:
+    """Return operation, severity and chain: "jpeg 3 (jp:60)"."""
+    return f"{found.entry.operation} {found.entry.severity} ({found.entry.chain.name})"
+
+
+def conditions_table(found: LevelFindings, one: SuiteFindings) -> Table:
+    """Return a table with a row for the clean images, for each condition and each area."""
+    heads = [MEASURED[name].title for name in _PLAIN]
+    heads.insert(2, "AUC less clean")
+    heads += [f"TPR (FPR) at clean FPR {100 * limit:g} %" for limit in FPR_LIMITS]
+    clean = _cells(found.clean, None)
+    rows = [("clean", "0", "", *clean)]
+    for each in one.conditions:
+        entry = each.entry
+        cells = _cells(each.estimates, each.differences["auc"])
+        rows.append((entry.operation, str(entry.severity), entry.chain.name, *cells))
+    for operation, areas in one.areas.items():
+        n_empty = len(clean) - 2
+        texts = [interval_text(MEASURED[name], areas[name]) for name in AREA_METRICS]
+        rows.append((operation, "area", "", *texts, *([""] * n_empty)))
+    return Table(("Operation", "Severity", "Chain", *heads), tuple(rows), left=(0, 2))
+
+
+def _cells(estimates: Mapping[str, Estimate], difference: Estimate | None) -> list[str]:
+    cells = [interval_text(MEASURED[name], estimates[name]) for name in _PLAIN]
+    cells.insert(2, UNDEFINED if difference is None else difference_text(difference))
+    for limit in FPR_LIMITS:
+        tpr, fpr = (f"{rate}_at_clean_fpr_{limit:g}" for rate in ("tpr", "fpr"))
+        reached = MEASURED[fpr].text(estimates[fpr].value)
+        cells.append(f"{interval_text(MEASURED[tpr], estimates[tpr])} ({reached})")
+    return cells
+
+
+def difference_text(estimate: Estimate) -> str:
+    """Return a difference of fractions with its sign and interval."""
+    text = interval_text(_SIGNED, estimate)
+    return f"+{text}" if estimate.value is not None and estimate.value > 0 else text
+
+
+def _auc(estimate: Estimate) -> str:
+    return interval_text(METRICS["auc"], estimate)
+
+
+def csv_of(result: RobustnessResult) -> str:
+    """Return a line for each run, level, condition and metric, the clean images first."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(CSV_HEADER)
+    for run in result.runs:
+        for level, found in run.levels.items():
+            for name, estimate in found.clean.items():
+                writer.writerow(
+                    (run.name, level, "", "clean", 0, "", name, *_numbers(estimate), "", "", "")
+                )
+            for one in found.suites:
+                writer.writerows((run.name, level, one.suite.name, *row) for row in _csv_rows(one))
+    return file.getvalue()
+
+
+def _csv_rows(one: SuiteFindings) -> Iterator[tuple[object, ...]]:
+    for each in one.conditions:
+        entry = each.entry
+        for name, estimate in each.estimates.items():
+            numbers = (*_numbers(estimate), *_numbers(each.differences[name]))
+            yield entry.operation, entry.severity, entry.chain.name, name, *numbers
+
+
+def _numbers(estimate: Estimate) -> Sequence[str]:
+    interval = estimate.interval
+    bounds = (None, None) if interval is None else (interval.low, interval.high)
+    return ["" if value is None else f"{value:.9g}" for value in (estimate.value, *bounds)]

@@ -1,0 +1,100 @@
+"""Outputs of detectors, kept beside the corpus: finished ones, and those of interrupted runs."""
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import numpy as np
+
+from hffkit.degrade.rework import Treatment
+from hffkit.execution.versions import LIBRARIES, versions
+from hffkit.inference.detector import Detector
+from hffkit.inference.intake import Outputs
+from hffkit.storage.corpora import identities
+from hffkit.storage.corpus import Corpus
+from hffkit.storage.labels import Items
+from hffkit.storage.staging import write_bytes_durably
+
+FORMAT = 1
+SUFFIX = ".robustness"  # data.lmdb.robustness/, beside data.lmdb
+_DIGITS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class KeptOutputs:
+    """The outputs of one detector for samples under one treatment.
+
+    The file holds those of the first samples, as many as were scored. Its name is a digest of all
+    that decides them, so it is never out of date.
+    """
+
+    path: Path
+    n_samples: int
+    is_writable: bool
+
+    def read(self) -> Outputs | None:
+        """Return the outputs (n, C) of the first n samples; None if there is no intact file."""
+        with suppress(OSError, ValueError, EOFError):
+            found = np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False)
+            if found.ndim == 2 and len(found) <= self.n_samples and np.isfinite(found).all():
+                return np.asarray(found)
+        return None
+
+    def write(self, outputs: Outputs) -> None:
+        """Replace the file by the outputs (n, C) of the first n samples."""
+        if self.is_writable:
+            file = io.BytesIO()
+            np.save(file, outputs, allow_pickle=False)
+            write_bytes_durably(self.path, file.getvalue())
+
+
+class Shelf:
+    """The folder of kept outputs beside a corpus, for samples selected of it."""
+
+    def __init__(self, corpora: Sequence[Corpus], items: Items) -> None:
+        """Create the folder beside the first corpus; without write access nothing is kept."""
+        corpus = corpora[0].path.resolve()
+        self.folder = corpus.with_name(corpus.name + SUFFIX)
+        self.n_samples = len(items)
+        keys = hashlib.sha256()
+        for _, sample in items:
+            keys.update(sample.key.encode("utf-8", "surrogateescape") + b"\0")
+        self._data = {
+            "format": FORMAT,
+            **identities(corpora),
+            "keys": keys.hexdigest(),
+            "versions": versions(*LIBRARIES),
+        }
+        self.is_writable = _is_writable(self.folder)
+
+    def place(self, detector: Detector, treatment: Treatment) -> KeptOutputs:
+        """Return where the outputs of a detector under a treatment are kept."""
+        about = {
+            **self._data,
+            "weights": detector.weights_sha256,
+            "intake": repr(detector.intake),
+            "classes": detector.run.classes.to_json(),
+            "network": detector.run.network,
+            "operations": treatment.names,
+            "own": None if treatment.own is None else treatment.own.sha256,
+            "stage": treatment.stage,
+            "size": treatment.size,
+            "seed": treatment.seed,
+        }
+        text = json.dumps(about, sort_keys=True)
+        digest = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:_DIGITS]
+        return KeptOutputs(self.folder / f"{digest}.npy", self.n_samples, self.is_writable)
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(exist_ok=True)
+        TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True

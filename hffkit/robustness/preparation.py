@@ -1,0 +1,71 @@
+"""The work on one sample in any process, without PyTorch: decode, treat, take in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from operator import itemgetter
+
+from hffkit.degrade.chain import Chain
+from hffkit.degrade.rework import Treatment
+from hffkit.errors import ArgumentError, CorpusError, HffkitError
+from hffkit.inference.intake import Fed, Intake
+from hffkit.manifest.samples import Sample
+from hffkit.robustness.conditions import CLEAN
+from hffkit.storage.corpus import Corpus, CorpusName
+
+Made = tuple[str, Intake]
+"""The name of a treatment, and the intake of the treated image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A sample, and what to make of it."""
+
+    corpus: CorpusName
+    sample: Sample
+    wanted: tuple[Made, ...]  # all of one treatment together
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """Decode a sample once, apply treatments to it, and make what detectors are fed with."""
+
+    treatments: Mapping[str, Treatment]
+
+    def __call__(self, task: Task) -> dict[Made, Fed]:
+        """Return what each intake makes of the sample under each treatment."""
+        corpus, sample = _opened(task.corpus), task.sample
+        found: dict[Made, Fed] = {}
+        name = CLEAN
+        try:
+            datum = corpus.datum(sample)
+            image = datum.image()
+            for name, intakes in groupby(task.wanted, itemgetter(0)):
+                treatment = self.treatments[name]
+                done = treatment(_chain(treatment), image, sample.key, len(sample.operations))
+                for _, intake in intakes:
+                    found[name, intake] = (
+                        intake.of_record(datum, done.image)
+                        if name == CLEAN
+                        else intake.of_image(done.image)
+                    )
+        except ArgumentError:  # the operation is wrong for every image
+            raise
+        except HffkitError as error:
+            under = f" under {name}" if name else ""
+            raise CorpusError(
+                f"{corpus.path}: {sample.key}{under}: {error}. Leave the operation or the sample "
+                "out; scores so far are kept."
+            ) from None
+        return found
+
+
+@cache
+def _opened(name: CorpusName) -> Corpus:
+    return Corpus(*name)
+
+
+@cache
+def _chain(treatment: Treatment) -> Chain:
+    return treatment.chain()

@@ -1,0 +1,246 @@
+"""`hffkit robustness`: measure runs on the samples of a corpus under suites of operations."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+from hffkit.degrade.own import OwnOperations, read_own
+from hffkit.degrade.rework import Treatment
+from hffkit.degrade.suites import Suite
+from hffkit.errors import CorpusError
+from hffkit.evaluation.metrics import LevelName
+from hffkit.evaluation.overlap import Overlap, overlap_of, refuse_overlap
+from hffkit.evaluation.videos import mean_over_videos
+from hffkit.execution.pool import in_order
+from hffkit.inference.detector import Detector, load_detector
+from hffkit.inference.intake import Outputs
+from hffkit.manifest.samples import Split
+from hffkit.networks.devices import device_named
+from hffkit.options import Bounds, Seed
+from hffkit.robustness.conditions import CLEAN, suites_of, treatments_of
+from hffkit.robustness.findings import LevelFindings, RobustnessResult, RunFindings, findings_of
+from hffkit.robustness.kept_outputs import Shelf
+from hffkit.robustness.sweep import outputs_of
+from hffkit.robustness.values import (
+    FPR_LIMITS,
+    Resampling,
+    Threshold,
+    condition_values,
+    threshold_at,
+)
+from hffkit.runs.scores import Scored
+from hffkit.storage.corpora import joint_classes, open_faces
+from hffkit.storage.corpus import Corpus
+from hffkit.storage.labels import Items, Task, items_of
+
+
+@dataclass(frozen=True, slots=True)
+class RobustnessRequest:
+    """The runs, the samples, the operations and the options of a measurement."""
+
+    runs: tuple[Path, ...]
+    data: tuple[str, ...]  # corpora, treated as one
+    suites: tuple[str, ...] = ()  # names or files; with no `ops` either, Table IX
+    ops: tuple[str, ...] = ()  # codes, values, or chains joined by plus signs
+    operations: Path | None = None  # a Python file with operations of the user's own
+    split: Split | None = "test"  # None: all samples
+    val: tuple[str, ...] = ()  # corpora whose split val chooses thresholds; none: `data`
+    task: Task = "multi"
+    allow_overlap: bool = False  # measure held-out samples that are training samples of a run
+    seed: Seed = 0  # of drawn values, and of the bootstrap
+    n_resamples: Annotated[int, Bounds(0)] = 1000
+    device: str = "auto"
+
+
+def check_robustness(request: RobustnessRequest) -> None:
+    """Raise HffkitError if a request is invalid whatever the data."""
+    suites_of(request.suites, request.ops, read_own(request.operations))
+
+
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    """Selected samples of corpora, and where outputs for them are kept."""
+
+    corpora: tuple[Corpus, ...]
+    items: Items
+    shelf: Shelf
+
+    @property
+    def n_of_each(self) -> tuple[int, int]:
+        """Numbers of fake and of real samples."""
+        table = joint_classes(self.corpora)
+        n_fake = sum(table[sample.cls].is_fake for _, sample in self.items)
+        return n_fake, len(self.items) - n_fake
+
+
+def robustness(request: RobustnessRequest, *, n_workers: int) -> RobustnessResult:
+    """Measure every run under every condition, clean images among them.
+
+    Nothing is stored but scores, beside the corpus. Values are drawn as `degrade` draws them.
+
+    Raises
+    ------
+    HffkitError
+        If a run, corpus or suite cannot be read, the samples are all fake or all real, an
+        operation cannot be applied to an image, or a run was trained on held-out samples.
+    """
+    own = read_own(request.operations)
+    suites = suites_of(request.suites, request.ops, own)
+    samples = _selected(request.data, request.split)
+    _check_both(samples, request)
+    val = _validation(samples, request)
+    device = device_named(request.device)
+    detectors = [load_detector(path, device) for path in request.runs]
+    overlaps = [_overlap(each, samples, request) for each in detectors]
+    treatments = _treatments(samples, suites, own, request)
+    thresholds: list[dict[LevelName, list[Threshold]]] = [{} for _ in detectors]
+    if val is not None:
+        clean = {CLEAN: _treatments(val, (), own, request)[CLEAN]}
+        outputs = outputs_of(val.items, detectors, clean, val.shelf, n_workers)
+        thresholds = [
+            _thresholds(_RunScores(each, val, found, request.task))
+            for each, found in zip(detectors, outputs, strict=True)
+        ]
+    outputs = outputs_of(samples.items, detectors, treatments, samples.shelf, n_workers)
+    measured = []
+    for each, found, overlap, chosen in zip(detectors, outputs, overlaps, thresholds, strict=True):
+        scores = _RunScores(each, samples, found, request.task)
+        measured.append(_run_findings(scores, overlap, chosen, suites, request, n_workers))
+    return RobustnessResult(
+        request.split,
+        request.data,
+        samples.corpora,
+        samples.items,
+        treatments,
+        suites,
+        request.seed,
+        request.n_resamples,
+        tuple(measured),
+        _notes(samples, val, request),
+    )
+
+
+def _selected(names: Sequence[str], split: Split | None) -> _Samples:
+    corpora = tuple(open_faces(names))
+    items = items_of(corpora, split)
+    return _Samples(corpora, items, Shelf(corpora, items))
+
+
+def _check_both(samples: _Samples, request: RobustnessRequest) -> None:
+    """Raise CorpusError if all samples are fake, or all real."""
+    n_fake, n_real = samples.n_of_each
+    if not n_fake or not n_real:
+        raise CorpusError(
+            f"{', '.join(request.data)}: split {request.split or 'all'} holds {n_fake} fake and "
+            f"{n_real} real samples. Robustness is measured on both: name a corpus that has them, "
+            "or several."
+        )
+
+
+def _validation(samples: _Samples, request: RobustnessRequest) -> _Samples | None:
+    """Return the clean validation samples, if real ones are among them.
+
+    Raises
+    ------
+    CorpusError
+        If corpora were named for them that hold none.
+    """
+    corpora = tuple(open_faces(request.val)) if request.val else samples.corpora
+    try:
+        items = items_of(corpora, "val")
+    except CorpusError:
+        if request.val:
+            raise
+        return None
+    found = _Samples(corpora, items, Shelf(corpora, items))
+    if found.n_of_each[1]:
+        return found
+    if request.val:
+        raise CorpusError(f"{', '.join(request.val)}: no real sample in split val.")
+    return None
+
+
+def _notes(samples: _Samples, val: _Samples | None, request: RobustnessRequest) -> tuple[str, ...]:
+    notes = []
+    if val is None:
+        notes.append(
+            f"{', '.join(request.data)}: no real sample in split val, so no threshold was chosen, "
+            "and there is no TPR at one. Name the corpus of the training in `val`."
+        )
+    elif val.n_of_each[1] * min(FPR_LIMITS) < 1:
+        notes.append(
+            f"{val.n_of_each[1]} real val samples: the threshold of FPR {100 * min(FPR_LIMITS):g} "
+            "% lies above all of them."
+        )
+    if not samples.shelf.is_writable:
+        notes.append(f"{samples.shelf.folder} cannot be written, so no scores are kept.")
+    return tuple(notes)
+
+
+def _overlap(detector: Detector, samples: _Samples, request: RobustnessRequest) -> Overlap:
+    overlap = overlap_of(detector, samples.items)
+    if not request.allow_overlap:
+        refuse_overlap(detector, ", ".join(request.data), samples.items, overlap)
+    return overlap
+
+
+def _treatments(
+    samples: _Samples,
+    suites: Sequence[Suite],
+    own: OwnOperations | None,
+    request: RobustnessRequest,
+) -> dict[str, Treatment]:
+    packed_size = samples.corpora[0].provenance.size
+    return treatments_of(suites, own, packed_size, request.seed)
+
+
+@dataclass(frozen=True, slots=True)
+class _RunScores:
+    """The outputs of a detector for samples, by the name of the treatment."""
+
+    detector: Detector
+    samples: _Samples
+    outputs: Mapping[str, Outputs]
+    task: Task
+
+    def levels(self, name: str) -> dict[LevelName, Scored]:
+        """Return scored samples by frame and, where there are videos, by the mean of a video."""
+        samples, outputs = self.samples, self.outputs[name]
+        table = joint_classes(samples.corpora)
+        scored = self.detector.scored(samples.items, table, self.task, outputs)
+        videos = mean_over_videos(scored)
+        levels: dict[LevelName, Scored] = {"frame": scored}
+        return levels if videos is None else {**levels, "video_mean": videos}
+
+    def at(self, level: LevelName) -> Iterator[Scored]:
+        """Yield the scored samples of a level under each treatment."""
+        for name in self.outputs:
+            yield self.levels(name)[level]
+
+
+def _thresholds(scores: _RunScores) -> dict[LevelName, list[Threshold]]:
+    return {
+        level: [threshold_at(found, limit) for limit in FPR_LIMITS]
+        for level, found in scores.levels(CLEAN).items()
+    }
+
+
+def _run_findings(
+    scores: _RunScores,
+    overlap: Overlap,
+    thresholds: Mapping[LevelName, Sequence[Threshold]],
+    suites: Sequence[Suite],
+    request: RobustnessRequest,
+    n_workers: int,
+) -> RunFindings:
+    levels: dict[LevelName, LevelFindings] = {}
+    for level, clean in scores.levels(CLEAN).items():
+        resampling = Resampling(level, request.seed, request.n_resamples)
+        chosen = thresholds.get(level, ())
+        work = partial(condition_values, thresholds=chosen, resampling=resampling)
+        found = in_order(work, scores.at(level), n_workers=n_workers)
+        values = dict(zip(scores.outputs, found, strict=True))
+        levels[level] = findings_of(clean, values, suites, resampling, chosen)
+    return RunFindings(scores.detector, overlap, levels)
