@@ -19,6 +19,7 @@ from hffkit.errors import ArgumentError
     "--suite",
     "suites",
     multiple=True,
+    type=options.PATH_TEXT,
     metavar="NAME|FILE",
     help="Suite of operations by severity. Repeatable.  [default: table-ix, unless --op is given]",
 )

@@ -17,6 +17,7 @@ from hffkit.training.dataset import Pixels, fed
 Fed = npt.NDArray[Any]
 """Pixels (S, S, 3) uint8, or a native profile (L,) float64."""
 
+_PROFILE_BYTES = 1 << 13  # of a thousand radii
 Outputs = npt.NDArray[Any]
 """Logits (N, C) float32 of a network, or decision values (N, 1) float64, above 0 for fake."""
 
@@ -27,6 +28,11 @@ class PixelIntake:
 
     size: int
     spec: InputSpec
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of what is made of an image."""
+        return 3 * self.size**2
 
     def of_image(self, image: Image) -> Pixels:
         """Return what the network is fed with for an (H, W, 3) RGB image."""
@@ -42,6 +48,11 @@ class ProfileIntake:
     """The profile of a power spectrum."""
 
     spec: FeatureSpec
+
+    @property
+    def n_bytes(self) -> int:
+        """Size, about, of what is made of an image."""
+        return _PROFILE_BYTES
 
     def of_image(self, image: Image) -> Floats64:
         """Compute the native profile of an (H, W) grey or (H, W, 3) RGB image.

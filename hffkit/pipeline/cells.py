@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
 import numpy as np
 
@@ -26,6 +27,41 @@ class CellSums:
     n_seeds: int
     totals: Mapping[str, Floats64]  # (seeds,)
     right: Mapping[str, Floats64]  # (seeds,)
+
+
+class Resampled(Protocol):
+    """Cells with their resamples."""
+
+    def values(self, weights: Mapping[Place, float]) -> tuple[Floats64, Floats64]:
+        """Compute a weighted sum of cells, for each seed and for each resample."""
+
+
+class SeedGrid:
+    """Cells whose values were resampled over groups before, for one or several seeds.
+
+    A resample draws seeds too, the same for all cells.
+    """
+
+    def __init__(self, found: Mapping[Place, Sequence[Floats64]], title: str) -> None:
+        """Take for each cell the values (1 + R,) of each seed, the first over all groups."""
+        self._by_seed = {place: np.array([one[0] for one in each]) for place, each in found.items()}
+        self._resamples = {
+            place: _drawn(np.array(each)[:, 1:], title) for place, each in found.items()
+        }
+
+    def values(self, weights: Mapping[Place, float]) -> tuple[Floats64, Floats64]:
+        """Compute a weighted sum of cells, for each seed and for each resample."""
+        n_seeds = min(len(self._by_seed[place]) for place in weights)
+        by_seed = [w * self._by_seed[place][:n_seeds] for place, w in weights.items()]
+        drawn = [w * self._resamples[place] for place, w in weights.items()]
+        return np.sum(by_seed, axis=0), np.sum(drawn, axis=0)
+
+
+def _drawn(resampled: Floats64, title: str) -> Floats64:
+    """Return (R,) means over seeds drawn with replacement, of values (seeds, R)."""
+    n_seeds, n = resampled.shape
+    counts = np.array(list(resamples(n_seeds, n, rng_for(0, "table seeds", title))))
+    return np.asarray((counts.reshape(n, n_seeds).T * resampled).sum(0) / n_seeds, np.float64)
 
 
 class Grid:

@@ -22,7 +22,7 @@ TIMES_FILE = "times.json"
 # are for networks that are not known.
 _SECONDS = {
     "build": 0.02, "pack": 0.0003, "degrade": 0.0004, "mix": 0.0002, "subset": 0.0002,
-    "train": 0.01, "spectrum": 0.003, "eval": 0.005,
+    "train": 0.01, "spectrum": 0.003, "eval": 0.005, "robustness": 0.006,
 }  # fmt: skip
 _N_CORES = 2  # that speeds of networks, measured on one core, are scaled to
 
@@ -97,7 +97,8 @@ def guess(work: StepWork) -> float:
     if row is None:
         return work.n_images * _SECONDS[work.verb]
     n_pixels = (work.size / row["px"]) ** 2
-    return work.n_images * n_pixels / row[work.verb] / _N_CORES
+    speed = row["train" if work.verb == "train" else "eval"]
+    return work.n_images * n_pixels / speed / _N_CORES
 
 
 @cache

@@ -62,6 +62,10 @@ class Step:
         asked = (self.arguments.get(name) for name in ("repeats", "paper_split", "curve"))
         return self.verb == "eval" or (self.verb == "spectrum" and any(asked))
 
+    def is_cell_of(self, kind: str) -> bool:
+        """Return True if a table of a kind can show the step's result."""
+        return self.verb == "robustness" if kind == "robustness" else self.is_test
+
     @property
     def beside(self) -> dict[str, str]:
         """Its second outputs: the name of each, and the flag that requests it."""
@@ -141,9 +145,9 @@ def recipe_of(rows: Mapping[str, Any], where: str) -> Recipe:
     _check_needs(steps, data, where)
     table = table_spec(rows.get("table"), values, f"{where}: table")
     claims = claims_of(rows.get("claims", []), f"{where}: claims")
-    tested = {step.name: step.is_test for step in steps.values()}
     if table is not None:
-        check_table(table, values, tested, f"{where}: table")
+        of_kind = {s.name: s.is_cell_of(table.kind) for s in steps.values()}
+        check_table(table, values, of_kind, f"{where}: table")
     check_claims(claims, table, values, f"{where}: claims")
     paper = _paper(rows.get("paper"), where)
     read = {name for step in steps.values() for name in step.needs}

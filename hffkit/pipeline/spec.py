@@ -29,7 +29,7 @@ class TableSpec:
     cell: str  # the name of the step behind a cell, with placeholders
     rows: str  # name of the values that are the rows
     columns: str | None  # likewise; None: the columns are metrics of one step
-    kind: str  # accuracy, ablation, detection or confusion
+    kind: str  # accuracy, ablation, detection, confusion or robustness
     reference: str | None  # the row that others are compared with, in an ablation
     positive: str | None  # the class whose precision and recall are computed, in a detection
     averages: Mapping[str, Mapping[str, Sequence[str]]]  # "rows" or "columns": name: of which
@@ -97,7 +97,7 @@ def table_spec(row: Any, values: Values, where: str) -> TableSpec | None:
     )
     wanted: Mapping[str, tuple[str, ...]] = {
         "accuracy": ("rows", "columns"), "ablation": ("rows", "reference"),
-        "detection": ("rows", "positive"), "confusion": (),
+        "detection": ("rows", "positive"), "confusion": (), "robustness": ("rows", "columns"),
     }  # fmt: skip
     if str(spec.kind) not in wanted:
         raise RecipeError(f"{where}: {UnknownNameError('kind', str(spec.kind), wanted)}")
@@ -132,14 +132,16 @@ def _videos_of(rows: Any, where: str) -> dict[str, VideoColumn]:
 def check_table(spec: TableSpec, values: Values, tested: Mapping[str, bool], where: str) -> None:
     """Raise RecipeError unless all cells are tests, and further rows and columns are of cells.
 
-    `tested` says by the name of each step whether it scores test samples.
+    `tested` says by the name of each step whether a table of this kind can show its result.
     """
     for chosen in chosen_of(places_in(spec.cell), values):
         name = str(put(spec.cell, chosen))
         if name not in tested:
             raise RecipeError(f"{where}: {UnknownNameError('step', name, tested)}")
         if not tested[name]:
-            raise RecipeError(f"{where}: {name!r} is no eval step, nor a spectrum with repeats.")
+            wanted = "eval step, nor a spectrum with repeats"
+            wanted = "robustness step" if spec.kind == "robustness" else wanted
+            raise RecipeError(f"{where}: {name!r} is no {wanted}.")
     _check_labels([each.column for each in spec.videos.values()], spec.columns, values, where)
     _check_new(spec.videos, spec.columns, values, where)
     if not isinstance(spec.averages, dict):
@@ -169,8 +171,8 @@ def check_claims(
     claims: Sequence[Claim], spec: TableSpec | None, values: Values, where: str
 ) -> None:
     """Raise RecipeError unless all claims are about cells of the table."""
-    if claims and (spec is None or spec.kind != "accuracy"):
-        raise RecipeError(f"{where} need a table of kind accuracy.")
+    if claims and (spec is None or spec.kind not in ("accuracy", "robustness")):
+        raise RecipeError(f"{where} need a table of kind accuracy or robustness.")
     axes = (spec.rows, spec.columns) if spec else (None, None)
     for claim in claims:
         cells = (*claim.better, *claim.worse)

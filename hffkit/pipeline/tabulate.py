@@ -9,15 +9,26 @@ from typing import Any
 
 import numpy as np
 
+from hffkit.arrays import Floats64
 from hffkit.errors import RecipeError, StorageError, UnknownNameError, reading_from
 from hffkit.evaluation.metrics import relative_error_reduction
 from hffkit.evaluation.videos import mean_over_videos, vote_over_videos
 from hffkit.manifest.classes import BINARY, ClassTable
-from hffkit.pipeline.cells import OVERALL, Answer, CellSums, Grid, Place, interval, sums_of
+from hffkit.pipeline.cells import (
+    OVERALL,
+    Answer,
+    CellSums,
+    Grid,
+    Place,
+    Resampled,
+    SeedGrid,
+    interval,
+    sums_of,
+)
 from hffkit.pipeline.plan import Plan
 from hffkit.pipeline.results import Cell, ClaimOutcome, Results
 from hffkit.pipeline.spec import Claim, TableSpec, chosen_of, places_in, put
-from hffkit.pipeline.verbs import EVALUATION_FILE, SAMPLES_FILE
+from hffkit.pipeline.verbs import EVALUATION_FILE, ROBUSTNESS_FILE, SAMPLES_FILE
 from hffkit.runs.scores import scored_of
 from hffkit.runs.spectrum import REPEATS_FOLDER
 from hffkit.wording import counted
@@ -39,6 +50,7 @@ def results_of(plan: Plan) -> Results:
         "ablation": _ablation,
         "confusion": _confusion,
         "detection": _detection,
+        "robustness": _robustness,
     }
     rows, columns, cells, grid = maker[recipe.table.kind](plan, recipe.table, recipe.paper)
     return Results(
@@ -90,7 +102,7 @@ def _tested(plan: Plan) -> Iterator[tuple[str, str]]:
         yield f"tested on {name}", f"{text}, {share:.0f} % of them of the largest"
 
 
-Made = tuple[tuple[str, ...], tuple[str, ...], Mapping[Place, Cell], Grid]
+Made = tuple[tuple[str, ...], tuple[str, ...], Mapping[Place, Cell], Resampled]
 
 
 def _accuracy(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made:
@@ -123,10 +135,26 @@ def _accuracy(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made
     return (*rows, *more_rows), (*columns, *spec.videos, *more_columns), cells, grid
 
 
-def _cell(grid: Grid, weights: Mapping[Place, float], paper: float | None) -> Cell:
+def _cell(grid: Resampled, weights: Mapping[Place, float], paper: float | None) -> Cell:
     by_seed, resamples = grid.values(weights)
     low, high = interval(resamples)
     return Cell(float(by_seed.mean()), low, high, tuple(by_seed.tolist()), paper)
+
+
+def _robustness(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made:
+    """Compute the robust AUC, in per cent, of robustness steps."""
+    values, column_name = plan.recipe.values, str(spec.columns)
+    rows, columns = (tuple(map(str, values[name])) for name in (spec.rows, column_name))
+    found = {
+        (str(row), str(column)): [
+            robust_auc_of(plan.step(name).out / ROBUSTNESS_FILE)
+            for name in _evals(plan, spec, {spec.rows: row, column_name: column})
+        ]
+        for row in values[spec.rows]
+        for column in values[column_name]
+    }
+    grid = SeedGrid(found, plan.recipe.title)
+    return rows, columns, {p: _cell(grid, {p: 1.0}, paper.get(p)) for p in found}, grid
 
 
 def _ablation(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made:
@@ -274,7 +302,16 @@ def _read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _verdict(claim: Claim, grid: Grid) -> ClaimOutcome:
+def robust_auc_of(path: Path) -> Floats64:
+    """Return the robust AUC of a robustness step, then its resamples, in per cent: (1 + R,)."""
+    with reading_from(path, StorageError):
+        (run,) = json.loads(path.read_text("utf-8"))["runs"]
+    (suite,) = run["levels"]["frame"]["suites"]
+    values = [suite["robust_auc"]["value"], *suite["resampled_robust_auc"]]
+    return 100 * np.array(values, np.float64)
+
+
+def _verdict(claim: Claim, grid: Resampled) -> ClaimOutcome:
     pairs = list(zip(claim.better, claim.worse, strict=True))
     found, resamples = [], []
     for better, worse in pairs:

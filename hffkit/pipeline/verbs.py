@@ -17,17 +17,21 @@ from hffkit.errors import HffkitError, RecipeError, UnknownNameError, named
 from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.options import check, options_of
 from hffkit.pipeline.arguments import typed
+from hffkit.robustness.findings_tables import csv_of
+from hffkit.robustness.robustness import RobustnessRequest, check_robustness, robustness
 from hffkit.sources.options import SourceOptions
 from hffkit.sources.table import SOURCES
 from hffkit.spectrum.train import SpectrumRequest, check_spectrum, train_spectrum
 from hffkit.storage.corpus import masks_path
 from hffkit.storage.record import check_size
-from hffkit.storage.staging import Partial, write_durably
+from hffkit.storage.staging import Partial, write_bytes_durably, write_durably
 from hffkit.training.recipe import SHORT_OVERRIDES
 from hffkit.training.train import TrainRequest, chosen_recipe, train
 
 SAMPLES_FILE = "samples.csv"
 EVALUATION_FILE = "evaluation.json"
+ROBUSTNESS_FILE = "robustness.json"
+CONDITIONS_FILE = "conditions.csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +179,26 @@ def _check_eval(request: EvalRequest) -> None:
         raise HffkitError("an eval step takes one run and one corpus: use one step for each.")
 
 
+def _robustness(request: RobustnessRequest, _: Sequence[str], out: Path, how: How) -> None:
+    """Write robustness.json and conditions.csv into the folder `out`."""
+    result = robustness(replace(request, device=how.device), n_workers=how.n_workers)
+    with Partial(out, {"verb": "robustness"}, product="robustness") as partial:
+        partial.product.mkdir(exist_ok=True)
+        lines = csv_of(result).encode("utf-8", "surrogateescape")
+        write_bytes_durably(partial.product / CONDITIONS_FILE, lines)
+        text = json.dumps(result.to_json(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+        write_durably(partial.product / ROBUSTNESS_FILE, text)
+        partial.publish()
+
+
+def _check_robustness_step(request: RobustnessRequest) -> None:
+    if len(request.runs) != 1 or len(request.suites) + bool(request.ops) > 1:
+        raise HffkitError(
+            "a robustness step takes one run and one suite, or operations: use one step for each."
+        )
+    check_robustness(request)
+
+
 VERBS: Mapping[str, Verb] = {
     "build": Verb(
         SourceOptions,
@@ -249,6 +273,16 @@ VERBS: Mapping[str, Verb] = {
         _check_eval,
         _evaluate,
         renamed={"resamples": "n_resamples"},
+        withheld=("device",),
+        words={"split": "all"},
+    ),
+    "robustness": Verb(
+        RobustnessRequest,
+        "evaluation",
+        {"runs": "run", "data": "corpus", "val": "corpus"},
+        _check_robustness_step,
+        _robustness,
+        renamed={"resamples": "n_resamples", "suite": "suites", "op": "ops"},
         withheld=("device",),
         words={"split": "all"},
     ),

@@ -12,6 +12,7 @@ from hffkit.degrade.degrade import DegradeRequest
 from hffkit.errors import HffkitError
 from hffkit.evaluation.evaluate import EvalRequest
 from hffkit.pipeline.plan import Planned
+from hffkit.robustness.robustness import RobustnessRequest, n_conditions
 from hffkit.spectrum.train import SpectrumRequest
 from hffkit.storage.corpora import open_corpora
 from hffkit.training.train import TrainRequest, chosen_recipe
@@ -49,7 +50,8 @@ class Workload:
         if isinstance(request, TrainRequest):
             recipe = chosen_recipe(request)
             self._networks[planned.out] = recipe.network, recipe.size
-        run = request.runs[0] if isinstance(request, EvalRequest) else planned.out
+        is_test = isinstance(request, EvalRequest | RobustnessRequest)
+        run = request.runs[0] if is_test else planned.out
         network, size = self._networks.get(run, (None, 0))
         return StepWork(planned.step.verb, _processed(request, given), network, size)
 
@@ -76,6 +78,9 @@ def _processed(request: Any, given: Sequence[Counts]) -> int:
         return recipe.for_samples(n_train).n_iterations * recipe.batch_size
     if isinstance(request, EvalRequest):
         return _of_splits(total, (request.split,) if request.split else ())
+    if isinstance(request, RobustnessRequest):
+        n_images = _of_splits(total, (request.split,) if request.split else ())
+        return n_images * n_conditions(request)
     if isinstance(request, SpectrumRequest) and request.limit is not None:
         n_train = _of_splits(total, ("train",))
         return total.total() - n_train + min(n_train, request.limit)

@@ -1,6 +1,7 @@
 """The HTML page of findings: curves, heat maps, and the images whose decision flips first."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from hffkit.media.image import Image
 from hffkit.reports.gallery import Gallery, GallerySection, render_gallery
 from hffkit.reports.html import THUMBNAIL, Figure
 from hffkit.reports.sheet import Tile
+from hffkit.reports.text_table import Table
 from hffkit.robustness.conditions import CLEAN
 from hffkit.robustness.findings import LevelFindings, RobustnessResult, RunFindings, SuiteFindings
 from hffkit.robustness.findings_tables import (
@@ -22,15 +24,20 @@ from hffkit.robustness.findings_tables import (
     overview,
 )
 from hffkit.robustness.flips import Flip, first_flips
-from hffkit.robustness.values import FPR_LIMITS, MEASURED
+from hffkit.robustness.values import FPR_LIMITS
 
 _N_TILES = 12
 _COLUMNS = 12  # of a heat map
 _GAP = 4  # px between an image and what became of it
-_OVERVIEW = (
+_NO_BREAK = ",\N{NO-BREAK SPACE}"
+_DEFINITIONS = (
     "Robust AUC is the AUC of the images under all conditions together, so one threshold serves "
-    "all of them; clean images are not among them. Right under all is the share of images that "
-    "are rightly called fake or real at 0.5 under every condition, and clean."
+    "all of them; clean images are not among them.",
+    "Right under all is the share of images that are rightly called fake or real at 0.5, clean "
+    "and under every condition.",
+    "AUC less clean is of the same images and resamples.",
+    "An area is the mean height of the curve over severity, from the clean image on.",
+    "FPR in brackets is the share of reals that are called fake at that threshold here.",
 )
 
 
@@ -41,13 +48,14 @@ def page_of(result: RobustnessResult) -> str:
     facts += [("content_sha256", corpus.content_sha256) for corpus in result.corpora]
     facts += [(f"suite {suite.name}", suite.title) for suite in result.suites]
     facts += [(f"weights of {run.name}", run.detector.weights_sha256) for run in result.runs]
-    sections = [GallerySection("Overview", _OVERVIEW, overview(result), ())]
+    intervals = "Intervals are 95 %, from a bootstrap over groups."
+    sections = [GallerySection("Overview", intervals, _unbroken(overview(result)), ())]
     levels = dict.fromkeys(level for run in result.runs for level in run.levels)
     for level in levels:
         for place in range(len(result.suites)):
             sections.append(_suite_section(result, level, place))
     sections += _table_sections(result)
-    return render_gallery(title, facts, notes_of(result), sections)
+    return render_gallery(title, facts, [*notes_of(result), *_DEFINITIONS], sections)
 
 
 def _suite_section(result: RobustnessResult, level: LevelName, place: int) -> GallerySection:
@@ -199,14 +207,11 @@ def _table_sections(result: RobustnessResult) -> Iterator[GallerySection]:
         for level, found in run.levels.items():
             for one in found.suites:
                 title = f"{run.name}: {one.suite.name}, {level_title(level).lower()}"
-                yield GallerySection(
-                    title, f"95 % intervals. {_legend()}", conditions_table(found, one), ()
-                )
+                table = _unbroken(conditions_table(found, one))
+                yield GallerySection(title, "Every condition.", table, ())
 
 
-def _legend() -> str:
-    return (
-        f"{MEASURED['auc'].title} less clean is of the same images and resamples. An area is the "
-        "mean height of the severity curve from the clean image on. FPR in brackets is the share "
-        "of reals called fake at that threshold here."
-    )
+def _unbroken(table: Table) -> Table:
+    """Return a table whose intervals stay on one line."""
+    rows = tuple(tuple(cell.replace(", ", _NO_BREAK) for cell in row) for row in table.rows)
+    return replace(table, rows=rows)

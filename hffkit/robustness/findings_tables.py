@@ -16,7 +16,7 @@ from hffkit.robustness.findings import (
     RunFindings,
     SuiteFindings,
 )
-from hffkit.robustness.values import FPR_LIMITS, MEASURED
+from hffkit.robustness.values import MEASURED
 
 _PLAIN = ("accuracy", "auc", "eer", "calibration_error")  # columns of tables
 _SIGNED = Metric("difference", "fraction", METRICS["auc"].compute)
@@ -54,7 +54,7 @@ def overview(result: RobustnessResult) -> Table:
         for one in found.suites
     ]
     header = (
-        "Run", "Level", "Suite", "Clean AUC [95 % interval over groups]", "Robust AUC",
+        "Run", "Level", "Suite", "Clean AUC", "Robust AUC",
         "less clean", "Lowest AUC", "under", "Right under all",
     )  # fmt: skip
     return Table(header, tuple(rows), left=(0, 1, 2, 7))
@@ -86,12 +86,13 @@ def conditions_table(found: LevelFindings, one: SuiteFindings) -> Table:
     """Return a table with a row for the clean images, for each condition and each area."""
     heads = [MEASURED[name].title for name in _PLAIN]
     heads.insert(2, "AUC less clean")
-    heads += [f"TPR (FPR) at clean FPR {100 * limit:g} %" for limit in FPR_LIMITS]
-    clean = _cells(found.clean, None)
+    limits = [each.limit for each in found.thresholds]
+    heads += [f"TPR (FPR) at clean FPR {100 * limit:g} %" for limit in limits]
+    clean = _cells(found.clean, None, limits)
     rows = [("clean", "0", "", *clean)]
     for each in one.conditions:
         entry = each.entry
-        cells = _cells(each.estimates, each.differences["auc"])
+        cells = _cells(each.estimates, each.differences["auc"], limits)
         rows.append((entry.operation, str(entry.severity), entry.chain.name, *cells))
     for operation, areas in one.areas.items():
         n_empty = len(clean) - 2
@@ -100,10 +101,12 @@ def conditions_table(found: LevelFindings, one: SuiteFindings) -> Table:
     return Table(("Operation", "Severity", "Chain", *heads), tuple(rows), left=(0, 2))
 
 
-def _cells(estimates: Mapping[str, Estimate], difference: Estimate | None) -> list[str]:
+def _cells(
+    estimates: Mapping[str, Estimate], difference: Estimate | None, limits: Sequence[float]
+) -> list[str]:
     cells = [interval_text(MEASURED[name], estimates[name]) for name in _PLAIN]
     cells.insert(2, UNDEFINED if difference is None else difference_text(difference))
-    for limit in FPR_LIMITS:
+    for limit in limits:
         tpr, fpr = (f"{rate}_at_clean_fpr_{limit:g}" for rate in ("tpr", "fpr"))
         reached = MEASURED[fpr].text(estimates[fpr].value)
         cells.append(f"{interval_text(MEASURED[tpr], estimates[tpr])} ({reached})")

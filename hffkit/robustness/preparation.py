@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 
@@ -12,36 +12,37 @@ from hffkit.errors import ArgumentError, CorpusError, HffkitError
 from hffkit.inference.intake import Fed, Intake
 from hffkit.manifest.samples import Sample
 from hffkit.robustness.conditions import CLEAN
-from hffkit.storage.corpus import Corpus, CorpusName
+from hffkit.storage.corpus import Corpus
 
-Made = tuple[str, Intake]
+Wanted = tuple[str, Intake]
 """The name of a treatment, and the intake of the treated image."""
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class Order:
     """A sample, and what to make of it."""
 
-    corpus: CorpusName
+    corpus: int  # number of its corpus
     sample: Sample
-    wanted: tuple[Made, ...]  # all of one treatment together
+    wanted: tuple[Wanted, ...]  # all of one treatment together
 
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
     """Decode a sample once, apply treatments to it, and make what detectors are fed with."""
 
+    corpora: tuple[Corpus, ...]
     treatments: Mapping[str, Treatment]
 
-    def __call__(self, task: Task) -> dict[Made, Fed]:
+    def __call__(self, order: Order) -> dict[Wanted, Fed]:
         """Return what each intake makes of the sample under each treatment."""
-        corpus, sample = _opened(task.corpus), task.sample
-        found: dict[Made, Fed] = {}
+        corpus, sample = self.corpora[order.corpus], order.sample
+        found: dict[Wanted, Fed] = {}
         name = CLEAN
         try:
             datum = corpus.datum(sample)
             image = datum.image()
-            for name, intakes in groupby(task.wanted, itemgetter(0)):
+            for name, intakes in groupby(order.wanted, itemgetter(0)):
                 treatment = self.treatments[name]
                 done = treatment(_chain(treatment), image, sample.key, len(sample.operations))
                 for _, intake in intakes:
@@ -61,11 +62,6 @@ class Preparation:
         return found
 
 
-@cache
-def _opened(name: CorpusName) -> Corpus:
-    return Corpus(*name)
-
-
-@cache
+@lru_cache(maxsize=1024)
 def _chain(treatment: Treatment) -> Chain:
     return treatment.chain()

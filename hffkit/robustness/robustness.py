@@ -59,6 +59,12 @@ def check_robustness(request: RobustnessRequest) -> None:
     suites_of(request.suites, request.ops, read_own(request.operations))
 
 
+def n_conditions(request: RobustnessRequest) -> int:
+    """Return how often each image is scored: under each different chain, and clean."""
+    suites = suites_of(request.suites, request.ops, read_own(request.operations))
+    return len(treatments_of(suites, None, None, request.seed))
+
+
 @dataclass(frozen=True, slots=True)
 class _Samples:
     """Selected samples of corpora, and where outputs for them are kept."""
@@ -167,7 +173,7 @@ def _notes(samples: _Samples, val: _Samples | None, request: RobustnessRequest) 
     if val is None:
         notes.append(
             f"{', '.join(request.data)}: no real sample in split val, so no threshold was chosen, "
-            "and there is no TPR at one. Name the corpus of the training in `val`."
+            "and there is no TPR at one. Name the corpus of the training for it."
         )
     elif val.n_of_each[1] * min(FPR_LIMITS) < 1:
         notes.append(

@@ -1,9 +1,10 @@
 """One pass over samples: decode each once, apply all treatments, feed all detectors."""
 
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Any
 
 import numpy as np
 
@@ -14,11 +15,11 @@ from hffkit.inference.detector import Detector
 from hffkit.inference.intake import Fed, Outputs
 from hffkit.robustness.conditions import CLEAN
 from hffkit.robustness.kept_outputs import KeptOutputs, Shelf
-from hffkit.robustness.preparation import Made, Preparation, Task
+from hffkit.robustness.preparation import Order, Preparation, Wanted
 from hffkit.storage.corpora import Item
 from hffkit.storage.labels import Items
 
-_BATCH = 128
+_BATCH_BYTES = 1 << 20  # of what a detector is fed with at once; each condition waits with as much
 _SECONDS = 60.0  # between writes of unfinished outputs, at least
 _WRITING_SHARE = 20  # ... and that many times as long as the last write took
 
@@ -26,23 +27,21 @@ _WRITING_SHARE = 20  # ... and that many times as long as the last write took
 class _Table:
     """Outputs of a detector under one treatment: kept ones, then new ones."""
 
-    def __init__(self, name: str, file: KeptOutputs) -> None:
+    def __init__(self, name: str, file: KeptOutputs, n_block: int) -> None:
         self.name, self._file = name, file
         self.outputs: Outputs | None = None
-        found = file.read()
         self.n_kept = 0
+        found = file.read()
         if found is not None:
-            self._begin(found.shape[1], found.dtype)[: len(found)] = found
-            self.n_kept = len(found)
+            self.put(0, found)
+            is_whole = len(found) == file.n_samples
+            self.n_kept = len(found) if is_whole else len(found) // n_block * n_block
 
-    def _begin(self, n_columns: int, dtype: Any) -> Outputs:
-        self.outputs = np.full((self._file.n_samples, n_columns), np.nan, dtype)
-        return self.outputs
-
-    def put(self, number: int, row: Outputs) -> None:
-        """Take the outputs (C,) of a sample."""
-        table = self._begin(len(row), row.dtype) if self.outputs is None else self.outputs
-        table[number] = row
+    def put(self, first: int, rows: Outputs) -> None:
+        """Take the outputs (B, C) of consecutive samples."""
+        if self.outputs is None:
+            self.outputs = np.full((self._file.n_samples, rows.shape[1]), np.nan, rows.dtype)
+        self.outputs[first : first + len(rows)] = rows
 
     def write(self, n_done: int) -> None:
         """Keep the outputs of the first samples, if they are more than were kept before."""
@@ -50,44 +49,76 @@ class _Table:
             self._file.write(self.outputs[:n_done])
 
 
-class _Line:
-    """A detector, its tables, and the images that wait for it."""
+@dataclass(slots=True)
+class _Batch:
+    """Consecutive samples under one treatment."""
 
-    def __init__(self, detector: Detector, tables: Sequence[_Table]) -> None:
-        self.detector, self.tables = detector, tables
+    first: int
+    table: _Table
+    items: Items = field(default_factory=list)
+    fed: list[Fed] = field(default_factory=list)
+
+
+class _Line:
+    """A detector, its tables, and the images that wait for it.
+
+    A batch is a block of consecutive samples under one treatment, the same whatever else is
+    measured and wherever an earlier command stopped: outputs depend on their batch in the last
+    bits.
+    """
+
+    def __init__(
+        self, detector: Detector, treatments: Mapping[str, Treatment], shelf: Shelf
+    ) -> None:
+        self.detector, self._n_samples = detector, shelf.n_samples
         self._intake = detector.intake
-        self._waiting: list[tuple[int, _Table, Item, Fed]] = []
+        self._n_block = max(8, _BATCH_BYTES // detector.intake.n_bytes)
+        self.tables = [
+            _Table(name, shelf.place(detector, how), self._n_block)
+            for name, how in treatments.items()
+        ]
+        self._share = -(-len(self.tables) // self._n_block)  # of a full block, for each sample
+        self._begun: dict[str, _Batch] = {}
+        self._full: deque[_Batch] = deque()
 
     def wanted(self, number: int) -> list[_Table]:
         """Return the tables that lack the sample of a number."""
         return [table for table in self.tables if table.n_kept <= number]
 
-    def put(self, number: int, item: Item, made: Mapping[Made, Fed]) -> int:
-        """Queue what was made of a sample, score full batches, and return the number queued."""
-        wanted = self.wanted(number)
-        for table in wanted:
+    def put(self, number: int, item: Item, made: Mapping[Wanted, Fed]) -> int:
+        """Take what was made of a sample, score some of what waits, return the number scored.
+
+        Blocks are scored bit by bit, so that workers are busy meanwhile.
+        """
+        for table in self.wanted(number):
             corpus, sample = item
             if table.name != CLEAN:
                 sample = sample._replace(operations=(*sample.operations, {"op": table.name}))
-            fed = made[table.name, self._intake]
-            self._waiting.append((number, table, (corpus, sample), fed))
-            if len(self._waiting) == _BATCH:
-                self.flush()
-        return len(wanted)
+            batch = self._begun.setdefault(table.name, _Batch(number, table))
+            batch.items.append((corpus, sample))
+            batch.fed.append(made[table.name, self._intake])
+        if number + 1 in (self._n_samples, self._end_of_block(number)):
+            self._full.extend(self._begun.values())
+            self._begun = {}
+        return self.score(self._share)
 
-    def flush(self) -> None:
-        """Score all that waits."""
-        if not self._waiting:
-            return
-        numbers, tables, items, fed = zip(*self._waiting, strict=True)
-        rows = self.detector.outputs(fed, list(items))
-        for number, table, row in zip(numbers, tables, rows, strict=True):
-            table.put(number, row)
-        self._waiting.clear()
+    def _end_of_block(self, number: int) -> int:
+        return (number // self._n_block + 1) * self._n_block
 
-    def write(self, n_queued: int) -> None:
-        """Keep the outputs of all samples that were scored, of the first `n_queued`."""
-        n_done = self._waiting[0][0] if self._waiting else n_queued
+    def score(self, n_batches: int | None = None) -> int:
+        """Score some or all full batches, and return the number of their samples."""
+        n_scored = 0
+        for _ in range(len(self._full) if n_batches is None else min(n_batches, len(self._full))):
+            batch = self._full[0]
+            batch.table.put(batch.first, self.detector.outputs(batch.fed, batch.items))
+            self._full.popleft()
+            n_scored += len(batch.items)
+        return n_scored
+
+    def write(self, n_put: int) -> None:
+        """Keep the outputs of the blocks that are scored, of the first `n_put` samples."""
+        waiting = [*self._full, *self._begun.values()]
+        n_done = min((batch.first for batch in waiting), default=n_put)
         for table in self.tables:
             table.write(n_done)
 
@@ -111,10 +142,7 @@ def outputs_of(
     """
     for detector in detectors:
         detector.check(items)
-    lines = [
-        _Line(each, [_Table(name, shelf.place(each, how)) for name, how in treatments.items()])
-        for each in detectors
-    ]
+    lines = [_Line(each, treatments, shelf) for each in detectors]
     n_kept = [table.n_kept for line in lines for table in line.tables]
     total = len(items) * len(n_kept)
     if sum(n_kept) < total:
@@ -136,30 +164,35 @@ def _score(
     first: int,
 ) -> None:
     numbers = range(first, len(items))
-    made = in_order(Preparation(treatments), _tasks(items, lines, numbers), n_workers=n_workers)
-    n_queued, due = first, time.monotonic() + _SECONDS
+    corpora = {id(corpus): corpus for corpus, _ in items}
+    work = Preparation(tuple(corpora.values()), treatments)
+    orders = _orders(items, list(corpora), lines, numbers)
+    made = in_order(work, orders, n_workers=n_workers)
+    n_put, due = first, time.monotonic() + _SECONDS
     try:
         for number, each in zip(numbers, made, strict=True):
             for line in lines:
                 progress.step(line.put(number, items[number], each))
-            n_queued = number + 1
+            n_put = number + 1
             if time.monotonic() > due:
                 began = time.monotonic()
-                _write(lines, n_queued)
+                _write(lines, n_put)
                 now = time.monotonic()
                 due = now + max(_SECONDS, _WRITING_SHARE * (now - began))
         for line in lines:
-            line.flush()
+            progress.step(line.score())
     finally:
-        _write(lines, n_queued)
+        _write(lines, n_put)
 
 
-def _write(lines: Sequence[_Line], n_queued: int) -> None:
+def _write(lines: Sequence[_Line], n_put: int) -> None:
     for line in lines:
-        line.write(n_queued)
+        line.write(n_put)
 
 
-def _tasks(items: Items, lines: Sequence[_Line], numbers: range) -> Iterator[Task]:
+def _orders(
+    items: Items, corpora: Sequence[int], lines: Sequence[_Line], numbers: range
+) -> Iterator[Order]:
     for number in numbers:
         corpus, sample = items[number]
         wanted = {
@@ -168,4 +201,4 @@ def _tasks(items: Items, lines: Sequence[_Line], numbers: range) -> Iterator[Tas
             for table in line.wanted(number)
         }
         by_treatment = tuple(sorted(wanted, key=itemgetter(0)))
-        yield Task(corpus.name, sample, by_treatment)
+        yield Order(corpora.index(id(corpus)), sample, by_treatment)

@@ -48,6 +48,7 @@ MEASURED: Mapping[str, Metric] = {
     **{name: metric for limit in FPR_LIMITS for name, metric in _at(limit).items()},
 }
 """The metrics of every condition, in the order of columns of values."""
+_NO_THRESHOLD = "No clean validation samples, so no threshold was chosen."
 COLUMNS = {name: column for column, name in enumerate(MEASURED)}
 
 
@@ -111,7 +112,10 @@ def condition_values(
 ) -> ConditionValues:
     """Compute all metrics of the scored samples of one condition."""
     families = _families(scored, thresholds)
-    reasons: dict[str, str] = {}
+    chosen = {each.limit for each in thresholds}
+    reasons = {
+        name: _NO_THRESHOLD for limit in FPR_LIMITS if limit not in chosen for name in _at(limit)
+    }
     rows = [_row(families, None, reasons)]
     ignored: dict[str, str] = {}
     n_groups = families[0][0].n_groups

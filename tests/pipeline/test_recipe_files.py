@@ -252,7 +252,7 @@ FIRST_LOOK: Sequence[tuple[str, Any, str]] = [
     ("table.averages.columns", {"A": ["JP6"]}, "named 'JP6'. Did you mean 'JP60'?"),
     ("table.averages.columns", {"Raw": ["JP60"]}, "table: "),  # there is a column of that name
     ("table.columns", "set", "table: "),  # which the rows are already
-    ("table", None, "claims need a table of kind accuracy."),
+    ("table", None, "claims need a table of kind accuracy or robustness."),
     ("claims", [3], "claims must be tables."),
     ("claims", [{"txt": "x"}], "claims: No key named 'txt'. Did you mean 'text'?"),
     ("claims", [{"text": "x"}], "claims: better must be a list of [row, column]"),
@@ -407,6 +407,7 @@ RUNNERS: Mapping[str, str] = {
     "train": "out device threads keep tensorboard list json",
     "spectrum": "out workers json",
     "eval": "device html csv json",
+    "robustness": "device workers html csv json",
 }
 # Of train: another way to write a value of `set`, and which.
 SHORTHANDS = {
@@ -418,6 +419,7 @@ NEEDED: Mapping[str, dict[str, Any]] = {
     "degrade": {"op": "jp60"},
     "subset": {"share": 0.5},
     "eval": {"runs": "run", "data": "corpus"},
+    "robustness": {"runs": "run", "data": "corpus"},
     "train": {"data": "corpus"},
     "spectrum": {"data": "corpus"},
 }
@@ -431,7 +433,7 @@ def parameters_of(verb: str) -> Iterator[tuple[str, str, click.Parameter]]:
     for param in command.params:
         name = param.opts[0].removeprefix("--").replace("-", "_")
         if isinstance(param, click.Argument):
-            name = "runs" if verb == "eval" else "src"
+            name = "runs" if verb in ("eval", "robustness") else "src"
         yield str(command.name), name, param
 
 
