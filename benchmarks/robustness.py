@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hffkit.degrade.chain import chain
+from hffkit.degrade.chain import chain, split_chain
 from hffkit.inference.detector import load_detector
 from hffkit.media.image import Image
 from hffkit.networks.devices import device_named
@@ -59,7 +59,7 @@ def stored(data: Path, run: Path, chains: Sequence[str], device: str) -> float:
     with tempfile.TemporaryDirectory(dir=data.parent) as folder:
         for name in chains:
             out = Path(folder, "stored.lmdb")
-            ops = [word for step in name.split("+") for word in ("--op", step)]
+            ops = [word for step in split_chain(name) for word in ("--op", step)]
             seconds += seconds_of("degrade", data, *ops, "--split", "test", "--out", out)
             seconds += seconds_of("eval", run, "--data", out, "--device", device)
             shutil.rmtree(out)
@@ -68,7 +68,7 @@ def stored(data: Path, run: Path, chains: Sequence[str], device: str) -> float:
 
 def apply_all(images: Sequence[Image], names: Sequence[str]) -> None:
     """Apply every chain to every image."""
-    for each in [chain(*name.split("+")) for name in names]:
+    for each in [chain(*split_chain(name)) for name in names]:
         for number, image in enumerate(images):
             each(image, seed=0, key=str(number))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hffkit.degrade.chain import every_value
+from hffkit.degrade.chain import every_value, split_chain
 from hffkit.degrade.own import OwnOperations, known_operations, read_chain
 from hffkit.degrade.rework import PixelStage, Treatment
 from hffkit.degrade.suites import Suite, SuiteEntry, read_suite
@@ -47,7 +47,7 @@ def _entries(op: str, own: OwnOperations | None) -> list[SuiteEntry]:
     if op in operations:
         chains = every_value(operations[op])
         return [SuiteEntry(op, severity, each) for severity, each in enumerate(chains, 1)]
-    found = read_chain(op.split("+"), own)
+    found = read_chain(split_chain(op), own)
     return [SuiteEntry(found.name, 1, found)]
 
 

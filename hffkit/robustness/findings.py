@@ -8,6 +8,7 @@ import numpy as np
 from hffkit.arrays import Floats64
 from hffkit.degrade.rework import Treatment
 from hffkit.degrade.suites import Suite, SuiteEntry
+from hffkit.evaluation.decision_check import DecisionCheck
 from hffkit.evaluation.levels import Estimate
 from hffkit.evaluation.metrics import LevelName
 from hffkit.evaluation.overlap import Overlap
@@ -121,6 +122,7 @@ class RunFindings:
     detector: Detector
     overlap: Overlap
     levels: Mapping[LevelName, LevelFindings]  # "frame", and "video_mean" where there are videos
+    decisions: Mapping[str, DecisionCheck]  # by the name of the chain; empty without a decision
 
     @property
     def name(self) -> str:
@@ -135,6 +137,7 @@ class RunFindings:
             "weights_sha256": self.detector.weights_sha256,
             "overlap": self.overlap.to_json(),
             "levels": {name: level.to_json() for name, level in self.levels.items()},
+            **({"decisions": _decisions(self.decisions)} if self.decisions else {}),
         }
 
 
@@ -164,6 +167,11 @@ class RobustnessResult:
             "notes": list(self.notes),
             "runs": [run.to_json() for run in self.runs],
         }
+
+
+def _decisions(found: Mapping[str, DecisionCheck]) -> dict[str, object]:
+    """Return the checks by the name of the chain, that of the clean images as "clean"."""
+    return {name or "clean": each.to_json() for name, each in found.items()}
 
 
 def _rows(estimates: Mapping[str, Estimate]) -> dict[str, object]:

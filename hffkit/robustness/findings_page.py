@@ -20,6 +20,7 @@ from hffkit.robustness.findings import LevelFindings, RobustnessResult, RunFindi
 from hffkit.robustness.findings_tables import (
     condition_title,
     conditions_table,
+    decisions_table,
     notes_of,
     overview,
 )
@@ -183,7 +184,7 @@ def _tile(result: RobustnessResult, flip: Flip) -> Tile:
     treatments = result.treatments[CLEAN], result.treatments[flip.entry.chain.name]
     image = corpus.image(sample)
     clean, treated = (
-        each(each.chain(), image, sample.key, len(sample.operations)).image for each in treatments
+        each.prepared()(image, sample.key, len(sample.operations)).image for each in treatments
     )
     entry = flip.entry
     caption = (
@@ -209,6 +210,10 @@ def _table_sections(result: RobustnessResult) -> Iterator[GallerySection]:
                 title = f"{run.name}: {one.suite.name}, {level_title(level).lower()}"
                 table = _unbroken(conditions_table(found, one))
                 yield GallerySection(title, "Every condition.", table, ())
+        for suite in result.suites if run.decisions else ():
+            text = "The guarantees of the run's decision, counted on the groups of these images."
+            table = _unbroken(decisions_table(run, suite))
+            yield GallerySection(f"{run.name}: decision under {suite.name}", text, table, ())
 
 
 def _unbroken(table: Table) -> Table:

@@ -4,10 +4,12 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 
+from hffkit.degrade.suites import Suite
 from hffkit.evaluation.levels import Estimate
 from hffkit.evaluation.metrics import METRICS, UNDEFINED, LevelName, Metric
 from hffkit.evaluation.tables import interval_text, level_title
 from hffkit.reports.text_table import Table
+from hffkit.robustness.conditions import CLEAN
 from hffkit.robustness.findings import (
     AREA_METRICS,
     ConditionFindings,
@@ -36,6 +38,9 @@ def markdown_of(result: RobustnessResult) -> str:
                 title = f"{one.suite.name}: {run.name}, {level_title(level).lower()}"
                 parts.append(f"## {title}\n")
                 parts.append(f"{conditions_table(found, one).to_markdown()}\n")
+        for suite in result.suites if run.decisions else ():
+            parts.append(f"## {suite.name}: decision of {run.name}\n")
+            parts.append(f"{decisions_table(run, suite).to_markdown()}\n")
     return "\n".join(parts)
 
 
@@ -99,6 +104,18 @@ def conditions_table(found: LevelFindings, one: SuiteFindings) -> Table:
         texts = [interval_text(MEASURED[name], areas[name]) for name in AREA_METRICS]
         rows.append((operation, "area", "", *texts, *([""] * n_empty)))
     return Table(("Operation", "Severity", "Chain", *heads), tuple(rows), left=(0, 2))
+
+
+def decisions_table(run: RunFindings, suite: Suite) -> Table:
+    """Return whether the guarantees of a run's decision are kept, clean and by condition."""
+    chains = {"clean": CLEAN}
+    chains |= {f"{e.operation} {e.severity} ({e.chain.name})": e.chain.name for e in suite.entries}
+    rows = []
+    for title, name in chains.items():
+        check = run.decisions[name]
+        rows += [(title, *row) for row in check.to_table().rows[: len(check.guarantees)]]
+    header = ("Condition", "Mistake", "Promised", "Here [95 % interval]", "Outcome")
+    return Table(header, tuple(rows), left=(0, 1, 4))
 
 
 def _cells(

@@ -6,8 +6,7 @@ from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 
-from hffkit.degrade.chain import Chain
-from hffkit.degrade.rework import Treatment
+from hffkit.degrade.rework import Prepared, Treatment
 from hffkit.errors import ArgumentError, CorpusError, HffkitError
 from hffkit.inference.intake import Fed, Intake
 from hffkit.manifest.samples import Sample
@@ -43,8 +42,8 @@ class Preparation:
             datum = corpus.datum(sample)
             image = datum.image()
             for name, intakes in groupby(order.wanted, itemgetter(0)):
-                treatment = self.treatments[name]
-                done = treatment(_chain(treatment), image, sample.key, len(sample.operations))
+                process = _prepared(self.treatments[name])
+                done = process(image, sample.key, len(sample.operations))
                 for _, intake in intakes:
                     found[name, intake] = (
                         intake.of_record(datum, done.image)
@@ -63,5 +62,5 @@ class Preparation:
 
 
 @lru_cache(maxsize=1024)
-def _chain(treatment: Treatment) -> Chain:
-    return treatment.chain()
+def _prepared(treatment: Treatment) -> Prepared:
+    return treatment.prepared()

@@ -10,6 +10,7 @@ from hffkit.degrade.own import OwnOperations, read_own
 from hffkit.degrade.rework import Treatment
 from hffkit.degrade.suites import Suite
 from hffkit.errors import CorpusError
+from hffkit.evaluation.decision_check import DecisionCheck, check_decision
 from hffkit.evaluation.metrics import LevelName
 from hffkit.evaluation.overlap import Overlap, overlap_of, refuse_overlap
 from hffkit.evaluation.videos import mean_over_videos
@@ -30,6 +31,7 @@ from hffkit.robustness.values import (
     condition_values,
     threshold_at,
 )
+from hffkit.runs.decision import read_decision
 from hffkit.runs.scores import Scored
 from hffkit.storage.corpora import joint_classes, open_faces
 from hffkit.storage.corpus import Corpus
@@ -99,6 +101,8 @@ def robustness(request: RobustnessRequest, *, n_workers: int) -> RobustnessResul
     val = _validation(samples, request)
     device = device_named(request.device)
     detectors = [load_detector(path, device) for path in request.runs]
+    for each in detectors:
+        read_decision(each.path, each.weights_sha256)  # before hours of scoring
     overlaps = [_overlap(each, samples, request) for each in detectors]
     treatments = _treatments(samples, suites, own, request)
     thresholds: list[dict[LevelName, list[Threshold]]] = [{} for _ in detectors]
@@ -249,4 +253,14 @@ def _run_findings(
         found = in_order(work, scores.at(level), n_workers=n_workers)
         values = dict(zip(scores.outputs, found, strict=True))
         levels[level] = findings_of(clean, values, suites, resampling, chosen)
-    return RunFindings(scores.detector, overlap, levels)
+    return RunFindings(scores.detector, overlap, levels, _decisions(scores))
+
+
+def _decisions(scores: _RunScores) -> dict[str, DecisionCheck]:
+    """Check the run's decision under each treatment; there is none without a decision."""
+    detector = scores.detector
+    decision = read_decision(detector.path, detector.weights_sha256)
+    if decision is None:
+        return {}
+    names = scores.outputs
+    return {name: check_decision(decision, scores.levels(name)["frame"]) for name in names}

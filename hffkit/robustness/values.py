@@ -41,8 +41,11 @@ def _at(limit: float) -> dict[str, Metric]:
 
 _OF_SCORES = {
     name: METRICS[name]
-    for name in ("accuracy", "binary_accuracy", "auc", "eer", "calibration_error")
-}
+    for name in (
+        "accuracy", "binary_accuracy", "auc", "eer", "calibration_error",
+        "balanced_calibration_error", "cllr",
+    )
+}  # fmt: skip
 MEASURED: Mapping[str, Metric] = {
     **_OF_SCORES,
     **{name: metric for limit in FPR_LIMITS for name, metric in _at(limit).items()},

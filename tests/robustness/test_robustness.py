@@ -267,7 +267,7 @@ def test_the_command_prints_tables_and_writes_a_page(
     assert "| blur | area |" in result.output
     with lines.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 2 * (1 + 5 + 1) * 9
+    assert len(rows) == 2 * (1 + 5 + 1) * 11
     found = json.loads(
         run("robustness", *paths, "--data", corpora["packed"], *words, "--json").stdout
     )
@@ -323,6 +323,25 @@ def test_an_operation_that_fails_names_the_sample(
         measured(
             runs["meso4"], data=corpora["packed"], ops=("mask:5",), operations=tmp_path / "own.py"
         )
+
+
+def test_guarantees_are_checked_under_each_condition(
+    corpora: dict[str, Path], tmp_path: Path, run: Run
+) -> None:
+    path = write_run(tmp_path / "run", CLASSES, size=48, seed=1, is_of_packed=True)
+    words = ("--data", corpora["packed"], "--device", "cpu")
+    decided = run("decide", path, *words, "--fpr", "0.3", "--confidence", "0.9")
+    assert decided.exit_code == 0, decided.output
+    result = measured(path, data=corpora["packed"], ops=("gb:9",), task="binary")
+    (mine,) = result.runs
+    degrade([str(corpora["packed"])], tmp_path / "y", DegradeRequest(("gb:9",)), n_workers=1)
+    for name, data in (("", corpora["packed"]), ("gb:9", tmp_path / "y")):
+        theirs = by_eval(path, data, task="binary").decision
+        assert theirs is not None
+        assert mine.decisions[name].to_json() == theirs.to_json()
+    done = run("robustness", path, *words, "--op", "gb:9", "--html", tmp_path / "page.html")
+    assert "| gb:9 1 (gb:9) | Real groups with a false alarm |" in done.output
+    assert "decision under operations" in (tmp_path / "page.html").read_text()
 
 
 TABLE = """
