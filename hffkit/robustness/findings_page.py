@@ -29,6 +29,7 @@ from hffkit.robustness.values import FPR_LIMITS
 
 _N_TILES = 12
 _COLUMNS = 12  # of a heat map
+_LONG_ROWS = f"Operations of more than {_COLUMNS} severities take several rows."
 _GAP = 4  # px between an image and what became of it
 _NO_BREAK = ",\N{NO-BREAK SPACE}"
 _DEFINITIONS = (
@@ -161,7 +162,7 @@ def _heat(run: RunFindings, one: SuiteFindings) -> Gallery:
     columns = [str(number) for number in range(1, n_columns + 1)]
     figure = Figure(
         f"AUC in per cent by operation and severity: {run.name}",
-        f"Operations of more than {_COLUMNS} severities take several rows.",
+        "Severities are the columns." if len(rows) == len(one.suite.operations) else _LONG_ROWS,
         "AUC by operation and severity; the tables have the figures.",
         heat_map(list(rows), columns, table),
     )

@@ -36,6 +36,7 @@ from hffkit.runs.scores import Scored
 from hffkit.storage.corpora import joint_classes, open_faces
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.labels import Items, Task, items_of
+from hffkit.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +180,11 @@ def _notes(samples: _Samples, val: _Samples | None, request: RobustnessRequest) 
             f"{', '.join(request.data)}: no real sample in split val, so no threshold was chosen, "
             "and there is no TPR at one. Name the corpus of the training for it."
         )
-    elif val.n_of_each[1] * min(FPR_LIMITS) < 1:
+    elif strict := [limit for limit in FPR_LIMITS if val.n_of_each[1] * limit < 1]:
+        limits = " and ".join(f"{100 * limit:g} %" for limit in strict)
         notes.append(
-            f"{val.n_of_each[1]} real val samples: the threshold of FPR {100 * min(FPR_LIMITS):g} "
-            "% lies above all of them."
+            f"{counted(val.n_of_each[1], 'real val sample')}, which all lie below the threshold of "
+            f"FPR {limits}."
         )
     if not samples.shelf.is_writable:
         notes.append(f"{samples.shelf.folder} cannot be written, so no scores are kept.")
