@@ -258,12 +258,20 @@ def degrade_folder(
 def _listed(selection: FileSelection, treatment: Treatment, rest: Rest) -> list[MediaFile]:
     root = selection.root
     # Sheets and maps that were drawn beside the two trees of FaceForensics++ are not its files.
-    trees = [name for name in SEQUENCES if (root / name).is_dir()] or [""]
-    listed = (file for tree in trees for file in walk(root, tree, rest))
-    files = sorted(file for file in listed if not _is_mask(file.path))
-    if selection.quality is not None:
-        wanted = plain_quality(selection.quality)
-        files = [file for file in files if quality_of(file.path) == wanted]
+    trees = tuple(name for name in SEQUENCES if (root / name).is_dir())
+    found = sorted(walk(root, "", rest))
+    listed = [file for file in found if not trees or file.path.startswith(trees)]
+    wanted = None if selection.quality is None else plain_quality(selection.quality)
+    files = [
+        file
+        for file in listed
+        if not _is_mask(file.path) and wanted in (None, quality_of(file.path))
+    ]
+    kept = set(files)
+    rest.unasked += [file.path for file in found if file not in kept]
+    if wanted is not None and listed and not files:
+        there = ", ".join(sorted({quality_of(file.path) or "none" for file in listed}))
+        raise CorpusError(f"{root} holds no video of the `quality` {wanted}; found: {there}.")
     n_videos = sum(file.is_video for file in files)
     if not files:
         raise CorpusError(f"{root} is no corpus, and holds no image or video.")

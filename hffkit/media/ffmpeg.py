@@ -21,7 +21,7 @@ from hffkit.media.rgb import MAX_FRAME_PIXELS, Converter, check_size
 # takes texts for videos of a terminal.
 _CONTAINERS = (
     "mov,matroska,avi,asf,flv,gif,apng,mpeg,mpegts,mpegvideo,m4v,h264,hevc,obu,ivf,ogg,dv,mxf,nut,"
-    "rm,yuv4mpegpipe,wtv,nsv,swf"
+    "rm,yuv4mpegpipe,wtv"
 )
 
 # Messages of FFmpeg tell which frames are damaged. They are captured, and never printed.
@@ -65,9 +65,9 @@ class OpenVideo:
         return bool(self.container.format.name != "avi")
 
     @property
-    def may_reorder(self) -> bool:
-        """True if frames can be shown in another order than they are stored."""
-        return bool(self.stream.codec_context.has_b_frames)
+    def reorder_depth(self) -> int:
+        """Number of frames that can be stored before a frame that is shown before them."""
+        return int(self.stream.codec_context.reorder_depth)
 
     @property
     def is_interlaced(self) -> bool:
@@ -108,6 +108,8 @@ class _Damage:
     def follow(self, packet: Any, *, is_sound: bool) -> None:
         """Note whether a packet decoded without an error."""
         if packet.is_keyframe and packet.size:
+            if not self._is_damaged and self._healed_at is None:
+                self._times.clear()  # of frames that never came; times can be repeated
             self._healed_at = packet.pts if self._is_damaged else None
             self._is_damaged = False
         self._is_damaged = self._is_damaged or not is_sound
@@ -117,7 +119,9 @@ class _Damage:
 
     def has_reached(self, frame: Any) -> bool:
         """Test whether a decoded frame is damaged."""
-        return frame.is_corrupt or frame.pts in self._times
+        is_damaged = frame.is_corrupt or frame.pts in self._times
+        self._times.discard(frame.pts)
+        return is_damaged
 
 
 def _next(packets: Iterator[Any]) -> Any:
@@ -129,14 +133,20 @@ def _next(packets: Iterator[Any]) -> Any:
 
 
 def decode_packet(packet: Any) -> tuple[list[Any], bool]:
-    """Return the frames that a packet completes, and whether FFmpeg found no fault."""
+    """Return the frames that a packet completes, and whether FFmpeg found no fault.
+
+    A packet without bytes says that the frame before is shown again; the last one has no time.
+    """
+    if not packet.size and packet.dts is not None:
+        return [], True
     with av.logging.Capture(local=True) as messages:
         try:
             frames = packet.decode()
         except FFmpegError:
             return [], False
-    is_sound = not packet.is_corrupt and not any(frame.is_corrupt for frame in frames)
-    return frames, is_sound and not messages
+    # MPEG-TS marks packets where its counters jump, also where two recordings were joined.
+    is_cut = packet.is_corrupt and packet.stream.container.format.name != "mpegts"
+    return frames, not (is_cut or messages or any(frame.is_corrupt for frame in frames))
 
 
 @contextmanager

@@ -65,8 +65,17 @@ _STARTS: Sequence[tuple[bytes, Kind]] = (
     (b".RMF", _video("rm", "RealMedia")),
     (b"\x06\x0e\x2b\x34\x02\x05\x01\x01", _video("mxf", "MXF")),
     (b"\x1f\x07\0", _video("dv", "DV")),
-    (b"\0\0\0\1\x67", _video("h264", "H.264")),
+    *(  # a set of parameters, or what may come before it
+        (code + unit, _video("h264", "H.264"))
+        for code in (b"\0\0\0\1", b"\0\0\1")
+        for unit in (b"\x67", b"\x27", b"\x06", b"\x09")
+    ),
     (b"\0\0\0\1\x40\1", _video("hevc", "HEVC")),
+    (b"nut/multimedia container", _video("nut", "NUT")),
+    (b"\x12\0\x0a", _video("obu", "AV1")),
+    (b"\xb7\xd8\x00\x20\x37\x49\xda\x11", _video("wtv", "WTV")),
+    (b"Pf\n", _image("pfm", "PFM")),
+    (b"PF\n", _image("pfm", "PFM")),
     (b"PK\3\4", Kind("zip", "ZIP archive", "other")),
     (b"\x1f\x8b", Kind("gzip", "gzip archive", "other")),
     (b"7z\xbc\xaf\x27\x1c", Kind("7z", "7-Zip archive", "other")),
@@ -126,7 +135,7 @@ def _of_structure(head: bytes) -> Kind | None:
     # A bitmap's two reserved numbers are zero, and its header has one of few lengths.
     if head[:2] == b"BM" and head[6:10] == bytes(4) and _is_bitmap(head[14:18]):
         return _BMP
-    if re.match(rb"P[1-7][ \t\r\n]+(\d|#|WIDTH)|P[Ff]\s+\d", head):
+    if re.match(rb"P[1-7][ \t\r\n]+(\d|#|WIDTH)", head):
         return _PNM
     for first in (0, 4):  # 4: the packets of a camcorder or Blu-ray begin with a time
         step = _TS_STEP + first

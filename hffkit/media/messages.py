@@ -34,6 +34,7 @@ _HARMLESS: Sequence[re.Pattern[str]] = tuple(
             r"Warning: unknown JFIF|Unknown Adobe color|Corrupt JPEG data: bad ICC marker",
             r"libpng warning: (?!.*(CRC|data check|distance|code|Not enough|Truncated))",
             r"TIFF_Warning (?!.*(Premature EOL|Line length mismatch))",
+            r"\S+ OpenJPEG2000: Image has unknown or unspecified color space",
             r"warningLogCallback (?!.*(EOC|truncated|short))",
         ),
     )

@@ -1,6 +1,7 @@
 """Frames of a video, or of a folder of numbered frame images, read in one forward pass."""
 
 import hashlib
+import heapq
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,7 @@ def _scan(video: OpenVideo) -> tuple[list[Any], int, Any]:
     times
         The presentation times of the packets that are shown, in the order of storage.
     n_discarded
-        Number of packets that are not shown, because an edit list leaves them out.
+        Number of packets that give no frame: an edit list leaves them out, or they are empty.
     first
         The first frame.
 
@@ -118,10 +119,10 @@ def _scan(video: OpenVideo) -> tuple[list[Any], int, Any]:
     for packet in video.packets():
         if first is None:
             first = next(iter(decode_packet(packet)[0]), None)
-        if packet.is_discard:
-            n_discarded += 1
-        elif packet.size:
+        if packet.size and not packet.is_discard:
             times.append(packet.pts)
+        elif packet.dts is not None:  # the last packet, which only ends the stream, has no time
+            n_discarded += 1
     if first is None:
         raise VideoError("no frame of it can be decoded")
     return times, n_discarded, first
@@ -142,8 +143,18 @@ def _are_in_order(times: Sequence[Any], video: OpenVideo) -> bool:
     """Test whether times of packets tell the order in which frames are shown."""
     if None in times or len(set(times)) < len(times):
         return False
+    # A decoder holds back as many frames as it may have to reorder, and shows the earliest.
+    held: list[int] = []
+    shown: list[int] = []
+    for time in times:
+        if len(held) <= video.reorder_depth:
+            heapq.heappush(held, time)
+        else:
+            shown.append(heapq.heappushpop(held, time))
+    if shown != sorted(shown):  # times jump back, as in recordings that were joined
+        return False
     # Where frames are reordered, times that rise from packet to packet are those of decoding.
-    return not video.may_reorder or (video.has_times and times != sorted(times))
+    return not video.reorder_depth or (video.has_times and times != sorted(times))
 
 
 class FrameFolder:

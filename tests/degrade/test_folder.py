@@ -607,6 +607,22 @@ def test_a_quality_of_a_tree_with_several_is_read_and_masks_are_left_out(
     (row,) = rows(out / "manifest.jsonl")
     assert row["source"] == "Deepfakes/raw/videos/0.mp4"
     assert row["path"] == "Deepfakes/c23/videos/0.mp4"
+    (note,) = json.loads((out / "degrade.json").read_text())["notes"]
+    assert note.startswith("not read: 2 files beside what was asked for: Deepfakes/c23/videos/0")
+    words = ("--op", "h264:23", "--quality", "c40", "--out", tmp_path / "none")
+    result = run("degrade", tmp_path / "in", *words)
+    assert result.exit_code == 1
+    assert "holds no video of the --quality c40; found: c23, none, raw." in result.output
+
+
+def test_files_beside_the_trees_of_the_dataset_are_counted(tmp_path: Path, run: Run) -> None:
+    for place in (*ffpp_paths("000", "000_003")[:2], "other/a.mp4", "b.mp4"):
+        write(tmp_path / "in" / place, 3)
+    out = degraded(run, tmp_path / "in", tmp_path / "out", "--op", "h264:23")
+    assert len(rows(out / "manifest.jsonl")) == 2
+    assert json.loads((out / "degrade.json").read_text())["notes"] == [
+        "not read: 2 files beside what was asked for: b.mp4, other/a.mp4."
+    ]
 
 
 def test_raw_may_be_called_c0(tmp_path: Path, run: Run) -> None:

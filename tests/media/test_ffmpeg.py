@@ -197,6 +197,22 @@ def test_frames_before_the_start_of_an_edit_list_are_left_out(tmp_path: Path) ->
     assert (len(clip.numbers), clip.n_claimed, clip.is_short) == (10, 15, False)
 
 
+@pytest.mark.parametrize("again", ["a.ts", "b.ts"])
+def test_recordings_that_were_joined_are_read_to_their_end(tmp_path: Path, again: str) -> None:
+    at_0 = ("-muxdelay", "0", "-muxpreload", "0")
+    encode(tmp_path / "a.ts", *LIBX264)
+    encode(tmp_path / "b.ts", *at_0, *LIBX264)  # its times begin before those of the other
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes((tmp_path / "a.ts").read_bytes() + (tmp_path / again).read_bytes())
+    assert len(check_equals_ffmpeg(joined).numbers) == 30
+
+
+def test_repeated_frames_are_no_damage(tmp_path: Path) -> None:
+    source = "testsrc2=s=64x48:r=10:d=1"
+    options = ("-vf", "fps=30", "-c:v", "libtheora")
+    check_equals_ffmpeg(encode(tmp_path / "a.ogv", *options, source=source))
+
+
 def fragmented(path: Path) -> Path:
     """Write a video whose header tells of its first fragment only."""
     flags = "frag_keyframe+default_base_moof"  # the first fragment is in the header

@@ -97,6 +97,7 @@ FORMATS: Sequence[Row] = (
     Row("BMP", [("true colour", form("BMP")), ("palette", form("BMP", RGB.quantize(256)))]),
     Row("JPEG 2000", [
         ("reversible", form("JPEG2000")), ("irreversible", form("JPEG2000", irreversible=True)),
+        ("codestream alone", form("JPEG2000", no_jp2=True)),
     ]),
     Row("PNM", [("PPM", form("PPM")), ("PGM", form("PPM", GREY))]),
 )  # fmt: skip
@@ -107,6 +108,7 @@ REFUSED: Sequence[tuple[str, bytes]] = (
     ("JPEG XL", b"\xff\x0a" + bytes(99)),
     ("Photoshop", b"8BPS\0\1" + bytes(99)),
     ("icon", form("ICO")),
+    ("PFM", b"Pf\n4 4\n-1.0\n" + bytes(64)),
     ("OpenEXR", b"v/1\1" + bytes(99)),
     ("Radiance", b"#?RADIANCE\n" + bytes(99)),
     ("Canon CR3", b"\0\0\0\x18ftypcrx \0\0\0\0crx isom" + bytes(99)),

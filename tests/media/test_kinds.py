@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from makers.videos import encode
 from PIL import Image as PillowImage
 
 from hffkit.media.kinds import HEAD_BYTES, kind_of, kind_of_file
@@ -83,3 +84,12 @@ def test_any_bytes_have_a_kind_or_none(head: bytes) -> None:
     for start in (b"", b"BM", b"RIFF", b"\0\0\0\x18ftyp", b"\x47"):
         kind = kind_of(start + head)
         assert kind is None or kind.medium in ("image", "video", "other")
+
+
+@pytest.mark.parametrize("suffix", ["h264", "nut", "obu", "ts", "ogv", "mkv", "flv"])
+def test_videos_are_recognised_as_ffmpeg_writes_them(tmp_path: Path, suffix: str) -> None:
+    codec = {"obu": "libsvtav1", "ogv": "libtheora"}.get(suffix, "libx264")
+    path = encode(tmp_path / f"a.{suffix}", "-c:v", codec)
+    kind = kind_of_file(path)
+    assert kind is not None
+    assert kind.medium == "video"
