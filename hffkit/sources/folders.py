@@ -13,6 +13,7 @@ from hffkit.media.files import is_hidden
 from hffkit.media.walk import Rest, files_below, some_of, walk
 from hffkit.options import Option
 from hffkit.sources.class_files import ClassFiles
+from hffkit.sources.columns import whole
 from hffkit.sources.entries import Entry
 from hffkit.sources.listing import Listing, as_listing, folders_in, read_text, subfolders
 from hffkit.sources.options import FolderNames, SourceOptions, VideoOptions
@@ -110,7 +111,9 @@ def read_celeba(options: SourceOptions) -> Listing:
             "folder`."
         )
     classes = selected(CELEBA, options)
-    identity = _table_file(options.src, "identity_CelebA.txt") or {}
+    numbers = _columns_of(partition, _CELEBA_SPLITS)
+    named = _table_file(options.src, "identity_CelebA.txt")
+    identity = _columns_of(named) if named else {}
     rest = Rest()
     files = walk(options.src, rest=rest)
     entries = [
@@ -118,14 +121,23 @@ def read_celeba(options: SourceOptions) -> Listing:
             path=path,
             cls="CelebA",
             is_video=is_video,
-            split=_CELEBA_SPLITS.get(partition[name]),
+            split=_CELEBA_SPLITS[numbers[name]],
             group=f"identity-{identity[name]}" if name in identity else None,
         )
         for path, is_video in files
-        if (name := PurePosixPath(path).name) in partition
+        if (name := PurePosixPath(path).name) in numbers
     ]
-    unlisted = [file.path for file in files if PurePosixPath(file.path).name not in partition]
+    if not entries:
+        raise CorpusError(
+            f"{partition}: none of its files is in {options.src}: {some_of([*numbers])}."
+        )
+    there = {PurePosixPath(file.path).name for file in files}
+    unlisted = [file.path for file in files if PurePosixPath(file.path).name not in numbers]
+    absent = sorted(numbers.keys() - there)
     notes = rest.notes()
+    if absent:
+        n_absent = counted(len(absent), "file")
+        notes.append(f"{n_absent} of the partition not there: {some_of(absent)}.")
     if unlisted:
         n_unlisted = counted(len(unlisted), "file")
         notes.append(f"{n_unlisted} not in the partition, not built: {some_of(unlisted)}.")
@@ -267,11 +279,41 @@ def _matched(
     return {**folders, **named}
 
 
-def _table_file(root: Path, *names: str) -> dict[str, str] | None:
-    """Read the first of `names` in the root or a folder of it, as a table of two columns."""
-    for name in names:
-        for path in (root / name, *sorted(root.glob(f"*/{name}"))):
-            if path.is_file():
-                rows = (re.split(r"[\s,]+", line.strip()) for line in read_text(path).split("\n"))
-                return {row[0]: row[1] for row in rows if len(row) >= 2}
-    return None
+def _table_file(root: Path, *names: str) -> Path | None:
+    """Return the first of `names` in the root or a folder of it."""
+    found = (path for name in names for path in (root / name, *sorted(root.glob(f"*/{name}"))))
+    return next((path for path in found if path.is_file()), None)
+
+
+def _columns_of(table: Path, allowed: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the second column of a CelebA table by the names of its files, without folders.
+
+    Columns are separated by spaces, commas or semicolons; the first line may be a header.
+
+    Raises
+    ------
+    CorpusError
+        If a line has no value, one that is not allowed, or another than a line before.
+    """
+    found: dict[str, str] = {}
+    for number, line in enumerate(read_text(table).split("\n"), 1):
+        cells = [cell.strip("\"'") for cell in re.split(r"[\s,;]+", line.strip())]
+        name, value = [*cells, ""][:2]
+        known = whole(value)
+        is_header = number == 1 and known is None and "." not in line
+        if is_header or not any(cells):
+            continue
+        name = PurePosixPath(name.replace("\\", "/")).name
+        value = value if known is None else str(known)
+        if not name or not value or (allowed is not None and value not in allowed):
+            wanted = " or ".join(f"{each} ({what})" for each, what in (allowed or {}).items())
+            raise CorpusError(
+                f"{table}:{number}: must be the name of a file and {wanted or 'its value'}, got "
+                f"{line.strip()!r}."
+            )
+        if found.setdefault(name, value) != value:
+            raise CorpusError(
+                f"{table}:{number}: {name} has {value} here and {found[name]} in a line before. "
+                "Remove the line that is wrong."
+            )
+    return found

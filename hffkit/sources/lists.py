@@ -1,9 +1,8 @@
 """Readers of lists of files: any list, and Celeb-DF with its test list."""
 
-import csv
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -14,6 +13,7 @@ from hffkit.manifest.samples import Split
 from hffkit.media.kinds import is_video_file
 from hffkit.media.walk import MediaFile, Rest, walk
 from hffkit.options import Option
+from hffkit.sources.columns import table_of, whole
 from hffkit.sources.entries import Entry
 from hffkit.sources.folders import FolderOptions, selected
 from hffkit.sources.listing import Listing, as_listing, folders_in, read_text, subfolders
@@ -52,7 +52,7 @@ def read_list(options: ListOptions) -> Listing:
     lines = [line.rstrip("\r") for line in read_text(list_file).rstrip("\r\n").split("\n")]
     if lines == [""]:
         raise CorpusError(f"{list_file}: lists nothing.")
-    table = _table_of(lines)
+    table = table_of(lines, {"path", "real"})
     if table is not None:
         if options.real or options.fake or options.folders:
             raise ArgumentError(
@@ -86,34 +86,15 @@ def _prefix_advice(options: ListOptions) -> str:
     return "give the start of its paths as `strip_prefix`"
 
 
-def _table_of(lines: Sequence[str]) -> Iterator[dict[str, str]] | None:
-    """Return the rows of a CSV with the columns path and real; None of another list.
-
-    Columns are separated by commas, semicolons or tabs; their names may have capitals.
-    """
-    for delimiter in ",;\t":
-        cells = next(csv.reader(lines[:1], delimiter=delimiter), [])
-        header = [cell.strip().lower() for cell in cells]
-        if {"path", "real"} <= set(header):
-            return csv.DictReader(lines[1:], fieldnames=header, delimiter=delimiter)
-    return None
-
-
 def _split_line(line: str, number: int, list_file: Path) -> tuple[str, str]:
     match = re.fullmatch(r"(.*\S)\s+(\S+)", line.strip())  # at the last space: paths may have some
-    label = None if match is None else _whole(match[2])
+    label = None if match is None else whole(match[2])
     if match is None or label is None:
         raise CorpusError(
             f"{list_file}:{number}: must be `path label` with a whole number, got {line!r}. "
             "A CSV needs the columns path and real in its first line."
         )
     return match[1], str(label)
-
-
-def _whole(text: str) -> int | None:
-    """Return a whole number of at least 0, which a program may have written as 1.0, or None."""
-    match = re.fullmatch(r"([0-9]+)([.,]0*)?", text)
-    return None if match is None else int(match[1])
 
 
 def _below(path: str, options: ListOptions) -> str:
@@ -141,7 +122,7 @@ def _is_there(path: Path) -> bool:
 
 def _real_or_fake(row: Mapping[str, str], list_file: Path) -> str:
     value = (row["real"] or "").strip()
-    number = _whole(value)
+    number = whole(value)
     if number not in (0, 1):
         raise CorpusError(f"{list_file}: real must be 0 or 1, got {value!r} for {row['path']!r}.")
     if not row["path"]:
