@@ -11,7 +11,7 @@ from hffkit.errors import ArgumentError, CorpusError
 from hffkit.manifest.classes import BINARY, ClassTable, FaceClass, numbered
 from hffkit.manifest.samples import Split
 from hffkit.media.kinds import is_video_file
-from hffkit.media.walk import MediaFile, Rest, walk
+from hffkit.media.walk import MediaFile, Rest, some_of, walk
 from hffkit.options import Option
 from hffkit.sources.columns import table_of, whole
 from hffkit.sources.entries import Entry
@@ -20,7 +20,11 @@ from hffkit.sources.listing import Listing, as_listing, folders_in, read_text, s
 from hffkit.sources.options import VideoOptions
 from hffkit.wording import counted
 
-_CELEB_DF_NAME = re.compile(r"(id\d+_(id\d+_)?\d{4}|\d{5})(?!\d)")
+_CELEB_DF_NAMES = {
+    "Celeb-synthesis": re.compile(r"id\d+_id\d+_\d{4}(?!\d)"),
+    "Celeb-real": re.compile(r"id\d+_\d{4}(?!\d)"),
+    "YouTube-real": re.compile(r"(?<!\d)\d{5}(?!\d)"),
+}
 CELEB_DF = numbered(fake=["Celeb-synthesis"], real=["Celeb-real", "YouTube-real"])
 
 
@@ -178,24 +182,39 @@ def read_celeb_df(options: VideoOptions) -> Listing:
     groups = {_video_of(name, file): file.path for name, file in files if file.is_video}
     known = {_video_of(name, file) for name, file in files}
     test = _celeb_df_test(test_file, known, classes)
-    entries = []
+    entries: list[Entry] = []
+    strays: list[str] = []
+    with_videos = {name for name, _ in groups}
     for name, file in files:
         video = _video_of(name, file)
         split: Split | None = "test" if video in test else None
         group = groups.get(video, "/".join(video))
         entries.append(Entry(file.path, name, file.is_video, split, group))
+        is_official = _CELEB_DF_NAMES[name].fullmatch(video[1])
+        if not (video in groups or video in test) and (name in with_videos or not is_official):
+            strays.append(file.path)
     notes = ["Celeb-DF's test list shares people with the rest: see docs/sources.md."]
+    if strays:
+        notes.append(
+            f"{counted(len(strays), 'image')} of no known video, so perhaps of a test video: "
+            f"{some_of(strays)}."
+        )
     notes += rest.notes()
     return as_listing(entries, classes, options, notes, ratio=options.ratio.without_test())
 
 
 def _video_of(cls: str, file: MediaFile) -> tuple[str, str]:
-    """Return class and name of the video that a file of Celeb-DF is, or is a frame of."""
-    path = PurePosixPath(file.path)
-    is_in_folder = not file.is_video and path.parent.name != cls
-    name = path.parent.name if is_in_folder else path.stem
-    official = _CELEB_DF_NAME.match(name)  # 00170_0032.png is a frame of 00170.mp4
-    return cls, official[0] if official else name
+    """Return class and name of the video that a file of Celeb-DF is, or is a frame of.
+
+    The name is an official one in the name of a folder, the nearest first, or of the file; that
+    of a video is first sought in its own name. Without one, a folder is a video.
+    """
+    path = PurePosixPath(file.path).relative_to(cls)
+    folders = [folder.name for folder in path.parents if folder.name]
+    places = [path.stem, *folders] if file.is_video else [*folders, path.stem]
+    official = (match for place in places if (match := _CELEB_DF_NAMES[cls].search(place)))
+    match = next(official, None)  # 00170_0032.png is a frame of 00170.mp4
+    return cls, match[0] if match else places[0]
 
 
 def _celeb_df_test(

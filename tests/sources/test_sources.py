@@ -985,6 +985,12 @@ def test_test_videos_of_celeb_df_are_found_however_they_are_spelled(
         "{cls}/{name}/0.png",
         "{cls}/faces/{name}-0/1.png",
         "{cls}/{name}.9.jpg",
+        "{cls}/frames/{name}_000.png",
+        "{cls}/frames/{name}/aligned/000.png",
+        "{cls}/{name}/aligned/00001.png",
+        "{cls}/real_{name}/3.png",
+        "{cls}/frames/fake-{name}-00002.png",
+        "{cls}/{name}/clip.mp4",
     ],
 )
 def test_frames_of_test_videos_of_celeb_df_are_known_by_their_names(
@@ -992,15 +998,28 @@ def test_frames_of_test_videos_of_celeb_df_are_known_by_their_names(
 ) -> None:
     names = [("Celeb-synthesis", "id0_id1_0000"), ("Celeb-synthesis", "id0_id1_0001")]
     names += [("Celeb-real", "id0_0000"), ("Celeb-real", "id0_0001"), ("YouTube-real", "00000")]
+    names.append(("YouTube-real", "00001"))
     for cls, name in names:
         touch(tmp_path, frame.format(cls=cls, name=name))
     tested = [("Celeb-synthesis", "id0_id1_0000"), ("Celeb-real", "id0_0000")]
+    tested.append(("YouTube-real", "00000"))
     text = "".join(f"1 {cls}/{name}.mp4\n" for cls, name in tested)
     (tmp_path / "List_of_testing_videos.txt").write_text(text)
     found = listing("celeb-df", tmp_path)
     assert {item.path for item in items(found) if item.split == "test"} == {
         frame.format(cls=cls, name=name) for cls, name in tested
     }
+    assert not any("known video" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("stray", ["portraits/a.png", "a.png", "frames/id7_0000/0.png"])
+def test_images_of_celeb_df_of_no_known_video_are_named(tmp_path: Path, stray: str) -> None:
+    touch(tmp_path, "Celeb-real/id0_0000.mp4", "Celeb-real/id0_0001.mp4", f"Celeb-real/{stray}")
+    touch(tmp_path, "Celeb-real/id0_0000/0.png", "Celeb-real/frames/id0_0001_0.png")
+    (tmp_path / "List_of_testing_videos.txt").write_text("1 Celeb-real/id0_0000.mp4\n")
+    notes = [note for note in listing("celeb-df", tmp_path).notes if "known video" in note]
+    expected = f"1 image of no known video, so perhaps of a test video: Celeb-real/{stray}."
+    assert notes == [expected]
 
 
 @pytest.mark.parametrize(
