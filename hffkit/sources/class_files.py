@@ -1,7 +1,8 @@
 """The files of a class folder, and which of them belong together."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hffkit.manifest.samples import Split
@@ -15,6 +16,8 @@ _COLLECTION = re.compile(
     r"img_align_celeba\w*|img|imgs|images?|photos?|pictures?|pics?|faces?|crops?|data|samples?"
     r"|jpe?gs?|pngs?|(images?|thumbnails?|data)?_?(\d+x\d+|64|128|256|512|1024)"
 )
+
+Origin = tuple[str, ...]  # the folders and the name of a video, without those that sort by kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,9 @@ class ClassFiles:
         a folder with the name of a video belong to this video.
         """
         lone, videos = self._lone_folder(), self._videos()
+        names = defaultdict(list)
+        for origin in filter(None, videos):
+            names[origin[-1]].append(origin)
         is_collection = bool(lone) and (bool(videos) or _is_collection(lone, self.name))
         of_images: dict[str, str | None] = {}
         for path, is_video in self.files:
@@ -44,7 +50,9 @@ class ClassFiles:
                 group = of_images[folder]
             else:
                 group = None if is_collection else self._group(folder)
-                group = of_images[folder] = videos.get(_origin(folder), group)
+                origin = _origin(folder)
+                origin = origin if origin in videos else _nearest(origin, names)
+                group = of_images[folder] = videos.get(origin, group)
             yield Entry(path, self.name, is_video, self.split, group)
 
     def note(self) -> str | None:
@@ -63,9 +71,10 @@ class ClassFiles:
         folders = {self._folder(path) for path, _ in self.files}
         return folders.pop() if len(folders) == 1 else ""
 
-    def _videos(self) -> dict[tuple[str, ...], str]:
+    def _videos(self) -> dict[Origin, str]:
         """Return the groups of the videos by the folders that their frames would be in."""
-        is_lone, found = bool(self._lone_folder()), {}
+        is_lone = bool(self._lone_folder())
+        found: dict[Origin, str] = {}
         for path, is_video in self.files:
             if is_video:
                 folder = self._folder(path)
@@ -86,8 +95,23 @@ class ClassFiles:
         return path.removeprefix(f"{self.folder}/").rpartition("/")[0]
 
 
-def _origin(folder: str) -> tuple[str, ...]:
+def _origin(folder: str) -> Origin:
     return tuple(part for part in folder.split("/") if part and part.lower() not in _KIND_FOLDERS)
+
+
+def _nearest(folder: Origin, names: Mapping[str, Sequence[Origin]]) -> Origin:
+    """Return the video that a folder is in by name, of several the one with most in common.
+
+    Empty without one, or where videos of one name are equally near.
+    """
+    found = sorted(
+        (len({*folder} & {*origin}), depth, origin)
+        for depth, part in enumerate(folder)
+        for origin in names.get(part, ())
+    )
+    if not found or [each[:2] for each in found[-2:]].count(found[-1][:2]) > 1:
+        return ()
+    return found[-1][2]
 
 
 def _is_collection(folder: str, cls: str) -> bool:

@@ -169,6 +169,10 @@ def test_videos_in_one_folder_are_groups_of_their_own(tmp_path: Path) -> None:
         ("real/c23/videos/{0}.mp4", "real/c23/frames/{0}/{1:04}.png"),
         ("real/Videos/{0}.avi", "real/Images/{0}/{1}.jpg"),
         ("real/ann/{0}.mp4", "real/ann/{0}/{1:04}.png"),
+        ("real/{0}.mp4", "real/faces/{0}/{1:04}.png"),
+        ("real/videos/{0}.mp4", "real/crops/{0}/{1:04}.png"),
+        ("real/videos/{0}.mp4", "real/aligned/256/{0}/{1:04}.png"),
+        ("real/videos/{0}.mp4", "real/{0}/aligned/{1:04}.png"),
     ],
 )
 @pytest.mark.parametrize("seed", range(3))
@@ -183,12 +187,20 @@ def test_frames_beside_videos_are_in_the_split_of_their_video(
     for item in items(found):
         if item.path.startswith("real"):
             path = Path(item.path)
-            is_frame = path.suffix in (".png", ".jpg")
-            splits[path.parent.name if is_frame else path.stem].add(item.split)
+            (name,) = (part for part in [*path.parts[:-1], path.stem] if re.match(r"v\d+$", part))
+            splits[name].add(item.split)
     assert len(splits) == 12
     assert all(len(each) == 1 for each in splits.values())
     if "ann" not in video:  # all of one person
         assert len(set.union(*splits.values())) > 1
+
+
+def test_frames_of_videos_of_one_name_are_of_the_nearest(tmp_path: Path) -> None:
+    touch(tmp_path, "real/ann/1.mp4", "real/bob/1.mp4", "fake/0.png")
+    touch(tmp_path, "real/faces/bob/1/0.png", "real/faces/1/0.png", "real/faces/2/0.png")
+    groups = {item.path: item.group for item in items(listing("folder", tmp_path, **TWO))}
+    assert groups["real/faces/bob/1/0.png"] == groups["real/bob/1.mp4"]
+    assert len(set(groups.values())) == 5
 
 
 # What is not read -------------------------------------------------------------------------------
