@@ -1,8 +1,8 @@
 """Reader of DFDC: its parts with metadata.json, its validation and test sets with labels.csv."""
 
-import csv
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -11,6 +11,7 @@ from hffkit.manifest.classes import numbered
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Split
 from hffkit.media.walk import MediaFile, Rest, walk
+from hffkit.sources.columns import table_of, whole
 from hffkit.sources.entries import Entry
 from hffkit.sources.folders import selected, split_named
 from hffkit.sources.listing import Listing, as_listing, folders_in, read_text
@@ -18,7 +19,8 @@ from hffkit.sources.options import VideoOptions
 
 DFDC = numbered(fake=["DFDC-fake"], real=["DFDC-real"])
 _METADATA, _LABELS = "metadata.json", "labels.csv"
-_CSV_LABELS = {"0": "REAL", "1": "FAKE", "0.0": "REAL", "1.0": "FAKE"}
+_CSV_LABELS = {0: "REAL", 1: "FAKE"}
+_Line = tuple[str, str, str | None]  # name, label, original
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +31,46 @@ class _Labelled:
     cls: str
     group: str
     split: Split | None
+    table: str  # the name of the table
+
+    def __str__(self) -> str:
+        """Return what the line says, for messages."""
+        return f"{self.cls} of {self.group} in {self.table}"
+
+    def joined(self, other: "_Labelled") -> "_Labelled | None":
+        """Return what two lines of a video say together, or None if they contradict each other."""
+        groups = {self.group, other.group} - {self.name} or {self.name}
+        splits = {self.split, other.split} - {None} or {None}
+        if self.cls != other.cls or len(groups) > 1 or len(splits) > 1:
+            return None
+        return replace(self, group=groups.pop(), split=splits.pop())
 
 
 @dataclass(frozen=True, slots=True)
 class _LabelTable:
-    """A table of videos; it holds for its folder and those below without a table."""
+    """The tables of a folder; they hold for it and for the folders below without a table."""
 
-    path: PurePosixPath  # relative to the root
-    rows: Mapping[str, _Labelled]  # by name without suffix
+    folder: PurePosixPath  # relative to the root
+    rows: Mapping[str, _Labelled]  # by name
+    by_stem: Mapping[str, Sequence[_Labelled]]  # by name without suffix
 
     def row_of(self, file: MediaFile) -> _Labelled | None:
-        """Return the row of a video, or of the video that an image is a frame of."""
+        """Return the row of a video, or of the video that an image is a frame of.
+
+        Raises
+        ------
+        CorpusError
+            If several videos are meant, which differ in their suffixes alone.
+        """
         path = PurePosixPath(file.path)
-        return self.rows.get(path.stem if file.is_video else path.parent.name)
+        named = path if file.is_video else path.parent
+        if named.name in self.rows:
+            return self.rows[named.name]
+        found = self.by_stem.get(path.stem if file.is_video else named.name, ())
+        if len(found) > 1:
+            names = " or ".join(row.name for row in found)
+            raise CorpusError(f"{named}: may be {names}. Give it the full name of its video.")
+        return found[0] if found else None
 
 
 def read_dfdc(options: VideoOptions) -> Listing:
@@ -66,7 +95,7 @@ def read_dfdc(options: VideoOptions) -> Listing:
             "the second. Without them use `hffkit build list`."
         )
     rest.others = [path for path in rest.others if path not in names]
-    tables = {table.path.parent: table for table in (_table(options.src, name) for name in names)}
+    tables = _tables(options.src, names)
     classes = selected(DFDC, options)
     entries: list[Entry] = []
     failures: list[Failure] = []
@@ -77,14 +106,14 @@ def read_dfdc(options: VideoOptions) -> Listing:
         if table is None or row is None:
             _leave_out(file, failures, rest)
             continue
-        there.add((table.path, row.name))
+        there.add((table.folder, row.name))
         if row.cls in classes.names:
             entries.append(Entry(file.path, row.cls, file.is_video, row.split, row.group))
     for table in tables.values():
         for row in table.rows.values():
-            if row.cls in classes.names and (table.path, row.name) not in there:
-                path = (table.path.parent / row.name).as_posix()
-                reason = f"in {table.path.name}, not there"
+            if row.cls in classes.names and (table.folder, row.name) not in there:
+                path = (table.folder / row.name).as_posix()
+                reason = f"in {row.table}, not there"
                 failures.append(Failure("unreadable", path, None, reason))
     is_held_out = any(entry.split for entry in entries)
     ratio = options.ratio.without_test() if is_held_out else options.ratio
@@ -101,45 +130,75 @@ def _leave_out(file: MediaFile, failures: list[Failure], rest: Rest) -> None:
         rest.unasked.append(file.path)
 
 
-def _table(root: Path, name: str) -> _LabelTable:
-    path = PurePosixPath(name)
-    if path.name == _METADATA:
-        labels, split = _of_json(root / name), None
-    else:
-        labels, split = _of_csv(root / name), split_named((root / name).resolve().parent.name)
-        split = "test" if split is None else split
-    rows = {}
-    for video, (label, original) in sorted(labels.items()):
+def _tables(root: Path, names: Sequence[str]) -> dict[PurePosixPath, _LabelTable]:
+    """Read the tables of these names, by folder."""
+    by_folder: dict[PurePosixPath, list[str]] = defaultdict(list)
+    for name in names:
+        by_folder[PurePosixPath(name).parent].append(name)
+    return {folder: _table(root, folder, each) for folder, each in by_folder.items()}
+
+
+def _table(root: Path, folder: PurePosixPath, names: Sequence[str]) -> _LabelTable:
+    """Read the tables of a folder.
+
+    Raises
+    ------
+    CorpusError
+        If they are of another form, or contradict each other or themselves.
+    """
+    rows: dict[str, _Labelled] = {}
+    for row in (row for name in sorted(names) for row in _rows(root / name)):
+        name = PurePosixPath(row.name).name
+        known = rows.setdefault(name, row)
+        joined = known.joined(row)
+        if joined is None:
+            raise CorpusError(
+                f"{root / folder}: {name} is {known} and {row}. Correct the line that is wrong."
+            )
+        rows[name] = joined
+    rows = dict(sorted(rows.items()))
+    by_stem = defaultdict(list)
+    for name, row in rows.items():
+        by_stem[PurePosixPath(name).stem].append(row)
+    return _LabelTable(folder, rows, by_stem)
+
+
+def _rows(path: Path) -> Iterator[_Labelled]:
+    is_part = path.name == _METADATA
+    split = None if is_part else split_named(path.resolve().parent.name) or "test"
+    for name, label, original in _of_json(path) if is_part else _of_csv(path):
         cls = "DFDC-fake" if label == "FAKE" else "DFDC-real"
-        rows[PurePosixPath(video).stem] = _Labelled(video, cls, original or video, split)
-    return _LabelTable(path, rows)
+        yield _Labelled(name, cls, original or name, split, path.name)
 
 
-def _of_json(path: Path) -> dict[str, tuple[str, str | None]]:
-    """Return label and original of each video in a metadata.json."""
+def _of_json(path: Path) -> list[_Line]:
+    """Return name, label and original of each video in a metadata.json, doubled keys twice."""
     try:
-        rows: dict[str, dict[str, str]] = json.loads(read_text(path))
-        if all(row["label"] in ("FAKE", "REAL") for row in rows.values()):
-            return {name: (row["label"], row.get("original")) for name, row in rows.items()}
+        found = json.loads(read_text(path), object_pairs_hook=tuple)
+        rows = [(name, dict(row)) for name, row in found]
+        is_table = isinstance(found, tuple) and all(
+            row["label"] in ("FAKE", "REAL") for _, row in rows
+        )
+        if is_table:
+            return [(name, row["label"], row.get("original")) for name, row in rows]
     except (ValueError, TypeError, KeyError, AttributeError):
         pass
     raise CorpusError(f'{path}: must be {{"video": {{"label": "FAKE" or "REAL", ...}}}}.')
 
 
-def _of_csv(path: Path) -> dict[str, tuple[str, str | None]]:
-    """Return the label of each video in a labels.csv."""
+def _of_csv(path: Path) -> Iterator[_Line]:
+    """Yield name and label of each video in a labels.csv."""
     lines = read_text(path).splitlines()
-    header = [cell.strip().lower() for cell in next(csv.reader(lines[:1]), [])]
-    found: dict[str, tuple[str, str | None]] = {}
-    if not {"filename", "label"} <= set(header):
-        raise CorpusError(f"{path}: must begin with the columns filename,label; got {header}.")
-    for number, row in enumerate(csv.DictReader(lines[1:], fieldnames=header), 2):
+    table = table_of(lines, {"filename", "label"})
+    if table is None:
+        raise CorpusError(f"{path}: must begin with the columns filename,label; got {lines[:1]}.")
+    for row in table:
         name, label = (row.get("filename") or "").strip(), (row.get("label") or "").strip().upper()
-        label = _CSV_LABELS.get(label, label)
+        number = whole(label)
+        label = label if number is None else _CSV_LABELS.get(number, label)
         if not name or label not in ("FAKE", "REAL"):
             raise CorpusError(
-                f"{path}:{number}: must be the name of a file and 1 for fake or 0 for real, got "
-                f"{name!r} and {label!r}."
+                f"{path}:{table.line_num + 1}: must be the name of a file and 1 for fake or 0 for "
+                f"real, got {name!r} and {label!r}."
             )
-        found[name] = label, None
-    return found
+        yield name, label, None

@@ -42,6 +42,9 @@ def test_videos_that_no_table_names_are_failures(tmp_path: Path, name: str) -> N
         "\ufefffilename,label\r\na.mp4,1\r\nb.mp4,0\r\n",
         "Filename,Label,other\na.mp4,1.0,x\nb.mp4,0.0,y\n",
         "label,filename\nFAKE,a.mp4\nreal,b.mp4\n",
+        "filename;label\na.mp4;1,0\n\nb.mp4;0\n",
+        '"filename"\t"label"\n"a.mp4"\t"1"\n"b.mp4"\t"0"\n',
+        "filename,label\na.mp4,1\nb.mp4,0\na.mp4,1.0\n",
     ],
 )
 @pytest.mark.parametrize(
@@ -104,4 +107,68 @@ def test_a_table_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
 def test_without_a_table_there_is_advice(tmp_path: Path) -> None:
     touch(tmp_path, "test/a.mp4")
     with pytest.raises(CorpusError, match=r"no metadata\.json or labels\.csv .*build list"):
+        listing("dfdc", tmp_path)
+
+
+REAL, FAKE = {"label": "REAL"}, {"label": "FAKE", "original": "r.mp4"}
+
+
+def metadata(root: Path, *lines: tuple[str, dict[str, str]]) -> None:
+    """Write a metadata.json, in which keys may be doubled."""
+    text = ", ".join(f"{json.dumps(name)}: {json.dumps(row)}" for name, row in lines)
+    (root / "metadata.json").write_text(f"{{{text}}}")
+
+
+def test_lines_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4", "r.mp4")
+    metadata(tmp_path, ("a.mp4", FAKE), ("r.mp4", REAL), ("a.mp4", REAL))
+    with pytest.raises(CorpusError, match=r"a\.mp4 is DFDC-fake .* and DFDC-real .*metadata"):
+        listing("dfdc", tmp_path)
+    metadata(tmp_path, ("a.mp4", FAKE), ("r.mp4", REAL), ("a.mp4", {**FAKE, "original": "b.mp4"}))
+    with pytest.raises(CorpusError, match=r"a\.mp4 is DFDC-fake of r\.mp4 .* of b\.mp4"):
+        listing("dfdc", tmp_path)
+    (tmp_path / "metadata.json").unlink()
+    (tmp_path / "labels.csv").write_text("filename,label\na.mp4,1\nr.mp4,0\na.mp4,0\n")
+    with pytest.raises(CorpusError, match=r"a\.mp4 is DFDC-fake .* and DFDC-real .*labels"):
+        listing("dfdc", tmp_path)
+
+
+def test_videos_that_differ_in_their_suffixes_are_told_apart(tmp_path: Path) -> None:
+    touch(tmp_path, "v3.mp4", "v3.avi", "frames/v3.avi/0.png")
+    metadata(tmp_path, ("v3.mp4", REAL), ("v3.avi", FAKE))
+    assert {item.path: item.cls for item in items(listing("dfdc", tmp_path))} == {
+        "v3.mp4": "DFDC-real",
+        "v3.avi": "DFDC-fake",
+        "frames/v3.avi/0.png": "DFDC-fake",
+    }
+    touch(tmp_path, "frames/v3/0.png")
+    with pytest.raises(CorpusError, match=r"frames/v3: may be v3\.avi or v3\.mp4"):
+        listing("dfdc", tmp_path)
+
+
+def test_both_tables_of_a_folder_are_used(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4", "r.mp4", "b.mp4")
+    metadata(tmp_path, ("a.mp4", FAKE), ("r.mp4", REAL))
+    (tmp_path / "labels.csv").write_text("filename,label\na.mp4,1\nb.mp4,0\ngone.mp4,0\n")
+    found = listing("dfdc", tmp_path)
+    assert {item.path: (item.cls, item.split, item.group) for item in items(found)} == {
+        "a.mp4": ("DFDC-fake", "test", "r.mp4"),
+        "b.mp4": ("DFDC-real", "test", "b.mp4"),
+        "r.mp4": ("DFDC-real", "test", "r.mp4"),  # as its forgery
+    }
+    assert [(f.path, f.reason) for f in found.failures] == [
+        ("gone.mp4", "in labels.csv, not there")
+    ]
+    (tmp_path / "labels.csv").write_text("filename,label\na.mp4,0\n")
+    with pytest.raises(
+        CorpusError, match=r"DFDC-real .*labels\.csv and DFDC-fake .*metadata\.json"
+    ):
+        listing("dfdc", tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[]", '{"a.mp4": []}', '{"a.mp4": {}}', '{"a.mp4": "REAL"}', "1"])
+def test_metadata_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
+    touch(tmp_path, "a.mp4")
+    (tmp_path / "metadata.json").write_text(text)
+    with pytest.raises(CorpusError, match=r"metadata\.json: must be"):
         listing("dfdc", tmp_path)
