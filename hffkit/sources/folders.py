@@ -111,9 +111,12 @@ def read_celeba(options: SourceOptions) -> Listing:
             "folder`."
         )
     classes = selected(CELEBA, options)
-    numbers = _columns_of(partition, _CELEBA_SPLITS)
+    # By stem: the tables name JPEG files, and CelebA is published as PNG as well.
+    listed = _columns_of(partition, _CELEBA_SPLITS)
+    numbers = {PurePosixPath(name).stem: number for name, number in listed.items()}
     named = _table_file(options.src, "identity_CelebA.txt")
-    identity = _columns_of(named) if named else {}
+    people = _columns_of(named) if named else {}
+    identity = {PurePosixPath(name).stem: person for name, person in people.items()}
     rest = Rest()
     files = walk(options.src, rest=rest)
     entries = [
@@ -125,15 +128,15 @@ def read_celeba(options: SourceOptions) -> Listing:
             group=f"identity-{identity[name]}" if name in identity else None,
         )
         for path, is_video in files
-        if (name := PurePosixPath(path).name) in numbers
+        if (name := PurePosixPath(path).stem) in numbers
     ]
     if not entries:
         raise CorpusError(
-            f"{partition}: none of its files is in {options.src}: {some_of([*numbers])}."
+            f"{partition}: none of its files is in {options.src}: {some_of([*listed])}."
         )
-    there = {PurePosixPath(file.path).name for file in files}
-    unlisted = [file.path for file in files if PurePosixPath(file.path).name not in numbers]
-    absent = sorted(numbers.keys() - there)
+    there = {PurePosixPath(file.path).stem for file in files}
+    unlisted = [file.path for file in files if PurePosixPath(file.path).stem not in numbers]
+    absent = sorted(name for name in listed if PurePosixPath(name).stem not in there)
     notes = rest.notes()
     if absent:
         n_absent = counted(len(absent), "file")

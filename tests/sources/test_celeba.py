@@ -68,3 +68,14 @@ def test_files_of_the_partition_that_are_absent_are_counted(tmp_path: Path) -> N
 def test_a_partition_of_other_files_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"none of its files is in .*: 9\.jpg"):
         listing("celeba", celeba(tmp_path, "9.jpg,0\n"))
+
+
+def test_images_published_as_png_are_those_of_the_partition(tmp_path: Path) -> None:
+    names = [name.replace(".jpg", ".png") for name in NAMES]
+    touch(tmp_path, *(f"img_align_celeba_png/{name}" for name in names))
+    lines = [f"{name} {k // 2}\n" for k, name in enumerate(NAMES)]
+    (tmp_path / "list_eval_partition.txt").write_text("".join(lines))
+    (tmp_path / "identity_CelebA.txt").write_text("".join(f"{name} 7\n" for name in NAMES[:2]))
+    found = items(listing("celeba", tmp_path))
+    assert [item.split for item in found] == ["train", "train", "val", "val", "test", "test"]
+    assert {item.group for item in found[:2]} == {"identity-7"}
