@@ -4,6 +4,7 @@ Samples with equal pixels count once. Samples of one group are not compared, bec
 video and forgeries of a photo are alike and belong together; a group is never in two splits.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -48,6 +49,7 @@ MAX_DISTANCE_RESIZED = 0.072
 _LARGEST = 256  # px of the shorter side when two images are compared
 _BLOCK = 64  # records of a unit of work
 _N_PAIRS = 16
+_N_KINDS = 3  # of copies, that a caption names
 _SAME = 0.04  # difference of scales or of gains that is none
 
 
@@ -277,17 +279,24 @@ def _clusters(found: Compared) -> tuple[list[Ints], dict[int, str]]:
     n = len(found.at)
     edges = coo_array((np.ones(len(first)), (first, second)), shape=(n, n))
     number = connected_components(edges, directed=False)[1]
-    words: dict[int, set[str]] = {}
+    words: dict[int, list[str]] = {}
     for image, copy in zip(first, found.copies, strict=True):
-        words.setdefault(int(number[image]), set()).add(copy.kind)
+        words.setdefault(int(number[image]), []).append(copy.kind)
     clusters: dict[int, list[int]] = {each: [] for each in words}
     for place in np.flatnonzero(np.isin(number[found.images], list(words))):
         clusters[int(number[found.images[place]])].append(int(place))
     kinds = {
-        int(image): "; ".join(sorted(words[int(number[image])]))
+        int(image): _kinds_of(words[int(number[image])])
         for image in np.unique(np.concatenate([first, second]))
     }
     return sorted(map(np.array, clusters.values()), key=lambda cluster: int(cluster[0])), kinds
+
+
+def _kinds_of(found: Sequence[str]) -> str:
+    """Name the commonest kinds of copies in a cluster."""
+    kinds = [kind for kind, _ in Counter(sorted(found)).most_common()]
+    more = f"; {len(kinds) - _N_KINDS} more kinds" if len(kinds) > _N_KINDS else ""
+    return "; ".join(kinds[:_N_KINDS]) + more
 
 
 # judgement --------------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ _CELLS_PER_ROOT = 2
 _CHUNK = 4096  # rows of features at once
 _PRODUCTS = 1 << 20  # of features at once
 _PAIRS_AT_ONCE = 2048
+_MOST = 16  # pairs of an image; all frames of one portrait resemble one another
 _STEP = 0.0125  # of a side: shift and scale of one unit of a tangent
 _RIDGE = 1e-4  # on tangents, so that they span small changes only
 _CLIP = 190  # brightened copies lose what was above
@@ -165,14 +166,30 @@ def _near_view(
 
 
 def _closest(first: Ints, second: Ints, view: Ints, distance: Floats32) -> Candidates:
-    """Return one row for each pair, that of its smallest distance, in the order of the pairs."""
+    """Return one row for each pair, that of its smallest distance, in the order of the pairs.
+
+    A pair that is not among the `_MOST` closest of either image is left out.
+    """
     low, high = np.minimum(first, second), np.maximum(first, second)
     order = np.lexsort((view, first, distance, high, low))
     low, high = low[order], high[order]
     is_new = np.ones(len(order), bool)
     is_new[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
     at = order[is_new]
+    at = at[_is_close(first[at], second[at], distance[at])]
     return Candidates(first[at], second[at], view[at], distance[at])
+
+
+def _is_close(first: Ints, second: Ints, distance: Floats32) -> npt.NDArray[np.bool_]:
+    """Return (M,) True for the pairs that are among the `_MOST` closest of one of their images."""
+    pair = np.tile(np.arange(len(first)), 2)
+    images = np.concatenate([first, second])
+    order = np.lexsort((pair, distance[pair], images))
+    _, starts, sizes = np.unique(images[order], return_index=True, return_counts=True)
+    rank = np.arange(len(order)) - np.repeat(starts, sizes)
+    kept = np.zeros(len(first), bool)
+    kept[pair[order[rank < _MOST]]] = True
+    return kept
 
 
 class _Cells:

@@ -18,7 +18,7 @@ from hffkit.media.files import IMAGE_SUFFIXES
 from hffkit.wording import counted
 
 _VIDEO = re.compile(r"(\d{3})(?:_(\d{3}))?([_-]\w+)?")
-_LEAST_PAIRED = 0.9  # of the fake sources: so many are named as pairs in a tree of FaceForensics++
+LEAST_PAIRED = 0.9  # of the fake sources: so many are named as pairs in a tree of FaceForensics++
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def _pairs(data: Audited) -> Fingerprints:
                 n_paired[side] += 1
                 joined[root(target)] = root(source)
             videos.append((place, target))
-    is_ffpp = (n_paired > 0) & (n_paired >= _LEAST_PAIRED * n_fake)
+    is_ffpp = (n_paired > 0) & (n_paired >= LEAST_PAIRED * n_fake)
     found = np.zeros(len(index), np.uint64)
     for place, target in videos:
         if is_ffpp[int(index.is_audited[place])]:

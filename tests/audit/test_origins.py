@@ -6,7 +6,7 @@ from shutil import copytree
 import pytest
 from makers.trees import build_corpus, change_manifest, write_image
 
-from hffkit.audit import origins
+from hffkit.audit import official_split, origins
 from hffkit.audit.audited import Audited, AuditRequest
 from hffkit.audit.findings import Finding
 from hffkit.audit.origins import ffpp_name
@@ -121,3 +121,22 @@ def test_groups_of_corpora_taken_as_one_are_compared(tmp_path: Path) -> None:
 
     change_manifest(tmp_path / "b.lmdb", move)
     assert list(_found(one, tmp_path / "b.lmdb")) == ["One group is in two splits"]
+
+
+def test_official_test_videos_that_are_trained_on_are_found(tmp_path: Path) -> None:
+    # In the official lists 000+003 is test, 001+870 is train, and 004+982 is val.
+    moved = {"train/swap/000_003": 2, "test/real/000": 1, "train/real/001": 2, "val/real/004": 2}
+    data = Audited(AuditRequest((str(_tree(tmp_path / "moved", moved)),)))
+    (finding,) = official_split.judge(official_split.measure(data))
+    assert (finding.severity, finding.number) == ("high", "2 of 7 samples with a name of its lists")
+    assert set(finding.drop) == {f"train/swap/000_003/000{n}.png" for n in range(2)}
+    mild = {"test/swap/000_003": 2, "train/swap/001_870": 2, "train/real/004": 3}
+    data = Audited(AuditRequest((str(_tree(tmp_path / "mild", mild)),)))
+    (finding,) = official_split.judge(official_split.measure(data))
+    assert (finding.severity, finding.number) == ("low", "3 of 7 samples with a name of its lists")
+    kept = {"test/swap/000_003": 2, "train/swap/001_870": 2, "val/real/004": 3}
+    data = Audited(AuditRequest((str(_tree(tmp_path / "kept", kept)),)))
+    assert list(official_split.judge(official_split.measure(data))) == []
+    other = {"train/swap/clip_000": 4, "train/real/000": 2}  # no names of pairs
+    data = Audited(AuditRequest((str(_tree(tmp_path / "other", other)),)))
+    assert official_split.measure(data).n_named == 0
