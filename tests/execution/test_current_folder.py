@@ -34,7 +34,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "words",
     [
-        "build folder --src ../images --real real --fake fake --out built.lmdb",
+        "build folder --src ../images --real real --fake fake --accept-duplicates --out built.lmdb",
         "pack ../data.lmdb --size 32 --out packed.lmdb",
         "degrade ../data.lmdb --op jp60 --out degraded.lmdb",
         "degrade ../images --op jp60 --out degraded",
