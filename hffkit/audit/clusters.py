@@ -1,6 +1,6 @@
 """Clusters of samples that share a value, and which of them to drop."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,8 +8,9 @@ import numpy as np
 
 from hffkit.arrays import Ints
 from hffkit.audit.audited import Audited, Fingerprints
-from hffkit.audit.findings import Evidence
+from hffkit.audit.findings import Evidence, Finding, Severity
 from hffkit.manifest.samples import SPLITS
+from hffkit.wording import counted
 
 _N_SHOWN = 12  # clusters of a finding
 _N_SAMPLES = 6  # of a cluster that are shown
@@ -113,6 +114,19 @@ def caption_of(data: Audited, cluster: Ints) -> str:
         for place in cluster.tolist()
     )
     return ", ".join(facts)
+
+
+def judged(
+    check: str, kinds: Iterable[tuple[Clusters, Severity, str, str]], names: str
+) -> Iterator[Finding]:
+    """Yield a finding for each kind of cluster that there is: severity, title and reason."""
+    for clusters, severity, title, why in kinds:
+        if clusters.n_clusters:
+            number = f"{counted(clusters.n_clusters, 'image')} in {clusters.n_samples} samples"
+            command = drop_command(names)
+            yield Finding(
+                check, severity, title, number, clusters.shown, why, command, clusters.drop
+            )
 
 
 def drop_command(names: str) -> str:

@@ -7,10 +7,9 @@ import numpy as np
 
 from hffkit.audit.audited import Audited
 from hffkit.audit.check import AuditCheck
-from hffkit.audit.clusters import Clusters, by_fault, clusters_of, described, drop_command
+from hffkit.audit.clusters import Clusters, by_fault, clusters_of, described, judged
 from hffkit.audit.exhibits import Exhibits
 from hffkit.audit.findings import Finding, Severity
-from hffkit.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +46,14 @@ def measure(data: Audited) -> EqualPixels:
 
 
 def judge(found: EqualPixels) -> Iterator[Finding]:
-    """Yield a finding for each kind of cluster that there is."""
+    """Return a finding for each kind of cluster that there is."""
     kinds: tuple[tuple[Clusters, Severity, str, str], ...] = (
         (found.across_splits, "high", "The same pixels are in two splits", _LEAK),
         (found.conflicting, "high", "The same pixels are labelled fake and real", _CONFLICT),
         (found.against, "high", "Samples are also in a corpus compared with", _LEAK),
         (found.repeated, "low", "The same pixels occur several times in a split", _REPEATED),
     )
-    for clusters, severity, title, why in kinds:
-        if clusters.n_clusters:
-            number = counted(clusters.n_clusters, "image")
-            yield Finding(
-                CHECK.name, severity, title, f"{number} in {clusters.n_samples} samples",
-                clusters.shown, why, drop_command(found.names), clusters.drop,
-            )  # fmt: skip
+    return judged(CHECK.name, kinds, found.names)
 
 
 _LEAK = "A detector that has seen a test image in training is measured on its memory."

@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from hffkit.arrays import Bools, Ints
 from hffkit.audit.audited import Audited
 from hffkit.audit.check import AuditCheck
-from hffkit.audit.clusters import Clusters, by_fault, described, drop_command
+from hffkit.audit.clusters import Clusters, by_fault, described, judged
 from hffkit.audit.exhibits import Exhibits
 from hffkit.audit.findings import Finding, Severity
 from hffkit.audit.neighbours import (
@@ -303,20 +303,14 @@ def _kinds_of(found: Sequence[str]) -> str:
 
 
 def judge(found: NearDuplicates) -> Iterator[Finding]:
-    """Yield a finding for each kind of cluster that there is."""
+    """Return a finding for each kind of cluster that there is."""
     kinds: tuple[tuple[Clusters, Severity, str, str], ...] = (
         (found.across_splits, "high", "Copies of an image are in two splits", _LEAK),
         (found.conflicting, "high", "Copies of an image are labelled fake and real", _CONFLICT),
         (found.against, "high", "Copies of samples are in a corpus compared with", _LEAK),
         (found.repeated, "low", "Copies of an image are in a split as several groups", _REPEATED),
     )
-    for clusters, severity, title, why in kinds:
-        if clusters.n_clusters:
-            number = counted(clusters.n_clusters, "image")
-            yield Finding(
-                CHECK.name, severity, title, f"{number} in {clusters.n_samples} samples",
-                clusters.shown, why, drop_command(found.names), clusters.drop,
-            )  # fmt: skip
+    return judged(CHECK.name, kinds, found.names)
 
 
 _LEAK = "A detector recognises an image that it was trained on, however it was saved."

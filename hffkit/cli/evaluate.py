@@ -32,11 +32,7 @@ if TYPE_CHECKING:
     metavar="CORPUS",
     help="Masks to compare the attention maps of mml with. Repeatable.",
 )
-@click.option(
-    "--allow-overlap",
-    is_flag=True,
-    help="Measure held-out samples even if a run was trained on them, and mark the figures.",
-)
+@options.allow_overlap
 @click.option(
     "--thresholds",
     is_flag=True,
@@ -45,14 +41,7 @@ if TYPE_CHECKING:
 )
 @click.option("--html", type=options.PATH, help="Write a self-contained HTML page.")
 @click.option("--csv", type=options.PATH, help="Write the scores, a line a sample.")
-@click.option(
-    "--resamples",
-    "n_resamples",
-    type=click.IntRange(min=0),
-    default=1000,
-    show_default=True,
-    help="Bootstrap resamples of groups; 0 for no intervals.",
-)
+@options.resamples
 @options.seed
 @options.device
 @options.as_json

@@ -257,6 +257,27 @@ def together(*added: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
+def resamples(command: F) -> F:
+    """Add --resamples."""
+    return click.option(
+        "--resamples",
+        "n_resamples",
+        type=click.IntRange(min=0),
+        default=1000,
+        show_default=True,
+        help="Bootstrap resamples of groups; 0 for no intervals.",
+    )(command)
+
+
+def allow_overlap(command: F) -> F:
+    """Add --allow-overlap."""
+    return click.option(
+        "--allow-overlap",
+        is_flag=True,
+        help="Measure held-out samples even if a run was trained on them, and mark the figures.",
+    )(command)
+
+
 def faces_of_files(frames: int) -> Callable[[F], F]:
     """Return the options of the search for faces in image and video files."""
     return together(

@@ -43,21 +43,10 @@ from hffkit.errors import ArgumentError
     help="Corpus whose split val chooses the thresholds. Repeatable.  [default: --data]",
 )
 @options.task
-@click.option(
-    "--allow-overlap",
-    is_flag=True,
-    help="Measure held-out samples even if a run was trained on them, and mark the figures.",
-)
+@options.allow_overlap
 @click.option("--html", type=options.PATH, help="Write a self-contained HTML page.")
 @click.option("--csv", type=options.PATH, help="Write a line for each condition and metric.")
-@click.option(
-    "--resamples",
-    "n_resamples",
-    type=click.IntRange(min=0),
-    default=1000,
-    show_default=True,
-    help="Bootstrap resamples of groups; 0 for no intervals.",
-)
+@options.resamples
 @options.seed
 @options.workers
 @options.device
