@@ -95,6 +95,7 @@ def ours(root: Path, out: Path) -> None:
     """Build with `hffkit build ff++`."""
     command = ["hffkit", "build", "ff++", "--src", root, "--quality", ",".join(QUALITIES)]
     command += ["--frames", FRAMES, "--workers", WORKERS, "--out", out / "data.lmdb"]
+    command += ["--accept-duplicates"]  # the tree's missing methods are copies
     subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
 
 
@@ -233,6 +234,7 @@ def peak_of(tree: Path, out: Path) -> tuple[int, int]:
     With two workers, chance would decide whether both receive the largest frames.
     """
     command = ["hffkit", "build", "ff++", "--src", tree, "--frames", "4", "--workers", "1"]
+    command += ["--accept-duplicates"]
     parent, workers = peaks_of([*command, "--out", out / "data.lmdb"])
     return parent, workers[0]
 
