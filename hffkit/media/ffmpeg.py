@@ -13,7 +13,7 @@ from av.error import FFmpegError
 from av.stream import Disposition
 
 from hffkit.errors import VideoError
-from hffkit.media.files import check_regular
+from hffkit.input_files import check_regular
 from hffkit.media.kinds import kind_of_file
 from hffkit.media.rgb import MAX_FRAME_PIXELS, Converter, check_size
 

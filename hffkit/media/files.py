@@ -1,12 +1,13 @@
-"""Regular files of bounded size, and what the names of files say."""
+"""What the names of files say, their digests and their further names."""
 
-import errno
 import hashlib
 import os
 import re
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
+
+from hffkit.input_files import check_regular
 
 # The kinds that suffixes stand for; see `hffkit.media.kinds`.
 IMAGE_SUFFIXES: Mapping[str, str] = {
@@ -31,13 +32,6 @@ VIDEO_SUFFIXES: Mapping[str, str] = {
     ".flv": "flv",
     ".ogv": "ogg",
     ".mxf": "mxf",
-}
-_KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFSOCK: "a socket",
 }
 # Names in lower case of what macOS, Windows and network disks put into folders.
 _DEBRIS = frozenset(
@@ -64,22 +58,6 @@ def frame_number(name: str) -> int | None:
         return None
     match = re.search(r"(\d+)\.\w+$", name)
     return None if match is None else int(match[1])
-
-
-def check_regular(path: Path) -> int:
-    """Return the size of a regular file in bytes.
-
-    Raises
-    ------
-    OSError
-        If there is none, or something that can be read without end or waits for a writer: a
-        named pipe, a device, a socket.
-    """
-    found = path.stat()
-    if stat.S_ISREG(found.st_mode):
-        return found.st_size
-    number = errno.EISDIR if stat.S_ISDIR(found.st_mode) else errno.EINVAL
-    raise OSError(number, f"it is {_KINDS.get(stat.S_IFMT(found.st_mode), 'no file')}", str(path))
 
 
 def sha256_of(path: Path) -> str:

@@ -18,7 +18,7 @@ from imagecodecs import deflate_crc32, deflate_encode
 from PIL import Image as PillowImage
 
 from hffkit.errors import ImageError
-from hffkit.media.files import check_regular
+from hffkit.input_files import check_regular
 from hffkit.media.headers import MAX_PIXELS, check_header, kind_of_image
 
 # OpenCV and its FFmpeg write to stderr for each damaged file, and hffkit reports these itself.

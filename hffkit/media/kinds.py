@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from hffkit.media.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, check_regular, suffix_of
+from hffkit.input_files import check_regular
+from hffkit.media.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, suffix_of
 
 Medium = Literal["image", "video", "other"]
 

@@ -12,7 +12,7 @@ from makers.runs import THREE, write_run
 from makers.trees import face, write_clip, write_image
 from PIL import Image
 
-from hffkit.media.files import check_regular
+from hffkit.input_files import check_regular
 from hffkit.media.image import MAX_BYTES
 
 
