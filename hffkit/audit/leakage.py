@@ -14,6 +14,7 @@ import numpy as np
 
 from hffkit.arrays import Bools, Floats64, Ints
 from hffkit.audit.stored_facts import Fact
+from hffkit.audit.strata import Auc
 from hffkit.errors import MetricError
 from hffkit.evaluation.bootstrap import percentile_interval, resamples
 from hffkit.evaluation.roc import Ranking
@@ -44,12 +45,9 @@ class Carrier:
 
 
 @dataclass(frozen=True, slots=True)
-class Leakage:
+class Leakage(Auc):
     """A leakage score with its 95 % interval."""
 
-    auc: float
-    low: float
-    high: float
     n_negative: int
     n_positive: int
     n_groups: int
@@ -58,9 +56,6 @@ class Leakage:
     def to_json(self) -> dict[str, object]:
         """Return the score as JSON values."""
         return asdict(self)
-
-    def __str__(self) -> str:
-        return f"AUC {self.auc:.3f} ({self.low:.3f} to {self.high:.3f})"
 
 
 @dataclass(frozen=True, slots=True)
