@@ -15,7 +15,6 @@ from hffkit.errors import (
     ArgumentError,
     CorpusError,
     HffkitError,
-    ImageError,
     StorageError,
     writing_to,
 )
@@ -26,7 +25,7 @@ from hffkit.execution.versions import LIBRARIES, versions
 from hffkit.extraction.units import identity, weight
 from hffkit.json_types import JsonObject
 from hffkit.manifest.failures import Failure, damage_of
-from hffkit.manifest.samples import json_line, printable
+from hffkit.manifest.samples import json_line
 from hffkit.manifest.seeds import rank
 from hffkit.media.files import sha256_of
 from hffkit.media.image import encode_png, pixels_sha256, read_bytes
@@ -121,8 +120,6 @@ class FileWork:
 
     def _image(self, path: str, part: PartWriter) -> JsonObject | None:
         """Write a degraded image; None if it is damaged, which `part` records."""
-        if printable(path) != path:
-            raise ImageError("the file's name is not UTF-8")
         encoded = read_bytes(self.root / path)
         found = decode_file(encoded)
         if found.damage is not None:

@@ -11,11 +11,14 @@ def rng_for(seed: int, *names: str) -> "np.random.Generator":
     """Return a generator that depends on (seed, names), not on worker, order or batch."""
     import numpy as np  # late: `hffkit build --help` needs no numpy
 
-    digest = hashlib.blake2b("\0".join(names).encode(), digest_size=16).digest()
-    return np.random.default_rng([seed, int.from_bytes(digest, "big")])
+    return np.random.default_rng([seed, int.from_bytes(_digest(*names), "big")])
 
 
 def rank(seed: int, *names: str) -> bytes:
     """Return a sort key that shuffles names in a way that does not depend on their order."""
-    text = "\0".join((str(seed), *names))
-    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+    return _digest(str(seed), *names)
+
+
+def _digest(*names: str) -> bytes:
+    text = "\0".join(names).encode("utf-8", "surrogateescape")  # names of files may be any bytes
+    return hashlib.blake2b(text, digest_size=16).digest()

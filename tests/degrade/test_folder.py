@@ -97,6 +97,22 @@ def frames_of(path: Path) -> list[Pixels]:
         frames.append(np.asarray(bgr[:, :, ::-1], np.uint8))
 
 
+def test_names_of_any_bytes_are_kept(tmp_path: Path, run: Run) -> None:
+    name = os.fsdecode(b"\xff\xe9 x")
+    image = write_image(tmp_path / f"images/{name}.png", 1)
+    write_clip(tmp_path / f"videos/{name}.mp4", n_frames=3)
+    done = degraded(run, tmp_path / "images", tmp_path / "i", "--op", "jp-mix")
+    (row,) = rows(done / "manifest.jsonl")
+    assert row["path"] == row["source"] == f"{name}.png"
+    expected = chain("jp-mix")(read(image), seed=0, key=f"{name}.png")
+    assert np.array_equal(opened(done / row["path"]), expected.image)
+    assert row["sha256"] == sha256(done / row["path"])
+    done = degraded(run, tmp_path / "videos", tmp_path / "v", "--op", "gb-mix", "--op", "h264:30")
+    (row,) = rows(done / "manifest.jsonl")
+    assert row["path"] == row["source"] == f"{name}.mp4"
+    assert row["sha256"] == sha256(done / row["path"])
+
+
 def test_a_tree_of_images_gives_the_same_tree_of_what_the_chain_makes(
     images: Path, tmp_path: Path, run: Run
 ) -> None:
