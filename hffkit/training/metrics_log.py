@@ -2,7 +2,7 @@
 
 import json
 import os
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,25 +22,26 @@ class MetricsLog:
         TrainingError
             If events are wanted and TensorBoard is not installed.
         """
+        write_events = _event_writer() if with_events else None
         self._path = folder / METRICS_FILE
         with self._writing():
             self._file = self._path.open("ab")
-            os.truncate(self._path, _length_until(self._path, iteration))
-        self._events: Any = None
-        if with_events:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                raise TrainingError(
-                    'TensorBoard is not installed: pip install -e ".[tensorboard]".'
-                ) from None
-            self._events = SummaryWriter(str(folder / "events"), purge_step=iteration + 1)
+        try:
+            with self._writing():
+                os.truncate(self._path, _length_until(self._path, iteration))
+                events = folder / "events"
+                self._events = write_events and write_events(str(events), purge_step=iteration + 1)
+        except BaseException:
+            self._file.close()
+            raise
 
     def __enter__(self) -> "MetricsLog":
         return self
 
-    def __exit__(self, *raised: object) -> None:
-        self._file.close()
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
+        # After an error, closing would only report it a second time.
+        with suppress(OSError) if kind else self._writing():
+            self._file.close()
         if self._events is not None:
             self._events.close()
 
@@ -65,6 +66,16 @@ class MetricsLog:
             " Free some space and run the same command again; it continues from the last "
             "checkpoint.",
         )
+
+
+def _event_writer() -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise TrainingError(
+            'TensorBoard is not installed: pip install -e ".[tensorboard]".'
+        ) from None
+    return SummaryWriter
 
 
 def _length_until(path: Path, iteration: int) -> int:

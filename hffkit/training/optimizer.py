@@ -1,6 +1,10 @@
 """Optimizers, among them Caffe's SGD with its multipliers for groups of parameters."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -72,6 +76,7 @@ def caffe_groups(net: nn.Module) -> Groups:
 
 def make_optimizer(recipe: TrainRecipe, net: nn.Module, rate: Tensor) -> Optimizer:
     """Return the recipe's optimizer; its learning rate is the tensor `rate`."""
+    _import_compiler()
     if recipe.solver == "caffe-sgd":
         how = {"momentum": recipe.momentum, "weight_decay": recipe.weight_decay}
         return CaffeSGD(caffe_groups(net), rate, **how)
@@ -91,6 +96,19 @@ def make_optimizer(recipe: TrainRecipe, net: nn.Module, rate: Tensor) -> Optimiz
     # Silences a warning about steps outside of a graph: the warm-up steps are intended.
     optimizer._warned_capturable_if_run_uncaptured = True
     return optimizer
+
+
+def _import_compiler() -> None:
+    """Import PyTorch's compiler, which its optimizers do, without the empty folder that it leaves.
+
+    It makes the folder of its cache, in the folder for temporary files, before there is anything
+    to keep.
+    """
+    import_module("torch._dynamo")
+    folder = os.environ.get("TORCHINDUCTOR_CACHE_DIR")  # which the import sets
+    if folder is not None:
+        with suppress(OSError):  # it holds something, or is gone
+            Path(folder).rmdir()
 
 
 def optimizer_state(optimizer: Optimizer, net: nn.Module) -> Iterator[tuple[str, Tensor]]:

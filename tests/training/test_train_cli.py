@@ -1,6 +1,7 @@
 """`hffkit train`, `eval` and `convert` as they are called: errors, help, and being killed."""
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -17,10 +18,12 @@ from makers.programs import HFFKIT
 from makers.trainings import native_corpus, packed_corpus, result_of, stop_at
 
 from hffkit.cli.main import main
+from hffkit.errors import TrainingError
 from hffkit.networks.table import NETWORKS
 from hffkit.runs.run import read_run
 from hffkit.runs.weights import read_tensors
 from hffkit.storage.staging import partial_path
+from hffkit.training.metrics_log import MetricsLog
 from hffkit.training.recipe import recipe_names
 
 Run = Callable[..., Result]
@@ -392,6 +395,30 @@ def test_a_stopped_training_saves_and_goes_on(
         assert read_tensors(saved)[1]["iteration"] >= 4
     subprocess.run(command(corpus, out, N_ITERATIONS), check=True, capture_output=True)
     assert result_of(out) == whole[1]
+
+
+def test_without_tensorboard_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(TrainingError, match="TensorBoard is not installed"):
+        MetricsLog(tmp_path, 0, with_events=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_no_folder_of_the_compiler_stays_among_temporary_files(tmp_path: Path) -> None:
+    program = (
+        "import torch, hffkit.training.optimizer as o\n"
+        "w = torch.zeros(1, requires_grad=True)\n"
+        "groups = [{'params': [w], 'lr_mult': 1.0, 'decay_mult': 1.0}]\n"
+        "o._import_compiler()\n"
+        "o.CaffeSGD(groups, torch.tensor(0.1), momentum=0.9, weight_decay=0.0)\n"
+    )
+    kept = {name: value for name, value in os.environ.items() if "INDUCTOR" not in name}
+    environment = {**kept, "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
