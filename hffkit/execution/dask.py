@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from hffkit.errors import HffkitError, StorageError
 from hffkit.execution.jobs import UNCLAIMED, Done, Job, Work, do, give_up
 from hffkit.execution.pool import set_up_worker
+from hffkit.execution.progress import announce
 from hffkit.execution.versions import LIBRARIES, versions
 
 _CONNECT = "10s"
@@ -110,7 +111,7 @@ def _await(client: Any, is_ready: Callable[[], bool]) -> None:
         if not is_reported and time.monotonic() > check_at:
             check_at = time.monotonic() + _CHECK_EVERY_S
             if not _n_threads(client):
-                sys.stderr.write(f"{client.scheduler.address} has no workers; waiting for some.\n")
+                announce(f"{client.scheduler.address} has no workers; waiting for some.")
                 is_reported = True
 
 
@@ -151,7 +152,7 @@ def _connected(scheduler: str) -> Iterator[Any]:
         ) from None
     with client:
         if not _n_threads(client):
-            sys.stderr.write(f"{scheduler} has no workers yet; waiting for them.\n")
+            announce(f"{scheduler} has no workers yet; waiting for them.")
             client.wait_for_workers(1)
         try:
             yield client

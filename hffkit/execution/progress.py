@@ -9,6 +9,11 @@ from tqdm import tqdm
 _SECONDS = 30.0  # between lines, at least
 
 
+def announce(text: str) -> None:
+    """Write a line above the bars."""
+    tqdm.write(text, file=sys.stderr)
+
+
 class Progress:
     """A bar with rate, time left and failures so far.
 
