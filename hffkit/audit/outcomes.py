@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from hffkit.audit.audited import Audited, AuditRequest
 from hffkit.audit.check import Area, Measured
@@ -12,7 +11,6 @@ from hffkit.audit.leakage import Leakage
 from hffkit.audit.pixel_shortcuts import PixelShortcutsMeasured
 from hffkit.audit.shortcuts import ShortcutsMeasured
 from hffkit.storage.audits import FORMAT, AuditSummary
-from hffkit.storage.staging import write_bytes_durably
 from hffkit.wording import counted
 
 _N_SAMPLES = 3  # of a piece of evidence, in the text
@@ -119,10 +117,10 @@ class AuditResult:
         )
         return "\n".join(lines)
 
-    def write(self, path: Path) -> None:
-        """Write the JSON values to a file."""
+    def to_report(self) -> bytes:
+        """Return the JSON values as a file."""
         text = json.dumps(self.to_json(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-        write_bytes_durably(path, text.encode("utf-8", "backslashreplace"))
+        return text.encode("utf-8", "backslashreplace")
 
 
 def result_of(data: Audited, outcomes: Sequence[Outcome]) -> AuditResult:

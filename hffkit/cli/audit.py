@@ -9,6 +9,7 @@ import click
 from hffkit.cli import options
 from hffkit.cli.checks import check_inputs
 from hffkit.errors import ArgumentError
+from hffkit.storage.outputs import AUDIT_PAGE, AUDIT_REPORT, write_output
 
 _FAILED = 1
 
@@ -64,20 +65,19 @@ def audit(
     check_inputs(
         runs=[run],
         corpora=(*arguments["corpora"], *arguments["against"]),
-        outputs={"html": html, "out": out},
+        outputs={"html": (html, AUDIT_PAGE), "out": (out, AUDIT_REPORT)},
     )
     if html is not None and html == out:
         raise ArgumentError(f"{html}: `html` and `out` must be two files.")
     from hffkit.audit.audit import audit as audit_corpora
     from hffkit.audit.audited import AuditRequest
     from hffkit.audit.findings_page import page_of
-    from hffkit.storage.staging import write_bytes_durably
 
     result = audit_corpora(AuditRequest(**arguments), n_workers=workers)
-    options.show(result.to_json(), result.to_text(), as_json=as_json)
-    if out is not None:
-        result.write(out)
-    if html is not None:
-        write_bytes_durably(html, page_of(result).encode())
+    with options.shown(result.to_json(), result.to_text(), as_json=as_json):
+        if out is not None:
+            write_output(out, result.to_report(), AUDIT_REPORT)
+        if html is not None:
+            write_output(html, page_of(result), AUDIT_PAGE)
     if fail_on is not None and result.has(fail_on):
         sys.exit(_FAILED)

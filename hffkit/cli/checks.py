@@ -2,6 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hffkit.storage.outputs import FileForm
 
 
 def check_inputs(
@@ -9,14 +13,14 @@ def check_inputs(
     runs: Iterable[Path | None] = (),
     corpora: Iterable[str] = (),
     files: Iterable[Path] = (),
-    outputs: Mapping[str, Path | None] | None = None,
+    outputs: Mapping[str, "tuple[Path | None, FileForm]"] | None = None,
 ) -> None:
     """Raise HffkitError if a run, corpus or file is not there, or an output cannot be written.
 
-    `outputs` are by the names of their parameters.
+    `outputs` are paths and forms, by the names of their parameters.
     """
     from hffkit.runs.run import check_runs
-    from hffkit.storage.staging import check_writable
+    from hffkit.storage.outputs import check_output
 
     check_runs(run for run in runs if run is not None)
     if corpora:
@@ -29,6 +33,6 @@ def check_inputs(
 
         for path in files:
             files_of(path)
-    for name, output in (outputs or {}).items():
+    for name, (output, form) in (outputs or {}).items():
         if output is not None:
-            check_writable(output, name)
+            check_output(output, name, form)

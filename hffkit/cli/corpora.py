@@ -13,6 +13,7 @@ from hffkit.cli import options
 from hffkit.cli.checks import check_inputs
 from hffkit.manifest.samples import SPLITS
 from hffkit.reports.text_table import Table
+from hffkit.storage.outputs import INSPECT_SHEET
 from hffkit.wording import counted
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ def inspect(
 
     name = Path(corpora[0]).resolve().stem if Path(corpora[0]).exists() else "corpora"
     sheet = None if no_sheet else out or Path(f"{name}-sheet.png")
-    check_inputs(corpora=corpora, outputs={"out": sheet})
+    check_inputs(corpora=corpora, outputs={"out": (sheet, INSPECT_SHEET)})
     found = inspect_corpora(corpora, sheet, columns=columns)
     options.show(asdict(found), _inspection_text(found), as_json=as_json)
     if sheet is not None:

@@ -7,7 +7,7 @@ import click
 
 from hffkit.cli import options
 
-_UNFINISHED = "unfinished"  # marker in --out: of a demo that was interrupted
+_UNFINISHED = "hffkit-demo-unfinished"  # marker in --out: of a demo that was interrupted
 # Commands by the product that each makes below --out; the last one makes none.
 _COMMANDS = {
     "data.lmdb": "build ff++ --src {out}/ff++ --quality c23,c40 --frames 16/4 "

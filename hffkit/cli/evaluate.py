@@ -9,6 +9,15 @@ import click
 from hffkit.cli import options
 from hffkit.cli.checks import check_inputs
 from hffkit.errors import ArgumentError
+from hffkit.storage.outputs import (
+    EVAL_PAGE,
+    FACES,
+    PREDICT_PAGE,
+    SCORES,
+    SWEEP,
+    sweep_path,
+    write_output,
+)
 
 if TYPE_CHECKING:
     from hffkit.inference.predict import Prediction
@@ -57,7 +66,11 @@ def evaluate(html: Path | None, csv: Path | None, as_json: bool, **arguments: An
     check_inputs(
         runs=[*arguments["runs"], arguments["against"]],
         corpora=arguments["data"] + arguments["masks"],
-        outputs={"html": html, "csv": csv},
+        outputs={
+            "html": (html, EVAL_PAGE),
+            "csv": (csv, SCORES),
+            "thresholds": (sweep_path(csv) if csv and arguments["thresholds"] else None, SWEEP),
+        },
     )
     from hffkit.evaluation.evaluate import EvalRequest, check_outputs
     from hffkit.evaluation.evaluate import evaluate as evaluate_runs
@@ -65,11 +78,13 @@ def evaluate(html: Path | None, csv: Path | None, as_json: bool, **arguments: An
     request = EvalRequest(**arguments)
     check_outputs(request, html, csv)
     result = evaluate_runs(request)
-    options.show(result.to_json(), result.to_markdown().rstrip(), as_json=as_json)
-    if csv is not None:
-        result.write_csv(csv)
-    if html is not None:
-        result.write_html(html)
+    with options.shown(result.to_json(), result.to_markdown().rstrip(), as_json=as_json):
+        if csv is not None:
+            write_output(csv, result.to_csv(), SCORES)
+            if (sweeps := result.sweeps_csv()) is not None:
+                write_output(sweep_path(csv), sweeps, SWEEP)
+        if html is not None:
+            write_output(html, result.to_html(), EVAL_PAGE)
 
 
 @click.command(epilog=options.example("predict runs/amtennet photo.jpg clips/"))
@@ -107,7 +122,9 @@ def predict(
     guarantee are those of `hffkit decide`; without it no threshold is known. The exit code is 3 if
     a file could not be read.
     """
-    check_inputs(runs=[run], files=paths, outputs={"csv": csv, "html": html})
+    check_inputs(
+        runs=[run], files=paths, outputs={"csv": (csv, FACES), "html": (html, PREDICT_PAGE)}
+    )
     if csv is not None and csv == html:
         raise ArgumentError(f"{csv}: `csv` and `html` must be two files.")
     if arguments["recheck"]:
@@ -117,16 +134,15 @@ def predict(
     from hffkit.inference.predict import PredictRequest
     from hffkit.inference.predict import predict as predict_files
     from hffkit.inference.predict_page import page_of
-    from hffkit.storage.staging import write_bytes_durably
 
     found = predict_files(PredictRequest(run, paths, **arguments))
     text = _prediction_text(found, all_faces=all_faces)
-    options.show(found.to_json(), text, as_json=as_json)
+    with options.shown(found.to_json(), text, as_json=as_json):
+        if csv is not None:
+            write_output(csv, found.to_csv(), FACES)
+        if html is not None:
+            write_output(html, page_of(run, found), PREDICT_PAGE)
     options.show_notes(found.notes)
-    if csv is not None:
-        found.write_csv(csv)
-    if html is not None:
-        write_bytes_durably(html, page_of(run, found).encode())
     if found.n_unreadable:
         sys.exit(options.UNREADABLE)
 

@@ -3,7 +3,9 @@
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING
 from functools import partial
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from hffkit.errors import ArgumentError, with_options
+from hffkit.errors import ArgumentError, cannot_write, with_options
 from hffkit.manifest.samples import SPLITS, Split, printable
 from hffkit.options import Names, Option, Pairs, choices, options_of
 
@@ -308,7 +310,26 @@ def faces_of_files(frames: int) -> Callable[[F], F]:
 def show(row: Any, text: str, *, as_json: bool) -> None:
     """Print a result: JSON values as indented JSON, or its text."""
     shown = json.dumps(row, indent=1, ensure_ascii=False) if as_json else text
-    click.echo(printable(shown))
+    try:
+        click.echo(printable(shown))
+    except BrokenPipeError:  # click ends the command
+        raise
+    except OSError as error:
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123  # for what Python still holds
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        raise cannot_write(Path("standard output"), error) from None
+
+
+@contextmanager
+def shown(row: Any, text: str, *, as_json: bool) -> Iterator[None]:
+    """Print a result after the block, which writes it to files, whether or not that succeeds.
+
+    So neither a full disk nor a reader that goes away, such as `head`, loses all of it.
+    """
+    try:
+        yield
+    finally:
+        show(row, text, as_json=as_json)
 
 
 def show_notes(notes: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ import click
 from hffkit.cli import options
 from hffkit.cli.checks import check_inputs
 from hffkit.errors import ArgumentError
+from hffkit.storage.outputs import CONDITIONS, ROBUSTNESS_PAGE, write_output
 
 
 @click.command(
@@ -65,7 +66,7 @@ def robustness(
     check_inputs(
         runs=arguments["runs"],
         corpora=arguments["data"] + arguments["val"],
-        outputs={"html": html, "csv": csv},
+        outputs={"html": (html, ROBUSTNESS_PAGE), "csv": (csv, CONDITIONS)},
     )
     if csv is not None and csv == html:
         raise ArgumentError(f"{csv}: `csv` and `html` must be two files.")
@@ -76,13 +77,12 @@ def robustness(
     from hffkit.robustness.findings_tables import csv_of, markdown_of
     from hffkit.robustness.robustness import RobustnessRequest
     from hffkit.robustness.robustness import robustness as measure
-    from hffkit.storage.staging import write_bytes_durably
 
     result = measure(RobustnessRequest(**arguments), n_workers=workers)
-    options.show(result.to_json(), markdown_of(result).rstrip(), as_json=as_json)
-    if csv is not None:
-        write_bytes_durably(csv, csv_of(result).encode("utf-8", "surrogateescape"))
-    if html is not None:
-        from hffkit.robustness.findings_page import page_of
+    with options.shown(result.to_json(), markdown_of(result).rstrip(), as_json=as_json):
+        if csv is not None:
+            write_output(csv, csv_of(result), CONDITIONS)
+        if html is not None:
+            from hffkit.robustness.findings_page import page_of
 
-        write_bytes_durably(html, page_of(result).encode())
+            write_output(html, page_of(result), ROBUSTNESS_PAGE)

@@ -11,6 +11,7 @@ from hffkit.cli.evaluate import evaluate, predict
 from hffkit.manifest.samples import Split
 from hffkit.reports.text_table import Table
 from hffkit.spectrum.names import CentreName, ClassifierName, CropName, FeatureName
+from hffkit.storage.outputs import FEATURES, SPECTRA_PLOT
 from hffkit.wording import counted
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def features(source: str, out: Path, workers: int, as_json: bool, **arguments: A
     """Write the features of a corpus, or of the images below a folder, as a numpy file."""
     if not Path(source).is_dir():
         check_inputs(corpora=[source])
-    check_inputs(outputs={"out": out})
+    check_inputs(outputs={"out": (out, FEATURES)})
     from hffkit.spectrum.export import FeatureRequest, write_features
 
     found = write_features(source, out, FeatureRequest(**arguments), n_workers=workers)
@@ -143,7 +144,7 @@ def plot(
     **arguments: Any,
 ) -> None:
     """Plot mean and spread of each class's profiles."""
-    check_inputs(corpora=corpora, outputs={"out": out})
+    check_inputs(corpora=corpora, outputs={"out": (out, SPECTRA_PLOT)})
     from hffkit.spectrum.export import FeatureRequest
     from hffkit.spectrum.export import plot as draw
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from hffkit.errors import CorpusError
 from hffkit.json_types import JsonObject
 from hffkit.sources.listing import read_text
+from hffkit.storage.csv_files import unguarded
 from hffkit.wording import counted
 
 _COLUMN = "key"
@@ -55,7 +56,7 @@ def _of_lines(lines: Sequence[str]) -> Iterator[str]:
         ]
         if _COLUMN in header:
             for row in csv.DictReader(lines[1:], header, delimiter=delimiter):
-                yield (row[_COLUMN] or "").strip()
+                yield unguarded((row[_COLUMN] or "").strip())
             return
     for line in lines:
         # A key may hold commas, so only a quoted line is one cell.

@@ -16,6 +16,7 @@ from hffkit.storage.audits import read_summary
 from hffkit.storage.corpora import Item, joint_classes, open_corpora, samples_of
 from hffkit.storage.corpus import FAILURES_FILE
 from hffkit.storage.duplicates import Duplicates
+from hffkit.storage.outputs import INSPECT_SHEET
 
 _N_DECODED = 64  # samples of each class, for sizes and the contact sheet
 _N_FAILURES = 10  # shown
@@ -108,7 +109,7 @@ def inspect(names: Sequence[str], sheet: Path | None, *, columns: int = 12) -> I
         title = f"{row.id}  {row.name}  ({row.kind}, {tally.samples.total():,} samples)"
         tiles.append((title, [Tile("", image) for image in images]))
     if sheet is not None:
-        write_sheet(sheet, contact_sheet(tiles, columns=columns))
+        write_sheet(sheet, contact_sheet(tiles, columns=columns), INSPECT_SHEET)
     failures = [f for corpus in corpora for f in read_failures(corpus.path / FAILURES_FILE)]
     failures = [failure for failure in failures if failure.kind != "duplicate"]
     twins: list[Failure] = []

@@ -64,7 +64,7 @@ def pack(
         return [(out, write(out, places, "pack"))]
     done = []
     with Partial(out, provenance.to_json()) as partial:
-        partial.product.mkdir(exist_ok=True)
+        partial.make_product()
         for name, share in _databases(sources, places, request):
             path = partial.product / name
             info = Corpus(path).info if path.exists() else write(path, share, name)

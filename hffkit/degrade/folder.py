@@ -233,7 +233,7 @@ def degrade_folder(
         **about,
     }
     with Partial(out, command) as partial:
-        partial.product.mkdir(exist_ok=True)
+        partial.make_product()
         work = FileWork(root, partial.product, treatment, selection.accept_damaged)
         jobs = [Job(unit, partial.part(identity(unit, root)), len(unit.paths)) for unit in units]
         with Progress(len(files), unit="files", label="degrade") as progress:

@@ -14,6 +14,7 @@ from hffkit.errors import ArgumentError, ImageError
 from hffkit.media.image import Image, read_bytes
 from hffkit.media.image_files import decode_file
 from hffkit.reports.sheet import Tile, contact_sheet, write_sheet
+from hffkit.storage.outputs import PREVIEW_SHEET, check_output
 
 _COLUMNS = 8
 _TILE = 168  # px: images are cropped to it, not reduced, so that changes of pixels are visible
@@ -34,6 +35,7 @@ def preview(path: Path, sheet: Path, own: OwnOperations | None, suite: str | Non
         raise ImageError(f"{path}: {error}") from None
     if sheet.exists() and sheet.samefile(path):
         raise ArgumentError(f"`out` {sheet} is the image itself. Choose another file.")
+    check_output(sheet, "out", PREVIEW_SHEET)
     rows: list[tuple[str, Sequence[Tile]]] = [
         (f"{path.name}, {image.shape[1]}x{image.shape[0]}", [Tile("as it is", _middle(image))])
     ]
@@ -43,7 +45,8 @@ def preview(path: Path, sheet: Path, own: OwnOperations | None, suite: str | Non
         for start in range(0, len(tiles), _COLUMNS):
             more = " (continued)" if start else ""
             rows.append((title + more, tiles[start : start + _COLUMNS]))
-    write_sheet(sheet, contact_sheet(rows, columns=_COLUMNS, tile=_TILE, enlarges=False))
+    drawn = contact_sheet(rows, columns=_COLUMNS, tile=_TILE, enlarges=False)
+    write_sheet(sheet, drawn, PREVIEW_SHEET)
     return sum(len(tiles) for _, tiles in rows) - 1
 
 

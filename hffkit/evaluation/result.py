@@ -11,7 +11,7 @@ from hffkit.evaluation.page import page_section
 from hffkit.evaluation.qualities import QualityRow, quality_table
 from hffkit.evaluation.seeds import SeedSummary
 from hffkit.evaluation.tables import CrossTable, evaluation_markdown
-from hffkit.evaluation.thresholds import Sweep, sweep_csv, sweep_path, sweep_table
+from hffkit.evaluation.thresholds import Sweep, sweep_csv, sweep_table
 from hffkit.explain.illustrations import answer_images, class_figures
 from hffkit.inference.detector import Detector
 from hffkit.manifest.classes import ClassTable
@@ -22,7 +22,6 @@ from hffkit.runs.scores import Scored, csv_of
 from hffkit.storage.audits import read_summary
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.labels import Items, Task
-from hffkit.storage.staging import write_bytes_durably
 from hffkit.wording import counted
 
 _DIGITS = 12  # of a digest in a title
@@ -188,8 +187,8 @@ class EvalResult:
                 parts.append(f"Relative error reduction {self._error_reduction(one)}\n")
         return "\n".join(parts)
 
-    def write_html(self, path: Path) -> None:
-        """Write one self-contained page."""
+    def to_html(self) -> str:
+        """Return one self-contained page."""
         detectors = {one.detector.path: one.detector for one in self.measured}
         page = Page(
             title=f"hffkit eval: {', '.join(map(str, detectors))}",
@@ -198,18 +197,18 @@ class EvalResult:
             cross=None if self.cross is None else self.cross.to_table(),
             over_seeds=tuple((one.title, tuple(one.tables())) for one in self.over_seeds),
         )
-        write_bytes_durably(path, render(page).encode())
+        return render(page)
 
-    def write_csv(self, path: Path) -> None:
-        """Write one line per sample; the result must be of one run on one corpus.
-
-        Sweeps over thresholds are written beside it, to NAME-thresholds.csv.
-        """
+    def to_csv(self) -> str:
+        """Return a CSV line for each sample; the result must be of one run on one corpus."""
         (one,) = self.measured
         more = {"split": one.overlap.splits, "trained_on": one.overlap.column}
-        if one.sweeps:
-            write_bytes_durably(sweep_path(path), sweep_csv(one.sweeps).encode())
-        write_bytes_durably(path, csv_of(one.scored, more).encode("utf-8", "surrogateescape"))
+        return csv_of(one.scored, more)
+
+    def sweeps_csv(self) -> str | None:
+        """Return the sweeps over thresholds as CSV, if they were requested."""
+        (one,) = self.measured
+        return sweep_csv(one.sweeps) if one.sweeps else None
 
     def _error_reduction(self, one: Measurement) -> str:
         if one.error_reduction is None:

@@ -1,10 +1,7 @@
 """Accuracy at each of a sweep of thresholds, as eval.py of Cao et al. prints it."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +11,8 @@ from hffkit.inference.detector import Detector
 from hffkit.manifest.pairs import quality_of
 from hffkit.reports.text_table import Table
 from hffkit.runs.scores import Scored
+from hffkit.storage.csv_files import csv_text
+from hffkit.storage.outputs import SWEEP
 
 THRESHOLDS = range(1, 20)  # of the published eval.py
 
@@ -82,18 +81,11 @@ def sweep_table(sweeps: Sequence[Sweep]) -> Table:
     return Table((f"Fake if longer than (own: {sweeps[0].own:g})", *columns), rows)
 
 
-def sweep_path(path: Path) -> Path:
-    """Return the path of the sweeps beside the CSV file of the samples."""
-    return path.with_name(f"{path.stem}-thresholds{path.suffix}")
-
-
 def sweep_csv(sweeps: Sequence[Sweep]) -> str:
     """Return a header, then a CSV line for each quality and threshold, each with LF at its end."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["quality", "threshold", "n_samples", "accuracy"])
-    for sweep in sweeps:
-        for threshold, accuracy in sweep.accuracies.items():
-            name = sweep.quality or "all"
-            writer.writerow([name, threshold, sweep.n_samples, f"{accuracy:.9g}"])
-    return file.getvalue()
+    rows = (
+        (sweep.quality or "all", threshold, sweep.n_samples, f"{accuracy:.9g}")
+        for sweep in sweeps
+        for threshold, accuracy in sweep.accuracies.items()
+    )
+    return csv_text((SWEEP.names, *rows))

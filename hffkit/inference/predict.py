@@ -1,7 +1,5 @@
 """`hffkit predict`: find and score faces in images, videos and folders of them."""
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +17,8 @@ from hffkit.media.walk import Rest
 from hffkit.networks.devices import device_named
 from hffkit.runs.decision import Decision, Verdict, check_decided, read_decision
 from hffkit.runs.scores import NO_PROBABILITY, fake_scores
-from hffkit.storage.staging import write_bytes_durably
+from hffkit.storage.csv_files import csv_text
+from hffkit.storage.outputs import FACES
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,26 +133,23 @@ class Prediction:
             "decision": None if self.decision is None else self.decision.to_json(),
         }
 
-    def write_csv(self, path: Path) -> None:
-        """Write a line for each face; x, y and size are empty for whole images.
+    def to_csv(self) -> str:
+        """Return a CSV line for each face; x, y and size are empty for whole images.
 
         Without probabilities of the classes, their columns are missing; with a decision the last
         column is the verdict on the file.
         """
         verdicts = {file.path: file.verdict for file in self.files if self.decision is not None}
         classes = list((self.faces[0].probabilities if self.faces else None) or ())
-        text = io.StringIO()
-        lines = csv.writer(text, lineterminator="\n")
-        head = ("path", "frame", "x", "y", "size", "class", "score")
         more = ["file_verdict"] if self.decision is not None else []
-        lines.writerow([*head, *(f"p_{name}" for name in classes), *more])
+        lines: list[Sequence[object]] = [(*FACES.names, *(f"p_{name}" for name in classes), *more)]
         for face in self.faces:
             box = ("", "", "") if face.box is None else face.box
             frame = "" if face.frame is None else face.frame
             values = (face.probabilities or {}).values()
             verdict = [verdicts[face.path]] if verdicts else []
-            lines.writerow([face.path, frame, *box, face.cls, face.score, *values, *verdict])
-        write_bytes_durably(path, text.getvalue().encode("utf-8", "surrogateescape"))
+            lines.append([face.path, frame, *box, face.cls, face.score, *values, *verdict])
+        return csv_text(lines)
 
 
 def predict(request: PredictRequest) -> Prediction:

@@ -67,7 +67,7 @@ def convert(
         _refuse_unnamed(found, sources[0])
         classes = _classes(found.n_classes, names.fake, names.real)
     with Partial(out, {**command, "classes": classes.to_json()}, product="run") as partial:
-        partial.product.mkdir(exist_ok=True)
+        partial.make_product()
         spec = network_named(found.network)
         run = Run(found.network, spec.size, spec.input, classes, command, TrainingResult())
         write_weights(partial.product, state, {})

@@ -1,7 +1,5 @@
 """Results of a recipe: its table, claims and facts, as Markdown, CSV, JSON and HTML."""
 
-import csv
-import io
 import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +11,7 @@ import numpy as np
 from hffkit.pipeline.cells import OVERALL, Place
 from hffkit.reports.results_page import HeatMap, ResultsPage, render_results
 from hffkit.reports.text_table import Table
+from hffkit.storage.csv_files import csv_text
 from hffkit.storage.staging import write_durably
 
 _NO_BREAK = ",\N{NO-BREAK SPACE}"
@@ -146,14 +145,14 @@ class Results:
 
     def to_csv(self) -> str:
         """Return CSV with one line for each cell."""
-        text = io.StringIO()
-        lines = csv.writer(text, lineterminator="\n")
-        lines.writerow(["row", "column", "measured", "low", "high", "seeds", "paper", "difference"])
+        lines: list[Sequence[str]] = [
+            ("row", "column", "measured", "low", "high", "seeds", "paper", "difference")
+        ]
         for place in (*itertools.product(self.rows, self.columns), OVERALL):
             cell = self.cells.get(place)
             if cell is not None:
-                lines.writerow([*place, *_csv_cells(cell)])
-        return text.getvalue()
+                lines.append([*place, *_csv_cells(cell)])
+        return csv_text(lines)
 
 
 def _cell_text(cell: Cell | None) -> str:

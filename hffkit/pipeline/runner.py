@@ -9,7 +9,7 @@ from hffkit.pipeline.forecast import note_time
 from hffkit.pipeline.plan import STEPS_FOLDER, Planned
 from hffkit.pipeline.verbs import How
 from hffkit.pipeline.work import Workload
-from hffkit.storage.staging import lock
+from hffkit.storage.staging import LOCK_FILE, lock, refuse_foreign
 
 OnStep = Callable[[int, Planned], None]
 
@@ -32,6 +32,7 @@ def run_steps(
     StepError
         If a step fails; the message has the reason.
     """
+    refuse_foreign(out, "the steps of recipes", STEPS_FOLDER, {LOCK_FILE})
     with lock(out):
         with writing_to(out):
             (out / STEPS_FOLDER).mkdir(exist_ok=True)

@@ -1,6 +1,5 @@
 """Compute the table of a recipe from the scored samples of its steps."""
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +30,7 @@ from hffkit.pipeline.spec import Claim, TableSpec, chosen_of, places_in, put
 from hffkit.pipeline.verbs import EVALUATION_FILE, ROBUSTNESS_FILE, SAMPLES_FILE
 from hffkit.runs.scores import scored_of
 from hffkit.runs.spectrum import REPEATS_FOLDER
+from hffkit.storage.csv_files import read_rows
 from hffkit.wording import counted
 
 
@@ -299,7 +299,7 @@ def _read(path: Path) -> list[dict[str, str]]:
         reading_from(path, StorageError),
         path.open(encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
-        return list(csv.DictReader(file))
+        return read_rows(file)
 
 
 def robust_auc_of(path: Path) -> Floats64:

@@ -23,6 +23,7 @@ from hffkit.sources.options import SourceOptions
 from hffkit.sources.table import SOURCES
 from hffkit.spectrum.train import SpectrumRequest, check_spectrum, train_spectrum
 from hffkit.storage.corpus import masks_path
+from hffkit.storage.outputs import sweep_path
 from hffkit.storage.record import check_size
 from hffkit.storage.staging import Partial, write_bytes_durably, write_durably
 from hffkit.training.recipe import SHORT_OVERRIDES
@@ -167,11 +168,19 @@ def _evaluate(request: EvalRequest, _: Sequence[str], out: Path, how: How) -> No
     """Write evaluation.json and samples.csv into the folder `out`."""
     result = evaluate(replace(request, device=how.device))
     with Partial(out, {"verb": "eval"}, product="evaluation") as partial:
-        partial.product.mkdir(exist_ok=True)
-        result.write_csv(partial.product / SAMPLES_FILE)
+        partial.make_product()
+        samples = partial.product / SAMPLES_FILE
+        write_bytes_durably(samples, _bytes(result.to_csv()))
+        if (sweeps := result.sweeps_csv()) is not None:
+            write_bytes_durably(sweep_path(samples), _bytes(sweeps))
         text = json.dumps(result.to_json(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
         write_durably(partial.product / EVALUATION_FILE, text)
         partial.publish()
+
+
+def _bytes(table: str) -> bytes:
+    """Return a table as a file; bytes of a path that are not UTF-8 stay as they are."""
+    return table.encode("utf-8", "surrogateescape")
 
 
 def _check_eval(request: EvalRequest) -> None:
@@ -183,9 +192,8 @@ def _robustness(request: RobustnessRequest, _: Sequence[str], out: Path, how: Ho
     """Write robustness.json and conditions.csv into the folder `out`."""
     result = robustness(replace(request, device=how.device), n_workers=how.n_workers)
     with Partial(out, {"verb": "robustness"}, product="robustness") as partial:
-        partial.product.mkdir(exist_ok=True)
-        lines = csv_of(result).encode("utf-8", "surrogateescape")
-        write_bytes_durably(partial.product / CONDITIONS_FILE, lines)
+        partial.make_product()
+        write_bytes_durably(partial.product / CONDITIONS_FILE, _bytes(csv_of(result)))
         text = json.dumps(result.to_json(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
         write_durably(partial.product / ROBUSTNESS_FILE, text)
         partial.publish()

@@ -12,7 +12,7 @@ from PIL import ImageDraw, ImageFont
 
 from hffkit.errors import StorageError
 from hffkit.media.image import Image, encode_png
-from hffkit.storage.staging import write_bytes_durably
+from hffkit.storage.outputs import FileForm, write_output
 
 _GAP = 4  # px
 _TITLE = 26
@@ -61,11 +61,11 @@ def contact_sheet(
     return np.asarray(page)
 
 
-def write_sheet(path: Path, sheet: Image) -> None:
-    """Write a contact sheet as PNG; an existing file is replaced by the complete new one."""
+def write_sheet(path: Path, sheet: Image, form: FileForm) -> None:
+    """Write a contact sheet as PNG."""
     if path.is_dir() or path.suffix.lower() != ".png":
         raise StorageError(f"{path}: a contact sheet is a PNG file. Name one ending in .png.")
-    write_bytes_durably(path, encode_png(sheet))
+    write_output(path, encode_png(sheet), form)
 
 
 def _square(image: Image, side: int, most: float) -> Image:

@@ -1,7 +1,5 @@
 """Findings as Markdown tables and as CSV."""
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 
 from hffkit.degrade.suites import Suite
@@ -19,13 +17,11 @@ from hffkit.robustness.findings import (
     SuiteFindings,
 )
 from hffkit.robustness.values import MEASURED
+from hffkit.storage.csv_files import csv_text
+from hffkit.storage.outputs import CONDITIONS
 
 _PLAIN = ("accuracy", "auc", "eer", "calibration_error")  # columns of tables
 _SIGNED = Metric("difference", "fraction", METRICS["auc"].compute)
-CSV_HEADER = (
-    "run", "level", "suite", "operation", "severity", "chain", "metric", "value", "low", "high",
-    "less_clean", "less_clean_low", "less_clean_high",
-)  # fmt: skip
 
 
 def markdown_of(result: RobustnessResult) -> str:
@@ -142,18 +138,17 @@ def _auc(estimate: Estimate) -> str:
 
 def csv_of(result: RobustnessResult) -> str:
     """Return a line for each run, level, condition and metric, the clean images first."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(CSV_HEADER)
+    return csv_text((CONDITIONS.names, *_lines(result)))
+
+
+def _lines(result: RobustnessResult) -> Iterator[tuple[object, ...]]:
     for run in result.runs:
         for level, found in run.levels.items():
             for name, estimate in found.clean.items():
-                writer.writerow(
-                    (run.name, level, "", "clean", 0, "", name, *_numbers(estimate), "", "", "")
-                )
+                numbers = (*_numbers(estimate), "", "", "")
+                yield run.name, level, "", "clean", 0, "", name, *numbers
             for one in found.suites:
-                writer.writerows((run.name, level, one.suite.name, *row) for row in _csv_rows(one))
-    return file.getvalue()
+                yield from ((run.name, level, one.suite.name, *row) for row in _csv_rows(one))
 
 
 def _csv_rows(one: SuiteFindings) -> Iterator[tuple[object, ...]]:

@@ -1,7 +1,5 @@
 """Scores of samples by a detector, and the decisions that follow from them."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +8,8 @@ import numpy as np
 from hffkit.arrays import Bools, Floats32, Floats64, Ints
 from hffkit.errors import MetricError
 from hffkit.manifest.classes import ClassTable
+from hffkit.storage.csv_files import csv_text
+from hffkit.storage.outputs import SCORES
 from hffkit.wording import counted
 
 PROBABILITY = "probability of fake: the sum over the fake classes"
@@ -199,21 +199,19 @@ def csv_of(scored: Scored, more: Mapping[str, Sequence[str]] | None = None) -> s
     if scored.margins is not None:
         heads, values = [*heads, "margin"], np.column_stack((values, scored.margins))
     more = {"method": scored.methods, **(more or {})}
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    known = ("key", "group", "video", "label", "class", "score", "predicted")
-    writer.writerow([*known, *heads, *more])
+    head = (*SCORES.names, *heads, *more)
     sources = (scored.keys, scored.groups, scored.videos)
     columns = (*sources, scored.labels, scored.scores, scored.predicted, values)
     texts = zip(*more.values(), strict=True)
+    lines: list[Sequence[object]] = [head]
     for (key, group, video, label, score, predicted, row), text in zip(
         zip(*columns, strict=True), texts, strict=True
     ):
         # Nine digits restore a float32.
         numbers = ["" if np.isnan(value) else f"{value:.9g}" for value in row]
         called = [f"{score:.9g}", predicted, *numbers]
-        writer.writerow([key, group, video, label, names[label], *called, *text])
-    return file.getvalue()
+        lines.append([key, group, video, label, names[label], *called, *text])
+    return csv_text(lines)
 
 
 def scored_of(rows: Sequence[Mapping[str, str]], classes: ClassTable) -> Scored:

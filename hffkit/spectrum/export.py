@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from hffkit.errors import ArgumentError, StorageError
+from hffkit.errors import ArgumentError
 from hffkit.json_types import JsonObject
 from hffkit.manifest.samples import Split
 from hffkit.media.walk import Rest
@@ -20,7 +20,7 @@ from hffkit.spectrum.profiles import Profiler, images_of_folder, versions_of_spe
 from hffkit.storage.corpora import joint_classes, open_faces
 from hffkit.storage.corpus import CORPUS_FILE
 from hffkit.storage.labels import items_of
-from hffkit.storage.staging import write_bytes_durably
+from hffkit.storage.outputs import FEATURES, SPECTRA_PLOT, check_output, write_output
 
 if TYPE_CHECKING:
     from hffkit.reports.plots import Curve
@@ -85,8 +85,7 @@ def write_features(
     """
     if out.suffix != ".npz" or out.is_dir():
         raise ArgumentError(f"`out` must be an .npz file, got {out}.")
-    if out.exists():
-        raise StorageError(f"{out} already exists. Delete it or choose another file.")
+    check_output(out, "out", FEATURES)
     profiler = Profiler(request.spec(), n_workers)
     columns: dict[str, npt.ArrayLike] = {}
     rest = Rest()
@@ -114,7 +113,7 @@ def write_features(
     text = json.dumps(found.about(), sort_keys=True)
     arrays: Any = {name: np.asarray(column) for name, column in columns.items()}
     np.savez(file, about=np.array(text), features=features, **arrays)
-    write_bytes_durably(out, file.getvalue())
+    write_output(out, file.getvalue(), FEATURES)
     return found
 
 
@@ -141,5 +140,5 @@ def plot(
     profiler = Profiler(request.spec(), n_workers)
     corpora = open_faces(names)
     curves = curves_of(items_of(corpora, split), joint_classes(corpora), profiler)
-    write_bytes_durably(out, profile_plot(curves, axis_title(profiler.spec), "png"))
+    write_output(out, profile_plot(curves, axis_title(profiler.spec), "png"), SPECTRA_PLOT)
     return curves

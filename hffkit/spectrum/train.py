@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hffkit.arrays import Bools, Floats64, Ints
-from hffkit.errors import ArgumentError, CorpusError
+from hffkit.errors import ArgumentError, CorpusError, writing_to
 from hffkit.manifest.classes import BINARY, BINARY_FAKE, BINARY_REAL
 from hffkit.manifest.samples import Split
 from hffkit.manifest.seeds import rng_for
@@ -28,7 +28,7 @@ from hffkit.spectrum.repeats import N_REPEATS, Protocol, balanced, repeated, spl
 from hffkit.storage.corpora import joint_classes, open_faces
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.labels import Items, items_of
-from hffkit.storage.staging import Partial, write_bytes_durably
+from hffkit.storage.staging import Partial, refuse_existing, write_bytes_durably
 
 MIN_SAMPLES = 8  # of which 80 % have two of each class, however they are drawn
 CURVE_SIZES = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
@@ -91,6 +91,7 @@ def train_spectrum(
     """
     check_spectrum(request)
     out = out or Path("runs") / f"spectrum-{request.classifier}"
+    refuse_existing(out)
     spec = request.spec()
     corpora = open_faces(request.data or ("data.lmdb",))
     table = joint_classes(corpora)
@@ -103,7 +104,7 @@ def train_spectrum(
     _check_both(train, corpora)
     command = _command(request, spec, corpora)
     with Partial(out, command, product="run") as partial:
-        partial.product.mkdir(exist_ok=True)
+        partial.make_product()
         model = fit(request.classifier, train.features, train.is_fake, seed=request.seed)
         made = {**command, "data": [{"path": str(c.path), **c.identity()} for c in corpora]}
         result = {
@@ -164,7 +165,8 @@ def _repeats(
     rows = [
         repeated(name, some.features, some.is_fake, splits, seed=seed, n_train=n) for n in sizes
     ]
-    out.mkdir(exist_ok=True)
+    with writing_to(out):
+        out.mkdir(exist_ok=True)
     for number, ((_, test), found) in enumerate(zip(splits, rows[-1].margins, strict=True)):
         _write_scores(out / f"{number:02}.csv", name, some.at(test), found)
     return {

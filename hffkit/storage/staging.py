@@ -1,22 +1,36 @@
-"""Work in progress: the folder NAME.partial, which only the command that began it can resume."""
+"""Work in progress: the folder NAME.partial, which only the command that began it can resume.
+
+Nothing here follows a symbolic link, or touches a folder of that name that no command made.
+"""
 
 import fcntl
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
-from hffkit.errors import ArgumentError, StorageError, cannot_write, writing_to
+from hffkit.errors import StorageError, cannot_write, writing_to
 
 RESUME = " Free some space and run the same command again; finished work is kept."
 JOURNAL_FILE = "journal.jsonl"  # of an unfinished product; removed when the product gets its name
-_COMMAND_FILE = "command.json"
+_COMMAND_FILE = "command.json"  # marks a folder of unfinished work
+LOCK_FILE = "lock"
 _REPLACED = "replaced"  # the old product, while its successor gets its name
 _COMPLETE_FILE = "whole"  # marker: only the final renames remain
+_EARLY = {LOCK_FILE, f"{_COMMAND_FILE}.tmp"}  # what a folder holds before it has its mark
+# Folders of hffkit, by files that lie there; files and folders of users do not belong into them.
+_PRODUCTS = (
+    ("a corpus", ("corpus.json", "manifest.jsonl")),
+    ("a run", ("run.json", "weights.safetensors")),
+    ("a run", ("run.json", "model.skops")),
+    ("an output of degrade", ("degrade.json", "manifest.jsonl")),
+    ("an output of explain", ("explain.json", "index.html")),
+    ("an evaluation of a recipe", ("evaluation.json", "samples.csv")),
+    ("an evaluation of a recipe", ("robustness.json", "conditions.csv")),
+)
 
 
 def partial_path(out: Path) -> Path:
@@ -27,6 +41,8 @@ def partial_path(out: Path) -> Path:
 def restore(out: Path) -> None:
     """Undo an interrupted replacement of `out`: give the old product its name back."""
     replaced = partial_path(out) / _REPLACED
+    if not (partial_path(out) / _COMMAND_FILE).exists():
+        return
     if replaced.exists() and out.exists():
         shutil.rmtree(replaced)
     elif replaced.exists():
@@ -45,14 +61,12 @@ def write_durably(path: Path, text: str) -> None:
 
 
 def write_bytes_durably(path: Path, data: bytes) -> None:
-    """Write a file that is complete or absent, even after a loss of power."""
+    """Write a file of a folder of hffkit; it is complete or absent, even after a loss of power."""
     temporary: Path | None = None
     try:
         temporary = path.with_name(path.name + ".tmp")
-        with temporary.open("wb") as file:
-            file.write(data)
-            sync(file)
-        temporary.replace(path)
+        temporary.unlink(missing_ok=True)  # of a process that was killed
+        write_aside(temporary, data).replace(path)
     except (OSError, ValueError) as error:  # ValueError: not a valid file name
         if temporary is not None:
             with suppress(OSError, ValueError):
@@ -60,24 +74,62 @@ def write_bytes_durably(path: Path, data: bytes) -> None:
         raise cannot_write(path, error) from None
 
 
+def write_aside(temporary: Path, data: bytes) -> Path:
+    """Write a new file durably and return its path; after an error nothing is left of it."""
+    with temporary.open("xb") as file:  # which no link can redirect
+        try:
+            file.write(data)
+            sync(file)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+    return temporary
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable, where the file system can."""
+    with suppress(OSError):
+        number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
 def lock(folder: Path) -> IO[str]:
     """Create a folder and return its lock file, which is locked until it is closed."""
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / "lock").open("w")
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.fdopen(os.open(folder / LOCK_FILE, flags, 0o666), "r+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.close()
         if isinstance(error, BlockingIOError):
-            raise StorageError(
-                f"{folder}: another hffkit is at work there. Wait, or choose another `out`."
-            ) from None
+            raise _busy(folder) from None
         raise StorageError(
             f"{folder}: this file system supports no locks ({error.strerror}). Choose an `out` on "
             "another one."
         ) from None
+    if not _is_at(folder / LOCK_FILE, file):  # another process finished meanwhile
+        file.close()
+        raise _busy(folder)
     return file
+
+
+def _busy(folder: Path) -> StorageError:
+    return StorageError(
+        f"{folder}: another hffkit is at work there. Wait, or choose another `out`."
+    )
+
+
+def _is_at(path: Path, file: IO[str]) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(file.fileno()))
+    except OSError:
+        return False
 
 
 class Partial:
@@ -115,7 +167,9 @@ class Partial:
         self.parts = self.path / "parts"
         self._replaces = replaces
         self._beside_out = beside
-        if not replaces:
+        if replaces:
+            _refuse_foreign_work(out)
+        else:
             refuse_existing(out)
         self.is_complete = (  # only the final renames remain
             (self.path / _COMPLETE_FILE).exists()
@@ -126,12 +180,16 @@ class Partial:
             refuse_existing(beside)
         self._lock = lock(self.path)
         try:
+            if not replaces:  # another process may have finished meanwhile
+                refuse_existing(out)
             self._check_command(command)
             with writing_to(self.path):
                 self.parts.mkdir(exist_ok=True)
             if not self.is_complete:  # a product that had its name was removed
                 (self.path / _COMPLETE_FILE).unlink(missing_ok=True)
         except StorageError:
+            if not (self.path / _COMMAND_FILE).exists():  # nothing was begun
+                self._remove()
             self._lock.close()
             raise
 
@@ -141,7 +199,13 @@ class Partial:
         if not path.exists():
             write_durably(path, text)
             return
-        changes = differences(json.loads(path.read_text("utf-8")), json.loads(text))
+        try:
+            begun = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise StorageError(
+                f"{path}: cannot be read: {error}. Delete {self.path}, or choose another `out`."
+            ) from None
+        changes = differences(begun, json.loads(text))
         if changes:
             raise StorageError(
                 f"{self.path} was begun by another command: {'; '.join(changes)}. Run the "
@@ -153,6 +217,11 @@ class Partial:
 
     def __exit__(self, *raised: object) -> None:
         self._lock.close()
+
+    def make_product(self) -> None:
+        """Create the folder of the product, unless it is there from an interrupted run."""
+        with writing_to(self.product):
+            self.product.mkdir(exist_ok=True)
 
     def part(self, unit: str) -> Path:
         """Return the path of a unit's part, which exists when the unit is finished."""
@@ -175,48 +244,82 @@ class Partial:
         # Not before: an unpublished corpus without its journal would be written from the start.
         (self.out / JOURNAL_FILE).unlink(missing_ok=True)
         self._lock.close()  # NFS cannot remove a folder with an open file
-        shutil.rmtree(self.path, ignore_errors=True)
+        self._remove()
+
+    def _remove(self) -> None:
+        """Remove the folder with all that a command puts there; other files keep it."""
+        for path in (self.parts, self.path / _REPLACED):
+            shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):
+            for name in (*_EARLY, _COMPLETE_FILE, _COMMAND_FILE):
+                (self.path / name).unlink(missing_ok=True)
+            self.path.rmdir()
 
 
 def _rename(path: Path, out: Path) -> None:
     with writing_to(out):
-        if out.exists():
+        if os.path.lexists(out):
             raise StorageError(f"{out} appeared meanwhile. Move it away and run the command again.")
         path.rename(out)
-
-
-def check_writable(path: Path, parameter: str) -> None:
-    """Refuse a file that cannot be written, before the work that it is to hold.
-
-    Raises
-    ------
-    ArgumentError
-        If it is a folder, or in none; the message names `parameter`.
-    StorageError
-        If the file, or its folder, cannot be written.
-    """
-    try:
-        is_good = bool(path.name) and path.parent.is_dir() and not path.is_dir()
-    except (OSError, ValueError):
-        is_good = False
-    if not is_good:
-        raise ArgumentError(f"`{parameter}` must be a file in an existing folder, got {path}.")
-    with writing_to(path):
-        if path.exists():
-            path.open("ab").close()
-        else:
-            NamedTemporaryFile(dir=path.parent, prefix=".").close()
+        sync_folder(out.parent)
 
 
 def refuse_existing(path: Path) -> None:
-    """Raise StorageError if there is something at a path already."""
+    """Raise StorageError if a folder cannot be made: the path is taken, or inside one of hffkit.
+
+    A link to nothing takes a path, too, and so does what lies at the place of unfinished work.
+    """
     if _exists(path):
         raise StorageError(f"{path} already exists. Delete it or choose another `out`.")
+    refuse_inside(path)
+    _refuse_foreign_work(path)
+
+
+def refuse_inside(path: Path) -> None:
+    """Raise StorageError if a path lies in a folder whose files are all hffkit's."""
+    with writing_to(path):
+        above = path.resolve().parents
+    for folder in above:
+        for product, files in _PRODUCTS:
+            if all(os.path.isfile(folder / name) for name in files):  # noqa: PTH113  # may be denied
+                raise StorageError(
+                    f"{path} lies inside {folder}, {product}. Choose a path outside it."
+                )
+
+
+def _refuse_foreign_work(out: Path) -> None:
+    partial = partial_path(out)
+    with writing_to(partial):
+        is_link = partial.is_symlink()
+    if is_link:
+        raise StorageError(
+            f"{partial} is a symbolic link, and links are not followed. Move it away, or choose "
+            "another `out`."
+        )
+    refuse_foreign(partial, "unfinished work", _COMMAND_FILE, _EARLY)
+
+
+def refuse_foreign(folder: Path, purpose: str, mark: str, early: Set[str]) -> None:
+    """Raise StorageError if a folder is there that hffkit did not make for a purpose.
+
+    It is known by an entry called `mark`; until it has that, it holds no other than `early`.
+    """
+    with writing_to(folder):
+        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if mark not in names and names - early:
+        raise StorageError(
+            f"{folder} is the place for {purpose}, but hffkit did not make what is there. Move it "
+            "away, or choose another `out`."
+        )
 
 
 def _exists(path: Path) -> bool:
     with writing_to(path):  # the name may be too long, or a folder above not accessible
-        return path.exists()
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
 
 def differences(old: Any, new: Any, name: str = "") -> list[str]:

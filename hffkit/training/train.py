@@ -96,7 +96,7 @@ def _train(
     updater = Updater(net, recipe, spec, device, seed=request.seed)
     command = _command(request, recipe, data, init, device)
     with Partial(out, command, product="run") as partial:
-        partial.product.mkdir(exist_ok=True)
+        partial.make_product()
         if device.type == "cpu":
             keep_memory_of_tensors()
         n_threads = torch.get_num_threads()

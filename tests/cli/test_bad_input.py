@@ -29,6 +29,7 @@ from PIL import Image
 from hffkit.cli.main import main
 from hffkit.corpus.build import BuildWork, prepare
 from hffkit.corpus.verify import verify
+from hffkit.errors import StorageError
 from hffkit.sources.folders import FolderOptions
 from hffkit.sources.table import SOURCES
 from hffkit.storage.parts import PartWriter
@@ -495,11 +496,15 @@ def test_sources_that_cannot_be_written_are_read(images: Path, tmp_path: Path, r
 
 @pytest.fixture
 def begun(images: Path, tmp_path: Path, run: Run) -> Path:
-    """The output of a build that could not go on: something lay in its way."""
+    """The output of a build that could not go on after its parts."""
+
+    def fail(folder: Path) -> None:
+        raise StorageError(f"{folder}: cannot be written")
+
     out = tmp_path / "x.lmdb"
-    touch(tmp_path, "x.lmdb.partial/corpus")
-    assert "x.lmdb.partial/corpus: cannot be written" in _error(_build(run, images, out))
-    (tmp_path / "x.lmdb.partial/corpus").unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hffkit.execution.assemble.CorpusWriter", fail)
+        assert "x.lmdb.partial/corpus: cannot be written" in _error(_build(run, images, out))
     return out
 
 

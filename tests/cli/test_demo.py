@@ -39,6 +39,6 @@ def test_an_interrupted_demo_ends_and_the_same_command_resumes_it(tmp_path: Path
     assert f"{out}/data.lmdb is finished" in told
     assert "$ hffkit train" not in told
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.mp4")} == clips
-    (out / "unfinished").unlink()
+    (out / "hffkit-demo-unfinished").unlink()
     code, told = interrupted_at("$ hffkit", out)
     assert (code, told) == (1, f"Error: {out} already exists. Delete it or choose another --out.\n")

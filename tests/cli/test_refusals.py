@@ -17,7 +17,7 @@ from hffkit.cli.main import main
 from hffkit.errors import ArgumentError, RecipeError, StorageError
 from hffkit.pipeline.arguments import typed
 from hffkit.storage.corpora import check_corpora
-from hffkit.storage.staging import check_writable
+from hffkit.storage.outputs import EVAL_PAGE, check_output
 
 Run = Callable[..., Result]
 
@@ -32,6 +32,9 @@ REFUSED = {
     "eval run --data x.lmdb --masks absent": "absent: no such corpus.",
     "eval run --data x.lmdb --html no/report.html": "--html must be a file in an existing",
     "eval run --data x.lmdb --csv /proc/1.csv": "/proc/1.csv: cannot be written",
+    "eval run --data x.lmdb --html x.lmdb/page.html": "lies inside",
+    "eval run --data x.lmdb --html weights.h5": "already exists, and this command did not write",
+    "eval run --data x.lmdb --csv -": "--csv must be a file in an existing folder, got -.",
     "train --data x.lmdb --recipe=": "Invalid value for '--recipe': is empty.",
     "decide absent --data x.lmdb": "absent: no such run.",
     "decide run --data absent": "absent: no such corpus.",
@@ -66,6 +69,7 @@ REFUSED = {
     "train --data x.lmdb --set swop=1": "A recipe has no 'swop'.",
     "train --data x.lmdb --init absent.pth": "absent.pth: no such file.",
     "train --data x.lmdb --out in": "in already exists.",
+    "train --data x.lmdb --out x.lmdb/run": "lies inside",
     "train --data x.lmdb --device gpu": "must be auto, cpu, cuda or cuda:N, got 'gpu'.",
     "convert absent.h5 --out y": "absent.h5: no such file.",
     "convert weights.h5 --out y --network swop": "No network named 'swop'.",
@@ -121,16 +125,17 @@ def test_nothing_slow_is_imported_before_a_refusal(tmp_path: Path) -> None:
 
 
 def test_a_file_is_tried_without_a_change(tmp_path: Path) -> None:
-    (tmp_path / "old.html").write_text("old")
+    old = EVAL_PAGE.marked(b"old")
+    (tmp_path / "old.html").write_bytes(old)
     for name in ("old.html", "new.html"):
-        check_writable(tmp_path / name, "html")
+        check_output(tmp_path / name, "html", EVAL_PAGE)
     assert [path.name for path in tmp_path.iterdir()] == ["old.html"]
-    assert (tmp_path / "old.html").read_text() == "old"
+    assert (tmp_path / "old.html").read_bytes() == old
     for path in (tmp_path, tmp_path / "no/new.html", tmp_path / "a\0b/x"):
         with pytest.raises(ArgumentError, match=r"^`html` must be a file in an existing folder"):
-            check_writable(path, "html")
+            check_output(path, "html", EVAL_PAGE)
     with pytest.raises(StorageError, match=r"/proc/new\.html: cannot be written"):
-        check_writable(Path("/proc/new.html"), "html")
+        check_output(Path("/proc/new.html"), "html", EVAL_PAGE)
 
 
 def commands_of(

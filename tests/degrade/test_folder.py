@@ -612,10 +612,16 @@ def test_what_a_vanished_source_left_is_not_published(tmp_path: Path, run: Run) 
     for name in "ab":
         write_image(tmp_path / f"in/{name}.png")
     out = tmp_path / "out"
-    stale = tmp_path / "out.partial/corpus/c.png"
-    stale.parent.mkdir(parents=True)
-    stale.write_bytes(b"of a run that was killed")
-    assert run("degrade", tmp_path / "in", "--op", "me3", "--out", out).exit_code == 0
+    command = ("degrade", tmp_path / "in", "--op", "me3", "--out", out)
+
+    def fail(*_: object) -> None:
+        raise StorageError("the disk is full")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hffkit.degrade.folder._describe", fail)
+        assert run(*command).exit_code == 1
+    (tmp_path / "out.partial/corpus/c.png").write_bytes(b"of a run that was killed")
+    assert run(*command).exit_code == 0
     assert {path.name for path in out.glob("*.png")} == {"a.png", "b.png"}
 
 

@@ -39,6 +39,7 @@ from hffkit.networks.table import build
 from hffkit.runs.run import read_run
 from hffkit.runs.scores import Scored
 from hffkit.runs.weights import read_weights, write_weights
+from hffkit.storage.outputs import EVAL_PAGE, SCORES
 from hffkit.storage.staging import write_bytes_durably
 
 FAKES, REALS = ("GAN", "Glow"), ("camera",)
@@ -609,16 +610,19 @@ def test_an_older_file_survives_a_failure(
     option: str,
 ) -> None:
     out = tmp_path / "out"
-    out.write_text("old", "utf-8")
+    old = (
+        EVAL_PAGE.marked(b"old") if option == "--html" else ",".join(SCORES.names).encode() + b"\n"
+    )
+    out.write_bytes(old)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full_disk)
         found = run("eval", three, "--data", corpus, option, out, "--resamples", 0)
     assert found.exit_code == 1
     assert "cannot be written: No space left on device" in found.stderr
-    assert out.read_text("utf-8") == "old"
+    assert out.read_bytes() == old
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert run("eval", three, "--data", corpus, option, out, "--resamples", 0).exit_code == 0
-    assert out.read_text("utf-8") != "old"
+    assert out.read_bytes() != old
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
@@ -863,7 +867,7 @@ def test_a_results_page_without_mistakes_or_reals_is_written(
     )
     measured = replace(found, scored=scored, evaluation=measure(scored, n_resamples=0))
     result = EvalResult(None, None, "multi", None, (measured,))
-    result.write_html(tmp_path / "page.html")
+    (tmp_path / "page.html").write_text(result.to_html(), "utf-8")
     reader = Reader((tmp_path / "page.html").read_text("utf-8"))
     assert not reader.thumbnails
     assert "100.00 %" in reader.text

@@ -15,6 +15,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from hffkit.corpus.drop_list import read_drop_list
 from hffkit.errors import MetricError
 from hffkit.evaluation import metrics
 from hffkit.evaluation.bootstrap import bootstrap_intervals
@@ -29,6 +30,7 @@ from hffkit.manifest.classes import HFF_8, ClassTable, FaceClass, numbered
 from hffkit.manifest.seeds import rng_for
 from hffkit.runs.scores import Decisions, Scored, csv_of, worst_mistakes
 from hffkit.runs.scores import scored_of as read_scored
+from hffkit.storage.csv_files import read_rows
 
 BINARY = numbered(["fake"], ["real"])
 THREE = numbered(["a", "b"], ["camera"])
@@ -742,6 +744,30 @@ def test_scores_are_read_back_from_their_csv() -> None:
         assert np.allclose(found.probabilities, scored.probabilities, rtol=1e-6, atol=0)
         for name in ("keys", "groups", "videos", "methods", "is_probability"):
             assert getattr(found, name) == getattr(scored, name)
+
+
+def test_no_name_in_the_csv_is_a_formula(tmp_path: Path) -> None:
+    cls, keys = "=cmd|' /C calc'!A0", ("@SUM(A1)", "-1+2")
+    scored = Scored(
+        numbered([cls], ["+real"]), np.array([0, 1]),
+        np.array([[0.9, 0.1], [0.2, 0.8]], np.float32), keys, ("\tg", "-1"),
+        ("\r=v", None), np.array([-0.5, 1.5]), (cls, "+real"),
+    )  # fmt: skip
+    text = csv_of(scored, {"more": ("=1", "'=1")})
+    for row in csv.DictReader(io.StringIO(text, newline="")):
+        for name, cell in row.items():
+            is_formula = cell[:1] in tuple("=+-@\t\r") and cell != ""
+            assert not is_formula or float(cell) < 0, (name, cell)
+    rows = read_rows(io.StringIO(text, newline=""))
+    assert [row["more"] for row in rows] == ["=1", "'=1"]
+    found = read_scored(rows, scored.classes)
+    assert (found.keys, found.groups, found.videos) == (keys, scored.groups, scored.videos)
+    assert found.methods == scored.methods
+    assert found.margins is not None
+    assert found.margins.tolist() == [-0.5, 1.5]
+    path = tmp_path / "scores.csv"
+    path.write_text(text, "utf-8")
+    assert read_drop_list(path) == set(keys)
 
 
 def test_the_worst_mistake_is_the_surest() -> None:

@@ -595,7 +595,7 @@ def test_the_worst_mistakes_are_shown_with_their_heat(
     result = evaluate(
         EvalRequest((three,), (str(corpus),), split=None, n_resamples=0, device="cpu")
     )
-    result.write_html(tmp_path / "page.html")
+    (tmp_path / "page.html").write_text(result.to_html(), "utf-8")
     html = (tmp_path / "page.html").read_text("utf-8")
     scored = result.measured[0].scored
     n_wrong = int((scored.predicted != scored.labels).sum())

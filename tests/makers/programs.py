@@ -12,7 +12,7 @@ import os, signal, sys
 name, n = sys.argv[1], int(sys.argv[2])
 def watch(event, arguments):
     global n
-    if event == "open" and str(arguments[0]).endswith(name) and str(arguments[1])[0] in "aw":
+    if event == "open" and str(arguments[0]).endswith(name) and str(arguments[1])[0] in "awx":
         n -= 1
         if n == 0:
             os.kill(os.getpid(), signal.SIGKILL)
