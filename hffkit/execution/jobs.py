@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from hffkit.errors import writing_to
 from hffkit.manifest.failures import Failure
 from hffkit.storage.parts import PartWriter
+from hffkit.storage.staging import RESUME
 
 UNCLAIMED = ".unclaimed"  # suffix of parts that workers of a cluster have finished
 T = TypeVar("T")
@@ -49,7 +51,8 @@ class Done:
 
 def do(job: Job[T], work: Work[T]) -> int:
     """Write a job's part and return the number of unreadable inputs; runs in a worker."""
-    job.started.touch()
+    with writing_to(job.started, RESUME):
+        job.started.touch()
     with PartWriter(job.part, is_durable=job.is_durable) as part:
         work(job.unit, part)
     job.started.unlink(missing_ok=True)

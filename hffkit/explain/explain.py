@@ -25,7 +25,7 @@ from hffkit.media.image import encode_png
 from hffkit.networks.devices import device_named
 from hffkit.runs.snapshots import snapshots_of
 from hffkit.runs.spectrum import is_spectrum_run
-from hffkit.storage.staging import Partial
+from hffkit.storage.staging import Partial, write_bytes_durably, write_durably
 
 PAGE_FILE, SHEET_FILE, JSON_FILE = "index.html", "sheet.png", "explain.json"
 _LIMIT = 16  # samples of corpora, unless they are averaged
@@ -77,7 +77,7 @@ def explain(request: ExplainRequest, out: Path) -> ExplainResult:
     with Partial(out, command, product="explained") as partial:
         folder = partial.product
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir()
+        partial.make_product()
         recorder = Recorder(
             attributor,
             folder,
@@ -91,11 +91,10 @@ def explain(request: ExplainRequest, out: Path) -> ExplainResult:
         if request.sanity:
             recorder.check_sanity()
         result = _result(request, attributor, recorder, inputs, predictor)
-        text = json.dumps(result.to_json(), indent=1) + "\n"
-        (folder / JSON_FILE).write_text(text, "ascii")
-        (folder / SHEET_FILE).write_bytes(encode_png(sheet_of(recorder.sheet)))
+        write_durably(folder / JSON_FILE, json.dumps(result.to_json(), indent=1) + "\n")
+        write_bytes_durably(folder / SHEET_FILE, encode_png(sheet_of(recorder.sheet)))
         page = page_of(result, recorder.galleries, recorder.sanity_galleries)
-        (folder / PAGE_FILE).write_text(page, "utf-8")
+        write_durably(folder / PAGE_FILE, page)
         partial.publish()
     return result
 

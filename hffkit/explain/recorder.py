@@ -1,5 +1,6 @@
 """Image files of explained faces, and figures over all of them."""
 
+import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -22,6 +23,7 @@ from hffkit.manifest.classes import BINARY, FaceClass
 from hffkit.media.image import Image, encode_png
 from hffkit.reports.gallery import Gallery
 from hffkit.reports.sheet import Tile, contact_sheet
+from hffkit.storage.staging import write_bytes_durably
 from hffkit.wording import counted
 
 MEANS_FILE = "average.npz"
@@ -96,7 +98,7 @@ class Recorder:
         tiles = self._attributor.tiles(one)
         files = {name: f"{number}-{stem}-{_plain(name)}-{answer}.png" for name in tiles}
         for name, some in tiles.items():
-            (self._folder / files[name]).write_bytes(encode_png(self._image(some)))
+            write_bytes_durably(self._folder / files[name], encode_png(self._image(some)))
         self.faces.append(
             FaceResult(
                 number, face.name, face.cls, row.name, answer, one.probability, files, measured
@@ -135,13 +137,14 @@ class Recorder:
                 image = overlay(face, mean / max(float(mean.max()), 1e-12))
                 stem = f"average-{number}-{_plain(cls)}-{self._run.network}"
                 files[name] = f"{stem}-{_plain(name)}.png"
-                (self._folder / files[name]).write_bytes(encode_png(image))
+                write_bytes_durably(self._folder / files[name], encode_png(image))
                 tiles.append(Tile(name, image))
             self.averages.append(AverageResult(cls, n_faces, files))
             self._show(f"{cls}: {counted(n_faces, 'face')}", "", [[tile] for tile in tiles])
         if arrays:
-            with (self._folder / MEANS_FILE).open("wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]  # a name may be `allow_pickle`
+            file = io.BytesIO()
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # a name may be `allow_pickle`
+            write_bytes_durably(self._folder / MEANS_FILE, file.getvalue())
 
     def check_sanity(self) -> None:
         """Compare the maps of the first faces with those of a network of random weights."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from hffkit.errors import WeightsError
+from hffkit.errors import WeightsError, writing_to
 from hffkit.runs.run import GROUPS_FILE, RUN_FILE, Run, TrainingResult
 from hffkit.runs.training_samples import SAMPLES_FILE
 from hffkit.runs.weights import write_weights
@@ -21,7 +21,8 @@ def write_snapshot(folder: Path, run: Run, state: dict[str, Tensor], iteration: 
     appears last.
     """
     out = folder / _FOLDER / f"{iteration:06d}"
-    out.mkdir(parents=True, exist_ok=True)
+    with writing_to(out):
+        out.mkdir(parents=True, exist_ok=True)
     write_weights(out, state, {"iteration": iteration})
     for record in (folder / GROUPS_FILE, folder / SAMPLES_FILE):
         if record.exists():

@@ -59,8 +59,10 @@ class CorpusWriter:
         self._digests = Digests()
         self._duplicates = Duplicates()
         self._counts: Counter[tuple[str, str]] = Counter()
-        self._resume()
-        self._files: dict[str, IO[bytes]] = {name: (folder / name).open("ab") for name in _TEXTS}
+        self._files: dict[str, IO[bytes]] = {}
+        with writing_to(folder, RESUME):
+            self._resume()
+            self._files |= {name: (folder / name).open("ab") for name in _TEXTS}
 
     def __enter__(self) -> "CorpusWriter":
         return self

@@ -279,6 +279,7 @@ def test_json_page_and_summary_hold_the_findings(tmp_path: Path, run: Run) -> No
     shown = run("audit", corpus, "--workers", 1, "--json", "--html", page, "--out", out)
     assert shown.exit_code == 0, shown.output
     found = json.loads(out.read_text())
+    assert found.pop("signature").startswith("hffkit audit ")
     assert json.loads(shown.output) == found
     assert found["summary"]["findings"] == {"high": 2, "medium": 0, "low": 0}
     assert [row["light"] for row in found["checks"]][:2] == ["red", "red"]
