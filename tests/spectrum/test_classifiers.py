@@ -229,6 +229,16 @@ def test_models_come_back_as_they_were(tmp_path: Path, name: str) -> None:
     assert np.array_equal(margins(name, again, features), margins(name, model, features))
 
 
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_equal_models_are_equal_files(tmp_path: Path, name: str) -> None:
+    features, is_fake = blobs()
+    kept = []  # so that no object takes the address of another
+    for each in ("a", "b"):
+        kept.append(fit(name, features, is_fake))
+        write_model(tmp_path / each, kept[-1])
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
 class Evil:
     """A type of nobody's."""
 
