@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+_MOST = 4000  # characters of a message
+_N_NAMES = 100  # that a message lists
 _PARAMETER = re.compile(r"`(\w+)`")
 
 
@@ -25,8 +27,12 @@ class HffkitError(Exception):
     """An error that the user can correct; the command line prints one line and exits with 1."""
 
     def message(self, names: Mapping[str, str]) -> str:
-        """Return the message with `names` in place of the parameters that it names."""
-        return with_options(str(self), names)
+        """Return the message with `names` in place of the parameters that it names.
+
+        The middle of a very long one, which quotes a file, is left out.
+        """
+        text = with_options(str(self), names)
+        return text if len(text) <= _MOST else f"{text[: _MOST - 500]} … {text[-490:]}"
 
 
 class Terminated(KeyboardInterrupt):
@@ -35,6 +41,10 @@ class Terminated(KeyboardInterrupt):
 
 class ArgumentError(HffkitError):
     """An argument that is invalid or contradicts another; the command line exits with 2."""
+
+
+class OwnCodeError(ArgumentError):
+    """An error of the user's own code, wrong for every image; the command line exits with 1."""
 
 
 class CorpusError(HffkitError):
@@ -84,10 +94,11 @@ class UnknownNameError(HffkitError):
         self._named = (kind, name, list(known))
         known = self._named[2]
         close = difflib.get_close_matches(name, known, n=1)
-        hint = f"Known: {', '.join(known) or 'none'}."
+        more = f" and {len(known) - _N_NAMES} more" if len(known) > _N_NAMES else ""
+        hint = f"Known: {', '.join(known[:_N_NAMES]) or 'none'}{more}."
         if close:
             hint = f"Did you mean {close[0]!r}?"
-        super().__init__(f"No {kind} named {name!r}. {hint}")
+        super().__init__(f"No {kind} named {name[:200]!r}. {hint}")
 
     def __reduce__(self) -> tuple[type["UnknownNameError"], tuple[str, str, list[str]]]:
         return UnknownNameError, self._named  # else it cannot come back from a worker

@@ -20,7 +20,7 @@ from hffkit.cli.robustness import robustness
 from hffkit.cli.run import run
 from hffkit.cli.spectrum import spectrum
 from hffkit.cli.train import convert, train
-from hffkit.errors import ArgumentError, HffkitError, Terminated
+from hffkit.errors import ArgumentError, HffkitError, OwnCodeError, Terminated
 from hffkit.manifest.samples import printable
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -43,9 +43,14 @@ class _Group(click.Group):
         try:
             return super().invoke(context)
         except HffkitError as error:
-            kind = click.UsageError if isinstance(error, ArgumentError) else click.ClickException
+            is_usage = isinstance(error, ArgumentError) and not isinstance(error, OwnCodeError)
+            kind = click.UsageError if is_usage else click.ClickException
             names = _options(self.commands[context.invoked_subcommand or ""])
             raise kind(printable(error.message(names))) from error
+        except OSError as error:
+            if error.filename is None:
+                raise
+            raise click.ClickException(printable(f"{error.filename}: {error.strerror}.")) from error
         except (KeyboardInterrupt, click.Abort) as stop:  # Abort: between commands of the demo
             click.echo(
                 "\nInterrupted. Finished work is kept: run the same command again to resume.",

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from hffkit.degrade.operation import Operation
+from hffkit.degrade.operation import Operation, errors_of_own_code
 from hffkit.degrade.parameter import Parameter, between, parse
 from hffkit.degrade.table import OPERATIONS, TABLE_IX
-from hffkit.errors import ArgumentError, UnknownNameError, named
+from hffkit.errors import ArgumentError, OwnCodeError, UnknownNameError, named
 from hffkit.json_types import JsonObject
 from hffkit.manifest.seeds import rng_for
 from hffkit.media.image import Image
@@ -96,8 +96,9 @@ class Chain:
         image = np.ascontiguousarray(image)
         done = []
         for place, step in enumerate(self.steps, position):
-            value = step.choose(seed, place, key)
-            applied = step.operation.apply(image, value)
+            with errors_of_own_code():
+                value = step.choose(seed, place, key)
+                applied = step.operation.apply(image, value)
             if not _is_image(applied.image):
                 raise ArgumentError(
                     f"operation {step.name} must return (H, W, 3) uint8, got "
@@ -181,9 +182,12 @@ def _step(name: str, operations: Mapping[str, Operation[Any]]) -> ChainStep:
     operation = named(operations, code, "operation")
     low, dots, high = text.partition("..")
     try:
-        if dots:
-            return ChainStep(operation, drawn=between(operation.parameter, low, high))
-        return ChainStep(operation, parse(operation.parameter, text))
+        with errors_of_own_code():
+            if dots:
+                return ChainStep(operation, drawn=between(operation.parameter, low, high))
+            return ChainStep(operation, parse(operation.parameter, text))
+    except OwnCodeError:
+        raise
     except ArgumentError as error:
         raise ArgumentError(f"{name!r}: {error}") from None
 

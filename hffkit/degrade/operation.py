@@ -1,10 +1,13 @@
 """Operations on images, of two kinds: filters and codecs."""
 
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Generic
 
 from hffkit.degrade.parameter import Parameter, V
+from hffkit.errors import HffkitError, OwnCodeError
 from hffkit.media.image import Image
 
 
@@ -50,3 +53,27 @@ class Codec(Generic[V]):
 
 Operation = Filter[V] | Codec[V]
 """A row of the table of operations."""
+
+OWN_MODULE = "hffkit_operations_"  # the start of the names of modules with a user's operations
+
+
+@contextmanager
+def errors_of_own_code() -> Iterator[None]:
+    """Turn any error that passed through a user's module into an OwnCodeError with its place.
+
+    It may be an error of a library that the module calls, or an attempt to end the program.
+    """
+    try:
+        yield
+    except HffkitError:
+        raise
+    except (Exception, SystemExit) as error:
+        places = [
+            f"{frame.f_code.co_filename}:{line}"
+            for frame, line in traceback.walk_tb(error.__traceback__)
+            if str(frame.f_globals.get("__name__")).startswith(OWN_MODULE)
+        ]
+        if not places:
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise OwnCodeError(f"{places[-1]}: {reason}. Correct the code of the operation.") from None

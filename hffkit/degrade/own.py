@@ -7,14 +7,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 from hffkit.degrade.chain import Chain, ChainStep, chain
-from hffkit.degrade.operation import Operation
+from hffkit.degrade.operation import OWN_MODULE, Operation, errors_of_own_code
+from hffkit.degrade.parameter import Choice, Interval
 from hffkit.degrade.table import OPERATIONS, TABLE_IX
-from hffkit.errors import ArgumentError, reading_from
+from hffkit.errors import ArgumentError, OwnCodeError
+from hffkit.input_files import read_bounded
 from hffkit.reports.text_table import Table
+
+_MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +38,7 @@ def read_own(path: Path | None) -> OwnOperations | None:
     """Read a file of operations; raise ArgumentError if it cannot be read."""
     if path is None:
         return None
-    with reading_from(path, ArgumentError):
-        return OwnOperations(path, path.read_bytes())
+    return OwnOperations(path, read_bounded(path, ArgumentError, _MAX_BYTES))
 
 
 def read_chain(names: Sequence[str], own: OwnOperations | None) -> Chain:
@@ -59,18 +62,26 @@ def _with_own(path: Path, source: bytes) -> Mapping[str, Operation[Any]]:
     if path.suffix != ".py":
         raise ArgumentError(f"{path} is no Python file: its name must end in .py.")
     # Not imported, because the import cache identifies a file by time and size alone.
-    module = ModuleType(f"hffkit_operations_{hashlib.sha256(source).hexdigest()}")
+    module = ModuleType(f"{OWN_MODULE}{hashlib.sha256(source).hexdigest()}")
     sys.modules[module.__name__] = module
+    code = _compiled(path, source)
+    with errors_of_own_code():
+        exec(code, vars(module))
+        added = getattr(module, "OPERATIONS", None)
+        if not isinstance(added, Mapping) or not added:
+            raise ArgumentError(f"{path}: OPERATIONS must be a dict of codes and operations.")
+        for name, operation in added.items():
+            _check_own(path, name, operation)
+        return {**OPERATIONS, **added}
+
+
+def _compiled(path: Path, source: bytes) -> CodeType:
     try:
-        exec(compile(source, path, "exec"), vars(module))
-    except (SyntaxError, ImportError) as error:
-        raise ArgumentError(f"{path}: {error}") from None
-    added = getattr(module, "OPERATIONS", None)
-    if not isinstance(added, Mapping) or not added:
-        raise ArgumentError(f"{path}: OPERATIONS must be a dict of codes and operations.")
-    for code, operation in added.items():
-        _check_own(path, code, operation)
-    return {**OPERATIONS, **added}
+        return compile(source, path, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        raise OwnCodeError(f"{path}:{error.lineno or 1}: SyntaxError: {error.msg}.") from None
+    except (MemoryError, RecursionError, ValueError) as error:
+        raise OwnCodeError(f"{path}: cannot be compiled: {error}.") from None
 
 
 def _check_own(path: Path, code: Any, operation: Any) -> None:
@@ -78,8 +89,13 @@ def _check_own(path: Path, code: Any, operation: Any) -> None:
         raise ArgumentError(f"{path}: an operation {code!r} exists already. Rename yours.")
     if not isinstance(code, str) or not re.fullmatch("[a-z]+(-[a-z]+)*", code):
         raise ArgumentError(f"{path}: code {code!r} must be lower-case letters, such as 'vig'.")
-    if any(not hasattr(operation, name) for name in ("title", "parameter", "apply")):
+    parameter = getattr(operation, "parameter", None)
+    has_all = all(hasattr(operation, name) for name in ("title", "code", "apply"))
+    if not has_all or not isinstance(parameter, Choice | Interval):
         raise ArgumentError(f"{path}: OPERATIONS[{code!r}] is no operation, such as a Filter.")
+    values = parameter.shown
+    if not values or not all(isinstance(each, int | float) for each in values):
+        raise ArgumentError(f"{path}: OPERATIONS[{code!r}] must list values that are numbers.")
     if operation.code != code:
         raise ArgumentError(f"{path}: OPERATIONS[{code!r}] must have the code {code!r}.")
 

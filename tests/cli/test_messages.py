@@ -2,8 +2,11 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 from makers.trees import build_corpus, write_image
@@ -74,6 +77,37 @@ def test_the_library_names_parameters() -> None:
         check_share(0)
     with pytest.raises(ArgumentError, match=r"^`size` must be native or 1 to 4096 px, got 0\.$"):
         check_size(0)
+
+
+def test_a_long_message_keeps_its_beginning_and_its_end() -> None:
+    error = StorageError(f"x.json: got {'y' * 10**6}. Delete it.")
+    text = error.message({})
+    assert len(text) <= 4000
+    assert text.startswith("x.json: got yyy")
+    assert text.endswith("yyy. Delete it.")
+    many = str(UnknownNameError("step", "z" * 10**6, [f"step {n}" for n in range(500)]))
+    assert len(many) < 2000
+    assert many.endswith("step 99 and 400 more.")
+
+
+def test_an_error_of_the_system_is_shown_with_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @click.command()
+    def fail() -> None:
+        (tmp_path / "absent").read_bytes()
+
+    monkeypatch.setitem(cli.main.commands, "fail", fail)
+    done = CliRunner().invoke(cli.main, ["fail"])
+    assert done.exit_code == 1
+    assert done.output == f"Error: {tmp_path}/absent: No such file or directory.\n"
+
+
+def test_the_package_runs_as_a_module(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hffkit", "verify", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"Error: {tmp_path}: no corpus")
 
 
 @pytest.mark.parametrize("room", ROOMS)

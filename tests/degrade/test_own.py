@@ -169,9 +169,19 @@ WRONG = [
         VIGNETTE.replace(FILTER, '"me3": Filter("me3"'),
         "code 'me3' must be lower-case letters, such as 'vig'.",
     ),
+    (
+        VIGNETTE.replace("(10, 30, 60)", "()"),
+        "OPERATIONS['own'] must list values that are numbers.",
+    ),
     ("OPERATIONS = {'own': 7}", "OPERATIONS['own'] is no operation, such as a Filter."),
-    ("import nowhere", "No module named 'nowhere'"),
-    ("OPERATIONS = {", "'{' was never closed (wrong.py, line 1)"),
+]
+BROKEN = [
+    ("import nowhere", "1: ModuleNotFoundError: No module named 'nowhere'."),
+    ("OPERATIONS = {", "1: SyntaxError: '{' was never closed."),
+    ("\nOPERATIONS = 1 / 0", "2: ZeroDivisionError: division by zero."),
+    ("import sys\n\nsys.exit(0)", "3: SystemExit: 0."),
+    ("import json\njson.loads('')", "2: JSONDecodeError: Expecting value: "),
+    ("def f():\n    return f()\nf()", "2: RecursionError: maximum recursion depth exceeded"),
 ]
 
 
@@ -185,6 +195,41 @@ def test_a_file_that_defines_no_operation_is_refused(
     for arguments in (("--list",), ("--op", "jp60", native, "--out", out)):
         assert error_of(run("degrade", "--operations", path, *arguments), 2) == f"{path}: {message}"
     assert not list(tmp_path.glob("x*"))
+
+
+@pytest.mark.parametrize(("text", "message"), BROKEN)
+def test_an_error_of_ones_own_code_is_named_by_file_and_line(
+    tmp_path: Path, run: Run, text: str, message: str
+) -> None:
+    path = tmp_path / "wrong.py"
+    path.write_text(text, "utf-8")
+    error = error_of(run("degrade", "--operations", path, "--list"), 1)
+    assert error.startswith(f"{path}:{message}")
+
+
+@pytest.mark.parametrize("fault", ["1 / 0", "sys.exit(0)", "np.zeros((2, 2)) @ np.zeros(3)"])
+def test_an_operation_that_fails_ends_the_command_with_its_place(
+    native: Path, own: Path, tmp_path: Path, run: Run, fault: str
+) -> None:
+    broken = f"import sys\n{VIGNETTE}".replace("return ", f"{fault}\n    return ", 1)
+    own.write_text(broken, "utf-8")
+    line = broken[: broken.index(fault)].count("\n") + 1
+    write_image(tmp_path / "in/a.png", 1)
+    for source in (native, tmp_path / "in"):
+        out = tmp_path / f"{source.name}-treated"
+        done = run("degrade", source, "--operations", own, "--op", "own:30", "--out", out)
+        message = error_of(done, 1)
+        assert message.startswith(f"{own}:{line}: "), message
+        assert message.endswith("Correct the code of the operation.")
+        assert not out.exists()
+
+
+def test_a_rule_that_fails_is_named_by_its_place(
+    native: Path, own: Path, tmp_path: Path, run: Run
+) -> None:
+    own.write_text(VIGNETTE.replace("0 <= percent <= 100", "1 / 0"), "utf-8")
+    done = run("degrade", native, "--operations", own, "--op", "own:1", "--out", tmp_path / "x")
+    assert error_of(done, 1).startswith(f"{own}:8: ZeroDivisionError: division by zero.")
 
 
 def test_a_file_that_is_no_python_is_refused(own: Path, tmp_path: Path, run: Run) -> None:
