@@ -17,7 +17,16 @@ _WORDS: Mapping[type, str] = {
     list: "a list",
     dict: "an object",
 }
-_BRIEF = reprlib.Repr()
+
+
+class _Brief(reprlib.Repr):
+    """Short forms of values, of whole numbers too long for text as well."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        return super().repr_int(x, level) if x.bit_length() < 1024 else "a number of many digits"
+
+
+_BRIEF = _Brief()
 _BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 60
 
 

@@ -18,7 +18,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from hffkit.errors import HffkitError
+from hffkit.errors import HffkitError, reading_from
 from hffkit.fields import shown
 from hffkit.json_types import JsonObject
 
@@ -67,6 +67,14 @@ def is_there(path: Path) -> bool:
     except (OSError, ValueError):
         return True
     return True
+
+
+def check_file(path: Path, kind: type[HffkitError], advice: str) -> None:
+    """Raise an error of `kind` if there is no file, or something else; it is not opened."""
+    if not is_there(path):
+        raise kind(f"{path}: no such file. {advice}")
+    with reading_from(path, kind):
+        check_regular(path)
 
 
 def read_bounded(
@@ -155,6 +163,8 @@ def json_of(
         raise kind(f"{where}: {_TOO_DEEP}") from None
     except ValueError as error:
         raise kind(f"{where}: no JSON: {error}.") from None
+    except MemoryError:
+        raise kind(f"{where}: its values need more memory than there is.") from None
     if text.count("[") + text.count("{") > MAX_DEPTH and depth(value) > MAX_DEPTH:
         raise kind(f"{where}: {_TOO_DEEP}")
     return value

@@ -69,7 +69,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--steps",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 10_000),
     default=32,
     show_default=True,
     help="Steps of deletion and insertion, which measure faithfulness; 0 skips them.",

@@ -1,5 +1,6 @@
 """Options that mean the same in every command."""
 
+import errno
 import json
 import os
 import re
@@ -19,12 +20,28 @@ from hffkit.options import Names, Option, Pairs, choices, options_of
 
 
 class _NotEmpty(click.ParamType[Any]):
-    """Refuses the empty text, for which Python takes the current folder."""
+    """Refuses the empty text, for which Python takes the current folder, and impossible names."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "":
             self.fail("is empty.", param, ctx)
+        encoded = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b""
+        if b"\0" in encoded or len(encoded) > _MAX_PATH:
+            self.fail(f"must have at most {_MAX_PATH} bytes and no NUL.", param, ctx)
+        longest = max(map(len, encoded.split(b"/")))
+        if longest > _MAX_NAME:
+            self.fail(f"has a name of {longest} bytes, more than {_MAX_NAME}.", param, ctx)
+        if encoded and _is_loop(encoded):
+            self.fail("is a symbolic link that leads to itself.", param, ctx)
         return super().convert(value, param, ctx)
+
+
+def _is_loop(path: bytes) -> bool:
+    try:
+        os.stat(path)  # noqa: PTH116  (the text may be none of a Path)
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 class _Path(_NotEmpty, click.Path):
@@ -37,6 +54,7 @@ class _PathText(_NotEmpty, click.types.StringParamType):
 
 PATH = _Path(path_type=Path)
 PATH_TEXT = _PathText()
+_MAX_PATH, _MAX_NAME = 4095, 255  # bytes of a path and of a name in it, as Linux allows
 UNREADABLE = 3  # exit code: done, but some inputs could not be read, or are duplicates
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -130,7 +148,7 @@ def _parameter(option: Option) -> click.Option:
     return make(
         [f"--{option.name.replace('_', '-')}", option.field],
         required=default is MISSING,
-        is_flag=option.kind is bool,
+        is_flag=option.kind is bool or None,  # False lets click take the option without a value
         multiple=option.kind in (Names, Pairs),
         metavar=option.metavar,
         help=option.help,
@@ -201,7 +219,7 @@ device = click.option(
 )
 threads = click.option(
     "--threads",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 1024),
     help="CPU threads of training; results differ between numbers.  [default: all cores]",
 )
 task = click.option(
@@ -264,7 +282,7 @@ def resamples(command: F) -> F:
     return click.option(
         "--resamples",
         "n_resamples",
-        type=click.IntRange(min=0),
+        type=click.IntRange(0, 1_000_000),
         default=1000,
         show_default=True,
         help="Bootstrap resamples of groups; 0 for no intervals.",

@@ -91,7 +91,7 @@ def features(source: str, out: Path, workers: int, as_json: bool, **arguments: A
 @click.option("--limit", type=click.IntRange(min=4), help="Train on N samples, half of them fake.")
 @click.option(
     "--repeats",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 10_000),
     default=0,
     help="Also measure N splits into 80 and 20 % that keep groups whole.",
 )

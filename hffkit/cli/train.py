@@ -8,6 +8,7 @@ import click
 from hffkit.cli import options
 from hffkit.cli.checks import check_inputs
 from hffkit.errors import WeightsError
+from hffkit.input_files import check_file
 from hffkit.reports.text_table import Table
 from hffkit.storage.staging import refuse_existing
 from hffkit.wording import counted
@@ -130,8 +131,8 @@ def train(
             click.echo(note_on(Path(arguments["recipe"])), err=True)
     check_inputs(corpora=arguments["data"] + arguments["masks"])
     init = arguments["init"]
-    if init is not None and not init.exists():
-        raise WeightsError(f"{init}: no such file. Give a run or a file of weights.")
+    if init is not None and not init.is_dir():
+        check_file(init, WeightsError, "Give a run or a file of weights.")
     if out is not None:
         refuse_existing(out)
     from hffkit.training.train import TrainRequest
@@ -225,8 +226,7 @@ def convert(
     if network is not None:
         canonical_name(network)
     for source in sources:
-        if not source.is_file():
-            raise WeightsError(f"{source}: no such file. Give a file of weights.")
+        check_file(source, WeightsError, "Give a file of weights.")
     refuse_existing(out)
     from hffkit.interop.convert import OutputNames
     from hffkit.interop.convert import convert as import_weights

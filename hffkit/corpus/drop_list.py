@@ -1,13 +1,13 @@
 """Lists of samples to drop: the report of an audit, or a file of keys."""
 
-import csv
-import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hffkit.errors import CorpusError
-from hffkit.json_types import JsonObject
-from hffkit.sources.listing import read_text
+from hffkit.fields import Fields
+from hffkit.input_files import json_of, read_text
+from hffkit.sources.columns import table_of
 from hffkit.storage.csv_files import unguarded
 from hffkit.wording import counted
 
@@ -26,12 +26,12 @@ def read_drop_list(path: Path) -> frozenset[str]:
     CorpusError
         If it cannot be read, or lists no key.
     """
-    text = read_text(path)
+    text = read_text(path, CorpusError)
     if text.lstrip().startswith("{"):
         keys = frozenset(_of_audit(text, path))
         advice = "the findings of this audit list no sample to drop"
     else:
-        keys = frozenset(key for key in _of_lines(text.splitlines()) if key)
+        keys = frozenset(key for key in _of_lines(text.splitlines(), path) if key)
         advice = "lists no key"
     if not keys:
         raise CorpusError(f"{path}: {advice}.")
@@ -39,28 +39,22 @@ def read_drop_list(path: Path) -> frozenset[str]:
 
 
 def _of_audit(text: str, path: Path) -> Iterator[str]:
-    try:
-        row: JsonObject = json.loads(text)
-        for finding in row["findings"]:
-            yield from map(str, finding["drop"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise CorpusError(
-            f"{path}: no report of `hffkit audit --json`, nor a list of keys: {error}."
-        ) from None
+    where = f"{path}: no report of `hffkit audit --json`, nor a list of keys"
+    report = Fields.of(json_of(text, where, CorpusError), where, CorpusError)
+    for finding in report.rows("findings"):
+        yield from finding.texts("drop")
 
 
-def _of_lines(lines: Sequence[str]) -> Iterator[str]:
-    for delimiter in ",;\t":
-        header = [
-            cell.strip().lower() for cell in next(csv.reader(lines[:1], delimiter=delimiter), [])
-        ]
-        if _COLUMN in header:
-            for row in csv.DictReader(lines[1:], header, delimiter=delimiter):
-                yield unguarded((row[_COLUMN] or "").strip())
-            return
+def _of_lines(lines: Sequence[str], path: Path) -> Iterator[str]:
+    table = table_of(lines, {_COLUMN}, path)
+    if table is not None:
+        for _, row in table:
+            yield unguarded(row[_COLUMN].strip())
+        return
     for line in lines:
         # A key may hold commas, so only a quoted line is one cell.
-        yield (next(csv.reader([line]))[0] if line.startswith('"') else line).strip()
+        quoted = re.fullmatch(r'"((?:[^"]|"")*)".*', line)
+        yield (quoted[1].replace('""', '"') if quoted else line).strip()
 
 
 def check_known(path: Path, unknown: Sequence[str], n_keys: int, corpora: str) -> None:

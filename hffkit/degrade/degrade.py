@@ -115,7 +115,7 @@ def _default_out(sources: Sequence[str], ops: str, shard: tuple[int, int] | None
     part = "" if shard is None else f"-{shard[0]}of{shard[1]}"
     # jp:60 becomes jp60, but jp2:4.0 becomes jp2-4.0, because jp24.0 would be ambiguous.
     done = re.sub("([0-9]):", r"\1-", ops).replace(":", "")
-    return source.with_name(f"{source.stem}-{done}{part}{source.suffix}")
+    return source.parent / f"{source.stem}-{done}{part}{source.suffix}"
 
 
 def _corpora_work(

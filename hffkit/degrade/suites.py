@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,8 @@ from typing import Any
 from hffkit.degrade.chain import AnyChain, Chain, chain, split_chain
 from hffkit.degrade.own import OwnOperations, read_chain
 from hffkit.errors import ArgumentError, HffkitError, RecipeError
+from hffkit.fields import shown
+from hffkit.input_files import read_toml
 from hffkit.recipe_files import recipe_path, shipped_names
 
 _TEXTS = ("title", "source", "ours")
@@ -164,10 +165,7 @@ def read_suite(name: str, own: OwnOperations | None = None) -> Suite:
     path = recipe_path(name, "suites", Path())
     if Path(str(path)).suffix != ".toml":
         raise RecipeError(f"{path}: a suite is a TOML file.")
-    try:
-        rows = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(f"{path}: cannot be read: {error}") from None
+    rows = read_toml(path, RecipeError)
     _check_keys(path, rows)
     entries = tuple(
         entry
@@ -186,7 +184,7 @@ def _check_keys(path: Traversable, rows: dict[str, Any]) -> None:
         raise RecipeError(f"{path}: unknown {', '.join(unknown)}. Known: {', '.join(known)}.")
     for key in _TEXTS:
         if not isinstance(rows[key], str) or not rows[key].strip():
-            raise RecipeError(f"{path}: {key} must be a text, got {rows[key]!r}.")
+            raise RecipeError(f"{path}: {key} must be a text, got {shown(rows[key])}.")
     if not isinstance(rows[_CHAINS], dict) or not rows[_CHAINS]:
         raise RecipeError(f"{path}: [{_CHAINS}] must hold at least one operation.")
 
@@ -198,7 +196,7 @@ def _entries(
     if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
         raise RecipeError(
             f"{path}: {_CHAINS}.{operation} must be a list of chains, one for each severity, such "
-            f'as ["jp:90", "jp:70"], got {texts!r}.'
+            f'as ["jp:90", "jp:70"], got {shown(texts)}.'
         )
     for severity, text in enumerate(texts, 1):
         try:

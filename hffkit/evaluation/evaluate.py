@@ -41,7 +41,7 @@ class EvalRequest:
     allow_overlap: bool = False  # measure held-out samples that are training samples of a run
     thresholds: bool = False  # also measure accuracy at a sweep of thresholds, for mml
     seed: Seed = 0
-    n_resamples: Annotated[int, Bounds(0)] = 1000
+    n_resamples: Annotated[int, Bounds(0, 1_000_000)] = 1000
     device: str = "auto"
 
 

@@ -13,6 +13,8 @@ from hffkit.errors import StorageError
 from hffkit.execution.jobs import Done, Job, Work, longest_first
 from hffkit.execution.progress import Progress
 from hffkit.execution.supervisor import run
+from hffkit.fields import Fields
+from hffkit.input_files import MAX_TEXT_BYTES, read_object
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample
 from hffkit.storage.corpus import FAILURES_FILE, Corpus, CorpusInfo, Provenance
@@ -250,9 +252,10 @@ def _left_out(partial: Partial, surplus: Surplus | None, jobs: Sequence[Job[T]])
     path = partial.path / "left_out.json"
     units = [job.part.stem for job in jobs]
     if path.exists():
-        known = json.loads(path.read_text("utf-8"))
-        if known["units"] == units:
-            return set(known["keys"])
+        row = read_object(path, StorageError, MAX_TEXT_BYTES)
+        known = Fields(row, str(path), StorageError)
+        if known.texts("units") == units:
+            return set(known.texts("keys"))
     keys = surplus(_samples(job.part for job in jobs))
     write_durably(path, json.dumps({"units": units, "keys": sorted(keys)}))
     return keys

@@ -1,8 +1,8 @@
 """Face detection and the square crop of the FaceForensics++ authors."""
 
 import functools
-import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import dlib
 import numpy as np
 
 from hffkit.errors import CorpusError
+from hffkit.fields import shown
+from hffkit.input_files import MAX_TEXT_BYTES, read_json
 from hffkit.manifest.samples import Box
 from hffkit.media.image import Image, thumbnail
 
@@ -19,6 +21,7 @@ MARGIN_RATIO = 1.3  # side of the crop over the larger side of the detection
 # bytes for each of these pixels.
 MAX_SEARCHED = 1 << 23
 MAX_SEARCHED_NATIVE = 1 << 21  # 1080p is just below
+_MAX_SIDE = 1 << 20  # px of an image, and so of a box
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,20 +157,28 @@ def read_boxes(path: Path) -> Boxes:
     CorpusError
         If the file cannot be read or has another structure.
     """
+    rows = read_json(path, CorpusError, MAX_TEXT_BYTES)
     try:
-        rows = json.loads(path.read_text("utf-8"))
         return {
-            video: {int(frame): _box(values) for frame, values in frames.items()}
+            video: {_frame(frame): _box(values) for frame, values in frames.items()}
             for video, frames in rows.items()
         }
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read: {error.strerror}.") from None
-    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise CorpusError(
             f'{path}: must be {{"video": {{"frame": [x, y, size]}}}}: {error}.'
         ) from None
 
 
-def _box(values: list[int]) -> Box:
-    x, y, size = values
-    return int(x), int(y), int(size)
+def _frame(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise ValueError(f"a frame is {shown(text)}")
+    return int(text)
+
+
+def _box(values: Any) -> Box:
+    if type(values) is not list or any(type(value) not in (int, float) for value in values):
+        raise ValueError(f"a box is {shown(values)}")
+    x, y, size = map(int, values)
+    if max(map(abs, (x, y, size))) > _MAX_SIDE:
+        raise ValueError(f"a box is {shown(values)}")
+    return x, y, size

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 
 from hffkit.arrays import Floats32, Floats64
-from hffkit.errors import WeightsError
+from hffkit.errors import HffkitError, WeightsError
 from hffkit.inference.intake import Fed, Outputs, ProfileIntake
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.media.files import sha256_of
 from hffkit.media.image import Image
-from hffkit.runs.run import read_groups
+from hffkit.runs.run import RUN_FILE, read_groups
 from hffkit.runs.samples import scored_items
 from hffkit.runs.scores import Scored, binary_probabilities
 from hffkit.runs.spectrum import MODEL_FILE, SpectrumRun, read_spectrum_run
@@ -117,7 +117,10 @@ def load_spectrum(path: Path) -> SpectrumDetector:
         If run.json is damaged, or the model is not of the classifier that it names.
     """
     run = read_spectrum_run(path)
-    classifier_named(run.classifier)
+    try:
+        classifier_named(run.classifier)
+    except HffkitError as error:
+        raise WeightsError(f"{path / RUN_FILE}: damaged: {error}") from None
     if "grey" not in run.features:
         raise WeightsError(
             f"{path}: an older version of hffkit fitted this model, to spectra of JPEG files whose "
@@ -129,8 +132,8 @@ def load_spectrum(path: Path) -> SpectrumDetector:
         check_spec(spec)
         if type(spec.n_points) not in (int, type(None)):
             raise TypeError(f"n_points is {spec.n_points!r}")
-    except TypeError as error:
-        raise WeightsError(f"{path}: run.json is damaged: {error}.") from None
+    except (TypeError, HffkitError) as error:
+        raise WeightsError(f"{path / RUN_FILE}: damaged: features: {error}") from None
     model = read_model(path / MODEL_FILE, run.classifier, run.n_features)
     digest, trained_on = sha256_of(path / MODEL_FILE), read_training_samples(path)
     return SpectrumDetector(path, run, model, spec, digest, read_groups(path), trained_on)

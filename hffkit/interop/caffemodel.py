@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hffkit.errors import WeightsError
+from hffkit.input_files import check_file
 
 Blob = npt.NDArray[np.float32]
 
@@ -38,8 +39,7 @@ def read_caffemodel(path: Path) -> dict[str, list[Blob]]:
         If the file cannot be read, or is not a NetParameter with weights.
     """
     try:
-        if not path.is_file():
-            raise WeightsError(f"{path}: no such file. Give a .caffemodel file.")
+        check_file(path, WeightsError, "Give a .caffemodel file.")
         with path.open("rb") as file:
             n_bytes = file.seek(0, 2)
             if not 0 < n_bytes <= _MAX_BYTES:

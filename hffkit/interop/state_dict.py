@@ -2,7 +2,9 @@
 
 import pickle
 import re
+import struct
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,15 +13,18 @@ import torch
 from torch import Tensor
 
 from hffkit.errors import WeightsError
+from hffkit.input_files import check_regular
 from hffkit.interop.caffe_network import listed
 from hffkit.networks.table import build, head_of
+from hffkit.runs.run import MAX_CLASSES
 from hffkit.runs.weights import read_tensors
 
 # Raised by PyTorch's reader for damaged or malicious files.
 _DAMAGE = (
     RuntimeError, OSError, EOFError, LookupError, ValueError, TypeError, AttributeError,
-    AssertionError, MemoryError,
+    AssertionError, ImportError, MemoryError, OverflowError, struct.error, zipfile.BadZipFile,
 )  # fmt: skip
+_MAX_BYTES = 1 << 32  # of all tensors; the largest network has 550 MB
 _WRAPPERS = ("state_dict", "model", "net")  # keys of a state dict in checkpoints
 _COUNTER = ".num_batches_tracked"  # of batch normalisation; missing before PyTorch 0.4.1
 # Names in torchvision's files of DenseNets, which are older than the ban on dots in module names.
@@ -47,6 +52,10 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     for name, value in found.items():
         if not isinstance(name, str) or not _is_plain(value):
             raise WeightsError(f"{path}: no state dict: {str(name)[:40]!r} is no tensor. {_ADVICE}")
+    # A stride of 0 makes any number of values of one, which the first copy would write out.
+    n_bytes = sum(value.numel() * value.element_size() for value in found.values())
+    if n_bytes > _MAX_BYTES:
+        raise WeightsError(f"{path}: its tensors claim {n_bytes} bytes, more than {_MAX_BYTES}.")
     return found
 
 
@@ -64,6 +73,8 @@ _ADVICE = "Write one with torch.save(net.state_dict(), FILE)."
 
 def _unpickled(path: Path) -> Any:
     try:
+        check_regular(path)
+        _check_archive(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -80,6 +91,16 @@ def _unpickled(path: Path) -> Any:
         raise WeightsError(
             f"{path}: damaged, or no file of PyTorch ({reason}). Copy it again."
         ) from None
+
+
+def _check_archive(path: Path) -> None:
+    """Raise ValueError if a ZIP archive can grow when it is read; PyTorch compresses nothing."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    if any(each.compress_type != zipfile.ZIP_STORED for each in entries):
+        raise ValueError("its parts are compressed")
 
 
 def fitted(state: Mapping[str, Tensor], network: str) -> tuple[dict[str, Tensor], int]:
@@ -108,6 +129,8 @@ def fitted(state: Mapping[str, Tensor], network: str) -> tuple[dict[str, Tensor]
             state = {_LAST.sub(f"{head}.", name): value for name, value in state.items()}
         weight = state.get(f"{head}.weight")
         n_classes = len(weight) if weight is not None and weight.ndim == 2 else 2
+        if n_classes > MAX_CLASSES:
+            raise WeightsError(f"it has {n_classes} outputs, more than {MAX_CLASSES}.")
         wanted = build(network, max(n_classes, 1)).state_dict()
     state |= {k: torch.zeros((), dtype=torch.int64) for k in wanted if k.endswith(_COUNTER)} | state
     state = {name: _deep(value, wanted.get(name)) for name, value in state.items()}

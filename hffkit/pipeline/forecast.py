@@ -9,7 +9,10 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 from statistics import median
+from typing import Any
 
+from hffkit.errors import StorageError
+from hffkit.input_files import read_object
 from hffkit.json_types import JsonObject
 from hffkit.pipeline.plan import Planned
 from hffkit.pipeline.work import StepWork, Workload
@@ -24,6 +27,7 @@ _SECONDS = {
     "build": 0.02, "pack": 0.0003, "degrade": 0.0004, "mix": 0.0002, "subset": 0.0002,
     "train": 0.01, "spectrum": 0.003, "eval": 0.005, "robustness": 0.006,
 }  # fmt: skip
+_LONGEST = 1e9  # s of a step
 _N_CORES = 2  # that speeds of networks, measured on one core, are scaled to
 
 
@@ -114,10 +118,22 @@ def _speeds() -> Mapping[str, Mapping[str, float]]:
 def read_times(out: Path) -> JsonObject:
     """Read the recorded times of finished steps, by identity."""
     try:
-        rows = json.loads((out / TIMES_FILE).read_text("utf-8"))
-    except (OSError, ValueError):
+        rows = read_object(out / TIMES_FILE, StorageError)
+    except StorageError:
         return {}
-    return rows if isinstance(rows, dict) else {}
+    return {identity: row for identity, row in rows.items() if _is_time(row)}
+
+
+def _is_time(row: Any) -> bool:
+    """Test for a row that `note_time` wrote."""
+    if not isinstance(row, dict) or type(row.get("verb")) is not str:
+        return False
+    pictures, px, seconds = row.get("pictures"), row.get("px", 0), row.get("seconds")
+    if row["verb"] not in _SECONDS or type(pictures) is not int or type(px) is not int:
+        return False
+    is_sized = row.get("network") is None or (type(row["network"]) is str and px > 0)
+    is_timed = isinstance(seconds, int | float) and 0 <= seconds < _LONGEST
+    return is_sized and is_timed and pictures >= 0
 
 
 def note_time(out: Path, planned: Planned, work: StepWork, seconds: float) -> None:

@@ -1,13 +1,14 @@
 """Recipe files and paths of data, which are checked before the imports that take seconds."""
 
 import glob
-import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 from hffkit.errors import ArgumentError, CorpusError, RecipeError, UnknownNameError
+from hffkit.fields import shown
+from hffkit.input_files import read_toml
 from hffkit.json_types import JsonObject
 from hffkit.recipe_files import recipe_path, shipped_names
 
@@ -38,15 +39,12 @@ def recipe_rows(name: str) -> JsonObject:
 
 
 def _merged(path: Traversable, above: tuple[str, ...]) -> JsonObject:
-    try:
-        rows = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(f"{path}: cannot be read: {error}") from None
+    rows = read_toml(path, RecipeError)
     base = rows.pop("extends", None)
     if base is None:
         return rows
     if not isinstance(base, str):
-        raise RecipeError(f"{path}: extends must name a recipe, got {base!r}.")
+        raise RecipeError(f"{path}: extends must name a recipe, got {shown(base)}.")
     if str(path) in above or len(above) > _DEEPEST:
         raise RecipeError(f"{path}: extends itself.")
     other = recipe_path(base, "tables", Path(str(path)).parent)

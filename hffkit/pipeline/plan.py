@@ -18,6 +18,7 @@ from hffkit.degrade.own import read_own
 from hffkit.errors import ArgumentError, CorpusError, HffkitError, RecipeError
 from hffkit.json_types import JsonObject
 from hffkit.manifest.failures import n_fatal
+from hffkit.media.files import sha256_of
 from hffkit.pipeline.given import check_complete, check_data, check_names
 from hffkit.pipeline.recipe import Recipe, Step
 from hffkit.robustness.conditions import suites_of
@@ -191,7 +192,7 @@ def _identified(step: Step, digests: Mapping[str, str]) -> JsonObject:
 def _content(value: Any) -> Any:
     """Return the digest of an existing file, such as one of operations, in place of its path."""
     if isinstance(value, Path) and value.is_file():
-        return hashlib.sha256(value.read_bytes()).hexdigest()
+        return sha256_of(value)
     return value
 
 

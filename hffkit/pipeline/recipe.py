@@ -7,6 +7,7 @@ differences.
 
 import csv
 import io
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -14,6 +15,7 @@ from importlib import resources
 from typing import Any
 
 from hffkit.errors import RecipeError, UnknownNameError
+from hffkit.fields import shown
 from hffkit.pipeline.given import name_of, recipe_names, recipe_rows
 from hffkit.pipeline.spec import (
     Claim,
@@ -238,6 +240,8 @@ def _paper(name: Any, where: str) -> dict[tuple[str, str], dict[str, str]]:
     """Read the rows with a figure of a file of manifests/paper; none if no file is named."""
     if not name:
         return {}
+    if not isinstance(name, str) or not re.fullmatch("[a-z0-9-]+", name):
+        raise RecipeError(f"{where}: paper must name a file of manifests/paper, got {shown(name)}.")
     file = resources.files("hffkit.manifests") / "paper" / f"{name}.csv"
     try:
         text = file.read_text("utf-8")

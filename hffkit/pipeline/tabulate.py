@@ -1,17 +1,28 @@
 """Compute the table of a recipe from the scored samples of its steps."""
 
+import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hffkit.arrays import Floats64
-from hffkit.errors import RecipeError, StorageError, UnknownNameError, reading_from
+from hffkit.errors import (
+    ManifestError,
+    RecipeError,
+    StorageError,
+    UnknownNameError,
+    reading_from,
+    reason_of,
+)
 from hffkit.evaluation.metrics import relative_error_reduction
 from hffkit.evaluation.videos import mean_over_videos, vote_over_videos
+from hffkit.input_files import json_of, read_bounded, read_text
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.pipeline.cells import (
     OVERALL,
@@ -262,7 +273,8 @@ def _by_video(plan: Plan, name: str, rows: Sequence[Answer], level: str) -> list
             f"{path}: an older version wrote these scores, without the videos of frames. Delete "
             "the folder and run the recipe again."
         )
-    scored = scored_of(rows, _classes(path))
+    with _undamaged(path / SAMPLES_FILE):
+        scored = scored_of(rows, _classes(path))
     videos = mean_over_videos(scored) if level == "video_mean" else vote_over_videos(scored)
     if videos is None:
         raise RecipeError(f"step {name!r} has no frames of videos, so no column can be by video.")
@@ -278,9 +290,9 @@ def _classes(path: Path) -> ClassTable:
     file = path / EVALUATION_FILE
     if not file.exists():
         return BINARY  # spectra
-    with reading_from(file, StorageError):
-        (measured,) = json.loads(file.read_text("utf-8"))["measured"]
-    return ClassTable.from_json(measured["classes"])
+    with _undamaged(file):
+        (measured,) = _json(file)["measured"]
+        return ClassTable.from_json(measured["classes"])
 
 
 def _samples(plan: Plan, name: str) -> list[list[dict[str, str]]]:
@@ -295,20 +307,38 @@ def _samples(plan: Plan, name: str) -> list[list[dict[str, str]]]:
 
 
 def _read(path: Path) -> list[dict[str, str]]:
-    with (
-        reading_from(path, StorageError),
-        path.open(encoding="utf-8", errors="surrogateescape", newline="") as file,
-    ):
-        return read_rows(file)
+    text = read_bounded(path, StorageError).decode("utf-8", "surrogateescape")
+    with _undamaged(path):
+        rows = read_rows(io.StringIO(text, newline=""))
+        if not rows or not all({"group", "label", "predicted"} <= row.keys() for row in rows):
+            raise ValueError("it has no scores, or a line without them")
+        return rows
+
+
+def _json(path: Path) -> Any:
+    """Return the JSON of a result, in which figures that are not defined are NaN."""
+    decode = json.JSONDecoder().decode
+    return json_of(read_text(path, StorageError), str(path), StorageError, decode)
+
+
+@contextmanager
+def _undamaged(path: Path) -> Iterator[None]:
+    """Turn errors of parsing the result of a step into a StorageError that names the file."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError, csv.Error, ManifestError) as error:
+        raise StorageError(
+            f"{path}: damaged: {reason_of(error)}. Delete {path.parent} and run the recipe again."
+        ) from None
 
 
 def robust_auc_of(path: Path) -> Floats64:
     """Return the robust AUC of a robustness step, then its resamples, in per cent: (1 + R,)."""
-    with reading_from(path, StorageError):
-        (run,) = json.loads(path.read_text("utf-8"))["runs"]
-    (suite,) = run["levels"]["frame"]["suites"]
-    values = [suite["robust_auc"]["value"], *suite["resampled_robust_auc"]]
-    return 100 * np.array(values, np.float64)
+    with _undamaged(path):
+        (run,) = _json(path)["runs"]
+        (suite,) = run["levels"]["frame"]["suites"]
+        values = [suite["robust_auc"]["value"], *suite["resampled_robust_auc"]]
+        return 100 * np.array(values, np.float64)
 
 
 def _verdict(claim: Claim, grid: Resampled) -> ClaimOutcome:

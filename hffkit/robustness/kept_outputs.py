@@ -11,10 +11,13 @@ from tempfile import TemporaryFile
 
 import numpy as np
 
+from hffkit.arrays import array_of
 from hffkit.degrade.rework import Treatment
+from hffkit.errors import StorageError
 from hffkit.execution.versions import LIBRARIES, versions
 from hffkit.inference.detector import Detector
 from hffkit.inference.intake import Outputs
+from hffkit.input_files import read_bounded
 from hffkit.storage.corpora import identities
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.labels import Items
@@ -35,14 +38,16 @@ class KeptOutputs:
 
     path: Path
     n_samples: int
+    n_columns: int  # outputs of the detector for a sample
     is_writable: bool
 
     def read(self) -> Outputs | None:
         """Return the outputs (n, C) of the first n samples; None if there is no intact file."""
-        with suppress(OSError, ValueError, EOFError):
-            found = np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False)
-            if found.ndim == 2 and len(found) <= self.n_samples and np.isfinite(found).all():
-                return np.asarray(found)
+        with suppress(StorageError, ValueError):
+            found = array_of(read_bounded(self.path, StorageError))
+            is_table = found.shape[1:] == (self.n_columns,) and found.dtype.kind == "f"
+            if is_table and len(found) <= self.n_samples and np.isfinite(found).all():
+                return found
         return None
 
     def write(self, outputs: Outputs) -> None:
@@ -59,7 +64,7 @@ class Shelf:
     def __init__(self, corpora: Sequence[Corpus], items: Items) -> None:
         """Create the folder beside the first corpus; without write access nothing is kept."""
         corpus = corpora[0].path.resolve()
-        self.folder = corpus.with_name(corpus.name + SUFFIX)
+        self.folder = corpus.parent / f"{corpus.name}{SUFFIX}"
         self.n_samples = len(items)
         keys = hashlib.sha256()
         for _, sample in items:
@@ -88,7 +93,10 @@ class Shelf:
         }
         text = json.dumps(about, sort_keys=True)
         digest = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:_DIGITS]
-        return KeptOutputs(self.folder / f"{digest}.npy", self.n_samples, self.is_writable)
+        n_columns = len(detector.run.classes.names) if detector.spectrum is None else 1
+        return KeptOutputs(
+            self.folder / f"{digest}.npy", self.n_samples, n_columns, self.is_writable
+        )
 
 
 def _is_writable(folder: Path) -> bool:

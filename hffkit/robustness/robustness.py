@@ -53,7 +53,7 @@ class RobustnessRequest:
     task: Task = "multi"
     allow_overlap: bool = False  # measure held-out samples that are training samples of a run
     seed: Seed = 0  # of drawn values, and of the bootstrap
-    n_resamples: Annotated[int, Bounds(0)] = 1000
+    n_resamples: Annotated[int, Bounds(0, 1_000_000)] = 1000
     device: str = "auto"
 
 

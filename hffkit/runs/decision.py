@@ -14,6 +14,8 @@ import numpy as np
 
 from hffkit.arrays import Floats64
 from hffkit.errors import ArgumentError, WeightsError, reason_of
+from hffkit.fields import shown
+from hffkit.input_files import is_there, read_object
 from hffkit.manifest.samples import SPLITS
 from hffkit.runs.scores import tempered
 from hffkit.storage.staging import write_durably
@@ -166,15 +168,15 @@ def read_decision(folder: Path, weights_sha256: str) -> Decision | None:
     """
     path = folder / DECISION_FILE
     again = "Run `hffkit decide` again, or delete it."
-    try:
-        row = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    if not is_there(path):
         return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"{path}: cannot be read: {error}. {again}") from None
-    version = row.get("format") if isinstance(row, dict) else None
+    try:
+        row = read_object(path, WeightsError)
+    except WeightsError as error:
+        raise WeightsError(f"{error} {again}") from None
+    version = row.get("format")
     if version != FORMAT:
-        raise WeightsError(f"{path}: format must be {FORMAT}, got {version!r}. {again}")
+        raise WeightsError(f"{path}: format must be {FORMAT}, got {shown(version)}. {again}")
     try:
         decision = _parsed(row)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -193,9 +195,9 @@ def _parsed(row: Mapping[str, Any]) -> Decision:
     fields["data"], fields["notes"] = tuple(fields["data"]), tuple(fields["notes"])
     found = Decision(**fields)
     if not 0 <= _number(found.real_below) <= _number(found.threshold) <= 1:
-        raise ValueError(f"thresholds are {found.real_below!r} and {found.threshold!r}")
+        raise ValueError(f"thresholds are {shown(found.real_below)} and {shown(found.threshold)}")
     if found.temperature is not None and not _number(found.temperature) > 0:
-        raise ValueError(f"temperature is {found.temperature!r}")
+        raise ValueError(f"temperature is {shown(found.temperature)}")
     for each in found.guarantees:
         _check_guarantee(each)
     keys = {"path", "content_sha256", "manifest_sha256"}
@@ -214,12 +216,14 @@ def _parsed(row: Mapping[str, Any]) -> Decision:
 def _check_guarantee(each: Guarantee) -> None:
     shares = [each.rate, *(x for x in (each.confidence, each.upper_bound) if x is not None)]
     if each.mistake not in get_args(MistakeKind) or not all(0 < _number(x) <= 1 for x in shares):
-        raise ValueError(f"a guarantee is {each!r}")
+        raise ValueError(f"a guarantee is {shown(each)}")
     if {type(each.n_groups), type(each.n_mistakes)} != {int}:
-        raise ValueError(f"the counts of a guarantee are {each.n_groups!r}, {each.n_mistakes!r}")
+        raise ValueError(
+            f"the counts of a guarantee are {shown(each.n_groups)}, {shown(each.n_mistakes)}"
+        )
 
 
 def _number(value: Any) -> float:
     if type(value) not in (int, float) or not math.isfinite(value):
-        raise ValueError(f"{value!r} is no number")
+        raise ValueError(f"{shown(value)} is no number")
     return float(value)

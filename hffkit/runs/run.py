@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import Any, get_args
 
 from hffkit.errors import HffkitError, WeightsError, reason_of
+from hffkit.fields import shown
+from hffkit.input_files import is_there, read_json, read_object
 from hffkit.json_types import JsonObject
 from hffkit.manifest.classes import ClassTable
 from hffkit.media.image import CONVERT_IMAGESET, ResizeFilter
+from hffkit.networks.names import canonical_name
 from hffkit.networks.spec import Colour, InputSpec
 from hffkit.storage.staging import partial_path, write_durably
 
 FORMAT = 1
 _MAX_SIZE = 4096  # px
+MAX_CLASSES = 1 << 12
 RUN_FILE = "run.json"
 SPECTRUM = "spectrum"  # kind of a run without a network: see hffkit.runs.spectrum
 METRICS_FILE = "metrics.jsonl"
@@ -114,11 +118,14 @@ def read_run(folder: Path) -> Run:
 
 def _check_network(row: Mapping[str, Any]) -> None:
     if not isinstance(row["network"], str):
-        raise ValueError(f"network is {row['network']!r}")
+        raise ValueError(f"network is {shown(row['network'])}")
+    canonical_name(row["network"])
     if type(row["size"]) is not int or not 1 <= row["size"] <= _MAX_SIZE:
-        raise ValueError(f"size is {row['size']!r}")
+        raise ValueError(f"size is {shown(row['size'])}")
     classes, fed = row["classes"], row["input"]
-    if not classes or [each["id"] for each in classes] != list(range(len(classes))):
+    if not 0 < len(classes) <= MAX_CLASSES:
+        raise ValueError(f"it must have from 1 to {MAX_CLASSES} classes, got {len(classes)}")
+    if [each["id"] for each in classes] != list(range(len(classes))):
         raise ValueError("classes are not numbered from 0")
     if any((type(each["name"]), type(each["is_fake"])) != (str, bool) for each in classes):
         raise ValueError("a class has no name, or is neither fake nor real")
@@ -126,7 +133,7 @@ def _check_network(row: Mapping[str, Any]) -> None:
     is_number = all(type(level) in (int, float) and math.isfinite(level) for level in levels)
     is_known = fed["colour"] in get_args(Colour) and fed["filter"] in get_args(ResizeFilter)
     if not is_known or not is_number:
-        raise ValueError(f"input is {fed!r}")
+        raise ValueError(f"input is {shown(fed)}")
 
 
 def write_row(folder: Path, row: Mapping[str, Any]) -> None:
@@ -144,19 +151,16 @@ def read_row(folder: Path) -> JsonObject:
         If there is none, or it is no JSON object of this format.
     """
     path = folder / RUN_FILE
-    try:
-        row = json.loads(path.read_text("utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise WeightsError(f"{folder}: {_lack(folder)}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise WeightsError(f"{path}: cannot be read: {error}") from None
-    version = row.get("format") if isinstance(row, dict) else None
+    if not is_there(path):
+        raise WeightsError(f"{folder}: {_lack(folder)}")
+    row = read_object(path, WeightsError)
+    version = row.get("format")
     if version != FORMAT:
         raise WeightsError(
-            f"{path}: run format must be {FORMAT}, got {version!r}. It was made by another version "
-            "of hffkit; use that one."
+            f"{path}: run format must be {FORMAT}, got {shown(version)}. It was made by another "
+            "version of hffkit; use that one."
         )
-    return dict(row)
+    return row
 
 
 def check_runs(paths: Iterable[Path]) -> None:
@@ -171,7 +175,9 @@ def reading(folder: Path) -> Iterator[None]:
     try:
         yield
     except (AttributeError, KeyError, TypeError, ValueError, HffkitError) as error:
-        raise WeightsError(f"{folder / RUN_FILE}: damaged: {reason_of(error)}.") from None
+        raise WeightsError(
+            f"{folder / RUN_FILE}: damaged: {reason_of(error).rstrip('.')}."
+        ) from None
 
 
 def check_row(row: Mapping[str, Any]) -> None:
@@ -208,12 +214,13 @@ def write_groups(folder: Path, groups: Iterable[str]) -> None:
 
 def read_groups(folder: Path) -> frozenset[str]:
     """Return the groups trained or selected on; none where they are not known."""
-    try:
-        return frozenset(map(str, json.loads((folder / GROUPS_FILE).read_text("utf-8"))))
-    except FileNotFoundError:
+    path = folder / GROUPS_FILE
+    if not is_there(path):
         return frozenset()
-    except (OSError, ValueError, TypeError) as error:
-        raise WeightsError(f"{folder / GROUPS_FILE}: cannot be read: {error}") from None
+    groups = read_json(path, WeightsError)
+    if not isinstance(groups, list) or not all(isinstance(group, str) for group in groups):
+        raise WeightsError(f"{path}: must be a list of texts, got {shown(groups)}.")
+    return frozenset(groups)
 
 
 def _lack(folder: Path) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hffkit.errors import WeightsError
+from hffkit.fields import shown
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.runs.run import (
     FORMAT,
@@ -86,7 +87,9 @@ def read_spectrum_run(folder: Path) -> SpectrumRun:
         if ClassTable.from_json(row["classes"]) != BINARY:
             raise ValueError("classes are not fake and real")
         if not isinstance(row["classifier"], str) or not isinstance(row["features"], dict):
-            raise ValueError(f"classifier is {run.classifier!r}, with features {run.features!r}")
+            raise ValueError(
+                f"classifier is {shown(run.classifier)}, with features {shown(run.features)}"
+            )
         if type(row["n_features"]) is not int or run.n_features < 1:
-            raise ValueError(f"n_features is {run.n_features!r}")
+            raise ValueError(f"n_features is {shown(run.n_features)}")
     return run

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hffkit.arrays import Bools
+from hffkit.arrays import Bools, array_of
 from hffkit.errors import WeightsError
+from hffkit.input_files import is_there, read_bounded
 from hffkit.manifest.samples import Sample
 from hffkit.storage.staging import write_bytes_durably
 
@@ -58,13 +59,13 @@ def read_training_samples(folder: Path) -> TrainingSamples | None:
         If the record is damaged.
     """
     path = folder / SAMPLES_FILE
-    try:
-        found = np.load(path, allow_pickle=False)
-    except (FileNotFoundError, NotADirectoryError):
+    if not is_there(path):
         return None
-    except (OSError, ValueError, EOFError) as error:
+    try:
+        found = array_of(read_bounded(path, WeightsError))
+    except ValueError as error:
         raise WeightsError(f"{path}: cannot be read ({error}). Copy the run again.") from None
-    if not isinstance(found, np.ndarray) or found.dtype != _TYPE or found.ndim != 1:
+    if found.dtype != _TYPE or found.ndim != 1:
         raise WeightsError(f"{path}: damaged: it holds no list of fingerprints.")
     return TrainingSamples(found.astype(np.uint64))
 

@@ -13,10 +13,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from hffkit.errors import WeightsError
+from hffkit.input_files import check_regular, object_of
 from hffkit.json_types import JsonObject
 from hffkit.storage.staging import write_bytes_durably
 
 WEIGHTS_FILE = "weights.safetensors"
+# What getting a tensor of an unknown or impossible type or shape raises.
+_DAMAGE = (AttributeError, KeyError, MemoryError, RuntimeError, TypeError, ValueError)
 _FACTS = "hffkit"  # a single entry: the order of several would vary, and so the bytes
 
 
@@ -35,12 +38,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], JsonObject]:
         If it is missing, damaged, or no safetensors file.
     """
     try:
+        check_regular(path)
         with safe_open(path, "pt") as file:
-            facts = json.loads((file.metadata() or {}).get(_FACTS, "{}"))
+            text = (file.metadata() or {}).get(_FACTS, "{}")
+            facts = object_of(text.encode(), str(path), WeightsError)
             return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file.") from None
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+    except (OSError, SafetensorError, *_DAMAGE) as error:
         raise WeightsError(
             f"{path}: damaged, or no safetensors file ({error}). Copy it again."
         ) from None

@@ -2,23 +2,57 @@
 
 import csv
 import re
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
+from pathlib import Path
+
+from hffkit.errors import CorpusError
+
+_MAX_DIGITS = 18
 
 
-def table_of(lines: Sequence[str], columns: Set[str]) -> "csv.DictReader[str] | None":
-    """Return the rows of a CSV whose first line has these columns; None of another text.
+def table_of(
+    lines: Sequence[str], columns: Set[str], path: Path
+) -> Iterator[tuple[int, Mapping[str, str]]] | None:
+    """Return number and cells of each row of a CSV whose first line has these columns.
 
-    Columns are separated by commas, semicolons or tabs; their names may have capitals.
+    Columns are separated by commas, semicolons or tabs; their names may have capitals. Cells that a
+    row lacks are empty. Of a text with other columns, None is returned.
+
+    Raises
+    ------
+    CorpusError
+        If a cell is too long; the message names `path`.
     """
     for delimiter in ",;\t":
-        cells = next(csv.reader(lines[:1], delimiter=delimiter), [])
-        header = [cell.strip().lower() for cell in cells]
+        first = [cells for _, cells in _cells(lines[:1], 0, delimiter, path)]
+        header = [cell.strip().lower() for cells in first for cell in cells]
         if columns <= set(header):
-            return csv.DictReader(lines[1:], fieldnames=header, delimiter=delimiter)
+            rows = _cells(lines[1:], 1, delimiter, path)
+            blank = dict.fromkeys(header, "")
+            return (
+                (number, {**blank, **dict(zip(header, cells, strict=False))})
+                for number, cells in rows
+                if cells
+            )
     return None
 
 
+def _cells(
+    lines: Sequence[str], n_before: int, delimiter: str, path: Path
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield number and cells of each row, whose numbers begin after `n_before` lines."""
+    reader = csv.reader(lines, delimiter=delimiter)
+    try:
+        for cells in reader:
+            yield n_before + reader.line_num, cells
+    except csv.Error as error:
+        raise CorpusError(f"{path}:{n_before + reader.line_num}: no CSV: {error}.") from None
+
+
 def whole(text: str) -> int | None:
-    """Return a whole number of at least 0, which a program may have written as 1.0, or None."""
-    match = re.fullmatch(r"([0-9]+)([.,]0*)?", text)
-    return None if match is None else int(match[1])
+    """Return a whole number of at least 0, which a program may have written as 1.0, or None.
+
+    Numbers of more digits than 64 bits hold are None.
+    """
+    match = re.fullmatch(r"0*([0-9]+)([.,]0*)?", text)
+    return None if match is None or len(match[1]) > _MAX_DIGITS else int(match[1])

@@ -1,12 +1,13 @@
 """Reader of DFDC: its parts with metadata.json, its validation and test sets with labels.csv."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from hffkit.errors import CorpusError
+from hffkit.fields import Fields, shown
+from hffkit.input_files import finite_decoder, json_of, read_text
 from hffkit.manifest.classes import numbered
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Split
@@ -14,7 +15,7 @@ from hffkit.media.walk import MediaFile, Rest, walk
 from hffkit.sources.columns import table_of, whole
 from hffkit.sources.entries import Entry
 from hffkit.sources.folders import selected, split_named
-from hffkit.sources.listing import Listing, as_listing, folders_in, read_text
+from hffkit.sources.listing import Listing, as_listing, folders_in
 from hffkit.sources.options import VideoOptions
 
 DFDC = numbered(fake=["DFDC-fake"], real=["DFDC-real"])
@@ -173,32 +174,37 @@ def _rows(path: Path) -> Iterator[_Labelled]:
 
 def _of_json(path: Path) -> list[_Line]:
     """Return name, label and original of each video in a metadata.json, doubled keys twice."""
-    try:
-        found = json.loads(read_text(path), object_pairs_hook=tuple)
-        rows = [(name, dict(row)) for name, row in found]
-        is_table = isinstance(found, tuple) and all(
-            row["label"] in ("FAKE", "REAL") for _, row in rows
-        )
-        if is_table:
-            return [(name, row["label"], row.get("original")) for name, row in rows]
-    except (ValueError, TypeError, KeyError, AttributeError):
-        pass
-    raise CorpusError(f'{path}: must be {{"video": {{"label": "FAKE" or "REAL", ...}}}}.')
+    text = read_text(path, CorpusError)
+    found = json_of(text, str(path), CorpusError, finite_decoder(tuple).decode)
+    rows = found if isinstance(found, tuple) else [("", found)]  # objects are tuples of pairs
+    for _, row in rows:
+        if not isinstance(row, tuple):
+            raise CorpusError(
+                f'{path}: must be {{"video": {{"label": "FAKE" or "REAL", ...}}}}, got '
+                f"{shown(row)}."
+            )
+    fields = [(name, Fields(dict(row), f"{path}: {name}", CorpusError)) for name, row in rows]
+    return [
+        (name, row.one_of("label", ("FAKE", "REAL")), row.optional("original", str))
+        for name, row in fields
+    ]
 
 
 def _of_csv(path: Path) -> Iterator[_Line]:
     """Yield name and label of each video in a labels.csv."""
-    lines = read_text(path).splitlines()
-    table = table_of(lines, {"filename", "label"})
+    lines = read_text(path, CorpusError).splitlines()
+    table = table_of(lines, {"filename", "label"}, path)
     if table is None:
-        raise CorpusError(f"{path}: must begin with the columns filename,label; got {lines[:1]}.")
-    for row in table:
-        name, label = (row.get("filename") or "").strip(), (row.get("label") or "").strip().upper()
+        raise CorpusError(
+            f"{path}: must begin with the columns filename,label; got {shown(lines[:1])}."
+        )
+    for line, row in table:
+        name, label = row["filename"].strip(), row["label"].strip().upper()
         number = whole(label)
         label = label if number is None else _CSV_LABELS.get(number, label)
         if not name or label not in ("FAKE", "REAL"):
             raise CorpusError(
-                f"{path}:{table.line_num + 1}: must be the name of a file and 1 for fake or 0 for "
-                f"real, got {name!r} and {label!r}."
+                f"{path}:{line}: must be the name of a file and 1 for fake or 0 for "
+                f"real, got {shown(name)} and {shown(label)}."
             )
         yield name, label, None

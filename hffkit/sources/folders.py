@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
+from hffkit.input_files import read_text
 from hffkit.manifest.classes import BINARY, HFF_8, ClassTable, numbered
 from hffkit.manifest.samples import Split
 from hffkit.media.files import is_hidden
@@ -15,7 +16,7 @@ from hffkit.options import Option
 from hffkit.sources.class_files import ClassFiles
 from hffkit.sources.columns import whole
 from hffkit.sources.entries import Entry
-from hffkit.sources.listing import Listing, as_listing, folders_in, read_text, subfolders
+from hffkit.sources.listing import Listing, as_listing, folders_in, subfolders
 from hffkit.sources.options import FolderNames, SourceOptions, VideoOptions
 from hffkit.wording import counted
 
@@ -299,7 +300,7 @@ def _columns_of(table: Path, allowed: Mapping[str, str] | None = None) -> dict[s
         If a line has no value, one that is not allowed, or another than a line before.
     """
     found: dict[str, str] = {}
-    for number, line in enumerate(read_text(table).split("\n"), 1):
+    for number, line in enumerate(read_text(table, CorpusError).split("\n"), 1):
         cells = [cell.strip("\"'") for cell in re.split(r"[\s,;]+", line.strip())]
         name, value = [*cells, ""][:2]
         known = whole(value)

@@ -29,16 +29,6 @@ class Listing:
     notes: tuple[str, ...] = ()  # remarks for the user, printed before the work begins
 
 
-def read_text(path: Path) -> str:
-    """Read a UTF-8 text file, or raise CorpusError."""
-    try:
-        return path.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}: must be UTF-8 text: {error}.") from None
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read: {error.strerror}.") from None
-
-
 def subfolders(root: Path) -> list[str]:
     """Return the sorted names of the folders in `root`, or raise CorpusError."""
     try:

@@ -8,6 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from hffkit.errors import ArgumentError, CorpusError
+from hffkit.fields import shown
+from hffkit.input_files import read_text
 from hffkit.manifest.classes import BINARY, ClassTable, FaceClass, numbered
 from hffkit.manifest.samples import Split
 from hffkit.media.kinds import is_video_file
@@ -16,7 +18,7 @@ from hffkit.options import Option
 from hffkit.sources.columns import table_of, whole
 from hffkit.sources.entries import Entry
 from hffkit.sources.folders import FolderOptions, selected
-from hffkit.sources.listing import Listing, as_listing, folders_in, read_text, subfolders
+from hffkit.sources.listing import Listing, as_listing, folders_in, subfolders
 from hffkit.sources.options import VideoOptions
 from hffkit.wording import counted
 
@@ -25,6 +27,7 @@ _CELEB_DF_NAMES = {
     "Celeb-real": re.compile(r"id\d+_\d{4}(?!\d)"),
     "YouTube-real": re.compile(r"(?<!\d)\d{5}(?!\d)"),
 }
+MAX_LABEL = 2**31 - 1  # of a record
 CELEB_DF = numbered(fake=["Celeb-synthesis"], real=["Celeb-real", "YouTube-real"])
 
 
@@ -53,27 +56,34 @@ def read_list(options: ListOptions) -> Listing:
     """
     list_file = options.list_file
     subfolders(options.src)
-    lines = [line.rstrip("\r") for line in read_text(list_file).rstrip("\r\n").split("\n")]
-    if lines == [""]:
-        raise CorpusError(f"{list_file}: lists nothing.")
-    table = table_of(lines, {"path", "real"})
+    lines = [
+        line.rstrip("\r") for line in read_text(list_file, CorpusError).rstrip("\r\n").split("\n")
+    ]
+    table = table_of(lines, {"path", "real"}, list_file)
     if table is not None:
         if options.real or options.fake or options.folders:
             raise ArgumentError(
                 "The column real of a CSV gives the classes: leave out `real`, `fake`, `folders`."
             )
         classes = BINARY
-        rows = [((row["path"] or "").strip(), _real_or_fake(row, list_file)) for row in table]
+        rows = [
+            (row["path"].strip(), _real_or_fake(row, f"{list_file}:{number}"))
+            for number, row in table
+        ]
+    elif lines == [""]:
+        rows = []
     else:
         rows = [_split_line(line, number, list_file) for number, line in enumerate(lines, 1)]
         classes = _labelled(sorted({label for _, label in rows}, key=int), options)
         names = {str(row.id): row.name for row in classes}
         rows = [(path, names[label]) for path, label in rows]
+    if not rows:
+        raise CorpusError(f"{list_file}: lists nothing.")
     rows = [(_below(path, options), name) for path, name in rows]
     if not any(_is_there(options.src / path) for path, _ in rows):
         raise CorpusError(
-            f"{list_file}: none of its files is in {options.src}, such as {rows[0][0]!r}. If the "
-            f"list was written elsewhere, {_prefix_advice(options)}."
+            f"{list_file}: none of its files is in {options.src}, such as {shown(rows[0][0])}. If "
+            f"the list was written elsewhere, {_prefix_advice(options)}."
         )
     videos = {path for path, _ in rows if is_video_file(options.src / path)}
     entries = [
@@ -93,10 +103,10 @@ def _prefix_advice(options: ListOptions) -> str:
 def _split_line(line: str, number: int, list_file: Path) -> tuple[str, str]:
     match = re.fullmatch(r"(.*\S)\s+(\S+)", line.strip())  # at the last space: paths may have some
     label = None if match is None else whole(match[2])
-    if match is None or label is None:
+    if match is None or label is None or label > MAX_LABEL:
         raise CorpusError(
-            f"{list_file}:{number}: must be `path label` with a whole number, got {line!r}. "
-            "A CSV needs the columns path and real in its first line."
+            f"{list_file}:{number}: must be `path label` with a whole number up to {MAX_LABEL}, "
+            f"got {shown(line)}. A CSV needs the columns path and real in its first line."
         )
     return match[1], str(label)
 
@@ -109,7 +119,11 @@ def _below(path: str, options: ListOptions) -> str:
     """
     prefix, list_file = options.strip_prefix, options.list_file
     if not path.startswith(prefix):
-        raise CorpusError(f"{list_file}: {path!r} does not begin with `strip_prefix` {prefix!r}.")
+        raise CorpusError(
+            f"{list_file}: {shown(path)} does not begin with `strip_prefix` {prefix!r}."
+        )
+    if "\0" in path:
+        raise CorpusError(f"{list_file}: {shown(path)} is no path: it holds a NUL character.")
     rest = path.removeprefix(prefix)
     if "\\" in rest and not _is_there(options.src / rest):
         rest = rest.replace("\\", "/")
@@ -124,13 +138,13 @@ def _is_there(path: Path) -> bool:
         return False
 
 
-def _real_or_fake(row: Mapping[str, str], list_file: Path) -> str:
-    value = (row["real"] or "").strip()
+def _real_or_fake(row: Mapping[str, str], where: str) -> str:
+    value = row["real"].strip()
     number = whole(value)
     if number not in (0, 1):
-        raise CorpusError(f"{list_file}: real must be 0 or 1, got {value!r} for {row['path']!r}.")
+        raise CorpusError(f"{where}: real must be 0 or 1, got {shown(value)}.")
     if not row["path"]:
-        raise CorpusError(f"{list_file}: a line has no path.")
+        raise CorpusError(f"{where}: the line has no path.")
     return "real" if number == 1 else "fake"
 
 
@@ -227,7 +241,9 @@ def _celeb_df_test(
     """
     found: set[tuple[str, str]] = set()
     absent = []
-    lines = [line.strip() for line in read_text(test_file).splitlines() if line.strip()]
+    lines = [
+        line.strip() for line in read_text(test_file, CorpusError).splitlines() if line.strip()
+    ]
     for line in lines:
         parts = line.split()[-1].replace("\\", "/").split("/")
         of_line = [name for name in CELEB_DF.names if name in parts] or list(CELEB_DF.names)

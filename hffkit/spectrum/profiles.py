@@ -2,24 +2,22 @@
 
 import io
 import json
-import struct
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
-from hffkit.arrays import Floats64
+from hffkit.arrays import Floats64, arrays_of
 from hffkit.errors import ArgumentError, HffkitError, ImageError, StorageError
 from hffkit.execution.memory import keep_memory_of_tensors
 from hffkit.execution.pool import in_order
 from hffkit.execution.progress import Progress
 from hffkit.execution.versions import versions
+from hffkit.input_files import json_of, read_bounded
 from hffkit.manifest.samples import Sample
 from hffkit.media.image import Image, read_bytes
 from hffkit.media.image_files import decode_file
@@ -101,17 +99,10 @@ class Profiler:
         return found
 
 
-# Errors of numpy and zipfile on archives that are missing, truncated or altered.
-_DAMAGE = (
-    OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError, struct.error, BadZipFile,
-    zlib.error,
-)  # fmt: skip
-
-
 def cache_path(corpus: Corpus, spec: FeatureSpec) -> Path:
     """Return the path of a corpus's cached profiles."""
     folder = corpus.path.resolve()
-    return folder.with_name(folder.name + SUFFIX) / f"{spec.crop}-{spec.centre}.npz"
+    return folder.parent / f"{folder.name}{SUFFIX}" / f"{spec.crop}-{spec.centre}.npz"
 
 
 def _facts(corpus: Corpus, spec: FeatureSpec) -> dict[str, object]:
@@ -140,13 +131,15 @@ def _packed(profiles: Sequence[Floats64], facts: Mapping[str, object]) -> bytes:
 def _cached(path: Path, facts: Mapping[str, object]) -> list[Floats64] | None:
     """Return cached profiles, if the file is intact and its facts match."""
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            if json.loads(str(file["facts"])) != facts:
-                return None
-            lengths, values = file["lengths"], file["values"]
-    except _DAMAGE:
+        file = arrays_of(read_bounded(path, StorageError))
+        if json_of(str(file["facts"]), str(path), StorageError) != facts:
+            return None
+        lengths, values = file["lengths"], file["values"]
+    except (StorageError, ValueError, KeyError):
         return None
-    is_whole = len(lengths) == facts["n_samples"] and lengths.sum() == len(values)
+    if lengths.shape != (facts["n_samples"],) or lengths.dtype != np.int64 or values.ndim != 1:
+        return None
+    is_whole = bool((lengths >= 0).all()) and lengths.sum() == len(values)
     if not is_whole or values.dtype != np.float64 or not np.isfinite(values).all():
         return None
     return list(np.split(values, np.cumsum(lengths)[:-1]))

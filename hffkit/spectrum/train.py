@@ -34,6 +34,9 @@ MIN_SAMPLES = 8  # of which 80 % have two of each class, however they are drawn
 CURVE_SIZES = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 
 
+_MAX_REPEATS = 10_000
+
+
 @dataclass(frozen=True, slots=True)
 class SpectrumRequest(FeatureRequest):
     """Arguments of `hffkit spectrum train`."""
@@ -75,8 +78,8 @@ def check_spectrum(request: SpectrumRequest) -> None:
         raise ArgumentError(f"`limit` must be at least 4, two of each class, got {request.limit}.")
     if request.samples is not None and request.samples < MIN_SAMPLES:
         raise ArgumentError(f"`samples` must be at least {MIN_SAMPLES}, got {request.samples}.")
-    if request.repeats < 0:
-        raise ArgumentError(f"`repeats` must be at least 0, got {request.repeats}.")
+    if not 0 <= request.repeats <= _MAX_REPEATS:
+        raise ArgumentError(f"`repeats` must be from 0 to {_MAX_REPEATS}, got {request.repeats}.")
 
 
 def train_spectrum(

@@ -1,10 +1,11 @@
 """The summary of an audit that lies beside a corpus, as data-audit.json beside data.lmdb."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from hffkit.errors import StorageError
+from hffkit.input_files import read_object
 from hffkit.json_types import JsonObject
 from hffkit.storage.corpus import Corpus
 from hffkit.wording import counted
@@ -42,7 +43,8 @@ class AuditSummary:
 
 def audit_path(corpus: Path) -> Path:
     """Return where the audit of a corpus lies: data-audit.json beside data.lmdb."""
-    return corpus.with_name(f"{corpus.stem}-audit.json")
+    corpus = corpus if corpus.name else corpus.absolute()  # "." has no name
+    return corpus.parent / f"{corpus.stem}-audit.json"
 
 
 def read_summary(corpus: Corpus) -> AuditSummary | None:
@@ -51,7 +53,7 @@ def read_summary(corpus: Corpus) -> AuditSummary | None:
     An audit of several corpora, or of an earlier state of this one, is none of it.
     """
     try:
-        row = json.loads(audit_path(corpus.path).read_text("utf-8"))
+        row = read_object(audit_path(corpus.path), StorageError)
         if row["format"] != FORMAT or row["data"] != [corpus.identity()]:
             return None
         found = row["summary"]
@@ -63,5 +65,5 @@ def read_summary(corpus: Corpus) -> AuditSummary | None:
             None if found["worst"] is None else str(found["worst"]),
             {name: (auc, low, high) for name, (auc, low, high) in leakage.items()},
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (StorageError, ValueError, KeyError, TypeError, AttributeError):
         return None

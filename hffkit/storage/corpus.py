@@ -87,7 +87,7 @@ class CorpusInfo:
 
 def masks_path(faces: Path) -> Path:
     """Return the path of the masks of a corpus of faces: pairs-masks.lmdb for pairs.lmdb."""
-    return faces.with_name(f"{faces.stem}-masks{faces.suffix}")
+    return faces.parent / f"{faces.stem}-masks{faces.suffix}"
 
 
 @dataclass(slots=True)

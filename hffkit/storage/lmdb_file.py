@@ -55,7 +55,7 @@ def _open(path: Path) -> _Opened:
     if known is not None:  # inherited in a fork, or of a database that was replaced
         known.env.close()
     try:
-        env = lmdb.open(str(path), readonly=True, lock=False, create=False)
+        env = lmdb.open(os.fsencode(path), readonly=True, lock=False, create=False)
     except lmdb.Error as error:
         raise StorageError(f"{path}: no readable LMDB: {error}.") from None
     # Reading a missing page is a bus error, which would end the process.
@@ -138,7 +138,11 @@ class LmdbWriter:
             # The caller ensures that there is one writer, so lock.mdb is not needed. Reads are of
             # single pages of the tree, so reading ahead is useless.
             self._env = lmdb.open(
-                str(path), map_size=_FIRST_MAP_BYTES, mode=0o664, lock=False, readahead=False
+                os.fsencode(path),
+                map_size=_FIRST_MAP_BYTES,
+                mode=0o664,
+                lock=False,
+                readahead=False,
             )
         except (lmdb.Error, OSError) as error:
             raise cannot_write(path, error) from None

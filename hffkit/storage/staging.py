@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from hffkit.errors import StorageError, cannot_write, writing_to
+from hffkit.input_files import read_object
 
 RESUME = " Free some space and run the same command again; finished work is kept."
 JOURNAL_FILE = "journal.jsonl"  # of an unfinished product; removed when the product gets its name
+_N_SHOWN = 300  # characters of a value in a message
 _COMMAND_FILE = "command.json"  # marks a folder of unfinished work
 LOCK_FILE = "lock"
 _REPLACED = "replaced"  # the old product, while its successor gets its name
@@ -35,7 +37,7 @@ _PRODUCTS = (
 
 def partial_path(out: Path) -> Path:
     """Return the folder that holds the work for `out` until it is finished."""
-    return out.with_name(out.name + ".partial")
+    return out.parent / f"{out.name}.partial"
 
 
 def restore(out: Path) -> None:
@@ -200,12 +202,13 @@ class Partial:
             write_durably(path, text)
             return
         try:
-            begun = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
+            known = read_object(path, StorageError)
+        except StorageError as error:
             raise StorageError(
-                f"{path}: cannot be read: {error}. Delete {self.path}, or choose another `out`."
+                f"{error} So it is not known which command began {self.path}. Delete that folder "
+                "and run the command again."
             ) from None
-        changes = differences(begun, json.loads(text))
+        changes = differences(known, json.loads(text))
         if changes:
             raise StorageError(
                 f"{self.path} was begun by another command: {'; '.join(changes)}. Run the "
@@ -335,4 +338,9 @@ def differences(old: Any, new: Any, name: str = "") -> list[str]:
     tables = [value for value in (old, new) if isinstance(value, list)]
     if any(isinstance(row, dict) for table in tables for row in table):
         return [f"{name} differ"]
-    return [f"{name} was {old!r}, is now {new!r}"]
+    return [f"{name} was {_cut(old)}, is now {_cut(new)}"]
+
+
+def _cut(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _N_SHOWN else f"{text[:_N_SHOWN]}…"

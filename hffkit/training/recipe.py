@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import tomllib
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from hffkit.errors import ArgumentError, RecipeError
+from hffkit.fields import shown
+from hffkit.input_files import read_toml, toml_of
 from hffkit.media.image import ResizeFilter
 from hffkit.networks.names import PAIRED
 from hffkit.networks.spec import InputSpec
@@ -23,15 +24,18 @@ from hffkit.training.study_config import (
 )
 
 _MOST = 1e30  # within float32
+_LONGEST = 10**12  # iterations
 _BOUNDS: Mapping[str, tuple[Callable[[float], bool], str]] = {
-    "size batch_size replicas step_size val_interval log_interval": (
-        lambda value: value >= 1, "at least 1",
+    "size": (lambda value: 1 <= value <= 4096, "from 1 to 4096"),
+    "batch_size replicas": (lambda value: 1 <= value <= 1 << 20, f"from 1 to {1 << 20}"),
+    "step_size val_interval log_interval": (
+        lambda value: 1 <= value <= _LONGEST, f"from 1 to {_LONGEST}",
     ),
+    "max_iterations patience": (lambda value: 0 <= value <= _LONGEST, f"from 0 to {_LONGEST}"),
     "base_lr epsilon": (lambda value: 0 < value <= _MOST, f"above 0, at most {_MOST:g}"),
     "gamma": (lambda value: 0 <= value <= 1, "from 0 to 1"),
-    "weight_decay max_iterations epochs patience": (
-        lambda value: 0 <= value <= _MOST, f"from 0 to {_MOST:g}",
-    ),
+    "epochs": (lambda value: 0 <= value <= 1e9, "from 0 to 1e9"),
+    "weight_decay": (lambda value: 0 <= value <= _MOST, f"from 0 to {_MOST:g}"),
     "momentum beta2 statistics_fraction": (lambda value: 0 <= value < 1, "from 0 to below 1"),
 }  # fmt: skip
 
@@ -198,10 +202,7 @@ def read_recipe(path: Path | Traversable) -> dict[str, object]:
         rows = read_study_config(path)
         own = read_recipe(recipe_file(recipe_name_of(rows, path)))
         return with_settings(own, rows, path)
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise RecipeError(f"{path}: cannot be read: {error}") from None
+    return read_toml(path, RecipeError)
 
 
 def recipe_of(values: Mapping[str, object], where: str) -> TrainRecipe:
@@ -269,7 +270,7 @@ def _checked(name: str, value: Any, where: str) -> Any:
     else:
         is_good, wanted = type(value) is kind or (kind is float and is_number), kind.__name__
     if not is_good:
-        raise RecipeError(f"{where}: {name} must be {wanted}, got {value!r}.")
+        raise RecipeError(f"{where}: {name} must be {wanted}, got {shown(value)}.")
     if isinstance(value, list):
         return tuple(value)
     return value if kind is int or not is_number else float(value)
@@ -322,6 +323,6 @@ def parse_override(text: str) -> tuple[str, Any]:
 
         return name, [word.strip() for word in split_chain(value) if word.strip()]
     try:
-        return name, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        return name, toml_of(f"value = {value}", name, RecipeError)["value"]
+    except RecipeError:
         return name, value.strip()

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hffkit.errors import RecipeError
+from hffkit.fields import shown
+from hffkit.input_files import read_text
 from hffkit.json_types import JsonObject
 
 SUFFIXES = (".yaml", ".yml")
@@ -18,6 +20,9 @@ RECIPES = {
     "DenseNet": "densenet121",
     "EfficientNet": "efficientnet-b0",
 }  # by the study's names of networks
+_MAX_BYTES = 1 << 16
+_MAX_LISTS = 64
+_MOST = 1e9  # of a setting
 _EVERY_EPOCH = 10**9  # iterations: `TrainRecipe.for_samples` validates each epoch at the latest
 # Settings that no recipe has: where files are, and what the study's training does not read.
 _LEFT_OUT = [
@@ -47,9 +52,18 @@ def read_study_config(path: Path) -> JsonObject:
         import yaml
     except ImportError:
         raise RecipeError(f'{path}: needs PyYAML. Run: pip install -e ".[yaml]"') from None
+    text = read_text(path, RecipeError, _MAX_BYTES)
     try:
-        rows = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        if text.count("[") + text.count("{") > _MAX_LISTS:  # PyYAML needs their square in time
+            raise ValueError(f"it has more than {_MAX_LISTS} lists and tables in brackets")
+        events = [type(event) for event in yaml.parse(text, yaml.SafeLoader)]
+        # Aliases could repeat a value without end.
+        if yaml.AliasEvent in events or events.count(yaml.SequenceStartEvent) > _MAX_LISTS:
+            raise ValueError(f"it has aliases, or more than {_MAX_LISTS} lists")
+        if events.count(yaml.MappingStartEvent) > _MAX_LISTS:
+            raise ValueError(f"it has more than {_MAX_LISTS} tables")
+        rows = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise RecipeError(f"{path}: cannot be read: {reason}") from None
     if not isinstance(rows, dict):
@@ -60,8 +74,10 @@ def read_study_config(path: Path) -> JsonObject:
 def recipe_name_of(rows: Mapping[str, Any], where: Path) -> str:
     """Return the name of the recipe of hffkit for the network of a settings file."""
     name = rows.get("network")
-    if name not in RECIPES:
-        raise RecipeError(f"{where}: network must be one of {', '.join(RECIPES)}, got {name!r}.")
+    if not isinstance(name, str) or name not in RECIPES:
+        raise RecipeError(
+            f"{where}: network must be one of {', '.join(RECIPES)}, got {shown(name)}."
+        )
     return RECIPES[name]
 
 
@@ -71,7 +87,7 @@ def note_on(path: Path) -> str:
     model = rows.get("model")
     notes = ["give the data by --data"]
     if rows.get("seed") is not None:
-        notes.append(f"--seed {rows['seed']} for its seed")
+        notes.append(f"--seed {shown(rows['seed'])} for its seed")
     if isinstance(model, dict) and model.get("pretrained"):
         notes.append("--init with torchvision's weights, since it trains a pretrained network")
     return f"{path}: {', and '.join(notes)}. Its other paths are not used."
@@ -92,7 +108,9 @@ def with_settings(recipe: JsonObject, rows: Mapping[str, Any], where: Path) -> J
     if unknown:
         raise RecipeError(f"{where}: unknown {', '.join(unknown)}.")
     if optimizer.get("type") != "Adam":
-        raise RecipeError(f"{where}: optimizer.type must be Adam, got {optimizer.get('type')!r}.")
+        raise RecipeError(
+            f"{where}: optimizer.type must be Adam, got {shown(optimizer.get('type'))}."
+        )
     height, width = (_number(size, name, where) for name in ("height", "width"))
     if height != width:
         raise RecipeError(f"{where}: input_size must be square, got {height:g} x {width:g}.")
@@ -117,7 +135,10 @@ def _table(rows: Mapping[str, Any], name: str, where: Path) -> Mapping[str, Any]
 
 def _number(rows: Mapping[str, Any], name: str, where: Path) -> float:
     """Return a number; YAML takes 1e-4, without a dot, for text."""
+    value = rows.get(name)
     try:
-        return float(rows.get(name, ""))
-    except (TypeError, ValueError):
-        raise RecipeError(f"{where}: {name} must be a number, got {rows.get(name)!r}.") from None
+        if isinstance(value, int | float | str) and abs(number := float(value)) <= _MOST:
+            return number
+    except (ValueError, OverflowError):
+        pass
+    raise RecipeError(f"{where}: {name} must be a number, got {shown(value)}.")

@@ -83,7 +83,7 @@ def test_chain_is_parsed_from_its_name(text: str) -> None:
         ("gb:3+jp", "gb:3+jq", "chains.both of them: No operation named 'jq'. Known: "),
         ('["jp:90", "jp:50"]', "[]", "chains.jpeg must be a list of chains"),
         ('["jp:90", "jp:50"]', "7", "chains.jpeg must be a list of chains"),
-        ("[chains]", "[chains", "cannot be read: "),
+        ("[chains]", "[chains", "no TOML: "),
         ("[chains]", "chains = []\n[other]", "unknown other"),
     ],
 )

@@ -253,8 +253,9 @@ def test_hostile_caffemodel_is_refused_by_name(tmp_path: Path, name: str) -> Non
 
 
 def test_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "none.caffemodel"):
-        with pytest.raises(WeightsError, match="no such file"):
+    absent = tmp_path / "none.caffemodel"
+    for path, reason in ((tmp_path, "it is a folder"), (absent, "no such file")):
+        with pytest.raises(WeightsError, match=reason):
             read_caffemodel(path)
 
 

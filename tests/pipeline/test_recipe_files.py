@@ -183,7 +183,7 @@ def test_a_recipe_that_extends_itself_is_refused(tmp_path: Path, text: str) -> N
     [
         ('extends = "absent.toml"', "absent.toml: cannot be read: "),
         ("extends = 3", "x.toml: extends must name .*, got 3"),
-        ('title = "a"\nsteps = ]', "x.toml: cannot be read: .*line 2"),
+        ('title = "a"\nsteps = ]', "x.toml: no TOML: .*line 2"),
         ("", "x.toml: no .steps.NAME.. A recipe needs at least one step."),
     ],
 )
@@ -196,7 +196,7 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path: Path, text: str, told: str)
 def test_names_that_lead_to_no_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_bytes(b"title = '\xff'")
     for path in (tmp_path / "x.toml", tmp_path / "absent.toml"):
-        with pytest.raises(RecipeError, match=f"{path.name}: cannot be read: "):
+        with pytest.raises(RecipeError, match=f"{path.name}: (cannot be read|must be UTF-8)"):
             read_recipe(str(path))
     with pytest.raises(UnknownNameError, match=r"No recipe named 'tabel-x'. Did you mean 'table-x"):
         read_recipe("tabel-x")

@@ -73,8 +73,10 @@ def test_runs_of_other_versions_and_damaged_ones_are_refused(
     assert row["format"] == 1
     for text, message in (
         (json.dumps({**row, "format": 2}), "run format must be 1, got 2"),
-        ("[]", "run format must be 1, got None"),
-        ("{", "cannot be read"),
+        ("[]", r"run.json: must be a JSON object, got \[\]"),
+        ("{}", "run format must be 1, got None"),
+        ("{", "no JSON: .* which is cut off"),
+        (json.dumps({**row, "classes": row["classes"] * 3000}), "from 1 to 4096 classes"),
         (json.dumps({k: v for k, v in row.items() if k != "classes"}), "damaged"),
         (json.dumps({k: v for k, v in row.items() if k != "size"}), "damaged"),
         (json.dumps({**row, "more": 1}), "damaged"),

@@ -536,7 +536,7 @@ def test_images_of_another_size_are_refused_where_profiles_are_native(
         (lambda row: row.update(features=[]), r"damaged: .*features \[\]"),
         (lambda row: row["features"].update(crop="all"), "No crop named 'all'"),
         (lambda row: row["features"].update(n_points="80"), "damaged"),
-        (lambda row: row["features"].update(n_points=80.0), r"damaged: n_points is 80\.0"),
+        (lambda row: row["features"].update(n_points=80.0), r"features: n_points is 80\.0"),
         (lambda row: row.update(classes=[]), "classes are not fake and real"),
         (lambda row: row.update(made=[]), "made or result is no object"),
         (lambda row: row["made"].update(data=[1]), "made.data does not name corpora"),

@@ -131,18 +131,18 @@ def test_a_network_without_a_recipe_takes_that_of_amtennet() -> None:
         ({"base_lr": math.nan}, "mine: base_lr must be above 0, at most 1e.30, got nan"),
         ({"gamma": math.inf}, "mine: gamma must be from 0 to 1, got inf"),
         ({"momentum": 1.0}, "mine: momentum must be from 0 to below 1, got 1.0"),
-        ({"batch_size": 0}, "mine: batch_size must be at least 1, got 0"),
-        ({"max_iterations": -1}, "mine: max_iterations must be from 0 to 1e.30, got -1"),
+        ({"batch_size": 0}, "mine: batch_size must be from 1 to 1048576, got 0"),
+        ({"max_iterations": -1}, "mine: max_iterations must be from 0 to 1000000000000, got -1"),
         (
             {"max_iterations": None, "epochs": -0.5},
-            "mine: epochs must be from 0 to 1e.30, got -0.5",
+            "mine: epochs must be from 0 to 1e9, got -0.5",
         ),
-        ({"max_iterations": None, "epochs": math.inf}, "mine: epochs must be from 0 to 1e.30"),
+        ({"max_iterations": None, "epochs": math.inf}, "mine: epochs must be from 0 to 1e9"),
         ({"max_iterations": None, "epochs": "10"}, "mine: epochs must be float, got '10'"),
         ({"epochs": 10}, "mine: max_iterations or epochs must give the length .*, got both"),
         ({"max_iterations": None}, "mine: max_iterations or epochs must give .*, got neither"),
         ({"replicas": 3}, "mine: replicas must divide batch_size, got 3 and 64"),
-        ({"patience": -1}, "mine: patience must be from 0 to 1e.30, got -1"),
+        ({"patience": -1}, "mine: patience must be from 0 to 1000000000000, got -1"),
         ({"patience": 1.5}, "mine: patience must be int, got 1.5"),
         ({"patience": 2, "select": "last"}, "mine: patience must be 0 where select is last, got 2"),
     ],
@@ -203,10 +203,10 @@ def test_a_recipe_file_of_ones_own_is_read_and_its_errors_name_it(tmp_path: Path
     with pytest.raises(RecipeError, match=r"mine\.toml: unknown colour"):
         chosen_recipe(TrainRequest(("x",), recipe=str(path)))
     path.write_text("network =")
-    with pytest.raises(RecipeError, match=r"mine\.toml: cannot be read"):
+    with pytest.raises(RecipeError, match=r"mine\.toml: no TOML"):
         chosen_recipe(TrainRequest(("x",), recipe=str(path)))
     path.write_bytes(b"\xff\xfe")
-    with pytest.raises(RecipeError, match=r"mine\.toml: cannot be read"):
+    with pytest.raises(RecipeError, match=r"mine\.toml: must be UTF-8"):
         chosen_recipe(TrainRequest(("x",), recipe=str(path)))
     with pytest.raises(RecipeError, match=r"absent\.toml: cannot be read"):
         chosen_recipe(TrainRequest(("x",), recipe=str(tmp_path / "absent.toml")))
