@@ -95,6 +95,29 @@ def test_errors_name_parameters_and_the_command_line_options() -> None:
     assert not found, "\n".join(found)
 
 
+def test_files_of_others_are_parsed_in_one_place() -> None:
+    """`input_files` bounds what these would take: any size, depth, number, or code."""
+    parsers = {
+        "json.load": set(),
+        "json.loads": {"retry", "samples", "parts", "staging", "writer", "corpus", "ffpp",
+                       "explain", "corpora", "metrics_log"},
+        "tomllib.load": set(),
+        "tomllib.loads": {"input_files"},
+        "yaml.safe_load": {"study_config"},
+        "np.load": set(),
+        "torch.load": {"state_dict"},
+        "pickle.load": set(),
+        "pickle.loads": set(),
+        "csv.reader": {"columns"},
+    }  # fmt: skip
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and path.stem not in parsers.get(
+                name := ast.unparse(node.func), {path.stem}
+            ):
+                raise AssertionError(f"{path.relative_to(ROOT)}:{node.lineno}: {name}")
+
+
 def test_packages_export_nothing() -> None:
     for path in (path for path in MODULES if path.name == "__init__.py"):
         module = ast.parse(path.read_text("utf-8"))
