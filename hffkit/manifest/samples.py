@@ -72,6 +72,7 @@ class Sample(NamedTuple):
         return cls(**{**row, "box": box, "operations": tuple(row["operations"])})
 
 
+_READ_BYTES = 1 << 20
 _SHA256_BYTES = 32
 _FIELDS = frozenset(Sample._fields)
 _OPTIONAL = {"facts"}  # older corpora lack them
@@ -117,12 +118,22 @@ def read_json_lines(path: Path) -> Iterator[JsonObject]:
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file; ManifestError if it cannot be read."""
-    try:
-        with path.open("rb") as lines:
-            yield from lines
-    except OSError as error:
-        raise ManifestError(f"{path}: cannot be read ({error.strerror}).") from error
+    """Yield the lines of a file; ManifestError if it cannot be read.
+
+    The file is open only while some of its lines are read, so any number can be read side by side.
+    """
+    start = 0
+    while True:
+        try:
+            with path.open("rb") as file:
+                file.seek(start)
+                lines = file.readlines(_READ_BYTES)
+        except OSError as error:
+            raise ManifestError(f"{path}: cannot be read ({error.strerror}).") from error
+        if not lines:
+            return
+        start += sum(map(len, lines))
+        yield from lines
 
 
 def _json_of_line(line: bytes, where: str) -> JsonObject:

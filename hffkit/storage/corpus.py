@@ -5,9 +5,9 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
-from hffkit.errors import ManifestError, StorageError, reason_of
+from hffkit.errors import ManifestError, StorageError, reading_from, reason_of
 from hffkit.json_types import JsonObject
 from hffkit.manifest.classes import ClassTable, LabelKind
 from hffkit.manifest.samples import Sample, lines_of, read_manifest, sample_of_line
@@ -181,6 +181,12 @@ class Corpus:
     def samples(self) -> Iterator[Sample]:
         """Yield the samples in manifest order, which is key order."""
         return map(self._prefixed, read_manifest(self.path / MANIFEST_FILE))
+
+    def open_manifest(self) -> IO[bytes]:
+        """Open the manifest, for `sample_at`."""
+        path = self.path / MANIFEST_FILE
+        with reading_from(path, ManifestError):
+            return path.open("rb")
 
     def sample_at(self, line: bytes, start: int) -> Sample:
         """Parse the line of the manifest that begins at byte `start`."""

@@ -1,18 +1,20 @@
 """LMDB databases of Datums: readers that open lazily, and a writer whose map grows as needed."""
 
 import os
+import resource
 import threading
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 import lmdb
 
-from hffkit.errors import StorageError, cannot_write
+from hffkit.errors import StorageError, cannot_write, reading_from
 from hffkit.storage.staging import RESUME
 
 _FIRST_MAP_BYTES = 1 << 26
@@ -44,15 +46,19 @@ class _Opened:
 
 _opened: WeakValueDictionary[Path, _Opened] = WeakValueDictionary()
 _opening = threading.Lock()  # only one of several threads may open an environment
+_readers: "deque[ref[LmdbReader]]" = deque()  # that hold an environment, by the time they opened it
+_MAX_OPEN = 256  # of them; each environment is a descriptor and a map
 
 
 def _open(path: Path) -> _Opened:
     """Open the environment of `path`, or return it if a reader of this process has it open."""
-    inode = (path / "data.mdb").stat().st_ino
+    with reading_from(path / "data.mdb", StorageError):
+        inode = (path / "data.mdb").stat().st_ino
     known = _opened.get(path)
     if known is not None and (known.pid, known.inode) == (os.getpid(), inode):
         return known
     if known is not None:  # inherited in a fork, or of a database that was replaced
+        del _opened[path]  # opening may fail, and a later database get the number of this inode
         known.env.close()
     try:
         env = lmdb.open(os.fsencode(path), readonly=True, lock=False, create=False)
@@ -74,7 +80,8 @@ class LmdbReader:
     """Reads the records of an LMDB, written by hffkit or by Caffe.
 
     Each process opens the environment at its first read: unlike an environment, a reader survives
-    a fork and can be pickled.
+    a fork and can be pickled. Any number of readers can be used at once: those that opened their
+    environments first release them, and open them again at the next read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -90,24 +97,34 @@ class LmdbReader:
     def __setstate__(self, path: Path) -> None:
         self._path, self._mine = path, None
 
-    def _env(self) -> Any:
+    def _open(self) -> _Opened:
+        """Return the environment; the caller keeps it until it is done with its transaction."""
         mine = self._mine
         if mine is None or mine.pid != os.getpid():
             with _opening:
                 mine = self._mine = _open(self._path)
-        return mine.env
+                _readers.append(ref(self))
+                while len(_readers) > _max_open():
+                    oldest = _readers.popleft()()
+                    if oldest is not None and oldest is not self:
+                        oldest.close()
+        return mine
 
     def close(self) -> None:
         """Release the environment, which the last reader closes; the next read opens it again."""
         self._mine = None
 
     def __len__(self) -> int:
-        return int(self._env().stat()["entries"])
+        try:
+            return int(self._open().env.stat()["entries"])
+        except lmdb.Error as error:
+            raise StorageError(f"{self._path}: cannot be read: {error}.") from None
 
     def get(self, key: bytes) -> bytes:
         """Read the value under `key`; StorageError if there is none."""
+        opened = self._open()
         try:
-            with self._env().begin() as transaction:
+            with opened.env.begin() as transaction:
                 value = transaction.get(key)
         except lmdb.Error as error:
             raise StorageError(f"{self._path}: cannot be read: {error}.") from None
@@ -117,11 +134,18 @@ class LmdbReader:
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield (key, value) in key order."""
+        opened = self._open()
         try:
-            with self._env().begin() as transaction:
+            with opened.env.begin() as transaction:
                 yield from transaction.cursor()
         except lmdb.Error as error:
             raise StorageError(f"{self._path}: cannot be read: {error}.") from None
+
+
+def _max_open() -> int:
+    """Return how many readers may hold an environment: for a quarter of the descriptors at most."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _MAX_OPEN if most == resource.RLIM_INFINITY else max(1, min(_MAX_OPEN, most // 4))
 
 
 class LmdbWriter:
@@ -163,8 +187,11 @@ class LmdbWriter:
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield the durable records in key order."""
-        with self._env.begin() as transaction:
-            yield from transaction.cursor()
+        try:
+            with self._env.begin() as transaction:
+                yield from transaction.cursor()
+        except lmdb.Error as error:
+            raise StorageError(f"{self._path}: cannot be read: {error}.") from None
 
     def put(self, key: bytes, value: bytes | memoryview) -> None:
         """Queue a record; keys must ascend. An error may be that of an earlier record."""
@@ -228,6 +255,8 @@ class LmdbWriter:
                 return
             except lmdb.MapFullError:  # deleting copies pages
                 self._grow()
+            except lmdb.Error as error:
+                raise cannot_write(self._path, error) from None
 
     def _grow(self) -> None:
         self._env.set_mapsize(self._env.info()["map_size"] * 2)

@@ -10,13 +10,15 @@ import mmap
 import os
 import secrets
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
+from weakref import WeakSet
 
 from hffkit.errors import StorageError, writing_to
+from hffkit.json_types import JsonObject
 from hffkit.manifest.failures import FATAL, Failure
 from hffkit.manifest.samples import Box, Sample, json_line
 from hffkit.storage.staging import RESUME
@@ -25,6 +27,9 @@ _SPARE = ".spare"  # suffix of files of used parts, to be written over
 _SAMPLE = ',"sample":'
 _END = struct.Struct(">Q8s")  # offset of the first line, and a mark
 _MARK = b"hffpart\n"
+_MAPPED_BYTES = 1 << 20
+_MAX_MAPS = 32
+_maps: WeakSet[mmap.mmap] = WeakSet()  # of parts, some value of which is still in use
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,35 +163,51 @@ def recycle(part: Path) -> None:
         part.rename(part.with_suffix(_SPARE))
 
 
-def read_part(path: Path, *, with_values: bool = True) -> list[Event]:
-    """Read the events of a part in order; values stay in the file until they are accessed.
+def read_part(path: Path, *, with_values: bool = True) -> Iterator[Event]:
+    """Yield the events of a part in order.
 
     Raises
     ------
     StorageError
-        If the part is cut short.
+        If the part is cut short or damaged.
     """
     with path.open("rb") as file:
-        is_whole = file.seek(0, os.SEEK_END) >= _END.size
-        if is_whole:  # the map closes with the last value
-            view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-            begin, mark = _END.unpack(view[-_END.size :])
-    if not is_whole or mark != _MARK:
-        raise StorageError(f"{path}: cut short. Delete it and run the same command again.")
-    events: list[Event] = []
-    at = 0
-    for text in bytes(view[begin : -_END.size]).decode().split("\n")[:-1]:
-        row = json.loads(text)
-        if "sample" in row:
-            value = view[at : at + row["bytes"]] if with_values else None
+        end = file.seek(0, os.SEEK_END) - _END.size
+        begin, mark = _END.unpack(os.pread(file.fileno(), _END.size, end)) if end >= 0 else (0, b"")
+        if mark != _MARK:
+            raise StorageError(f"{path}: cut short. Delete it and run the same command again.")
+        value_at = _values_of(file, begin) if with_values else None
+        at = 0
+        for text in os.pread(file.fileno(), end - begin, begin).decode().split("\n")[:-1]:
+            row = json.loads(text)
+            if "sample" not in row:
+                yield _event_of(row)
+                continue
+            value = None if value_at is None else value_at(at, row["bytes"])
             at += row["bytes"]
             line = text[text.index(_SAMPLE) + len(_SAMPLE) : -1] + "\n"
-            events.append(Record(Sample.from_json(row["sample"]), value, line))
-        elif "failure" in row:
-            events.append(Failure(**row["failure"]))
-        elif "video" in row:
-            boxes = {int(frame): (x, y, s) for frame, (x, y, s) in row["boxes"].items()}
-            events.append(VideoBoxes(row["video"], boxes))
-        else:
-            events.append(FileMade(row["file"]))
-    return events
+            yield Record(Sample.from_json(row["sample"]), value, line)
+
+
+def _values_of(file: IO[bytes], n_bytes: int) -> Callable[[int, int], bytes | memoryview]:
+    """Return the function that gives a value of a part, by its first byte and its length.
+
+    A map saves a copy, but keeps a descriptor until its last value is written. So only parts of
+    some size are mapped, and only a few at a time: units may be as many as there are images.
+    """
+    if n_bytes < _MAPPED_BYTES or len(_maps) >= _MAX_MAPS:
+        return lambda at, n: os.pread(file.fileno(), n, at)
+    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    _maps.add(mapped)
+    view = memoryview(mapped)
+    return lambda at, n: view[at : at + n]
+
+
+def _event_of(row: JsonObject) -> Event:
+    """Make an event that is no record of its line."""
+    if "failure" in row:
+        return Failure(**row["failure"])
+    if "video" in row:
+        boxes = {int(frame): (x, y, size) for frame, (x, y, size) in row["boxes"].items()}
+        return VideoBoxes(row["video"], boxes)
+    return FileMade(row["file"])

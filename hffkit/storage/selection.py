@@ -4,8 +4,8 @@ import hashlib
 import heapq
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,11 @@ from hffkit.errors import CorpusError
 from hffkit.manifest.samples import GroupGuard, Sample
 from hffkit.manifest.seeds import rank
 from hffkit.storage.corpora import Item
-from hffkit.storage.corpus import MANIFEST_FILE, Corpus, CorpusName
+from hffkit.storage.corpus import Corpus, CorpusName
 
 _MAX_RECORDS = 512  # in a block: 25 MB packed at 128 px
 _MIN_RECORDS = 16
+_MAX_OPEN = 16  # manifests of one selection
 _MIN_BLOCKS = 64  # if there are enough records: workers then finish at about the same time
 
 Places = npt.NDArray[np.int64]
@@ -43,17 +44,20 @@ def samples_at(places: Places, names: Sequence[CorpusName]) -> Iterator[Item]:
     ManifestError
         If a line of a manifest is damaged.
     """
-    numbers = set(places[:, 0].tolist())
-    corpora = {number: Corpus(*names[number]) for number in numbers}
-    with ExitStack() as stack:
-        manifests = {
-            number: stack.enter_context((names[number].path / MANIFEST_FILE).open("rb"))
-            for number in numbers
-        }
+    corpora = {number: Corpus(*names[number]) for number in set(places[:, 0].tolist())}
+    manifests: dict[int, IO[bytes]] = {}  # open ones, the one used last at the end
+    try:
         for number, start in places.tolist():
-            manifests[number].seek(start)
             corpus = corpora[number]
-            yield corpus, corpus.sample_at(manifests[number].readline(), start)
+            manifest = manifests.pop(number, None) or corpus.open_manifest()
+            manifests[number] = manifest
+            if len(manifests) > _MAX_OPEN:
+                manifests.pop(next(iter(manifests))).close()
+            manifest.seek(start)
+            yield corpus, corpus.sample_at(manifest.readline(), start)
+    finally:
+        for manifest in manifests.values():
+            manifest.close()
 
 
 def places_of(corpora: Sequence[Corpus], keep: Callable[[Sample], bool] | None = None) -> Places:

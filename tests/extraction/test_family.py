@@ -39,7 +39,7 @@ class Built:
     """The events of a part."""
 
     def __init__(self, path: Path) -> None:
-        self.events = read_part(path)
+        self.events = list(read_part(path))
 
     def samples(self, name: str) -> list[Sample]:
         return [

@@ -1,5 +1,6 @@
 import multiprocessing
 import pickle
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -108,6 +109,49 @@ def test_closed_reader_opens_again(reader: LmdbReader) -> None:
     before = reader.get(key(3))
     reader.close()
     assert reader.get(key(3)) == before
+
+
+def test_a_database_that_comes_back_after_a_broken_one_is_opened_again(
+    database: Path, reader: LmdbReader
+) -> None:
+    before = reader.get(key(3))
+    file, kept = database / "data.mdb", database / "kept"
+    kept.hardlink_to(file)
+    file.unlink()
+    file.write_bytes(b"no database" * 1000)
+    with pytest.raises(StorageError, match="no readable LMDB"):
+        len(LmdbReader(database))
+    kept.replace(file)  # the same file as before
+    again = LmdbReader(database)
+    assert (again.get(key(3)), len(again)) == (before, 10)
+    again.close()
+    file.unlink()
+    with pytest.raises(StorageError, match=r"data\.mdb: cannot be read: No such file"):
+        again.get(key(3))
+
+
+def test_any_number_of_readers_can_be_used_at_once(
+    tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hffkit.storage.lmdb_file._MAX_OPEN", 8)
+    for number in range(60):
+        (tmp_path / str(number)).mkdir()
+        shutil.copy(database / "data.mdb", tmp_path / str(number))
+    readers = [LmdbReader(tmp_path / str(number)) for number in range(60)]
+    begun = [(reader, iter(reader.items())) for reader in readers[:3]]
+    firsts = [next(items) for _, items in begun]
+    before = n_descriptors()
+    for _ in range(2):
+        assert {reader.get(key(3)) for reader in readers} == {raw_items(database)[key(3)]}
+        assert n_descriptors() <= before + 8
+    for (reader, items), first in zip(begun, firsts, strict=True):
+        assert dict([first, *items]) == dict(reader.items()) == raw_items(database)
+    for reader in readers:
+        reader.close()
+
+
+def n_descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def test_reader_survives_pickling(reader: LmdbReader) -> None:
