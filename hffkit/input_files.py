@@ -13,7 +13,6 @@ import re
 import stat
 import tomllib
 from collections.abc import Callable, Iterator
-from functools import partial
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ MAX_TEXT_BYTES = 1 << 30  # lists of many millions of files, boxes of all frames
 MAX_JSON_BYTES = 1 << 28  # Python needs about ten times as much for the values
 MAX_TOML_BYTES = 1 << 20
 MAX_LINE_BYTES = 1 << 24  # of a JSON Lines file
+_READ_BYTES = 1 << 20  # of lines at once
 MAX_DEPTH = 64  # of lists and objects in each other
 MAX_DIGITS = 40  # of a number without a point; 64 bits need 20
 _KINDS = {
@@ -117,18 +117,35 @@ def read_object(
 
 
 def read_lines(path: Path, kind: type[HffkitError]) -> Iterator[bytes]:
-    """Yield the lines of a regular file of any size, with their ends; lines are bounded."""
+    """Yield the lines of a regular file of any size, with their ends; lines are bounded.
+
+    The file is open only while some of its lines are read: any number can be read side by side.
+    """
+    start = number = 0
+    while lines := _lines_from(path, start, kind):
+        for line in lines:
+            number += 1
+            if len(line) > MAX_LINE_BYTES:
+                raise kind(f"{path}:{number}: the line has more than {MAX_LINE_BYTES} bytes.")
+            yield line
+        start += sum(map(len, lines))
+
+
+def _lines_from(path: Path, start: int, kind: type[HffkitError]) -> list[bytes]:
+    """Return about a megabyte of lines that begin at byte `start`."""
+    lines, n_bytes = [], 0
     try:
         check_regular(path)
         with path.open("rb") as file:
-            for number, line in enumerate(iter(partial(file.readline, MAX_LINE_BYTES + 1), b""), 1):
-                if len(line) > MAX_LINE_BYTES:
-                    raise kind(f"{path}:{number}: the line has more than {MAX_LINE_BYTES} bytes.")
-                yield line
+            file.seek(start)
+            while n_bytes < _READ_BYTES and (line := file.readline(MAX_LINE_BYTES + 1)):
+                lines.append(line)
+                n_bytes += len(line)
     except OSError as error:
         raise kind(f"{path}: cannot be read: {error.strerror}.") from None
     except ValueError as error:
         raise kind(f"{str(path)!r}: cannot be read: {error}.") from None
+    return lines
 
 
 def read_json_lines(path: Path, kind: type[HffkitError]) -> Iterator[JsonObject]:
@@ -238,10 +255,16 @@ def _finite(text: str) -> float:
     return value
 
 
-def finite_decoder(pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> json.JSONDecoder:
-    """Return a decoder of JSON without NaN, infinity and numbers of endless digits."""
+def finite_decoder(
+    pairs: Callable[[list[tuple[str, Any]]], Any] | None = None,
+    whole: Callable[[str], Any] = _whole,
+) -> json.JSONDecoder:
+    """Return a decoder of JSON without NaN, infinity and numbers of endless digits.
+
+    With int as `whole` it is faster, and refuses whole numbers above Python's limit of 4300 digits.
+    """
     return json.JSONDecoder(
-        parse_float=_finite, parse_int=_whole, parse_constant=_finite, object_pairs_hook=pairs
+        parse_float=_finite, parse_int=whole, parse_constant=_finite, object_pairs_hook=pairs
     )
 
 

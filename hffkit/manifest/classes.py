@@ -1,16 +1,17 @@
 """Class tables: the id of each class, and whether its faces are real or fake."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
 
 from hffkit.errors import ManifestError, UnknownNameError
-from hffkit.json_types import JsonObject
+from hffkit.fields import Fields
 
 LabelKind = Literal["multi", "binary"]
 
 BINARY_FAKE = 0
 BINARY_REAL = 1
+_MIN_LABEL, _MAX_LABEL = -(2**31), 2**31 - 1  # of a Datum
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,9 @@ class FaceClass:
     def kind(self) -> str:
         """The polarity as a word, fake or real."""
         return "fake" if self.is_fake else "real"
+
+
+_FIELDS = [each.name for each in fields(FaceClass)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +82,29 @@ class ClassTable:
         return [asdict(face_class) for face_class in self.classes]
 
     @classmethod
-    def from_json(cls, rows: list[JsonObject]) -> "ClassTable":
-        """Build a table from the values that `to_json` returned."""
-        return cls(tuple(FaceClass(**row) for row in rows))
+    def from_json(cls, rows: Any, where: str = "a class table") -> "ClassTable":
+        """Build a table from the values that `to_json` returned.
+
+        Raises
+        ------
+        ManifestError
+            If they are anything else; `where` they are starts the message.
+        """
+        found = Fields({"classes": rows}, where, ManifestError).rows("classes")
+        if not found:
+            raise ManifestError(f"{where}: classes must not be empty.")
+        for row in found:
+            row.check_known(_FIELDS)
+        return cls(
+            tuple(
+                FaceClass(
+                    row.whole("id", _MIN_LABEL, _MAX_LABEL),
+                    row.take("name", str),
+                    row.take("is_fake", bool),
+                )
+                for row in found
+            )
+        )
 
     def only(self, names: Iterable[str]) -> "ClassTable":
         """Return the table of the classes `names` alone, with unchanged ids."""

@@ -1,11 +1,15 @@
 """Inputs that gave no sample, or fewer than expected, with the reason."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast, get_args
 
-from hffkit.manifest.samples import json_line, printable, read_json_lines
+from hffkit.errors import ManifestError
+from hffkit.fields import Fields
+from hffkit.input_files import read_json_lines
+from hffkit.json_types import JsonObject
+from hffkit.manifest.samples import json_line, printable
 
 FailureKind = Literal[
     "unreadable",
@@ -58,5 +62,17 @@ def n_fatal(counts: Mapping[str, int]) -> int:
 
 def read_failures(path: Path) -> Iterator[Failure]:
     """Yield the failures in a failures.jsonl, in order."""
-    for row in read_json_lines(path):
-        yield Failure(**row)
+    for number, row in enumerate(read_json_lines(path, ManifestError), 1):
+        yield failure_of(row, f"{path}:{number}")
+
+
+def failure_of(row: JsonObject, where: str) -> Failure:
+    """Build a failure from a parsed line; `where` it is starts the message of a ManifestError."""
+    found = Fields(row, where, ManifestError)
+    found.check_known([each.name for each in fields(Failure)])
+    return Failure(
+        kind=cast(FailureKind, found.one_of("kind", get_args(FailureKind))),
+        path=found.take("path", str),
+        frame=None if found.optional("frame", int) is None else found.whole("frame"),
+        reason=found.take("reason", str),
+    )

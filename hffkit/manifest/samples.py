@@ -1,16 +1,15 @@
 """Samples and the manifest of a corpus: one JSON object a line."""
 
 import json
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
 from hffkit.errors import ManifestError
-from hffkit.json_types import JsonObject
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 MAX_KEY_BYTES = 511  # LMDB's limit for `lmdb_key`
+MAX_INDEX = 10**8 - 1  # eight digits: up to here keys sort as numbers
 Box = tuple[int, int, int]
 """A square crop: x and y of its top left corner and its size, in pixels."""
 
@@ -51,32 +50,6 @@ class Sample(NamedTuple):
             del row["facts"]
         return json_line(row)
 
-    @classmethod
-    def from_json(cls, row: JsonObject) -> "Sample":
-        """Build a sample from a parsed line; ManifestError if a field is missing or unknown."""
-        if row.keys() | _OPTIONAL != _FIELDS:
-            wrong = sorted((row.keys() | _OPTIONAL) ^ _FIELDS)
-            raise ManifestError(f"a sample has missing or unknown fields: {', '.join(wrong)}.")
-        if row["split"] not in SPLITS:
-            raise ManifestError(f"split must be one of {', '.join(SPLITS)}, got {row['split']!r}.")
-        try:
-            for name in ("source_sha256", "sha256", "pixels_sha256"):
-                if len(bytes.fromhex(row[name])) != _SHA256_BYTES:
-                    raise ValueError(f"{name} is no SHA-256")
-            box = row["box"]
-            if box is not None:
-                x, y, size = map(int, box)
-                box = (x, y, size)
-        except (TypeError, ValueError) as error:
-            raise ManifestError(f"a sample is damaged: {error}.") from None
-        return cls(**{**row, "box": box, "operations": tuple(row["operations"])})
-
-
-_READ_BYTES = 1 << 20
-_SHA256_BYTES = 32
-_FIELDS = frozenset(Sample._fields)
-_OPTIONAL = {"facts"}  # older corpora lack them
-
 
 def lmdb_key(index: int, key: str) -> bytes:
     """Return the key of a record: its number in eight digits, an underscore, the sample key."""
@@ -103,67 +76,6 @@ def json_line(row: Mapping[str, object]) -> str:
 def printable(text: str) -> str:
     """Return `text` with escapes for bytes of a path that are not UTF-8."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
-
-
-def read_json_lines(path: Path) -> Iterator[JsonObject]:
-    """Yield the objects of a JSON Lines file.
-
-    Raises
-    ------
-    ManifestError
-        If the file is missing or a line is not a JSON object.
-    """
-    for number, line in enumerate(lines_of(path), 1):
-        yield _json_of_line(line, f"{path}:{number}")
-
-
-def lines_of(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file; ManifestError if it cannot be read.
-
-    The file is open only while some of its lines are read, so any number can be read side by side.
-    """
-    start = 0
-    while True:
-        try:
-            with path.open("rb") as file:
-                file.seek(start)
-                lines = file.readlines(_READ_BYTES)
-        except OSError as error:
-            raise ManifestError(f"{path}: cannot be read ({error.strerror}).") from error
-        if not lines:
-            return
-        start += sum(map(len, lines))
-        yield from lines
-
-
-def _json_of_line(line: bytes, where: str) -> JsonObject:
-    try:
-        row = json.loads(line.decode())
-    except UnicodeDecodeError as error:
-        raise ManifestError(f"{where}: must be UTF-8: {error}.") from error
-    except json.JSONDecodeError as error:
-        raise ManifestError(f"{where}: no JSON: {error}.") from error
-    if not isinstance(row, dict):
-        raise ManifestError(f"{where}: must be a JSON object, got {row!r}.")
-    return row
-
-
-def sample_of_line(line: bytes, where: str) -> Sample:
-    """Parse one line of a manifest; `where` it is starts the message of a ManifestError."""
-    row = _json_of_line(line, where)
-    try:
-        sample = Sample.from_json(row)
-    except ManifestError as error:
-        raise ManifestError(f"{where}: {error}") from error
-    if sample.index is None:
-        raise ManifestError(f"{where}: the sample has no index.")
-    return sample
-
-
-def read_manifest(path: Path) -> Iterator[Sample]:
-    """Yield the samples of a manifest in order, reading line by line."""
-    for number, line in enumerate(lines_of(path), 1):
-        yield sample_of_line(line, f"{path}:{number}")
 
 
 class GroupGuard:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
 from hffkit.errors import ManifestError, StorageError, reading_from, reason_of
+from hffkit.input_files import read_lines
 from hffkit.json_types import JsonObject
 from hffkit.manifest.classes import ClassTable, LabelKind
-from hffkit.manifest.samples import Sample, lines_of, read_manifest, sample_of_line
+from hffkit.manifest.lines import read_manifest, sample_of_line
+from hffkit.manifest.samples import Sample
 from hffkit.media.files import sha256_of
 from hffkit.media.image import Image
 from hffkit.storage.datum import Datum, decode_datum
@@ -217,7 +219,7 @@ class Corpus:
         """
         path = self.path / MANIFEST_FILE
         start = n_lines = 0
-        for line in lines_of(path):
+        for line in read_lines(path, ManifestError):
             yield start
             start += len(line)
             n_lines += 1

@@ -20,6 +20,7 @@ from weakref import WeakSet
 from hffkit.errors import StorageError, writing_to
 from hffkit.json_types import JsonObject
 from hffkit.manifest.failures import FATAL, Failure
+from hffkit.manifest.lines import sample_of
 from hffkit.manifest.samples import Box, Sample, json_line
 from hffkit.storage.staging import RESUME
 
@@ -186,7 +187,7 @@ def read_part(path: Path, *, with_values: bool = True) -> Iterator[Event]:
             value = None if value_at is None else value_at(at, row["bytes"])
             at += row["bytes"]
             line = text[text.index(_SAMPLE) + len(_SAMPLE) : -1] + "\n"
-            yield Record(Sample.from_json(row["sample"]), value, line)
+            yield Record(sample_of(row["sample"]), value, line)
 
 
 def _values_of(file: IO[bytes], n_bytes: int) -> Callable[[int, int], bytes | memoryview]:

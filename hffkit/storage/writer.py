@@ -9,12 +9,13 @@ from typing import IO
 
 from hffkit.errors import StorageError, writing_to
 from hffkit.manifest.failures import Failure, read_failures
+from hffkit.manifest.lines import read_manifest
 from hffkit.manifest.samples import (
+    MAX_INDEX,
     GroupGuard,
     Sample,
     json_line,
     lmdb_key,
-    read_manifest,
     with_index,
 )
 from hffkit.storage.corpus import (
@@ -34,7 +35,6 @@ from hffkit.storage.staging import JOURNAL_FILE, RESUME, sync
 
 _TEXTS = (MANIFEST_FILE, FAILURES_FILE, BOXES_FILE)
 _COMMIT_BYTES = 1 << 26  # of records; so much that the cost of syncing is small
-_MAX_INDEX = 10**8 - 1  # eight digits: up to here keys sort as numbers
 
 
 class CorpusWriter:
@@ -146,8 +146,8 @@ class CorpusWriter:
         if index is None:
             index = self._next_index
             line = with_index(line, index)
-        if index > _MAX_INDEX or record.value is None:
-            raise StorageError(f"{self._folder}: a corpus holds at most {_MAX_INDEX + 1} records.")
+        if index > MAX_INDEX or record.value is None:
+            raise StorageError(f"{self._folder}: a corpus holds at most {MAX_INDEX + 1} records.")
         self._last_key = lmdb_key(index, sample.key)
         self._lmdb.put(self._last_key, record.value)
         self._waiting_bytes += len(record.value)

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hffkit.errors import ManifestError, UnknownNameError
+from hffkit.input_files import read_json_lines
 from hffkit.manifest.classes import FFPP, HFF_8, ClassTable, FaceClass, numbered
 from hffkit.manifest.failures import Failure, FailureKind, read_failures
+from hffkit.manifest.lines import read_manifest, sample_of
 from hffkit.manifest.samples import (
     SPLITS,
     GroupGuard,
     Sample,
     json_line,
-    read_json_lines,
-    read_manifest,
     with_index,
 )
 from hffkit.manifest.seeds import rank, rng_for
@@ -45,17 +45,18 @@ LINE = (
     f'"source_sha256":"{"ab" * 32}","split":"train"}}\n'
 )
 TEXT = st.text(max_size=6)
+WHOLE = st.integers(0, 2**63 - 1)
 SHA256 = st.binary(min_size=32, max_size=32).map(bytes.hex)
 SAMPLES = st.builds(
     Sample,
-    key=TEXT,
+    key=TEXT.filter(bool),
     cls=TEXT,
     split=st.sampled_from(SPLITS),
     group=TEXT,
     source=TEXT,
     source_sha256=SHA256,
-    frame=st.none() | st.integers(0),
-    box=st.none() | st.tuples(st.integers(), st.integers(), st.integers()),
+    frame=st.none() | WHOLE,
+    box=st.none() | st.tuples(WHOLE, WHOLE, st.integers(1, 2**63 - 1)),
     detector=st.none() | TEXT,
     sha256=SHA256,
     pixels_sha256=SHA256,
@@ -63,7 +64,7 @@ SAMPLES = st.builds(
     index=st.integers(0, 10**8 - 1),
     facts=st.none()
     | st.dictionaries(
-        TEXT, TEXT | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+        TEXT, TEXT | WHOLE.map(int.__neg__) | st.floats(allow_nan=False, allow_infinity=False)
     ),
 )
 
@@ -88,11 +89,7 @@ def test_samples_come_back_as_they_were_saved(
     assert list(read_manifest(path)) == samples
 
 
-@given(
-    st.builds(
-        Failure, st.sampled_from(get_args(FailureKind)), TEXT, st.none() | st.integers(0), TEXT
-    )
-)
+@given(st.builds(Failure, st.sampled_from(get_args(FailureKind)), TEXT, st.none() | WHOLE, TEXT))
 def test_failures_come_back_as_they_were_saved(
     tmp_path_factory: pytest.TempPathFactory, failure: Failure
 ) -> None:
@@ -110,7 +107,7 @@ def test_path_that_is_no_utf_8_comes_back_from_valid_utf_8(tmp_path: Path) -> No
 
 def test_sample_without_an_index_comes_back_too() -> None:
     sample = SAMPLE._replace(index=None, box=None, frame=None, detector=None)
-    assert Sample.from_json(json.loads(sample.to_line())) == sample
+    assert sample_of(json.loads(sample.to_line())) == sample
 
 
 def test_record_key_is_eight_digits_and_the_sample_key() -> None:
@@ -125,12 +122,12 @@ def test_missing_field_is_named(name: str) -> None:
     row = json.loads(LINE)
     del row[name]
     with pytest.raises(ManifestError, match=f"missing or unknown fields: {name}\\."):
-        Sample.from_json(row)
+        sample_of(row)
 
 
 def test_unknown_field_is_named() -> None:
     with pytest.raises(ManifestError, match=r"missing or unknown fields: colour\."):
-        Sample.from_json({**json.loads(LINE), "colour": "red"})
+        sample_of({**json.loads(LINE), "colour": "red"})
 
 
 def test_damaged_line_is_named_by_file_and_number(tmp_path: Path) -> None:
@@ -141,15 +138,89 @@ def test_damaged_line_is_named_by_file_and_number(tmp_path: Path) -> None:
         (b"[1, 2]\n", r"must be a JSON object, got \[1, 2\]"),
         (b'{"key":"a"}\n', "missing or unknown fields: box, cls"),
         (LINE.replace('"train"', '"dev"').encode(), "split must be one of train, val, test, got"),
-        (LINE.replace("abab", "ab", 1).encode(), "a sample is damaged: source_sha256 is no SHA"),
-        (LINE.replace("cdcd", "xyxy", 1).encode(), "a sample is damaged: "),
-        (LINE.replace("[10,20,130]", "[10,20]").encode(), "a sample is damaged: "),
-        (LINE.replace("[10,20,130]", "7").encode(), "a sample is damaged: "),
+        (LINE.replace("abab", "ab", 1).encode(), "source_sha256 must be a SHA-256 of 64 hex"),
+        (LINE.replace("cdcd", "xyxy", 1).encode(), "sha256 must be a SHA-256"),
+        (LINE.replace("[10,20,130]", "[10,20]").encode(), r"box must be \[x, y, size\]"),
+        (LINE.replace("[10,20,130]", "7").encode(), r"box must be .*, or null, got 7\."),
         (LINE.replace('"index":7', '"index":null').encode(), "the sample has no index"),
     ):
         path.write_bytes(LINE.encode() + damaged)
         with pytest.raises(ManifestError, match=re.escape(f"{path}:2: ") + ".*" + what):
             list(read_manifest(path))
+
+
+@pytest.mark.parametrize("name", [name for name in Sample._fields if name != "facts"])
+@pytest.mark.parametrize(
+    "value",
+    [None, {}, [], [[]], -5, "", "x", True, 1.5, 10**30, {"op": 1}, [{}], [{"op": []}], "\ud800"],
+)
+def test_a_value_of_another_type_or_range_is_refused_with_its_name(name: str, value: Any) -> None:
+    row = json.loads(LINE)
+    fits: dict[str, list[Any]] = {
+        "frame": [None],
+        "box": [None],
+        "detector": [None, "", "x"],
+        "index": [None],
+        "operations": [[]],
+        "key": ["x"],
+        "cls": ["", "x"],
+        "group": ["", "x"],
+        "source": ["", "x"],
+    }
+    if value in fits.get(name, []) and value is not True:
+        assert sample_of({**row, name: value})
+        return
+    with pytest.raises(ManifestError, match=f"^{name} must be .*, got "):
+        sample_of({**row, name: value})
+
+
+@pytest.mark.parametrize(
+    "facts", [[], "x", {"fps": None}, {"fps": []}, {"fps": True}, {"fps": 10**30}, {"fps": {}}]
+)
+def test_facts_are_texts_and_numbers(facts: Any) -> None:
+    with pytest.raises(ManifestError, match=r"^facts must be an object of texts and numbers"):
+        sample_of({**json.loads(LINE), "facts": facts})
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("NaN", "NaN is no finite number"),
+        ("-Infinity", "-Infinity is no finite number"),
+        ("1e400", "1e400 is no finite number"),
+        ("7" * 5000, "5000 digits"),
+        ("[" * 100_000 + "]" * 100_000, "must not be more than 64 in each other"),
+        ('[{"op":"own","deep":' + "[" * 10 + "]" * 10 + "}]", "operations must be"),
+    ],
+)
+def test_endless_numbers_and_nesting_are_refused_with_the_line(
+    tmp_path: Path, text: str, what: str
+) -> None:
+    path = tmp_path / "manifest.jsonl"
+    path.write_text(LINE + LINE.replace('"operations":[]', f'"operations":{text}'), "utf-8")
+    with pytest.raises(ManifestError, match=re.escape(f"{path}:2: ") + ".*" + what):
+        list(read_manifest(path))
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"kind": "lost"}, "kind must be one of unreadable, damaged"),
+        ({"path": None}, "path must be a text"),
+        ({"frame": -1}, "frame must be a whole number"),
+        ({"frame": "1"}, "frame must be a whole number"),
+        ({"reason": 7}, "reason must be a text"),
+        ({"more": 7}, "unknown more"),
+    ],
+)
+def test_a_failure_of_another_form_is_refused_with_the_line(
+    tmp_path: Path, changed: dict[str, Any], what: str
+) -> None:
+    good = Failure("unreadable", "a.jpg", 3, "empty").to_line()
+    path = tmp_path / "failures.jsonl"
+    path.write_text(good + json_line({**json.loads(good), **changed}), "utf-8")
+    with pytest.raises(ManifestError, match=re.escape(f"{path}:2: ") + what):
+        list(read_failures(path))
 
 
 def test_manifest_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
@@ -161,7 +232,7 @@ def test_manifest_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
 
 def test_missing_manifest_is_named(tmp_path: Path) -> None:
     path = tmp_path / "manifest.jsonl"
-    message = re.escape(f"{path}: cannot be read (No such file or directory)")
+    message = re.escape(f"{path}: cannot be read: No such file or directory.")
     with pytest.raises(ManifestError, match=message):
         list(read_manifest(path))
 
@@ -177,7 +248,7 @@ def test_json_lines_separate_objects_by_lf_alone(tmp_path: Path) -> None:
     line = json_line(row)
     assert line == '{"a":null,"b":"line\u2028 \x85 \\r\\n \\u000b end"}\n'
     (tmp_path / "rows").write_bytes(line.encode() * 2)
-    assert list(read_json_lines(tmp_path / "rows")) == [row, row]
+    assert list(read_json_lines(tmp_path / "rows", ManifestError)) == [row, row]
 
 
 def test_equal_samples_in_one_group_and_split_are_let_through() -> None:
