@@ -101,7 +101,7 @@ def _failed(data: Audited) -> Counter[str]:
     """Count the files with a failure by class, as far as their folder names one."""
     counts: Counter[str] = Counter()
     for corpus in data.corpora:
-        failures = read_failures(corpus.path / FAILURES_FILE)
+        failures = read_failures(corpus.file(FAILURES_FILE))
         paths = {row.path for row in failures if row.kind in _LOST}
         if not paths:
             continue

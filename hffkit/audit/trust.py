@@ -138,7 +138,7 @@ def _compared(corpus: Corpus, sample: Sample, width: float) -> Iterator[tuple[bo
 def _size(size: float, operations: tuple[Mapping[str, Any], ...]) -> float:
     for each in operations:
         if str(each["op"]).partition(":")[0] in ("sc", "sc-cubic"):
-            size = round(size * (100 + each["percent"]) / 100)
+            size = round(size * (100 + each.get("percent", 0)) / 100)
         elif "size" in each:  # of equalize
             size = each["size"]
     return size

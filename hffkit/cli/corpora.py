@@ -19,7 +19,7 @@ from hffkit.wording import counted
 if TYPE_CHECKING:
     from hffkit.corpus.inspect import Inspection
     from hffkit.manifest.failures import Failure
-    from hffkit.storage.corpus import CorpusInfo
+    from hffkit.storage.corpus import Corpus, CorpusInfo
 
 _N_SHOWN = 5  # duplicates
 _corpora = click.argument(
@@ -48,7 +48,7 @@ def corpus_text(path: Path, info: "CorpusInfo") -> str:
     ]
     if info.masks is not None:
         lines.append(f"{masks_path(path)}: masks of {info.masks.n_samples} of them")
-    if made.verb == "degrade":
+    if made.verb == "degrade" and {"stage", "ops"} <= made.options.keys():
         lines.append(
             f"operations on {made.options['stage']} pixels: {', '.join(made.options['ops'])}"
         )
@@ -242,13 +242,22 @@ def inspect(
         click.echo(f"contact sheet: {sheet}", err=as_json)
 
 
+def _note_older(corpus: "Corpus") -> None:
+    click.echo(
+        f"note: {corpus.path}: its corpus.json has no digests of the other files, because an older "
+        "version of hffkit made it. Changed classes, splits, groups, frames, boxes, detectors, "
+        "operations and failures cannot be found.",
+        err=True,
+    )
+
+
 @click.command(epilog=options.example("verify data.lmdb"))
 @_corpora
 @options.workers
 @options.as_json
 @click.pass_context
 def verify(context: click.Context, corpora: tuple[str, ...], workers: int, as_json: bool) -> None:
-    """Compare every record with the manifest; report bad ones and exit with 1."""
+    """Compare every file and record with the digests; report altered ones and exit with 1."""
     from hffkit.corpus.verify import verify as verify_corpora
 
     problems = list(
@@ -256,6 +265,7 @@ def verify(context: click.Context, corpora: tuple[str, ...], workers: int, as_js
             corpora,
             n_workers=workers,
             on_duplicates=lambda rows: warn_of_duplicates(", ".join(corpora), rows),
+            on_older=_note_older,
         )
     )
     lines = [f"{problem.corpus}: {problem.key}: {problem.reason}" for problem in problems]

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from hffkit.corpus.retry import check_retry, seed_parts
-from hffkit.errors import ArgumentError, CorpusError, reading_from
+from hffkit.errors import ArgumentError, CorpusError, StorageError, reading_from
 from hffkit.execution.assemble import Beside, Surplus, WorkPlan, assemble, share
 from hffkit.execution.versions import versions
 from hffkit.extraction.family import build_family
@@ -19,6 +19,7 @@ from hffkit.extraction.trim import shortfall, surplus
 from hffkit.extraction.units import ImageBlock, Unit, identity, weight
 from hffkit.faces.detection import FaceRule, read_boxes
 from hffkit.faces.landmarks import predictor_of
+from hffkit.fields import Fields
 from hffkit.json_types import JsonObject
 from hffkit.manifest.pairs import MASKS, quality_of
 from hffkit.media.files import sha256_of
@@ -204,7 +205,7 @@ def paper_surplus(provenance: Provenance) -> Surplus | None:
     """Return the selection of samples over the paper's totals; None unless `frames` is paper."""
     if provenance.options.get("frames") != "paper":
         return None
-    seed = int(provenance.options["seed"])
+    seed = Fields(provenance.options, "options of the build", StorageError).whole("seed")
     return lambda samples: surplus(((s.key, s.split) for s in samples), seed=seed)
 
 

@@ -110,7 +110,7 @@ def inspect(names: Sequence[str], sheet: Path | None, *, columns: int = 12) -> I
         tiles.append((title, [Tile("", image) for image in images]))
     if sheet is not None:
         write_sheet(sheet, contact_sheet(tiles, columns=columns), INSPECT_SHEET)
-    failures = [f for corpus in corpora for f in read_failures(corpus.path / FAILURES_FILE)]
+    failures = [f for corpus in corpora for f in read_failures(corpus.file(FAILURES_FILE))]
     failures = [failure for failure in failures if failure.kind != "duplicate"]
     twins: list[Failure] = []
     if corpora[0].provenance.holds == "faces":

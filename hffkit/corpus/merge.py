@@ -91,7 +91,7 @@ def _check_shards(corpora: Sequence[Corpus]) -> None:
 
 def _events(corpus: Corpus, *, keeps_index: bool) -> Iterator[Event]:
     """Yield the contents of a corpus as events of parts."""
-    yield from read_failures(corpus.path / FAILURES_FILE)
+    yield from read_failures(corpus.file(FAILURES_FILE))
     yield from _boxes(corpus)
     for sample in corpus.samples():
         value = corpus.value(sample)
@@ -101,7 +101,7 @@ def _events(corpus: Corpus, *, keeps_index: bool) -> Iterator[Event]:
 def _boxes(corpus: Corpus) -> Iterator[VideoBoxes]:
     """Yield the boxes of a shard; of another corpus under sample keys, which are unique."""
     if corpus.provenance.shard is not None:
-        for video, frames in read_boxes(corpus.path / BOXES_FILE).items():
+        for video, frames in read_boxes(corpus.file(BOXES_FILE)).items():
             yield VideoBoxes(video, frames)
         return
     of_key: dict[str, dict[int, Box]] = {}

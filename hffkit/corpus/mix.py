@@ -182,7 +182,7 @@ def _rows(sources: Sequence[Sequence[Corpus]], pooled: Sequence[Split]) -> Itera
 
 def _unreadable(source: Sequence[Corpus]) -> set[str]:
     """Return the keys of records that were unreadable when a copy was made."""
-    failures = (f for corpus in source for f in read_failures(corpus.path / FAILURES_FILE))
+    failures = (f for corpus in source for f in read_failures(corpus.file(FAILURES_FILE)))
     return {failure.path for failure in failures if failure.kind in FATAL}
 
 

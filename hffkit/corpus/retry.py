@@ -9,13 +9,12 @@ from pathlib import PurePosixPath
 from hffkit.errors import StorageError
 from hffkit.execution.jobs import Job
 from hffkit.extraction.units import Family, ImageBlock, ImageFile, Unit, Video
+from hffkit.faces.detection import Boxes, read_boxes
 from hffkit.manifest.failures import FATAL, Failure, read_failures
 from hffkit.manifest.samples import Sample
 from hffkit.storage.corpus import BOXES_FILE, FAILURES_FILE, Corpus, Provenance
 from hffkit.storage.parts import PartWriter, Record, VideoBoxes
 from hffkit.storage.staging import differences
-
-_Boxes = Mapping[str, Mapping[str, Sequence[int]]]
 
 
 @dataclass(slots=True)
@@ -58,7 +57,7 @@ def seed_parts(corpus: Corpus, jobs: Sequence[Job[Unit]]) -> None:
             past.samples.append(sample)
             past.seen.add(found[1].path)
     lenders = {j.unit.detect_on: j for j in jobs if isinstance(j.unit, Family)}
-    for failure in read_failures(corpus.path / FAILURES_FILE):
+    for failure in read_failures(corpus.file(FAILURES_FILE)):
         found = _owner(failure.path, items)
         if failure.path in lenders:
             pasts[lenders[failure.path].part.stem].failures.append(failure)
@@ -66,7 +65,7 @@ def seed_parts(corpus: Corpus, jobs: Sequence[Job[Unit]]) -> None:
             past = pasts[found[0].part.stem]
             past.failures.append(failure)
             past.seen.add(found[1].path)
-    boxes: _Boxes = json.loads((corpus.path / BOXES_FILE).read_text("utf-8"))
+    boxes = read_boxes(corpus.file(BOXES_FILE))
     for job in jobs:
         past = pasts[job.part.stem]
         is_whole = past.seen == {item.path for item in job.unit.items}
@@ -85,7 +84,7 @@ def _same(sample: Sample, item: ImageFile | Video) -> bool:
     return (sample.cls, sample.split, sample.group) == (item.cls, item.split, item.group)
 
 
-def _write(corpus: Corpus, job: Job[Unit], past: _Past, boxes: _Boxes) -> None:
+def _write(corpus: Corpus, job: Job[Unit], past: _Past, boxes: Boxes) -> None:
     with PartWriter(job.part) as part:
         for sample in past.samples:
             value = corpus.value(sample)
@@ -95,5 +94,4 @@ def _write(corpus: Corpus, job: Job[Unit], past: _Past, boxes: _Boxes) -> None:
         videos = () if isinstance(job.unit, ImageBlock) else job.unit.videos
         for name in dict.fromkeys(name for video in videos for name in video.box_names):
             if name in boxes:
-                rows = {int(number): (x, y, size) for number, (x, y, size) in boxes[name].items()}
-                part.add(VideoBoxes(name, rows))
+                part.add(VideoBoxes(name, boxes[name]))

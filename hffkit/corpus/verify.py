@@ -1,22 +1,30 @@
 """`hffkit verify`: compare every record of a corpus with its manifest."""
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 from hffkit.errors import HffkitError, ManifestError, StorageError
 from hffkit.execution.progress import Progress
-from hffkit.manifest.failures import Failure
+from hffkit.faces.detection import read_boxes
+from hffkit.manifest.failures import Failure, read_failures
 from hffkit.manifest.samples import GroupGuard, Sample
 from hffkit.media.image import pixels_sha256
-from hffkit.storage.corpora import open_corpora, samples_of
-from hffkit.storage.corpus import CORPUS_FILE, Corpus, Digests, nested
-from hffkit.storage.datum import decode_datum
+from hffkit.storage.corpora import open_corpora
+from hffkit.storage.corpus import (
+    BOXES_FILE,
+    CORPUS_FILE,
+    FAILURES_FILE,
+    MANIFEST_FILE,
+    Corpus,
+    nested,
+)
+from hffkit.storage.datum import decode_datum, encode_datum
+from hffkit.storage.digests import Digests
 from hffkit.storage.duplicates import Duplicates
 
 _CHUNK = 256
@@ -37,22 +45,49 @@ def verify(
     *,
     n_workers: int,
     on_duplicates: Callable[[Sequence[Failure]], object] = lambda _: None,
+    on_older: Callable[[Corpus], object] = lambda _: None,
 ) -> Iterator[Problem]:
-    """Yield a problem for each bad record, group or digest of corpora, treated as one.
+    """Yield a problem for each altered file, bad record, group or digest of corpora, as one.
 
     `on_duplicates` is called at the end with files and images that are in two classes or splits, if
-    any are; the records match the manifest all the same.
+    any are; the records match the manifest all the same. `on_older` is called with each corpus that
+    has no digests of its files: what of it is altered is found only where it contradicts a record.
+
+    Raises
+    ------
+    StorageError, ManifestError
+        If a corpus.json was altered, or a file is so damaged that it cannot be read.
     """
     corpora = open_corpora(names)
+    for corpus in corpora:
+        if not corpus.info.files_sha256:
+            on_older(corpus)
     guard, duplicates = GroupGuard(), Duplicates()
     total = sum(corpus.n_samples for corpus in corpora)
     with Progress(total, unit="samples", label="verify") as progress:
         for corpus in corpora:
+            for problem in _of_files(corpus):
+                yield Problem(str(corpus.path), *problem)
             for problem in _verify_one(corpus, guard, duplicates, n_workers, progress):
                 yield Problem(str(corpus.path), *problem)
-    found = list(duplicates.failures(lambda: (sample for _, sample in samples_of(corpora))))
+    found = list(
+        duplicates.failures(lambda: chain.from_iterable(c.samples_as_found() for c in corpora))
+    )
     if found and corpora[0].provenance.holds == "faces":
         on_duplicates(found)
+
+
+def _of_files(corpus: Corpus) -> Iterator[tuple[str, str]]:
+    """Yield a problem for each file beside the records that was altered or contradicts others."""
+    for name in (MANIFEST_FILE, FAILURES_FILE, BOXES_FILE):
+        reason = corpus.alteration(name)
+        if reason is not None:
+            yield name, reason
+    kinds = Counter(row.kind for row in read_failures(corpus.path / FAILURES_FILE))
+    if kinds != corpus.info.failures:
+        told, should = json.dumps(corpus.info.failures), json.dumps(kinds, sort_keys=True)
+        yield FAILURES_FILE, f"holds {should}, where {CORPUS_FILE} counts {told}"
+    read_boxes(corpus.path / BOXES_FILE)
 
 
 def _verify_one(
@@ -87,7 +122,7 @@ def _verify_one(
 
 def _joined(corpus: Corpus) -> Iterator[Row]:
     """Join samples and records by key; both are in key order."""
-    samples, items = corpus.samples(), corpus.records.items()
+    samples, items = corpus.samples_as_found(), corpus.records.items()
     sample, item = next(samples, None), next(items, None)
     while sample is not None or item is not None:
         if item is None or (sample is not None and corpus.lmdb_key(sample) < item[0]):
@@ -121,17 +156,10 @@ def _check(corpus: Corpus, row: Row) -> list[tuple[str, str]]:
 def _reasons(corpus: Corpus, sample: Sample, value: bytes) -> Iterator[str]:
     try:
         datum = decode_datum(value)
-        if sample.cls not in corpus.provenance.classes.names:
-            yield f"class {sample.cls!r} is not in the class table"
-        elif datum.label != corpus.label(sample):
-            yield f"label is {datum.label}, class {sample.cls} has {corpus.label(sample)}"
-        if hashlib.sha256(datum.data).hexdigest() != sample.sha256:
-            yield "sha256 of the stored bytes differs"
-        image = datum.image()
-        size = corpus.provenance.size
-        if size is not None and image.shape[:2] != (size, size):
-            yield f"is {image.shape[1]}x{image.shape[0]} in a corpus packed at {size}"
-        if pixels_sha256(image) != sample.pixels_sha256:
+        yield from corpus.faults(sample, datum)
+        if encode_datum(datum) != value:
+            yield "the record holds more than a Datum, or its fields in another order"
+        if pixels_sha256(datum.image()) != sample.pixels_sha256:
             yield "sha256 of the decoded pixels differs (another decoder version?)"
     except HffkitError as error:
         yield f"cannot be decoded: {error}"

@@ -91,8 +91,6 @@ class ClassTable:
             If they are anything else; `where` they are starts the message.
         """
         found = Fields({"classes": rows}, where, ManifestError).rows("classes")
-        if not found:
-            raise ManifestError(f"{where}: classes must not be empty.")
         for row in found:
             row.check_known(_FIELDS)
         return cls(

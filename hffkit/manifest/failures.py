@@ -3,12 +3,11 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from hffkit.errors import ManifestError
 from hffkit.fields import Fields
 from hffkit.input_files import read_json_lines
-from hffkit.json_types import JsonObject
 from hffkit.manifest.samples import json_line, printable
 
 FailureKind = Literal[
@@ -66,9 +65,9 @@ def read_failures(path: Path) -> Iterator[Failure]:
         yield failure_of(row, f"{path}:{number}")
 
 
-def failure_of(row: JsonObject, where: str) -> Failure:
+def failure_of(row: Any, where: str) -> Failure:
     """Build a failure from a parsed line; `where` it is starts the message of a ManifestError."""
-    found = Fields(row, where, ManifestError)
+    found = Fields.of(row, where, ManifestError)
     found.check_known([each.name for each in fields(Failure)])
     return Failure(
         kind=cast(FailureKind, found.one_of("kind", get_args(FailureKind))),

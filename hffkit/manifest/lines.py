@@ -5,7 +5,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from hffkit.errors import ManifestError
+from hffkit.errors import HffkitError, ManifestError
 from hffkit.fields import shown
 from hffkit.input_files import depth, finite_decoder, object_of, read_lines
 from hffkit.json_types import JsonObject
@@ -15,9 +15,10 @@ _MAX_WHOLE = 2**63 - 1
 _DIGITS = 64  # of a SHA-256
 _MAX_DEPTH = 8  # of operations; a user's own may record lists and objects
 _MAX_KEY = MAX_KEY_BYTES - len(lmdb_key(0, ""))
+SHA256 = f"a SHA-256 of {_DIGITS} hexadecimal digits"
 _SCALARS = {str, int, float, bool, type(None)}
 
-Rule = tuple[Callable[[Any], bool], str]
+FieldRule = tuple[Callable[[Any], bool], str]
 """The test of a field, and the words for what the field must be."""
 
 
@@ -30,8 +31,9 @@ def _is_text(value: Any) -> bool:
     return type(value) is str and (value.isascii() or bool(value.encode(errors="surrogateescape")))
 
 
-def _is_digest(value: Any) -> bool:
-    return len(value) == _DIGITS and bytes.fromhex(value).hex() == value
+def is_sha256(value: Any) -> bool:
+    """Test for a SHA-256 as it is written: 64 hexadecimal digits, none of them a capital."""
+    return type(value) is str and len(value) == _DIGITS and not value.strip("0123456789abcdef")
 
 
 def _is_whole(value: Any) -> bool:
@@ -48,6 +50,8 @@ def _are_operations(value: Any) -> bool:
         type(row) is dict
         and type(row["op"]) is str
         and type(row.get("suite", "")) is str
+        and type(row.get("size", 0)) in (int, float)
+        and type(row.get("percent", 0)) in (int, float)
         and (_SCALARS.issuperset(map(type, row.values())) or depth(row) <= _MAX_DEPTH)
         for row in value
     )
@@ -60,20 +64,19 @@ def _are_facts(value: Any) -> bool:
     )
 
 
-_SHA256 = f"a SHA-256 of {_DIGITS} hexadecimal digits"
 _NULLABLE = {"frame", "box", "detector", "index", "facts"}
-_RULES: Mapping[str, Rule] = {
+_RULES: Mapping[str, FieldRule] = {
     "key": (_is_key, f"a text of 1 to {_MAX_KEY} bytes of UTF-8"),
     "cls": (_is_text, "a text"),
     "split": (SPLITS.__contains__, f"one of {', '.join(SPLITS)}"),
     "group": (_is_text, "a text"),
     "source": (_is_text, "a text"),
-    "source_sha256": (_is_digest, _SHA256),
+    "source_sha256": (is_sha256, SHA256),
     "frame": (_is_whole, "a whole number from 0, or null"),
     "box": (_is_box, "[x, y, size] in whole pixels with a size above 0, or null"),
     "detector": (_is_text, "a text, or null"),
-    "sha256": (_is_digest, _SHA256),
-    "pixels_sha256": (_is_digest, _SHA256),
+    "sha256": (is_sha256, SHA256),
+    "pixels_sha256": (is_sha256, SHA256),
     "operations": (_are_operations, "a list of objects, each with the text op"),
     "index": (
         lambda value: type(value) is int and 0 <= value <= MAX_INDEX,
@@ -137,14 +140,18 @@ def _check(row: JsonObject) -> None:
 _DECODER = finite_decoder(whole=int)
 
 
-def sample_of_line(line: bytes, where: str) -> Sample:
-    """Parse one line of a manifest; `where` it is starts the message of a ManifestError."""
+def row_of(line: bytes, where: str, kind: type[HffkitError]) -> JsonObject:
+    """Return the object of a line, as `object_of` does, in less time if it is sound."""
     try:
         row = _DECODER.decode(line.decode())
     except (ValueError, RecursionError):
         row = None
-    if type(row) is not dict:
-        row = object_of(line, where, ManifestError)  # says what is wrong
+    return row if type(row) is dict else object_of(line, where, kind)  # it says what is wrong
+
+
+def sample_of_line(line: bytes, where: str) -> Sample:
+    """Parse one line of a manifest; `where` it is starts the message of a ManifestError."""
+    row = row_of(line, where, ManifestError)
     try:
         sample = sample_of(row)
     except ManifestError as error:

@@ -1,21 +1,23 @@
 """Corpus folders, format 1: data.mdb holds Datums alone, the files beside it describe them."""
 
 import hashlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple, cast, get_args
 
-from hffkit.errors import ManifestError, StorageError, reading_from, reason_of
-from hffkit.input_files import read_lines
+from hffkit.errors import ManifestError, StorageError, reading_from
+from hffkit.fields import Fields, shown
+from hffkit.input_files import is_there, read_lines, read_object
 from hffkit.json_types import JsonObject
 from hffkit.manifest.classes import ClassTable, LabelKind
-from hffkit.manifest.lines import read_manifest, sample_of_line
-from hffkit.manifest.samples import Sample
+from hffkit.manifest.failures import FailureKind
+from hffkit.manifest.lines import SHA256, is_sha256, read_manifest, sample_of_line
+from hffkit.manifest.samples import SPLITS, Sample
 from hffkit.media.files import sha256_of
 from hffkit.media.image import Image
 from hffkit.storage.datum import Datum, decode_datum
+from hffkit.storage.digests import OWN_SHA256, own_sha256
 from hffkit.storage.lmdb_file import LmdbReader
 from hffkit.storage.staging import partial_path
 from hffkit.wording import counted
@@ -50,12 +52,37 @@ class Provenance:
         return {**row, "classes": self.classes.to_json()}
 
     @classmethod
-    def from_json(cls, row: JsonObject) -> "Provenance":
+    def from_json(cls, found: Fields) -> "Provenance":
         """Build the provenance from the values that `to_json` returned."""
-        known = {each.name: row[each.name] for each in fields(cls) if each.name in row}
-        known["classes"] = ClassTable.from_json(row["classes"])
-        known["shard"] = None if row["shard"] is None else tuple(row["shard"])
-        return cls(**known)
+        size = None if found.optional("size", int) is None else found.whole("size", 1)
+        layout = cast(Layout, found.one_of("layout", get_args(Layout)))
+        if (layout == "packed") != (size is not None):
+            raise found.wrong("size", f"that of a {layout} corpus")
+        versions = found.inner("versions")
+        if not found.take("classes", list):
+            raise found.wrong("classes", "a list of classes")
+        return cls(
+            classes=ClassTable.from_json(found.row.get("classes"), found.where),
+            layout=layout,
+            size=size,
+            labels=cast(LabelKind, found.one_of("labels", get_args(LabelKind))),
+            verb=found.take("verb", str),
+            options=found.take("options", dict),
+            versions={name: versions.take(name, str) for name in versions.row},
+            shard=_shard_of(found),
+            holds=cast(Holds, found.one_of("holds", get_args(Holds)))
+            if "holds" in found.row
+            else "faces",
+        )
+
+
+def _shard_of(found: Fields) -> tuple[int, int] | None:
+    if found.optional("shard", list) is None:
+        return None
+    shard = found.row["shard"]
+    if [type(value) for value in shard] == [int, int] and 0 <= shard[0] < shard[1]:
+        return shard[0], shard[1]
+    raise found.wrong("shard", "null, or [I, N] with I below N")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +97,7 @@ class CorpusInfo:
     pixels_sha256: str
     sources_sha256: str
     n_left_out: int = 0  # samples above the paper's totals
+    files_sha256: Mapping[str, str] = field(default_factory=dict)  # by name; older corpora lack it
     masks: "CorpusInfo | None" = None  # built beside it, a corpus of their own; not in corpus.json
 
     def to_json(self) -> dict[str, object]:
@@ -78,52 +106,67 @@ class CorpusInfo:
         del row["provenance"], row["masks"]
         if not self.n_left_out:
             del row["n_left_out"]
-        return {"format": FORMAT, **self.provenance.to_json(), **row}
+        row = {"format": FORMAT, **self.provenance.to_json(), **row}
+        if not self.files_sha256:
+            del row["files_sha256"]
+            return row
+        return {**row, OWN_SHA256: own_sha256(row)}
 
     @classmethod
-    def from_json(cls, row: JsonObject) -> "CorpusInfo":
-        """Build from the values that `to_json` returned."""
-        known = {each.name: row[each.name] for each in fields(cls) if each.name in row}
-        return cls(**{**known, "provenance": Provenance.from_json(row)})
+    def from_json(cls, row: JsonObject, where: str) -> "CorpusInfo":
+        """Build from the values that `to_json` returned; `where` they are starts each message.
+
+        Raises
+        ------
+        StorageError, ManifestError
+            If a value has another type or range, or is not as it was written.
+        """
+        found = Fields(row, where, StorageError)
+        files = found.inner("files_sha256") if "files_sha256" in row else None
+        own = row.get(OWN_SHA256)
+        if (files is not None or own is not None) and own != own_sha256(row):
+            raise StorageError(
+                f"{where}: was altered after the corpus was made: {OWN_SHA256} is not the digest "
+                "of the rest. Copy the corpus again, or make it again."
+            )
+        provenance = Provenance.from_json(found)
+        n_samples = found.whole("n_samples")
+        counts = {name: _whole_by_name(each, SPLITS) for name, each in _inner(found, "counts")}
+        if sum(sum(splits.values()) for splits in counts.values()) != n_samples:
+            raise found.wrong("n_samples", "the sum of the counts")
+        return cls(
+            provenance=provenance,
+            n_samples=n_samples,
+            counts=counts,
+            failures=_whole_by_name(found.inner("failures"), get_args(FailureKind)),
+            content_sha256=_digest(found, "content_sha256"),
+            pixels_sha256=_digest(found, "pixels_sha256"),
+            sources_sha256=_digest(found, "sources_sha256"),
+            n_left_out=found.whole("n_left_out") if "n_left_out" in row else 0,
+            files_sha256={} if files is None else {n: _digest(files, n) for n in files.row},
+        )
+
+
+def _inner(found: Fields, name: str) -> Iterator[tuple[str, Fields]]:
+    table = found.inner(name)
+    return ((each, table.inner(each)) for each in table.row)
+
+
+def _whole_by_name(found: Fields, known: Collection[str]) -> dict[str, int]:
+    found.check_known(known)
+    return {name: found.whole(name) for name in found.row}
+
+
+def _digest(found: Fields, name: str) -> str:
+    value = found.take(name, str)
+    if not is_sha256(value):
+        raise found.wrong(name, SHA256)
+    return value
 
 
 def masks_path(faces: Path) -> Path:
     """Return the path of the masks of a corpus of faces: pairs-masks.lmdb for pairs.lmdb."""
     return faces.parent / f"{faces.stem}-masks{faces.suffix}"
-
-
-@dataclass(slots=True)
-class Digests:
-    """The three digests of a corpus. Each is over the following bytes of its records in key order.
-
-    - content: length of the key (4 bytes, big-endian), key, the Datum's channels, height, width,
-      label and encoded flag in ASCII ("3 128 128 4 0"), the 32 bytes of the sample's sha256, which
-      is the digest of the Datum's data;
-    - pixels: length of the key, key, the 32 bytes of the sample's pixels_sha256;
-    - sources: the sample's source path in UTF-8, a zero byte, the 32 bytes of source_sha256.
-    """
-
-    content: Any = field(default_factory=hashlib.sha256)
-    pixels: Any = field(default_factory=hashlib.sha256)
-    sources: Any = field(default_factory=hashlib.sha256)
-
-    def add(self, sample: Sample, key: bytes, value: bytes | memoryview) -> None:
-        """Add the next record; StorageError if the value is not a Datum."""
-        head = len(key).to_bytes(4, "big") + key
-        datum = decode_datum(value)
-        shape = f"{datum.channels} {datum.height} {datum.width} {datum.label} {datum.encoded:d}"
-        self.content.update(head + shape.encode() + bytes.fromhex(sample.sha256))
-        self.pixels.update(head + bytes.fromhex(sample.pixels_sha256))
-        source = sample.source.encode("utf-8", "surrogateescape")  # as in the file system
-        self.sources.update(source + b"\0" + bytes.fromhex(sample.source_sha256))
-
-    def to_json(self) -> dict[str, str]:
-        """Return the digests in hexadecimal, by their names in corpus.json."""
-        return {
-            "content_sha256": self.content.hexdigest(),
-            "pixels_sha256": self.pixels.hexdigest(),
-            "sources_sha256": self.sources.hexdigest(),
-        }
 
 
 def nested(counts: Mapping[tuple[str, str], int]) -> dict[str, dict[str, int]]:
@@ -150,26 +193,23 @@ class Corpus:
         `prefix` goes before the keys and groups of all samples: see `hffkit.storage.datasets`.
         """
         self.path, self.prefix = path, prefix
-        try:
-            row = json.loads((path / CORPUS_FILE).read_text("utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            raise StorageError(f"{path}: {_lack(path)}") from None
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise StorageError(f"{path / CORPUS_FILE}: cannot be read: {error}") from None
-        found = row.get("format") if isinstance(row, dict) else None
-        if found != FORMAT:
+        about = path / CORPUS_FILE
+        if not is_there(about):
+            raise StorageError(f"{path}: {_lack(path)}")
+        row = read_object(about, StorageError)
+        found = row.get("format")
+        if type(found) is not int or found != FORMAT:
             raise StorageError(
-                f"{path}: corpus format must be {FORMAT}, got {found!r}. "
+                f"{path}: corpus format must be {FORMAT}, got {shown(found)}. "
                 "Another version of hffkit made it; use that one or build it again."
             )
-        try:
-            self.info = CorpusInfo.from_json(row)
-        except (KeyError, TypeError, ValueError) as error:
-            raise StorageError(f"{path / CORPUS_FILE}: damaged: {reason_of(error)}.") from None
+        self.info = CorpusInfo.from_json(row, str(about))
         self.provenance = self.info.provenance
         self.n_samples = self.info.n_samples
         self.content_sha256 = self.info.content_sha256
         self.records = LmdbReader(path)
+        self._found_sha256: dict[str, str] = {}  # of files, by name
+        self._checked = bytearray()  # a bit for each index: set once the record was found sound
 
     def label(self, sample: Sample) -> int:
         """Return the label that the sample's Datum must have."""
@@ -180,8 +220,47 @@ class Corpus:
         """The arguments that open this corpus again, in another process."""
         return CorpusName(self.path, self.prefix)
 
+    def file(self, name: str) -> Path:
+        """Return the path of a file beside the records, once it was compared with its digest.
+
+        Raises
+        ------
+        ManifestError
+            If it is not the file that corpus.json describes.
+        """
+        reason = self.alteration(name)
+        if reason is not None:
+            raise ManifestError(
+                f"{self.path / name}: {reason}. Copy the corpus again, or make it again."
+            )
+        return self.path / name
+
+    def alteration(self, name: str) -> str | None:
+        """Return how a file beside the records differs from what corpus.json says of it.
+
+        Corpora of older versions have no digests of their files: these differ in nothing.
+        """
+        recorded = self.info.files_sha256.get(name)
+        if recorded is None or self._sha256(name) == recorded:
+            return None
+        return (
+            f"was altered after the corpus was made: its SHA-256 is {self._sha256(name)}, and "
+            f"{CORPUS_FILE} has {recorded}"
+        )
+
+    def _sha256(self, name: str) -> str:
+        if name not in self._found_sha256:
+            with reading_from(self.path / name, ManifestError):
+                self._found_sha256[name] = sha256_of(self.path / name)
+        return self._found_sha256[name]
+
     def samples(self) -> Iterator[Sample]:
         """Yield the samples in manifest order, which is key order."""
+        self.file(MANIFEST_FILE)
+        return self.samples_as_found()
+
+    def samples_as_found(self) -> Iterator[Sample]:
+        """Yield the samples of the manifest even if it was altered."""
         return map(self._prefixed, read_manifest(self.path / MANIFEST_FILE))
 
     def open_manifest(self) -> IO[bytes]:
@@ -206,8 +285,10 @@ class Corpus:
         return sample._replace(key=sample.key.removeprefix(self.prefix)).lmdb_key
 
     def value(self, sample: Sample) -> bytes:
-        """Read the record of a sample, as it is stored."""
-        return self.records.get(self.lmdb_key(sample))
+        """Read the record of a sample, as it is stored; see `datum`."""
+        value = self.records.get(self.lmdb_key(sample))
+        self._check(sample, decode_datum(value))
+        return value
 
     def line_starts(self) -> Iterator[int]:
         """Yield the byte where each line of the manifest begins.
@@ -217,7 +298,7 @@ class Corpus:
         ManifestError
             If the manifest cannot be read, or its number of lines is not that of the samples.
         """
-        path = self.path / MANIFEST_FILE
+        path = self.file(MANIFEST_FILE)
         start = n_lines = 0
         for line in read_lines(path, ManifestError):
             yield start
@@ -230,16 +311,53 @@ class Corpus:
             )
 
     def manifest_sha256(self) -> str:
-        """Compute the SHA-256 of the manifest; it covers splits and groups, content_sha256 none."""
-        return sha256_of(self.path / MANIFEST_FILE)
+        """Return the SHA-256 of the manifest; it covers splits and groups, content_sha256 none."""
+        self.file(MANIFEST_FILE)
+        return self._sha256(MANIFEST_FILE)
 
     def identity(self) -> dict[str, str]:
         """Return the digests by which a run records its data."""
         return {"content_sha256": self.content_sha256, "manifest_sha256": self.manifest_sha256()}
 
     def datum(self, sample: Sample) -> Datum:
-        """Read the record of a sample."""
-        return decode_datum(self.value(sample))
+        """Read the record of a sample.
+
+        Raises
+        ------
+        StorageError
+            If it is not the record that the manifest describes, which is tested the first time.
+        """
+        datum = decode_datum(self.records.get(self.lmdb_key(sample)))
+        self._check(sample, datum)
+        return datum
+
+    def _check(self, sample: Sample, datum: Datum) -> None:
+        place, bit = divmod(sample.index or 0, 8)
+        if place >= len(self._checked):
+            self._checked.extend(bytes(place + 1 - len(self._checked)))
+        if not self._checked[place] >> bit & 1:
+            for reason in self.faults(sample, datum):
+                raise StorageError(
+                    f"{self.path}: {sample.key}: {reason}. `hffkit verify` finds all such records."
+                )
+            self._checked[place] |= 1 << bit
+
+    def faults(self, sample: Sample, datum: Datum) -> Iterator[str]:
+        """Yield in what a record differs from its sample and from the form of the corpus."""
+        if sample.cls not in self.provenance.classes.names:
+            yield f"class {sample.cls!r} is not in the class table"
+        elif datum.label != self.label(sample):
+            yield f"label is {datum.label}, class {sample.cls} has {self.label(sample)}"
+        size = self.provenance.size
+        shape = datum.channels, datum.height, datum.width
+        if datum.encoded != (size is None) or shape != (
+            (0,) * 3 if size is None else (3, size, size)
+        ):
+            form = "an encoded" if datum.encoded else "a raw"
+            where = "a native corpus" if size is None else f"a corpus packed at {size}"
+            yield f"is {form} Datum of shape {shape} in {where}"
+        if hashlib.sha256(datum.data).hexdigest() != sample.sha256:
+            yield "sha256 of the stored bytes differs"
 
     def image(self, sample: Sample) -> Image:
         """Read the pixels of a sample: (H, W, 3) uint8 RGB."""

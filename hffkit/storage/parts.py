@@ -5,7 +5,6 @@ with the number of bytes of a sample's Datum, then the offset of the first line.
 and read all at once: images sweep the processor's caches, so lines between them would take longer.
 """
 
-import json
 import mmap
 import os
 import secrets
@@ -17,10 +16,10 @@ from pathlib import Path
 from typing import IO, Any
 from weakref import WeakSet
 
-from hffkit.errors import StorageError, writing_to
-from hffkit.json_types import JsonObject
-from hffkit.manifest.failures import FATAL, Failure
-from hffkit.manifest.lines import sample_of
+from hffkit.errors import ManifestError, StorageError, reason_of, writing_to
+from hffkit.fields import shown
+from hffkit.manifest.failures import FATAL, Failure, failure_of
+from hffkit.manifest.lines import row_of, sample_of
 from hffkit.manifest.samples import Box, Sample, json_line
 from hffkit.storage.staging import RESUME
 
@@ -179,15 +178,12 @@ def read_part(path: Path, *, with_values: bool = True) -> Iterator[Event]:
             raise StorageError(f"{path}: cut short. Delete it and run the same command again.")
         value_at = _values_of(file, begin) if with_values else None
         at = 0
-        for text in os.pread(file.fileno(), end - begin, begin).decode().split("\n")[:-1]:
-            row = json.loads(text)
-            if "sample" not in row:
-                yield _event_of(row)
-                continue
-            value = None if value_at is None else value_at(at, row["bytes"])
-            at += row["bytes"]
-            line = text[text.index(_SAMPLE) + len(_SAMPLE) : -1] + "\n"
-            yield Record(sample_of(row["sample"]), value, line)
+        for line in os.pread(file.fileno(), end - begin, begin).split(b"\n")[:-1]:
+            event, n_bytes = _parsed(line, str(path), begin - at)
+            if isinstance(event, Record) and value_at is not None:
+                event = Record(event.sample, value_at(at, n_bytes), event.line)
+            at += n_bytes
+            yield event
 
 
 def _values_of(file: IO[bytes], n_bytes: int) -> Callable[[int, int], bytes | memoryview]:
@@ -204,11 +200,23 @@ def _values_of(file: IO[bytes], n_bytes: int) -> Callable[[int, int], bytes | me
     return lambda at, n: view[at : at + n]
 
 
-def _event_of(row: JsonObject) -> Event:
-    """Make an event that is no record of its line."""
-    if "failure" in row:
-        return Failure(**row["failure"])
-    if "video" in row:
-        boxes = {int(frame): (x, y, size) for frame, (x, y, size) in row["boxes"].items()}
-        return VideoBoxes(row["video"], boxes)
-    return FileMade(row["file"])
+def _parsed(line: bytes, path: str, n_left: int) -> tuple[Event, int]:
+    """Return an event without its value, and the length of the value, of `n_left` bytes at most."""
+    row = row_of(line, path, StorageError)
+    try:
+        if "sample" in row:
+            if not 0 <= row["bytes"] <= n_left:
+                raise ValueError(f"a record of {shown(row['bytes'])} bytes where {n_left} are left")
+            text = line.decode()
+            text = text[text.index(_SAMPLE) + len(_SAMPLE) : -1] + "\n"
+            return Record(sample_of(row["sample"]), None, text), int(row["bytes"])
+        if "failure" in row:
+            return failure_of(row["failure"], "a failure"), 0
+        if "video" in row:
+            boxes = {int(frame): (x, y, size) for frame, (x, y, size) in row["boxes"].items()}
+            return VideoBoxes(row["video"], boxes), 0
+        return FileMade(row["file"]), 0
+    except (AttributeError, KeyError, TypeError, ValueError, ManifestError) as error:
+        raise StorageError(
+            f"{path}: damaged: {reason_of(error)}. Delete it and run the same command again."
+        ) from None

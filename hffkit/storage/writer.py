@@ -4,10 +4,13 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import IO
 
 from hffkit.errors import StorageError, writing_to
+from hffkit.fields import Fields
+from hffkit.input_files import object_of, read_lines
 from hffkit.manifest.failures import Failure, read_failures
 from hffkit.manifest.lines import read_manifest
 from hffkit.manifest.samples import (
@@ -18,20 +21,21 @@ from hffkit.manifest.samples import (
     lmdb_key,
     with_index,
 )
+from hffkit.media.files import sha256_of
 from hffkit.storage.corpus import (
     BOXES_FILE,
     CORPUS_FILE,
     FAILURES_FILE,
     MANIFEST_FILE,
     CorpusInfo,
-    Digests,
     Provenance,
     nested,
 )
+from hffkit.storage.digests import Digests
 from hffkit.storage.duplicates import Duplicates
 from hffkit.storage.lmdb_file import LmdbWriter
 from hffkit.storage.parts import Event, Record, VideoBoxes
-from hffkit.storage.staging import JOURNAL_FILE, RESUME, sync
+from hffkit.storage.staging import JOURNAL_FILE, RESUME, sync, write_bytes_durably
 
 _TEXTS = (MANIFEST_FILE, FAILURES_FILE, BOXES_FILE)
 _COMMIT_BYTES = 1 << 26  # of records; so much that the cost of syncing is small
@@ -75,26 +79,49 @@ class CorpusWriter:
         self._lmdb.__exit__(kind, *raised)
 
     def _resume(self) -> None:
-        lines = (
-            self._journal.read_bytes().splitlines(keepends=True) if self._journal.exists() else []
-        )
-        whole = [json.loads(line) for line in lines if line.endswith(b"\n")]
-        if whole:
-            self.units = [unit for row in whole for unit in row["units"]]
-            self._sizes = whole[-1]["sizes"]
-            self._last_key = whole[-1]["last_key"].encode()
-        if len(whole) < len(lines):  # the last line was cut off by a crash
-            temporary = self._journal.with_suffix(".tmp")
-            temporary.write_text("".join(map(json_line, whole)), "utf-8")
-            temporary.replace(self._journal)
+        """Take the folder back to the last commit, and count what is durable.
+
+        Raises
+        ------
+        StorageError, ManifestError
+            If a file was altered since.
+        """
+        self._read_journal()
         for name, size in self._sizes.items():
-            with (self._folder / name).open("ab") as file:
+            with writing_to(self._folder / name), (self._folder / name).open("ab") as file:
+                if file.tell() < size:
+                    raise self._damaged(name, f"it has {file.tell()} bytes of {size}")
                 file.truncate(size)
         self._lmdb.drop_after(self._last_key)
         samples = read_manifest(self._folder / MANIFEST_FILE)
-        for sample, (key, value) in zip(samples, self._lmdb.items(), strict=True):
-            self._count(sample, key, value)
+        records = self._lmdb.items()
+        for sample, record in zip_longest(samples, records):
+            if sample is None or record is None or sample.lmdb_key != record[0]:
+                raise self._damaged(MANIFEST_FILE, "its lines are not those of the records")
+            self._count(sample, *record)
             self._next_index = (sample.index or 0) + 1
+
+    def _read_journal(self) -> None:
+        """Read what was durable at the last commit; a line that a crash cut off is dropped."""
+        if not self._journal.exists():
+            return
+        lines = list(read_lines(self._journal, StorageError))
+        whole = [line for line in lines if line.endswith(b"\n")]
+        for number, line in enumerate(whole, 1):
+            where = f"{self._journal}:{number}"
+            row = Fields(object_of(line, where, StorageError), where, StorageError)
+            sizes = row.inner("sizes")
+            self.units += row.texts("units")
+            self._sizes = {name: sizes.whole(name) for name in _TEXTS}
+            self._last_key = row.take("last_key", str).encode()
+        if len(whole) < len(lines):
+            write_bytes_durably(self._journal, b"".join(whole))
+
+    def _damaged(self, name: str, reason: str) -> StorageError:
+        return StorageError(
+            f"{self._folder / name}: damaged: {reason}. Delete {self._folder.parent} and run the "
+            "same command again."
+        )
 
     def append(
         self, unit: str, events: Iterable[Event], keep: Callable[[Sample], bool] | None = None
@@ -199,4 +226,5 @@ class CorpusWriter:
             pixels_sha256=self._digests.pixels.hexdigest(),
             sources_sha256=self._digests.sources.hexdigest(),
             n_left_out=n_left_out,
+            files_sha256={name: sha256_of(self._folder / name) for name in sorted(_TEXTS)},
         )

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hffkit.errors import CorpusError, HffkitError
+from hffkit.errors import CorpusError, HffkitError, StorageError
 from hffkit.manifest.samples import Sample
 from hffkit.media.image import Image, resize
 from hffkit.networks.spec import InputSpec
@@ -89,6 +89,8 @@ def read_image(corpus: Corpus, sample: Sample) -> Image:
     """Return the image of a sample; CorpusError names the record if it is damaged."""
     try:
         return corpus.image(sample)
+    except StorageError:  # it names the record
+        raise
     except HffkitError as error:
         raise _damaged(corpus, sample, error) from None
 

@@ -276,8 +276,8 @@ def test_many_samples_keep_their_order_whoever_packs_them(
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (b"\x22\x04oops\x28\x00\x38\x01", "no image: starts with 'oops'"),
-        (b"\x08\x03\x10\x02\x18\x02\x22\x01x\x28\x00\x38\x00", "(3, 2, 2) holds 1 bytes"),
+        (b"\x22\x04oops\x28\x00\x38\x01", "sha256 of the stored bytes differs"),
+        (b"\x08\x03\x10\x02\x18\x02\x22\x01x\x28\x00\x38\x00", "a raw Datum of shape (3, 2, 2)"),
         (b"\xff", "no Datum: broken number at byte 1"),
         (None, "no record '"),
     ],

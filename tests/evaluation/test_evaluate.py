@@ -16,7 +16,15 @@ import torch
 from conftest import Run as Invoke
 from makers.pages import Reader
 from makers.runs import THREE, caffe_softmax, write_run
-from makers.trees import build_corpus, change_manifest, raw_pixels, records, rows, write_clip
+from makers.trees import (
+    build_corpus,
+    change_manifest,
+    change_records,
+    raw_pixels,
+    records,
+    rows,
+    write_clip,
+)
 from makers.trees import write_image as image
 from PIL import Image
 
@@ -39,6 +47,7 @@ from hffkit.networks.table import build
 from hffkit.runs.run import read_run
 from hffkit.runs.scores import Scored
 from hffkit.runs.weights import read_weights, write_weights
+from hffkit.storage.datum import relabelled
 from hffkit.storage.outputs import EVAL_PAGE, SCORES
 from hffkit.storage.staging import write_bytes_durably
 
@@ -452,6 +461,8 @@ def test_there_is_no_error_reduction_against_who_makes_no_error(
     data = tmp_path / "camera.lmdb"
     shutil.copytree(corpus, data)
     change_manifest(data, lambda lines: [line.update(cls="camera") for line in lines].clear())
+    cameras = [(key, relabelled(value, THREE["camera"].id)) for key, value in records(data)]
+    change_records(data, lambda transaction: [transaction.put(*each) for each in cameras].clear())
     perfect = write_run(tmp_path / "perfect", THREE)
     state = {name: torch.zeros_like(value) for name, value in read_weights(perfect).items()}
     bias = next(name for name in reversed(state) if name.endswith("bias"))

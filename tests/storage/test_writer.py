@@ -53,7 +53,7 @@ def sha256(text: str) -> str:
 def record(
     key: str, group: str, split: Split = "train", cls: str = "Real", index: int | None = None
 ) -> Record:
-    """A record whose digests are plausible, but of no image."""
+    """A record of a file that is no image; the other digests are plausible."""
     sample = Sample(
         key=key,
         cls=cls,
@@ -64,7 +64,7 @@ def record(
         frame=7,
         box=(1, 2, 3),
         detector="dlib",
-        sha256=sha256(key),
+        sha256=sha256(key * 40),
         pixels_sha256=sha256("pixels " + key),
         index=index,
     )
@@ -673,6 +673,67 @@ def test_part_that_was_cut_short_is_refused(part: Path, with_values: bool) -> No
         part.write_bytes(whole[:end])
         with pytest.raises(StorageError, match=r"unit\.part: cut short\. Delete it and run"):
             list(read_part(part, with_values=with_values))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        (b'"kind":"unreadable"', b'"kind":"unreadible"', "kind must be one of"),
+        (b'"split":"train"', b'"split":"tra_n"', "split must be one of train, val, test"),
+        (b'"bytes":', b'"bytes":9', "a record of 9"),
+        (b'{"bytes":', b'["bytes":', "no JSON"),
+        (b'"boxes":{"1"', b'"boxes":{"x"', "invalid literal"),
+        (b'"failure":{', b'"failxre":{', "'file' is missing"),
+    ],
+)
+def test_part_that_was_altered_is_refused(part: Path, old: bytes, new: bytes, what: str) -> None:
+    write_part(part)
+    whole = part.read_bytes()
+    assert old in whole
+    damaged = whole.replace(old, new, 1)
+    end = struct.pack(">Q8s", struct.unpack(">Q8s", whole[-16:])[0], whole[-8:])
+    part.write_bytes(damaged[:-16] + end)
+    with pytest.raises(StorageError, match=r"unit\.part: ") as told:
+        list(read_part(part))
+    assert what in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda text: text.replace('"units"', '"unit"', 1), r"journal\.jsonl:1: units is missing"),
+        (lambda text: text.replace('"sizes":{', '"sizes":[{', 1), r"journal\.jsonl:1: no JSON"),
+        (lambda text: text.replace('"manifest.jsonl":', '"manifest.jsonl":-', 1), "whole number"),
+        (
+            lambda text: text.replace('"manifest.jsonl":', '"manifest.jsonl":9', 1),
+            "has .* bytes of",
+        ),
+        (lambda _: "[" * 5000 + "\n", r"journal\.jsonl:1: lists and objects must not be more"),
+        (
+            lambda text: text.replace('"last_key":"0', '"last_key":"-', 1),
+            "not those of the records",
+        ),
+    ],
+)
+def test_unfinished_corpus_whose_journal_was_altered_is_refused(
+    folder: Path, change: Callable[[str], str], what: str
+) -> None:
+    append(folder, units()[:2])
+    path = folder / "journal.jsonl"
+    *rest, last = path.read_text("utf-8").splitlines(keepends=True)
+    path.write_text(change(last), "utf-8")
+    assert rest
+    with pytest.raises(StorageError, match=what):
+        CorpusWriter(folder)
+
+
+def test_unfinished_corpus_whose_manifest_was_cut_is_refused(folder: Path) -> None:
+    append(folder, units()[:2])
+    os.truncate(folder / "manifest.jsonl", 10)
+    with pytest.raises(
+        StorageError, match=r"manifest\.jsonl: damaged: it has 10 bytes of .* Delete"
+    ):
+        CorpusWriter(folder)
 
 
 def test_record_without_a_value_cannot_be_stored(part: Path) -> None:
