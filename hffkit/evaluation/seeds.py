@@ -89,7 +89,7 @@ def alike(detectors: Sequence[Detector]) -> list[list[int]]:
     for place, detector in enumerate(detectors):
         made = detector.run.made
         seed = made.get("seed")
-        if isinstance(seed, int):
+        if type(seed) is int:
             rest = {name: value for name, value in made.items() if name not in _OTHER}
             rest["data"] = [{**each, "path": None} for each in made.get("data", ())]
             key = json.dumps([detector.run.network, rest], sort_keys=True)
