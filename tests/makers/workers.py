@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import pytest
 from joblib.externals.loky import ProcessPoolExecutor
 
+from hffkit.execution import supervisor
 from hffkit.execution.pool import processes
 
 
@@ -42,3 +44,18 @@ class LastingWorkers:
         if self._lent is not None:
             self._lent.close()
         self._lent = self._pool = self._kind = None
+
+
+@contextmanager
+def lasting_workers() -> Iterator[None]:
+    """Let the same worker processes serve all commands of the block, if they do not already."""
+    if isinstance(vars(supervisor)["processes"], LastingWorkers):
+        yield
+        return
+    workers = LastingWorkers()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hffkit.execution.supervisor.processes", workers)
+        try:
+            yield
+        finally:
+            workers.end()
