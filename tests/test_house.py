@@ -99,8 +99,7 @@ def test_files_of_others_are_parsed_in_one_place() -> None:
     """`input_files` bounds what these would take: any size, depth, number, or code."""
     parsers = {
         "json.load": set(),
-        "json.loads": {"retry", "samples", "parts", "staging", "writer", "corpus", "ffpp",
-                       "explain", "corpora", "metrics_log"},
+        "json.loads": {"retry", "staging", "ffpp", "explain", "corpora"},
         "tomllib.load": set(),
         "tomllib.loads": {"input_files"},
         "yaml.safe_load": {"study_config"},

@@ -156,12 +156,14 @@ def _labelled(labels: Iterable[str], options: ListOptions) -> ClassTable:
         known = {label, names.get(label, label)}
         if not known & {*options.real, *options.fake}:
             raise CorpusError(
-                f"Label {label} of the list is neither in `real` nor in `fake`. Name each label "
-                "in one of them (0 for fake and 1 for real is a habit, not a rule)."
+                f"{options.list_file}: label {label} is neither in `real` nor in `fake`. Name each "
+                "label in one of them (0 for fake and 1 for real is a habit, not a rule)."
             )
         is_fake = bool(known & set(options.fake))
         if is_fake and known & set(options.real):
-            raise CorpusError(f"Label {label} of the list is named both in `real` and in `fake`.")
+            raise CorpusError(
+                f"{options.list_file}: label {label} is named both in `real` and in `fake`."
+            )
         rows.append(FaceClass(int(label), names.get(label, label), is_fake))
     return ClassTable(tuple(rows))
 

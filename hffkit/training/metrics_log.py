@@ -1,12 +1,12 @@
 """The metrics of a training: metrics.jsonl, and TensorBoard's events on request."""
 
-import json
 import os
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 from hffkit.errors import TrainingError, writing_to
+from hffkit.input_files import object_of
 from hffkit.manifest.samples import json_line
 from hffkit.runs.run import METRICS_FILE
 
@@ -83,8 +83,9 @@ def _length_until(path: Path, iteration: int) -> int:
     length = 0
     for line in path.read_bytes().splitlines(keepends=True):
         try:
-            is_kept = line.endswith(b"\n") and json.loads(line)["iteration"] <= iteration
-        except (ValueError, KeyError, TypeError):
+            row = object_of(line, str(path), TrainingError)
+            is_kept = line.endswith(b"\n") and row["iteration"] <= iteration
+        except (TrainingError, KeyError, TypeError):
             is_kept = False
         if not is_kept:
             break

@@ -23,7 +23,8 @@ from makers.runs import write_run
 from makers.trees import build_corpus, write_clip, write_image
 from makers.workers import LastingWorkers
 
-LONGEST = 6.0  # s of a command, which is then interrupted as by Ctrl-C
+# Interrupted after so many seconds, as by Ctrl-C; the first import of PyTorch must not be.
+LONGEST = 20.0
 INTERRUPTED = 130
 OWN = """
 import numpy as np

@@ -652,7 +652,7 @@ def test_a_list_splits_at_the_last_space_and_keeps_its_order(tmp_path: Path) -> 
 
 
 def test_every_label_of_a_list_must_be_called_real_or_fake(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="Label 1 of the list is neither in `real` nor in `fake`"):
+    with pytest.raises(CorpusError, match="label 1 is neither in `real` nor in `fake`"):
         _list(tmp_path, "a.jpg 0\nb.jpg 1\n", fake=("0",))
 
 
