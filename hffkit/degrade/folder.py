@@ -18,7 +18,7 @@ from hffkit.errors import (
     StorageError,
     writing_to,
 )
-from hffkit.execution.jobs import Job, longest_first
+from hffkit.execution.jobs import Job, job_of, longest_first
 from hffkit.execution.progress import Progress
 from hffkit.execution.supervisor import run
 from hffkit.execution.versions import LIBRARIES, versions
@@ -82,6 +82,10 @@ class Files:
     """A unit of work: several images or one video, by their paths below the root."""
 
     paths: tuple[str, ...]
+
+    def singly(self) -> "list[Files]":
+        """Return a unit for each file."""
+        return [Files((path,)) for path in self.paths]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,12 +239,13 @@ def degrade_folder(
     with Partial(out, command) as partial:
         partial.make_product()
         work = FileWork(root, partial.product, treatment, selection.accept_damaged)
-        jobs = [Job(unit, partial.part(identity(unit, root)), len(unit.paths)) for unit in units]
+        jobs = [
+            job_of(unit, partial.part(identity(unit, root)), len(unit.paths), weight(unit, root))
+            for unit in units
+        ]
         with Progress(len(files), unit="files", label="degrade") as progress:
             progress.step(sum(job.size for job in jobs if job.part.exists()))
-            weights = {job.part: weight(job.unit, root) for job in jobs}
-            ordered = longest_first(jobs, weights)
-            for done in run(ordered, work, n_workers=n_workers, scheduler=scheduler):
+            for done in run(longest_first(jobs), work, n_workers=n_workers, scheduler=scheduler):
                 progress.step(done.size, done.failures)
         info = _describe(partial.product, jobs, FolderInfo(command, 0, {}, tuple(rest.notes())))
         if not info.n_files:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from hffkit.errors import StorageError
-from hffkit.execution.jobs import Done, Job, Work, longest_first
+from hffkit.execution.jobs import Done, Job, Work, job_of, longest_first
 from hffkit.execution.progress import Progress
 from hffkit.execution.supervisor import run
 from hffkit.fields import Fields
@@ -35,7 +35,7 @@ class WorkPlan(Generic[T]):
 
     units: Sequence[T]
     name: Callable[[T], str]  # unique, and stable between runs while the inputs do not change
-    weight: Callable[[T], int]  # the heaviest units are begun first
+    weight: Callable[[T], int]  # bytes of files; the heaviest units are begun first
     size: Callable[[T], int]  # on the progress bar
     work: Work[T]
     label: str  # of the progress bar
@@ -120,7 +120,13 @@ def _put_together(
 ) -> None:
     """Do the work and finish the products, except for their names."""
     jobs = [
-        Job(unit, partial.part(plan.name(unit)), plan.size(unit), not plan.streams)
+        job_of(
+            unit,
+            partial.part(plan.name(unit)),
+            plan.size(unit),
+            plan.weight(unit),
+            is_durable=not plan.streams,
+        )
         for unit in plan.units
     ]
     if plan.seed is not None:
@@ -175,11 +181,10 @@ def _work(
     only after the last job: an input may still change, and all samples decide what is left out.
     """
     merged = _Merge(products, plan, jobs, drop)
-    weights = {job.part: plan.weight(job.unit) for job in jobs}
     with Progress(sum(job.size for job in jobs), unit=plan.counted, label=plan.label) as progress:
         progress.step(sum(job.size for job in jobs if merged.has(job) or job.part.exists()))
         rest = [job for job in jobs if not merged.has(job)]
-        for done in spread(longest_first(rest, weights), plan.work):
+        for done in spread(longest_first(rest), plan.work):
             progress.step(done.size, done.failures)
             if plan.streams:
                 merged.write_finished()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -88,19 +88,27 @@ def _n_threads(client: Any) -> int:
 
 
 def _run_alone(client: Any, job: Job[T], work: Work[T]) -> Done:
+    found = None if job.fate is not None else _attempt(client, job, work)
+    if found is not None:
+        return Done(job.part, job.size, found)
+    if not _is_seen(job.started):
+        raise HffkitError(
+            "The cluster's workers die before they begin: too little memory, or a package "
+            "cannot be imported. See their logs."
+        )
+    return give_up(job, work, partial(_attempt, client, work=work))
+
+
+def _attempt(client: Any, job: Job[T], work: Work[T]) -> int | None:
+    """Do a job and return the number of its unreadable inputs; None if its workers died."""
     from distributed import KilledWorker
 
     future = _submit(client, job, work)
     try:
         _await(client, future.done)
-        return _done(job, future.result())
+        return _done(job, future.result()).failures
     except KilledWorker:
-        if not _is_seen(job.started):
-            raise HffkitError(
-                "The cluster's workers die before they begin: too little memory, or a package "
-                "cannot be imported. See their logs."
-            ) from None
-    return give_up(job, work)
+        return None
 
 
 def _await(client: Any, is_ready: Callable[[], bool]) -> None:

@@ -1,13 +1,14 @@
 """Jobs: units of work, and the parts that workers write of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from hffkit.errors import writing_to
+from hffkit.execution.watchdog import LIMIT_S, fate_of, limit_of, watched
 from hffkit.manifest.failures import Failure
-from hffkit.storage.parts import PartWriter
+from hffkit.storage.parts import PartWriter, read_part, remove
 from hffkit.storage.staging import RESUME
 
 UNCLAIMED = ".unclaimed"  # suffix of parts that workers of a cluster have finished
@@ -25,19 +26,39 @@ class Work(Protocol[T_contra]):
         """Return the inputs of a unit, to report them if it is given up."""
 
 
+@runtime_checkable
+class Divisible(Protocol):
+    """A unit of several inputs that can be done one at a time, to find one that kills workers."""
+
+    def singly(self) -> Sequence["Divisible"]:
+        """Return a unit for each input; together they give the events of this unit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job(Generic[T]):
     """A unit of work, the path of its part, and its size on the progress bar."""
 
     unit: T
     part: Path
-    size: int
+    size: int  # number of inputs
     is_durable: bool = True  # the part survives a loss of power
+    weight: int = 0  # bytes of the inputs; the heaviest jobs are begun first
+    limit_s: float = LIMIT_S  # longest time that it may take
 
     @property
     def started(self) -> Path:
         """The file that exists while a worker does the job; after its death the job is suspect."""
         return self.part.with_suffix(".started")
+
+    @property
+    def fate(self) -> str | None:
+        """The reason for the death of the worker that began the job, if it is known."""
+        return fate_of(self.started, self.limit_s)
+
+
+def job_of(unit: T, part: Path, size: int, weight: int, *, is_durable: bool = True) -> Job[T]:
+    """Return a job with the limit of time that its inputs need."""
+    return Job(unit, part, size, is_durable, weight, limit_of(size, weight))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +74,54 @@ def do(job: Job[T], work: Work[T]) -> int:
     """Write a job's part and return the number of unreadable inputs; runs in a worker."""
     with writing_to(job.started, RESUME):
         job.started.touch()
-    with PartWriter(job.part, is_durable=job.is_durable) as part:
+    with watched(job.started, job.limit_s), PartWriter(job.part, is_durable=job.is_durable) as part:
         work(job.unit, part)
     job.started.unlink(missing_ok=True)
     return part.n_unreadable
 
 
-def give_up(job: Job[T], work: Work[T]) -> Done:
-    """Write the part of a unit that kills its workers: a failure for each of its inputs."""
+def give_up(job: Job[T], work: Work[T], attempt: Callable[[Job[T]], int | None]) -> Done:
+    """Write the part of a unit that kills its workers: a failure for each input that does.
+
+    If the unit can be divided, `attempt` does its inputs one at a time, and returns the number of
+    unreadable ones, or None if that kills its worker too. Otherwise all inputs are failures.
+    """
+    singles = _singles(job)
+    n_failed = 0
+    for single in singles:
+        found = attempt(single)
+        n_failed += _as_failures(single, work) if found is None else found
+    if not singles:
+        return Done(job.part, job.size, _as_failures(job, work))
+    with PartWriter(job.part, is_durable=job.is_durable) as part:
+        for event in (event for single in singles for event in read_part(single.part)):
+            part.add(event)
+    for single in singles:
+        remove(single.part)
+    return Done(job.part, job.size, n_failed)
+
+
+def _singles(job: Job[T]) -> list[Job[T]]:
+    """Return a job for each input of a unit that can be divided; their parts are temporary."""
+    if not isinstance(job.unit, Divisible) or job.size < 2:
+        return []
+    units: Sequence[T] = job.unit.singly()  # type: ignore[assignment]
+    return [
+        Job(unit, job.part.with_name(f"{job.part.stem}-{number}.part.tmp"), 1, limit_s=job.limit_s)
+        for number, unit in enumerate(units)
+    ]
+
+
+def _as_failures(job: Job[T], work: Work[T]) -> int:
+    """Write a part with a failure for each input, and return their number."""
+    why = job.fate or "its unit twice killed its worker"
     paths = work.paths(job.unit)
-    with PartWriter(job.part) as part:
+    with PartWriter(job.part, is_durable=job.is_durable) as part:
         for path in paths:
-            part.add(Failure("unreadable", path, None, "its unit twice killed its worker"))
-    return Done(job.part, job.size, len(paths))
+            part.add(Failure("unreadable", path, None, why))
+    return len(paths)
 
 
-def longest_first(jobs: Sequence[Job[T]], weights: Mapping[Path, int]) -> list[Job[T]]:
+def longest_first(jobs: Sequence[Job[T]]) -> list[Job[T]]:
     """Sort jobs by descending weight, so that no worker is left with a long one at the end."""
-    return sorted(jobs, key=lambda job: -weights[job.part])
+    return sorted(jobs, key=lambda job: -job.weight)

@@ -2,15 +2,17 @@
 
 A job is finished when its part has its final name; a rerun does only the jobs that have no part.
 When a worker dies, all workers are restarted. The jobs that were under way are then suspects and
-run alone; one that kills its worker twice while alone is given up.
+run alone; one that kills its worker twice while alone is given up, and so is one that takes longer
+than its limit. Only the inputs that do so are lost, if the unit can be divided.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-from joblib.externals.loky import as_completed
+from joblib.externals.loky import ProcessPoolExecutor, as_completed
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from hffkit.errors import HffkitError
@@ -86,13 +88,39 @@ def _run_pool(jobs: Sequence[Job[T]], work: Work[T], n_workers: int) -> Iterator
 
 
 def _run_alone(job: Job[T], work: Work[T]) -> Done:
-    for _ in range(_TRIES_ALONE):
+    with _Alone(work) as alone:
+        n_tries = 0 if job.fate is not None else _TRIES_ALONE
+        for _ in range(n_tries):
+            found = alone.attempt(job)
+            if found is not None:
+                return Done(job.part, job.size, found)
+        return give_up(job, work, alone.attempt)
+
+
+class _Alone(Generic[T]):
+    """A process for jobs that may kill it, one after the other."""
+
+    def __init__(self, work: Work[T]) -> None:
+        self._work = work
+        self._pool: ProcessPoolExecutor | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "_Alone[T]":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def attempt(self, job: Job[T]) -> int | None:
+        """Do a job and return the number of its unreadable inputs; None if the process died."""
+        if self._pool is None:
+            self._pool = self._stack.enter_context(processes(1))
         try:
-            with processes(1) as pool:
-                return Done(job.part, job.size, pool.submit(do, job, work).result())
-        except BrokenProcessPool:
-            continue
-    return give_up(job, work)
+            return int(self._pool.submit(do, job, self._work).result())
+        except BrokenProcessPool as error:
+            self._stack.__exit__(type(error), error, None)
+            self._pool = None
+            return None
 
 
 def _clear(folders: Iterable[Path]) -> None:

@@ -63,6 +63,10 @@ class ImageBlock:
         """Paths of the files that the unit reads, relative to the root."""
         return tuple(item.path for item in self.items)
 
+    def singly(self) -> "list[ImageBlock]":
+        """Return a unit for each image."""
+        return [ImageBlock((item,)) for item in self.items]
+
 
 @dataclass(frozen=True, slots=True)
 class Family:

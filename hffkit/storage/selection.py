@@ -4,7 +4,7 @@ import hashlib
 import heapq
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO
 
 import numpy as np
@@ -34,6 +34,10 @@ class RecordBlock:
 
     def __len__(self) -> int:
         return len(self.places)
+
+    def singly(self) -> "list[RecordBlock]":
+        """Return a unit for each record."""
+        return [replace(self, places=self.places[i : i + 1]) for i in range(len(self))]
 
 
 def samples_at(places: Places, names: Sequence[CorpusName]) -> Iterator[Item]:
