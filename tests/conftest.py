@@ -11,7 +11,7 @@ from hypothesis import settings
 from makers.workers import LastingWorkers
 
 from hffkit.cli.main import main
-from hffkit.execution import pool, supervisor
+from hffkit.execution import guarded, pool, supervisor
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: more threads hinder each other
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -63,6 +63,7 @@ def _workers() -> Iterator[None]:
     workers = LastingWorkers()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(supervisor, "processes", workers)
+        patch.setattr(guarded, "processes", workers)
         yield
     workers.end()
 
@@ -70,7 +71,8 @@ def _workers() -> Iterator[None]:
 @pytest.fixture
 def own_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give each command workers of its own, where they are what is tested."""
-    monkeypatch.setattr(supervisor, "processes", pool.processes)
+    for module in (supervisor, guarded):
+        monkeypatch.setattr(module, "processes", pool.processes)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from typing import IO
 
 LIMIT_S = 900.0  # of any work
 _INPUT_S = 10.0  # more for each input,
-_BYTES_PER_S = 10_000  # and for its bytes: transcoding H.264 of the lowest quality is ten times this
+_BYTES_PER_S = 10_000  # and for its bytes: H.264 of low quality is read at ten times this
 _HUNG, _CRASHED = "Timeout ", "Fatal Python error: "  # as the fault handler begins its reports
 
 _lock = threading.Lock()

@@ -33,7 +33,9 @@ def answer_images(detector: Detector, items: Items) -> list[tuple[Image, ...]]:
             found = grad_cam(head.module, inputs, layers[-1]).cpu().numpy()
             heats |= dict(zip(head.places.tolist(), found, strict=True))
     return [
-        (image, overlay(network.resized(image), heats[place])) if place in heats else (image,)
+        (image, overlay(network.intake.reduced(image), heats[place]))
+        if place in heats
+        else (image,)
         for place, image in enumerate(images)
     ]
 

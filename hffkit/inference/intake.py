@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hffkit.arrays import Floats64
-from hffkit.media.image import Image
+from hffkit.media.image import Image, resize
 from hffkit.networks.spec import InputSpec
 from hffkit.spectrum.features import FeatureSpec, profiles_of
 from hffkit.storage.datum import Datum
@@ -34,6 +34,10 @@ class PixelIntake:
         """Size of what is made of an image."""
         return 3 * self.size**2
 
+    def reduced(self, image: Image) -> Image:
+        """Return an (H, W, 3) RGB image at the network's size."""
+        return resize(image, self.size, self.spec.filter)
+
     def of_image(self, image: Image) -> Pixels:
         """Return what the network is fed with for an (H, W, 3) RGB image."""
         return np.ascontiguousarray(fed(image, self.size, self.spec))
@@ -53,6 +57,10 @@ class ProfileIntake:
     def n_bytes(self) -> int:
         """Size, about, of what is made of an image."""
         return _PROFILE_BYTES
+
+    def reduced(self, image: Image) -> Image:
+        """Return an image as it is, for every pixel of it counts."""
+        return image
 
     def of_image(self, image: Image) -> Floats64:
         """Compute the native profile of an (H, W) grey or (H, W, 3) RGB image.

@@ -15,7 +15,7 @@ from hffkit.inference.intake import Fed, Outputs, PixelIntake
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.manifest.pairs import quality_of
 from hffkit.media.files import sha256_of
-from hffkit.media.image import Image, resize
+from hffkit.media.image import Image
 from hffkit.networks.mml import map_side
 from hffkit.networks.spec import NetworkSpec
 from hffkit.networks.table import build, network_named
@@ -183,7 +183,7 @@ class NetworkDetector:
         """
         self.net.eval()
         # Resized at once, because a crop keeps the whole frame that it was cut from in memory.
-        waiting = (self.resized(image) for image in images)
+        waiting = (self.intake.reduced(image) for image in images)
         while some := list(islice(waiting, _BATCH)):
             found = self.net(self.inputs(some)).float().softmax(1)
             if not torch.isfinite(found).all():
@@ -197,10 +197,6 @@ class NetworkDetector:
         """Return (H, W, 3) RGB uint8 images as the network's input, (B, 3, S, S) float32."""
         pixels = torch.from_numpy(np.stack([self.intake.of_image(image) for image in images]))
         return prepare(pixels.to(self.device), self.run.input)
-
-    def resized(self, image: Image) -> Image:
-        """Return an image at the network's size, resized as those that it was trained on."""
-        return resize(image, self.run.size, self.run.input.filter)
 
 
 def load_network(path: Path, device: torch.device) -> NetworkDetector:

@@ -1,18 +1,19 @@
 """`hffkit predict`: find and score faces in images, videos and folders of them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from hffkit.errors import ArgumentError, ImageError, VideoError
+from hffkit.degrade.chain import Chain
+from hffkit.errors import ArgumentError, ImageError
 from hffkit.execution.progress import Progress
-from hffkit.faces.search import FaceSearch, FrameCounts, faces_in, files_of
+from hffkit.faces.search import FaceSearch, files_of
 from hffkit.inference.detector import Detector, load_detector
-from hffkit.inference.recheck import rechecks_of, with_rechecks
+from hffkit.inference.reading import FaceReader, ReadFace, ReadFile, read_files
+from hffkit.inference.recheck import rechecks_of
 from hffkit.manifest.samples import Box
-from hffkit.media.image import Image
 from hffkit.media.walk import Rest
 from hffkit.networks.devices import device_named
 from hffkit.runs.decision import Decision, Verdict, check_decided, read_decision
@@ -171,30 +172,31 @@ def predict(request: PredictRequest) -> Prediction:
     faces: list[FacePrediction] = []
     files: list[FilePrediction] = []
     n_unreadable = 0
+    chains = rechecks_of(detector) if request.recheck else []
+    reader = _reader(request, detector, chains)
     with Progress(len(paths), unit="files", label="predict") as progress:
-        for path in paths:
-            counts = FrameCounts()
-            try:
-                found = _faces(path, request, detector, counts)
-            except (ImageError, VideoError) as error:
-                problem = f"unreadable: {error}"
+        for path, read in zip(paths, read_files(paths, reader), strict=True):
+            found: list[FacePrediction] = []
+            problem = read.problem
+            if problem is None:
+                try:
+                    found = _faces(path, read.faces, detector, chains)
+                except ImageError as error:  # it has no spectrum
+                    problem = f"unreadable: {error}"
+            if problem is not None:
                 files.append(FilePrediction(str(path), 0, 0, 0, None, None, problem))
                 n_failed = 1
             else:
                 faces += found
-                files.append(_decided(_file(str(path), found, counts), found, decision))
-                n_failed = int(counts.n_missing > 0)
+                files.append(_decided(_file(str(path), found, read), found, decision))
+                n_failed = int(read.counts.n_missing > 0)
             n_unreadable += n_failed
             progress.step(1, n_failed)
     is_probability, notes = detector.has_probabilities, tuple(rest.notes())
     return Prediction(tuple(faces), tuple(files), n_unreadable, is_probability, notes, decision)
 
 
-def _faces(
-    path: Path, request: PredictRequest, detector: Detector, counts: FrameCounts
-) -> list[FacePrediction]:
-    """Return the predictions for the faces of a file, and count its frames in `counts`."""
-    places: list[tuple[int | None, Box | None]] = []
+def _reader(request: PredictRequest, detector: Detector, chains: Sequence[Chain]) -> FaceReader:
     search = FaceSearch(
         request.frames,
         request.whole,
@@ -202,15 +204,14 @@ def _faces(
         as_grey=detector.spectrum is not None,
         accept_damaged=request.accept_damaged,
     )
+    return FaceReader(search, detector.intake, chains)
 
-    chains = rechecks_of(detector) if request.recheck else []
 
-    def crops() -> Iterator[Image]:
-        for face in faces_in(path, search, counts):
-            places.append((face.frame, face.box))
-            yield from with_rechecks(face.image, chains)
-
-    everything = list(detector.probabilities(crops()))
+def _faces(
+    path: Path, read: Sequence[ReadFace], detector: Detector, chains: Sequence[Chain]
+) -> list[FacePrediction]:
+    """Return the predictions for the faces of a file."""
+    everything = list(detector.probabilities(image for face in read for image in face.images))
     if not everything:
         return []
     names, found = detector.run.classes.names, everything[:: 1 + len(chains)]
@@ -218,25 +219,27 @@ def _faces(
     return [
         FacePrediction(
             str(path),
-            frame,
-            box,
+            face.frame,
+            face.box,
             score,
             names[int(values.argmax())],
             dict(zip(names, values.tolist(), strict=True)) if detector.has_probabilities else None,
             dict(zip((each.name for each in chains), again, strict=True)) or None,
         )
-        for (frame, box), (score, *again), values in zip(
-            places, scores.reshape(len(places), -1).tolist(), found, strict=True
+        for face, (score, *again), values in zip(
+            read, scores.reshape(len(read), -1).tolist(), found, strict=True
         )
     ]
 
 
-def _file(path: str, faces: Sequence[FacePrediction], counts: FrameCounts) -> FilePrediction:
+def _file(path: str, faces: Sequence[FacePrediction], read: ReadFile) -> FilePrediction:
     scores = [face.score for face in largest_faces(faces)]
-    n_frames, n_missing = counts.n_frames, counts.n_missing
+    n_frames, n_missing = read.counts.n_frames, read.counts.n_missing
     problems = [] if scores else ["no face found"]
-    if counts.damage is not None:
-        problems.append(counts.damage)
+    if read.counts.damage is not None:
+        problems.append(read.counts.damage)
+    if read.misnamed:
+        problems.append(f"misnamed: {read.misnamed}")
     if n_missing:
         problems.append(f"{n_missing} of {n_frames + n_missing} frames cannot be read")
     score, fake_share = _mean(scores), _mean([score >= 0.5 for score in scores])

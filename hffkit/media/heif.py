@@ -18,6 +18,7 @@ from hffkit.media.headers import MAX_PIXELS, check_size
 from hffkit.media.image import Image
 from hffkit.media.rgb import Converter
 
+_PADDING = 64  # zeros that FFmpeg expects behind its inputs
 _IN_FILE, _IN_META = 0, 1  # places of an item's bytes: in the file, in the box `idat`
 
 
@@ -241,7 +242,8 @@ def _hevc(file: HeifFile, item: HeifItem, complaints: list[str]) -> Image:
     if extent is not None and len(extent) == 12:
         check_size(*np.frombuffer(extent, ">u4")[1:].tolist())
     decoder: Any = av.CodecContext.create("hevc", "r")
-    decoder.extradata = settings
+    # Decoders read past the end of damaged settings, where PyAV leaves what was in memory before.
+    decoder.extradata = settings + bytes(_PADDING)
     decoder.thread_count = 1
     decoder.options = {"max_pixels": str(MAX_PIXELS)}
     with av.logging.Capture(local=True) as messages:

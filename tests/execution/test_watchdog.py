@@ -52,9 +52,7 @@ class Several:
 
 def several(folder: Path, *, limit_s: float) -> list[Job[Several]]:
     units = [Several(tuple(f"u{i}-{j}" for j in range(3))) for i in range(4)]
-    return [
-        Job(unit, folder / f"u{i}.part", 3, limit_s=limit_s) for i, unit in enumerate(units)
-    ]
+    return [Job(unit, folder / f"u{i}.part", 3, limit_s=limit_s) for i, unit in enumerate(units)]
 
 
 @pytest.mark.usefixtures("own_workers")

@@ -349,6 +349,27 @@ def test_unreadable_files_are_reported_and_skipped(
     assert shown.stdout.count("unreadable: ") == 6
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("own_workers")
+def test_a_file_that_is_not_read_in_time_is_named_and_skipped(
+    three: Path, tmp_path: Path, run: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "in/a.png", face())
+    write_clip(tmp_path / "in/b.mp4", n_frames=300)
+    save(tmp_path / "in/c.png", face(1))
+    monkeypatch.setattr(
+        "hffkit.inference.reading._limit_s", lambda file: 0.01 if file.name == "b.mp4" else 60
+    )
+    found = run("predict", three, tmp_path / "in", "--whole", "--json")
+    assert found.exit_code == 3
+    problems = {Path(row["path"]).name: row["problem"] for row in json.loads(found.stdout)["files"]}
+    assert problems == {
+        "a.png": None,
+        "b.mp4": "unreadable: not finished in 0 s: its decoder hangs, or its disk does not answer",
+        "c.png": None,
+    }
+
+
 def test_a_file_of_another_kind_named_itself_is_unreadable(
     three: Path, tmp_path: Path, run: Invoke
 ) -> None:

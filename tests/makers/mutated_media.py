@@ -243,7 +243,9 @@ def _settings(root: Path) -> Settings:
 
 def _built(root: Path, path: str) -> tuple[str, Any]:
     if is_video_file(root / path):
-        unit: Family | ImageBlock = Family((Video(path, path, "real", "train", path, False, path),))
+        unit: Family | ImageBlock = Family(
+            (Video(path, path, "real", "train", path, is_fake=False, name=path),)
+        )
     else:
         unit = ImageBlock((ImageFile(path, path, "real", "train", path),))
     return _done(BuildWork(_settings(root)), unit, root, path)
@@ -252,7 +254,9 @@ def _built(root: Path, path: str) -> tuple[str, Any]:
 def _degraded(root: Path, path: str) -> tuple[str, Any]:
     steps = ("h264:40",) if is_video_file(root / path) else ("jp:80",)
     treatment = Treatment(steps, None, "native", None, 0)
-    return _done(FileWork(root, root / "made", treatment, False), Files((path,)), root, path)
+    return _done(
+        FileWork(root, root / "made", treatment, accept_damaged=False), Files((path,)), root, path
+    )
 
 
 def _done(work: Any, unit: Any, root: Path, path: str) -> tuple[str, Any]:
