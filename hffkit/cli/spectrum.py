@@ -1,5 +1,6 @@
 """`hffkit spectrum`: spectral features and shallow classifiers (Durall et al.)."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -61,7 +62,10 @@ def spectrum() -> None:
 @options.workers
 @options.as_json
 def features(source: str, out: Path, workers: int, as_json: bool, **arguments: Any) -> None:
-    """Write the features of a corpus, or of the images below a folder, as a numpy file."""
+    """Write the features of a corpus, or of the images below a folder, as a numpy file.
+
+    Images of a folder that cannot be read are left out; the exit code is then 3.
+    """
     if not Path(source).is_dir():
         check_inputs(corpora=[source])
     check_inputs(outputs={"out": (out, FEATURES)})
@@ -70,7 +74,9 @@ def features(source: str, out: Path, workers: int, as_json: bool, **arguments: A
     found = write_features(source, out, FeatureRequest(**arguments), n_workers=workers)
     text = f"{out}: {counted(found.n_samples, 'image')}, {found.n_features} values each"
     options.show_notes(found.notes)
-    options.show(found.to_json(), text, as_json=as_json)
+    options.show(found.to_json(), "\n".join([*found.problems, text]), as_json=as_json)
+    if found.problems:
+        sys.exit(options.UNREADABLE)
 
 
 @spectrum.command(epilog=options.example("spectrum train --data data.lmdb --curve"))

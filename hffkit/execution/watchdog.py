@@ -29,6 +29,14 @@ def limit_of(n_inputs: int, n_bytes: int) -> float:
     return LIMIT_S + _INPUT_S * n_inputs + n_bytes / _BYTES_PER_S
 
 
+def limit_of_file(path: Path) -> float:
+    """Return the `limit_of` reading one file."""
+    try:
+        return limit_of(1, path.stat().st_size)
+    except (OSError, ValueError):  # there is no such file, which is noticed when it is read
+        return limit_of(1, 0)
+
+
 @contextmanager
 def watched(report: Path, limit_s: float) -> Iterator[None]:
     """Make the file `report`, and end this process if the block takes longer than the limit.

@@ -7,7 +7,7 @@ from pathlib import Path
 from hffkit.degrade.chain import Chain
 from hffkit.errors import ImageError, VideoError
 from hffkit.execution.guarded import Lost, guarded
-from hffkit.execution.watchdog import limit_of
+from hffkit.execution.watchdog import limit_of_file
 from hffkit.faces.search import FaceSearch, FrameCounts, faces_in
 from hffkit.inference.intake import Intake
 from hffkit.inference.recheck import with_rechecks
@@ -62,12 +62,5 @@ class FaceReader:
 
 def read_files(files: Sequence[Path], reader: FaceReader) -> Iterator[ReadFile]:
     """Yield what `reader` finds in each file, in order; it has a limited time for each."""
-    for found in guarded(reader, files, _limit_s):
+    for found in guarded(reader, files, limit_of_file):
         yield ReadFile(problem=f"unreadable: {found.reason}") if isinstance(found, Lost) else found
-
-
-def _limit_s(file: Path) -> float:
-    try:
-        return limit_of(1, file.stat().st_size)
-    except (OSError, ValueError):
-        return limit_of(1, 0)

@@ -19,6 +19,8 @@ from hffkit.media.image import Image
 from hffkit.media.rgb import Converter
 
 _PADDING = 64  # zeros that FFmpeg expects behind its inputs
+_FILLER = b"\x4c\1"  # header of a unit of HEVC that decoders skip
+_MAX_FILLER = 1 << 16
 _IN_FILE, _IN_META = 0, 1  # places of an item's bytes: in the file, in the box `idat`
 
 
@@ -242,13 +244,13 @@ def _hevc(file: HeifFile, item: HeifItem, complaints: list[str]) -> Image:
     if extent is not None and len(extent) == 12:
         check_size(*np.frombuffer(extent, ">u4")[1:].tolist())
     decoder: Any = av.CodecContext.create("hevc", "r")
-    # Decoders read past the end of damaged settings, where PyAV leaves what was in memory before.
+    # FFmpeg reads past the end of what is damaged: pixels would depend on what is in memory there.
     decoder.extradata = settings + bytes(_PADDING)
     decoder.thread_count = 1
     decoder.options = {"max_pixels": str(MAX_PIXELS)}
     with av.logging.Capture(local=True) as messages:
         try:
-            packet = av.Packet(file.content(item))
+            packet = av.Packet(file.content(item) + _filler(settings))
             frames = [*decoder.decode(packet), *decoder.decode(None)]
         except FFmpegError:
             frames = []
@@ -264,6 +266,13 @@ def _hevc(file: HeifFile, item: HeifItem, complaints: list[str]) -> Image:
         return file.converter.rgb(frame)
     except VideoError as error:
         raise ImageError(f"HEIC image: {error}") from None
+
+
+def _filler(settings: bytes) -> bytes:
+    """Return a unit of ones to put behind an image: they end it for a decoder that reads on."""
+    n_bytes = 1 + (settings[21] & 3 if len(settings) > 21 else 3)  # of the lengths of units
+    length = min(_MAX_FILLER, (1 << 8 * n_bytes) - 1)
+    return length.to_bytes(n_bytes, "big") + _FILLER.ljust(length, b"\xff")
 
 
 def _texts(messages: Sequence[tuple[int, str, str]]) -> list[str]:

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from hffkit.errors import ArgumentError
+from hffkit.arrays import Floats64
+from hffkit.errors import ArgumentError, StorageError
+from hffkit.execution.guarded import Lost
 from hffkit.json_types import JsonObject
 from hffkit.manifest.samples import Split
 from hffkit.media.walk import Rest
 from hffkit.spectrum.curves import axis_title, curves_of
 from hffkit.spectrum.features import FeatureSpec, check_spec, features_named, resampled
-from hffkit.spectrum.profiles import Profiler, images_of_folder, versions_of_spectra
+from hffkit.spectrum.profiles import Profiler, images_below, versions_of_spectra
 from hffkit.storage.corpora import joint_classes, open_faces
 from hffkit.storage.corpus import CORPUS_FILE
 from hffkit.storage.labels import items_of
@@ -59,6 +61,7 @@ class FeatureFile:
     n_samples: int
     n_features: int
     notes: tuple[str, ...] = ()  # on files that were not read
+    problems: tuple[str, ...] = ()  # path and reason of each image that gave no features
 
     def about(self) -> JsonObject:
         """Return the settings, versions and data as JSON values; the file holds them as text."""
@@ -72,6 +75,7 @@ class FeatureFile:
             "n_samples": self.n_samples,
             "n_features": self.n_features,
             "notes": self.notes,
+            "problems": self.problems,
         }
 
 
@@ -81,19 +85,18 @@ def write_features(
     """Write the features of corpora, or of a folder of images, to an .npz file.
 
     Its arrays are features (N, P) and keys (N,); those of corpora also have is_fake, classes,
-    splits and groups, (N,); about is JSON as text.
+    splits and groups, (N,); about is JSON as text. Images of a folder that cannot be read, or have
+    no spectrum, become problems.
     """
     if out.suffix != ".npz" or out.is_dir():
         raise ArgumentError(f"`out` must be an .npz file, got {out}.")
     check_output(out, "out", FEATURES)
     profiler = Profiler(request.spec(), n_workers)
     columns: dict[str, npt.ArrayLike] = {}
-    rest = Rest()
+    rest, problems = Rest(), list[str]()
     if _is_plain_folder(source):
         data = None
-        images = list(images_of_folder(Path(source), rest))
-        columns["keys"] = [name for name, _ in images]
-        features = resampled(profiler.of_images(images, len(images)), profiler.spec)
+        columns["keys"], features = _of_folder(Path(source), profiler, rest, problems)
     else:
         corpora = open_faces([source])
         items, table = items_of(corpora, None), joint_classes(corpora)
@@ -107,14 +110,40 @@ def write_features(
             "groups": [sample.group for _, sample in items],
         }
     n_samples, n_features = features.shape
-    notes = tuple(rest.notes())
-    found = FeatureFile(profiler.spec, versions_of_spectra(), data, n_samples, n_features, notes)
+    made = FeatureFile(
+        profiler.spec,
+        versions_of_spectra(),
+        data,
+        n_samples,
+        n_features,
+        tuple(rest.notes()),
+        tuple(problems),
+    )
     file = io.BytesIO()
-    text = json.dumps(found.about(), sort_keys=True)
+    text = json.dumps(made.about(), sort_keys=True)
     arrays: Any = {name: np.asarray(column) for name, column in columns.items()}
     np.savez(file, about=np.array(text), features=features, **arrays)
     write_output(out, file.getvalue(), FEATURES)
-    return found
+    return made
+
+
+def _of_folder(
+    folder: Path, profiler: Profiler, rest: Rest, problems: list[str]
+) -> tuple[list[str], Floats64]:
+    """Return the paths and features of the images below a folder, and add problems with others."""
+    names = images_below(folder, rest)
+    keys: list[str] = []
+    profiles: list[Floats64] = []
+    found = profiler.of_files([folder / name for name in names])
+    for name, profile in zip(names, found, strict=True):
+        if isinstance(profile, Lost):
+            problems.append(f"{name}: unreadable: {profile.reason}")
+        else:
+            keys.append(name)
+            profiles.append(profile)
+    if not profiles:
+        raise StorageError(f"{folder}: no image of it can be read, such as {problems[0]}")
+    return keys, resampled(profiles, profiler.spec)
 
 
 def _is_plain_folder(source: str) -> bool:

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -13,10 +13,12 @@ import numpy as np
 
 from hffkit.arrays import Floats64, arrays_of
 from hffkit.errors import ArgumentError, HffkitError, ImageError, StorageError
+from hffkit.execution.guarded import Lost, guarded
 from hffkit.execution.memory import keep_memory_of_tensors
 from hffkit.execution.pool import in_order
 from hffkit.execution.progress import Progress
 from hffkit.execution.versions import versions
+from hffkit.execution.watchdog import limit_of_file
 from hffkit.input_files import json_of, read_bounded
 from hffkit.manifest.samples import Sample
 from hffkit.media.image import Image, read_bytes
@@ -98,6 +100,17 @@ class Profiler:
                 progress.step(len(some))
         return found
 
+    def of_files(self, files: Sequence[Path]) -> list[Floats64 | Lost]:
+        """Return the native profile of each image file, or the reason why it has none."""
+        check_spec(self.spec)
+        work = partial(_profile, spec=self.spec)
+        found: list[Floats64 | Lost] = []
+        with Progress(len(files), unit="images", label="spectrum") as progress:
+            for one in guarded(work, files, limit_of_file, n_workers=self.n_workers):
+                found.append(one)
+                progress.step(1, int(isinstance(one, Lost)))
+        return found
+
 
 def cache_path(corpus: Corpus, spec: FeatureSpec) -> Path:
     """Return the path of a corpus's cached profiles."""
@@ -152,8 +165,8 @@ def _read(corpus: Corpus, sample: Sample) -> Image:
         raise ImageError(f"{corpus.path}: {sample.key}: {error}") from None
 
 
-def images_of_folder(folder: Path, rest: Rest) -> Iterator[tuple[str, Read]]:
-    """Yield the relative path of each image below a folder, sorted, and its reader.
+def images_below(folder: Path, rest: Rest) -> list[str]:
+    """Return the relative paths of the images below a folder, sorted.
 
     Videos and other files are added to `rest`.
 
@@ -163,20 +176,31 @@ def images_of_folder(folder: Path, rest: Rest) -> Iterator[tuple[str, Read]]:
         If there is no image.
     """
     files = walk(folder, rest=rest)
-    names = [file.path for file in files if not file.is_video]
     rest.unasked += [file.path for file in files if file.is_video]
+    names = [file.path for file in files if not file.is_video]
     if not names:
         raise ArgumentError(f"{folder} is no corpus, and holds no image.")
-    for name in names:
-        yield name, partial(read_grey, folder / name)
+    return names
 
 
 def read_grey(path: Path) -> Image:
-    """Decode an image file to grey as `decode_grey` does; an ImageError names it."""
+    """Decode an image file to grey as `decode_grey` does.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read, or is damaged.
+    """
+    found = decode_file(read_bytes(path), as_grey=True)
+    if found.damage is not None:
+        raise ImageError(found.damage)
+    return found.image
+
+
+def _profile(path: Path, spec: FeatureSpec) -> Floats64 | Lost:
+    """Return the native profile of an image file, or the reason why it has none."""
     try:
-        found = decode_file(read_bytes(path), as_grey=True)
-        if found.damage is not None:
-            raise ImageError(found.damage)
-        return found.image
+        (profile,) = profiles_of_block([(path.name, partial(read_grey, path))], spec)
     except ImageError as error:
-        raise ImageError(f"{path}: {error}") from None
+        return Lost(str(error).removeprefix(f"{path.name}: "))
+    return profile

@@ -358,7 +358,7 @@ def test_a_file_that_is_not_read_in_time_is_named_and_skipped(
     write_clip(tmp_path / "in/b.mp4", n_frames=300)
     save(tmp_path / "in/c.png", face(1))
     monkeypatch.setattr(
-        "hffkit.inference.reading._limit_s", lambda file: 0.01 if file.name == "b.mp4" else 60
+        "hffkit.inference.reading.limit_of_file", lambda file: 0.01 if file.name == "b.mp4" else 60
     )
     found = run("predict", three, tmp_path / "in", "--whole", "--json")
     assert found.exit_code == 3

@@ -116,3 +116,31 @@ def test_real_photo_is_read(data: Path) -> None:
         found = decode_file(path.read_bytes())
         assert found.damage is None
         assert found.image.std() > 20
+
+
+def readings(encoded: bytes) -> set[object]:
+    """Decode a file again and again, while other things come and go in memory."""
+    rng, found = np.random.default_rng(0), set[object]()
+    for _ in range(5):
+        others = [rng.bytes(int(n)) for n in rng.integers(20, 5000, size=300)]
+        del others
+        try:
+            found.add(decode_file(encoded).image.tobytes())
+        except ImageError as error:
+            found.add(str(error))
+    return found
+
+
+def test_no_pixel_and_no_reason_comes_from_memory_behind_the_file() -> None:
+    encoded = heic(face(0)[40:104, 40:120], grid=(2, 2))
+    settings, tile = encoded.index(b"hvcC"), encoded.index(b"mdat") + 12
+    rng = np.random.default_rng(5)
+    for _ in range(12):
+        bad = bytearray(encoded)
+        at = tile + int(rng.integers(1200, 2100))  # near the end of the first tile
+        bad[at : at + 16] = rng.bytes(16)
+        assert len(readings(bytes(bad))) == 1
+        bad = bytearray(encoded)
+        at = settings + int(rng.integers(27, 90))
+        bad[at : at + 4] = rng.bytes(4)
+        assert len(readings(bytes(bad))) == 1

@@ -3,6 +3,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from hffkit.corpus.pack import PackRequest, pack
 from hffkit.errors import CorpusError, HffkitError
 from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.evaluation.videos import vote_over_videos
+from hffkit.execution.guarded import Lost
 from hffkit.manifest.classes import BINARY
 from hffkit.media.image import grey
 from hffkit.media.walk import Rest
@@ -35,7 +37,8 @@ from hffkit.spectrum.models import write_model
 from hffkit.spectrum.profiles import (
     Profiler,
     cache_path,
-    images_of_folder,
+    images_below,
+    read_grey,
 )
 from hffkit.spectrum.radial import CENTRES
 from hffkit.spectrum.train import SpectrumRequest, train_spectrum
@@ -363,13 +366,19 @@ def test_processes_change_no_bit_of_profiles(
 ) -> None:
     monkeypatch.setattr("hffkit.execution.pool._ALONE", 0.01)
     folders = [data / "data" / "images" / name for name in ("real-lfwcrop", "real-ffhq256")]
-    files = [list(images_of_folder(folder, Rest()))[:150] for folder in folders]
-    images = [picture for both in zip(*files, strict=True) for picture in both] * 4
+    files = [[folder / name for name in images_below(folder, Rest())[:150]] for folder in folders]
+    paths = [path for both in zip(*files, strict=True) for path in both]
+    images = [(path.name, partial(read_grey, path)) for path in paths] * 4
     spec = FeatureSpec("square")
     found = Profiler(spec, n_workers).of_images(images, len(images))
     alone = list(profiles_of(images, spec))
     assert len(found) == len(alone) == 1200
     assert all(np.array_equal(a, b) for a, b in zip(found, alone, strict=True))
+    of_files = Profiler(spec, n_workers).of_files(paths)
+    assert all(
+        not isinstance(a, Lost) and np.array_equal(a, b)
+        for a, b in zip(of_files, alone[: len(paths)], strict=True)
+    )
 
 
 def test_where_nothing_can_be_written_nothing_is_kept(tree: Path, tmp_path: Path) -> None:
@@ -598,15 +607,31 @@ def test_features_are_written_for_numpy(
         assert file["keys"].tolist() == sorted(file["keys"].tolist())
 
 
-def test_unreadable_images_are_named(tmp_path: Path, run: Invoke) -> None:
-    write_image(tmp_path / "in/a.png")
+def test_unreadable_images_are_named_and_left_out(tmp_path: Path, run: Invoke) -> None:
+    good = write_image(tmp_path / "in/a.png")
     (tmp_path / "in/b.png").write_bytes(b"no image")
+    (tmp_path / "in/c.png").symlink_to("gone.png")
+    (tmp_path / "in/d.png").write_bytes(good.read_bytes()[:-60])
+    Image.new("RGB", (20, 20)).save(tmp_path / "in/e.png")
+    write_image(tmp_path / "in/f.png", 3)
     done = run("spectrum", "features", tmp_path / "in", "--out", tmp_path / "x.npz")
-    assert done.exit_code == 1
-    assert "b.png: no image: starts with" in done.output
+    assert done.exit_code == 3
+    assert done.output.splitlines() == [
+        "b.png: unreadable: no image: starts with 'no image'",
+        "c.png: unreadable: cannot be read: No such file or directory",
+        "d.png: unreadable: cut short: a chunk of the PNG runs past its end",
+        "e.png: unreadable: all pixels are equal, so it has no spectrum. Leave it out.",
+        f"{tmp_path}/x.npz: 2 images, 80 values each",
+    ]
+    with np.load(tmp_path / "x.npz") as file:
+        assert file["keys"].tolist() == ["a.png", "f.png"]
+    good.unlink()
+    (tmp_path / "in/f.png").unlink()
+    done = run("spectrum", "features", tmp_path / "in", "--out", tmp_path / "y.npz")
+    assert (done.exit_code, "no image of it can be read" in done.output) == (1, True)
     empty = tmp_path / "empty"
     empty.mkdir()
-    done = run("spectrum", "features", empty, "--out", tmp_path / "x.npz")
+    done = run("spectrum", "features", empty, "--out", tmp_path / "y.npz")
     assert (done.exit_code, "holds no image" in done.output) == (2, True)
 
 
