@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ _CONTAINERS = (
     "rm,yuv4mpegpipe,wtv"
 )
 
+MAX_FRAMES = 1 << 20  # of a video: 11 hours
+
 # Messages of FFmpeg tell which frames are damaged. They are captured, and never printed.
 av.logging.set_level(av.logging.ERROR)
 av.logging.set_skip_repeated(False)
@@ -39,6 +41,14 @@ class Decoded:
     is_damaged: bool  # FFmpeg reported an error in it, or in a frame that it is predicted from
 
 
+@dataclass(slots=True)
+class _Chunks:
+    """Packets so far. FFmpeg numbers all chunks of an AVI file, and skips the empty ones."""
+
+    n_read: int = 0
+    n_numbered: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class OpenVideo:
     """A video that is open for reading, from its beginning, once."""
@@ -46,11 +56,17 @@ class OpenVideo:
     container: Any
     stream: Any
     converter: Converter
+    _chunks: _Chunks = field(default_factory=_Chunks)
 
     @property
     def n_claimed(self) -> int:
         """Number of frames in the header; 0 if it has none."""
         return int(self.stream.frames)
+
+    @property
+    def n_empty(self) -> int:
+        """Number of chunks read that hold no frame though the header counts them, as in AVI."""
+        return 0 if self.has_times else max(0, self._chunks.n_numbered - self._chunks.n_read)
 
     @property
     def facts(self) -> dict[str, str | int | float]:
@@ -78,9 +94,19 @@ class OpenVideo:
         """Yield the packets of the video stream; the last, of size 0, ends it.
 
         A file whose structure is damaged ends at the damage.
+
+        Raises
+        ------
+        VideoError
+            If there are more than `MAX_FRAMES`.
         """
         packets = self.container.demux(self.stream)
         while (packet := _next(packets)) is not None:
+            self._chunks.n_read += bool(packet.size) or packet.dts is not None
+            if packet.dts is not None:
+                self._chunks.n_numbered = packet.dts + 1
+            if self._chunks.n_read > MAX_FRAMES:
+                raise VideoError(f"too long: at most {MAX_FRAMES} frames are read")
             yield packet
 
     def frames(self) -> Iterator[Decoded]:

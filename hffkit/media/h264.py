@@ -91,7 +91,7 @@ class Transcoded:
     """Result of `transcode`."""
 
     n_frames: int  # written
-    n_claimed: int  # in the header of the source; 0 if it has no count
+    n_claimed: int  # in the header of the source, without empty chunks; 0 if it has no count
 
 
 Process = Callable[[Image], Image]
@@ -155,7 +155,7 @@ def _transcode(video: OpenVideo, out: Any, encoding: Encoding) -> Transcoded:
     if stream is None:
         raise VideoError("no frame of it can be decoded")
     out.mux(stream.encode(None))
-    return Transcoded(n_frames, video.n_claimed)
+    return Transcoded(n_frames, video.n_claimed - video.n_empty)
 
 
 def _frames(video: OpenVideo, process: Process | None) -> Iterator[Any]:

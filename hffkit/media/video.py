@@ -14,6 +14,7 @@ from hffkit.media.image import Image, read_bytes
 from hffkit.media.image_files import decode_file
 from hffkit.media.source_facts import image_facts
 
+_THIN_BYTES = 64  # of a packet on average; frames of less are decoded to count them
 _DAMAGED = "damaged video: FFmpeg reports an error in this frame, or in one it is predicted from"
 
 OnUnreadable = Callable[[str, int, str], None]
@@ -44,7 +45,7 @@ class VideoFile:
         The count in the header is not believed. If each packet has a presentation time of its own,
         their order numbers the frames, and a frame that cannot be decoded shifts no other.
         Otherwise (raw streams, AVI and WMV with reordered frames, interlaced video, files that were
-        cut short) all frames are decoded to count them.
+        cut short, packets that are too small for frames) all frames are decoded to count them.
         """
         self._path = path
         try:
@@ -52,19 +53,22 @@ class VideoFile:
         except OSError as error:
             raise VideoError(f"cannot be read: {error.strerror}") from None
         with open_video(path) as video:
-            times, n_discarded, first = _scan(video)
+            found = _scan(video)
+            times, first = found.times, found.first
             self.n_claimed = video.n_claimed  # in the header; 0 if it has no count
-            self.is_short = len(times) + n_discarded < video.n_claimed
+            self.is_short = len(times) + found.n_without_frame < video.n_claimed
             is_timed = _are_in_order(times, video) and first.pts in times
             is_interlaced = first.interlaced_frame or video.is_interlaced
             image, facts = video.converter.rgb(first), video.facts
         self.size: tuple[int, int] = (image.shape[1], image.shape[0])
         self._numbers: dict[int, int] | None = None  # by presentation time
-        if is_timed and not is_interlaced and not self.is_short:
+        if is_timed and not is_interlaced and not self.is_short and not found.is_thin:
             self._numbers = {time: number for number, time in enumerate(sorted(times))}
             n_frames = len(times)
         else:
             n_frames = _count(path)
+            if found.is_thin and n_frames < len(times):
+                self.is_short, self.n_claimed = True, max(self.n_claimed, len(times))
         self.numbers: Sequence[int] = range(n_frames)
         if "fps" in facts:
             facts["bit_rate"] = round(8 * path.stat().st_size * float(facts["fps"]) / n_frames)
@@ -98,34 +102,41 @@ class VideoFile:
             unreadable("", number, "FFmpeg cannot decode this frame")
 
 
-def _scan(video: OpenVideo) -> tuple[list[Any], int, Any]:
-    """Read a video to its end, and decode the first frame only.
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """The packets of a video."""
 
-    Returns
-    -------
-    times
-        The presentation times of the packets that are shown, in the order of storage.
-    n_discarded
-        Number of packets that give no frame: an edit list leaves them out, or they are empty.
-    first
-        The first frame.
+    times: list[Any]  # presentation times of those that are shown, in the order of storage
+    n_without_frame: int  # an edit list leaves them out, or they are empty
+    n_bytes: int
+    first: Any  # the first frame
+
+    @property
+    def is_thin(self) -> bool:
+        """True if many packets may hold no frame; a header can claim a million in a few bytes."""
+        return self.n_bytes < _THIN_BYTES * len(self.times)
+
+
+def _scan(video: OpenVideo) -> _Scan:
+    """Read a video to its end, and decode the first frame only.
 
     Raises
     ------
     VideoError
-        If no frame can be decoded.
+        If no frame can be decoded, or there are too many.
     """
-    times, n_discarded, first = [], 0, None
+    times, n_without_frame, n_bytes, first = [], 0, 0, None
     for packet in video.packets():
         if first is None:
             first = next(iter(decode_packet(packet)[0]), None)
         if packet.size and not packet.is_discard:
             times.append(packet.pts)
+            n_bytes += packet.size
         elif packet.dts is not None:  # the last packet, which only ends the stream, has no time
-            n_discarded += 1
+            n_without_frame += 1
     if first is None:
         raise VideoError("no frame of it can be decoded")
-    return times, n_discarded, first
+    return _Scan(times, n_without_frame + video.n_empty, n_bytes, first)
 
 
 def _count(path: Path) -> int:
