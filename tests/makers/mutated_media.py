@@ -1,5 +1,6 @@
 """Media files with random damage, read as `build`, `predict` and `degrade` read them."""
 
+import faulthandler
 import functools
 import os
 import signal
@@ -29,11 +30,12 @@ from hffkit.storage.parts import FileMade, PartWriter, Record, read_part
 from makers.heic import heic
 from makers.mutations import encodings, mutations
 from makers.trees import face
-from makers.videos import encode
+from makers.videos import encode, ffmpeg
 
 LIMIT_S = 60  # of a file; the slowest takes a second
 MAX_BYTES = 3 << 30  # of memory, while a file is read; 178,956,970 pixels are 0.5 GiB of RGB
 
+_MEMORY = Path("/proc/self/status")
 _SUFFIXES = {"jpeg2000": "jp2", "jpeg": "jpg"}
 _VIDEOS: Mapping[str, tuple[str, ...]] = {  # by suffix and a name
     "mp4-h264": ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-g", "6"),
@@ -52,29 +54,32 @@ _VIDEOS: Mapping[str, tuple[str, ...]] = {  # by suffix and a name
     "ogv-theora": ("-c:v", "libtheora"),
     "mp4-gif": ("-f", "gif"),  # a GIF by its content
 }
+_REAL_IMAGES = ("real-dfdc-crop224", "real-ffhq256", "fake-glow256-png", "real-lfw250-gray")
 _VIDEO_KINDS = {name.partition("-")[0] for name in _VIDEOS}
 _PATTERN = "testsrc2=s=64x48:d=0.4:r=25"  # 10 frames
 _EXTREMES = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x10000, 13_000, 1 << 24, 0x7FFFFFFF, 1 << 31,
              0xFFFFFFFE, 0xFFFFFFFF)  # fmt: skip
 _SIZES = (b"IHDR", b"acTL", b"fcTL", b"\xff\xc0", b"\xff\xc2", b"ihdr", b"\xff\x51", b"VP8 ",
           b"VP8L", b"VP8X", b"ispe", b"iloc", b"ipma", b"stsz", b"stsc", b"stco", b"stts", b"ctts",
-          b"tkhd", b"mdhd", b"elst", b"stsd", b"trun", b"moov", b"avih", b"strh", b"strf", b"idx1",
+          b"tkhd", b"mdhd", b"elst", b"stsd", b"traf", b"moov", b"avih", b"strh", b"strf", b"idx1",
           b"GIF8", b"\xb0\x82", b"\xba\x82", b"BM", b"II*", b"\0\0\1\xb3")  # fmt: skip
 
 
 def mutated_media(scratch: Path, n: int, seed: int) -> Counter[str]:
-    """Read `n` damaged files and records, each in every way that a command does.
+    """Read damaged images, videos and records as build, degrade and predict do.
 
     Each must be read in time and in bounded memory, be named in what became of it, and give the
     same twice.
     """
     found: Counter[str] = Counter()
     originals = _originals(scratch)
+    (scratch / "made").mkdir(exist_ok=True)
     for number in range(n):
         name, encoded = damaged(originals, seed, number)
         case = f"seed {seed}, file {number}, {name}"
         with _bounded(case):
-            found[f"{_group(name)}: {_outcome(scratch, name, encoded, case)}"] += 1
+            kind = name.partition("-")[0]
+            found[f"{kind}: {_outcome(scratch, name, encoded, case)}"] += 1
     return found
 
 
@@ -148,29 +153,27 @@ def _originals(scratch: Path) -> dict[str, bytes]:
         path.unlink()
     found["record-raw"] = encode_datum(raw_datum(small, 3))
     found["record-png"] = b"\x22" + _length(encodings()["png"]) + b"\x28\x03\x38\x01"
-    return found | _real()
+    return found | _real(scratch)
 
 
 def _length(data: bytes) -> bytes:
     return bytes([len(data) & 127 | 128, len(data) >> 7]) + data
 
 
-def _real() -> dict[str, bytes]:
-    """Return small real images and clips of the folder of real data, if there is one."""
-    folder = os.environ.get("HFFKIT_TEST_DATA")
-    if folder is None:
+def _real(scratch: Path) -> dict[str, bytes]:
+    """Return a few small images and a short clip of the folder of real data, if there is one."""
+    data = os.environ.get("HFFKIT_TEST_DATA")
+    if data is None:
         return {}
     found = {}
-    for place, most in (("data/images", 50_000), ("data/videos", 250_000)):
-        for path in sorted((Path(folder) / place).glob("*/*")):
-            if path.suffix in (".jpg", ".png", ".mp4") and path.stat().st_size < most:
-                found[f"{path.suffix[1:]}-real"] = path.read_bytes()
+    for name in _REAL_IMAGES:
+        path = min((Path(data) / "data/images" / name).iterdir(), key=lambda p: p.stat().st_size)
+        found[f"{path.suffix[1:]}-{name}"] = path.read_bytes()
+    video, clip = Path(data) / "data/videos/real-portrait/d19.mp4", scratch / "real.mp4"
+    ffmpeg("-i", video, "-an", "-c", "copy", "-frames:v", "12", clip)
+    found["mp4-real"] = clip.read_bytes()
+    clip.unlink()
     return found
-
-
-def _group(name: str) -> str:
-    kind = name.partition("-")[0]
-    return "record" if kind == "record" else kind
 
 
 @contextmanager
@@ -180,6 +183,7 @@ def _bounded(case: str) -> Iterator[None]:
     def stop(*_: object) -> None:
         raise AssertionError(f"{case}: not read in {LIMIT_S} s")
 
+    faulthandler.dump_traceback_later(2 * LIMIT_S, exit=True)  # if a library hangs
     before = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, LIMIT_S)
     _reset_peak()
@@ -192,16 +196,19 @@ def _bounded(case: str) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        faulthandler.cancel_dump_traceback_later()
     assert _peak() < MAX_BYTES, f"{case}: {_peak()} bytes of memory"
 
 
 def _reset_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
+    if _MEMORY.exists():
+        _MEMORY.with_name("clear_refs").write_text("5")
 
 
 def _peak() -> int:
-    line = next(x for x in Path("/proc/self/status").read_text().split("\n") if "VmHWM" in x)
-    return int(line.split()[1]) << 10
+    """Return the most bytes of memory since the last reset; 0 where Linux is not there to tell."""
+    lines = _MEMORY.read_text().split("\n") if _MEMORY.exists() else []
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:"))
 
 
 def _outcome(scratch: Path, name: str, encoded: bytes, case: str) -> str:
@@ -264,7 +271,7 @@ def _done(work: Any, unit: Any, root: Path, path: str) -> tuple[str, Any]:
     part = root / "unit.part"
     with PartWriter(part, is_durable=False) as writer:
         work(unit, writer)
-    events = read_part(part)
+    events = [*read_part(part)]
     told = [
         (e.sample.key, e.sample.sha256, bytes(e.value or b"")) if isinstance(e, Record) else repr(e)
         for e in events
