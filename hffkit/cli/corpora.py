@@ -80,14 +80,15 @@ def note_shortfall(path: Path) -> None:
         click.echo(f"note: {path}: {text}", err=True)
 
 
-def note_duplicates(path: Path) -> None:
-    """Print which files or images of a corpus are in two classes or splits, if any are."""
+def note_duplicates(path: Path) -> int:
+    """Print which files or images of a corpus are in two classes or splits; return their number."""
     from hffkit.manifest.failures import read_failures
     from hffkit.storage.corpus import FAILURES_FILE
 
     rows = [row for row in read_failures(path / FAILURES_FILE) if row.kind == "duplicate"]
     if rows:
         warn_of_duplicates(str(path), rows)
+    return len(rows)
 
 
 def warn_of_duplicates(where: str, rows: "Sequence[Failure]") -> None:

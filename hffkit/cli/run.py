@@ -137,15 +137,16 @@ def _outputs(plan: "Plan") -> tuple[Any, str]:
 
 
 def _report(plans: "Sequence[Plan]", steps: "Sequence[Planned]") -> None:
-    """Print what is missing from corpora; exit with 3 if inputs could not be read."""
+    """Print what is missing from corpora; exit with 3 if inputs are unreadable or duplicates."""
+    n_duplicates = 0
     for planned in steps:
         if planned.step.verb == "build":
             note_shortfall(planned.out)
-            note_duplicates(planned.out)
+            n_duplicates += note_duplicates(planned.out)
     counts = {name: n for plan in plans for name, n in plan.unreadable.items()}
     for name, n in counts.items():
         click.echo(
             f"{name}: {counted(n, 'input')} could not be read; see its failures.jsonl.", err=True
         )
-    if counts:
+    if counts or n_duplicates:
         sys.exit(options.UNREADABLE)

@@ -89,7 +89,10 @@ class GroupGuard:
         """Raise ManifestError if the sample's key or group conflicts with an earlier sample."""
         digest = hash(sample.key)  # 8 bytes for each of millions of keys
         if digest in self._keys:
-            raise ManifestError(f"Sample key {sample.key!r} occurs twice.")
+            raise ManifestError(
+                f"Sample key {sample.key!r} occurs twice: the corpora hold the same files. Leave "
+                "out all but one of them."
+            )
         self._keys.add(digest)
         self.check_group(sample.group, sample.split, sample.key)
 

@@ -12,6 +12,7 @@ from hffkit.errors import ImageError
 from hffkit.media.headers import PILLOW_ERRORS, check_header, kind_of_image
 from hffkit.media.heif import decode_heic
 from hffkit.media.image import Image, decode, decode_grey, grey
+from hffkit.media.jpeg2000 import filed
 from hffkit.media.kinds import Kind
 from hffkit.media.messages import caught_messages
 
@@ -54,7 +55,7 @@ def decode_file(encoded: bytes, *, as_grey: bool = False) -> DecodedImage:
         raise ImageError(": ".join(filter(None, (error, messages.reason))))
     damage = complaint or messages.damage(encoded, kind)
     text = None if damage is None else f"damaged {kind.title}: {damage}"
-    is_opencvs = kind.name not in _BY_PILLOW | {_HEIC}
+    is_opencvs = kind.name not in _BY_PILLOW | {_HEIC} and filed(encoded) is None
     return DecodedImage(image, text, keeps_file=damage is None and is_opencvs)
 
 
@@ -66,6 +67,7 @@ def _decoded(encoded: bytes, kind: Kind, *, as_grey: bool) -> tuple[Image, str |
     elif kind.name == _HEIC:
         image, complaint = decode_heic(encoded)
     else:
+        encoded = filed(encoded) or encoded
         return decode_grey(encoded) if as_grey else decode(encoded), None
     return grey(image) if as_grey else image, complaint
 

@@ -1,7 +1,7 @@
 """Recognise the kind of a file by its first bytes; its name decides nothing."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -167,6 +167,15 @@ def kind_of_file(path: Path) -> Kind | None:
 
 # Suffixes that other files have as well, such as programs in TypeScript.
 _SHARED_SUFFIXES = {".ts": "mpegts"}
+_CLAIMS: Mapping[str, str] = {  # kinds that suffixes stand for; others claim nothing
+    **IMAGE_SUFFIXES,
+    **VIDEO_SUFFIXES,
+    **_SHARED_SUFFIXES,
+    **dict.fromkeys(
+        (".csv", ".gz", ".htm", ".html", ".json", ".log", ".md", ".mp3", ".npy", ".pdf", ".tar",
+         ".tsv", ".txt", ".wav", ".xml", ".zip"), "other"
+    ),
+}  # fmt: skip
 # Raw images of cameras begin as TIFF, with a thumbnail in place of the image.
 _RAW_SUFFIXES = frozenset(
     {".arw", ".cr2", ".cr3", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"}
@@ -205,8 +214,8 @@ def is_video_file(path: Path) -> bool:
 def contradiction(name: str, kind: Kind | None) -> str:
     """Return how the content of a file differs from what its suffix says; empty if it does not."""
     suffix = suffix_of(name)
-    claimed = {**IMAGE_SUFFIXES, **VIDEO_SUFFIXES, **_SHARED_SUFFIXES}.get(suffix)
-    if kind is None or kind.name == claimed or not re.fullmatch(r"\.[a-z]\w{1,4}", suffix):
+    claimed = _CLAIMS.get(suffix)
+    if kind is None or claimed in (None, kind.name):
         return ""
     return f"{suffix} by its name, {kind.title} by its content"
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import heapq
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,7 +176,8 @@ class FrameFolder:
         """List `path`, or raise VideoError if it holds no numbered image."""
         self._path = path
         try:
-            names = sorted(file.name for file in path.iterdir())
+            with os.scandir(path) as files:
+                names = sorted(file.name for file in files if not file.is_dir())
         except OSError as error:
             raise VideoError(f"cannot be read: {error.strerror}") from None
         self._names: dict[int, str] = {}

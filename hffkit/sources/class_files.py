@@ -2,12 +2,13 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from hffkit.manifest.samples import Split
 from hffkit.media.walk import MediaFile
 from hffkit.sources.entries import Entry
+from hffkit.wording import counted
 
 # Folders that sort files by their kind, such as DeepfakeBench's; they tell nothing of their origin.
 _KIND_FOLDERS = frozenset({"videos", "video", "frames", "images"})
@@ -16,6 +17,9 @@ _COLLECTION = re.compile(
     r"img_align_celeba\w*|img|imgs|images?|photos?|pictures?|pics?|faces?|crops?|data|samples?"
     r"|jpe?gs?|pngs?|(images?|thumbnails?|data)?_?(\d+x\d+|64|128|256|512|1024)"
 )
+
+# A folder of the videos of one quality, as in FaceForensics++.
+_QUALITY = re.compile(r"raw|c\d{1,2}", re.IGNORECASE)
 
 Origin = tuple[str, ...]  # the folders and the name of a video, without those that sort by kind
 
@@ -37,34 +41,47 @@ class ClassFiles:
         a folder with the name of a video belong to this video.
         """
         lone, videos = self._lone_folder(), self._videos()
-        names = defaultdict(list)
-        for origin in filter(None, videos):
-            names[origin[-1]].append(origin)
+        names = _by_name(videos)
         is_collection = bool(lone) and (bool(videos) or _is_collection(lone, self.name))
         of_images: dict[str, str | None] = {}
         for path, is_video in self.files:
             folder = self._folder(path)
             if is_video:
-                group = self._of_video(folder, is_collection=is_collection)
+                group = self._of_video(path, is_collection=is_collection)
             elif folder in of_images:
                 group = of_images[folder]
             else:
                 group = None if is_collection else self._group(folder)
                 origin = _origin(folder)
-                origin = origin if origin in videos else _nearest(origin, names)
-                group = of_images[folder] = videos.get(origin, group)
+                near = [origin] if origin in videos else _nearest(origin, names)
+                group = of_images[folder] = videos[near[0]] if len(near) == 1 else group
             yield Entry(path, self.name, is_video, self.split, group)
 
-    def note(self) -> str | None:
-        """Return a remark if the class is one group because it is one folder of images."""
-        lone = self._lone_folder()
-        if not lone or self._videos() or _is_collection(lone, self.name):
-            return None
-        return (
-            f"class {self.name} is one folder, {self.folder}/{lone}, and one group: its images are "
-            "taken for frames of one video. If they are not, `group_by` '[^/]+$' makes each file a "
-            "group."
-        )
+    def notes(self) -> Iterator[str]:
+        """Yield remarks on groups that may be wrong."""
+        lone, videos = self._lone_folder(), self._videos()
+        if lone and not videos and not _is_collection(lone, self.name):
+            yield (
+                f"class {self.name} is one folder, {self.folder}/{lone}, and one group: its images "
+                "are taken for frames of one video. If they are not, `group_by` '[^/]+$' makes "
+                "each file a group."
+            )
+        names = _by_name(videos)
+        folders = sorted({self._folder(file.path) for file in self.files if not file.is_video})
+        near = {
+            folder: _nearest(origin, names)
+            for folder in folders
+            if (origin := _origin(folder)) not in videos
+        }
+        unclear = [folder for folder, origins in near.items() if len(origins) > 1]
+        if unclear:
+            first = unclear[0]
+            where = " and ".join("/".join(origin) for origin in near[first][:2])
+            yield (
+                f"{counted(len(unclear), 'folder')} of class {self.name} may hold frames of "
+                f"several videos, such as {self.folder}/{first} of {where}: each folder is a "
+                "group of its own. `group_by` can join it with its video."
+            )
 
     def _lone_folder(self) -> str:
         """Return the folder that holds the whole class, below its own; empty if there is none."""
@@ -74,18 +91,25 @@ class ClassFiles:
     def _videos(self) -> dict[Origin, str]:
         """Return the groups of the videos by the folders that their frames would be in."""
         is_lone = bool(self._lone_folder())
-        found: dict[Origin, str] = {}
-        for path, is_video in self.files:
-            if is_video:
-                folder = self._folder(path)
-                name = path.rpartition("/")[2]
-                origin = _origin(f"{folder}/{name.rpartition('.')[0] or name}")
-                found[origin] = self._of_video(folder, is_collection=is_lone) or path
-        return found
+        return {
+            _origin(self._home(path)): self._of_video(path, is_collection=is_lone) or path
+            for path, is_video in self.files
+            if is_video
+        }
 
-    def _of_video(self, folder: str, *, is_collection: bool) -> str | None:
-        is_of_kind = folder.rpartition("/")[2].lower() in _KIND_FOLDERS
-        return None if is_collection or is_of_kind else self._group(folder)
+    def _of_video(self, path: str, *, is_collection: bool) -> str | None:
+        folder = self._folder(path)
+        last = folder.rpartition("/")[2]
+        if is_collection or last.lower() in _KIND_FOLDERS:
+            return None
+        return self._group(self._home(path) if _QUALITY.fullmatch(last) else folder)
+
+    def _home(self, path: str) -> str:
+        """Return the folder in which a video's frames would be, for all qualities the same one."""
+        folder, name = self._folder(path), path.rpartition("/")[2]
+        above, _, last = folder.rpartition("/")
+        home = above if _QUALITY.fullmatch(last) else folder
+        return "/".join(filter(None, (home, name.rpartition(".")[0] or name)))
 
     def _group(self, folder: str) -> str | None:
         return (f"{self.split}/{folder}" if self.split else folder) if folder else None
@@ -99,19 +123,22 @@ def _origin(folder: str) -> Origin:
     return tuple(part for part in folder.split("/") if part and part.lower() not in _KIND_FOLDERS)
 
 
-def _nearest(folder: Origin, names: Mapping[str, Sequence[Origin]]) -> Origin:
-    """Return the video that a folder is in by name, of several the one with most in common.
+def _by_name(videos: Iterable[Origin]) -> dict[str, list[Origin]]:
+    names = defaultdict(list)
+    for origin in filter(None, videos):
+        names[origin[-1]].append(origin)
+    return names
 
-    Empty without one, or where videos of one name are equally near.
-    """
-    found = sorted(
-        (len({*folder} & {*origin}), depth, origin)
+
+def _nearest(folder: Origin, names: Mapping[str, Sequence[Origin]]) -> list[Origin]:
+    """Return the videos that a folder may be in by name: those with most in common."""
+    found = [
+        ((len({*folder} & {*origin}), depth), origin)
         for depth, part in enumerate(folder)
         for origin in names.get(part, ())
-    )
-    if not found or [each[:2] for each in found[-2:]].count(found[-1][:2]) > 1:
-        return ()
-    return found[-1][2]
+    ]
+    most = max((near for near, _ in found), default=None)
+    return sorted(origin for near, origin in found if near == most)
 
 
 def _is_collection(folder: str, cls: str) -> bool:

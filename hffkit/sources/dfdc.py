@@ -1,7 +1,7 @@
 """Reader of DFDC: its parts with metadata.json, its validation and test sets with labels.csv."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -55,8 +55,11 @@ class _LabelTable:
     rows: Mapping[str, _Labelled]  # by name
     by_stem: Mapping[str, Sequence[_Labelled]]  # by name without suffix
 
-    def row_of(self, file: MediaFile) -> _Labelled | None:
+    def row_of(self, file: MediaFile, there: Set[str]) -> _Labelled | None:
         """Return the row of a video, or of the video that an image is a frame of.
+
+        A video with another suffix than its row has is that of the row, unless the row's own is
+        among the names that are `there`.
 
         Raises
         ------
@@ -68,6 +71,8 @@ class _LabelTable:
         if named.name in self.rows:
             return self.rows[named.name]
         found = self.by_stem.get(path.stem if file.is_video else named.name, ())
+        if file.is_video:
+            found = [row for row in found if PurePosixPath(row.name).name not in there]
         if len(found) > 1:
             names = " or ".join(row.name for row in found)
             raise CorpusError(f"{named}: may be {names}. Give it the full name of its video.")
@@ -101,9 +106,10 @@ def read_dfdc(options: VideoOptions) -> Listing:
     entries: list[Entry] = []
     failures: list[Failure] = []
     there: set[tuple[PurePosixPath, str]] = set()
+    file_names = {PurePosixPath(file.path).name for file in files}
     for file in files:
         table = next((tables[up] for up in PurePosixPath(file.path).parents if up in tables), None)
-        row = table.row_of(file) if table else None
+        row = table.row_of(file, file_names) if table else None
         if table is None or row is None:
             _leave_out(file, failures, rest)
             continue
@@ -177,12 +183,14 @@ def _of_json(path: Path) -> list[_Line]:
     text = read_text(path, CorpusError)
     found = json_of(text, str(path), CorpusError, finite_decoder(tuple).decode)
     rows = found if isinstance(found, tuple) else [("", found)]  # objects are tuples of pairs
-    for _, row in rows:
+    for name, row in rows:
         if not isinstance(row, tuple):
             raise CorpusError(
                 f'{path}: must be {{"video": {{"label": "FAKE" or "REAL", ...}}}}, got '
                 f"{shown(row)}."
             )
+        if len(dict(row)) < len(row):
+            raise CorpusError(f"{path}: {name} has a key twice. Delete the one that is wrong.")
     fields = [(name, Fields(dict(row), f"{path}: {name}", CorpusError)) for name, row in rows]
     return [
         (name, row.one_of("label", ("FAKE", "REAL")), row.optional("original", str))

@@ -9,6 +9,7 @@ In the first two, the folder of the videos may be missing (METHOD/c23/000_003.mp
 quality, too (METHOD/000_003.mp4). Masks of forgeries are stored like one more quality, `masks`.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -140,13 +141,16 @@ class VideoTree:
 
     def _check_frames(self, folder: Path) -> None:
         """Add the files of a folder of frames that are no frames to the rest."""
-        for path in folder.iterdir():
-            if frame_number(path.name) is not None:
+        with os.scandir(folder) as found:
+            entries = list(found)
+        for entry in entries:
+            path, is_folder = Path(entry.path), entry.is_dir()
+            if frame_number(path.name) is not None and not is_folder:
                 continue
             relative = self._relative(path)
             if is_hidden(path.name):
                 self.rest.hidden.append(relative)
-            elif path.is_dir():
+            elif is_folder:
                 self.rest.unasked += files_below(self.root, relative)
             elif (file := media_file(path, relative, self.rest)) is not None:
                 self.rest.unasked.append(file.path)

@@ -1,5 +1,6 @@
 """Readers of class folders of images or videos: any tree of them, HFF, Faces-HQ, CelebA."""
 
+import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -210,13 +211,13 @@ def _class_folders(
         if not there:
             raise UnknownNameError(f"class folder in {options.src}", folder, present)
         for start, split in there:
-            here = PurePosixPath(start + folder).as_posix()
+            here = posixpath.normpath(start + folder)
             found.append(ClassFiles(name, split, here, walk(options.src, here, rest)))
     entries = [entry for each in found for entry in each.entries()]
-    read = {folders.get(name, name).split("/")[0] for name in classes.names}
+    read = {posixpath.normpath(folders.get(name, name)).split("/")[0] for name in classes.names}
     notes = [*notes, *_beside(options.src, splits, read, rest), *rest.notes()]
     if keeps_groups and options.group_by is None:
-        notes += [note for each in found if (note := each.note())]
+        notes += [note for each in found for note in each.notes()]
     if not keeps_groups:
         entries = [replace(entry, group=None) for entry in entries]
         options = replace(options, group_by=None)

@@ -98,6 +98,7 @@ FORMATS: Sequence[Row] = (
     Row("JPEG 2000", [
         ("reversible", form("JPEG2000")), ("irreversible", form("JPEG2000", irreversible=True)),
         ("codestream alone", form("JPEG2000", no_jp2=True)),
+        ("grey codestream", form("JPEG2000", GREY, no_jp2=True)),
     ]),
     Row("PNM", [("PPM", form("PPM")), ("PGM", form("PPM", GREY))]),
 )  # fmt: skip
@@ -131,7 +132,7 @@ def difference(image: Image, expected: Image) -> float:
 def expected_of(variant: str) -> Image:
     if variant.startswith("16 bits"):
         return np.repeat((GREY_16 >> 8).astype(np.uint8)[..., None], 3, axis=2)
-    is_grey = variant in ("grey", "PGM")
+    is_grey = variant in ("grey", "grey codestream", "PGM")
     return np.asarray(GREY.convert("RGB") if is_grey else RGB, np.uint8)
 
 

@@ -40,6 +40,7 @@ from hffkit.media.image import (
     resize,
     thumbnail,
 )
+from hffkit.media.image_files import decode_file
 
 IMAGES = arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3)))
 
@@ -494,6 +495,27 @@ def test_grey_of_other_formats_is_that_of_their_colours(kind: str) -> None:
     weighted = smooth() @ np.array([0.299, 0.587, 0.114])
     assert np.abs(decode_grey(encoded) - weighted).max() <= 1
     assert np.array_equal(decode_grey(encoded), grey(smooth()))
+
+
+@pytest.mark.parametrize("mode", ["L", "LA"])
+@pytest.mark.parametrize("is_bare", [True, False])
+def test_grey_jpeg_2000_is_read_with_and_without_a_file_around_it(
+    mode: str,
+    is_bare: bool,  # noqa: FBT001
+) -> None:
+    plain = grey(smooth())
+    picture = PillowImage.fromarray(plain).convert(mode)
+    encoded = saved(picture, "JPEG2000", no_jp2=is_bare)
+    found = decode_file(encoded)
+    assert np.array_equal(found.image, np.dstack([plain] * 3))
+    assert np.array_equal(decode_file(encoded, as_grey=True).image, plain)
+    assert found.damage is None
+    assert found.keeps_file is not is_bare  # OpenCV, and so Caffe, cannot read it bare
+    deep = PillowImage.fromarray(plain.astype(np.uint16) << 8)
+    found = decode_file(saved(deep, "JPEG2000", no_jp2=is_bare))
+    assert np.array_equal(found.image, np.dstack([plain] * 3))
+    with pytest.raises(ImageError):
+        decode_file(encoded[:60])
 
 
 def test_grey_refuses_what_colour_refuses() -> None:

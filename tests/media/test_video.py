@@ -253,6 +253,12 @@ def test_folder_without_a_numbered_image_is_refused(tmp_path: Path, names: list[
         FrameFolder(path)
 
 
+def test_a_folder_named_like_a_frame_is_none(tmp_path: Path) -> None:
+    path = frame_folder(tmp_path / "frames", ["0.png", "2.png"])
+    (path / "1.png").mkdir()
+    assert list(FrameFolder(path).numbers) == [0, 2]
+
+
 def test_two_images_of_one_frame_are_refused(tmp_path: Path) -> None:
     path = frame_folder(tmp_path / "frames", ["01.png", "1.png", "2.png"])
     with pytest.raises(VideoError, match=r"01\.png and 1\.png are the same frame"):

@@ -179,6 +179,8 @@ def test_the_content_decides_what_a_name_claims(tmp_path: Path) -> None:
         ("x.JPE", ""),
         ("x", ""),
         ("x.0001", ""),
+        ("x.dat", ""),
+        ("x.rmvb", ""),
     ):
         assert contradiction(name, kind_of_file(image)) == text
     assert contradiction("x.png", None) == ""

@@ -400,6 +400,11 @@ fake = ["b"]
     result = hffkit("run", recipe, "--out", tmp_path / "o", data=tmp_path / "in")
     assert result.exit_code == 0, result.output
     assert "note: not read: 1 file neither image nor video (1 .txt): a/notes.txt." in result.stderr
+    shutil.copy(tmp_path / "in/a/0.png", tmp_path / "in/b/copy.png")
+    for _ in range(2):
+        result = hffkit("run", recipe, "--out", tmp_path / "p", data=tmp_path / "in")
+        assert result.exit_code == 3
+        assert "1 file or image is in two classes or splits" in result.stderr
 
 
 # --- the command -----------------------------------------------------------------------------

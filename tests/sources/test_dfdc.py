@@ -172,3 +172,22 @@ def test_metadata_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "metadata.json").write_text(text)
     with pytest.raises(CorpusError, match=r"metadata\.json: (must be|a\.mp4: label is missing)"):
         listing("dfdc", tmp_path)
+
+
+def test_a_video_beside_the_one_that_is_named_is_another(tmp_path: Path) -> None:
+    part(tmp_path, "a", 4)
+    touch(tmp_path, "a/ar0.avi")
+    found = listing("dfdc", tmp_path)
+    assert len(items(found)) == 8
+    assert [(f.kind, f.path) for f in found.failures] == [("unreadable", "a/ar0.avi")]
+    (tmp_path / "a/ar0.mp4").unlink()  # converted
+    found = listing("dfdc", tmp_path)
+    assert (len(items(found)), found.failures) == (8, ())
+
+
+def test_a_key_twice_in_a_row_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4", "b.mp4")
+    text = '{"a.mp4": {"label": "REAL"}, "b.mp4": {"label": "FAKE", "label": "REAL"}}'
+    (tmp_path / "metadata.json").write_text(text)
+    with pytest.raises(CorpusError, match=r"metadata\.json: b\.mp4 has a key twice\. Delete"):
+        listing("dfdc", tmp_path)

@@ -255,3 +255,40 @@ def test_unrelated_names_give_no_note(tmp_path: Path) -> None:
     touch(tmp_path, *(f"real/{n}.png" for n in range(20)), *(f"fake/{n}.png" for n in range(20)))
     touch(tmp_path, *(f"fake/gan_{n}.png" for n in range(20)))
     assert listing("folder", tmp_path, **TWO).notes == ()
+
+
+def groups_of(found: Listing) -> dict[str, str]:
+    return {item.path: item.group for item in items(found)}
+
+
+def test_videos_sorted_by_quality_are_groups_of_their_own(tmp_path: Path) -> None:
+    names = [str(k) for k in range(519, 527)]
+    for quality in ("c23", "c40"):
+        touch(tmp_path, *(f"real/{quality}/{name}.mp4" for name in names))
+    touch(tmp_path, *(f"real/faces/{name}/0001.png" for name in names))
+    touch(tmp_path, *(f"fake/{k}.mp4" for k in range(8)))
+    groups = groups_of(listing("folder", tmp_path, **TWO))
+    for name in names:
+        found = {path: group for path, group in groups.items() if name in path}
+        assert len(found) == 3
+        assert set(found.values()) == {name}
+
+
+def test_frames_that_may_be_of_several_videos_are_noted(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{cls}/{k}.mp4" for k in range(2, 9) for cls in ("real", "fake")))
+    touch(tmp_path, "real/x/1.mp4", "real/y/1.mp4", "real/faces/1/0001.png", "real/faces/5/1.png")
+    found = listing("folder", tmp_path, real=("real",), fake=("fake",))
+    (note,) = [note for note in found.notes if "several videos" in note]
+    assert note.startswith(
+        "1 folder of class real may hold frames of several videos, such as real/faces/1 of x/1 "
+        "and y/1: "
+    )
+    assert groups_of(found)["real/faces/1/0001.png"] == "faces/1"
+
+
+@pytest.mark.parametrize("folder", ["./f", "f/", "f/.", "x/../f"])
+def test_a_folder_in_another_spelling_is_the_same_one(tmp_path: Path, folder: str) -> None:
+    images(tmp_path, "real", "f", "x")
+    found = listing("folder", tmp_path, **TWO, folders=(("fake", folder),))
+    assert found.notes == ("1 other folder not read: x.",)
+    assert {path.split("/")[0] for path in paths(found)} == {"real", "f"}
