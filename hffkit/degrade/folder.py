@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import secrets
 from collections import Counter
@@ -15,6 +16,7 @@ from hffkit.errors import (
     ArgumentError,
     CorpusError,
     HffkitError,
+    ImageError,
     StorageError,
     writing_to,
 )
@@ -41,6 +43,8 @@ from hffkit.wording import counted
 
 ABOUT_FILE = "degrade.json"
 _IMAGES_PER_UNIT = 64
+_MOST_BYTES = (255, 4095)  # of a name and of a path, in most file systems and in Linux
+_SPARE_BYTES = len(".01234567.tmp") - len(".mp4")  # more while a file is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +176,11 @@ class FileWork:
         }
 
     def _make_room(self, place: str) -> Path:
+        """Return the path of a file to write, in a folder that is there."""
         path = self.target / place
+        lengths = (len(os.fsencode(text)) + _SPARE_BYTES for text in (path.name, path))
+        if any(length > most for length, most in zip(lengths, _MOST_BYTES, strict=True)):
+            raise ImageError("the name of its copy would be too long for a file; shorten its own")
         with writing_to(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         return path

@@ -207,7 +207,7 @@ def is_video_file(path: Path) -> bool:
     """Test for a video by `medium_of`; a file that cannot be read is none."""
     try:
         return medium_of(path) == "video"
-    except OSError:
+    except (OSError, ValueError):  # or its name is none that a file can have
         return False
 
 

@@ -41,22 +41,32 @@ def with_good_keys(entries: Iterable[Entry]) -> tuple[list[Entry], list[Failure]
     """
     good, failures = [], []
     for entry in entries:
-        try:
-            n_bytes = _INDEX_BYTES + len(entry.path.encode())
-        except UnicodeEncodeError:
-            path = entry.path.encode("utf-8", "backslashreplace").decode()
-            failures.append(Failure("unreadable", path, None, "the file's name is not UTF-8"))
-            continue
-        n_bytes += _FRAME_BYTES if entry.is_video else 0
-        if n_bytes > MAX_KEY_BYTES:
-            reason = f"its key would have {n_bytes} bytes, LMDB holds {MAX_KEY_BYTES}; shorten it"
-            failures.append(Failure("unreadable", entry.path, None, reason))
-        else:
+        reason = _no_key(entry)
+        if reason is None:
             good.append(entry)
+        else:
+            path = entry.path.encode("utf-8", "backslashreplace").decode()
+            failures.append(Failure("unreadable", path, None, reason))
     twice = [path for path, n in Counter(entry.path for entry in good).items() if n > 1]
     if twice:
         raise CorpusError(f"{twice[0]!r} is listed twice ({len(twice)} such). List each file once.")
     return good, failures
+
+
+def _no_key(entry: Entry) -> str | None:
+    """Return the reason why the path of an entry cannot be a key; None if it can."""
+    try:
+        n_bytes = _INDEX_BYTES + len(entry.path.encode())
+    except UnicodeEncodeError:
+        return "the file's name is not UTF-8"
+    if "\0" in entry.path:
+        return "no file can have this name: it holds a zero byte"
+    if entry.path.split("/")[0] in ("..", ""):
+        return "it leads out of the dataset's folder: name a folder that holds all files"
+    n_bytes += _FRAME_BYTES if entry.is_video else 0
+    if n_bytes > MAX_KEY_BYTES:
+        return f"its key would have {n_bytes} bytes, LMDB holds {MAX_KEY_BYTES}; shorten it"
+    return None
 
 
 def each_once(entries: Sequence[Entry], root: Path) -> tuple[list[Entry], list[str]]:

@@ -134,7 +134,7 @@ def _below(path: str, options: ListOptions) -> str:
 def _is_there(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a name that no file can have
+    except (OSError, ValueError):  # a name that no file can have
         return False
 
 
@@ -143,7 +143,7 @@ def _real_or_fake(row: Mapping[str, str], where: str) -> str:
     number = whole(value)
     if number not in (0, 1):
         raise CorpusError(f"{where}: real must be 0 or 1, got {shown(value)}.")
-    if not row["path"]:
+    if not row["path"].strip():
         raise CorpusError(f"{where}: the line has no path.")
     return "real" if number == 1 else "fake"
 
