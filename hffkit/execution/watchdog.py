@@ -5,6 +5,7 @@ Python's fault handler wrote before tells the reason; neither needs the interpre
 """
 
 import faulthandler
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -53,8 +54,8 @@ def watched(report: Path, limit_s: float) -> Iterator[None]:
         finally:
             _watch(thread, None)
             faulthandler.disable()
-            if was_enabled:
-                faulthandler.enable()
+            if was_enabled and sys.__stderr__ is not None:
+                faulthandler.enable(sys.__stderr__)
 
 
 def _watch(thread: int, deadline: tuple[float, IO[bytes]] | None) -> None:

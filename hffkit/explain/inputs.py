@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hffkit.errors import ArgumentError, ImageError, VideoError
-from hffkit.faces.search import FaceSearch, FrameCounts, faces_in, files_of
+from hffkit.errors import ArgumentError
+from hffkit.faces.search import FaceSearch, files_of
+from hffkit.inference.intake import PixelIntake
+from hffkit.inference.reading import FaceReader, ReadFile, read_files
 from hffkit.manifest.samples import Sample, Split
-from hffkit.media.image import Image, resize
+from hffkit.media.image import Image
 from hffkit.media.walk import Rest
 from hffkit.networks.spec import InputSpec
 from hffkit.storage.corpora import Item, joint_classes, open_corpora
@@ -71,7 +73,7 @@ class InputFaces:
             raise ArgumentError("`paths` and `data` name no image, video or corpus.")
         items = _selected(names, selection) if names else []
         self._samples = FaceDataset(items, size, replace(spec, colour="RGB"))
-        self._size, self._filter, self._search = size, spec.filter, search
+        self._size, self._reader = size, FaceReader(search, PixelIntake(size, spec))
         self.problems = rest.notes()
         self.n_unreadable = 0
         self.n_begun = 0  # files and samples
@@ -81,37 +83,34 @@ class InputFaces:
         return len(self._files) + len(self._samples)
 
     def __iter__(self) -> Iterator[InputFace]:
-        for file in self._files:
+        for file, read in zip(self._files, read_files(self._files, self._reader), strict=True):
             self.n_begun += 1
-            yield from self._of_file(file)
+            yield from self._of_file(file, read)
         for number, (_, sample) in enumerate(self._samples.items):
             image = np.empty((self._size, self._size, 3), np.uint8)
             self.n_begun += 1
             self._samples.read(number, 0, image)
             yield InputFace(sample.key, None, sample.cls, image)
 
-    def _of_file(self, file: Path) -> Iterator[InputFace]:
-        read, n_faces = FrameCounts(), 0
-        try:
-            for face in faces_in(file, self._search, read):
-                at = "" if face.frame is None else f"-{face.frame}"
-                name = str(file) if face.frame is None else f"{file} frame {face.frame}"
-                n_faces += 1
-                small = resize(face.image, self._size, self._filter)
-                yield InputFace(name, f"{file.stem}{at}", None, small)
-        except (ImageError, VideoError) as error:
+    def _of_file(self, file: Path, read: ReadFile) -> Iterator[InputFace]:
+        if read.problem is not None:
             self.n_unreadable += 1
-            self.problems.append(f"{file}: unreadable: {error}")
+            self.problems.append(f"{file}: {read.problem}")
             return
-        if read.damage is not None:
-            self.problems.append(f"{file}: {read.damage}")
-        if not n_faces:
+        for face in read.faces:
+            at = "" if face.frame is None else f"-{face.frame}"
+            name = str(file) if face.frame is None else f"{file} frame {face.frame}"
+            yield InputFace(name, f"{file.stem}{at}", None, face.images[0])
+        counts = read.counts
+        if counts.damage is not None:
+            self.problems.append(f"{file}: {counts.damage}")
+        if not read.faces:
             self.problems.append(f"{file}: {NO_FACE}")
-        if read.n_missing:
+        if counts.n_missing:
             self.n_unreadable += 1
-            n_wanted = read.n_frames + read.n_missing
+            n_wanted = counts.n_frames + counts.n_missing
             self.problems.append(
-                f"{file}: {read.n_missing} of {counted(n_wanted, 'frame')} cannot be read"
+                f"{file}: {counts.n_missing} of {counted(n_wanted, 'frame')} cannot be read"
             )
 
 

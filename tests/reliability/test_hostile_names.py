@@ -21,7 +21,7 @@ def test_lists_read_nothing_outside_of_their_folder(tmp_path: Path, run: Run) ->
     for number in range(4):
         write_image(root / f"{number}.png", number)
     write_image(tmp_path / "secret.png", 9)
-    lines = ["../secret.png 0", "x/../../secret.png 0", "fa\0ke.png 0", "y" * 600 + ".png 0"]
+    lines = ["../secret.png 0", "x/../../secret.png 0", "y" * 600 + ".png 0"]
     (tmp_path / "list.txt").write_text("\n".join(["0.png 1", "1.png 0", *lines]), "utf-8")
     options = ("--list", tmp_path / "list.txt", "--src", root, "--real", "1", "--fake", "0")
     result = run("build", "list", *options, "--out", tmp_path / "x.lmdb")
@@ -29,7 +29,6 @@ def test_lists_read_nothing_outside_of_their_folder(tmp_path: Path, run: Run) ->
     assert "2 samples" in result.output
     text = (tmp_path / "x.lmdb/failures.jsonl").read_text("utf-8")
     assert text.count("leads out of the dataset's folder") == 2
-    assert text.count("it holds a zero byte") == 1
     assert text.count("LMDB holds 511") == 1
 
 
