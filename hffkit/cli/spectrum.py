@@ -124,7 +124,12 @@ def train(out: Path | None, workers: int, as_json: bool, **arguments: Any) -> No
     check_inputs(corpora=arguments["data"])
     from hffkit.spectrum.train import SpectrumRequest, train_spectrum
 
-    path, run = train_spectrum(SpectrumRequest(**arguments), out, n_workers=workers)
+    path, run = train_spectrum(
+        SpectrumRequest(**arguments),
+        out,
+        n_workers=workers,
+        notify=lambda notice: click.echo(notice, err=True),
+    )
     options.show(run.to_json(), _run_text(path, run), as_json=as_json)
 
 

@@ -182,6 +182,15 @@ def _run_text(path: Path, run: "Run") -> str:
     return "\n".join(lines)
 
 
+def _input_text(run: "Run") -> str:
+    """Return what the network is fed with, which no file of weights states."""
+    fed = run.input
+    return (
+        f"input: {fed.colour} from {fed.low:g} to {fed.high:g}, as of the original {run.network}; "
+        "weights that were trained with another range or order of colours give wrong scores"
+    )
+
+
 @click.command(epilog=options.example("convert Meso4_DF.h5 --out runs/meso4-df"))
 @click.argument("sources", nargs=-1, required=True, type=options.PATH, metavar="FILE...")
 @click.option("--out", required=True, type=options.PATH, help="Run folder to write.")
@@ -238,4 +247,5 @@ def convert(
         names=OutputNames(*map(options.names, (fake, real, outputs))),
         threshold=threshold,
     )
-    options.show(run.to_json(), _run_text(out, run), as_json=as_json)
+    text = f"{_run_text(out, run)}\n{_input_text(run)}"
+    options.show(run.to_json(), text, as_json=as_json)

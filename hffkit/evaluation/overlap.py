@@ -7,6 +7,7 @@ import numpy as np
 from hffkit.arrays import Bools
 from hffkit.errors import CorpusError
 from hffkit.inference.detector import Detector
+from hffkit.runs.training_samples import SELECTION_FILE, read_training_samples
 from hffkit.storage.labels import Items
 
 
@@ -16,6 +17,7 @@ class Overlap:
 
     in_training: Bools | None  # (N,); None: the run does not record its training samples
     splits: tuple[str, ...]  # (N,) of the samples in the evaluated corpus
+    n_selected_on: int | None = None  # whose figures chose the weights; None: not recorded
 
     @property
     def n_training(self) -> int | None:
@@ -42,6 +44,16 @@ class Overlap:
         return note
 
     @property
+    def selection_note(self) -> str | None:
+        """Statement that the weights were chosen by some of the samples; None if they were not."""
+        if not self.n_selected_on:
+            return None
+        return (
+            f"The weights were selected by their figures on {self.n_selected_on} of these "
+            f"{len(self.splits)} samples, so these figures are too good for new images."
+        )
+
+    @property
     def column(self) -> list[str]:
         """(N,) "yes", "no" or "unknown": whether the run was trained on each sample."""
         if self.in_training is None:
@@ -54,6 +66,7 @@ class Overlap:
             "n_samples": len(self.splits),
             "n_of_split_train": self.splits.count("train"),
             "n_trained_on": self.n_training,
+            "n_selected_on": self.n_selected_on,
             "note": self.note,
         }
 
@@ -63,7 +76,9 @@ def overlap_of(detector: Detector, items: Items) -> Overlap:
     samples = [sample for _, sample in items]
     known = detector.training_samples
     found = None if known is None else known.hold(samples)
-    return Overlap(found, tuple(sample.split for sample in samples))
+    selected = read_training_samples(detector.path, SELECTION_FILE)
+    n_selected_on = None if selected is None else int(selected.hold(samples).sum())
+    return Overlap(found, tuple(sample.split for sample in samples), n_selected_on)
 
 
 def refuse_overlap(detector: Detector, name: str, items: Items, overlap: Overlap) -> None:

@@ -5,6 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hffkit.evaluation.decision_check import DecisionCheck
+from hffkit.evaluation.doubts import (
+    inversion_note,
+    operations_note,
+    polarity_note,
+    recorded_operations,
+)
 from hffkit.evaluation.levels import Evaluation
 from hffkit.evaluation.overlap import Overlap
 from hffkit.evaluation.page import page_section
@@ -67,7 +73,16 @@ class Measurement:
     @property
     def notes(self) -> tuple[str, ...]:
         """What to know before reading the figures."""
-        notes = (self.overlap.note, self.evaluation.collapse, self.warning, self.decision_note)
+        notes = (
+            self.overlap.note,
+            self.overlap.selection_note,
+            polarity_note(self.detector.run.classes, self.data.table),
+            operations_note(self.data.corpora, [sample for _, sample in self.data.items]),
+            inversion_note(self.evaluation),
+            self.evaluation.collapse,
+            self.warning,
+            self.decision_note,
+        )
         return tuple(note for note in notes if note is not None)
 
     @property
@@ -98,6 +113,11 @@ class Measurement:
         return f"Broken on these samples: {broken[0].promise}." if broken else None
 
     @property
+    def operations(self) -> str | None:
+        """The recorded operations of the samples; None if there are none."""
+        return recorded_operations([sample for _, sample in self.data.items])
+
+    @property
     def mask_note(self) -> tuple[str, ...]:
         """The number of fake samples without a mask, if there are any."""
         if not self.n_without_mask:
@@ -119,6 +139,7 @@ class Measurement:
             "manifest_sha256": list(self.data.manifests),
             "overlap": self.overlap.to_json(),
             **({"audits": list(self.data.audits)} if self.data.audits else {}),
+            **({"operations": self.operations} if self.operations else {}),
             "relative_error_reduction": self.error_reduction,
             **({"qualities": [row.to_json() for row in self.qualities]} if self.qualities else {}),
             **({} if self.n_without_mask is None else {"n_without_mask": self.n_without_mask}),
@@ -175,6 +196,7 @@ class EvalResult:
             parts.append(f"## {one.detector.path} on {one.data.title}\n")
             parts += [f"**{note}**\n" for note in one.notes]
             parts += [f"{audit}\n" for audit in one.data.audits]
+            parts += [f"Recorded operations: {one.operations}.\n"] if one.operations else []
             parts.append(evaluation_markdown(one.evaluation))
             if one.qualities:
                 parts.append(f"{quality_table(one.qualities).to_markdown()}\n")
@@ -223,6 +245,7 @@ class EvalResult:
         facts += [] if self.quality is None else [("quality", self.quality)]
         facts += [("content_sha256", corpus.content_sha256) for corpus in one.data.corpora]
         facts += [("audit", audit) for audit in one.data.audits]
+        facts += [("recorded operations", one.operations)] if one.operations else []
         facts += [("masks", note) for note in one.mask_note]
         facts += [("manifest_sha256", digest) for digest in one.data.manifests]
         if self.against is not None:

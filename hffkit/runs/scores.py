@@ -77,11 +77,14 @@ class Scored:
         self._check_probabilities()
 
     def _check_probabilities(self) -> None:
-        bad = np.flatnonzero(~np.isfinite(self.probabilities).all(axis=1))
+        is_finite = np.isfinite(self.probabilities).all(axis=1)
+        if self.margins is not None:
+            is_finite &= np.isfinite(self.margins)
+        bad = np.flatnonzero(~is_finite)
         if len(bad):
             raise MetricError(
-                f"{self.keys[bad[0]]}: the probabilities of {counted(len(bad), 'sample')} are not "
-                "finite, because the training diverged. Use earlier weights or a lower rate."
+                f"{self.keys[bad[0]]}: the scores of {counted(len(bad), 'sample')} are not finite, "
+                "because the training diverged. Use earlier weights or a lower rate."
             )
         sums = self.probabilities.sum(axis=1, dtype=np.float64)
         if self.probabilities.min() < 0 or np.abs(sums - 1).max() > _SUM_TOLERANCE:

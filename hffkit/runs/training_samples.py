@@ -22,6 +22,7 @@ from hffkit.manifest.samples import Sample
 from hffkit.storage.staging import write_bytes_durably
 
 SAMPLES_FILE = "training-samples.npy"
+SELECTION_FILE = "selection-samples.npy"  # of the validation samples that chose the weights
 _BYTES = 8
 _TYPE = np.dtype("<u8")
 
@@ -39,7 +40,10 @@ class TrainingSamples:
 
 
 def write_training_samples(
-    folder: Path, samples: Iterable[Sample], earlier: TrainingSamples | None
+    folder: Path,
+    samples: Iterable[Sample],
+    earlier: TrainingSamples | None,
+    name: str = SAMPLES_FILE,
 ) -> None:
     """Write the fingerprints of samples, and of those of an earlier training (None: none)."""
     found = np.unique(_fingerprints(samples))
@@ -47,18 +51,20 @@ def write_training_samples(
         found = np.union1d(found, earlier.fingerprints)
     file = io.BytesIO()
     np.save(file, found.astype(_TYPE), allow_pickle=False)
-    write_bytes_durably(folder / SAMPLES_FILE, file.getvalue())
+    write_bytes_durably(folder / name, file.getvalue())
 
 
-def read_training_samples(folder: Path) -> TrainingSamples | None:
-    """Return the samples that a run was trained on; None if it has no record of them.
+def read_training_samples(folder: Path, name: str = SAMPLES_FILE) -> TrainingSamples | None:
+    """Return the samples that a run was trained on, or those of another file of the same form.
+
+    None if the run has no record of them.
 
     Raises
     ------
     WeightsError
         If the record is damaged.
     """
-    path = folder / SAMPLES_FILE
+    path = folder / name
     if not is_there(path):
         return None
     try:

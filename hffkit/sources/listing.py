@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hffkit.errors import CorpusError
+from hffkit.errors import ArgumentError, CorpusError
 from hffkit.extraction.units import Family, ImageFile, Unit, Video, blocks
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.failures import Failure
@@ -110,9 +110,21 @@ def _missing_splits(entries: Sequence[Entry], ratio: SplitRatio) -> Iterator[str
 
 
 def group_of(path: str, pattern: str | None) -> str | None:
-    """Return the first group of a regular expression in a path, or its match; None without one."""
+    """Return the first group of a regular expression in a path, or its match; None without one.
+
+    Raises
+    ------
+    ArgumentError
+        If it is an empty text, which would be one group of unrelated files.
+    """
     match = None if pattern is None else re.search(pattern, path)
-    return None if match is None else match.group(1 if match.re.groups else 0)
+    found = None if match is None else match.group(1 if match.re.groups else 0)
+    if found == "":
+        raise ArgumentError(
+            f"`group_by` {pattern!r} matches an empty text in {path!r}, which would join all such "
+            "files in one group. Match at least one character, such as with + in place of *."
+        )
+    return found
 
 
 def _with_groups(entries: Iterable[Entry], options: SourceOptions) -> tuple[list[Entry], list[str]]:

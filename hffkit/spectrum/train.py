@@ -1,6 +1,6 @@
 """`hffkit spectrum train`: fit a shallow classifier to spectral features of corpora."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -27,6 +27,8 @@ from hffkit.spectrum.profiles import Profiler, versions_of_spectra
 from hffkit.spectrum.repeats import N_REPEATS, Protocol, balanced, repeated, splits_of
 from hffkit.storage.corpora import joint_classes, open_faces
 from hffkit.storage.corpus import Corpus
+from hffkit.storage.datasets import datasets_note
+from hffkit.storage.duplicates import duplicates_among, duplicates_note
 from hffkit.storage.labels import Items, items_of
 from hffkit.storage.staging import Partial, refuse_existing, write_bytes_durably
 
@@ -83,20 +85,33 @@ def check_spectrum(request: SpectrumRequest) -> None:
 
 
 def train_spectrum(
-    request: SpectrumRequest, out: Path | None, *, n_workers: int
+    request: SpectrumRequest,
+    out: Path | None,
+    *,
+    n_workers: int,
+    notify: Callable[[str], object] = lambda _: None,
 ) -> tuple[Path, SpectrumRun]:
     """Fit a classifier to the training samples and write its run folder; return path and run.
 
     The fit uses the training split only; the result has the accuracy on the validation split.
     With repeats it also has the accuracies of further fits, over splits of train and val that
     keep groups whole, or with `paper_split` over random splits of all samples, as in the paper;
-    the folder then has the scores of the test samples of each repeat.
+    the folder then has the scores of the test samples of each repeat. `notify` is called with each
+    notice on the data.
+
+    Raises
+    ------
+    HffkitError
+        If a corpus cannot be read, a group is in two splits, or there are too few samples.
     """
     check_spectrum(request)
     out = out or Path("runs") / f"spectrum-{request.classifier}"
     refuse_existing(out)
     spec = request.spec()
     corpora = open_faces(request.data or ("data.lmdb",))
+    for note in (datasets_note(corpora), duplicates_note(duplicates_among(corpora))):
+        if note is not None:
+            notify(note)
     table = joint_classes(corpora)
     items = items_of(corpora, None)
     is_fake = np.array([table[sample.cls].is_fake for _, sample in items], bool)

@@ -1,14 +1,17 @@
 """Files and pixels that are in two classes or two splits: wrong labels, or leaks."""
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from hffkit.manifest.failures import Failure
-from hffkit.manifest.samples import Sample, Split
+from hffkit.manifest.samples import GroupGuard, Sample, Split
+from hffkit.storage.corpora import samples_of
+from hffkit.storage.corpus import Corpus
+from hffkit.wording import counted
 
 _DIGITS = 16  # of a digest: 8 bytes, in which different ones hardly ever agree
 
@@ -60,6 +63,32 @@ class Duplicates:
                 if is_new and (what == "file" or sample.source_sha256 != other.source_sha256):
                     told.add((name, place))
                     yield _failure(what, sample, other)
+
+
+def duplicates_among(corpora: Sequence[Corpus]) -> tuple[Failure, ...]:
+    """Return the duplicates among the samples of corpora that are taken as one.
+
+    Raises
+    ------
+    ManifestError
+        If a group is in two splits.
+    """
+    guard, duplicates = GroupGuard(), Duplicates()
+    for _, sample in samples_of(corpora):
+        guard.check_group(sample.group, sample.split, sample.key)
+        duplicates.add(sample)
+    return tuple(duplicates.failures(lambda: (sample for _, sample in samples_of(corpora))))
+
+
+def duplicates_note(found: Sequence[Failure]) -> str | None:
+    """Return the number of duplicates with an example; None if there are none."""
+    if not found:
+        return None
+    told = counted(len(found), "file or image", "files or images")
+    return (
+        f"{told} in two classes or splits, such as {found[0].path}: {found[0].reason}; `hffkit "
+        "inspect` names them"
+    )
 
 
 def _torn(digests: "array[int]", places: npt.NDArray[np.uint16]) -> set[int]:

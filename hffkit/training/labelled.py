@@ -9,20 +9,19 @@ from hffkit.errors import ArgumentError, CorpusError
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.pairs import Paired, by_key, paired
-from hffkit.manifest.samples import GroupGuard, Sample, Split
+from hffkit.manifest.samples import Sample, Split
 from hffkit.media.image import CONVERT_IMAGESET, Image
 from hffkit.networks.spec import InputSpec
 from hffkit.networks.table import network_named
 from hffkit.storage.corpora import Item, joint_classes, open_faces, open_masks, samples_of
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.datasets import datasets_note
-from hffkit.storage.duplicates import Duplicates
+from hffkit.storage.duplicates import duplicates_among, duplicates_note
 from hffkit.storage.labels import Items, Task, items_of, labels_of, outputs_of
 from hffkit.training.dataset import FaceDataset, Transform
 from hffkit.training.loader import Dataset
 from hffkit.training.pairs import PairDataset
 from hffkit.training.recipe import MetricSettings, TrainRecipe
-from hffkit.wording import counted
 
 
 def recipe_input(recipe: TrainRecipe) -> InputSpec:
@@ -67,20 +66,13 @@ class TrainingData:
     @property
     def notices(self) -> list[str]:
         """What to know before training: samples in no pair, classes without samples, as text."""
-        note = datasets_note(self.corpora)
-        notices = [] if note is None else [note]
-        notices += [
+        notices = [
             f"{name}: left out {_counted(split.left_out)}"
             for name, split in self.splits.items()
             if split.left_out
         ]
-        if self.duplicates:
-            told = counted(len(self.duplicates), "file or image", "files or images")
-            first = self.duplicates[0]
-            notices.append(
-                f"{told} in two classes or splits, such as {first.path}: {first.reason}; `hffkit "
-                "inspect` names them"
-            )
+        notes = (datasets_note(self.corpora), duplicates_note(self.duplicates))
+        notices = [*(note for note in notes if note is not None), *notices]
         for name, split in self.splits.items():
             present = set(split.labels.tolist())
             missing = [cls for label, cls in enumerate(self.outputs.names) if label not in present]
@@ -109,10 +101,7 @@ def training_data(
     """
     corpora = open_faces(names)
     table = joint_classes(corpora)
-    guard, duplicates = GroupGuard(), Duplicates()
-    for _, sample in samples_of(corpora):
-        guard.check_group(sample.group, sample.split, sample.key)
-        duplicates.add(sample)
+    duplicates = duplicates_among(corpora)
     outputs = outputs_of(table, task)
     opened = _open_masks(masks, recipe)
     if recipe.metric is not None and outputs != BINARY:
@@ -130,8 +119,7 @@ def training_data(
             if recipe.metric is None
             else _pairs(split, items, recipe, recipe.metric, table, masks_by_key)
         )
-    found = tuple(duplicates.failures(lambda: (sample for _, sample in samples_of(corpora))))
-    return TrainingData(corpora, outputs, splits, opened, found)
+    return TrainingData(corpora, outputs, splits, opened, duplicates)
 
 
 def _images(

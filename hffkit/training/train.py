@@ -16,7 +16,11 @@ from hffkit.networks.table import build
 from hffkit.options import Seed
 from hffkit.runs.run import Run, write_groups
 from hffkit.runs.snapshots import write_snapshot
-from hffkit.runs.training_samples import read_training_samples, write_training_samples
+from hffkit.runs.training_samples import (
+    SELECTION_FILE,
+    read_training_samples,
+    write_training_samples,
+)
 from hffkit.storage.labels import Task
 from hffkit.storage.staging import Partial
 from hffkit.training.initial import initial_weights
@@ -89,10 +93,11 @@ def _train(
     spec = data.input_of(recipe)
     torch.manual_seed(request.seed % SEEDS)
     net = build(recipe.network, len(data.outputs.names), recipe.size)
-    init = earlier = None
+    init = earlier = chosen_by = None
     if request.init is not None:
         init = initial_weights(net, request.init, recipe.network, data.outputs)
         earlier = read_training_samples(Path(str(init["path"])))
+        chosen_by = read_training_samples(Path(str(init["path"])), SELECTION_FILE)
     updater = Updater(net, recipe, spec, device, seed=request.seed)
     command = _command(request, recipe, data, init, device)
     with Partial(out, command, product="run") as partial:
@@ -130,6 +135,9 @@ def _train(
         write_groups(partial.product, data.groups)
         trained_on = data.splits["train"].dataset.samples
         write_training_samples(partial.product, trained_on, earlier)
+        if "val" in data.splits:
+            selected_on = data.splits["val"].dataset.samples
+            write_training_samples(partial.product, selected_on, chosen_by, SELECTION_FILE)
         snapshot = Snapshot(
             frozenset(request.snapshots),
             lambda at, state: write_snapshot(partial.product, run, state, at),

@@ -541,6 +541,7 @@ def test_json_is_what_was_measured(corpus: Path, three: Path, run: Invoke) -> No
                     "n_samples": 12,
                     "n_of_split_train": 0,
                     "n_trained_on": None,
+                    "n_selected_on": None,
                     "note": note,
                 },
                 "relative_error_reduction": None,

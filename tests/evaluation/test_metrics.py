@@ -394,7 +394,7 @@ def test_score_is_the_probability_of_fake_whatever_the_ids() -> None:
 def test_scored_refuses_what_is_no_softmax() -> None:
     with pytest.raises(ValueError, match="must be a softmax"):
         scored_of([(0, [3.0, -1.0, 0.5])])
-    with pytest.raises(MetricError, match="k1: the probabilities of 1 sample are not finite"):
+    with pytest.raises(MetricError, match="k1: the scores of 1 sample are not finite"):
         scored_of([(0, [0.2, 0.3, 0.5]), (0, [float("nan")] * 3)])
     with pytest.raises(MetricError, match="No sample was scored"):
         Scored(THREE, np.zeros(0, np.int64), np.zeros((0, 3), np.float32), (), (), ())

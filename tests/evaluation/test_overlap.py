@@ -239,6 +239,26 @@ def test_training_samples_of_initial_weights_are_those_of_the_run_too(
         one(tuned, corpora["image"])
 
 
+def test_validation_images_in_the_test_split_of_another_corpus_are_told(
+    tree: Path, network: Path, corpora: dict[str, Path], tmp_path: Path, run: Invoke
+) -> None:
+    val = [row for row in rows(corpora["person"] / "manifest.jsonl") if row["split"] == "val"]
+    for row in val:
+        path = tmp_path / "in" / row["source"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(tree / row["source"], path)
+    image(tmp_path / "in/GAN/new.png", 300, size=(SIDE, SIDE))
+    classes: dict[str, Any] = {"fake": ("GAN",), "real": ("camera",)}
+    other = build_corpus(
+        "folder", tmp_path / "in", tmp_path / "x.lmdb", split_ratio="0/0/100", **classes
+    )
+    done = run("eval", network, "--data", other, "--resamples", 0)
+    assert done.exit_code == 0, done.output
+    note = f"The weights were selected by their figures on {len(val)} of these {len(val) + 1}"
+    assert f"**{note} " in done.stdout
+    assert one(network, corpora["person"]).overlap.n_selected_on == 0
+
+
 def test_the_record_is_small_and_the_same_for_any_order(
     corpora: dict[str, Path], tmp_path: Path
 ) -> None:

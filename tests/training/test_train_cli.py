@@ -362,6 +362,7 @@ def test_a_training_that_is_killed_ends_as_one_that_is_not(
         "groups.json",
         "metrics.jsonl",
         "run.json",
+        "selection-samples.npy",
         "training-samples.npy",
         "weights.safetensors",
     ]
