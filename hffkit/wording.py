@@ -1,5 +1,13 @@
 """Wording that messages and reports share."""
 
+# Characters that show nothing and change what is shown: controls, which terminals obey, and those
+# of bidirectional text, which let a name show another one or reverse the text behind it.
+_CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
+_DIRECTIONS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_ESCAPES = {
+    code: f"\\u{code:04x}" for code in (*_CONTROLS, *_DIRECTIONS) if chr(code) not in "\t\n"
+}
+
 
 def counted(n: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun, in the plural unless it is one: 1 file, 2 files, 0 families.
@@ -7,3 +15,14 @@ def counted(n: int, noun: str, plural: str = "") -> str:
     `plural` is the noun with an s by default.
     """
     return f"{n} {noun}" if n == 1 else f"{n} {plural or f'{noun}s'}"
+
+
+def displayable(text: str) -> str:
+    r"""Return text with escapes such as \u001b for what would control a terminal or a page.
+
+    Names of files and classes are of any characters. Those of undecodable bytes, which UTF-8
+    cannot encode, become escapes too. JSON stays JSON of the same values.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode().translate(_ESCAPES)

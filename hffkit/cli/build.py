@@ -87,7 +87,7 @@ def _command(name: str, source: Source) -> click.Command:
 
 
 def _print_trial(paths: tuple[str, ...]) -> None:
-    click.echo(f"building {_named(paths)} to measure ...", err=True)
+    options.tell(f"building {_named(paths)} to measure ...")
 
 
 def _named(paths: tuple[str, ...]) -> str:

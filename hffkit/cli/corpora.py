@@ -77,7 +77,7 @@ def note_shortfall(path: Path) -> None:
 
     text = shortfall_text(Corpus(path))
     if text:
-        click.echo(f"note: {path}: {text}", err=True)
+        options.tell(f"note: {path}: {text}")
 
 
 def note_duplicates(path: Path) -> int:
@@ -94,7 +94,7 @@ def note_duplicates(path: Path) -> int:
 def warn_of_duplicates(where: str, rows: "Sequence[Failure]") -> None:
     """Print the first duplicates of some corpora on stderr."""
     first, *rest = duplicate_lines(rows[:_N_SHOWN], len(rows))
-    click.echo("\n".join([f"warning: {where}: {first}", *rest]), err=True)
+    options.tell("\n".join([f"warning: {where}: {first}", *rest]))
 
 
 def duplicate_lines(rows: "Sequence[Failure]", n: int) -> list[str]:
@@ -323,7 +323,7 @@ def merge(corpora: tuple[str, ...], out: Path, accept_duplicates: bool, as_json:
     """Merge the shards of one command, or several corpora, into one corpus."""
     from hffkit.corpus.merge import merge as merge_corpora
 
-    info = merge_corpora(corpora, out, lambda note: click.echo(f"note: {note}", err=True))
+    info = merge_corpora(corpora, out, lambda note: options.tell(f"note: {note}"))
     show_corpus(out, info, as_json=as_json)
     if info.failures.get("duplicate") and not accept_duplicates:
         sys.exit(options.UNREADABLE)

@@ -21,7 +21,7 @@ from hffkit.cli.run import run
 from hffkit.cli.spectrum import spectrum
 from hffkit.cli.train import convert, train
 from hffkit.errors import ArgumentError, HffkitError, OwnCodeError, Terminated
-from hffkit.manifest.samples import printable
+from hffkit.wording import displayable
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -46,11 +46,13 @@ class _Group(click.Group):
             is_usage = isinstance(error, ArgumentError) and not isinstance(error, OwnCodeError)
             kind = click.UsageError if is_usage else click.ClickException
             names = _options(self.commands[context.invoked_subcommand or ""])
-            raise kind(printable(error.message(names))) from error
+            raise kind(displayable(error.message(names))) from error
         except OSError as error:
             if error.filename is None:
                 raise
-            raise click.ClickException(printable(f"{error.filename}: {error.strerror}.")) from error
+            raise click.ClickException(
+                displayable(f"{error.filename}: {error.strerror}.")
+            ) from error
         except (KeyboardInterrupt, click.Abort) as stop:  # Abort: between commands of the demo
             click.echo(
                 "\nInterrupted. Finished work is kept: run the same command again to resume.",

@@ -15,8 +15,9 @@ from typing import Any, Literal, TypeVar
 import click
 
 from hffkit.errors import ArgumentError, cannot_write, with_options
-from hffkit.manifest.samples import SPLITS, Split, printable
+from hffkit.manifest.samples import SPLITS, Split
 from hffkit.options import Names, Option, Pairs, choices, options_of
+from hffkit.wording import displayable
 
 
 class _NotEmpty(click.ParamType[Any]):
@@ -329,7 +330,7 @@ def show(row: Any, text: str, *, as_json: bool) -> None:
     """Print a result: JSON values as indented JSON, or its text."""
     shown = json.dumps(row, indent=1, ensure_ascii=False) if as_json else text
     try:
-        click.echo(printable(shown))
+        click.echo(displayable(shown))
     except BrokenPipeError:  # click ends the command
         raise
     except OSError as error:
@@ -350,9 +351,14 @@ def shown(row: Any, text: str, *, as_json: bool) -> Iterator[None]:
         show(row, text, as_json=as_json)
 
 
+def tell(text: str) -> None:
+    """Print a line to standard error."""
+    click.echo(displayable(text), err=True)
+
+
 def show_notes(notes: Iterable[str]) -> None:
     """Print remarks to standard error, with options for the parameters that they name."""
     params = click.get_current_context().command.params
     names = {param.name: param.opts[0] for param in params if param.name}
     for note in notes:
-        click.echo(printable(f"note: {with_options(note, names)}"), err=True)
+        tell(f"note: {with_options(note, names)}")

@@ -128,7 +128,7 @@ def train(out: Path | None, workers: int, as_json: bool, **arguments: Any) -> No
         SpectrumRequest(**arguments),
         out,
         n_workers=workers,
-        notify=lambda notice: click.echo(notice, err=True),
+        notify=options.tell,
     )
     options.show(run.to_json(), _run_text(path, run), as_json=as_json)
 

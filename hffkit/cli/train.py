@@ -139,7 +139,7 @@ def train(
     from hffkit.training.train import train as train_network
 
     request = TrainRequest(overrides=tuple(sorted(values.items())), **arguments)
-    path, run = train_network(request, out, lambda notice: click.echo(notice, err=True))
+    path, run = train_network(request, out, options.tell)
     options.show(run.to_json(), _run_text(path, run), as_json=as_json)
 
 

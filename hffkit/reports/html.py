@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from hffkit.media.image import Image, encode_png
+from hffkit.wording import displayable
 
 THUMBNAIL = 160  # px
 
@@ -29,10 +30,7 @@ class Figure:
 
 
 def html_of(template: str, **values: Any) -> str:
-    """Render a template of this folder with escaped text.
-
-    Characters of undecodable file names, which UTF-8 cannot encode, become escape sequences.
-    """
+    """Render a template of this folder with escaped text; see `displayable` for odd characters."""
     # Late: the import takes 0.1 s, and few commands need it.
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
@@ -44,8 +42,7 @@ def html_of(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         loader=FunctionLoader(lambda name: (folder / name).read_text("utf-8")),
     )
-    html = environment.get_template(template).render(**values)
-    return html.encode("utf-8", "backslashreplace").decode("utf-8")
+    return displayable(environment.get_template(template).render(**values))
 
 
 def data_uri(kind: str, encoded: bytes) -> str:

@@ -22,6 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from hffkit.arrays import Floats64, Ints
+from hffkit.wording import displayable
 
 _REAL, _FAKE = "#0072b2", "#d55e00"  # Okabe and Ito: distinguishable with colour blindness
 _QUIET = "#c8ccd2"
@@ -343,8 +344,8 @@ def _plot_diagonal(axes: Axes, places: Sequence[float] | Floats64) -> None:
 
 
 def _short(name: str) -> str:
-    printable = name.encode("utf-8", "backslashreplace").decode("utf-8")
-    return printable if len(printable) <= _LONGEST_NAME else f"{printable[: _LONGEST_NAME - 1]}…"
+    shown = displayable(name)
+    return shown if len(shown) <= _LONGEST_NAME else f"{shown[: _LONGEST_NAME - 1]}…"
 
 
 def _encoded(figure: Figure, kind: Literal["svg", "png"] = "svg") -> bytes:
