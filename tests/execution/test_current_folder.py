@@ -1,54 +1,93 @@
 """Python files that lie in the current folder, beside the data, are not executed by any command."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from makers.trees import build_corpus, hostile_folder, write_image
+from makers.runs import write_run
+from makers.trees import HOSTILE, OF_PYTHON, build_two_classes, hostile_folder
 
-# What the installed script does, but that even little work is given to a worker.
+from hffkit.manifest.classes import BINARY
+
+# What the installed script does for each line, but that even little work is given to a worker.
 SCRIPT = """
+import sys
+from click.testing import CliRunner
 from hffkit.execution import pool
 from hffkit.cli.main import main
 pool._ALONE = 1e-9
 if __name__ == "__main__":
-    main()
+    for line in sys.argv[1:]:
+        done = CliRunner().invoke(main, line.split(), catch_exceptions=False)
+        print(line, done.output)
+        assert done.exit_code == 0, line
 """
+WITH_WORKERS = (
+    "build folder --src ../in --real a --fake b --accept-duplicates --out built.lmdb",
+    "pack ../x.lmdb --size 32 --out packed.lmdb",
+    "degrade ../x.lmdb --op jp60 --out degraded.lmdb",
+    "degrade ../in --op jp60 --out degraded",
+    "spectrum features ../in --out features.npz",
+    "spectrum train --data ../x.lmdb --out spectrum",
+    "robustness ../run --data ../x.lmdb --op jp60 --resamples 0",
+    "audit ../x.lmdb --html audit.html",
+)
+ALONE = (
+    "eval ../run --data ../x.lmdb --resamples 0 --html page.html",
+    "predict ../run ../in/a/0000.png --whole --html predicted.html",
+    "explain ../run ../in/a/0000.png --whole --out explained",
+    "train --data ../x.lmdb --network meso4 --task binary --max-iterations 1 --set size=32 "
+    "--out trained",
+    "verify ../x.lmdb",
+)
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with images, a corpus of them and a script, which starts as hffkit does."""
+    """Return a folder with images, a corpus of them, a run and a script that starts as hffkit."""
     root = tmp_path_factory.mktemp("current")
-    for cls in ("real", "fake"):
-        for number in range(12):
-            write_image(root / "images" / cls / f"{number}.png", number)
-    build_corpus("folder", root / "images", root / "data.lmdb", real=("real",), fake=("fake",))
+    build_two_classes(root, 24)
+    write_run(root / "run", BINARY)
     (root / "bin").mkdir()
     (root / "bin" / "script.py").write_text(SCRIPT, "utf-8")
     return root
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "words",
-    [
-        "build folder --src ../images --real real --fake fake --accept-duplicates --out built.lmdb",
-        "pack ../data.lmdb --size 32 --out packed.lmdb",
-        "degrade ../data.lmdb --op jp60 --out degraded.lmdb",
-        "degrade ../images --op jp60 --out degraded",
-        "spectrum features ../images --out features.npz",
-        "spectrum train --data ../data.lmdb --out run",
-    ],
-)
-def test_no_code_of_the_current_folder_is_executed(home: Path, tmp_path: Path, words: str) -> None:
-    here = home / tmp_path.name
+def test_no_code_of_the_current_folder_is_executed(home: Path) -> None:
+    here = home / "here"
     mark = hostile_folder(here)
-    command = [sys.executable, str(home / "bin" / "script.py"), *words.split(), "--workers", "2"]
+    lines = [*(f"{line} --workers 2" for line in WITH_WORKERS), *ALONE]
+    command = [sys.executable, str(home / "bin" / "script.py"), *lines]
     done = subprocess.run(command, cwd=here, capture_output=True, text=True)
     assert not mark.exists(), mark.read_text("utf-8")
+    assert done.returncode == 0, done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ([str(Path(sys.executable).with_name("hffkit"))], HOSTILE),
+        ([sys.executable, "-P", "-m", "hffkit"], HOSTILE),
+        # Python itself imports the others from the current folder, before any code of ours.
+        ([sys.executable, "-m", "hffkit"], set(HOSTILE) - set(OF_PYTHON)),
+    ],
+    ids=["script", "safe -m", "-m"],
+)
+def test_every_way_to_start_leaves_out_the_current_folder(
+    words: list[str], names: tuple[str, ...], home: Path, tmp_path: Path
+) -> None:
+    if not Path(words[0]).exists():
+        pytest.skip("the script hffkit is not installed beside this Python")
+    mark = hostile_folder(tmp_path / "here", names)
+    command = [*words, "inspect", str(home / "x.lmdb"), "--out", "sheet.png"]
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=tmp_path / "here", capture_output=True, text=True, env=clean)
+    assert not mark.exists(), mark.read_text("utf-8")
     assert done.returncode == 0, done.stderr
+    assert (tmp_path / "here/sheet.png").exists()
 
 
 def test_workers_import_what_their_script_imports(tmp_path: Path) -> None:

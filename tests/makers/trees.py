@@ -4,7 +4,7 @@ import functools
 import json
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -261,23 +261,23 @@ def _files(root: Path) -> Iterator[Path]:
     return (path for path in sorted(root.rglob("*")) if path.is_file())
 
 
-def hostile_folder(folder: Path) -> Path:
+# What `python -m` imports itself, before any of our code.
+OF_PYTHON = ("hffkit", "weakref")
+HOSTILE = (
+    *OF_PYTHON, "av", "click", "cv2", "dlib", "joblib", "json", "lmdb", "matplotlib",
+    "multiprocessing", "numpy", "queue", "random", "scipy", "sklearn", "skops", "socket",
+    "tomllib", "torch",
+)  # fmt: skip
+
+
+def hostile_folder(folder: Path, names: Iterable[str] = HOSTILE) -> Path:
     """Write modules that shadow what Python and our workers import; return where they leave marks.
 
     No file is there until one of them was executed.
     """
     mark = folder / "executed"
-    folder.mkdir()
-    for name in (
-        "cv2",
-        "hffkit",
-        "joblib",
-        "multiprocessing",
-        "numpy",
-        "queue",
-        "random",
-        "weakref",
-    ):
-        text = f"with open({str(mark)!r}, 'a') as file:\n    print({name!r}, file=file)\n"
-        (folder / f"{name}.py").write_text(text, "utf-8")
+    (folder / "PIL").mkdir(parents=True)
+    for path in (*(f"{name}.py" for name in names), "PIL/__init__.py"):
+        text = f"with open({str(mark)!r}, 'a') as file:\n    print({path!r}, file=file)\n"
+        (folder / path).write_text(text, "utf-8")
     return mark
