@@ -37,6 +37,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Rehearse on this share of each corpus and of the iterations of each training.",
 )
+@click.option(
+    "--operations",
+    multiple=True,
+    type=options.PATH,
+    help="A Python file of operations that steps of the recipe name: no other is executed. "
+    "Repeatable.",
+)
 @click.option("--only", metavar="STEP", help="Run this step and those that it needs.")
 @click.option("--dry-run", is_flag=True, help="Print the steps, their state and an estimate.")
 @options.workers
@@ -50,6 +57,7 @@ def run(
     data: tuple[tuple[str, str], ...],
     out: Path | None,
     scale: float,
+    operations: tuple[Path, ...],
     only: str | None,
     dry_run: bool,
     lists: bool,
@@ -62,7 +70,7 @@ def run(
     step is kept until it or its inputs change; an interrupted one resumes. Several recipes share
     their steps.
     """
-    from hffkit.pipeline.given import check_data, check_given
+    from hffkit.pipeline.given import check_code, check_data, check_given
 
     if lists:
         from hffkit.pipeline.recipe import recipes_table
@@ -70,6 +78,7 @@ def run(
         click.echo(recipes_table().to_text())
         return
     _check(recipes, data, only)
+    check_code(recipes, operations)
     check_given(recipes, dict(data))
     check_data(Path(path) for _, path in data)
     from hffkit.pipeline.forecast import forecast, forecast_text

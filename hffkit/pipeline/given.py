@@ -97,6 +97,33 @@ def check_given(recipes: Sequence[str], given: Collection[str]) -> None:
         check_complete(recipe, wanted, given)
 
 
+def check_code(recipes: Sequence[str], allowed: Collection[Path]) -> None:
+    """Raise ArgumentError if recipes name files of Python that are not among those allowed.
+
+    A recipe may come from anybody, and nothing that it names alone is executed.
+    """
+    known = {path.resolve() for path in allowed}
+    for recipe in recipes:
+        for name in _code(recipe_rows(recipe)):
+            if Path(name).resolve() not in known:
+                raise ArgumentError(
+                    f"{recipe}: a step executes the Python file {name}. Read it, and name it by "
+                    "`operations` as well if you trust it."
+                )
+
+
+def _code(value: Any) -> Iterator[str]:
+    """Yield the files of operations that the steps in a value of a TOML file name."""
+    if isinstance(value, dict):
+        if isinstance(value.get("operations"), str):
+            yield value["operations"]
+        for each in value.values():
+            yield from _code(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _code(each)
+
+
 def _about(row: Any) -> str:
     """Return the description in a row of the table of data."""
     return str(row.get("about", "")) if isinstance(row, dict) else str(row)
