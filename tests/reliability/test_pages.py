@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Run as Invoke
+from makers import hostile
 from makers.browser import CHROMIUM, PageServer, opened, serving
 from makers.runs import write_run
 from makers.trees import build_corpus, portrait, write_image
@@ -57,6 +58,11 @@ def test_templates_take_data_as_text() -> None:
     assert "{{ 1/0 }}" in html
     assert "{% include" in html
     assert "&lt;b&gt;" in html
+
+
+@pytest.mark.parametrize("n", [20, pytest.param(200, marks=pytest.mark.slow)])
+def test_any_name_is_shown_as_text(n: int, tmp_path: Path) -> None:
+    assert hostile.hostile_names(tmp_path, n, 0) == {"shown as text": n}
 
 
 def pages_of(folder: Path, port: int, run: Invoke) -> dict[str, str]:
