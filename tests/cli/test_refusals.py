@@ -24,6 +24,7 @@ Run = Callable[..., Result]
 # By command: what its message names. x.lmdb is a corpus, run a run, in a folder of images.
 REFUSED = {
     "build folder --src= --real a --fake b": "Invalid value for '--src': is empty.",
+    "build folder --src in --real a --fake b --group-by x*": "--group-by 'x*' matches an empty",
     "train --data x.lmdb --out=": "Invalid value for '--out': is empty.",
     "train --data= --network meso4": "Invalid value for '--data': is empty.",
     "eval absent --data x.lmdb": "absent: no such run.",
@@ -86,6 +87,7 @@ REFUSED = {
     "degrade x.lmdb --op jp:60 --operations in": "in: cannot be read: it is a folder.",
     "eval run --data x.lmdb --resamples 1000001": "1000001 is not in the range 0<=x<=1000000.",
     "train --data x.lmdb --threads 1025": "1025 is not in the range 1<=x<=1024.",
+    "run mine.toml": "a step executes the Python file own.py. Read it, and name it by --op",
     "audit absent": "absent: no such corpus.",
     "audit x.lmdb --against absent": "absent: no such corpus.",
     "audit x.lmdb --run absent": "absent: no such run.",
@@ -122,6 +124,7 @@ def test_nothing_slow_is_imported_before_a_refusal(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run/run.json").write_text('{"format": 1}')
     (tmp_path / "weights.h5").touch()
+    (tmp_path / "mine.toml").write_text('steps.a = {do = "degrade", operations = "own.py"}')
     command = [sys.executable, "-c", SCRIPT, json.dumps(list(REFUSED))]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     found = [json.loads(line) for line in done.stdout.splitlines()]
@@ -129,7 +132,9 @@ def test_nothing_slow_is_imported_before_a_refusal(tmp_path: Path) -> None:
     for line, code, output, loaded in found:
         assert REFUSED[line] in output, line
         assert (code in (1, 2), loaded) == (True, []), line
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "run", "weights.h5", "x.lmdb"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "in", "mine.toml", "run", "weights.h5", "x.lmdb",
+    ]  # fmt: skip
 
 
 def test_a_file_is_tried_without_a_change(tmp_path: Path) -> None:
