@@ -75,7 +75,7 @@ def interval_of(
     """Return the interval of a kind of a metric in [0, 1], from its resampled values."""
     low, high = percentile_interval(found)
     if kind == "basic":
-        low, high = max(0.0, 2 * estimate - high), min(1.0, 2 * estimate - low)
+        low, high = (min(max(0.0, 2 * estimate - bound), 1.0) for bound in (high, low))
     return ConfidenceInterval(low, high, n_left_out)
 
 

@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 from hffkit.corpus.drop_list import read_drop_list
 from hffkit.errors import MetricError
 from hffkit.evaluation import metrics
-from hffkit.evaluation.bootstrap import bootstrap_intervals
+from hffkit.evaluation.bootstrap import bootstrap_intervals, interval_of
 from hffkit.evaluation.calibration import Calibration, TopLabels
 from hffkit.evaluation.levels import Level, measure
 from hffkit.evaluation.metrics import METRICS, relative_error_reduction
@@ -274,6 +274,35 @@ def test_eer_is_interpolated_between_points() -> None:
     assert equal_error_rate(flags(0, 1), np.array([0.9, 0.1])) == 1
 
 
+def test_misses_are_those_at_the_nearest_threshold_and_at_the_first_false_alarm() -> None:
+    # (FPR, misses) by falling threshold: (0,1) (0,1/2) (1/3,1/2) (1/3,0) (2/3,0) (1,0).
+    curve = curve_of(flags(1, 0, 1, 0, 0), np.array([0.9, 0.8, 0.7, 0.6, 0.5]))
+    assert curve.nearest_miss_rate() == 0.5
+    assert curve.tpr_at_first_false_alarm() == 0.5
+    tied = curve_of(flags(1, 0), np.array([0.5, 0.5]))  # (0,1) and (1,0) are equally near
+    assert tied.nearest_miss_rate() == 1
+    assert tied.tpr_at_first_false_alarm() == 1
+
+
+def test_metrics_are_percentages_unless_they_are_areas_errors_or_costs() -> None:
+    fractions = {name for name, metric in METRICS.items() if metric.unit == "fraction"}
+    calibrations = {"calibration_error", "balanced_calibration_error", "cllr"}
+    assert fractions == {"auc", "average_precision", *calibrations}
+    assert {metric.unit for name, metric in METRICS.items() if name not in fractions} == {"percent"}
+    titles = {name: METRICS[name].title for name in METRICS if name.startswith("tpr_at_fpr")}
+    percent = {"0.001": "0.1", "0.01": "1", "0.1": "10", "0.0001": "0.01"}
+    percent |= {"1e-05": "0.001", "1e-06": "0.0001"}
+    assert titles == {f"tpr_at_fpr_{rate}": f"TPR at FPR {p} %" for rate, p in percent.items()}
+
+
+def test_average_precision_and_recall_count_a_single_sample_as_one() -> None:
+    # Recall rises by 1/2 at precision 1/1 and by 1/2 at precision 2/3.
+    curve = curve_of(flags(1, 0, 1, 0), np.array([0.9, 0.8, 0.7, 0.6]))
+    assert curve.average_precision() == pytest.approx(1 / 2 + 1 / 2 * 2 / 3)
+    rows = [(0, [0.9, 0, 0.1]), (0, [0.8, 0, 0.2]), (2, [0.9, 0, 0.1])]
+    assert METRICS["class_mean_accuracy"].compute(grouped(scored_of(rows)).sums()) == 0.5
+
+
 def test_tpr_at_fpr_takes_the_best_threshold_within_the_limit() -> None:
     # Ten reals at .05, .15, ... .95; fakes at .99, .9, .8, .7.
     scores = np.array([*np.arange(10) / 10 + 0.05, 0.99, 0.9, 0.8, 0.7])
@@ -295,6 +324,8 @@ def test_calibration_error_is_that_of_the_top_label() -> None:
     assert bins.counts.sum() == 5
     sure = np.array([[1, 0], [1, 0]], np.float32)
     assert calibration(np.array([0, 0]), sure).counts.tolist() == [0] * 14 + [2]
+    above = np.array([[np.nextafter(np.float32(1), np.float32(2)), 0]], np.float32)
+    assert calibration(np.array([0]), above).counts.tolist() == [0] * 14 + [1]
     halves = np.array([[0.5, 0.5], [0.75, 0.25]], np.float32)  # bins (0, .5] and (.5, 1]
     assert calibration(np.array([0, 0]), halves, n_bins=2).counts.tolist() == [1, 1]
 
@@ -509,6 +540,21 @@ def test_intervals_of_grouped_frames_are_wider_than_of_independent_ones() -> Non
     assert widths[0] > 3 * widths[1]
 
 
+def test_an_interval_is_of_a_thousand_resamples() -> None:
+    values: list[float] = []
+
+    def share_of_first(sums: Sums) -> float:
+        values.append(float(sums.calls[0].sum() / sums.calls.sum()))
+        return values[-1]
+
+    samples = grouped(scored_of([(0, [0.9, 0, 0.1]), (2, [0.1, 0, 0.9])]))
+    rows = {"share": metrics.Metric("", "fraction", share_of_first)}
+    found = bootstrap_intervals([samples], rows, rng=rng_for(0, "x"))
+    *resampled, estimate = values
+    assert (len(resampled), estimate) == (1000, 0.5)
+    assert (found["share"].low, found["share"].high) == (0, 1)
+
+
 def test_resamples_that_define_no_auc_are_left_out_and_counted() -> None:
     samples = grouped(scored_of([(0, [0.9, 0.0, 0.1]), (2, [0.1, 0.0, 0.9])]))
     once = samples.sums(np.array([2.0, 0.0]))
@@ -688,6 +734,38 @@ def test_intervals_of_calibration_are_mirrored_and_of_tpr_are_percentiles() -> N
     interval = found["tpr_at_fpr_0.1"].interval
     assert interval is not None
     assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(rates, [0.025, 0.975])))
+
+
+@pytest.mark.parametrize(
+    ("estimate", "expected"),
+    [
+        (0.35, (0.21, 0.59)),
+        (0.2, (0, 0.29)),
+        (0.02, (0, 0)),  # mirrored to -0.45 and -0.07
+        (0.7, (0.91, 1)),
+        (0.8, (1, 1)),  # mirrored to 1.11 and 1.49
+    ],
+)
+def test_mirrored_bounds_are_cut_to_0_and_1(estimate: float, expected: tuple[float, float]) -> None:
+    found = interval_of("basic", estimate, [0.1, 0.5], 3)  # the percentiles are 0.11 and 0.49
+    assert (found.low, found.high) == pytest.approx(expected)
+    assert found.n_left_out == 3
+    as_found = interval_of("percentile", estimate, [0.1, 0.5], 3)
+    assert (as_found.low, as_found.high) == pytest.approx((0.11, 0.49))
+
+
+def test_the_interval_of_a_calibration_that_only_resampling_worsens_is_in_order() -> None:
+    # In each bin as many are right as the confidence says: the error is 0, and above 0 in nearly
+    # all resamples.
+    rows = [
+        (int(i >= right), [right / n, 1 - right / n])
+        for n, right in ((5, 3), (4, 3), (5, 4), (10, 9), (10, 7), (8, 5), (8, 7))
+        for i in range(n)
+    ]
+    estimate = measure(scored_of(rows, classes=BINARY)).frame.estimates["calibration_error"]
+    assert estimate.value == pytest.approx(0, abs=1e-6)
+    assert estimate.interval is not None
+    assert (estimate.interval.low, estimate.interval.high) == (0, 0)
 
 
 def test_decision_values_have_neither_calibration_nor_probabilities() -> None:
