@@ -7,7 +7,8 @@ a dataset that was built twice, with other options or from another place, stays 
 FaceForensics++ mean the same in all its copies, and never get a prefix.
 """
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from hffkit.manifest.pairs import quality_of
@@ -41,7 +42,10 @@ def told_apart(corpora: Sequence[Corpus]) -> list[Corpus]:
     numbers = range(len(corpora))
     sharing = [{root(n) for n in numbers if bits >> n & 1} for bits in set(holders.values())]
     alike = {each for some in sharing if len(some) > 1 for each in some}
-    first = {each: min(smallest[n] for n in numbers if root(n) == each) for each in alike}
+    members = {each: [n for n in numbers if root(n) == each] for each in alike}
+    first = {each: min(smallest[n] for n in some) for each, some in members.items()}
+    if len({*first.values()}) < len(first):  # datasets that hold one file at two paths
+        first = {each: _smallest(corpora[n] for n in some) for each, some in members.items()}
     return [
         Corpus(corpus.path, f"{first[root(n)][-_DIGITS:]}/") if root(n) in alike else corpus
         for n, corpus in enumerate(corpora)
@@ -64,6 +68,13 @@ def _are_of_one_command(corpora: Sequence[Corpus]) -> bool:
     made = [replace(corpus.provenance, shard=None) for corpus in corpora]
     is_divided = all(c.provenance.shard or c.provenance.verb == "pack" for c in corpora)
     return len(corpora) == 1 or (is_divided and all(each == made[0] for each in made))
+
+
+def _smallest(corpora: Iterable[Corpus]) -> str:
+    """Return the smallest digest of path and content of the files of a dataset."""
+    files = (file for corpus in corpora for file in _files(corpus))
+    texts = ("\0".join(file).encode("utf-8", "surrogateescape") for file in files)
+    return min(hashlib.sha256(text).hexdigest() for text in texts)
 
 
 def _files(corpus: Corpus) -> Iterator[tuple[str, str]]:
