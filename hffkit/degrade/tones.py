@@ -117,11 +117,10 @@ def quantise(image: Image, levels: int) -> Image:
     are rounded down, and level 0 has a bin of its own.
     """
     bounds = np.floor(np.linspace(0, 255, check(LEVELS, levels) + 1))
-    bounds[-1] = 256
     bins = np.searchsorted(bounds, np.arange(256), side="left")[image].astype(np.float64)
     least, most = bins.min(), bins.max()
     if least == most:
-        return rounded(np.full(image.shape, min(255.0, 255 * least)))
+        return rounded(np.full(image.shape, 255 * least))
     return rounded(255 * (bins - least) / (most - least))
 
 
