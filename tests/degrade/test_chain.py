@@ -3,9 +3,11 @@
 import base64
 import csv
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -661,6 +663,36 @@ def test_domains_are_said_in_few_words() -> None:
         "sc": "-45, -40, -35, -30, -25, -20, -15, -10, -5, -3, -1, "
         "1, 3, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90",
     }
+
+
+def readme_rows() -> Iterator[tuple[str, str, str]]:
+    """Yield code, drawn values and possible values of each operation, as the README states them."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    for row in re.findall("^\\| `.*-mix` .*$", readme, re.MULTILINE):
+        names, _, _, drawn, possible = row.strip("| ").split(" | ")
+        yield names.rpartition("`, `")[2].removesuffix("-mix`"), drawn, possible
+
+
+def test_the_readmes_values_are_drawn_and_those_just_outside_its_bounds_are_refused() -> None:
+    rows = list(readme_rows())
+    assert [code for code, _, _ in rows] == list(OPERATIONS)
+    for code, drawn, possible in rows:
+        parameter = OPERATIONS[code].parameter
+        first, to, last = drawn.partition(" to ")
+        if isinstance(parameter, Interval):
+            assert (parameter.low, parameter.high) == (float(first), float(last)), code
+        else:
+            listed = range(int(first), int(last) + 1) if to else map(float, drawn.split(", "))
+            assert [*parameter.shown] == [*listed], code
+        bounds = re.search(r"(from|above) ([-+\d]+)(?: to |, at most )([-+\d]+)", possible)
+        assert bounds is not None
+        step = Fraction(1 if "whole" in possible else "0.001")
+        kind = int if "whole" in possible else float
+        low, high = int(bounds[2]), int(bounds[3])
+        around = [kind(low + n * step) for n in (-1, 0, 1)], [kind(high + n * step) for n in (0, 1)]
+        has_low, has_next = bounds[1] == "from", "odd" not in possible
+        allowed = [[parameter.rule.allows(value) for value in some] for some in around]
+        assert allowed == [[False, has_low, has_next], [True, False]], code
 
 
 def test_codes_are_the_keys_of_the_table() -> None:

@@ -71,6 +71,8 @@ def test_pixels_are_means_of_areas_of_the_middle_square() -> None:
     square = image[12:108].astype(np.float64)
     expected = square.reshape(32, 3, 32, 3, 3).mean(axis=(1, 3))
     assert np.abs(reduced(image, 32) - expected).max() <= 0.5 + 1e-9
+    lying = np.ascontiguousarray(image.transpose(1, 0, 2))
+    assert np.array_equal(reduced(lying, 32), reduced(image, 32).transpose(1, 0, 2))
     for size in (96, 100):
         with pytest.raises(ImageError, match=f"96x120 pixels cannot be reduced to {size}x{size}"):
             reduced(image, size)

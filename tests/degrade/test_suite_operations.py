@@ -120,6 +120,18 @@ def test_blocks_are_squares_of_8_px_as_many_as_published(
     assert covered.sum() == pytest.approx(height * width * (1 - free), rel=0.12)
 
 
+def test_one_block_is_8_by_8_px_wherever_it_falls() -> None:
+    corners = set()
+    for grey in range(100):
+        image = np.full((11, 12, 3), grey, np.uint8)
+        rows, columns = np.nonzero(
+            (chain("blocks:1")(image, seed=0, key="a").image != grey)[..., 0]
+        )
+        assert (len(rows), int(np.ptp(rows)), int(np.ptp(columns))) == (64, 7, 7)
+        corners.add((int(rows.min()), int(columns.min())))
+    assert corners == {(top, left) for top in range(3) for left in range(4)}
+
+
 def test_crops_keep_pixels_where_they_lie(faces: list[Image]) -> None:
     image = faces[2]
     assert np.array_equal(after("crop:0.8", image), image[30:270, 27:243])
@@ -152,6 +164,17 @@ def test_sizes_are_changed_by_the_kernel_of_each_operation(
     distance = np.abs(made - resized(faces[2].astype(float), size, kernel))
     assert distance.max() <= 1.5
     assert distance.mean() < 0.5
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel"), [((31, 40), "lanczos"), ((30, 40), "bicubic"), ((40, 30), "bicubic")]
+)
+def test_a_square_is_reduced_by_lanczos_where_both_sides_are_longer(
+    shape: tuple[int, int], kernel: str
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    distance = np.abs(after("square:30", image) - resized(image.astype(float), (30, 30), kernel))
+    assert distance.max() <= 1.5
 
 
 @pytest.mark.parametrize("side", [64, 112, 224])

@@ -15,6 +15,7 @@ from makers.trees import about, build_two_classes, encoded_data, records, rows, 
 from PIL import Image
 
 from hffkit.degrade.chain import chain, split_chain
+from hffkit.degrade.preview import preview
 from hffkit.degrade.suites import read_suite, suite_names
 from hffkit.errors import ArgumentError, HffkitError, RecipeError, UnknownNameError
 
@@ -252,6 +253,23 @@ def test_preview_draws_every_severity_of_a_suite(tmp_path: Path, run: Run) -> No
         corners = np.argwhere((tiles == tile[0, 0]).all(axis=2))
         found = [tiles[y : y + tile.shape[0], x : x + tile.shape[1]] for y, x in corners]
         assert any(np.array_equal(place, tile) for place in found)
+
+
+@pytest.mark.parametrize(("width", "height"), [(100, 90), (180, 160), (160, 180)])
+def test_preview_shows_the_middle_of_an_image_or_all_of_a_small_one(
+    tmp_path: Path, width: int, height: int
+) -> None:
+    picture, sheet = write_image(tmp_path / "a.png", 20, size=(width, height)), tmp_path / "b.png"
+    own = tmp_path / "own.toml"
+    own.write_text(SUITE.partition("[chains]")[0] + '[chains]\nstill = ["me:1", "gc:1"]\n', "utf-8")
+    assert preview(picture, sheet, None, str(own)) == 2
+    with Image.open(sheet) as drawn, Image.open(picture) as image:
+        tiles, pixels = np.asarray(drawn), np.asarray(image)
+    top, left = max(0, (height - 168) // 2), max(0, (width - 168) // 2)
+    shown = pixels[top : top + 168, left : left + 168]
+    places = np.lib.stride_tricks.sliding_window_view(tiles, shown.shape)[:, :, 0]
+    corners = np.argwhere((places[:, :, 0, 0] == shown[0, 0]).all(axis=2))
+    assert sum(np.array_equal(places[y, x], shown) for y, x in corners) == 3  # with the image
 
 
 def test_docs_list_every_suite() -> None:

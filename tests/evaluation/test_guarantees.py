@@ -9,6 +9,7 @@ from scipy import stats
 from hffkit.errors import CorpusError, MetricError
 from hffkit.evaluation.guarantees import (
     bounds_of,
+    count_mistakes,
     exact_interval,
     least_rate,
     n_allowed,
@@ -122,6 +123,12 @@ def test_the_threshold_is_just_above_the_first_group_that_must_be_right(
     assert bound.n_allowed == allowed
     assert threshold == real_below == np.nextafter(np.float32(last), np.float32(1))
     assert bound.guarantee(threshold, real_below).n_mistakes == n_mistakes  # ties fail together
+
+
+def test_a_score_at_a_threshold_is_fake_and_one_at_the_other_is_undecided() -> None:
+    worst = np.array([0.2, 0.5, 0.7])
+    assert count_mistakes("false_alarm", worst, 0.5, 0.2) == 2  # from the threshold on
+    assert count_mistakes("miss", worst, 0.7, 0.5) == 1  # below the other
 
 
 def test_a_band_is_between_the_bounds_of_both_mistakes() -> None:

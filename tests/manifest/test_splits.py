@@ -1,3 +1,4 @@
+import hashlib
 import json
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from hffkit.errors import ArgumentError
 from hffkit.manifest.samples import SPLITS, Split
+from hffkit.manifest.seeds import rank
 from hffkit.manifest.splits import SplitRatio, assign_splits
 from hffkit.sources.ffpp import official_pairs
 
@@ -110,6 +112,19 @@ def test_taken_groups_keep_their_split_and_count() -> None:
     splits = assign_splits(members, RATIO, seed=0, taken=taken)
     assert {group: splits[group] for group in taken} == taken
     assert Counter(splits.values()) == {"train": 75, "val": 5, "test": 20}
+
+
+def test_a_group_goes_where_its_classes_lack_the_larger_shares() -> None:
+    # Train lacks 2 of 10 a and 1 of 2 b, a share of 0.7; test 5 of 10 a and no b, a share of 0.5.
+    members = [("g", "a"), ("g", "b"), ("t", "b"), *[("u", "a")] * 3, *[("v", "a")] * 6]
+    taken: dict[str, Split] = {"t": "test", "u": "train", "v": "val"}
+    splits = assign_splits(members, SplitRatio.parse("50/0/50"), seed=0, taken=taken)
+    assert splits == {**taken, "g": "train"}
+
+
+def test_the_shuffle_is_by_the_digest_of_seed_and_names() -> None:
+    expected = hashlib.blake2b(b"7\0split\0a\xff", digest_size=16).digest()
+    assert rank(7, "split", "a\udcff") == expected
 
 
 def test_each_class_of_a_mixed_corpus_comes_near_its_ratio() -> None:

@@ -64,25 +64,26 @@ def test_identities_are_the_digests_in_the_order_of_the_corpora(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("differing", "message"),
+    ("form", "differing", "message"),
     [
-        ({"holds": "masks"}, "holds is 'masks' and 'faces'"),
-        ({"layout": "packed"}, "layout is 'packed' and 'native'"),
-        ({"size": 64}, "size is 64 and None"),
-        ({"labels": "binary"}, "labels is 'binary' and 'multi'"),
+        ({}, {"holds": "masks"}, "holds is 'masks' and 'faces'"),
+        ({}, {"layout": "packed", "size": 64}, "layout is 'packed' and 'native'"),
+        ({"layout": "packed", "size": 128}, {"size": 64}, "size is 64 and 128"),
+        ({}, {"labels": "binary"}, "labels is 'binary' and 'multi'"),
         (
+            {},
             {"classes": numbered(["Real"], ["Glow"])},
             "class 'Real' is fake in the first and real in the second",
         ),
     ],
 )
 def test_corpora_that_differ_in_form_are_not_taken_as_one(
-    tmp_path: Path, differing: dict[str, object], message: str
+    tmp_path: Path, form: dict[str, object], differing: dict[str, object], message: str
 ) -> None:
     names = [str(tmp_path / name) for name in ("1", "2", "3")]
     for name in names[:2]:
-        text_corpus(Path(name), [text_sample(name)])
-    text_corpus(Path(names[2]), [text_sample("c")], **differing)
+        text_corpus(Path(name), [text_sample(name)], **form)
+    text_corpus(Path(names[2]), [text_sample("c")], **form | differing)
     assert len(open_corpora(names[:2])) == 2
     with pytest.raises(StorageError, match=rf"3 and .*1 cannot be taken as one: .*{message}"):
         open_corpora(names)

@@ -98,7 +98,9 @@ def test_decoder_reads_what_protobuf_writes(data: bytes, label: int, encoded: bo
 
 
 def test_absent_fields_are_zero() -> None:
-    assert read(CaffeDatum(data=b"x").SerializeToString()) == (b"x", 0, False, 0, 0, 0)
+    message = CaffeDatum(data=b"x").SerializeToString()
+    assert read(message) == (b"x", 0, False, 0, 0, 0)
+    assert decode_datum(message) == Datum(b"x", 0, encoded=False)
 
 
 def test_record_without_the_encoded_field_is_raw() -> None:

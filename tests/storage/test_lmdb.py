@@ -1,6 +1,8 @@
 import multiprocessing
+import os
 import pickle
 import shutil
+import stat
 import subprocess
 import sys
 from collections import Counter
@@ -198,6 +200,23 @@ def test_absent_record_is_named(reader: LmdbReader, name: bytes) -> None:
         reader.get(name)
 
 
+def test_empty_key_which_no_database_can_hold_is_refused(reader: LmdbReader) -> None:
+    with pytest.raises(StorageError, match=r"ten: cannot be read: mdb_get: MDB_BAD_VALSIZE"):
+        reader.get(b"")
+
+
+@pytest.mark.parametrize("version", [(1, 0, 0), (1, 0), (1, 2, 3), (2, 0, 0)])
+def test_a_library_that_writes_what_caffe_cannot_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(lmdb, "version", lambda: (0, 9, 99))
+    LmdbWriter(tmp_path / "new").__exit__()
+    monkeypatch.setattr(lmdb, "version", lambda: version)
+    with pytest.raises(StorageError, match=f"library is {'.'.join(map(str, version))}, whose"):
+        LmdbWriter(tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_folder_without_a_database_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing"):
         with pytest.raises(StorageError, match=f"{path}: no LMDB: it holds no data.mdb"):
@@ -241,6 +260,25 @@ def test_writer_writes_what_raw_lmdb_reads(tmp_path: Path) -> None:
         writer.flush()
         assert dict(writer.items()) == records
     assert raw_items(tmp_path / "new") == records
+
+
+def test_a_database_is_written_by_its_group_and_read_by_all(tmp_path: Path) -> None:
+    umask = os.umask(0)
+    try:
+        with LmdbWriter(tmp_path / "new"):
+            pass
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE((tmp_path / "new/data.mdb").stat().st_mode) == 0o664
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="no list of open files")
+def test_a_closed_writer_leaves_no_file_open(tmp_path: Path) -> None:
+    with LmdbWriter(tmp_path / "new") as writer:
+        writer.put(b"a", b"1")
+        writer.flush()
+    targets = [os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()]
+    assert not [target for target in targets if target.startswith(str(tmp_path))]
 
 
 def test_writer_takes_views_of_larger_memory(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from hffkit.storage.outputs import (
     INSPECT_SHEET,
     SCORES,
     FileForm,
+    sweep_path,
     write_output,
 )
 from hffkit.storage.staging import write_aside
@@ -266,3 +267,9 @@ def test_numbers_stay_numbers(text: str) -> None:
 def test_every_text_is_read_back(text: str) -> None:
     assert unguarded(str(guarded(text))) == text
     assert str(guarded(text)).lstrip("'") == text.lstrip("'")
+
+
+def test_text_is_written_with_the_bytes_of_paths_that_are_no_utf_8(tmp_path: Path) -> None:
+    write_output(tmp_path / "a.csv", ",".join(SCORES.names) + "\n\u00e4\udcff\n", SCORES)
+    assert (tmp_path / "a.csv").read_bytes().endswith(b"\n\xc3\xa4\xff\n")
+    assert sweep_path(tmp_path / "a.csv") == tmp_path / "a-thresholds.csv"
