@@ -1,15 +1,19 @@
 """Worker processes of this machine, and a parallel map over small tasks."""
 
+import ctypes
 import os
+import signal
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from itertools import islice
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import TypeVar
 
 from joblib.externals.loky import ProcessPoolExecutor
@@ -25,13 +29,18 @@ _AHEAD = 2  # groups in flight for each process
 # Worker processes must not import modules from the current folder, which may not be trusted. loky
 # then sends them the sys.path of their parent.
 _SAFE_PATH = {"PYTHONSAFEPATH": "1"}
+_PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+_SHARED_MEMORY = Path("/dev/shm")  # where Linux has named semaphores
+_TRACKER_SECONDS = 60.0
 T = TypeVar("T")
 R = TypeVar("R")
+_Begun = deque[tuple[T, Future[R]]]
 
 
 @contextmanager
 def processes(n: int) -> Iterator[ProcessPoolExecutor]:
     """Start `n` processes for work on images; they end with the block, or soon after the parent."""
+    _remove_semaphores()
     _start_resource_trackers()
     pool = ProcessPoolExecutor(n, initializer=_begin, initargs=(os.getpid(),), env=_SAFE_PATH)
     try:
@@ -43,6 +52,30 @@ def processes(n: int) -> Iterator[ProcessPoolExecutor]:
             pool.shutdown(wait=True, kill_workers=True)
         finally:
             threading.excepthook = hook
+
+
+def _remove_semaphores() -> None:
+    """Remove the semaphores of processes that were killed together with their resource tracker.
+
+    `timeout -s KILL` and a shell's `kill -9 %1` kill the tracker, too: it is in their group.
+    """
+    for path in _SHARED_MEMORY.glob("sem.loky-*"):
+        with suppress(OSError, ValueError):
+            made, pid = path.stat(), int(path.name.split("-")[1])
+            # A tracker that is alive removes them itself soon.
+            is_old = time.time() - made.st_mtime > _TRACKER_SECONDS
+            if made.st_uid == os.getuid() and is_old and not _is_running(pid):
+                path.unlink()
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _start_resource_trackers() -> None:
@@ -62,15 +95,29 @@ def _start_resource_trackers() -> None:
 
 
 def _begin(parent: int) -> None:
-    """Set up a worker of this machine, and end it soon after the death of its parent."""
+    """Set up a worker of this machine, and end it with its parent."""
+    _end_with(parent)
     set_up_worker()
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+def _end_with(parent: int) -> None:
+    """End this process with its parent, whatever it is doing then.
+
+    On Linux the kernel sees to it. On other systems a thread does, which waits while a library
+    holds Python's lock.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before that
+            os._exit(1)
+    else:
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 @cache
@@ -87,12 +134,13 @@ def in_order(work: Callable[[T], R], tasks: Iterable[T], *, n_workers: int) -> I
 
     The caller is one of the workers; processes are started only if there is more than a second of
     work. If several tasks raise an HffkitError, the first one is raised, and results shortly before
-    it may be lost. `work`, tasks and results must be picklable.
+    it may be lost. When a worker dies, the tasks that were under way are done again in a process of
+    their own. `work`, tasks and results must be picklable.
 
     Raises
     ------
     HffkitError
-        If a worker dies.
+        If that process dies as well.
     """
     waiting = iter(tasks)
     began = time.monotonic()
@@ -106,15 +154,19 @@ def in_order(work: Callable[[T], R], tasks: Iterable[T], *, n_workers: int) -> I
         n_alone += 1
     size = max(1, int(n_alone * _GROUP / _ALONE))
     groups = iter(lambda: list(islice(waiting, size)), [])
-    try:
-        with processes(n_workers - 1) as others:
-            for done in _together(others, partial(_each, work), groups, (n_workers - 1) * _AHEAD):
-                yield from done
-    except BrokenProcessPool:
-        raise HffkitError(
-            "A worker died: too little memory for so many, or an input that crashes its decoder. "
-            "Try fewer workers, and leave out an input that crashes even a single one."
-        ) from None
+    each = partial(_each, work)
+    begun: _Begun[list[T], list[R]] = deque()
+    is_broken = True
+    while is_broken:
+        is_broken = False
+        try:
+            with processes(n_workers - 1) as others:
+                for done in _together(others, each, groups, begun, (n_workers - 1) * _AHEAD):
+                    yield from done
+        except BrokenProcessPool:
+            is_broken = True
+        while begun:
+            yield from _again(each, *begun.popleft())
 
 
 def _each(work: Callable[[T], R], group: Sequence[T]) -> list[R]:
@@ -122,17 +174,36 @@ def _each(work: Callable[[T], R], group: Sequence[T]) -> list[R]:
 
 
 def _together(
-    others: ProcessPoolExecutor, work: Callable[[T], R], tasks: Iterable[T], n_sent: int
+    others: ProcessPoolExecutor,
+    work: Callable[[T], R],
+    tasks: Iterable[T],
+    begun: _Begun[T, R],
+    n_sent: int,
 ) -> Iterator[R]:
-    """Keep `n_sent` tasks in flight, run the rest here, yield results in order."""
-    begun: deque[tuple[T, Future[R]]] = deque()
+    """Keep `n_sent` tasks in flight, run the rest here, yield results in order.
+
+    `begun` holds the tasks whose results have not been yielded.
+    """
     for task in tasks:
         is_sent = sum(not future.done() for _, future in begun) < n_sent
-        begun.append((task, others.submit(work, task) if is_sent else _done_here(work, task)))
+        begun.append((task, _sent(others, work, task) if is_sent else _done_here(work, task)))
         while begun and begun[0][1].done():
-            yield begun.popleft()[1].result()
-    for task, future in begun:  # run the unfinished tasks here as well, rather than wait
-        yield future.result() if future.done() else work(task)
+            result = begun[0][1].result()
+            begun.popleft()
+            yield result
+    while begun:  # run the unfinished tasks here as well, rather than wait
+        task, future = begun[0]
+        result = future.result() if future.done() else work(task)
+        begun.popleft()
+        yield result
+
+
+def _sent(others: ProcessPoolExecutor, work: Callable[[T], R], task: T) -> Future[R]:
+    try:
+        sent: Future[R] = others.submit(work, task)
+    except BrokenProcessPool as error:
+        return _failed(error)
+    return sent
 
 
 def _done_here(work: Callable[[T], R], task: T) -> Future[R]:
@@ -140,5 +211,26 @@ def _done_here(work: Callable[[T], R], task: T) -> Future[R]:
     try:
         done.set_result(work(task))
     except HffkitError as error:
-        done.set_exception(error)  # raised when its turn comes
+        return _failed(error)  # raised when its turn comes
     return done
+
+
+def _failed(error: Exception) -> Future[R]:
+    done: Future[R] = Future()
+    done.set_exception(error)
+    return done
+
+
+def _again(work: Callable[[T], R], task: T, before: Future[R]) -> R:
+    """Return the result of a task that was under way when a worker died."""
+    if before.done() and not isinstance(before.exception(), BrokenProcessPool):
+        return before.result()
+    try:
+        with processes(1) as other:
+            result: R = other.submit(work, task).result()
+    except BrokenProcessPool:
+        raise HffkitError(
+            "Two workers died at the same place: too little memory, or an input that crashes its "
+            "decoder. Try fewer workers, and leave out an input that crashes even a single one."
+        ) from None
+    return result

@@ -5,15 +5,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
 
 import pytest
 from makers.jobs import slow_square
+from makers.programs import alive, semaphores_of
 
 from hffkit.errors import HffkitError, ImageError
+from hffkit.execution import pool
 from hffkit.execution.pool import in_order
 
 N = 1200  # tasks of 2 ms: the caller alone would take 2.4 s
@@ -62,10 +64,29 @@ def test_the_earliest_error_is_raised(n_workers: int) -> None:
     assert found == list(range(len(found)))
 
 
-def test_a_dead_worker_is_an_error_that_says_so() -> None:
+def test_a_task_that_kills_two_workers_is_an_error_that_says_so() -> None:
     work = partial(deadly, caller=os.getpid())
-    with pytest.raises(HffkitError, match="A worker died"):
+    with pytest.raises(HffkitError, match="Two workers died at the same place"):
         list(in_order(work, range(50 * N), n_workers=2))  # ends when a worker has begun
+
+
+def deadly_once(n: int, caller: int, mark: Path) -> int:
+    time.sleep(0.002)
+    if n >= N // 2 and os.getpid() != caller and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return n
+
+
+def test_a_worker_that_dies_once_costs_no_task(tmp_path: Path) -> None:
+    work = partial(deadly_once, caller=os.getpid(), mark=tmp_path / "died")
+    found: list[int] = []
+    for n in in_order(work, range(50 * N), n_workers=2):
+        found.append(n)
+        if len(found) > N and (tmp_path / "died").exists() and n % N == 0:
+            break
+    assert (tmp_path / "died").exists()
+    assert found == list(range(len(found)))
 
 
 def test_tasks_are_taken_as_they_are_needed_and_left_when_nobody_asks() -> None:
@@ -77,29 +98,51 @@ def test_tasks_are_taken_as_they_are_needed_and_left_when_nobody_asks() -> None:
     assert next(numbers) < 4 * N
 
 
+def test_only_old_semaphores_of_dead_processes_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        pass
+    names = [
+        f"sem.loky-{pid}-{age}" for pid in (dead.pid, os.getpid(), 1) for age in ("old", "new")
+    ]
+    for name in [*names, "sem.loky-other-old", "else"]:
+        (tmp_path / name).touch()
+        if name.endswith("old"):
+            os.utime(tmp_path / name, (0, 0))
+    monkeypatch.setattr(pool, "_SHARED_MEMORY", tmp_path)
+    with pool.processes(1):
+        pass
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == sorted({*names, "sem.loky-other-old", "else"} - {f"sem.loky-{dead.pid}-old"})
+
+
 @pytest.mark.slow
-def test_workers_end_with_a_caller_that_is_killed(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread ends the worker")
+def test_workers_end_with_a_caller_that_is_killed_whatever_they_do(tmp_path: Path) -> None:
     script = tmp_path / "caller.py"
     script.write_text(
         "import sys\n"
         f"sys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
-        "from makers.jobs import slow_square\n"
-        "from hffkit.execution.pool import in_order\n"
-        "for _, pid in in_order(slow_square, range(10**6), n_workers=2):\n"
-        "    print(pid, flush=True)\n"
+        "from makers.jobs import never_ends\n"
+        "from hffkit.execution.pool import processes\n"
+        "with processes(1) as pool:\n"
+        "    pool.submit(never_ends, sys.argv[1]).result()\n"
     )
+    mark = tmp_path / "pid"
     with subprocess.Popen(
-        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, script, mark], stderr=subprocess.DEVNULL, text=True
     ) as caller:
-        assert caller.stdout is not None
-        other = next(pid for pid in map(int, caller.stdout) if pid != caller.pid)
+        wait_until(lambda: mark.exists() and bool(mark.read_text()), 60)
+        worker = int(mark.read_text())
+        assert list(semaphores_of(caller.pid))
         caller.kill()
-    deadline = time.monotonic() + 20
-    while alive(other):
-        assert time.monotonic() < deadline, f"{other} goes on"
-        time.sleep(0.1)
+    wait_until(lambda: not alive(worker), 2)
+    wait_until(lambda: not list(semaphores_of(caller.pid)), 5)
 
 
-def alive(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+def wait_until(is_so: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -1,5 +1,6 @@
 """Units of work that kill their workers, for tests of what outlives that."""
 
+import ctypes
 import os
 import signal
 import time
@@ -51,3 +52,9 @@ def reasons(folder: Path) -> dict[str, str]:
 def slow_square(n: int) -> tuple[int, int]:
     time.sleep(0.002)
     return n * n, os.getpid()
+
+
+def never_ends(mark: str) -> None:
+    """Write the number of this process to `mark`, and wait with Python's lock held."""
+    Path(mark).write_text(str(os.getpid()))
+    ctypes.PyDLL(None).sleep(600)

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 HFFKIT = (sys.executable, "-c", "from hffkit.cli.main import main; main()")
@@ -51,3 +51,16 @@ def workers_of(parent: int) -> list[int]:
         except OSError:
             continue  # it ended meanwhile
     return sorted(found)
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process runs; one that only waits for its parent does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def semaphores_of(pid: int) -> Iterator[Path]:
+    """Yield the semaphores of loky that a process made."""
+    return Path("/dev/shm").glob(f"sem.loky-{pid}-*")
