@@ -23,17 +23,18 @@ from hffkit.storage.corpus import Corpus
 from hffkit.storage.labels import Items
 from hffkit.storage.staging import write_bytes_durably
 
-FORMAT = 1
+FORMAT = 2
 SUFFIX = ".robustness"  # data.lmdb.robustness/, beside data.lmdb
 _DIGITS = 32
+_DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True, slots=True)
 class KeptOutputs:
     """The outputs of one detector for samples under one treatment.
 
-    The file holds those of the first samples, as many as were scored. Its name is a digest of all
-    that decides them, so it is never out of date.
+    The file holds those of the first samples, as many as were scored, and its own digest. Its name
+    is a digest of all that decides them, so it is never out of date.
     """
 
     path: Path
@@ -44,7 +45,11 @@ class KeptOutputs:
     def read(self) -> Outputs | None:
         """Return the outputs (n, C) of the first n samples; None if there is no intact file."""
         with suppress(StorageError, ValueError):
-            found = array_of(read_bounded(self.path, StorageError))
+            data = read_bounded(self.path, StorageError)
+            array, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
+            if hashlib.sha256(array).digest() != digest:
+                return None
+            found = array_of(array)
             is_table = found.shape[1:] == (self.n_columns,) and found.dtype.kind == "f"
             if is_table and len(found) <= self.n_samples and np.isfinite(found).all():
                 return found
@@ -55,7 +60,8 @@ class KeptOutputs:
         if self.is_writable:
             file = io.BytesIO()
             np.save(file, outputs, allow_pickle=False)
-            write_bytes_durably(self.path, file.getvalue())
+            data = file.getvalue()
+            write_bytes_durably(self.path, data + hashlib.sha256(data).digest())
 
 
 class Shelf:

@@ -8,26 +8,27 @@ from torch import Tensor
 from hffkit.errors import WeightsError, writing_to
 from hffkit.runs.run import GROUPS_FILE, RUN_FILE, Run, TrainingResult
 from hffkit.runs.training_samples import SAMPLES_FILE
-from hffkit.runs.weights import write_weights
+from hffkit.runs.weights import WEIGHTS_FILE, write_weights
 from hffkit.storage.staging import write_bytes_durably
 
 _FOLDER = "snapshots"
 
 
-def write_snapshot(folder: Path, run: Run, state: dict[str, Tensor], iteration: int) -> None:
+def write_snapshot(folder: Path, run: Run, state: dict[str, Tensor], iteration: int) -> list[Path]:
     """Write the weights of an iteration as a run inside the run folder `folder`.
 
     It records the same training data. An older snapshot of the iteration is replaced. Its run.json
-    appears last.
+    appears last. The files are returned.
     """
     out = folder / _FOLDER / f"{iteration:06d}"
     with writing_to(out):
         out.mkdir(parents=True, exist_ok=True)
     write_weights(out, state, {"iteration": iteration})
-    for record in (folder / GROUPS_FILE, folder / SAMPLES_FILE):
-        if record.exists():
-            write_bytes_durably(out / record.name, record.read_bytes())
+    records = [name for name in (GROUPS_FILE, SAMPLES_FILE) if (folder / name).exists()]
+    for name in records:
+        write_bytes_durably(out / name, (folder / name).read_bytes())
     replace(run, result=TrainingResult(iteration, None, {"iteration": iteration})).write(out)
+    return [out / name for name in (WEIGHTS_FILE, *records, RUN_FILE)]
 
 
 def snapshots_of(folder: Path) -> dict[int, Path]:

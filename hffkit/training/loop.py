@@ -4,7 +4,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,23 +17,31 @@ from hffkit.errors import Terminated, TrainingError, WeightsError
 from hffkit.execution.progress import Progress
 from hffkit.manifest.samples import Split
 from hffkit.runs.run import METRICS_FILE, TrainingResult
-from hffkit.runs.weights import read_tensors, write_tensors, write_weights
+from hffkit.runs.weights import WEIGHTS_FILE, write_tensors
+from hffkit.training.checkpoint import (
+    CHECKPOINT_FILE,
+    Piece,
+    check_pieces,
+    piece_of,
+    read_checkpoint,
+    write_checkpoint,
+)
 from hffkit.training.loader import Loader
 from hffkit.training.metrics_log import MetricsLog
 from hffkit.training.sampler import BatchSampler
 from hffkit.training.updater import Updater, captured_step
 
-CHECKPOINT_FILE = "checkpoint.safetensors"
+_NEXT_FILE = "next-weights.safetensors"
 _CHECKPOINT_SECONDS = 30.0
 _VAL_BATCH = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Iterations after which the weights are written, and the function that writes them."""
+    """Iterations after which the weights are written, and the function that writes the files."""
 
     iterations: frozenset[int]
-    write: Callable[[int, dict[str, Tensor]], None]
+    write: Callable[[int, dict[str, Tensor]], Sequence[Path]]
 
 
 class TrainingLoop:
@@ -49,7 +57,7 @@ class TrainingLoop:
         tensorboard: bool,
         notify: Callable[[str], object],
     ) -> None:
-        """Restore the checkpoint in `folder`, if there is one.
+        """Restore the checkpoint beside `folder`, if there is one.
 
         Parameters
         ----------
@@ -61,30 +69,44 @@ class TrainingLoop:
         Raises
         ------
         WeightsError
-            If the checkpoint is damaged.
+            If the checkpoint, or a file that it knows, is damaged.
         """
         self._folder, self._updater = folder, updater
+        self._checkpoint = folder.parent / CHECKPOINT_FILE
+        self._next = folder.parent / _NEXT_FILE
         self._loaders, self._sampler, self._notify = loaders, sampler, notify
         self._best: dict[str, float] | None = None  # iteration and metrics of the kept weights
         self._n_worse = 0  # validations since the best one
+        self._pieces: dict[str, Piece] = {}  # files of `folder` that the checkpoint knows
         self.n_threads = torch.get_num_threads()
         self._restore()
-        self._log = MetricsLog(folder, updater.iteration, with_events=tensorboard)
+        known = self._pieces.get(METRICS_FILE)
+        n_bytes = 0 if known is None else known.n_bytes
+        self._log = MetricsLog(folder, updater.iteration, n_bytes, with_events=tensorboard)
 
     def _restore(self) -> None:
-        path = self._folder / CHECKPOINT_FILE
-        if not path.exists():
-            return
+        if self._checkpoint.exists():
+            self._read_checkpoint()
+        if self._next.exists():
+            # Selected weights are kept once a checkpoint needs them: see `_save`.
+            if piece_of(self._next) == self._pieces.get(WEIGHTS_FILE):
+                self._keep()
+            self._next.unlink(missing_ok=True)
+        check_pieces(self._folder, self._pieces)
+
+    def _read_checkpoint(self) -> None:
+        path = self._checkpoint
         try:
-            tensors, facts = read_tensors(path)
+            tensors, facts = read_checkpoint(path)
             self._updater.load(tensors, facts["iteration"])
             self._best, self._n_worse = facts["best"], facts["n_worse"]
+            self._pieces = {name: Piece(**row) for name, row in facts["pieces"].items()}
             self.n_threads = facts["threads"]
         except (WeightsError, KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise WeightsError(
                 f"{path}: not a whole checkpoint of this training: {reason}. Delete "
-                f"{self._folder.parent} to start again."
+                f"{path.parent} to start again."
             ) from None
 
     def run(self, snapshot: Snapshot) -> TrainingResult:
@@ -98,6 +120,8 @@ class TrainingLoop:
         if recipe.select == "last" or self._best is None:
             self._check(float(updater.losses.sum()))
             self._select({"iteration": updater.iteration})
+            self._keep()
+        check_pieces(self._folder, self._pieces)
         return TrainingResult(
             updater.iteration,
             updater.iteration < recipe.n_iterations,
@@ -121,8 +145,7 @@ class TrainingLoop:
                 self._log_losses(progress)
             # Before any checkpoint of this iteration: a resumed training starts after it.
             if done in snapshot.iterations:
-                self._check(float(updater.losses.sum()))
-                snapshot.write(done, updater.net.state_dict())
+                self._write_snapshot(snapshot)
             if done % recipe.val_interval == 0 or done == recipe.n_iterations:
                 self._validate(progress)
                 last_saved = -math.inf
@@ -133,6 +156,12 @@ class TrainingLoop:
                 raise Terminated
             if is_interrupted():
                 raise KeyboardInterrupt
+
+    def _write_snapshot(self, snapshot: Snapshot) -> None:
+        updater = self._updater
+        self._check(float(updater.losses.sum()))
+        for path in snapshot.write(updater.iteration, updater.net.state_dict()):
+            self._pieces[path.relative_to(self._folder).as_posix()] = piece_of(path)
 
     def _is_over(self) -> bool:
         """Return True after the last iteration, or when the recipe's patience is exhausted."""
@@ -189,9 +218,14 @@ class TrainingLoop:
         return row["val_accuracy"], -row["val_loss"]
 
     def _select(self, row: dict[str, float]) -> None:
-        """Write the current weights as those that are kept."""
-        write_weights(self._folder, self._updater.net.state_dict(), row)
+        """Write the current weights as those that the next checkpoint keeps."""
+        write_tensors(self._next, self._updater.net.state_dict(), row)
+        self._pieces[WEIGHTS_FILE] = piece_of(self._next)
         self._best = row
+
+    def _keep(self) -> None:
+        """Put the weights that were selected last in the place of older ones."""
+        self._next.replace(self._folder / WEIGHTS_FILE)
 
     def _save(self) -> None:
         """Write a checkpoint that continues bit for bit, if all of its numbers are finite."""
@@ -199,14 +233,18 @@ class TrainingLoop:
         state = updater.state()
         if not all(value.isfinite().all() for value in state.values()):
             self._check(math.nan)
-        self._log.sync()
+        self._pieces[METRICS_FILE] = self._log.sync()
         facts = {
             "iteration": updater.iteration,
             "best": self._best,
             "n_worse": self._n_worse,
             "threads": self.n_threads,
+            "pieces": {name: piece.to_json() for name, piece in self._pieces.items()},
         }
-        write_tensors(self._folder / CHECKPOINT_FILE, state, facts)
+        write_checkpoint(self._checkpoint, state, facts)
+        # Not before: the checkpoint until now needs the older weights.
+        if self._next.exists():
+            self._keep()
 
 
 @contextmanager

@@ -1,21 +1,22 @@
 """The metrics of a training: metrics.jsonl, and TensorBoard's events on request."""
 
+import hashlib
 import os
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 from hffkit.errors import TrainingError, writing_to
-from hffkit.input_files import object_of
 from hffkit.manifest.samples import json_line
 from hffkit.runs.run import METRICS_FILE
+from hffkit.training.checkpoint import Piece
 
 
 class MetricsLog:
     """Lines of metrics, each with its iteration."""
 
-    def __init__(self, folder: Path, iteration: int, *, with_events: bool) -> None:
-        """Start the log, or continue it after `iteration`; later lines are cut off.
+    def __init__(self, folder: Path, iteration: int, n_bytes: int, *, with_events: bool) -> None:
+        """Start the log, or continue the first `n_bytes` of it after `iteration`.
 
         Raises
         ------
@@ -26,9 +27,11 @@ class MetricsLog:
         self._path = folder / METRICS_FILE
         with self._writing():
             self._file = self._path.open("ab")
+        self._n_bytes = n_bytes
         try:
             with self._writing():
-                os.truncate(self._path, _length_until(self._path, iteration))
+                os.truncate(self._path, n_bytes)
+                self._written = hashlib.sha256(self._path.read_bytes())
                 events = folder / "events"
                 self._events = write_events and write_events(str(events), purge_step=iteration + 1)
         except BaseException:
@@ -47,18 +50,22 @@ class MetricsLog:
 
     def add(self, row: dict[str, float]) -> None:
         """Append a line of metrics with their iteration."""
+        line = json_line(row).encode()
         with self._writing():
-            self._file.write(json_line(row).encode())
+            self._file.write(line)
             self._file.flush()
+        self._written.update(line)
+        self._n_bytes += len(line)
         if self._events is not None:
             for name, value in row.items():
                 if name != "iteration":
                     self._events.add_scalar(name, value, row["iteration"])
 
-    def sync(self) -> None:
-        """Make the lines durable."""
+    def sync(self) -> Piece:
+        """Make the lines durable, and return what the file must hold."""
         with self._writing():
             os.fsync(self._file.fileno())
+        return Piece(self._n_bytes, self._written.hexdigest())
 
     def _writing(self) -> AbstractContextManager[None]:
         return writing_to(
@@ -76,18 +83,3 @@ def _event_writer() -> Any:
             'TensorBoard is not installed: pip install -e ".[tensorboard]".'
         ) from None
     return SummaryWriter
-
-
-def _length_until(path: Path, iteration: int) -> int:
-    """Return the number of bytes of the whole lines up to an iteration."""
-    length = 0
-    for line in path.read_bytes().splitlines(keepends=True):
-        try:
-            row = object_of(line, str(path), TrainingError)
-            is_kept = line.endswith(b"\n") and row["iteration"] <= iteration
-        except (TrainingError, KeyError, TypeError):
-            is_kept = False
-        if not is_kept:
-            break
-        length += len(line)
-    return length

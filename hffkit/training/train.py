@@ -18,6 +18,7 @@ from hffkit.runs.run import Run, write_groups
 from hffkit.runs.snapshots import write_snapshot
 from hffkit.runs.training_samples import (
     SELECTION_FILE,
+    TrainingSamples,
     read_training_samples,
     write_training_samples,
 )
@@ -26,7 +27,7 @@ from hffkit.storage.staging import Partial
 from hffkit.training.initial import initial_weights
 from hffkit.training.labelled import TrainingData, training_data
 from hffkit.training.loader import Keep, make_loader
-from hffkit.training.loop import CHECKPOINT_FILE, Snapshot, TrainingLoop
+from hffkit.training.loop import Snapshot, TrainingLoop
 from hffkit.training.recipe import (
     TrainRecipe,
     overridden,
@@ -131,23 +132,32 @@ def _train(
             "data": [{"path": str(c.path), **c.identity()} for c in data.corpora],
         }
         run = Run(recipe.network, recipe.size, spec, data.outputs, made)
-        run.write(partial.product)
-        write_groups(partial.product, data.groups)
-        trained_on = data.splits["train"].dataset.samples
-        write_training_samples(partial.product, trained_on, earlier)
-        if "val" in data.splits:
-            selected_on = data.splits["val"].dataset.samples
-            write_training_samples(partial.product, selected_on, chosen_by, SELECTION_FILE)
+        records = partial.product, data, earlier, chosen_by
+        _write_records(run, *records)
         snapshot = Snapshot(
             frozenset(request.snapshots),
             lambda at, state: write_snapshot(partial.product, run, state, at),
         )
         done = replace(run, result=loop.run(snapshot))
-        done.write(partial.product)
+        _write_records(done, *records)
         partial.publish()
-    # Only now: without it a finished but unpublished training would start again.
-    (out / CHECKPOINT_FILE).unlink(missing_ok=True)
     return done
+
+
+def _write_records(
+    run: Run,
+    folder: Path,
+    data: TrainingData,
+    earlier: TrainingSamples | None,
+    chosen_by: TrainingSamples | None,
+) -> None:
+    """Write everything of a run but weights and metrics."""
+    write_groups(folder, data.groups)
+    write_training_samples(folder, data.splits["train"].dataset.samples, earlier)
+    if "val" in data.splits:
+        selected_on = data.splits["val"].dataset.samples
+        write_training_samples(folder, selected_on, chosen_by, SELECTION_FILE)
+    run.write(folder)
 
 
 def _check_snapshots(iterations: Sequence[int], n_iterations: int) -> None:

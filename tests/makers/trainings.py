@@ -13,6 +13,7 @@ from hffkit.corpus.pack import PackRequest, pack
 from hffkit.runs.run import Run
 from hffkit.storage.staging import partial_path
 from hffkit.training import loop as training
+from hffkit.training.checkpoint import CHECKPOINT_FILE
 from hffkit.training.train import TrainRequest, train
 from hffkit.training.updater import Updater
 from makers.trees import build_corpus, portrait
@@ -116,4 +117,4 @@ def begin(request: TrainRequest, out: Path, iteration: int = 6) -> Path:
         stop_at(patch, iteration, fail)
         with pytest.raises(StopError):
             train(request, out)
-    return partial_path(out) / "run" / training.CHECKPOINT_FILE
+    return partial_path(out) / CHECKPOINT_FILE

@@ -3,10 +3,12 @@
 import errno
 import math
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,13 @@ from makers.trees import rows
 
 from hffkit.errors import ArgumentError, StorageError, Terminated, TrainingError, WeightsError
 from hffkit.runs.run import TrainingResult, read_run
-from hffkit.runs.weights import read_tensors, read_weights, write_tensors
+from hffkit.runs.weights import read_tensors, read_weights
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.staging import partial_path
 from hffkit.training import loop as training
-from hffkit.training.train import train
+from hffkit.training.checkpoint import CHECKPOINT_FILE, read_checkpoint, write_checkpoint
+from hffkit.training.loop import TrainingLoop
+from hffkit.training.train import TrainRequest, train
 from hffkit.training.updater import Updater
 
 
@@ -104,7 +108,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
             stop_at(patch, iteration, how)
             with pytest.raises((StopError, KeyboardInterrupt)):
                 train(request, out)
-        saved = partial_path(out) / "run" / training.CHECKPOINT_FILE
+        saved = partial_path(out) / CHECKPOINT_FILE
         at = read_tensors(saved)[1]["iteration"] if saved.exists() else 0
         assert at == (iteration if seconds == 0 else iteration // 5 * 5)
     train(request, out)
@@ -151,7 +155,7 @@ def test_the_first_signal_waits_for_the_step_and_saves(
         with pytest.raises(error):
             train(request, out)
     assert signal.getsignal(number) is before
-    saved = partial_path(out) / "run" / training.CHECKPOINT_FILE
+    saved = partial_path(out) / CHECKPOINT_FILE
     assert read_tensors(saved)[1]["iteration"] == 8
     train(request, out)
     assert result_of(out) == uninterrupted["meso4"]
@@ -183,14 +187,14 @@ def test_a_damaged_checkpoint_is_refused_by_name(packed: Path, tmp_path: Path) -
     path.write_bytes(whole[:-100])
     with pytest.raises(WeightsError, match=r"checkpoint\.safetensors: not a whole .*damaged"):
         train(request_of(packed), out)
-    tensors, facts = read_tensors(begin(request_of(packed), tmp_path / "other"))
+    tensors, facts = read_checkpoint(begin(request_of(packed), tmp_path / "other"))
     for wrong, told in (
         ({k: v for k, v in tensors.items() if k != "net:conv4.weight"}, facts),
         ({k: v for k, v in tensors.items() if k != "losses"}, facts),
         (tensors | {"net:conv4.weight": torch.zeros(3)}, facts),
         (tensors, {}),
     ):
-        write_tensors(path, wrong, told)
+        write_checkpoint(path, wrong, told)
         with pytest.raises(
             WeightsError,
             match=r"(?s)not a whole checkpoint of this training: .*Delete .* to start again",
@@ -200,16 +204,118 @@ def test_a_damaged_checkpoint_is_refused_by_name(packed: Path, tmp_path: Path) -
     train(request_of(packed), out)
 
 
+def flip(path: Path) -> None:
+    """Change one bit in the middle of a file."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "flipped": flip,
+    "zeros": lambda path: path.write_bytes(path.read_bytes()[:-500] + bytes(500)),
+    "empty": lambda path: path.write_bytes(b""),
+    "deleted": Path.unlink,
+}
+PIECES = [
+    "checkpoint.safetensors",
+    "run/weights.safetensors",
+    "run/metrics.jsonl",
+    "run/snapshots/000003/weights.safetensors",
+    "run/snapshots/000003/run.json",
+    "run/snapshots/000003/training-samples.npy",
+]
+
+
+@pytest.fixture(scope="module")
+def begun(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainRequest, Path]:
+    """A small training with a snapshot and selected weights, stopped after half of it."""
+    request = request_of(packed, network="meso4", val_interval=2, snapshots=(3,))
+    return request, begin(request, tmp_path_factory.mktemp("begun") / "run").parent
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [each for each in product(PIECES, DAMAGE) if each != (CHECKPOINT_FILE, "deleted")],
+)
+def test_a_training_does_not_go_on_with_a_damaged_piece(
+    begun: tuple[TrainRequest, Path], tmp_path: Path, name: str, damage: str
+) -> None:
+    request, folder = begun
+    out = tmp_path / "run"
+    shutil.copytree(folder, partial_path(out))
+    path = partial_path(out) / name
+    DAMAGE[damage](path)
+    before = path.read_bytes() if path.exists() else None
+    with pytest.raises(
+        WeightsError, match=f"(?s)^{path}: .*[Dd]elete {partial_path(out)} to start"
+    ):
+        train(request, out)
+    assert not out.exists()
+    assert (path.read_bytes() if path.exists() else None) == before
+
+
+def test_a_training_without_its_checkpoint_begins_anew(
+    packed: Path, tmp_path: Path, uninterrupted: dict[str, Any]
+) -> None:
+    out, request = tmp_path / "run", request_of(packed, **KINDS["amtennet"])
+    path = begin(request, out)
+    path.unlink()
+    flip(path.with_name("run") / "weights.safetensors")
+    train(request, out)
+    assert result_of(out) == uninterrupted["amtennet"]
+
+
+def test_a_training_is_not_published_with_weights_that_were_damaged_meanwhile(
+    packed: Path, tmp_path: Path
+) -> None:
+    out, request = tmp_path / "run", request_of(packed, network="meso4", select="loss")
+    weights = partial_path(out) / "run/weights.safetensors"
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, 10, lambda _: flip(weights))  # after one validation, before the last
+        patch.setattr(TrainingLoop, "_rank", lambda _, row: -row["iteration"])
+        with pytest.raises(WeightsError, match="not as the training wrote it"):
+            train(request, out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("is_before", [True, False])
+def test_weights_belong_to_the_checkpoint_wherever_the_training_stops(
+    packed: Path, tmp_path: Path, uninterrupted: dict[str, Any], *, is_before: bool
+) -> None:
+    out, request = tmp_path / "run", request_of(packed, **KINDS["amtennet"])
+
+    def stopping(*arguments: Any) -> None:
+        if arguments[2]["iteration"] != 10:
+            write_checkpoint(*arguments)
+        elif is_before:
+            raise StopError
+        else:
+            write_checkpoint(*arguments)
+            raise StopError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "write_checkpoint", stopping)
+        with pytest.raises(StopError):
+            train(request, out)
+    assert (partial_path(out) / "next-weights.safetensors").exists()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)  # a checkpoint before the validation
+        train(request, out)
+    assert result_of(out) == uninterrupted["amtennet"]
+    assert not partial_path(out).exists()
+
+
 def test_a_checkpoint_without_the_solver_is_refused(packed: Path, tmp_path: Path) -> None:
     path = begin(request_of(packed), tmp_path / "run")
-    tensors, facts = read_tensors(path)
-    write_tensors(path, {k: v for k, v in tensors.items() if "solver" not in k}, facts)
+    tensors, facts = read_checkpoint(path)
+    write_checkpoint(path, {k: v for k, v in tensors.items() if "solver" not in k}, facts)
     with pytest.raises(WeightsError, match="not a whole checkpoint of this training"):
         train(request_of(packed), tmp_path / "run")
 
 
 @pytest.mark.parametrize(
-    "name", ["checkpoint.safetensors.tmp", "weights.safetensors.tmp", "metrics.jsonl"]
+    "name", ["checkpoint.safetensors.tmp", "next-weights.safetensors.tmp", "metrics.jsonl"]
 )
 def test_a_full_disk_costs_nothing_that_was_there(
     packed: Path, tmp_path: Path, uninterrupted: dict[str, Any], name: str
@@ -217,7 +323,8 @@ def test_a_full_disk_costs_nothing_that_was_there(
     out, request = tmp_path / "run", request_of(packed, select="loss", network="meso4",
                                                 recipe="meso4-native")  # fmt: skip
     path = begin(request, out)
-    lines, checkpoint = path.with_name("metrics.jsonl").read_bytes(), path.read_bytes()
+    metrics = path.with_name("run") / "metrics.jsonl"
+    lines, checkpoint = metrics.read_bytes(), path.read_bytes()
     fsync = os.fsync
 
     def full(fd: int) -> None:
@@ -231,8 +338,8 @@ def test_a_full_disk_costs_nothing_that_was_there(
             train(request, out)
     assert name.removesuffix(".tmp") in str(caught.value)
     assert path.read_bytes() == checkpoint
-    assert path.with_name("metrics.jsonl").read_bytes().startswith(lines)
-    assert not list(path.parent.glob("*.tmp"))
+    assert metrics.read_bytes().startswith(lines)
+    assert not list(path.parent.rglob("*.tmp"))
     train(request, out)
     assert result_of(out) == uninterrupted["meso4"]
 
@@ -275,7 +382,7 @@ def test_a_finished_training_that_cannot_be_named_is_not_begun_anew(
 
 def test_metrics_behind_the_checkpoint_are_cut_off(packed: Path, tmp_path: Path) -> None:
     out, request = tmp_path / "run", request_of(packed, **KINDS["amtennet"])
-    path = begin(request, out).with_name("metrics.jsonl")
+    path = begin(request, out).with_name("run") / "metrics.jsonl"
     with path.open("ab") as file:
         file.write(b'{"iteration":8,"loss":1.0,"rate":1.0}\n{"iteration":9,"lo')
     train(request, out)
@@ -299,7 +406,7 @@ def test_a_checkpoint_from_before_the_loss_was_lost_survives(
         stop_at(patch, 6, poison)
         with pytest.raises(TrainingError, match="The loss is nan at iteration 7"):
             train(request_of(packed), out)
-    path = partial_path(out) / "run" / training.CHECKPOINT_FILE
+    path = partial_path(out) / CHECKPOINT_FILE
     tensors, facts = read_tensors(path)
     assert facts["iteration"] == 6
     assert all(bool(value.isfinite().all()) for value in tensors.values())
