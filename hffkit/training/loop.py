@@ -18,6 +18,7 @@ from hffkit.execution.progress import Progress
 from hffkit.manifest.samples import Split
 from hffkit.runs.run import METRICS_FILE, TrainingResult
 from hffkit.runs.weights import WEIGHTS_FILE, write_tensors
+from hffkit.storage.staging import Partial
 from hffkit.training.checkpoint import (
     CHECKPOINT_FILE,
     Piece,
@@ -49,7 +50,7 @@ class TrainingLoop:
 
     def __init__(
         self,
-        folder: Path,
+        partial: Partial,
         updater: Updater,
         loaders: Mapping[Split, Loader],
         sampler: BatchSampler,
@@ -57,10 +58,12 @@ class TrainingLoop:
         tensorboard: bool,
         notify: Callable[[str], object],
     ) -> None:
-        """Restore the checkpoint beside `folder`, if there is one.
+        """Restore the checkpoint in the parts of `partial`, if there is one.
 
         Parameters
         ----------
+        partial
+            Its product is the run.
         loaders
             Those of train and, unless the last weights are kept, of val.
         notify
@@ -71,9 +74,9 @@ class TrainingLoop:
         WeightsError
             If the checkpoint, or a file that it knows, is damaged.
         """
-        self._folder, self._updater = folder, updater
-        self._checkpoint = folder.parent / CHECKPOINT_FILE
-        self._next = folder.parent / _NEXT_FILE
+        self._folder, self._updater = partial.product, updater
+        self._checkpoint = partial.parts / CHECKPOINT_FILE
+        self._next = partial.parts / _NEXT_FILE
         self._loaders, self._sampler, self._notify = loaders, sampler, notify
         self._best: dict[str, float] | None = None  # iteration and metrics of the kept weights
         self._n_worse = 0  # validations since the best one
@@ -82,7 +85,7 @@ class TrainingLoop:
         self._restore()
         known = self._pieces.get(METRICS_FILE)
         n_bytes = 0 if known is None else known.n_bytes
-        self._log = MetricsLog(folder, updater.iteration, n_bytes, with_events=tensorboard)
+        self._log = MetricsLog(self._folder, updater.iteration, n_bytes, with_events=tensorboard)
 
     def _restore(self) -> None:
         if self._checkpoint.exists():
@@ -106,7 +109,7 @@ class TrainingLoop:
             reason = " ".join(str(error).split())[:200]
             raise WeightsError(
                 f"{path}: not a whole checkpoint of this training: {reason}. Delete "
-                f"{path.parent} to start again."
+                f"{self._folder.parent} to start again."
             ) from None
 
     def run(self, snapshot: Snapshot) -> TrainingResult:

@@ -115,7 +115,7 @@ def _train(
         n_train = len(data.splits["train"].labels)
         sampler = BatchSampler(n_train, recipe.batch_size, recipe.order, request.seed)
         loop = TrainingLoop(
-            partial.product,
+            partial,
             updater,
             loaders,
             sampler,

@@ -117,4 +117,4 @@ def begin(request: TrainRequest, out: Path, iteration: int = 6) -> Path:
         stop_at(patch, iteration, fail)
         with pytest.raises(StopError):
             train(request, out)
-    return partial_path(out) / CHECKPOINT_FILE
+    return partial_path(out) / "parts" / CHECKPOINT_FILE

@@ -108,7 +108,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
             stop_at(patch, iteration, how)
             with pytest.raises((StopError, KeyboardInterrupt)):
                 train(request, out)
-        saved = partial_path(out) / CHECKPOINT_FILE
+        saved = partial_path(out) / "parts" / CHECKPOINT_FILE
         at = read_tensors(saved)[1]["iteration"] if saved.exists() else 0
         assert at == (iteration if seconds == 0 else iteration // 5 * 5)
     train(request, out)
@@ -155,7 +155,7 @@ def test_the_first_signal_waits_for_the_step_and_saves(
         with pytest.raises(error):
             train(request, out)
     assert signal.getsignal(number) is before
-    saved = partial_path(out) / CHECKPOINT_FILE
+    saved = partial_path(out) / "parts" / CHECKPOINT_FILE
     assert read_tensors(saved)[1]["iteration"] == 8
     train(request, out)
     assert result_of(out) == uninterrupted["meso4"]
@@ -218,7 +218,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "deleted": Path.unlink,
 }
 PIECES = [
-    "checkpoint.safetensors",
+    "parts/checkpoint.safetensors",
     "run/weights.safetensors",
     "run/metrics.jsonl",
     "run/snapshots/000003/weights.safetensors",
@@ -231,12 +231,12 @@ PIECES = [
 def begun(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainRequest, Path]:
     """A small training with a snapshot and selected weights, stopped after half of it."""
     request = request_of(packed, network="meso4", val_interval=2, snapshots=(3,))
-    return request, begin(request, tmp_path_factory.mktemp("begun") / "run").parent
+    return request, begin(request, tmp_path_factory.mktemp("begun") / "run").parents[1]
 
 
 @pytest.mark.parametrize(
     ("name", "damage"),
-    [each for each in product(PIECES, DAMAGE) if each != (CHECKPOINT_FILE, "deleted")],
+    [each for each in product(PIECES, DAMAGE) if each != (PIECES[0], "deleted")],
 )
 def test_a_training_does_not_go_on_with_a_damaged_piece(
     begun: tuple[TrainRequest, Path], tmp_path: Path, name: str, damage: str
@@ -261,7 +261,7 @@ def test_a_training_without_its_checkpoint_begins_anew(
     out, request = tmp_path / "run", request_of(packed, **KINDS["amtennet"])
     path = begin(request, out)
     path.unlink()
-    flip(path.with_name("run") / "weights.safetensors")
+    flip(path.parents[1] / "run" / "weights.safetensors")
     train(request, out)
     assert result_of(out) == uninterrupted["amtennet"]
 
@@ -298,7 +298,7 @@ def test_weights_belong_to_the_checkpoint_wherever_the_training_stops(
         patch.setattr(training, "write_checkpoint", stopping)
         with pytest.raises(StopError):
             train(request, out)
-    assert (partial_path(out) / "next-weights.safetensors").exists()
+    assert (partial_path(out) / "parts/next-weights.safetensors").exists()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)  # a checkpoint before the validation
         train(request, out)
@@ -323,7 +323,7 @@ def test_a_full_disk_costs_nothing_that_was_there(
     out, request = tmp_path / "run", request_of(packed, select="loss", network="meso4",
                                                 recipe="meso4-native")  # fmt: skip
     path = begin(request, out)
-    metrics = path.with_name("run") / "metrics.jsonl"
+    metrics = path.parents[1] / "run" / "metrics.jsonl"
     lines, checkpoint = metrics.read_bytes(), path.read_bytes()
     fsync = os.fsync
 
@@ -339,7 +339,7 @@ def test_a_full_disk_costs_nothing_that_was_there(
     assert name.removesuffix(".tmp") in str(caught.value)
     assert path.read_bytes() == checkpoint
     assert metrics.read_bytes().startswith(lines)
-    assert not list(path.parent.rglob("*.tmp"))
+    assert not list(path.parents[1].rglob("*.tmp"))
     train(request, out)
     assert result_of(out) == uninterrupted["meso4"]
 
@@ -382,7 +382,7 @@ def test_a_finished_training_that_cannot_be_named_is_not_begun_anew(
 
 def test_metrics_behind_the_checkpoint_are_cut_off(packed: Path, tmp_path: Path) -> None:
     out, request = tmp_path / "run", request_of(packed, **KINDS["amtennet"])
-    path = begin(request, out).with_name("run") / "metrics.jsonl"
+    path = begin(request, out).parents[1] / "run" / "metrics.jsonl"
     with path.open("ab") as file:
         file.write(b'{"iteration":8,"loss":1.0,"rate":1.0}\n{"iteration":9,"lo')
     train(request, out)
@@ -406,7 +406,7 @@ def test_a_checkpoint_from_before_the_loss_was_lost_survives(
         stop_at(patch, 6, poison)
         with pytest.raises(TrainingError, match="The loss is nan at iteration 7"):
             train(request_of(packed), out)
-    path = partial_path(out) / CHECKPOINT_FILE
+    path = partial_path(out) / "parts" / CHECKPOINT_FILE
     tensors, facts = read_tensors(path)
     assert facts["iteration"] == 6
     assert all(bool(value.isfinite().all()) for value in tensors.values())

@@ -160,7 +160,7 @@ def test_a_checkpoint_of_something_else_is_one_line(
     arguments = ["train", "--data", corpus, "--out", tmp_path / "run", "--max-iterations", "8"]
     stop_at(monkeypatch, 3, lambda _: signal.raise_signal(signal.SIGINT))
     assert run(*arguments, *SMALL).exit_code == 130
-    path = tmp_path / "run.partial/checkpoint.safetensors"
+    path = tmp_path / "run.partial/parts/checkpoint.safetensors"
     write_tensors(path, {"net:conv4.weight": torch.ones(1)}, read_tensors(path)[1])
     result = run(*arguments, *SMALL)
     assert result.exit_code == 1
@@ -309,7 +309,7 @@ def test_a_first_ctrl_c_saves_and_exits_with_130(run: Run, corpus: Path, tmp_pat
     assert stopped.exit_code == 130
     assert "Interrupted" in stopped.stderr
     assert "run the same command again to resume" in stopped.stderr
-    assert read_tensors(partial_path(out) / "checkpoint.safetensors")[1]["iteration"] == 4
+    assert read_tensors(partial_path(out) / "parts/checkpoint.safetensors")[1]["iteration"] == 4
     result = run("eval", out, "--data", corpus)
     assert "was interrupted: run the same command again to resume" in result.stderr
     assert run("train", *arguments, "--out", out).exit_code == 0
@@ -391,7 +391,7 @@ def test_a_stopped_training_saves_and_goes_on(
     assert process.returncode in ((code,) if times == 1 else (code, -stop))
     assert b"Traceback" not in said
     assert b"Interrupted. Finished work is kept" in said
-    saved = partial_path(out) / "checkpoint.safetensors"
+    saved = partial_path(out) / "parts/checkpoint.safetensors"
     if times == 1:  # a second one does not wait for the checkpoint
         assert read_tensors(saved)[1]["iteration"] >= 4
     subprocess.run(command(corpus, out, N_ITERATIONS), check=True, capture_output=True)
