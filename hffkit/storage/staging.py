@@ -172,6 +172,7 @@ class Partial:
         if replaces:
             _refuse_foreign_work(out)
         else:
+            self._remove_leftover()
             refuse_existing(out)
         self.is_complete = (  # only the final renames remain
             (self.path / _COMPLETE_FILE).exists()
@@ -194,6 +195,12 @@ class Partial:
                 self._remove()
             self._lock.close()
             raise
+
+    def _remove_leftover(self) -> None:
+        """Remove the folder if its product has its name: the process was killed just then."""
+        if _exists(self.out) and not self.product.exists() and _exists(self.path):
+            _refuse_foreign_work(self.out)
+            self._remove()
 
     def _check_command(self, command: Mapping[str, object]) -> None:
         path = self.path / _COMMAND_FILE
@@ -239,8 +246,10 @@ class Partial:
         if self._beside_out is not None:
             write_durably(self.path / _COMPLETE_FILE, "")
             if self.beside.exists():
+                _sync_folders(self.beside)
                 _rename(self.beside, self._beside_out)
             (self._beside_out / JOURNAL_FILE).unlink(missing_ok=True)
+        _sync_folders(self.product)
         if self._replaces and self.out.exists():
             _rename(self.out, self.path / _REPLACED)
         _rename(self.product, self.out)
@@ -265,6 +274,12 @@ def _rename(path: Path, out: Path) -> None:
             raise StorageError(f"{out} appeared meanwhile. Move it away and run the command again.")
         path.rename(out)
         sync_folder(out.parent)
+
+
+def _sync_folders(top: Path) -> None:
+    """Make all names in a folder durable; its files are."""
+    for folder, _, _ in os.walk(top):
+        sync_folder(Path(folder))
 
 
 def refuse_existing(path: Path) -> None:

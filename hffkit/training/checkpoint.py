@@ -16,6 +16,7 @@ from torch import Tensor
 from hffkit.errors import WeightsError, reading_from
 from hffkit.json_types import JsonObject
 from hffkit.runs.weights import read_tensors, write_tensors
+from hffkit.storage.staging import sync_folder
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 _SEAL = "sha256"
@@ -65,9 +66,10 @@ def check_pieces(folder: Path, pieces: Mapping[str, Piece]) -> None:
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
-    """Write a state and JSON values; an older checkpoint stays until the new one is whole."""
+    """Write a state and JSON values durably; an older checkpoint stays until then."""
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     write_tensors(path, ready, {**facts, _SEAL: _seal(ready, facts)})
+    sync_folder(path.parent)  # else later renames could survive a loss of power without this one
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], JsonObject]:
