@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 HFFKIT = (sys.executable, "-c", "from hffkit.cli.main import main; main()")
@@ -42,21 +43,42 @@ def run_mortal(
 
 def workers_of(parent: int) -> list[int]:
     """Return the loky workers that a process has."""
-    found = []
+    children = [pid for pid, of in _parents().items() if of == parent]
+    return sorted(pid for pid in children if b"popen_loky" in _command_of(pid))
+
+
+def descendants_of(pid: int) -> list[int]:
+    """Return the processes that a process started, and those that they did."""
+    parents, found = _parents(), [pid]
+    for each in found:  # which grows
+        found += [child for child, of in parents.items() if of == each]
+    return found[1:]
+
+
+def _parents() -> dict[int, int]:
+    """Return the parent of each process."""
+    found = {}
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent_of = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent_of == parent and b"popen_loky" in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-        except OSError:
-            continue  # it ended meanwhile
-    return sorted(found)
+        with suppress(OSError):  # it ended meanwhile
+            found[int(folder.name)] = int(_stat(int(folder.name))[1])
+    return found
+
+
+def _stat(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def _command_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def alive(pid: int) -> bool:
     """Return whether a process runs; one that only waits for its parent does not."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return _stat(pid)[0] != "Z"
     except OSError:
         return False
 
