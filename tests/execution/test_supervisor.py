@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 from makers.jobs import Suicidal, jobs_in, reasons
-from makers.programs import HFFKIT, workers_of
+from makers.programs import HFFKIT
 
 from hffkit.execution.jobs import Job
 from hffkit.execution.supervisor import run as run_jobs
@@ -147,12 +146,11 @@ def command(tree: Path, out: Path, *more: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def whole(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Corpus, float]:
-    """The corpus of an undisturbed build, and how long that took."""
+def whole(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """The corpus of an undisturbed build."""
     out = tmp_path_factory.mktemp("whole") / "data.lmdb"
-    begin = time.perf_counter()
     subprocess.run(command(tree, out), check=True, capture_output=True)
-    return Corpus(out), time.perf_counter() - begin
+    return Corpus(out)
 
 
 def same(out: Path, whole: Corpus) -> None:
@@ -164,49 +162,8 @@ def same(out: Path, whole: Corpus) -> None:
     assert not out.with_name(out.name + ".partial").exists()
 
 
-def killed_parent(tree: Path, out: Path, whole: tuple[Corpus, float], moment: float) -> None:
-    with subprocess.Popen(
-        command(tree, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        time.sleep(moment * whole[1])
-        process.kill()
-    if not out.exists():
-        subprocess.run(command(tree, out), check=True, capture_output=True)
-    same(out, whole[0])
-
-
-def killed_worker(tree: Path, out: Path, whole: tuple[Corpus, float], moment: float) -> None:
-    with subprocess.Popen(
-        command(tree, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        time.sleep(moment * whole[1])
-        for child in workers_of(process.pid)[:1]:
-            os.kill(child, signal.SIGKILL)
-        _, errors = process.communicate()
-    assert process.returncode == 0, errors.decode()
-    same(out, whole[0])
-
-
-MOMENTS = (lambda rng: [rng.uniform(0.05, 1.0) for _ in range(6)])(random.Random(7))
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("kill", [killed_parent, killed_worker])
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_a_build_killed_at_a_random_moment_gives_the_same_corpus(
-    tree: Path,
-    tmp_path: Path,
-    whole: tuple[Corpus, float],
-    kill: Callable[[Path, Path, tuple[Corpus, float], float], None],
-    moment: float,
-) -> None:
-    kill(tree, tmp_path / "data.lmdb", whole, moment)
-
-
-@pytest.mark.slow
-def test_an_interrupted_build_says_how_to_go_on(
-    tree: Path, tmp_path: Path, whole: tuple[Corpus, float]
-) -> None:
+def test_an_interrupted_build_says_how_to_go_on(tree: Path, tmp_path: Path, whole: Corpus) -> None:
     out = tmp_path / "data.lmdb"
     parts = partial_path(out) / "parts"
     with subprocess.Popen(command(tree, out), stderr=subprocess.PIPE) as process:
@@ -219,16 +176,16 @@ def test_an_interrupted_build_says_how_to_go_on(
     assert b"Traceback" not in errors
     assert not out.exists()
     subprocess.run(command(tree, out), check=True, capture_output=True)
-    same(out, whole[0])
+    same(out, whole)
 
 
 @pytest.mark.slow
 def test_one_worker_and_two_shards_give_the_same_corpus(
-    tree: Path, tmp_path: Path, whole: tuple[Corpus, float], run: Callable[..., Result]
+    tree: Path, tmp_path: Path, whole: Corpus, run: Callable[..., Result]
 ) -> None:
     arguments = command(tree, tmp_path / "one.lmdb", "--workers", "1")[3:]
     assert run(*arguments).exit_code == 0
-    same(tmp_path / "one.lmdb", whole[0])
+    same(tmp_path / "one.lmdb", whole)
     for shard in ("1/2", "0/2"):
         out = tmp_path / f"shard{shard[0]}.lmdb"
         assert run(*command(tree, out, "--shard", shard)[3:]).exit_code == 0
@@ -236,12 +193,12 @@ def test_one_worker_and_two_shards_give_the_same_corpus(
         "merge", tmp_path / "shard1.lmdb", tmp_path / "shard0.lmdb", "--out", tmp_path / "m"
     )
     assert merged.exit_code == 0, merged.output
-    same(tmp_path / "m", whole[0])
+    same(tmp_path / "m", whole)
 
 
 @pytest.mark.slow
 def test_a_repaired_video_costs_only_its_own_family(
-    tree: Path, tmp_path: Path, whole: tuple[Corpus, float], run: Callable[..., Result]
+    tree: Path, tmp_path: Path, whole: Corpus, run: Callable[..., Result]
 ) -> None:
     broken = tmp_path / "ff++"
     shutil.copytree(tree, broken)
@@ -257,5 +214,5 @@ def test_a_repaired_video_costs_only_its_own_family(
     assert failure["reason"] == "empty file"
     clip.write_bytes(good)
     assert run(*arguments, "--retry-failed").exit_code == 0
-    same(out, whole[0])
+    same(out, whole)
     assert run(*arguments, "--retry-failed", "--frames", "7/3").exit_code == 1

@@ -4,7 +4,6 @@ import contextlib
 import csv
 import io
 import json
-import random
 import re
 import shutil
 import signal
@@ -301,27 +300,6 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
     assert b"run the same command again to resume" in said
     assert hffkit(*command, data=faces).exit_code == 0
     assert tables(tmp_path / "o") == tables(few)
-
-
-@pytest.mark.slow
-def test_a_run_that_is_killed_at_any_moment_gives_the_same_table(
-    done: tuple[Path, Result, float], faces: Path, tmp_path: Path
-) -> None:
-    command = [*HFFKIT, "run", str(done[0].parent / "tiny.toml"), f"--data=faces={faces}", *HOW]
-    moments, n_killed = random.Random(0), 0
-    for _ in range(3):
-        with subprocess.Popen(
-            [*command, "--out", str(tmp_path / "o")],
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        ) as process:  # fmt: skip
-            assert process.stderr is not None
-            process.stderr.readline()  # the first step begins
-            time.sleep(moments.uniform(0, 1))
-            process.kill()
-            n_killed += process.wait() == -signal.SIGKILL
-    assert n_killed >= 1
-    subprocess.run([*command, "--out", str(tmp_path / "o")], check=True, capture_output=True)
-    assert tables(tmp_path / "o") == tables(done[0])
 
 
 @pytest.mark.slow
