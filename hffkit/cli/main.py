@@ -53,6 +53,14 @@ class _Group(click.Group):
             raise click.ClickException(
                 displayable(f"{error.filename}: {error.strerror}.")
             ) from error
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            reason = displayable(str(error).partition("\n")[0]) or "no details"
+            raise click.ClickException(
+                f"Out of memory ({reason}). Finished work is kept: run the same command again with "
+                "more free memory, fewer workers, or smaller batches or images."
+            ) from error
         except (KeyboardInterrupt, click.Abort) as stop:  # Abort: between commands of the demo
             click.echo(
                 "\nInterrupted. Finished work is kept: run the same command again to resume.",
@@ -61,6 +69,14 @@ class _Group(click.Group):
             is_terminated = isinstance(stop.__cause__ or stop, Terminated)
             number = signal.SIGTERM if is_terminated else signal.SIGINT
             context.exit(_exit_code(number))
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Return True for Python's error, and for those of PyTorch, which may not be imported."""
+    text = str(error)
+    return (
+        isinstance(error, MemoryError) or "can't allocate memory" in text or "CUDA out of" in text
+    )
 
 
 def _terminate(*_: object) -> None:

@@ -99,6 +99,8 @@ def _pixels(encoded: bytes, name: str, flag: int) -> Image:
     try:
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flag)
     except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError(error.err) from None
         raise ImageError(f"damaged {name}: {error.err}") from None
     if image is None:
         raise ImageError(f"damaged {name}: it cannot be decoded")

@@ -1,0 +1,63 @@
+"""Commands that run out of memory: no image is called damaged, and the message says what to do."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import Run
+
+from hffkit.corpus import inspect
+
+_DECODE = """
+import resource, sys
+from pathlib import Path
+from hffkit.media.image_files import decode_file
+encoded = Path(sys.argv[1]).read_bytes()
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+limit = pages * resource.getpagesize() + (16 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    print(decode_file(encoded).damage)
+except MemoryError:
+    print("out of memory")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the size of a process is in /proc")
+@pytest.mark.parametrize("ending", [".jpg", ".png", ".bmp"])
+def test_an_image_that_is_too_large_for_memory_is_not_called_damaged(
+    tmp_path: Path, ending: str
+) -> None:
+    pixels = np.tile(np.arange(4000, dtype=np.uint8)[None, :, None], (3000, 1, 3))
+    path = tmp_path / f"x{ending}"
+    assert cv2.imwrite(str(path), pixels)
+    done = subprocess.run(
+        [sys.executable, "-c", _DECODE, path], capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "out of memory\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Failed to allocate 36000000 bytes"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    ],
+)
+def test_a_command_that_runs_out_of_memory_says_so_in_a_line(
+    packed: Path, run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(inspect, "open_corpora", fail)
+    done = run("inspect", packed)
+    assert done.exit_code == 1
+    assert "Error: Out of memory (" in done.stderr
+    assert "fewer workers" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
