@@ -1,14 +1,13 @@
 """Estimate the cost of a build by building one of its units, or a part of it."""
 
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from hffkit.corpus.build import BuildJob, BuildWork
 from hffkit.errors import CorpusError
 from hffkit.execution.assemble import share
+from hffkit.execution.temporary import temporary_folder
 from hffkit.extraction.settings import Settings
 from hffkit.extraction.units import ImageBlock, Unit, weight
 from hffkit.media.spacing import evenly
@@ -79,8 +78,8 @@ def _part_of(unit: Unit) -> Unit:
 
 def _measure(unit: Unit, settings: Settings) -> tuple[int, int, float]:
     """Build a unit and return the samples and bytes that it gives, and the seconds it takes."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "unit.part")
+    with temporary_folder() as folder:
+        path = folder / "unit.part"
         begin = time.perf_counter()
         with PartWriter(path) as part:
             BuildWork(settings)(unit, part)
