@@ -51,11 +51,12 @@ def unpack(names: Sequence[str], masks: Sequence[str], out: Path) -> Unpacked:
         Progress(len(items), unit="files", label="unpack") as progress,
     ):
         for item, path in zip(items, paths, strict=True):
-            target = partial.product / path
-            if not target.exists():
-                with writing_to(target):
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                write_bytes_durably(target, _png_of(item))
+            target, png = partial.product / path, _png_of(item)
+            with writing_to(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                is_written = target.exists() and target.read_bytes() == png
+            if not is_written:
+                write_bytes_durably(target, png)
             progress.step(1)
         partial.publish()
     return Unpacked(Counter("/".join(path.split("/")[:3]) for path in paths))

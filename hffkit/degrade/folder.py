@@ -37,7 +37,7 @@ from hffkit.media.walk import MediaFile, Rest, walk
 from hffkit.sources.ffpp_layout import SEQUENCES
 from hffkit.sources.ffpp_tree import plain_quality
 from hffkit.storage.corpus import FAILURES_FILE, MANIFEST_FILE
-from hffkit.storage.parts import FileMade, PartWriter, read_part
+from hffkit.storage.parts import FileMade, PartWriter, read_part, remove
 from hffkit.storage.staging import Partial, sync, write_bytes_durably, write_durably
 from hffkit.wording import counted
 
@@ -251,6 +251,9 @@ def degrade_folder(
             job_of(unit, partial.part(identity(unit, root)), len(unit.paths), weight(unit, root))
             for unit in units
         ]
+        for job in jobs:
+            if job.part.exists() and not _is_intact(job.part, partial.product):
+                remove(job.part)
         with Progress(len(files), unit="files", label="degrade") as progress:
             progress.step(sum(job.size for job in jobs if job.part.exists()))
             for done in run(longest_first(jobs), work, n_workers=n_workers, scheduler=scheduler):
@@ -263,6 +266,13 @@ def degrade_folder(
             )
         partial.publish()
     return info
+
+
+def _is_intact(part: Path, folder: Path) -> bool:
+    """Test whether the files that a finished part describes are what was written."""
+    made = (event.about for event in read_part(part) if isinstance(event, FileMade))
+    found = ((folder / about["path"], about["sha256"]) for about in made)
+    return all(path.is_file() and sha256_of(path) == digest for path, digest in found)
 
 
 def _listed(selection: FileSelection, treatment: Treatment, rest: Rest) -> list[MediaFile]:

@@ -99,8 +99,10 @@ def test_an_interrupted_tree_is_resumed(
     with pytest.raises(KeyboardInterrupt):
         unpack([str(corpus)], (), tmp_path / "crops")
     assert not (tmp_path / "crops").exists()
+    first, *_ = sorted((tmp_path / "crops.partial/tree").rglob("*.png"))
+    first.write_bytes(first.read_bytes()[:-1] + b"!")  # damaged meanwhile
     unpack([str(corpus)], (), tmp_path / "crops")
-    assert n_written == 1 + len(all_files(tmp_path / "whole"))
+    assert n_written == 2 + len(all_files(tmp_path / "whole"))
     assert all_files(tmp_path / "crops") == all_files(tmp_path / "whole")
 
 

@@ -39,6 +39,7 @@ from hffkit.degrade.preview import psnr_db
 from hffkit.degrade.table import OPERATIONS, TABLE_IX
 from hffkit.errors import StorageError
 from hffkit.media.h264 import Encoding, transcode, write_video
+from hffkit.storage.staging import Partial
 
 Run = Callable[..., Result]
 
@@ -623,6 +624,27 @@ def test_what_a_vanished_source_left_is_not_published(tmp_path: Path, run: Run) 
     (tmp_path / "out.partial/corpus/c.png").write_bytes(b"of a run that was killed")
     assert run(*command).exit_code == 0
     assert {path.name for path in out.glob("*.png")} == {"a.png", "b.png"}
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"")])
+def test_a_finished_file_that_was_damaged_meanwhile_is_made_again(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], object]
+) -> None:
+    for name in "ab":
+        write_image(tmp_path / f"in/{name}.png")
+    words = ("degrade", tmp_path / "in", "--op", "me3", "--out", tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(Partial, "publish", stop)
+        assert run(*words).exit_code == 130
+    made = tmp_path / "out.partial/corpus/a.png"
+    whole = made.read_bytes()
+    damage(made)
+    assert run(*words).exit_code == 0
+    assert (tmp_path / "out/a.png").read_bytes() == whole
+
+
+def stop(_: Partial) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_quality_of_a_tree_with_several_is_read_and_masks_are_left_out(
