@@ -24,7 +24,7 @@ _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class WrittenFile:
     """The length and digest of a file, or of the start of one that grows."""
 
     n_bytes: int
@@ -35,29 +35,29 @@ class Piece:
         return asdict(self)
 
 
-def piece_of(path: Path, n_bytes: int | None = None) -> Piece:
-    """Return the piece that a file is, or its first bytes are."""
+def written_file(path: Path, n_bytes: int | None = None) -> WrittenFile:
+    """Return the length and digest of a file, or of its first bytes."""
     left = path.stat().st_size if n_bytes is None else n_bytes
     found, digest = 0, hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(min(_BLOCK, left - found)):
             digest.update(block)
             found += len(block)
-    return Piece(found, digest.hexdigest())
+    return WrittenFile(found, digest.hexdigest())
 
 
-def check_pieces(folder: Path, pieces: Mapping[str, Piece]) -> None:
+def check_files(folder: Path, files: Mapping[str, WrittenFile]) -> None:
     """Refuse a run folder in training, in which a file is missing or changed.
 
     Raises
     ------
     WeightsError
-        If one is; `pieces` are by name, relative to `folder`.
+        If one is; `files` are by name, relative to `folder`.
     """
-    for name, piece in pieces.items():
+    for name, expected in files.items():
         path = folder / name
         with reading_from(path, WeightsError):
-            is_intact = path.is_file() and piece_of(path, piece.n_bytes) == piece
+            is_intact = path.is_file() and written_file(path, expected.n_bytes) == expected
         if not is_intact:
             raise WeightsError(
                 f"{path}: missing, or not as the training wrote it: damaged or changed. Put it "

@@ -21,11 +21,11 @@ from hffkit.runs.weights import WEIGHTS_FILE, write_tensors
 from hffkit.storage.staging import Partial
 from hffkit.training.checkpoint import (
     CHECKPOINT_FILE,
-    Piece,
-    check_pieces,
-    piece_of,
+    WrittenFile,
+    check_files,
     read_checkpoint,
     write_checkpoint,
+    written_file,
 )
 from hffkit.training.loader import Loader
 from hffkit.training.metrics_log import MetricsLog
@@ -80,10 +80,10 @@ class TrainingLoop:
         self._loaders, self._sampler, self._notify = loaders, sampler, notify
         self._best: dict[str, float] | None = None  # iteration and metrics of the kept weights
         self._n_worse = 0  # validations since the best one
-        self._pieces: dict[str, Piece] = {}  # files of `folder` that the checkpoint knows
+        self._files: dict[str, WrittenFile] = {}  # files of `folder` that the checkpoint knows
         self.n_threads = torch.get_num_threads()
         self._restore()
-        known = self._pieces.get(METRICS_FILE)
+        known = self._files.get(METRICS_FILE)
         n_bytes = 0 if known is None else known.n_bytes
         self._log = MetricsLog(self._folder, updater.iteration, n_bytes, with_events=tensorboard)
 
@@ -92,10 +92,10 @@ class TrainingLoop:
             self._read_checkpoint()
         if self._next.exists():
             # Selected weights are kept once a checkpoint needs them: see `_save`.
-            if piece_of(self._next) == self._pieces.get(WEIGHTS_FILE):
+            if written_file(self._next) == self._files.get(WEIGHTS_FILE):
                 self._keep()
             self._next.unlink(missing_ok=True)
-        check_pieces(self._folder, self._pieces)
+        check_files(self._folder, self._files)
 
     def _read_checkpoint(self) -> None:
         path = self._checkpoint
@@ -103,7 +103,7 @@ class TrainingLoop:
             tensors, facts = read_checkpoint(path)
             self._updater.load(tensors, facts["iteration"])
             self._best, self._n_worse = facts["best"], facts["n_worse"]
-            self._pieces = {name: Piece(**row) for name, row in facts["pieces"].items()}
+            self._files = {name: WrittenFile(**row) for name, row in facts["files"].items()}
             self.n_threads = facts["threads"]
         except (WeightsError, KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
@@ -124,7 +124,7 @@ class TrainingLoop:
             self._check(float(updater.losses.sum()))
             self._select({"iteration": updater.iteration})
             self._keep()
-        check_pieces(self._folder, self._pieces)
+        check_files(self._folder, self._files)
         return TrainingResult(
             updater.iteration,
             updater.iteration < recipe.n_iterations,
@@ -164,7 +164,7 @@ class TrainingLoop:
         updater = self._updater
         self._check(float(updater.losses.sum()))
         for path in snapshot.write(updater.iteration, updater.net.state_dict()):
-            self._pieces[path.relative_to(self._folder).as_posix()] = piece_of(path)
+            self._files[path.relative_to(self._folder).as_posix()] = written_file(path)
 
     def _is_over(self) -> bool:
         """Return True after the last iteration, or when the recipe's patience is exhausted."""
@@ -223,7 +223,7 @@ class TrainingLoop:
     def _select(self, row: dict[str, float]) -> None:
         """Write the current weights as those that the next checkpoint keeps."""
         write_tensors(self._next, self._updater.net.state_dict(), row)
-        self._pieces[WEIGHTS_FILE] = piece_of(self._next)
+        self._files[WEIGHTS_FILE] = written_file(self._next)
         self._best = row
 
     def _keep(self) -> None:
@@ -236,13 +236,13 @@ class TrainingLoop:
         state = updater.state()
         if not all(value.isfinite().all() for value in state.values()):
             self._check(math.nan)
-        self._pieces[METRICS_FILE] = self._log.sync()
+        self._files[METRICS_FILE] = self._log.sync()
         facts = {
             "iteration": updater.iteration,
             "best": self._best,
             "n_worse": self._n_worse,
             "threads": self.n_threads,
-            "pieces": {name: piece.to_json() for name, piece in self._pieces.items()},
+            "files": {name: written.to_json() for name, written in self._files.items()},
         }
         write_checkpoint(self._checkpoint, state, facts)
         # Not before: the checkpoint until now needs the older weights.

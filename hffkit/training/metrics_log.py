@@ -9,7 +9,7 @@ from typing import Any
 from hffkit.errors import TrainingError, writing_to
 from hffkit.manifest.samples import json_line
 from hffkit.runs.run import METRICS_FILE
-from hffkit.training.checkpoint import Piece
+from hffkit.training.checkpoint import WrittenFile
 
 
 class MetricsLog:
@@ -61,11 +61,11 @@ class MetricsLog:
                 if name != "iteration":
                     self._events.add_scalar(name, value, row["iteration"])
 
-    def sync(self) -> Piece:
+    def sync(self) -> WrittenFile:
         """Make the lines durable, and return what the file must hold."""
         with self._writing():
             os.fsync(self._file.fileno())
-        return Piece(self._n_bytes, self._written.hexdigest())
+        return WrittenFile(self._n_bytes, self._written.hexdigest())
 
     def _writing(self) -> AbstractContextManager[None]:
         return writing_to(
