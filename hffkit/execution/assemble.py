@@ -254,7 +254,7 @@ def _left_out(partial: Partial, surplus: Surplus | None, jobs: Sequence[Job[T]])
     """Return the keys to leave out; saved, for a resumed merge no longer has all the parts."""
     if surplus is None:
         return set()
-    path = partial.path / "left_out.json"
+    path = partial.parts / "left_out.json"
     units = [job.part.stem for job in jobs]
     if path.exists():
         row = read_object(path, StorageError, MAX_TEXT_BYTES)

@@ -199,8 +199,9 @@ class Partial:
     def _remove_leftover(self) -> None:
         """Remove the folder if its product has its name: the process was killed just then."""
         if _exists(self.out) and not self.product.exists() and _exists(self.path):
-            _refuse_foreign_work(self.out)
-            self._remove()
+            with suppress(StorageError):  # it is somebody else's
+                _refuse_foreign_work(self.out)
+                self._remove()
 
     def _check_command(self, command: Mapping[str, object]) -> None:
         path = self.path / _COMMAND_FILE
