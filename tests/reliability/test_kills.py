@@ -15,8 +15,8 @@ from hffkit.storage.staging import Partial, partial_path
 def test_a_killed_command_gives_the_undisturbed_result_when_it_is_run_again(
     tmp_path: Path,
 ) -> None:
-    outcomes = killed_processes(tmp_path, 22, 0)
-    assert outcomes.total() == 22
+    outcomes = killed_processes(tmp_path, 11, 0)
+    assert outcomes.total() == 11
     assert all(text.endswith(": the same result") for text in outcomes)
     assert any("killed" in text for text in outcomes)
 
