@@ -1,8 +1,9 @@
 """Parts: the finished work of one unit, in a file that gets its name when it is complete.
 
 A part holds the Datums of its samples one after another, then a JSON line for each event in order,
-with the number of bytes of a sample's Datum, then the offset of the first line. Lines are written
-and read all at once: images sweep the processor's caches, so lines between them would take longer.
+with the number of bytes of a sample's Datum and their checksum, then the offset of the first line
+and the checksum of all lines. Lines are written and read all at once: images sweep the processor's
+caches, so lines between them would take longer.
 """
 
 import mmap
@@ -15,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 from weakref import WeakSet
+from zlib import crc32
 
 from hffkit.errors import ManifestError, StorageError, reason_of, writing_to
 from hffkit.fields import shown
@@ -25,8 +27,8 @@ from hffkit.storage.staging import RESUME
 
 _SPARE = ".spare"  # suffix of files of used parts, to be written over
 _SAMPLE = ',"sample":'
-_END = struct.Struct(">Q8s")  # offset of the first line, and a mark
-_MARK = b"hffpart\n"
+_END = struct.Struct(">QI8s")  # offset of the first line, checksum of the lines, and a mark
+_MARK = b"hffprt2\n"
 _MAPPED_BYTES = 1 << 20
 _MAX_MAPS = 32
 _maps: WeakSet[mmap.mmap] = WeakSet()  # of parts, some value of which is still in use
@@ -74,7 +76,8 @@ class PartWriter:
         self._file: IO[bytes]
         self.n_unreadable = 0
         self._n_bytes = 0  # of Datums
-        self._lines: list[tuple[Sample | Failure | VideoBoxes | FileMade, int]] = []  # to write
+        # To write: the facts of each event, the number of bytes of its value and their checksum.
+        self._lines: list[tuple[Sample | Failure | VideoBoxes | FileMade, int, int]] = []
         self._marked: dict[int, tuple[int, int]] = {}  # bytes and unreadable inputs at each mark
 
     def __enter__(self) -> "PartWriter":
@@ -95,8 +98,8 @@ class PartWriter:
         try:
             with writing_to(self._path, RESUME):
                 if kind is None:
-                    lines = "".join(_line(event, n_bytes) for event, n_bytes in self._lines)
-                    self._write(lines.encode(), _END.pack(self._n_bytes, _MARK))
+                    lines = "".join(_line(*each) for each in self._lines).encode()
+                    self._write(lines, _END.pack(self._n_bytes, crc32(lines), _MARK))
                     self._file.truncate()  # the rest of a used part
                     if self._is_durable:
                         os.fsync(self._file.fileno())
@@ -113,10 +116,10 @@ class PartWriter:
                 raise ValueError("a record without a value cannot be stored")
             self._write(event.value)
             self._n_bytes += len(event.value)
-            self._lines.append((event.sample, len(event.value)))
+            self._lines.append((event.sample, len(event.value), crc32(event.value)))
         else:
             self.n_unreadable += isinstance(event, Failure) and event.kind in FATAL
-            self._lines.append((event, 0))
+            self._lines.append((event, 0, 0))
 
     def mark(self) -> int:
         """Return the current position, for `rewind`."""
@@ -139,9 +142,9 @@ class PartWriter:
                     rest = rest[self._file.write(rest) :]
 
 
-def _line(event: Sample | Failure | VideoBoxes | FileMade, n_bytes: int) -> str:
+def _line(event: Sample | Failure | VideoBoxes | FileMade, n_bytes: int, checksum: int) -> str:
     if isinstance(event, Sample):
-        return f'{{"bytes":{n_bytes}{_SAMPLE}{event.to_line()[:-1]}}}\n'
+        return f'{{"bytes":{n_bytes},"crc32":{checksum}{_SAMPLE}{event.to_line()[:-1]}}}\n'
     if isinstance(event, Failure):
         return json_line({"failure": asdict(event)})
     if isinstance(event, VideoBoxes):
@@ -173,15 +176,22 @@ def read_part(path: Path, *, with_values: bool = True) -> Iterator[Event]:
     """
     with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END) - _END.size
-        begin, mark = _END.unpack(os.pread(file.fileno(), _END.size, end)) if end >= 0 else (0, b"")
+        tail = os.pread(file.fileno(), _END.size, end) if end >= 0 else bytes(_END.size)
+        begin, checksum, mark = _END.unpack(tail)
         if mark != _MARK:
             raise StorageError(f"{path}: cut short. Delete it and run the same command again.")
+        lines = os.pread(file.fileno(), max(0, end - begin), begin)
+        if crc32(lines) != checksum:
+            raise _damaged(path, "its lines are not those that were written")
         value_at = _values_of(file, begin) if with_values else None
         at = 0
-        for line in os.pread(file.fileno(), end - begin, begin).split(b"\n")[:-1]:
-            event, n_bytes = _parsed(line, str(path), begin - at)
+        for line in lines.split(b"\n")[:-1]:
+            event, n_bytes, checksum = _parsed(line, path, begin - at)
             if isinstance(event, Record) and value_at is not None:
-                event = Record(event.sample, value_at(at, n_bytes), event.line)
+                value = value_at(at, n_bytes)
+                if crc32(value) != checksum:
+                    raise _damaged(path, f"the record of {event.sample.key}")
+                event = Record(event.sample, value, event.line)
             at += n_bytes
             yield event
 
@@ -200,23 +210,25 @@ def _values_of(file: IO[bytes], n_bytes: int) -> Callable[[int, int], bytes | me
     return lambda at, n: view[at : at + n]
 
 
-def _parsed(line: bytes, path: str, n_left: int) -> tuple[Event, int]:
-    """Return an event without its value, and the length of the value, of `n_left` bytes at most."""
-    row = row_of(line, path, StorageError)
+def _parsed(line: bytes, path: Path, n_left: int) -> tuple[Event, int, int]:
+    """Return an event without its value; the value's length, of `n_left` at most, and checksum."""
+    row = row_of(line, str(path), StorageError)
     try:
         if "sample" in row:
             if not 0 <= row["bytes"] <= n_left:
                 raise ValueError(f"a record of {shown(row['bytes'])} bytes where {n_left} are left")
             text = line.decode()
             text = text[text.index(_SAMPLE) + len(_SAMPLE) : -1] + "\n"
-            return Record(sample_of(row["sample"]), None, text), int(row["bytes"])
+            return Record(sample_of(row["sample"]), None, text), int(row["bytes"]), row["crc32"]
         if "failure" in row:
-            return failure_of(row["failure"], "a failure"), 0
+            return failure_of(row["failure"], "a failure"), 0, 0
         if "video" in row:
             boxes = {int(frame): (x, y, size) for frame, (x, y, size) in row["boxes"].items()}
-            return VideoBoxes(row["video"], boxes), 0
-        return FileMade(row["file"]), 0
+            return VideoBoxes(row["video"], boxes), 0, 0
+        return FileMade(row["file"]), 0, 0
     except (AttributeError, KeyError, TypeError, ValueError, ManifestError) as error:
-        raise StorageError(
-            f"{path}: damaged: {reason_of(error)}. Delete it and run the same command again."
-        ) from None
+        raise _damaged(path, reason_of(error)) from None
+
+
+def _damaged(path: Path, reason: str) -> StorageError:
+    return StorageError(f"{path}: damaged: {reason}. Delete it and run the same command again.")

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
+from hashlib import sha256
 from itertools import zip_longest
 from pathlib import Path
 from typing import IO
@@ -31,6 +32,7 @@ from hffkit.storage.corpus import (
     Provenance,
     nested,
 )
+from hffkit.storage.datum import decode_datum
 from hffkit.storage.digests import Digests
 from hffkit.storage.duplicates import Duplicates
 from hffkit.storage.lmdb_file import LmdbWriter
@@ -38,6 +40,7 @@ from hffkit.storage.parts import Event, Record, VideoBoxes
 from hffkit.storage.staging import JOURNAL_FILE, RESUME, sync, write_bytes_durably
 
 _TEXTS = (MANIFEST_FILE, FAILURES_FILE, BOXES_FILE)
+_DATA_FILE = "data.mdb"
 _COMMIT_BYTES = 1 << 26  # of records; so much that the cost of syncing is small
 
 
@@ -57,6 +60,8 @@ class CorpusWriter:
         self._waiting: list[str] = []  # appended since
         self._waiting_bytes = 0
         self._sizes = dict.fromkeys(_TEXTS, 0)
+        self._written = {name: sha256() for name in _TEXTS}
+        self._durable: dict[str, str] = {}  # digests at the last commit
         self._last_key = b""
         self._next_index = 0
         self._guard = GroupGuard()
@@ -92,14 +97,25 @@ class CorpusWriter:
                 if file.tell() < size:
                     raise self._damaged(name, f"it has {file.tell()} bytes of {size}")
                 file.truncate(size)
+                self._written[name] = sha256((self._folder / name).read_bytes())
         self._lmdb.drop_after(self._last_key)
         samples = read_manifest(self._folder / MANIFEST_FILE)
         records = self._lmdb.items()
         for sample, record in zip_longest(samples, records):
             if sample is None or record is None or sample.lmdb_key != record[0]:
                 raise self._damaged(MANIFEST_FILE, "its lines are not those of the records")
+            if sha256(decode_datum(record[1]).data).hexdigest() != sample.sha256:
+                raise self._damaged(_DATA_FILE, f"the record of {sample.key}")
             self._count(sample, *record)
             self._next_index = (sample.index or 0) + 1
+        for name, digest in self._durable.items():
+            if self._states()[name] != digest:
+                raise self._damaged(name, "it is not what was written")
+
+    def _states(self) -> dict[str, str]:
+        """Return the digests of all that was written so far."""
+        texts = {name: written.hexdigest() for name, written in self._written.items()}
+        return {_DATA_FILE: self._digests.content.hexdigest(), **texts}
 
     def _read_journal(self) -> None:
         """Read what was durable at the last commit; a line that a crash cut off is dropped."""
@@ -114,6 +130,8 @@ class CorpusWriter:
             self.units += row.texts("units")
             self._sizes = {name: sizes.whole(name) for name in _TEXTS}
             self._last_key = row.take("last_key", str).encode()
+            written = row.inner("written")
+            self._durable = {name: written.take(name, str) for name in self._states()}
         if len(whole) < len(lines):
             write_bytes_durably(self._journal, b"".join(whole))
 
@@ -159,6 +177,7 @@ class CorpusWriter:
                 "units": self._waiting,
                 "sizes": self._sizes,
                 "last_key": self._last_key.decode(),
+                "written": self._states(),
             }
             with self._journal.open("a", encoding="utf-8") as journal:
                 journal.write(json_line(row))
@@ -189,7 +208,9 @@ class CorpusWriter:
         self._counts[sample.cls, sample.split] += 1
 
     def _write(self, name: str, text: str) -> None:
-        self._files[name].write(text.encode())
+        data = text.encode()
+        self._files[name].write(data)
+        self._written[name].update(data)
 
     def _write_boxes(self, event: VideoBoxes) -> None:
         at_start = self._files[BOXES_FILE].tell() == 0

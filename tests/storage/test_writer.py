@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import struct
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -355,9 +356,11 @@ def test_records_that_reached_the_database_before_their_commit_are_taken_back(
 
 def test_64_megabytes_are_committed_unasked(folder: Path) -> None:
     half = encode_datum(Datum(bytes(1 << 25), 1, encoded=True))
+    digest = hashlib.sha256(bytes(1 << 25)).hexdigest()
     with CorpusWriter(folder) as writer:
         for key, expected in (("a", []), ("b", ["a", "b"]), ("c", ["a", "b"])):
-            writer.append(key, [Record(record(key, key).sample, half)])
+            sample = record(key, key).sample._replace(sha256=digest)
+            writer.append(key, [Record(sample, half)])
             assert writer.units == expected
     with CorpusWriter(folder) as writer:
         assert writer.units == ["a", "b"]
@@ -675,6 +678,15 @@ def test_part_that_was_cut_short_is_refused(part: Path, with_values: bool) -> No
             list(read_part(part, with_values=with_values))
 
 
+def test_part_with_any_changed_byte_is_refused(part: Path) -> None:
+    write_part(part)
+    whole = part.read_bytes()
+    for at in range(0, len(whole), 7):
+        part.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+        with pytest.raises(StorageError, match=r"unit\.part: (damaged|cut short).* Delete it and"):
+            list(read_part(part))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
@@ -691,8 +703,9 @@ def test_part_that_was_altered_is_refused(part: Path, old: bytes, new: bytes, wh
     whole = part.read_bytes()
     assert old in whole
     damaged = whole.replace(old, new, 1)
-    end = struct.pack(">Q8s", struct.unpack(">Q8s", whole[-16:])[0], whole[-8:])
-    part.write_bytes(damaged[:-16] + end)
+    begin, _, mark = struct.unpack(">QI8s", whole[-20:])
+    checksum = zlib.crc32(damaged[begin:-20])
+    part.write_bytes(damaged[:-20] + struct.pack(">QI8s", begin, checksum, mark))
     with pytest.raises(StorageError, match=r"unit\.part: ") as told:
         list(read_part(part))
     assert what in str(told.value)
@@ -724,6 +737,27 @@ def test_unfinished_corpus_whose_journal_was_altered_is_refused(
     path.write_text(change(last), "utf-8")
     assert rest
     with pytest.raises(StorageError, match=what):
+        CorpusWriter(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "old"),
+    [
+        ("data.mdb", b"real/001/0001" * 3),
+        ("manifest.jsonl", b"dlib"),
+        ("failures.jsonl", b"reason"),
+        ("boxes.json", b"[1"),
+    ],
+)
+def test_unfinished_corpus_with_a_changed_byte_is_refused(
+    folder: Path, name: str, old: bytes
+) -> None:
+    append(folder, units())
+    path = folder / name
+    whole = path.read_bytes()
+    assert old in whole
+    path.write_bytes(whole.replace(old, old[:-1] + bytes([old[-1] ^ 1])))
+    with pytest.raises((StorageError, ManifestError), match=name.replace(".", r"\.")):
         CorpusWriter(folder)
 
 
