@@ -1,6 +1,5 @@
 """A map over tasks that may hang or crash: each loses its own result, and no other."""
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from hffkit.errors import HffkitError
 from hffkit.execution.pool import processes
+from hffkit.execution.temporary import temporary_folder
 from hffkit.execution.watchdog import fate_of, watched
 
 _AHEAD = 3  # tasks sent to each process, so that it need not wait
@@ -46,8 +46,8 @@ def guarded(
     HffkitError
         If `work` raises it, or no process can begin.
     """
-    with tempfile.TemporaryDirectory(prefix="hffkit-") as folder, ExitStack() as stack:
-        crew = stack.enter_context(_Crew(work, tasks, limit_s, n_workers, Path(folder)))
+    with temporary_folder() as folder, ExitStack() as stack:
+        crew = stack.enter_context(_Crew(work, tasks, limit_s, n_workers, folder))
         for number in range(len(tasks)):
             yield crew.result(number)
 
