@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     "--suite",
     metavar="NAME:SEVERITY",
     help="Draw one operation of a severity of a suite for each image, such as deeperforensics:3. "
-    "With --preview, NAME alone draws the whole suite.",
+    "With --preview NAME is enough and draws the whole suite.",
 )
 @click.option(
     "--out",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hffkit.degrade.operation import Operation, errors_of_own_code
+from hffkit.degrade.operation import Operation, VideoSetting, errors_of_own_code
 from hffkit.degrade.parameter import Parameter, between, parse
 from hffkit.degrade.table import OPERATIONS, TABLE_IX
 from hffkit.errors import ArgumentError, OwnCodeError, UnknownNameError, named
@@ -134,6 +134,18 @@ class AnyChain:
         drawn = self.choose(seed, position, key)
         done = drawn(image, seed=seed, key=key, position=position)
         return Degraded(done.image, tuple({**row, "suite": self.name} for row in done.operations))
+
+
+def check_for_images(chain: Chain | AnyChain) -> None:
+    """Raise ArgumentError if a chain has operations that only whole videos can have."""
+    chains = chain.chains if isinstance(chain, AnyChain) else (chain,)
+    steps = [step for each in chains for step in each.steps]
+    names = dict.fromkeys(s.name for s in steps if isinstance(s.operation, VideoSetting))
+    if names:
+        raise ArgumentError(
+            f"{', '.join(names)}: for whole videos only, and these are images. Leave it out, or "
+            "degrade a folder of videos."
+        )
 
 
 def _is_image(value: Any) -> bool:

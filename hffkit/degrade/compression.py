@@ -8,11 +8,24 @@ from hffkit.media.image import Image, encode_by_pillow, encode_jpeg, encode_jpeg
 _MAX_RATIO = 1000.0
 _MAX_CRF = 51
 _MAX_GAP = 1000
+_MAX_RATE = 240
 # The rate factors of FaceForensics++'s raw, c23 and c40; 0 is lossless (libx264rgb).
 _FFPP_CRFS = (0, 23, 40)
 # Pillow's presets of quantisation tables and subsampling: Photoshop's "save for web", and others.
 _WEB = ("web_low", "web_medium", "web_high", "web_very_high", "web_maximum")
 _PHOTO = ("low", "medium", "high", "maximum")
+# The default table of mozjpeg for luminance and chrominance at quality 50: number 3 of jcparam.c in
+# https://github.com/mozilla/mozjpeg at commit 0123dd2. Row by row; it is symmetric.
+_MOZJPEG = (
+    (16, 16, 16, 18, 25, 37, 56, 85),
+    (16, 17, 20, 27, 34, 40, 53, 75),
+    (16, 20, 24, 31, 43, 62, 91, 135),
+    (18, 27, 31, 40, 53, 74, 106, 156),
+    (25, 34, 43, 53, 69, 94, 131, 189),
+    (37, 40, 62, 74, 94, 124, 169, 238),
+    (56, 53, 91, 106, 131, 169, 226, 311),
+    (85, 75, 135, 156, 189, 238, 311, 418),
+)
 _WEBP_METHODS = 6
 _AVIF_SPEED = 9  # of 0 to 10: ten times as fast as the default 6, for files 1 % larger
 
@@ -31,6 +44,10 @@ def _is_crf(crf: int) -> bool:
 
 def _is_gap(frames: int) -> bool:
     return 1 <= frames <= _MAX_GAP
+
+
+def _is_rate(frames: int) -> bool:
+    return 1 <= frames <= _MAX_RATE
 
 
 def _is_web(level: int) -> bool:
@@ -56,6 +73,11 @@ WEBP_QUALITY = Choice("quality", QUALITY.rule, tuple(range(65, 91)))
 AVIF_QUALITY = Choice("quality", QUALITY.rule, tuple(range(40, 81)))
 FRAMES = Choice(
     "frames", Rule(f"a whole number from 1 to {_MAX_GAP}", whole, _is_gap), (1, 12, 25, 50, 250)
+)
+FRAME_RATE = Choice(
+    "frames_per_second",
+    Rule(f"a whole number from 1 to {_MAX_RATE}", whole, _is_rate),
+    (10, 15, 24, 25, 30),
 )
 METHOD = Choice("method", Rule("a whole number from 0 to 6", whole, _is_method), (0, 4, 6))
 
@@ -83,6 +105,16 @@ def jpeg_web_bytes(image: Image, level: int) -> bytes:
 def jpeg_photo_bytes(image: Image, level: int) -> bytes:
     """Encode an image as JPEG with the tables of an image editor, 1 (low) to 4 (maximum)."""
     return encode_by_pillow(image, "JPEG", quality=_PHOTO[check(PHOTO_LEVEL, level) - 1])
+
+
+def jpeg_mozjpeg_bytes(image: Image, quality: int) -> bytes:
+    """Encode an image as baseline JPEG, 4:2:0, with the quantisation tables of mozjpeg.
+
+    The tables alone: mozjpeg also changes coefficients, by trellis quantisation.
+    """
+    percent = 5000 // quality if check(QUALITY, quality) < 50 else 200 - 2 * quality
+    table = [min(max((step * percent + 50) // 100, 1), 255) for row in _MOZJPEG for step in row]
+    return encode_by_pillow(image, "JPEG", qtables=[table, table], subsampling="4:2:0")
 
 
 def webp_bytes(image: Image, quality: int) -> bytes:
@@ -115,12 +147,6 @@ def jpeg2000_bytes(image: Image, ratio: float) -> bytes:
 def jpeg2000_97_bytes(image: Image, ratio: float) -> bytes:
     """Encode an image as JPEG 2000 in about 1/ratio of its raw bytes, irreversible 9/7 wavelet."""
     return encode_jpeg2000(image, check(RATIO, ratio), is_reversible=False)
-
-
-def key_frame_gap(image: Image, frames: int) -> Image:
-    """Return a copy: a single image is a key frame, and only whole videos have gaps between."""
-    check(FRAMES, frames)
-    return image.copy()
 
 
 def h264_bytes(image: Image, crf: int) -> bytes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from hffkit.degrade.chain import check_for_images
 from hffkit.degrade.folder import FileSelection, FolderInfo, degrade_folder
 from hffkit.degrade.own import OwnOperations, read_chain, read_own
 from hffkit.degrade.rework import PixelStage, Rework, Treatment, plan_of
@@ -90,7 +91,7 @@ def degrade(
         raise ArgumentError(
             "`splits`, `classes` and `shard` are for corpora: a folder has no splits and classes."
         )
-    treatment = treatment_of(request, own)
+    treatment = treatment_of(request, own, is_folder=True)
     selection = FileSelection(
         Path(sources[0]), request.quality, request.limit, request.accept_damaged
     )
@@ -160,11 +161,16 @@ def _corpora_work(
 
 
 def treatment_of(
-    request: DegradeRequest, own: OwnOperations | None, *, packed_size: int | None = None
+    request: DegradeRequest,
+    own: OwnOperations | None,
+    *,
+    packed_size: int | None = None,
+    is_folder: bool = False,
 ) -> Treatment:
     """Return the treatment of each image, with the defaults of the source filled in.
 
-    `packed_size` is the size in px of a packed source, None if it has native pixels.
+    `packed_size` is the size in px of a packed source, None if it has native pixels. A folder may
+    hold videos, so operations on these are allowed there.
 
     Raises
     ------
@@ -185,11 +191,15 @@ def treatment_of(
         raise ArgumentError("`stage` input resizes first: give a `size`, such as 128.")
     size = None if size == "native" else size
     check_size(size)
-    if request.suite is not None:
-        suite = read_severity(request.suite, own)
-        return Treatment((suite.name,), own, stage, size, request.seed, suite)
-    names = tuple(step.name for step in read_chain(request.ops, own).steps)
-    return Treatment(names, own, stage, size, request.seed)
+    suite = None if request.suite is None else read_severity(request.suite, own)
+    if suite is not None:
+        names: tuple[str, ...] = (suite.name,)
+    else:
+        names = tuple(step.name for step in read_chain(request.ops, own).steps)
+    treatment = Treatment(names, own, stage, size, request.seed, suite)
+    if not is_folder:
+        check_for_images(treatment.chain())
+    return treatment
 
 
 def _pixel_options(request: DegradeRequest, treatment: Treatment) -> JsonObject:

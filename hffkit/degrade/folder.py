@@ -7,9 +7,10 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from hffkit.degrade.chain import check_for_images
 from hffkit.degrade.rework import Treatment
 from hffkit.degrade.videos import video_treatment
 from hffkit.errors import (
@@ -117,10 +118,10 @@ class FileWork:
             part.add(FileMade(made))
             if why := misnamed(self.root / path):
                 part.add(Failure("misnamed", path, None, why))
-            n_frames, n_claimed = made.get("n_frames", 0), made.get("n_claimed", 0)
-            if n_frames < n_claimed:
-                reason = f"{n_frames} of the {n_claimed} frames that its header claims"
-                part.add(Failure("short-read", path, n_frames, reason))
+            n_read = made.get("n_read", made.get("n_frames", 0))
+            if n_read < (n_claimed := made.get("n_claimed", 0)):
+                reason = f"{n_read} of the {n_claimed} frames that its header claims"
+                part.add(Failure("short-read", path, n_read, reason))
 
     def paths(self, unit: Files) -> Sequence[str]:
         """Return the files of the unit."""
@@ -159,7 +160,7 @@ class FileWork:
         temporary = self._make_room(place).with_suffix(f".{secrets.token_hex(4)}.tmp")
         try:
             process = treatment if treatment.filters.steps else None
-            encoding = Encoding(treatment.crf, treatment.gap, process)
+            encoding = Encoding(treatment.crf, treatment.gap, process, treatment.rate)
             found = transcode(self.root / path, temporary, encoding)
             with temporary.open("rb+") as file:
                 sync(file)
@@ -171,7 +172,9 @@ class FileWork:
             "source": path,
             "source_sha256": sha256_of(self.root / path),
             "sha256": sha256_of(self.target / place),
-            **asdict(found),
+            "n_frames": found.n_frames,
+            "n_claimed": found.n_claimed,
+            **({} if treatment.rate is None else {"n_read": found.n_read}),
             "operations": treatment.operations,
         }
 
@@ -234,6 +237,8 @@ def degrade_folder(
         raise ArgumentError(f"`out` {out} lies inside {root} and would be read as well. Move it.")
     rest = Rest()
     files = _listed(selection, treatment, rest)
+    if not files[0].is_video:
+        check_for_images(treatment.chain())
     units = _units(files)
     command = {
         "verb": "degrade",

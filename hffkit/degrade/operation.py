@@ -1,4 +1,4 @@
-"""Operations on images, of two kinds: filters and codecs."""
+"""Operations on images, which are filters and codecs; and settings of whole videos."""
 
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Generic
 
 from hffkit.degrade.parameter import Parameter, V
-from hffkit.errors import HffkitError, OwnCodeError
+from hffkit.errors import ArgumentError, HffkitError, OwnCodeError
 from hffkit.media.image import Image
 
 
@@ -51,7 +51,22 @@ class Codec(Generic[V]):
         return Applied(decoded, {"ratio": round(image.nbytes / len(encoded), 4)})
 
 
-Operation = Filter[V] | Codec[V]
+@dataclass(frozen=True, slots=True)
+class VideoSetting(Generic[V]):
+    """A setting of the encoder of whole videos, such as the frame rate, which no image has."""
+
+    code: str
+    title: str
+    parameter: Parameter[V]
+
+    def apply(self, image: Image, value: V) -> Applied:
+        """Raise ArgumentError."""
+        raise ArgumentError(
+            f"{self.code}:{value} is for whole videos, and an image of shape {image.shape} is none."
+        )
+
+
+Operation = Filter[V] | Codec[V] | VideoSetting[V]
 """A row of the table of operations."""
 
 OWN_MODULE = "hffkit_operations_"  # the start of the names of modules with a user's operations

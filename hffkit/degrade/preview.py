@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 
 from hffkit.degrade.chain import Chain, every_value
+from hffkit.degrade.operation import VideoSetting
 from hffkit.degrade.own import OwnOperations, known_operations
-from hffkit.degrade.suites import read_suite
+from hffkit.degrade.suites import read_part
 from hffkit.errors import ArgumentError, ImageError
 from hffkit.media.image import Image, read_bytes
 from hffkit.media.image_files import decode_file
@@ -57,17 +58,22 @@ def _every_operation(own: OwnOperations | None) -> dict[str, list[tuple[str, Cha
             (chain.name.partition(":")[2], chain) for chain in every_value(operation)
         ]
         for operation in known_operations(own).values()
+        if not isinstance(operation, VideoSetting)
     }
 
 
 def _every_severity(name: str, own: OwnOperations | None) -> dict[str, list[tuple[str, Chain]]]:
     """Return each operation of a suite at its severities, by title, with the words for each."""
     found: dict[str, list[tuple[str, Chain]]] = {}
-    suite = read_suite(name, own)
+    suite = read_part(name, own)
     for operation in suite.operations:
-        chains = [entry.chain for entry in suite.entries if entry.operation == operation]
-        title = f"{operation}: {'  '.join(chain.name for chain in chains)}"
-        found[title] = [(str(severity), chain) for severity, chain in enumerate(chains, 1)]
+        chains = [
+            (str(entry.severity), entry.chain)
+            for entry in suite.entries
+            if entry.operation == operation
+        ]
+        title = f"{operation}: {'  '.join(chain.name for _, chain in chains)}"
+        found[title] = chains
     return found
 
 

@@ -3,13 +3,13 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from hffkit.degrade.chain import AnyChain, Chain, chain, split_chain
+from hffkit.degrade.chain import AnyChain, Chain, chain, check_for_images, split_chain
 from hffkit.degrade.own import OwnOperations, read_chain
 from hffkit.errors import ArgumentError, HffkitError, RecipeError
 from hffkit.fields import shown
@@ -82,6 +82,14 @@ class SuiteSeverity:
     chains: tuple[tuple[str, ...], ...]  # names of the operations of each chain
 
 
+def split_severity(text: str) -> tuple[str, int | None]:
+    """Return the suite and the severity of NAME:SEVERITY, or of NAME, which has none."""
+    name, _, severity = text.rpartition(":")
+    if name and severity.isascii() and severity.isdigit():
+        return name, int(severity)
+    return text, None
+
+
 def read_severity(text: str, own: OwnOperations | None = None) -> SuiteSeverity:
     """Return a severity named NAME:SEVERITY, such as "deeperforensics:3" or "mine.toml:1".
 
@@ -92,15 +100,37 @@ def read_severity(text: str, own: OwnOperations | None = None) -> SuiteSeverity:
     UnknownNameError, RecipeError
         As `read_suite`.
     """
-    name, colon, severity = text.rpartition(":")
-    if not colon or not (severity.isascii() and severity.isdigit()):
+    name, severity = split_severity(text)
+    if severity is None:
         raise ArgumentError(
             f"`suite` must be NAME:SEVERITY, such as deeperforensics:3, got {text}."
         )
     suite = read_suite(name, own)
-    entries = suite.at(int(severity))
+    entries = suite.at(severity)
     chains = tuple(tuple(step.name for step in entry.chain.steps) for entry in entries)
-    return SuiteSeverity(f"{suite.name}:{int(severity)}", suite.sha256, chains)
+    return SuiteSeverity(f"{suite.name}:{severity}", suite.sha256, chains)
+
+
+def read_part(text: str, own: OwnOperations | None = None) -> Suite:
+    """Return a suite for images named NAME, or one severity of it named NAME:SEVERITY.
+
+    Raises
+    ------
+    ArgumentError
+        If the suite has no such severity, or operations for whole videos.
+    UnknownNameError, RecipeError
+        As `read_suite`.
+    """
+    name, severity = split_severity(text)
+    suite = read_suite(name, own)
+    if severity is not None:
+        suite = replace(suite, name=f"{suite.name}:{severity}", entries=suite.at(severity))
+    for entry in suite.entries:
+        try:
+            check_for_images(entry.chain)
+        except ArgumentError as error:
+            raise ArgumentError(f"suite {suite.name}: {entry.operation}: {error}") from None
+    return suite
 
 
 def augmentation(names: Sequence[str]) -> Chain | AnyChain:
@@ -122,24 +152,19 @@ def augmentation(names: Sequence[str]) -> Chain | AnyChain:
     """
     suites = [name.removeprefix(_PREFIX) for name in names if name.startswith(_PREFIX)]
     if not suites:
-        return chain(*names)
+        found = chain(*names)
+        check_for_images(found)
+        return found
     if len(suites) < len(names):
         raise ArgumentError(
             f"{', '.join(names)}: suites and operations exclude each other, because one chain of "
             "the suites is drawn for each image."
         )
-    entries = [entry for name in suites for entry in _shipped_entries(name)]
+    for name in suites:
+        if split_severity(name)[0].endswith(".toml"):
+            raise ArgumentError(f"{name}: a run records the name of a suite; list its operations.")
+    entries = [entry for name in suites for entry in read_part(name).entries]
     return AnyChain("+".join(names), tuple(entry.chain for entry in entries))
-
-
-def _shipped_entries(text: str) -> tuple[SuiteEntry, ...]:
-    name, _, severity = text.rpartition(":")
-    if not (name and severity.isascii() and severity.isdigit()):
-        name, severity = text, ""
-    if name.endswith(".toml"):
-        raise ArgumentError(f"{name}: a run records the name of a suite; list its operations.")
-    suite = read_suite(name)
-    return suite.at(int(severity)) if severity else suite.entries
 
 
 def suite_names() -> list[str]:

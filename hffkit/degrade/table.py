@@ -6,7 +6,7 @@ from typing import Any
 from PIL.Image import Resampling
 
 from hffkit.degrade import blurs, compression, framing, noise, resampling, spatial, tones
-from hffkit.degrade.operation import Codec, Filter, Operation
+from hffkit.degrade.operation import Codec, Filter, Operation, VideoSetting
 from hffkit.degrade.parameter import Parameter
 from hffkit.media.image import Image, decode, decode_own_jpeg
 
@@ -79,7 +79,10 @@ _FRAMING: _Filters = (
     ("crop-square", "square crop at a random place", framing.SHARE, framing.crop_square),
     ("grid", "shift of the JPEG grid", framing.OFFSET, framing.shift_grid),
     ("screen", "screenshot at a zoom", framing.ZOOM, framing.screenshot),
-    ("gop", "key-frame gap of videos", compression.FRAMES, compression.key_frame_gap),
+)
+_VIDEO_SETTINGS: Sequence[tuple[str, str, Parameter[Any]]] = (
+    ("gop", "key-frame gap of videos", compression.FRAMES),
+    ("fps", "frame rate of videos", compression.FRAME_RATE),
 )
 _CODECS: _Codecs = (
     ("jp-422", "JPEG, 4:2:2", compression.QUALITY, compression.jpeg_422_bytes),
@@ -91,6 +94,7 @@ _CODECS: _Codecs = (
         compression.PHOTO_LEVEL,
         compression.jpeg_photo_bytes,
     ),
+    ("jp-moz", "JPEG, tables of mozjpeg", compression.QUALITY, compression.jpeg_mozjpeg_bytes),
     ("webp", "WebP", compression.WEBP_QUALITY, compression.webp_bytes),
     ("webp-lossless", "WebP, lossless", compression.METHOD, compression.webp_lossless_bytes),
     ("avif", "AVIF", compression.AVIF_QUALITY, compression.avif_bytes),
@@ -111,4 +115,5 @@ OPERATIONS: Mapping[str, Operation[Any]] = {
     ),
     **{row[0]: Filter(*row) for row in (*_BLURS, *_TONES, *_NOISE, *_FRAMING)},
     **{row[0]: Codec(*row, decode) for row in _CODECS},
+    **{row[0]: VideoSetting(*row) for row in _VIDEO_SETTINGS},
 }

@@ -4,12 +4,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hffkit.degrade.chain import AnyChain, Chain, ChainStep
+from hffkit.degrade.operation import VideoSetting
 from hffkit.degrade.rework import Treatment
 from hffkit.errors import ArgumentError
 from hffkit.json_types import JsonObject
 from hffkit.media.image import Image
 
-_CODEC, _GAP = "h264", "gop"
+_CODEC, _GAP, _RATE = "h264", "gop", "fps"
 
 
 @dataclass(slots=True)
@@ -19,6 +20,7 @@ class VideoTreatment:
     filters: Chain  # the values of `-mix` are drawn once for the video
     crf: int
     gap: int | None  # between key frames; None: x264's own
+    rate: int | None  # frames per second; None: that of the source
     seed: int
     path: str  # of the video, the key of its draws
     suite: str | None  # the severity that `filters` were drawn from
@@ -37,9 +39,12 @@ class VideoTreatment:
             {name: value for name, value in row.items() if not name.startswith("achieved_")}
             for row in self._done
         ]
-        encoding: list[dict[str, Any]] = [{"op": f"{_CODEC}:{self.crf}", "crf": self.crf}]
+        encoding: list[dict[str, Any]] = []
+        if self.rate is not None:
+            encoding.append({"op": f"{_RATE}:{self.rate}", "frames_per_second": self.rate})
         if self.gap is not None:
-            encoding.insert(0, {"op": f"{_GAP}:{self.gap}", "frames": self.gap})
+            encoding.append({"op": f"{_GAP}:{self.gap}", "frames": self.gap})
+        encoding.append({"op": f"{_CODEC}:{self.crf}", "crf": self.crf})
         suite = {} if self.suite is None else {"suite": self.suite}
         rows = (*plain, *({**row, "in_table_ix": False} for row in encoding))
         return [{**row, **suite} for row in rows]
@@ -59,16 +64,16 @@ def video_treatment(treatment: Treatment, path: str) -> VideoTreatment:
     if treatment.size is not None:
         raise ArgumentError("`size` is for images: whole videos keep their size.")
     drawn = chain.choose(treatment.seed, 0, path) if isinstance(chain, AnyChain) else chain
-    filters = tuple(step for step in drawn.steps[:-1] if step.operation.code != _GAP)
+    filters = tuple(s for s in drawn.steps[:-1] if not isinstance(s.operation, VideoSetting))
     crf = int(drawn.steps[-1].value or 0)
-    gaps = [
-        int(step.choose(treatment.seed, place, path))
+    settings = {  # of several values of one setting the last one counts
+        step.operation.code: int(step.choose(treatment.seed, place, path))
         for place, step in enumerate(drawn.steps)
-        if step.operation.code == _GAP
-    ]
+        if isinstance(step.operation, VideoSetting)
+    }
     suite = None if treatment.suite is None else treatment.suite.name
-    gap = gaps[-1] if gaps else None
-    return VideoTreatment(Chain(filters), crf, gap, treatment.seed, path, suite)
+    gap, rate = settings.get(_GAP), settings.get(_RATE)
+    return VideoTreatment(Chain(filters), crf, gap, rate, treatment.seed, path, suite)
 
 
 def _check(steps: tuple[ChainStep, ...]) -> None:

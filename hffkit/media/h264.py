@@ -1,6 +1,7 @@
 """H.264 by libx264 in one thread, so that the same frames give the same bytes."""
 
 import errno
+import math
 import platform
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -91,6 +92,7 @@ class Transcoded:
     """Result of `transcode`."""
 
     n_frames: int  # written
+    n_read: int  # of the source; as many as written unless the frame rate was changed
     n_claimed: int  # in the header of the source, without empty chunks; 0 if it has no count
 
 
@@ -105,12 +107,14 @@ class Encoding:
     crf: int
     gap: int | None = None  # between key frames, at most so many frames; None: x264's 250
     process: Process | None = None  # applied to each frame first
+    rate: int | None = None  # frames per second; None: the time stamps of the source are kept
 
 
 def transcode(source: Path, target: Path, encoding: Encoding) -> Transcoded:
     """Encode every frame of a video again as H.264, as `ffmpeg -i SOURCE -an -crf CRF` does.
 
-    Timestamps are kept, sound is dropped. Pixels are converted to RGB only to be processed.
+    Timestamps are kept, or those of a constant rate are made as `-r RATE` does; sound is dropped.
+    Pixels are converted to RGB only to be processed.
 
     Raises
     ------
@@ -134,18 +138,22 @@ def _transcode(video: OpenVideo, out: Any, encoding: Encoding) -> Transcoded:
     given, crf = video.stream, encoding.crf
     name, pixels = _encoder(crf)
     rate = given.average_rate or Fraction(25)
+    timed = _Timed(video, rate)
+    frames = iter(timed)
+    keeps_times = video.has_times
+    if encoding.rate is not None:
+        frames = at_rate(frames, rate, encoding.rate)
+        rate, keeps_times = Fraction(encoding.rate), False
     stream: Any = None
     n_frames = 0
-    for frame in _frames(video, encoding.process):
-        if not video.has_times:
-            frame.pts, frame.time_base = n_frames, 1 / rate
+    for frame in _prepared(frames, video, encoding.process):
         if stream is None:
             stream = out.add_stream(name, rate=rate)
             stream.width, stream.height = frame.width, frame.height
             is_full_range = frame.format.name.startswith("yuvj")
             stream.pix_fmt = "yuvj420p" if is_full_range and crf else pixels
             stream.options = _options(crf, encoding.gap)
-            stream.codec_context.time_base = given.time_base if video.has_times else 1 / rate
+            stream.codec_context.time_base = given.time_base if keeps_times else 1 / rate
             if crf:  # RGB has no colour matrix
                 for what in ("colorspace", "color_range", "color_primaries", "color_trc"):
                     setattr(stream.codec_context, what, getattr(frame, what))
@@ -155,12 +163,59 @@ def _transcode(video: OpenVideo, out: Any, encoding: Encoding) -> Transcoded:
     if stream is None:
         raise VideoError("no frame of it can be decoded")
     out.mux(stream.encode(None))
-    return Transcoded(n_frames, video.n_claimed - video.n_empty)
+    return Transcoded(n_frames, timed.n_read, video.n_claimed - video.n_empty)
 
 
-def _frames(video: OpenVideo, process: Process | None) -> Iterator[Any]:
-    """Yield decoded frames, upright, processed and padded to even sides."""
-    for frame in _decoded(video):
+class _Timed:
+    """The decoded frames of a video, each with a time, and the number of those read."""
+
+    def __init__(self, video: OpenVideo, rate: Fraction) -> None:
+        self._video, self._rate = video, rate
+        self.n_read = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        for frame in _decoded(self._video):
+            if not self._video.has_times:
+                frame.pts, frame.time_base = self.n_read, 1 / self._rate
+            self.n_read += 1
+            yield frame
+
+
+def at_rate(frames: Iterable[Any], given: Fraction, rate: int) -> Iterator[Any]:
+    """Yield frames at a constant rate, as FFmpeg's filter `fps` does.
+
+    Times are rounded to the places of the new rate. Of several frames at one place the last one is
+    kept, and an empty place repeats the frame before. The last frame lasts as long as a frame of
+    the `given` rate.
+    """
+    kept: Any = None
+    place = end = 0
+    for frame in frames:
+        begin = frame.pts * frame.time_base
+        due, end = _rounded(begin * rate), _rounded((begin + 1 / given) * rate)
+        if kept is None:
+            place, end = due, max(end, due + 1)
+        for _ in range(place, due):
+            yield _placed(kept, place, rate)
+            place += 1
+        kept = frame
+    for _ in range(place, end):
+        yield _placed(kept, place, rate)
+        place += 1
+
+
+def _rounded(places: Fraction) -> int:
+    return math.floor(places + Fraction(1, 2))
+
+
+def _placed(frame: Any, place: int, rate: int) -> Any:
+    frame.pts, frame.time_base = place, Fraction(1, rate)
+    return frame
+
+
+def _prepared(frames: Iterable[Any], video: OpenVideo, process: Process | None) -> Iterator[Any]:
+    """Yield frames upright, processed and padded to even sides."""
+    for frame in frames:
         if (
             process is None
             and video.converter.turn(frame) == UPRIGHT

@@ -21,12 +21,14 @@ from makers.trees import face
 
 from hffkit.degrade import compression, spatial
 from hffkit.degrade.chain import Degraded, chain, every_value
+from hffkit.degrade.operation import VideoSetting
 from hffkit.degrade.parameter import Interval
 from hffkit.degrade.table import OPERATIONS, TABLE_IX
 from hffkit.errors import ArgumentError, ImageError, UnknownNameError
 from hffkit.media.image import Image, pixels_sha256
 
-MIXES = [f"{code}-mix" for code in OPERATIONS]
+IMAGE_CODES = [c for c, op in OPERATIONS.items() if not isinstance(op, VideoSetting)]
+MIXES = [f"{code}-mix" for code in IMAGE_CODES]
 INTERVAL_MIXES = [
     f"{code}-mix" for code, op in OPERATIONS.items() if isinstance(op.parameter, Interval)
 ]
@@ -81,10 +83,12 @@ VALUES: dict[str, st.SearchStrategy[str]] = {  # all that is possible, inside Ta
     "grid": st.integers(0, 20).map(str),
     "screen": st.integers(1, 1000).map(str),
     "gop": st.integers(1, 1000).map(str),
+    "fps": st.integers(1, 240).map(str),
     "jp-422": st.integers(1, 100).map(str),
     "jp-444": st.integers(1, 100).map(str),
     "jp-web": st.integers(1, 5).map(str),
     "jp-photo": st.integers(1, 4).map(str),
+    "jp-moz": st.integers(1, 100).map(str),
     "webp": st.integers(1, 100).map(str),
     "webp-lossless": st.integers(0, 6).map(str),
     "avif": st.integers(1, 100).map(str),
@@ -101,14 +105,14 @@ def names(code: str) -> st.SearchStrategy[str]:
     return st.just(f"{code}-mix") | VALUES[code].map(lambda value: f"{code}:{value}")
 
 
-ANY_NAME = st.sampled_from(list(OPERATIONS)).flatmap(names)
+ANY_NAME = st.sampled_from(IMAGE_CODES).flatmap(names)
 
 
 def facts(degraded: Degraded) -> tuple[str, tuple[dict[str, Any], ...]]:
     return pixels_sha256(degraded.image), degraded.operations
 
 
-@pytest.mark.parametrize("code", OPERATIONS)
+@pytest.mark.parametrize("code", IMAGE_CODES)
 @given(st.data())
 def test_operation_leaves_its_input_alone_whatever_its_size(code: str, draw: st.DataObject) -> None:
     image, name = draw.draw(IMAGES), draw.draw(names(code))
@@ -200,7 +204,7 @@ REST = (
     *("blur:0", "blur-3:0", "blur-2:0", "blur-k:1", "lens:0.5", "pixel:1", "sat:1", "sat-hsv:1"),
     *("dim:1", "darken:0", "noise:0", "noise-var:0", "noise-ycbcr:0", "impulse:0", "blocks:0"),
     *("jitter:0", "shift:0", "rs-bicubic:160", "fit:160", "fit-width:160", "square:160", "crop:1"),
-    *("crop-square:1", "grid:0", "screen:100", "webp-lossless:0", "gop:25"),
+    *("crop-square:1", "grid:0", "screen:100", "webp-lossless:0"),
 )
 
 
@@ -237,6 +241,12 @@ def test_operations_at_rest_change_nothing() -> None:
 def test_array_that_is_no_image_is_refused(image: npt.NDArray[Any], found: str) -> None:
     with pytest.raises(ValueError, match=rf"^an image must be \(H, W, 3\) uint8, got {found}$"):
         chain("me:3")(image, seed=0, key="a")
+
+
+@pytest.mark.parametrize("code", ["gop", "fps"])
+def test_setting_of_a_video_is_refused_on_an_image(code: str) -> None:
+    with pytest.raises(ArgumentError, match=rf"^{code}:24 is for whole videos, and an image"):
+        chain("me:3", f"{code}:24")(face(), seed=0, key="a")
 
 
 def drawn(name: str, *, seed: int = 0, n_keys: int = 10_000) -> list[Any]:
@@ -430,7 +440,9 @@ def test_a_chain_is_named_by_its_steps() -> None:
 
 
 CODES = ", ".join(OPERATIONS)
-KNOWN = CODES + ", " + ", ".join(MIXES)
+EVERY_NAME = [*OPERATIONS, *(f"{code}-mix" for code in OPERATIONS)]
+N_SHOWN = 100  # of the known names in a message
+KNOWN = f"{', '.join(EVERY_NAME[:N_SHOWN])} and {len(EVERY_NAME) - N_SHOWN} more"
 MUST = {
     "kernel": "kernel must be an odd whole number from 1 to 99",
     "gamma": "gamma must be a number above 0, at most 100",

@@ -7,7 +7,9 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,7 @@ from hffkit.degrade.chain import chain
 from hffkit.degrade.preview import psnr_db
 from hffkit.degrade.table import OPERATIONS, TABLE_IX
 from hffkit.errors import StorageError
-from hffkit.media.h264 import Encoding, transcode, write_video
+from hffkit.media.h264 import Encoding, at_rate, transcode, write_video
 from hffkit.storage.staging import Partial
 
 Run = Callable[..., Result]
@@ -397,6 +399,70 @@ def test_key_frames_are_at_most_as_far_apart_as_asked_for(tmp_path: Path, run: R
         ]
 
 
+def test_frame_rate_is_changed(tmp_path: Path, run: Run) -> None:
+    write(tmp_path / "in/a.mp4", 25)
+    ops = ("--op", "fps:10", "--op", "h264:18")
+    out = degraded(run, tmp_path / "in", tmp_path / "out", *ops)
+    (row,) = rows(out / "manifest.jsonl")
+    assert (row["n_frames"], row["n_read"], row["n_claimed"]) == (10, 25, 25)
+    assert row["operations"] == [
+        {"op": "fps:10", "frames_per_second": 10, "in_table_ix": False},
+        {"op": "h264:18", "crf": 18, "in_table_ix": False},
+    ]
+    assert rows(out / "failures.jsonl") == []
+    with av.open(str(out / "a.mp4")) as video:
+        times = [frame.time for frame in video.decode(video=0)]
+    assert times == pytest.approx([place / 10 for place in range(10)])
+
+
+FRAME_TIMES: list[tuple[list[int], Fraction, int]] = [
+    (list(range(30)), Fraction(1, 30), 15),
+    (list(range(25)), Fraction(1, 25), 15),
+    (list(range(10)), Fraction(1, 25), 60),
+    (list(range(5, 20)), Fraction(1, 25), 10),
+    ([0, 1, 2, 9, 10, 11], Fraction(1, 25), 25),
+    ([0, 4, 8, 12, 20], Fraction(1, 100), 24),
+]
+
+
+@pytest.mark.parametrize(("times", "base", "rate"), FRAME_TIMES)
+def test_frames_are_dropped_and_repeated_as_ffmpegs_filter_does(
+    times: list[int], base: Fraction, rate: int
+) -> None:
+    def given() -> Iterator[Any]:
+        for number, time in enumerate(times):
+            grey = np.full((16, 16, 3), number, np.uint8)
+            frame: Any = av.VideoFrame.from_ndarray(grey, format="rgb24")
+            frame.pts, frame.time_base, frame.duration = time, base, 1
+            yield frame
+
+    def seen(frame: Any) -> tuple[int, int]:
+        return frame.pts, int(frame.to_ndarray(format="rgb24")[0, 0, 0])
+
+    graph: Any = av.filter.Graph()
+    source = graph.add_buffer(width=16, height=16, format="rgb24", time_base=base)
+    change, sink = graph.add("fps", f"fps={rate}"), graph.add("buffersink")
+    source.link_to(change)
+    change.link_to(sink)
+    graph.configure()
+    for frame in (*given(), None):
+        source.push(frame)
+    expected = []
+    with suppress(EOFError):
+        while True:
+            expected.append(seen(sink.pull()))
+    assert [seen(frame) for frame in at_rate(given(), 1 / base, rate)] == expected
+
+
+def test_operations_for_videos_are_refused_on_a_folder_of_images(tmp_path: Path, run: Run) -> None:
+    write_image(tmp_path / "in/a.png")
+    for words in (("--op", "gop:5"), ("--suite", "dfdc-preview:1")):
+        result = run("degrade", tmp_path / "in", *words, "--out", tmp_path / "out")
+        assert result.exit_code == 2, result.output
+        assert "for whole videos only, and these are images" in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+
+
 def test_a_severity_of_a_suite_is_drawn_for_each_video(tmp_path: Path, run: Run) -> None:
     for number in range(8):
         write(tmp_path / f"in/{number}.mp4", 2)
@@ -565,7 +631,7 @@ def test_preview_shows_every_value_at_its_own_scale(
     write_image(tmp_path / "me.png", 20, size=(300, 280))
     result = run("degrade", "--preview", "me.png")
     # Table IX: 3 kernels thrice, 8 gammas, 31 qualities, 23 scales, and 7 of the ratios.
-    others = [op for code, op in OPERATIONS.items() if code not in TABLE_IX]
+    others = [op for code, op in OPERATIONS.items() if code not in {*TABLE_IX, "gop", "fps"}]
     n_results = 9 + 8 + 31 + 23 + 7 + sum(len(op.parameter.shown) for op in others)
     assert result.output == f"{n_results} results in me-preview.png\n"
     sheet = opened(tmp_path / "me-preview.png")

@@ -12,7 +12,7 @@ from PIL import JpegPresets
 from scipy import ndimage
 
 from hffkit.degrade.chain import ChainStep, chain
-from hffkit.degrade.operation import Filter
+from hffkit.degrade.operation import Codec
 from hffkit.degrade.suites import read_suite, suite_names
 from hffkit.degrade.table import OPERATIONS
 from hffkit.errors import ImageError
@@ -42,6 +42,7 @@ def suite_steps() -> list[str]:
 
 def is_new(step: ChainStep) -> bool:
     others = {"me", "gb", "med", "gc", "jp", "jp2", "sc", "h264"}  # tested in test_operations.py
+    others |= {"gop", "fps"}  # of videos: tested in test_folder.py
     return step.operation.code not in others
 
 
@@ -214,7 +215,7 @@ def after(name: str, image: Image) -> Image:
 
 def encoded(name: str, image: Image) -> bytes:
     (step,) = chain(name).steps
-    assert not isinstance(step.operation, Filter)
+    assert isinstance(step.operation, Codec)
     assert step.value is not None
     return bytes(step.operation.encode(image, step.value))
 
@@ -258,6 +259,22 @@ def test_jpeg_of_a_preset_has_its_tables_and_subsampling(
         assert frame[11] == {0: 0x11, 1: 0x21, 2: 0x22}[preset["subsampling"]]  # SOF0: of luma
 
 
+def test_jpeg_of_mozjpeg_has_its_tables(faces: list[Image]) -> None:
+    first, last = [16, 16, 16, 18, 25, 37, 56, 85], [85, 75, 135, 156, 189, 238, 255, 255]
+    for quality, head, tail in (
+        (50, first, last),
+        (75, [8, 8, 8, 9, 13, 19, 28, 43], [43, 38, 68, 78, 95, 119, 156, 209]),
+        (30, [27, 27, 27, 30, 42, 61, 93, 141], [141, 125, 224, 255, 255, 255, 255, 255]),
+        (100, [1] * 8, [1] * 8),
+    ):
+        file = encoded(f"jp-moz:{quality}", faces[0])
+        with PillowImage.open(io.BytesIO(file)) as picture:
+            tables = list(picture.quantization.values())  # type: ignore[attr-defined]
+        assert tables[0] == tables[1]
+        assert (tables[0][:8], tables[0][-8:]) == (head, tail)
+        assert file[file.index(b"\xff\xc0") :][11] == 0x22  # SOF0: 4:2:0
+
+
 def test_lossless_webp_changes_nothing_and_is_smaller_by_a_slower_method(
     faces: list[Image],
 ) -> None:
@@ -267,7 +284,7 @@ def test_lossless_webp_changes_nothing_and_is_smaller_by_a_slower_method(
         assert np.array_equal(after("webp-lossless:4", image), image)
 
 
-@pytest.mark.parametrize("code", ["webp", "avif", "jp-444"])
+@pytest.mark.parametrize("code", ["webp", "avif", "jp-444", "jp-moz"])
 def test_codec_loses_less_and_writes_more_as_quality_rises(faces: list[Image], code: str) -> None:
     for image in faces:
         names = [f"{code}:{quality}" for quality in (20, 40, 60, 80, 95)]

@@ -216,6 +216,7 @@ def test_the_output_is_named_after_the_severity(
         ("--suite none.toml:1", 1, "none.toml: cannot be read: "),
         ("--suite gend:1 --op me3", 2, "--op and --suite exclude each other."),
         ("", 2, "Name at least one operation in --op, such as jp-mix, or a --suite."),
+        ("--suite dfdc-preview:1", 2, "fps:15: for whole videos only, and these are images."),
         ("--list --suite gend", 2, "--list excludes --suite."),
     ],
 )  # fmt: skip
@@ -229,6 +230,13 @@ def test_wrong_severity_is_told_in_a_line(
     assert result.exit_code == code, result.output
     assert message in result.stderr
     assert sorted(native.parent.iterdir()) == before
+
+
+def test_preview_of_a_suite_for_videos_is_refused(tmp_path: Path, run: Run) -> None:
+    picture = write_image(tmp_path / "a.png")
+    result = run("degrade", "--preview", picture, "--suite", "dfdc-preview")
+    assert result.exit_code == 2
+    assert "suite dfdc-preview: frame rate: fps:15: for whole videos only" in result.stderr
 
 
 def test_preview_of_an_unknown_suite_is_refused(tmp_path: Path, run: Run) -> None:
@@ -245,6 +253,8 @@ def test_preview_draws_every_severity_of_a_suite(tmp_path: Path, run: Run) -> No
     assert result.output == f"35 results in {sheet}\n"
     with Image.open(sheet) as drawn, Image.open(picture) as image:
         tiles, pixels = np.asarray(drawn), np.asarray(image)
+    one = run("degrade", "--preview", picture, "--suite", "deeperforensics:3", "--out", sheet)
+    assert one.output == f"7 results in {sheet}\n"
     for name in ("blur-k:21", "pixel:6", "noise-ycbcr:0.05"):
         made = chain(name)(pixels, seed=0, key="").image
         height, width = made.shape[:2]
