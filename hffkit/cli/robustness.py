@@ -21,8 +21,9 @@ from hffkit.storage.outputs import CONDITIONS, ROBUSTNESS_PAGE, write_output
     "suites",
     multiple=True,
     type=options.PATH_TEXT,
-    metavar="NAME|FILE",
-    help="Suite of operations by severity. Repeatable.  [default: table-ix, unless --op is given]",
+    metavar="NAME[:SEVERITY]",
+    help="Suite of operations by severity, one severity of it, or a .toml file of your own. "
+    "Repeatable.  [default: table-ix, unless --op is given]",
 )
 @click.option(
     "--op",

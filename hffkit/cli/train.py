@@ -135,6 +135,10 @@ def train(
         check_file(init, WeightsError, "Give a run or a file of weights.")
     if out is not None:
         refuse_existing(out)
+    if degrade:
+        from hffkit.degrade.suites import augmentation  # loads OpenCV
+
+        augmentation(degrade)
     from hffkit.training.train import TrainRequest
     from hffkit.training.train import train as train_network
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from hffkit.degrade.chain import every_value, split_chain
+from hffkit.degrade.chain import check_for_images, every_value, split_chain
 from hffkit.degrade.own import OwnOperations, known_operations, read_chain
 from hffkit.degrade.rework import PixelStage, Treatment
-from hffkit.degrade.suites import Suite, SuiteEntry, read_suite
+from hffkit.degrade.suites import Suite, SuiteEntry, read_part
 from hffkit.errors import ArgumentError
 
 DEFAULT_SUITE = "table-ix"
@@ -18,17 +18,19 @@ def suites_of(
 ) -> tuple[Suite, ...]:
     """Return suites by their names or files, and one of the operations `ops` if there are some.
 
+    NAME:SEVERITY is one severity of a suite.
+
     An operation is a code such as jp, which stands for all its listed values; a value, such as
     jp:60 or jp-mix; or several of these joined by plus signs.
 
     Raises
     ------
     HffkitError
-        If a suite or an operation is unknown, or a value impossible.
+        If a suite or an operation is unknown or for whole videos, or a value impossible.
     """
     if not names and not ops:
         names = (DEFAULT_SUITE,)
-    suites = [read_suite(name, own) for name in names]
+    suites = [read_part(name, own) for name in names]
     if ops:
         entries = tuple(entry for op in ops for entry in _entries(op.strip().lower(), own))
         text = "the operations given"
@@ -44,11 +46,14 @@ def suites_of(
 
 def _entries(op: str, own: OwnOperations | None) -> list[SuiteEntry]:
     operations = known_operations(own)
-    if op in operations:
-        chains = every_value(operations[op])
-        return [SuiteEntry(op, severity, each) for severity, each in enumerate(chains, 1)]
-    found = read_chain(split_chain(op), own)
-    return [SuiteEntry(found.name, 1, found)]
+    is_code = op in operations
+    chains = every_value(operations[op]) if is_code else [read_chain(split_chain(op), own)]
+    for each in chains:
+        check_for_images(each)
+    return [
+        SuiteEntry(op if is_code else each.name, severity, each)
+        for severity, each in enumerate(chains, 1)
+    ]
 
 
 def treatments_of(

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from hffkit.degrade.suites import augmentation
 from hffkit.errors import ArgumentError, RecipeError
 from hffkit.execution.memory import keep_memory_of_tensors
 from hffkit.execution.versions import versions_of_training
@@ -184,6 +185,8 @@ def chosen_recipe(request: TrainRequest) -> TrainRecipe:
     recipe = recipe_of(values, name)
     if canonical_name(recipe.network) != recipe.network:
         raise RecipeError(f"{name}: write network = {canonical_name(recipe.network)!r}.")
+    if recipe.degrade:
+        augmentation(recipe.degrade)
     return recipe
 
 

@@ -16,11 +16,14 @@ from makers.trainings import native_corpus, packed_corpus
 from makers.trees import change_manifest
 
 from hffkit.degrade.degrade import DegradeRequest, degrade
-from hffkit.errors import CorpusError, UnknownNameError
+from hffkit.degrade.operation import VideoSetting
+from hffkit.degrade.table import OPERATIONS
+from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
 from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.evaluation.result import Measurement
 from hffkit.manifest.classes import numbered
 from hffkit.robustness import sweep
+from hffkit.robustness.conditions import suites_of, treatments_of
 from hffkit.robustness.findings import RobustnessResult
 from hffkit.robustness.robustness import RobustnessRequest, robustness
 from hffkit.robustness.values import area, threshold_at
@@ -112,6 +115,43 @@ def test_scores_are_those_of_stored_corpora(
                     if each.entry.chain.name == name
                 )
             assert estimates[metric] == level[metric], (name, metric)
+
+
+@pytest.mark.parametrize(
+    "code", [c for c, op in OPERATIONS.items() if not isinstance(op, VideoSetting)]
+)
+def test_each_operation_draws_the_values_that_degrade_stores(
+    code: str, corpora: dict[str, Path], tmp_path: Path
+) -> None:
+    name = f"gb:3+{code}-mix"
+    how = treatments_of(suites_of((), (name,)), None, 48, seed=7)[name]
+    request = DegradeRequest(tuple(name.split("+")), seed=7, splits=("val",))
+    degrade([str(corpora["packed"])], tmp_path / "stored", request, n_workers=1)
+    given, stored = Corpus(corpora["packed"]), Corpus(tmp_path / "stored")
+    known = {sample.key: sample for sample in stored.samples()}
+    for sample in (each for each in given.samples() if each.split == "val"):
+        done = how.prepared()(given.image(sample), sample.key, 0)
+        theirs = known.pop(sample.key)
+        assert done.operations == theirs.operations
+        assert np.array_equal(done.image, stored.image(theirs))
+    assert not known
+
+
+def test_one_severity_of_a_suite_is_measured(
+    runs: dict[str, Path], corpora: dict[str, Path]
+) -> None:
+    some = ("imdlbenco:2", "social-video:2")
+    result = measured(runs["meso4"], data=corpora["packed"], ops=(), suites=some)
+    whole = measured(runs["meso4"], data=corpora["packed"], ops=(), suites=("imdlbenco",))
+    found = [each.conditions for each in result.runs[0].levels["frame"].suites]
+    assert [suite.name for suite in result.suites] == list(some)
+    assert {each.entry.severity for several in found for each in several} == {2}
+    theirs = whole.runs[0].levels["frame"].suites[0].conditions
+    assert found[0] == tuple(each for each in theirs if each.entry.severity == 2)
+    with pytest.raises(ArgumentError, match="suite imdlbenco has severities 1 to 6, got 7"):
+        measured(runs["meso4"], data=corpora["packed"], suites=("imdlbenco:7",))
+    with pytest.raises(ArgumentError, match="suite dfdc-preview: frame rate: fps:15: for whole"):
+        measured(runs["meso4"], data=corpora["packed"], suites=("dfdc-preview",))
 
 
 def test_differences_are_paired_and_pooled_figures_are_right(
