@@ -7,7 +7,6 @@ import click
 
 from hffkit.cli import options
 from hffkit.cli.checks import check_inputs
-from hffkit.errors import ArgumentError
 
 if TYPE_CHECKING:
     from hffkit.evaluation.decide import Decided
@@ -53,8 +52,6 @@ _SHARE = click.FloatRange(0, 1, min_open=True, max_open=True)
 def decide(
     run: Path,
     data: tuple[str, ...],
-    confidence: float | None,
-    conformal: bool,
     as_json: bool,
     **arguments: Any,
 ) -> None:
@@ -65,16 +62,14 @@ def decide(
     predict` and `hffkit eval` use it. The groups must be held out: neither trained on nor, for a
     strict guarantee, selected on.
     """
-    if conformal and confidence is not None:
-        raise ArgumentError(
-            "`conformal` keeps the shares on average, so there is no `confidence`. Leave out one."
-        )
+    from hffkit.evaluation.guarantees import check_confidence
+
+    check_confidence(arguments["confidence"], conformal=arguments["conformal"])
     check_inputs(runs=[run], corpora=data)
-    from hffkit.evaluation.decide import CONFIDENCE, DecideRequest
+    from hffkit.evaluation.decide import DecideRequest
     from hffkit.evaluation.decide import decide as decide_run
 
-    confidence = None if conformal else confidence or CONFIDENCE
-    found = decide_run(DecideRequest(run, data, confidence=confidence, **arguments))
+    found = decide_run(DecideRequest(run, data, **arguments))
     options.show(found.to_json(), _text(run, found), as_json=as_json)
 
 

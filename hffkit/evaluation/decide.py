@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hffkit.errors import ArgumentError, CorpusError
 from hffkit.evaluation.decision_check import DecisionCheck, check_decision
-from hffkit.evaluation.guarantees import bounds_of, thresholds_of
+from hffkit.evaluation.guarantees import bounds_of, check_confidence, thresholds_of
 from hffkit.evaluation.overlap import Overlap, overlap_of
 from hffkit.evaluation.temperature import fit_temperature
 from hffkit.evaluation.videos import score_files
@@ -31,9 +31,15 @@ class DecideRequest:
     split: Split | None = "val"  # None: all samples
     fpr: float = 0.01  # at most, of real groups with a file that is called fake
     fnr: float | None = None  # at most, of fake groups with one called real; None: no such bound
-    confidence: float | None = CONFIDENCE  # that the rates are kept; None: they are on average
+    confidence: float | None = None  # that the rates are kept; None: 0.95, unless conformal
+    conformal: bool = False  # keep the rates on average instead
     calibrate: bool = False  # fit a temperature
     device: str = "auto"
+
+    @property
+    def level(self) -> float | None:
+        """The confidence that the rates are kept; None: they are on average."""
+        return None if self.conformal else self.confidence or CONFIDENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +56,17 @@ class Decided:
 
 def check_request(request: DecideRequest) -> None:
     """Raise ArgumentError if a rate or the confidence is impossible."""
+    check_confidence(request.confidence, conformal=request.conformal)
     shares = {"fpr": request.fpr, "fnr": request.fnr, "confidence": request.confidence}
     for name, share in shares.items():
         if share is not None and not 0 < share < 1:
             raise ArgumentError(f"`{name}` must be above 0 and below 1, got {share:g}.")
 
 
-def decide(request: DecideRequest) -> Decided:
+def decide(request: DecideRequest, out: Path | None = None) -> Decided:
     """Choose thresholds on the scores of a split, and write them into the run folder.
+
+    `out` is another folder to write them into.
 
     Raises
     ------
@@ -86,7 +95,7 @@ def decide(request: DecideRequest) -> Decided:
     where = f"{', '.join(request.data)}, {request.split or 'all splits'}"
     rates: dict[MistakeKind, float] = {"false_alarm": request.fpr}
     rates |= {} if request.fnr is None else {"miss": request.fnr}
-    bounds = bounds_of(files, rates, request.confidence, where)
+    bounds = bounds_of(files, rates, request.level, where)
     threshold, real_below = thresholds_of(bounds)
     temperature = None
     if request.calibrate:
@@ -104,7 +113,7 @@ def decide(request: DecideRequest) -> Decided:
         _notes(detector, items, overlap),
         versions_of_training(device),
     )
-    decision.write(request.run)
+    decision.write(out or request.run)
     return Decided(decision, check_decision(decision, scored))
 
 

@@ -8,13 +8,21 @@ import numpy as np
 from scipy.special import bdtr, betaincinv
 
 from hffkit.arrays import Floats64
-from hffkit.errors import CorpusError
+from hffkit.errors import ArgumentError, CorpusError
 from hffkit.evaluation.videos import FileScores
 from hffkit.runs.decision import Guarantee, MistakeKind, per_cent, rounded, threshold_above
 from hffkit.wording import counted
 
 _PARAMETERS: Mapping[MistakeKind, str] = {"false_alarm": "fpr", "miss": "fnr"}
 _KINDS: Mapping[MistakeKind, str] = {"false_alarm": "real", "miss": "fake"}  # of the groups
+
+
+def check_confidence(confidence: float | None, *, conformal: bool) -> None:
+    """Raise ArgumentError if a confidence is asked for where shares are kept on average."""
+    if conformal and confidence is not None:
+        raise ArgumentError(
+            "`conformal` keeps the shares on average, so there is no `confidence`. Leave out one."
+        )
 
 
 def n_allowed(n_groups: int, rate: float, confidence: float | None) -> int:

@@ -64,8 +64,14 @@ class Step:
         asked = (self.arguments.get(name) for name in ("repeats", "paper_split", "curve"))
         return self.verb == "eval" or (self.verb == "spectrum" and any(asked))
 
-    def is_cell_of(self, kind: str) -> bool:
-        """Return True if a table of a kind can show the step's result."""
+    def is_cell_of(self, kind: str, steps: Mapping[str, "Step"]) -> bool:
+        """Return True if a table of a kind can show the step's result.
+
+        `steps` are all steps, by the names of their outputs.
+        """
+        if kind == "guarantee":
+            runs = [steps[name].verb for name in self.named("runs") if name in steps]
+            return self.verb == "eval" and runs == ["decide"]
         return self.verb == "robustness" if kind == "robustness" else self.is_test
 
     @property
@@ -148,7 +154,7 @@ def recipe_of(rows: Mapping[str, Any], where: str) -> Recipe:
     table = table_spec(rows.get("table"), values, f"{where}: table")
     claims = claims_of(rows.get("claims", []), f"{where}: claims")
     if table is not None:
-        of_kind = {s.name: s.is_cell_of(table.kind) for s in steps.values()}
+        of_kind = {s.name: s.is_cell_of(table.kind, steps) for s in steps.values()}
         check_table(table, values, of_kind, f"{where}: table")
     check_claims(claims, table, values, f"{where}: claims")
     paper = _paper(rows.get("paper"), where)

@@ -29,7 +29,7 @@ class TableSpec:
     cell: str  # the name of the step behind a cell, with placeholders
     rows: str  # name of the values that are the rows
     columns: str | None  # likewise; None: the columns are metrics of one step
-    kind: str  # accuracy, ablation, detection, confusion or robustness
+    kind: str  # accuracy, ablation, detection, confusion, robustness or guarantee
     reference: str | None  # the row that others are compared with, in an ablation
     positive: str | None  # the class whose precision and recall are computed, in a detection
     averages: Mapping[str, Mapping[str, Sequence[str]]]  # "rows" or "columns": name: of which
@@ -98,6 +98,7 @@ def table_spec(row: Any, values: Values, where: str) -> TableSpec | None:
     wanted: Mapping[str, tuple[str, ...]] = {
         "accuracy": ("rows", "columns"), "ablation": ("rows", "reference"),
         "detection": ("rows", "positive"), "confusion": (), "robustness": ("rows", "columns"),
+        "guarantee": ("rows", "columns"),
     }  # fmt: skip
     if str(spec.kind) not in wanted:
         raise RecipeError(f"{where}: {UnknownNameError('kind', str(spec.kind), wanted)}")
@@ -129,6 +130,10 @@ def _videos_of(rows: Any, where: str) -> dict[str, VideoColumn]:
     return found
 
 
+_TEST = "eval step, nor a spectrum with repeats"
+_WANTED = {"robustness": "robustness step", "guarantee": "eval step of a run of a decide step"}
+
+
 def check_table(spec: TableSpec, values: Values, tested: Mapping[str, bool], where: str) -> None:
     """Raise RecipeError unless all cells are tests, and further rows and columns are of cells.
 
@@ -139,9 +144,7 @@ def check_table(spec: TableSpec, values: Values, tested: Mapping[str, bool], whe
         if name not in tested:
             raise RecipeError(f"{where}: {UnknownNameError('step', name, tested)}")
         if not tested[name]:
-            wanted = "eval step, nor a spectrum with repeats"
-            wanted = "robustness step" if spec.kind == "robustness" else wanted
-            raise RecipeError(f"{where}: {name!r} is no {wanted}.")
+            raise RecipeError(f"{where}: {name!r} is no {_WANTED.get(spec.kind, _TEST)}.")
     _check_labels([each.column for each in spec.videos.values()], spec.columns, values, where)
     _check_new(spec.videos, spec.columns, values, where)
     if not isinstance(spec.averages, dict):
@@ -171,8 +174,9 @@ def check_claims(
     claims: Sequence[Claim], spec: TableSpec | None, values: Values, where: str
 ) -> None:
     """Raise RecipeError unless all claims are about cells of the table."""
-    if claims and (spec is None or spec.kind not in ("accuracy", "robustness")):
-        raise RecipeError(f"{where} need a table of kind accuracy or robustness.")
+    kinds = ("accuracy", "robustness", "guarantee")
+    if claims and (spec is None or spec.kind not in kinds):
+        raise RecipeError(f"{where} need a table of kind {', '.join(kinds[:-1])} or {kinds[-1]}.")
     axes = (spec.rows, spec.columns) if spec else (None, None)
     for claim in claims:
         cells = (*claim.better, *claim.worse)

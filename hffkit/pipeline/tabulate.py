@@ -21,7 +21,7 @@ from hffkit.errors import (
     reason_of,
 )
 from hffkit.evaluation.metrics import relative_error_reduction
-from hffkit.evaluation.videos import mean_over_videos, vote_over_videos
+from hffkit.evaluation.videos import mean_over_videos, score_files, vote_over_videos
 from hffkit.input_files import json_of, read_bounded, read_text
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.pipeline.cells import (
@@ -39,6 +39,7 @@ from hffkit.pipeline.plan import Plan
 from hffkit.pipeline.results import Cell, ClaimOutcome, Results
 from hffkit.pipeline.spec import Claim, TableSpec, chosen_of, places_in, put
 from hffkit.pipeline.verbs import EVALUATION_FILE, ROBUSTNESS_FILE, SAMPLES_FILE
+from hffkit.runs.decision import DECISION_FILE, Guarantee, rounded
 from hffkit.runs.scores import scored_of
 from hffkit.runs.spectrum import REPEATS_FOLDER
 from hffkit.storage.csv_files import read_rows
@@ -62,6 +63,7 @@ def results_of(plan: Plan) -> Results:
         "confusion": _confusion,
         "detection": _detection,
         "robustness": _robustness,
+        "guarantee": _guarantee,
     }
     rows, columns, cells, grid = maker[recipe.table.kind](plan, recipe.table, recipe.paper)
     return Results(
@@ -89,12 +91,21 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     for planned in plan.steps:
         if planned.step.verb != "eval":
             yield f"{planned.step.verb} {planned.step.name}", planned.identity
+            if planned.step.verb == "decide":
+                yield f"promise of {planned.step.name}", _promise(planned.out)
             continue
         rows = [row for rows in _samples(plan, planned.step.name) for row in rows]
         n_training = sum(row.get("trained_on") == "yes" for row in rows)  # older files lack it
         if n_training:
             note = f"{n_training} of {len(rows)} samples are training samples of the run"
             yield f"training figures of {planned.step.name}", note
+
+
+def _promise(path: Path) -> str:
+    """Return the guarantees of a decided run in words."""
+    file = path / DECISION_FILE
+    with _undamaged(file):
+        return "; ".join(Guarantee(**row).promise for row in _json(file)["guarantees"])
 
 
 def _tested(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -118,15 +129,8 @@ Made = tuple[tuple[str, ...], tuple[str, ...], Mapping[Place, Cell], Resampled]
 
 def _accuracy(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made:
     values = plan.recipe.values
-    rows = tuple(map(str, values[spec.rows]))
-    columns = tuple(map(str, values[str(spec.columns)]))
-    sums = {
-        (str(row), str(column)): _sums(
-            plan, _evals(plan, spec, {spec.rows: row, str(spec.columns): column})
-        )
-        for row in values[spec.rows]
-        for column in values[str(spec.columns)]
-    }
+    rows, columns, steps = _places(plan, spec)
+    sums = {place: _sums(plan, names) for place, names in steps.items()}
     sums |= {
         (str(row), name): _sums(
             plan, _evals(plan, spec, {spec.rows: row, str(spec.columns): each.column}), each.level
@@ -154,18 +158,53 @@ def _cell(grid: Resampled, weights: Mapping[Place, float], paper: float | None) 
 
 def _robustness(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made:
     """Compute the robust AUC, in per cent, of robustness steps."""
-    values, column_name = plan.recipe.values, str(spec.columns)
-    rows, columns = (tuple(map(str, values[name])) for name in (spec.rows, column_name))
+    rows, columns, steps = _places(plan, spec)
     found = {
-        (str(row), str(column)): [
-            robust_auc_of(plan.step(name).out / ROBUSTNESS_FILE)
-            for name in _evals(plan, spec, {spec.rows: row, column_name: column})
-        ]
-        for row in values[spec.rows]
-        for column in values[column_name]
+        place: [robust_auc_of(plan.step(name).out / ROBUSTNESS_FILE) for name in names]
+        for place, names in steps.items()
     }
     grid = SeedGrid(found, plan.recipe.title)
     return rows, columns, {p: _cell(grid, {p: 1.0}, paper.get(p)) for p in found}, grid
+
+
+def _guarantee(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made:
+    """Compute the share of real groups of which a file is called fake, in per cent."""
+    rows, columns, steps = _places(plan, spec)
+    sums = {
+        place: sums_of([_false_alarms(plan, name) for name in names], _calls("fake"))
+        for place, names in steps.items()
+    }
+    grid = Grid(sums, plan.recipe.title)
+    return rows, columns, {p: _cell(grid, {p: 1.0}, paper.get(p)) for p in sums}, grid
+
+
+def _places(
+    plan: Plan, spec: TableSpec
+) -> tuple[tuple[str, ...], tuple[str, ...], dict[Place, list[str]]]:
+    """Return rows and columns, and the names of the steps of each cell."""
+    values, column_name = plan.recipe.values, str(spec.columns)
+    rows, columns = (tuple(map(str, values[name])) for name in (spec.rows, column_name))
+    steps = {
+        (str(row), str(column)): _evals(plan, spec, {spec.rows: row, column_name: column})
+        for row in values[spec.rows]
+        for column in values[column_name]
+    }
+    return rows, columns, steps
+
+
+def _false_alarms(plan: Plan, name: str) -> list[Answer]:
+    """Return a line for each real group of an eval step, and what its files are called."""
+    path = plan.step(name).out
+    (rows,) = _samples(plan, name)
+    files = score_files(scored_of(rows, _classes(path)))
+    with _undamaged(path / EVALUATION_FILE):
+        threshold = float(_measured(path)["decision"]["threshold"])
+    called_fake = rounded(files.scores) >= threshold
+    found: dict[str, str] = {}
+    for group, is_fake, called in zip(files.groups, files.is_fake, called_fake, strict=True):
+        if not is_fake:
+            found[group] = "fake" if called else found.get(group, "real")
+    return [{"group": group, "predicted": called} for group, called in found.items()]
 
 
 def _ablation(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made:
@@ -235,7 +274,8 @@ def _confusion(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Mad
     rows = tuple(name for name in classes if name in found)
     sums = {
         (true, called): sums_of(
-            [[line for line in lines if line["class"] == true] for lines in tables], _calls(label)
+            [[line for line in lines if line["class"] == true] for lines in tables],
+            _calls(str(label)),
         )
         for true in rows
         for label, called in enumerate(classes)
@@ -246,8 +286,8 @@ def _confusion(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Mad
     return rows, tuple(classes), cells, grid
 
 
-def _calls(label: int) -> Callable[[Answer], bool]:
-    return lambda row: row["predicted"] == str(label)
+def _calls(label: str) -> Callable[[Answer], bool]:
+    return lambda row: row["predicted"] == label
 
 
 def _evals(plan: Plan, spec: TableSpec, fixed: Mapping[str, Any]) -> list[str]:
@@ -287,12 +327,18 @@ def _by_video(plan: Plan, name: str, rows: Sequence[Answer], level: str) -> list
 
 def _classes(path: Path) -> ClassTable:
     """Return the classes that the scores of a step are of."""
-    file = path / EVALUATION_FILE
-    if not file.exists():
+    if not (path / EVALUATION_FILE).exists():
         return BINARY  # spectra
+    with _undamaged(path / EVALUATION_FILE):
+        return ClassTable.from_json(_measured(path)["classes"])
+
+
+def _measured(path: Path) -> Any:
+    """Return the measurement of an eval step, JSON values."""
+    file = path / EVALUATION_FILE
     with _undamaged(file):
         (measured,) = _json(file)["measured"]
-        return ClassTable.from_json(measured["classes"])
+        return measured
 
 
 def _samples(plan: Plan, name: str) -> list[list[dict[str, str]]]:

@@ -14,11 +14,13 @@ from hffkit.corpus.subset import SubsetRequest, check_share, subset
 from hffkit.degrade.degrade import DegradeRequest, degrade, treatment_of
 from hffkit.degrade.own import read_own
 from hffkit.errors import HffkitError, RecipeError, UnknownNameError, named
+from hffkit.evaluation.decide import DecideRequest, check_request, decide
 from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.options import check, options_of
 from hffkit.pipeline.arguments import typed
 from hffkit.robustness.findings_tables import csv_of
 from hffkit.robustness.robustness import RobustnessRequest, check_robustness, robustness
+from hffkit.runs.run import copy_run
 from hffkit.sources.options import SourceOptions
 from hffkit.sources.table import SOURCES
 from hffkit.spectrum.train import SpectrumRequest, check_spectrum, train_spectrum
@@ -183,6 +185,15 @@ def _bytes(table: str) -> bytes:
     return table.encode("utf-8", "surrogateescape")
 
 
+def _decide(request: DecideRequest, _: Sequence[str], out: Path, how: How) -> None:
+    """Copy the run to the folder `out` and store its decision there; the run stays as it is."""
+    with Partial(out, {"verb": "decide"}, product="run") as partial:
+        partial.product.mkdir(exist_ok=True)
+        copy_run(request.run, partial.product)
+        decide(replace(request, device=how.device), partial.product)
+        partial.publish()
+
+
 def _check_eval(request: EvalRequest) -> None:
     if len(request.runs) != 1 or len(request.data) != 1:
         raise HffkitError("an eval step takes one run and one corpus: use one step for each.")
@@ -273,6 +284,15 @@ VERBS: Mapping[str, Verb] = {
         {"data": "corpus"},
         check_spectrum,
         lambda request, _, out, how: train_spectrum(request, out, n_workers=how.n_workers),
+    ),
+    "decide": Verb(
+        DecideRequest,
+        "run",
+        {"run": "run", "data": "corpus"},
+        check_request,
+        _decide,
+        withheld=("device",),
+        words={"split": "all"},
     ),
     "eval": Verb(
         EvalRequest,

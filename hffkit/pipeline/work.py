@@ -10,6 +10,7 @@ from hffkit.corpus.mix import MixRequest, mixed_size
 from hffkit.corpus.subset import SubsetRequest, quota
 from hffkit.degrade.degrade import DegradeRequest
 from hffkit.errors import HffkitError
+from hffkit.evaluation.decide import DecideRequest
 from hffkit.evaluation.evaluate import EvalRequest
 from hffkit.pipeline.plan import Planned
 from hffkit.robustness.robustness import RobustnessRequest, n_conditions
@@ -50,8 +51,11 @@ class Workload:
         if isinstance(request, TrainRequest):
             recipe = chosen_recipe(request)
             self._networks[planned.out] = recipe.network, recipe.size
-        is_test = isinstance(request, EvalRequest | RobustnessRequest)
-        run = request.runs[0] if is_test else planned.out
+        run = planned.out
+        if isinstance(request, EvalRequest | RobustnessRequest):
+            run = request.runs[0]
+        elif isinstance(request, DecideRequest) and request.run in self._networks:
+            self._networks[planned.out] = self._networks[request.run]
         network, size = self._networks.get(run, (None, 0))
         return StepWork(planned.step.verb, _processed(request, given), network, size)
 
@@ -76,7 +80,7 @@ def _processed(request: Any, given: Sequence[Counts]) -> int:
         if recipe.epochs is not None and not n_train:
             return 0
         return recipe.for_samples(n_train).n_iterations * recipe.batch_size
-    if isinstance(request, EvalRequest):
+    if isinstance(request, EvalRequest | DecideRequest):
         return _of_splits(total, (request.split,) if request.split else ())
     if isinstance(request, RobustnessRequest):
         n_images = _of_splits(total, (request.split,) if request.split else ())

@@ -19,7 +19,7 @@ from hffkit.manifest.classes import ClassTable
 from hffkit.media.image import CONVERT_IMAGESET, ResizeFilter
 from hffkit.networks.names import canonical_name
 from hffkit.networks.spec import Colour, InputSpec
-from hffkit.storage.staging import partial_path, write_durably
+from hffkit.storage.staging import partial_path, write_bytes_durably, write_durably
 
 FORMAT = 1
 _MAX_SIZE = 4096  # px
@@ -167,6 +167,13 @@ def check_runs(paths: Iterable[Path]) -> None:
     """Raise WeightsError if a folder is no run, before the imports that loading it needs."""
     for path in paths:
         read_row(path)
+
+
+def copy_run(folder: Path, to: Path) -> None:
+    """Copy the files of a run durably into the folder `to`, without those of folders in it."""
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            write_bytes_durably(to / path.name, path.read_bytes())
 
 
 @contextmanager

@@ -132,6 +132,79 @@ def test_the_text_states_threshold_guarantee_and_data(
     assert f"Written to {undecided}/decision.json." in shown.stdout
 
 
+GUARANTEE = """
+title = "Is it kept?"
+data.faces.about = "faces"
+data.net.about = "a run"
+values = { rate = [0.2, 0.4], op = ["me:7", "jp:20"] }
+
+[steps."{op}"]
+do = "degrade"
+src = "faces"
+op = "{op}"
+split = "test"
+
+[steps."decided at {rate}"]
+do = "decide"
+run = "net"
+data = "faces"
+fpr = "{rate}"
+confidence = 0.9
+
+[steps."{rate} on {op}"]
+do = "eval"
+runs = "decided at {rate}"
+data = "{op}"
+resamples = 0
+
+[table]
+kind = "guarantee"
+cell = "{rate} on {op}"
+rows = "rate"
+columns = "op"
+"""
+
+
+def test_a_recipe_decides_and_measures_if_the_guarantee_is_kept(
+    undecided: Path, corpus: Path, tmp_path: Path, run: Invoke
+) -> None:
+    before = all_files(undecided)
+    (tmp_path / "table.toml").write_text(GUARANTEE)
+    words = ["run", tmp_path / "table.toml", "--data", f"faces={corpus}", "--data"]
+    words += [f"net={undecided}", "--out", tmp_path / "out", "--device", "cpu", "--workers", "1"]
+    planned = run(*words, "--dry-run")
+    assert planned.exit_code == 0, planned.output
+    result = run(*words)
+    assert result.exit_code == 0, result.output
+    assert all_files(undecided) == before
+    with (tmp_path / "out/table.csv").open(newline="") as file:
+        cells = {
+            (row["row"], row["column"]): float(row["measured"]) for row in csv.DictReader(file)
+        }
+    for rate in (0.2, 0.4):
+        own = Path(shutil.copytree(undecided, tmp_path / f"run-{rate}"))
+        decide(DecideRequest(own, (str(corpus),), fpr=rate, confidence=0.9, device="cpu"))
+        threshold = decision_of(own).threshold
+        for op in ("me:7", "jp:20"):
+            stored = tmp_path / f"{op.replace(':', '')}.lmdb"
+            if not stored.exists():
+                run("degrade", corpus, "--op", op, "--split", "test", "--out", stored)
+            scores = scores_of(run, own, stored, "test", tmp_path)["real"]
+            share = 100 * np.mean(scores.astype(np.float32) >= threshold)
+            assert cells[str(rate), op] == pytest.approx(share, abs=1e-4)
+    text = (tmp_path / "out/table.md").read_text("utf-8")
+    assert "with 90 % confidence at most 20 % of real groups have a file called fake" in text
+    changed = GUARANTEE.replace('runs = "decided at {rate}"', 'runs = "net"')
+    (tmp_path / "table.toml").write_text(changed)
+    refused = run(*words, "--dry-run")
+    assert "is no eval step of a run of a decide step" in refused.stderr
+    (tmp_path / "table.toml").write_text(GUARANTEE.replace("confidence =", "conformal = true #"))
+    assert run(*words, "--dry-run").exit_code == 0
+    both = GUARANTEE.replace("confidence =", "conformal = true\nconfidence =")
+    (tmp_path / "table.toml").write_text(both)
+    assert "`conformal` keeps the shares" in run(*words, "--dry-run").stderr
+
+
 def decision_of(path: Path) -> Decision:
     row = json.loads((path / "decision.json").read_text("utf-8"))
     found = read_decision(path, row["weights_sha256"])

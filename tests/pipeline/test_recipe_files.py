@@ -252,7 +252,7 @@ FIRST_LOOK: Sequence[tuple[str, Any, str]] = [
     ("table.averages.columns", {"A": ["JP6"]}, "named 'JP6'. Did you mean 'JP60'?"),
     ("table.averages.columns", {"Raw": ["JP60"]}, "table: "),  # there is a column of that name
     ("table.columns", "set", "table: "),  # which the rows are already
-    ("table", None, "claims need a table of kind accuracy or robustness."),
+    ("table", None, "claims need a table of kind accuracy, robustness or guarantee."),
     ("claims", [3], "claims must be tables."),
     ("claims", [{"txt": "x"}], "claims: No key named 'txt'. Did you mean 'text'?"),
     ("claims", [{"text": "x"}], "claims: better must be a list of [row, column]"),
@@ -406,6 +406,7 @@ RUNNERS: Mapping[str, str] = {
     "subset": "out json",
     "train": "out device threads keep tensorboard list json",
     "spectrum": "out workers json",
+    "decide": "device json",
     "eval": "device html csv json",
     "robustness": "device workers html csv json",
 }
@@ -418,6 +419,7 @@ SHORTHANDS = {
 NEEDED: Mapping[str, dict[str, Any]] = {
     "degrade": {"op": "jp60"},
     "subset": {"share": 0.5},
+    "decide": {"run": "run", "data": "corpus"},
     "eval": {"runs": "run", "data": "corpus"},
     "robustness": {"runs": "run", "data": "corpus"},
     "train": {"data": "corpus"},
@@ -433,7 +435,7 @@ def parameters_of(verb: str) -> Iterator[tuple[str, str, click.Parameter]]:
     for param in command.params:
         name = param.opts[0].removeprefix("--").replace("-", "_")
         if isinstance(param, click.Argument):
-            name = "runs" if verb in ("eval", "robustness") else "src"
+            name = {"decide": "run", "eval": "runs", "robustness": "runs"}.get(verb, "src")
         yield str(command.name), name, param
 
 
