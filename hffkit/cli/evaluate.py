@@ -96,6 +96,11 @@ def evaluate(html: Path | None, csv: Path | None, as_json: bool, **arguments: An
     is_flag=True,
     help="Also score the faces after JPEG and scaling; a file whose verdict changes is undecided.",
 )
+@click.option(
+    "--recheck-suite",
+    metavar="NAME[:SEVERITY]",
+    help="Recheck by the operations of a suite, such as social-feed.  [default: recheck]",
+)
 @click.option("--all-faces", is_flag=True, help="Print a line for each face, too.")
 @click.option("--csv", type=options.PATH, help="Write the scores, a line a face.")
 @click.option(
@@ -127,7 +132,11 @@ def predict(
     )
     if csv is not None and csv == html:
         raise ArgumentError(f"{csv}: `csv` and `html` must be two files.")
-    if arguments["recheck"]:
+    if arguments["recheck_suite"] is not None:
+        from hffkit.degrade.suites import read_part  # loads OpenCV
+
+        read_part(arguments["recheck_suite"])
+    if arguments["recheck"] or arguments["recheck_suite"] is not None:
         from hffkit.runs.decision import check_decided  # loads numpy
 
         check_decided(run)

@@ -12,7 +12,7 @@ from hffkit.execution.progress import Progress
 from hffkit.faces.search import FaceSearch, files_of
 from hffkit.inference.detector import Detector, load_detector
 from hffkit.inference.reading import FaceReader, ReadFace, ReadFile, read_files
-from hffkit.inference.recheck import rechecks_of
+from hffkit.inference.recheck import DEFAULT_SUITE, rechecks_of
 from hffkit.manifest.samples import Box
 from hffkit.media.walk import Rest
 from hffkit.networks.devices import device_named
@@ -33,6 +33,7 @@ class PredictRequest:
     upsample: int = 1
     accept_damaged: bool = False  # damaged images are scored all the same
     recheck: bool = False  # undecided where re-encoding the faces changes the verdict
+    recheck_suite: str | None = None  # recheck by this suite; None: by our own
     device: str = "auto"
 
 
@@ -161,9 +162,11 @@ def predict(request: PredictRequest) -> Prediction:
     HffkitError
         If the run cannot be read, or there is no image or video.
     """
-    if request.recheck:
+    suite = request.recheck_suite or (DEFAULT_SUITE if request.recheck else None)
+    if suite is not None:
         check_decided(request.run)
     detector = load_detector(request.run, device_named(request.device))
+    chains = [] if suite is None else rechecks_of(detector, suite)
     decision = read_decision(request.run, detector.weights_sha256)
     rest = Rest()
     paths = [file for path in request.paths for file in files_of(path, rest)]
@@ -172,7 +175,6 @@ def predict(request: PredictRequest) -> Prediction:
     faces: list[FacePrediction] = []
     files: list[FilePrediction] = []
     n_unreadable = 0
-    chains = rechecks_of(detector) if request.recheck else []
     reader = _reader(request, detector, chains)
     with Progress(len(paths), unit="files", label="predict") as progress:
         for path, read in zip(paths, read_files(paths, reader), strict=True):

@@ -42,6 +42,8 @@ REFUSED = {
     "decide run --data x.lmdb --fpr 0": "Invalid value for '--fpr'",
     "decide run --data x.lmdb --conformal --confidence 0.9": "--conformal keeps the shares on",
     "predict run in --recheck": "run: --recheck needs a decision, and the run has none.",
+    "predict run in --recheck-suite gent": "No suite named 'gent'. Did you mean 'gend'?",
+    "predict run in --recheck-suite dfdc-preview": "fps:15: for whole videos only",
     "robustness absent --data x.lmdb": "absent: no such run.",
     "robustness run --data absent": "absent: no such corpus.",
     "robustness run --data x.lmdb --val absent": "absent: no such corpus.",

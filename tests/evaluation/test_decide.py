@@ -22,11 +22,14 @@ from hffkit.evaluation.decide import DecideRequest, decide
 from hffkit.evaluation.decision_check import check_decision
 from hffkit.inference.network import load_network
 from hffkit.inference.predict import PredictRequest, predict
+from hffkit.inference.recheck import rechecks_of
+from hffkit.inference.spectrum import load_spectrum
 from hffkit.manifest.classes import numbered
 from hffkit.media.image import read_bytes
 from hffkit.media.image_files import decode_file
 from hffkit.runs.decision import Decision, Guarantee, read_decision
 from hffkit.runs.run import write_groups
+from hffkit.spectrum.train import SpectrumRequest, train_spectrum
 
 N = 30  # images of each class and split, each a group of its own
 CLASSES = {"GAN": True, "Glow": True, "camera": False}
@@ -354,6 +357,11 @@ def test_a_recheck_that_changes_the_verdict_makes_it_undecided(
     assert f"{list(chains)[far]} {others[far]:.4f}" in shown
     alone = json.loads(run("predict", decided, path, *arguments, "--json").stdout)["files"][0]
     assert alone["verdict"] == kind
+    named = run(
+        "predict", decided, path, *arguments, "--recheck-suite", "social-repost:2", "--json"
+    )
+    rechecks = json.loads(named.stdout)["files"][0]["rechecks"]
+    assert list(rechecks) == ["jp:78+grid:4+jp:78", "jp:78+screen:80+jp:78"]
     # A verdict that all of them share stays.
     change(decided, lambda row: row.update(threshold=1e-6, real_below=1e-6))
     assert predict(request).files[0].verdict == "fake"
@@ -476,3 +484,21 @@ def test_decision_values_have_thresholds_but_no_temperature(
     found = run("predict", path, source / "test/GAN", "--whole", "--recheck", "--json")
     assert found.exit_code == 0
     assert {len(file["rechecks"]) for file in json.loads(found.stdout)["files"]} == {4}
+
+
+def test_spectra_of_one_length_are_rechecked_by_operations_that_keep_the_size(
+    source: Path, tmp_path: Path
+) -> None:
+    corpus, path = tmp_path / "t.lmdb", tmp_path / "one"
+    build_corpus(
+        "folder", source / "val", corpus, fake=("GAN", "Glow"), real=("camera",),
+        split_ratio="1/0/0",
+    )  # fmt: skip
+    train_spectrum(SpectrumRequest(data=(str(corpus),), features="faces-hq"), path, n_workers=1)
+    detector = load_spectrum(path)
+    assert [each.name for each in rechecks_of(detector, "recheck")] == ["jp:85", "jp:75"]
+    assert len(rechecks_of(detector, "social-feed")) == 4  # these reduce larger pictures only
+    with pytest.raises(
+        ArgumentError, match="social-story:2: all of its operations change the size"
+    ):
+        rechecks_of(detector, "social-story:2")
