@@ -12,7 +12,8 @@ the other; --repeats takes the fastest:
 - inference: the network alone, on pixels in memory, as often as there are images and conditions.
 
 The last two are the bare work. On a processor both need the same cores, so their sum is the least
-that is possible there; with a GPU it is the slower of the two.
+that is possible there; with a GPU it is the slower of the two. Beside the seconds that pass are
+those of the processor, of all processes, which other programs on the machine disturb less.
 """
 
 import argparse
@@ -22,8 +23,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,39 +33,66 @@ import numpy as np
 from hffkit.degrade.chain import chain, split_chain
 from hffkit.inference.detector import load_detector
 from hffkit.media.image import Image
-from hffkit.networks.devices import device_named
+from hffkit.networks.devices import batch_threads, device_named
 from hffkit.robustness.conditions import suites_of
 from hffkit.storage.corpus import Corpus
 
 WORKERS = os.cpu_count() or 1
 
 
-def seconds_of(*words: object) -> float:
-    """Run `hffkit` with arguments and return the seconds from start to exit."""
-    begin = time.perf_counter()
+@dataclass(frozen=True, slots=True, order=True)
+class Cost:
+    """Seconds that pass, and seconds of the processor."""
+
+    wall: float
+    cpu: float
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.wall + other.wall, self.cpu + other.cpu)
+
+    def times(self, factor: float) -> "Cost":
+        """Return the cost of so many times the work."""
+        return Cost(self.wall * factor, self.cpu * factor)
+
+    def over(self, other: "Cost") -> str:
+        """Return the ratios to another cost as text."""
+        return f"{self.wall / other.wall:5.2f} ({self.cpu / other.cpu:5.2f} of the processor)"
+
+    def __str__(self) -> str:
+        return f"{self.wall:8.1f} s {self.cpu:8.1f} s of the processor"
+
+
+def cost_of(work: Callable[..., object], *arguments: object) -> Cost:
+    """Measure some work, with the processes that it starts and ends."""
+    begin, before = time.perf_counter(), sum(os.times()[:4])
+    work(*arguments)
+    return Cost(time.perf_counter() - begin, sum(os.times()[:4]) - before)
+
+
+def run_hffkit(*words: object) -> None:
+    """Run `hffkit` with arguments, from start to exit."""
     command = [str(Path(sys.executable).with_name("hffkit")), *map(str, words)]
     subprocess.run(command, check=True, capture_output=True)
-    return time.perf_counter() - begin
 
 
-def in_memory(data: Path, run: Path, suites: Sequence[str], device: str) -> float:
-    """Time `hffkit robustness` without kept scores."""
+def in_memory(data: Path, run: Path, suites: Sequence[str], device: str) -> Cost:
+    """Measure `hffkit robustness` without kept scores."""
     shutil.rmtree(data.with_name(data.name + ".robustness"), ignore_errors=True)
     words = [word for suite in suites for word in ("--suite", suite)]
-    return seconds_of("robustness", run, "--data", data, *words, "--device", device)
+    return cost_of(run_hffkit, "robustness", run, "--data", data, *words, "--device", device)
 
 
-def stored(data: Path, run: Path, chains: Sequence[str], device: str) -> float:
-    """Time degrading, evaluating and deleting a corpus for each chain."""
-    seconds = 0.0
+def stored(data: Path, run: Path, chains: Sequence[str], device: str) -> Cost:
+    """Measure degrading, evaluating and deleting a corpus for each chain."""
+    total = Cost(0.0, 0.0)
     with tempfile.TemporaryDirectory(dir=data.parent) as folder:
         for name in chains:
             out = Path(folder, "stored.lmdb")
             ops = [word for step in split_chain(name) for word in ("--op", step)]
-            seconds += seconds_of("degrade", data, *ops, "--split", "test", "--out", out)
-            seconds += seconds_of("eval", run, "--data", out, "--device", device)
+            total += cost_of(run_hffkit, "degrade", data, *ops, "--split", "test", "--out", out)
+            total += cost_of(run_hffkit, "eval", run, "--data", out, "--device", device)
             shutil.rmtree(out)
-    return seconds
+    return total
 
 
 def apply_all(images: Sequence[Image], names: Sequence[str]) -> None:
@@ -73,30 +102,32 @@ def apply_all(images: Sequence[Image], names: Sequence[str]) -> None:
             each(image, seed=0, key=str(number))
 
 
-def operations_alone(images: Sequence[Image], names: Sequence[str]) -> float:
-    """Time the operations in as many processes as there are cores."""
+def operations_alone(images: Sequence[Image], names: Sequence[str]) -> None:
+    """Apply the operations in as many processes as there are cores."""
     with ProcessPoolExecutor(WORKERS) as pool:
-        list(pool.map(abs, range(WORKERS)))
-        begin = time.perf_counter()
         parts = [pool.submit(apply_all, images[i::WORKERS], names) for i in range(WORKERS)]
         for part in parts:
             part.result()
-        return time.perf_counter() - begin
 
 
 def inference_alone(
     run: Path, corpus: Corpus, images: Sequence[Image], n: int, device: str
-) -> float:
-    """Time the network on `n` images in memory, in batches of 128."""
-    detector = load_detector(run, device_named(device))
+) -> Cost:
+    """Measure the network on `n` images in memory, in batches of 128."""
+    where = device_named(device)
+    detector = load_detector(run, where)
     fed = [detector.intake.of_image(image) for image in images[:128]]
     items = [(corpus, sample) for sample in corpus.samples() if sample.split == "test"][:128]
-    detector.outputs(fed, items)
-    begin, n_done = time.perf_counter(), 0
-    while n_done < min(n, 4000):
-        detector.outputs(fed, items)
-        n_done += len(fed)
-    return (time.perf_counter() - begin) * n / n_done
+    with batch_threads(where) as threads:
+
+        def score(n_batches: int) -> None:
+            done = [threads.submit(detector.outputs, fed, items) for _ in range(n_batches)]
+            for each in done:
+                each.result()
+
+        score(1)
+        n_batches = max(1, min(n, 4000) // len(fed))
+        return cost_of(score, n_batches).times(n / (n_batches * len(fed)))
 
 
 def main() -> None:
@@ -121,17 +152,18 @@ def main() -> None:
     print(f"{len(images)} images, {len(names)} chains, {WORKERS} cores, device {given.device}")
     rounds = range(given.repeats)
     memory = min(in_memory(given.data, given.run, suites, given.device) for _ in rounds)
-    print(f"memory      {memory:8.1f} s  {n / memory:8.0f} scores/s")
+    print(f"memory      {memory}  {n / memory.wall:8.0f} scores/s")
+    bare = cost_of(operations_alone, images, names)
+    print(f"operations  {bare}")
+    network = inference_alone(given.run, corpus, images, n, given.device)
+    print(f"inference   {network}")
+    print(f"memory / slower of the two: {memory.over(max(bare, network))}")
+    print(f"memory / their sum:         {memory.over(bare + network)}")
     some = np.array(names)[np.linspace(0, len(names) - 1, given.chains or len(names)).astype(int)]
     on_disk = min(stored(given.data, given.run, some.tolist(), given.device) for _ in rounds)
-    on_disk *= len(names) / len(some)
-    print(f"stored      {on_disk:8.1f} s  {on_disk / memory:8.2f} times as long")
-    bare = operations_alone(images, names)
-    print(f"operations  {bare:8.1f} s")
-    network = inference_alone(given.run, corpus, images, n, given.device)
-    print(f"inference   {network:8.1f} s")
-    print(f"memory / slower of the two: {memory / max(bare, network):.2f}")
-    print(f"memory / their sum:         {memory / (bare + network):.2f}")
+    on_disk = on_disk.times(len(names) / len(some))
+    print(f"stored      {on_disk}")
+    print(f"stored / memory:            {on_disk.over(memory)}")
 
 
 if __name__ == "__main__":

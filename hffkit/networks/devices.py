@@ -1,7 +1,9 @@
 """Devices and threads for networks."""
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -77,3 +79,23 @@ def threads(n: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def batch_threads(device: torch.device) -> Iterator[ThreadPoolExecutor]:
+    """Start threads that run networks on whole batches; drop what is not begun after an error.
+
+    On a processor there are as many as PyTorch has threads, each on one core. PyTorch's own
+    threads share a batch and wait for each other, which costs several times the work where
+    other processes occupy the cores. A GPU gets one thread.
+    """
+    is_cpu = device.type == "cpu"
+    n = torch.get_num_threads() if is_cpu else 1
+    with threads(1 if is_cpu else None):
+        # The number of threads is also a setting of the thread that calls PyTorch.
+        start = partial(torch.set_num_threads, 1) if is_cpu else None
+        pool = ThreadPoolExecutor(n, "batches", initializer=start)
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -18,7 +18,7 @@ from hffkit.execution.pool import in_order
 from hffkit.inference.detector import Detector, load_detector
 from hffkit.inference.intake import Outputs
 from hffkit.manifest.samples import Split
-from hffkit.networks.devices import device_named
+from hffkit.networks.devices import batch_threads, device_named
 from hffkit.options import Bounds, Seed
 from hffkit.robustness.conditions import CLEAN, suites_of, treatments_of
 from hffkit.robustness.findings import LevelFindings, RobustnessResult, RunFindings, findings_of
@@ -107,14 +107,17 @@ def robustness(request: RobustnessRequest, *, n_workers: int) -> RobustnessResul
     overlaps = [_overlap(each, samples, request) for each in detectors]
     treatments = _treatments(samples, suites, own, request)
     thresholds: list[dict[LevelName, list[Threshold]]] = [{} for _ in detectors]
-    if val is not None:
-        clean = {CLEAN: _treatments(val, (), own, request)[CLEAN]}
-        outputs = outputs_of(val.items, detectors, clean, val.shelf, n_workers)
-        thresholds = [
-            _thresholds(_RunScores(each, val, found, request.task))
-            for each, found in zip(detectors, outputs, strict=True)
-        ]
-    outputs = outputs_of(samples.items, detectors, treatments, samples.shelf, n_workers)
+    with batch_threads(device) as scorers:
+        if val is not None:
+            clean = {CLEAN: _treatments(val, (), own, request)[CLEAN]}
+            outputs = outputs_of(val.items, detectors, clean, val.shelf, n_workers, scorers)
+            thresholds = [
+                _thresholds(_RunScores(each, val, found, request.task))
+                for each, found in zip(detectors, outputs, strict=True)
+            ]
+        outputs = outputs_of(
+            samples.items, detectors, treatments, samples.shelf, n_workers, scorers
+        )
     measured = []
     for each, found, overlap, chosen in zip(detectors, outputs, overlaps, thresholds, strict=True):
         scores = _RunScores(each, samples, found, request.task)

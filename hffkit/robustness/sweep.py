@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from operator import itemgetter
 
@@ -60,7 +61,7 @@ class _Batch:
 
 
 class _Line:
-    """A detector, its tables, and the images that wait for it.
+    """A detector, its tables, and the images that wait for it; `scorers` are threads that score.
 
     A batch is a block of consecutive samples under one treatment, the same whatever else is
     measured and wherever an earlier command stopped: outputs depend on their batch in the last
@@ -68,27 +69,31 @@ class _Line:
     """
 
     def __init__(
-        self, detector: Detector, treatments: Mapping[str, Treatment], shelf: Shelf
+        self,
+        detector: Detector,
+        treatments: Mapping[str, Treatment],
+        shelf: Shelf,
+        scorers: ThreadPoolExecutor,
     ) -> None:
-        self.detector, self._n_samples = detector, shelf.n_samples
+        self.detector, self._n_samples, self._scorers = detector, shelf.n_samples, scorers
         self._intake = detector.intake
         self._n_block = max(8, _BATCH_BYTES // detector.intake.n_bytes)
         self.tables = [
             _Table(name, shelf.place(detector, how), self._n_block)
             for name, how in treatments.items()
         ]
-        self._share = -(-len(self.tables) // self._n_block)  # of a full block, for each sample
         self._begun: dict[str, _Batch] = {}
-        self._full: deque[_Batch] = deque()
+        self._sent: deque[tuple[_Batch, Future[Outputs]]] = deque()
 
     def wanted(self, number: int) -> list[_Table]:
         """Return the tables that lack the sample of a number."""
         return [table for table in self.tables if table.n_kept <= number]
 
     def put(self, number: int, item: Item, made: Mapping[Wanted, Fed]) -> int:
-        """Take what was made of a sample, score some of what waits, return the number scored.
+        """Take what was made of a sample, and return how many samples were scored meanwhile.
 
-        Blocks are scored bit by bit, so that workers are busy meanwhile.
+        A full block is sent to the scorers, after the block before is scored: no more than two
+        are in memory.
         """
         for table in self.wanted(number):
             corpus, sample = item
@@ -97,27 +102,31 @@ class _Line:
             batch = self._begun.setdefault(table.name, _Batch(number, table))
             batch.items.append((corpus, sample))
             batch.fed.append(made[table.name, self._intake])
-        if number + 1 in (self._n_samples, self._end_of_block(number)):
-            self._full.extend(self._begun.values())
-            self._begun = {}
-        return self.score(self._share)
+        if number + 1 not in (self._n_samples, self._end_of_block(number)):
+            return self.collect(waits=False)
+        n_scored = self.collect(waits=True)
+        for batch in self._begun.values():
+            scoring = self._scorers.submit(self.detector.outputs, batch.fed, batch.items)
+            self._sent.append((batch, scoring))
+        self._begun = {}
+        return n_scored
 
     def _end_of_block(self, number: int) -> int:
         return (number // self._n_block + 1) * self._n_block
 
-    def score(self, n_batches: int | None = None) -> int:
-        """Score some or all full batches, and return the number of their samples."""
+    def collect(self, *, waits: bool) -> int:
+        """Take the outputs of batches that are scored, or of all; return the number of samples."""
         n_scored = 0
-        for _ in range(len(self._full) if n_batches is None else min(n_batches, len(self._full))):
-            batch = self._full[0]
-            batch.table.put(batch.first, self.detector.outputs(batch.fed, batch.items))
-            self._full.popleft()
+        while self._sent and (waits or self._sent[0][1].done()):
+            batch, scoring = self._sent[0]
+            batch.table.put(batch.first, scoring.result())
+            self._sent.popleft()
             n_scored += len(batch.items)
         return n_scored
 
     def write(self, n_put: int) -> None:
         """Keep the outputs of the blocks that are scored, of the first `n_put` samples."""
-        waiting = [*self._full, *self._begun.values()]
+        waiting = [*(batch for batch, _ in self._sent), *self._begun.values()]
         n_done = min((batch.first for batch in waiting), default=n_put)
         for table in self.tables:
             table.write(n_done)
@@ -129,9 +138,11 @@ def outputs_of(
     treatments: Mapping[str, Treatment],
     shelf: Shelf,
     n_workers: int,
+    scorers: ThreadPoolExecutor,
 ) -> list[dict[str, Outputs]]:
     """Return for each detector its outputs (N, C) for samples by the name of the treatment.
 
+    `n_workers` processes, this one among them, apply operations while the threads `scorers` score.
     Outputs that the shelf has are not computed again. New ones are put there at intervals, and
     after an error or an interruption.
 
@@ -142,7 +153,7 @@ def outputs_of(
     """
     for detector in detectors:
         detector.check(items)
-    lines = [_Line(each, treatments, shelf) for each in detectors]
+    lines = [_Line(each, treatments, shelf, scorers) for each in detectors]
     n_kept = [table.n_kept for line in lines for table in line.tables]
     total = len(items) * len(n_kept)
     if sum(n_kept) < total:
@@ -180,7 +191,7 @@ def _score(
                 now = time.monotonic()
                 due = now + max(_SECONDS, _WRITING_SHARE * (now - began))
         for line in lines:
-            progress.step(line.score())
+            progress.step(line.collect(waits=True))
     finally:
         _write(lines, n_put)
 

@@ -7,7 +7,7 @@ import torch
 
 from hffkit.errors import ArgumentError
 from hffkit.networks import devices
-from hffkit.networks.devices import device_named
+from hffkit.networks.devices import batch_threads, device_named, threads
 
 
 @pytest.mark.parametrize("name", ["gpu", "mps", "cuda:99", "cuda:x", "", "cpu cuda", "meta"])
@@ -40,3 +40,12 @@ def test_pytorch_names_the_instructions_that_linux_names() -> None:
         pytest.skip("this PyTorch does not name them")
     words = Path("/proc/cpuinfo").read_text("utf-8").split()
     assert all(found[name] for name in devices._BF16 if name in words)
+
+
+def test_batches_get_a_thread_each_and_the_number_of_threads_comes_back() -> None:
+    with threads(3):
+        with batch_threads(torch.device("cpu")) as pool:
+            assert torch.get_num_threads() == 1
+            assert pool._max_workers == 3
+            assert pool.submit(torch.get_num_threads).result() == 1
+        assert torch.get_num_threads() == 3
