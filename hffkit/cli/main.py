@@ -53,6 +53,14 @@ class _Group(click.Group):
             raise click.ClickException(
                 displayable(f"{error.filename}: {error.strerror}.")
             ) from error
+        except (KeyboardInterrupt, click.Abort) as stop:  # Abort, a RuntimeError: in the demo
+            click.echo(
+                "\nInterrupted. Finished work is kept: run the same command again to resume.",
+                err=True,
+            )
+            is_terminated = isinstance(stop.__cause__ or stop, Terminated)
+            number = signal.SIGTERM if is_terminated else signal.SIGINT
+            context.exit(_exit_code(number))
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
@@ -61,14 +69,6 @@ class _Group(click.Group):
                 f"Out of memory ({reason}). Finished work is kept: run the same command again with "
                 "more free memory, fewer workers, or smaller batches or images."
             ) from error
-        except (KeyboardInterrupt, click.Abort) as stop:  # Abort: between commands of the demo
-            click.echo(
-                "\nInterrupted. Finished work is kept: run the same command again to resume.",
-                err=True,
-            )
-            is_terminated = isinstance(stop.__cause__ or stop, Terminated)
-            number = signal.SIGTERM if is_terminated else signal.SIGINT
-            context.exit(_exit_code(number))
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

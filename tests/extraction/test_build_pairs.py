@@ -178,7 +178,7 @@ def test_both_are_sound_corpora_and_say_what_they_hold(pairs: Path) -> None:
     assert list(verify([str(masks_of(pairs))], n_workers=1)) == []
     assert about(pairs)["holds"] == "faces"
     assert about(masks_of(pairs))["holds"] == "masks"
-    result = hffkit("spectrum", "train", "--data", masks_of(pairs), "--out", pairs / "run")
+    result = hffkit("spectrum", "train", "--data", masks_of(pairs), "--out", pairs.with_name("run"))
     assert result.exit_code == 1
     assert "holds masks, where faces are wanted" in result.output
     together = hffkit("merge", pairs, masks_of(pairs), "--out", pairs.with_name("m.lmdb"))
