@@ -1,5 +1,6 @@
 """Fixtures for every test, and the profiles of hypothesis."""
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -27,6 +28,15 @@ settings.register_profile("thorough", deadline=None, max_examples=100)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 Run = Callable[..., Result]
+
+
+gc.disable()  # while libraries and thousands of tests are loaded, which stay
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage of the tests alone: what was loaded would be searched each time."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
