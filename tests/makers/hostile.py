@@ -29,7 +29,7 @@ _PIECES = (
 )  # fmt: skip
 
 
-def hostile_names(scratch: Path, n: int, seed: int) -> Counter[str]:  # noqa: ARG001
+def names_shown(scratch: Path, n: int, seed: int) -> Counter[str]:  # noqa: ARG001
     """Show names of markup, templates, controls and undecodable bytes on a page and a terminal."""
     found: Counter[str] = Counter()
     for number in range(n):

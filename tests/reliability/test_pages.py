@@ -62,7 +62,7 @@ def test_templates_take_data_as_text() -> None:
 
 @pytest.mark.parametrize("n", [20, pytest.param(200, marks=pytest.mark.slow)])
 def test_any_name_is_shown_as_text(n: int, tmp_path: Path) -> None:
-    assert hostile.hostile_names(tmp_path, n, 0) == {"shown as text": n}
+    assert hostile.names_shown(tmp_path, n, 0) == {"shown as text": n}
 
 
 def pages_of(folder: Path, port: int, run: Invoke) -> dict[str, str]:
