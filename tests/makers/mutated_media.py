@@ -78,8 +78,7 @@ def mutated_media(scratch: Path, n: int, seed: int) -> Counter[str]:
         name, encoded = damaged(originals, seed, number)
         case = f"seed {seed}, file {number}, {name}"
         with _bounded(case):
-            kind = name.partition("-")[0]
-            found[f"{kind}: {_outcome(scratch, name, encoded, case)}"] += 1
+            found[_outcome(scratch, name, encoded, case)] += 1
     return found
 
 

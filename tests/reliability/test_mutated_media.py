@@ -12,5 +12,4 @@ def test_damaged_files_are_read_or_refused_by_name_and_alike_each_time(
 ) -> None:
     found = mutated_media(tmp_path, n, seed=n)
     assert found.total() == n
-    assert len({outcome.partition(": ")[0] for outcome in found}) > 10  # kinds of files
-    assert {outcome.partition(": ")[2] for outcome in found} == {"read", "read in part", "refused"}
+    assert found.keys() == {"read", "read in part", "refused"}
