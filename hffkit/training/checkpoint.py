@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hffkit.errors import WeightsError, reading_from
 from hffkit.json_types import JsonObject
+from hffkit.runs.run import METRICS_FILE
 from hffkit.runs.weights import read_tensors, write_tensors
 from hffkit.storage.staging import sync_folder
 
@@ -56,8 +57,9 @@ def check_files(folder: Path, files: Mapping[str, WrittenFile]) -> None:
     """
     for name, expected in files.items():
         path = folder / name
+        n_bytes = expected.n_bytes if name == METRICS_FILE else None  # metrics alone may grow
         with reading_from(path, WeightsError):
-            is_intact = path.is_file() and written_file(path, expected.n_bytes) == expected
+            is_intact = path.is_file() and written_file(path, n_bytes) == expected
         if not is_intact:
             raise WeightsError(
                 f"{path}: missing, or not as the training wrote it: damaged or changed. Put it "
