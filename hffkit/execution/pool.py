@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, partial
 from itertools import islice
 from multiprocessing import resource_tracker
@@ -22,6 +22,7 @@ from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from hffkit.errors import HffkitError
 from hffkit.execution.memory import keep_memory_of_images
+from hffkit.wording import counted
 
 _ALONE = 1.0  # seconds of work without processes, which take about as long to start
 _GROUP = 0.1  # seconds of work that are sent to a process at once
@@ -29,6 +30,7 @@ _AHEAD = 2  # groups in flight for each process
 # Worker processes must not import modules from the current folder, which may not be trusted. loky
 # then sends them the sys.path of their parent.
 _SAFE_PATH = {"PYTHONSAFEPATH": "1"}
+_DESCRIPTORS = 16  # that a pool needs, besides one for each process; 13 were measured
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 _SHARED_MEMORY = Path("/dev/shm")  # where Linux has named semaphores
 _TRACKER_SECONDS = 60.0
@@ -39,7 +41,14 @@ _Begun = deque[tuple[T, Future[R]]]
 
 @contextmanager
 def processes(n: int) -> Iterator[ProcessPoolExecutor]:
-    """Start `n` processes for work on images; they end with the block, or soon after the parent."""
+    """Start `n` processes for work on images; they end with the block, or soon after the parent.
+
+    Raises
+    ------
+    HffkitError
+        If this process may not open as many files as that needs.
+    """
+    _check_descriptors(n)
     _remove_semaphores()
     _start_resource_trackers()
     pool = ProcessPoolExecutor(n, initializer=_begin, initargs=(os.getpid(),), env=_SAFE_PATH)
@@ -52,6 +61,20 @@ def processes(n: int) -> Iterator[ProcessPoolExecutor]:
             pool.shutdown(wait=True, kill_workers=True)
         finally:
             threading.excepthook = hook
+
+
+def _check_descriptors(n: int) -> None:
+    """Refuse to start processes that lack descriptors: loky hides the reason, and leaves files."""
+    with ExitStack() as opened:
+        try:
+            for _ in range(_DESCRIPTORS + n):
+                opened.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        except OSError as error:
+            raise HffkitError(
+                f"{counted(n, 'worker')} cannot be started: {error.strerror}. Raise the limit "
+                "(`ulimit -n 1024`) or use fewer workers, and run the same command again; finished "
+                "work is kept."
+            ) from None
 
 
 def _remove_semaphores() -> None:

@@ -1,6 +1,7 @@
 """Small tasks spread over processes, of which the caller is one."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from makers.programs import alive, semaphores_of
 
 from hffkit.errors import HffkitError, ImageError
 from hffkit.execution import pool
-from hffkit.execution.pool import in_order
+from hffkit.execution.pool import in_order, processes
 
 N = 1200  # tasks of 2 ms: the caller alone would take 2.4 s
 
@@ -96,6 +97,22 @@ def test_tasks_are_taken_as_they_are_needed_and_left_when_nobody_asks() -> None:
     assert isinstance(results, Generator)
     results.close()
     assert next(numbers) < 4 * N
+
+
+def test_too_few_descriptors_are_an_error_before_anything_is_started() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    n_open, kept = len(list(Path("/proc/self/fd").iterdir())) - 1, set(semaphores_of(os.getpid()))
+    for n_free in (2, 8, 14):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (n_open + n_free, before[1]))
+        try:
+            with (
+                pytest.raises(HffkitError, match=r"2 workers cannot .*: Too many open files"),
+                processes(2) as pool_of_two,
+            ):
+                pool_of_two.submit(os.getpid)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert set(semaphores_of(os.getpid())) == kept
 
 
 def test_only_old_semaphores_of_dead_processes_are_removed(
