@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Generic
 
@@ -80,9 +80,9 @@ def errors_of_own_code() -> Iterator[None]:
     """
     try:
         yield
-    except HffkitError:
+    except (HffkitError, KeyboardInterrupt, MemoryError):  # of any code, not wrong in this one
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         places = [
             f"{frame.f_code.co_filename}:{line}"
             for frame, line in traceback.walk_tb(error.__traceback__)
@@ -90,5 +90,12 @@ def errors_of_own_code() -> Iterator[None]:
         ]
         if not places:
             raise
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = " ".join(f"{type(error).__name__}{_text_of(error)}".split())
         raise OwnCodeError(f"{places[-1]}: {reason}. Correct the code of the operation.") from None
+
+
+def _text_of(error: BaseException) -> str:
+    """Return what an error says, after a colon; the error may be of any class."""
+    with suppress(Exception):
+        return f": {error}" if str(error) else ""
+    return ""

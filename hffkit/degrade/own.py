@@ -81,7 +81,8 @@ def _compiled(path: Path, source: bytes) -> CodeType:
     except SyntaxError as error:
         raise OwnCodeError(f"{path}:{error.lineno or 1}: SyntaxError: {error.msg}.") from None
     except (MemoryError, RecursionError, ValueError) as error:
-        raise OwnCodeError(f"{path}: cannot be compiled: {error}.") from None
+        reason = str(error) or "too deeply nested"
+        raise OwnCodeError(f"{path}: cannot be compiled: {reason}.") from None
 
 
 def _check_own(path: Path, code: Any, operation: Any) -> None:

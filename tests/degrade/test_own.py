@@ -39,6 +39,14 @@ rule = Rule("a whole number from 0 to 100", int, lambda percent: 0 <= percent <=
 OPERATIONS = {"own": Filter("own", "vignette", Choice("percent", rule, (10, 30, 60)), darker)}
 """
 
+# An error that is no Exception and cannot be shown.
+MUTE = """
+import sys
+class Mute(BaseException):
+    def __str__(self):
+        raise ValueError
+"""
+
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
@@ -182,6 +190,9 @@ BROKEN = [
     ("import sys\n\nsys.exit(0)", "3: SystemExit: 0."),
     ("import json\njson.loads('')", "2: JSONDecodeError: Expecting value: "),
     ("def f():\n    return f()\nf()", "2: RecursionError: maximum recursion depth exceeded"),
+    (f"{MUTE}raise Mute", "6: Mute. Correct the code of the operation."),
+    ("raise GeneratorExit", "1: GeneratorExit. Correct"),
+    ("-" * 100_000 + "1", " cannot be compiled: too deeply nested."),
 ]
 
 
@@ -207,13 +218,15 @@ def test_an_error_of_ones_own_code_is_named_by_file_and_line(
     assert error.startswith(f"{path}:{message}")
 
 
-@pytest.mark.parametrize("fault", ["1 / 0", "sys.exit(0)", "np.zeros((2, 2)) @ np.zeros(3)"])
+@pytest.mark.parametrize(
+    "fault", ["1 / 0", "sys.exit(0)", "np.zeros((2, 2)) @ np.zeros(3)", "raise Mute"]
+)
 def test_an_operation_that_fails_ends_the_command_with_its_place(
     native: Path, own: Path, tmp_path: Path, run: Run, fault: str
 ) -> None:
-    broken = f"import sys\n{VIGNETTE}".replace("return ", f"{fault}\n    return ", 1)
+    broken = f"{MUTE}{VIGNETTE}".replace("return ", f"{fault}\n    return ", 1)
     own.write_text(broken, "utf-8")
-    line = broken[: broken.index(fault)].count("\n") + 1
+    line = broken[: broken.rindex(fault)].count("\n") + 1
     write_image(tmp_path / "in/a.png", 1)
     for source in (native, tmp_path / "in"):
         out = tmp_path / f"{source.name}-treated"
