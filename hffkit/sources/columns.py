@@ -21,12 +21,17 @@ def table_of(
     Raises
     ------
     CorpusError
-        If a cell is too long; the message names `path`.
+        If a cell is too long, or one of the columns is there twice; the message names `path`.
     """
     for delimiter in ",;\t":
         first = [cells for _, cells in _cells(lines[:1], 0, delimiter, path)]
         header = [cell.strip().lower() for cells in first for cell in cells]
         if columns <= set(header):
+            twice = next(
+                (name for name in header if name in columns and header.count(name) > 1), ""
+            )
+            if twice:
+                raise CorpusError(f"{path}:1: has the column {twice} twice. Keep one of them.")
             rows = _cells(lines[1:], 1, delimiter, path)
             blank = dict.fromkeys(header, "")
             return (

@@ -67,28 +67,39 @@ def read_list(options: ListOptions) -> Listing:
             )
         classes = BINARY
         rows = [
-            (row["path"].strip(), _real_or_fake(row, f"{list_file}:{number}"))
+            (number, row["path"].strip(), _real_or_fake(row, f"{list_file}:{number}"))
             for number, row in table
         ]
     elif lines == [""]:
         rows = []
     else:
-        rows = [_split_line(line, number, list_file) for number, line in enumerate(lines, 1)]
-        classes = _labelled(sorted({label for _, label in rows}, key=int), options)
+        rows = [
+            (number, *_split_line(line, number, list_file)) for number, line in enumerate(lines, 1)
+        ]
+        classes = _labelled(sorted({label for _, _, label in rows}, key=int), options)
         names = {str(row.id): row.name for row in classes}
-        rows = [(path, names[label]) for path, label in rows]
+        rows = [(number, path, names[label]) for number, path, label in rows]
     if not rows:
         raise CorpusError(f"{list_file}: lists nothing.")
-    rows = [(_below(path, options), name) for path, name in rows]
-    if not any(_is_there(options.src / path) for path, _ in rows):
+    below: dict[str, int] = {}  # the line of each path
+    for number, path, _ in rows:
+        found = _below(path, f"{list_file}:{number}", options)
+        if found in below:
+            raise CorpusError(
+                f"{list_file}:{number}: {shown(found)} is listed twice, before in line "
+                f"{below[found]}. List each file once."
+            )
+        below[found] = number
+    if not any(_is_there(options.src / path) for path in below):
         raise CorpusError(
-            f"{list_file}: none of its files is in {options.src}, such as {shown(rows[0][0])}. If "
-            f"the list was written elsewhere, {_prefix_advice(options)}."
+            f"{list_file}: none of its files is in {options.src}, such as "
+            f"{shown(next(iter(below)))}. If the list was written elsewhere, "
+            f"{_prefix_advice(options)}."
         )
-    videos = {path for path, _ in rows if is_video_file(options.src / path)}
+    videos = {path for path in below if is_video_file(options.src / path)}
     entries = [
         Entry(path, name, path in videos, index=None if videos else number)
-        for number, (path, name) in enumerate(rows)
+        for number, (path, (_, _, name)) in enumerate(zip(below, rows, strict=True))
     ]
     return as_listing(entries, classes, options)
 
@@ -111,19 +122,17 @@ def _split_line(line: str, number: int, list_file: Path) -> tuple[str, str]:
     return match[1], str(label)
 
 
-def _below(path: str, options: ListOptions) -> str:
+def _below(path: str, where: str, options: ListOptions) -> str:
     """Return a path of the list as one below the root, in its shortest spelling.
 
     As in convert_imageset, which joins root and path as text, a slash at its start means nothing.
     Backslashes separate folders unless there is a file with this very name.
     """
-    prefix, list_file = options.strip_prefix, options.list_file
+    prefix = options.strip_prefix
     if not path.startswith(prefix):
-        raise CorpusError(
-            f"{list_file}: {shown(path)} does not begin with `strip_prefix` {prefix!r}."
-        )
+        raise CorpusError(f"{where}: {shown(path)} does not begin with `strip_prefix` {prefix!r}.")
     if "\0" in path:
-        raise CorpusError(f"{list_file}: {shown(path)} is no path: it holds a NUL character.")
+        raise CorpusError(f"{where}: {shown(path)} is no path: it holds a NUL character.")
     rest = path.removeprefix(prefix)
     if "\\" in rest and not _is_there(options.src / rest):
         rest = rest.replace("\\", "/")

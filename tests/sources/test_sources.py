@@ -771,8 +771,11 @@ def test_an_empty_line_at_the_end_of_a_list_is_no_entry(tmp_path: Path) -> None:
         ("a.jpg \N{SUPERSCRIPT TWO}\n", r"list\.txt:1: must be `path label` with a whole number"),
         ("path,real\na.jpg,yes\n", "real must be 0 or 1, got 'yes'"),
         ("path,real\na.jpg\n", "real must be 0 or 1, got ''"),
-        ("a.jpg 0\nb.jpg 0\na.jpg 1\n", r"'a\.jpg' is listed twice"),
-        ("a.jpg 0\nb.jpg 0\n./a.jpg 0\n", r"'a\.jpg' is listed twice"),
+        ("a.jpg 0\nb.jpg 0\na.jpg 1\n", r"list\.txt:3: 'a\.jpg' is listed twice, before in line 1"),
+        ("a.jpg 0\nb.jpg 0\n./a.jpg 0\n", r"list\.txt:3: 'a\.jpg' is listed twice"),
+        ("path,real\n\na.jpg,0\n./a.jpg,1\n", r"list\.txt:4: 'a\.jpg' .* before in line 3"),
+        ("b.jpg 0\na\0.jpg 0\n", r"list\.txt:2: .* holds a NUL character"),
+        ("path,real,Path\na.jpg,0,b.jpg\n", r"list\.txt:1: has the column path twice"),
         ("a.jpg 0.5\n", r"list\.txt:1: must be `path label` with a whole number"),
         ("a.jpg -1\n", r"list\.txt:1: must be `path label` with a whole number"),
         ("path;real\na.jpg;2\n", "real must be 0 or 1, got '2'"),
@@ -803,7 +806,8 @@ def test_a_csv_of_another_machine_is_read_below_the_root(
     wrong = run(*words, "--strip-prefix", "/mnt/disk/out")
     assert (wrong.exit_code, wrong.stdout) == (1, "")
     assert (
-        "'/mnt/disk/in/real-ffhq256/00000.jpg' does not begin with --strip-prefix" in wrong.stderr
+        f"{file}:2: '/mnt/disk/in/real-ffhq256/00000.jpg' does not begin with --strip-prefix"
+        in wrong.stderr
     )
     assert run(*words, "--strip-prefix", "/mnt/disk/in").exit_code == 0
     found = rows(tmp_path / "x.lmdb/manifest.jsonl")
