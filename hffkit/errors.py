@@ -113,7 +113,7 @@ def named(table: Mapping[str, T], name: str, kind: str) -> T:
 
 def cannot_write(path: Path, error: Exception, advice: str = "") -> StorageError:
     """Return the error for a path that cannot be written."""
-    reason = getattr(error, "strerror", error)
+    reason = str(getattr(error, "strerror", None) or error).rstrip(".")
     return StorageError(f"{path}: cannot be written: {reason}.{advice}")
 
 
@@ -137,4 +137,4 @@ def reading_from(path: Path, kind: type[HffkitError]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise kind(f"{path}: cannot be read: {error.strerror}.") from None
+        raise kind(f"{path}: cannot be read: {error.strerror or error}.") from None

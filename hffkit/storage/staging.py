@@ -103,6 +103,7 @@ def lock(folder: Path) -> IO[str]:
     """Create a folder and return its lock file, which is locked until it is closed."""
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
+    with writing_to(folder / LOCK_FILE):
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         file = os.fdopen(os.open(folder / LOCK_FILE, flags, 0o666), "r+")
     try:

@@ -106,7 +106,7 @@ class TrainingLoop:
             self._files = {name: WrittenFile(**row) for name, row in facts["files"].items()}
             self.n_threads = facts["threads"]
         except (WeightsError, KeyError, RuntimeError, ValueError, TypeError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = " ".join(str(error).split())[:200].rstrip(".")
             raise WeightsError(
                 f"{path}: not a whole checkpoint of this training: {reason}. Delete "
                 f"{self._folder.parent} to start again."

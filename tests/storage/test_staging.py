@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,17 @@ def test_a_file_system_without_locks_is_named(out: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(fcntl, "flock", fails)
     with pytest.raises(StorageError, match=r"supports no locks \(No locks available\)"):
         Partial(out, COMMAND)
+
+
+def test_what_lies_at_the_place_of_the_lock_is_named(out: Path) -> None:
+    with Partial(out, COMMAND) as partial:
+        pass
+    lock = partial.path / "lock"
+    for make in (os.mkfifo, os.mkdir):
+        lock.unlink()
+        make(lock)
+        with pytest.raises(StorageError, match=rf"{lock}: cannot be written: [A-Z][a-z ]+\.$"):
+            Partial(out, COMMAND)
 
 
 def test_an_interrupted_replacement_is_undone_or_done(out: Path, tmp_path: Path) -> None:
