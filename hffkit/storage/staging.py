@@ -188,6 +188,7 @@ class Partial:
                 refuse_existing(out)
             self._check_command(command)
             with writing_to(self.path):
+                self._refuse_links()
                 self.parts.mkdir(exist_ok=True)
             if not self.is_complete:  # a product that had its name was removed
                 (self.path / _COMPLETE_FILE).unlink(missing_ok=True)
@@ -223,6 +224,20 @@ class Partial:
                 f"{self.path} was begun by another command: {'; '.join(changes)}. Run the "
                 "command that began it, delete it, or choose another `out`."
             )
+
+    def _refuse_links(self) -> None:
+        """Refuse links, named pipes and devices among the work: writes would go elsewhere."""
+        ours = {self.product.name, self.beside.name, self.parts.name}
+        waiting = [entry for entry in os.scandir(self.path) if entry.name in ours]
+        while waiting:
+            entry = waiting.pop()
+            if entry.is_dir(follow_symlinks=False):
+                waiting += os.scandir(entry.path)
+            elif not entry.is_file(follow_symlinks=False):
+                raise StorageError(
+                    f"{entry.path} is no regular file, so hffkit did not make it. Put the file "
+                    f"back, or delete {self.path}."
+                )
 
     def __enter__(self) -> "Partial":
         return self

@@ -125,6 +125,21 @@ def test_what_lies_at_the_place_of_the_lock_is_named(out: Path) -> None:
             Partial(out, COMMAND)
 
 
+@pytest.mark.parametrize("place", ["corpus", "corpus/a/data.mdb", "parts/1.part"])
+def test_work_with_links_or_pipes_in_it_is_refused(out: Path, tmp_path: Path, place: str) -> None:
+    (tmp_path / "mine").write_text("mine", "utf-8")
+    for make in (os.mkfifo, lambda path: path.symlink_to(tmp_path / "mine")):
+        with Partial(out, COMMAND) as partial:
+            path = partial.path / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make(path)
+        with pytest.raises(
+            StorageError, match=rf"{path} is no regular file.*delete {partial.path}"
+        ):
+            Partial(out, COMMAND)
+        path.unlink()
+
+
 def test_an_interrupted_replacement_is_undone_or_done(out: Path, tmp_path: Path) -> None:
     with Partial(out, COMMAND, replaces=True) as partial:
         fill(partial.path / "replaced", "old")
