@@ -1,5 +1,6 @@
 """The `hffkit` command."""
 
+import errno
 import os
 import signal
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from hffkit.cli.train import convert, train
 from hffkit.errors import ArgumentError, HffkitError, OwnCodeError, Terminated
 from hffkit.wording import displayable
 
+# Errors of system calls that name no file: of processes, pipes and semaphores.
+_USED_UP = {errno.EAGAIN, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -48,6 +51,12 @@ class _Group(click.Group):
             names = _options(self.commands[context.invoked_subcommand or ""])
             raise kind(displayable(error.message(names))) from error
         except OSError as error:
+            if error.filename is None and error.errno in _USED_UP:
+                raise click.ClickException(
+                    f"The system gives no more: {error.strerror}. Free some space, also in "
+                    "/dev/shm, raise the limits of this process or use fewer workers, and run the "
+                    "same command again; finished work is kept."
+                ) from error
             if error.filename is None:
                 raise
             raise click.ClickException(

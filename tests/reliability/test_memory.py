@@ -1,5 +1,7 @@
 """Commands that run out of memory: no image is called damaged, and the message says what to do."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -60,4 +62,18 @@ def test_a_command_that_runs_out_of_memory_says_so_in_a_line(
     assert done.exit_code == 1
     assert "Error: Out of memory (" in done.stderr
     assert "fewer workers" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOSPC, errno.EAGAIN])
+def test_a_command_that_gets_no_more_of_the_system_says_so_in_a_line(
+    packed: Path, run: Run, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))  # of a pipe or semaphore, which has no name
+
+    monkeypatch.setattr(inspect, "open_corpora", fail)
+    done = run("inspect", packed)
+    assert done.exit_code == 1
+    assert f"Error: The system gives no more: {os.strerror(number)}. Free" in done.stderr
     assert len(done.stderr.splitlines()) == 1
