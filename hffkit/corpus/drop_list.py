@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hffkit.errors import CorpusError
-from hffkit.fields import Fields
+from hffkit.fields import Fields, shown
 from hffkit.input_files import json_of, read_text
 from hffkit.sources.columns import table_of
 from hffkit.storage.csv_files import unguarded
@@ -60,9 +60,9 @@ def _of_lines(lines: Sequence[str], path: Path) -> Iterator[str]:
 def check_known(path: Path, unknown: Sequence[str], n_keys: int, corpora: str) -> None:
     """Raise CorpusError if a list of `n_keys` has keys that are no samples of the corpora."""
     if unknown:
-        shown = ", ".join(map(repr, unknown[:_N_SHOWN]))
+        some = ", ".join(map(shown, unknown[:_N_SHOWN]))
         more = f" and {len(unknown) - _N_SHOWN} more" if len(unknown) > _N_SHOWN else ""
         raise CorpusError(
             f"{path}: {len(unknown)} of {counted(n_keys, 'key')} are no samples of {corpora}: "
-            f"{shown}{more}. List keys as in manifest.jsonl, of these corpora."
+            f"{some}{more}. List keys as in manifest.jsonl, of these corpora."
         )
