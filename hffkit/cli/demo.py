@@ -47,7 +47,9 @@ def demo(context: click.Context, out: Path, workers: int) -> None:
     """
     from hffkit.errors import StorageError, writing_to
     from hffkit.sources.demo_tree import fabricate
+    from hffkit.storage.staging import refuse_inside
 
+    refuse_inside(out)
     unfinished = out / _UNFINISHED
     with writing_to(out):
         if out.exists() and not unfinished.exists():

@@ -9,7 +9,7 @@ from hffkit.pipeline.forecast import note_time
 from hffkit.pipeline.plan import STEPS_FOLDER, Planned
 from hffkit.pipeline.verbs import How
 from hffkit.pipeline.work import Workload
-from hffkit.storage.staging import LOCK_FILE, lock, refuse_foreign
+from hffkit.storage.staging import LOCK_FILE, lock, refuse_foreign, refuse_inside
 
 OnStep = Callable[[int, Planned], None]
 
@@ -31,7 +31,10 @@ def run_steps(
     ------
     StepError
         If a step fails; the message has the reason.
+    StorageError
+        If `out` holds something else, or lies in another product of hffkit.
     """
+    refuse_inside(out)
     refuse_foreign(out, "the steps of recipes", STEPS_FOLDER, {LOCK_FILE})
     with lock(out):
         with writing_to(out):

@@ -279,3 +279,12 @@ def test_a_sheet_is_drawn_again_until_somebody_changes_it(place: Path, run: Run)
         assert run("inspect", "x.lmdb", "--out", "s.png").exit_code == 0
     write_image(place / "s.png", 1)
     refused(run, "inspect --out", "x.lmdb", "s.png", place)
+
+
+def test_a_folder_of_many_products_is_not_made_in_a_corpus(packed: Path, run: Run) -> None:
+    before = sorted(packed.iterdir())
+    for words in (("run", "mini-x", "--data", f"hff={packed}"), ("demo",)):
+        done = run(*words, "--out", packed / "below")
+        assert done.exit_code == 1
+        assert f"Error: {packed / 'below'} lies inside {packed}, a corpus." in done.stderr
+    assert sorted(packed.iterdir()) == before
