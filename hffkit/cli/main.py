@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ class _Group(click.Group):
     def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:
         if args is not None:  # called by another program, whose signals are its own
             return super().main(args, *more, **extra)
+        _open_standard_streams()
         signal.signal(signal.SIGTERM, _terminate)
         try:
             return super().main(args, *more, **extra)
@@ -86,6 +88,19 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return (
         isinstance(error, MemoryError) or "can't allocate memory" in text or "CUDA out of" in text
     )
+
+
+def _open_standard_streams() -> None:
+    """Open what the caller closed of them, else a file of the command takes the place of one."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.set_inheritable(number, True)  # by workers
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
 def _terminate(*_: object) -> None:

@@ -1,10 +1,13 @@
 import resource
+import shlex
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import Result
+from makers.programs import HFFKIT
 from makers.trees import about, records
 
 from hffkit.manifest.classes import numbered
@@ -81,3 +84,11 @@ def test_any_number_of_corpora_is_read_with_few_descriptors(tmp_path: Path, run:
     assert about(tmp_path / "merged.lmdb")["n_samples"] == N
     result = run("verify", tmp_path / "many", "--workers", 1)
     assert (result.exit_code, result.stdout) == (0, "all records match the manifest\n")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_commands_work_without_standard_streams(packed: Path, tmp_path: Path, closed: str) -> None:
+    out = ("--op", "gc:0.6", "--workers", "2", "--out", str(tmp_path / "out"))  # with processes
+    for words in (("verify", str(packed)), ("degrade", str(packed), *out)):
+        command = f"{shlex.join((*HFFKIT, *words))} {closed}"
+        assert subprocess.run(["sh", "-c", command], check=False).returncode == 0
