@@ -62,7 +62,8 @@ def check_known(path: Path, unknown: Sequence[str], n_keys: int, corpora: str) -
     if unknown:
         some = ", ".join(map(shown, unknown[:_N_SHOWN]))
         more = f" and {len(unknown) - _N_SHOWN} more" if len(unknown) > _N_SHOWN else ""
+        are = "is no sample" if len(unknown) == 1 else "are no samples"
         raise CorpusError(
-            f"{path}: {len(unknown)} of {counted(n_keys, 'key')} are no samples of {corpora}: "
+            f"{path}: {len(unknown)} of {counted(n_keys, 'key')} {are} of {corpora}: "
             f"{some}{more}. List keys as in manifest.jsonl, of these corpora."
         )

@@ -361,6 +361,11 @@ def test_lists_of_other_samples_are_refused_before_anything_is_written(
     assert f"{path}: 2 of 3 keys are no samples of {native}: 'TRAIN/gan/4.png'," in told
     path.write_text("x" * 100_000)
     assert len(_refused(run, [native, "--drop", path], out)[1]) < 1000
+    path.write_text("x.png\n")
+    assert (
+        f"{path}: 1 of 1 key is no sample of {native}: 'x.png'."
+        in _refused(run, [native, "--drop", path], out)[1]
+    )
     path.write_text("\n".join(stored(native)))
     code, told = _refused(run, [native, "--drop", path], out)
     assert (code, "lists all 48 samples" in told) == (1, True)
