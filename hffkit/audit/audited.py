@@ -1,6 +1,7 @@
 """The corpora under audit, and an index of their samples in flat memory."""
 
 import hashlib
+import shlex
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ class AuditRequest:
     samples: int = 1000  # of each class, for checks that read headers or pixels
     seed: Seed = 0
     device: str = "auto"  # of the run
+    report: Path = Path("audit.json")  # the file of the result, for commands that read it
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,13 @@ class Audited:
     @property
     def names(self) -> str:
         """The audited corpora as arguments of a command."""
-        return " ".join(self.request.corpora)
+        return shlex.join(self.request.corpora)
+
+    @property
+    def drop_command(self) -> str:
+        """The command that leaves out the samples that the audit lists."""
+        report = shlex.quote(str(self.request.report))
+        return f"hffkit subset {self.names} --drop {report} --out clean.lmdb"
 
     def shared(self, compute: Callable[["Audited"], T]) -> T:
         """Return the result of a function of the audited corpora, computed on first use."""

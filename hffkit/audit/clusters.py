@@ -117,18 +117,10 @@ def caption_of(data: Audited, cluster: Ints) -> str:
 
 
 def judged(
-    check: str, kinds: Iterable[tuple[Clusters, Severity, str, str]], names: str
+    check: str, kinds: Iterable[tuple[Clusters, Severity, str, str]], mend: str
 ) -> Iterator[Finding]:
     """Yield a finding for each kind of cluster that there is: severity, title and reason."""
     for clusters, severity, title, why in kinds:
         if clusters.n_clusters:
             number = f"{counted(clusters.n_clusters, 'image')} in {clusters.n_samples} samples"
-            command = drop_command(names)
-            yield Finding(
-                check, severity, title, number, clusters.shown, why, command, clusters.drop
-            )
-
-
-def drop_command(names: str) -> str:
-    """Return the command that leaves out the samples that an audit lists."""
-    return f"hffkit subset {names} --drop audit.json --out clean.lmdb"
+            yield Finding(check, severity, title, number, clusters.shown, why, mend, clusters.drop)

@@ -20,7 +20,7 @@ class EqualPixels:
     conflicting: Clusters
     repeated: Clusters  # within one split and class
     against: Clusters
-    names: str
+    mend: str
 
     def to_json(self) -> dict[str, object]:
         """Return the numbers of clusters as JSON values."""
@@ -41,7 +41,7 @@ def measure(data: Audited) -> EqualPixels:
         described(data, found.conflicting, is_one_image=True),
         described(data, found.repeated, is_one_image=True),
         described(data, found.against, is_one_image=True),
-        data.names,
+        data.drop_command,
     )
 
 
@@ -53,7 +53,7 @@ def judge(found: EqualPixels) -> Iterator[Finding]:
         (found.against, "high", "Samples are also in a corpus compared with", _LEAK),
         (found.repeated, "low", "The same pixels occur several times in a split", _REPEATED),
     )
-    return judged(CHECK.name, kinds, found.names)
+    return judged(CHECK.name, kinds, found.mend)
 
 
 _LEAK = "A detector that has seen a test image in training is measured on its memory."

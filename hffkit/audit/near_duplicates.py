@@ -74,7 +74,7 @@ class NearDuplicates:
     n_plain: int  # nearly uniform images, which resemble everything
     n_unreadable: int
     n_candidates: int  # pairs whose pixels were compared
-    names: str
+    mend: str
 
     def to_json(self) -> dict[str, object]:
         """Return the numbers as JSON values."""
@@ -131,7 +131,7 @@ def measure(data: Audited) -> NearDuplicates:
         n_plain=found.n_plain,
         n_unreadable=found.n_unreadable,
         n_candidates=found.n_candidates,
-        names=data.names,
+        mend=data.drop_command,
     )
 
 
@@ -310,7 +310,7 @@ def judge(found: NearDuplicates) -> Iterator[Finding]:
         (found.against, "high", "Copies of samples are in a corpus compared with", _LEAK),
         (found.repeated, "low", "Copies of an image are in a split as several groups", _REPEATED),
     )
-    return judged(CHECK.name, kinds, found.names)
+    return judged(CHECK.name, kinds, found.mend)
 
 
 _LEAK = "A detector recognises an image that it was trained on, however it was saved."

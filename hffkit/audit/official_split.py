@@ -8,7 +8,6 @@ import numpy as np
 from hffkit.arrays import Ints
 from hffkit.audit.audited import Audited
 from hffkit.audit.check import AuditCheck
-from hffkit.audit.clusters import drop_command
 from hffkit.audit.exhibits import Exhibits
 from hffkit.audit.findings import Evidence, Finding
 from hffkit.audit.origins import LEAST_PAIRED, ffpp_name
@@ -27,7 +26,7 @@ class OfficialSplitMeasured:
     n_moved: int
     trained: tuple[str, ...]  # keys of official test samples in train or val
     shown: tuple[Evidence, ...]
-    names: str
+    mend: str
 
     def to_json(self) -> dict[str, object]:
         """Return the numbers of samples as JSON values."""
@@ -64,7 +63,7 @@ def measure(data: Audited) -> OfficialSplitMeasured:
         n_moved=len(moved),
         trained=tuple(key for _, key, _ in trained),
         shown=_shown(data, places[:_N_SHOWN]),
-        names=data.names,
+        mend=data.drop_command,
     )
 
 
@@ -81,7 +80,7 @@ def judge(found: OfficialSplitMeasured) -> Iterator[Finding]:
             CHECK.name, "high", "Official test videos of FaceForensics++ are in train or val",
             f"{len(found.trained)} {of_all}", found.shown,
             "Whoever measures on the official test split measures a network that was trained on "
-            "it.", drop_command(found.names), found.trained,
+            "it.", found.mend, found.trained,
         )  # fmt: skip
     elif found.n_moved:
         yield Finding(

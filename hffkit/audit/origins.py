@@ -10,7 +10,7 @@ import numpy as np
 from hffkit.arrays import Ints
 from hffkit.audit.audited import Audited, Fingerprints
 from hffkit.audit.check import AuditCheck
-from hffkit.audit.clusters import Clusters, clusters_of, described, drop_command
+from hffkit.audit.clusters import Clusters, clusters_of, described
 from hffkit.audit.exhibits import Exhibits
 from hffkit.audit.findings import Finding, Severity
 from hffkit.manifest.samples import Sample
@@ -32,7 +32,7 @@ class OriginsMeasured:
     against_files: Clusters
     against_videos: Clusters
     against_pairs: Clusters
-    names: str
+    mend: str
 
     def to_json(self) -> dict[str, object]:
         """Return the numbers of clusters as JSON values."""
@@ -77,7 +77,7 @@ def measure(data: Audited) -> OriginsMeasured:
         against_files=against(index.source),
         against_videos=against(index.video),
         against_pairs=against(pairs),
-        names=data.names,
+        mend=data.drop_command,
     )
 
 
@@ -163,7 +163,7 @@ def judge(found: OriginsMeasured) -> Iterator[Finding]:
             yield Finding(
                 CHECK.name, severity, title,
                 f"{counted(clusters.n_clusters, noun)} in {clusters.n_samples} samples",
-                clusters.shown, why, drop_command(found.names), clusters.drop,
+                clusters.shown, why, found.mend, clusters.drop,
             )  # fmt: skip
 
 

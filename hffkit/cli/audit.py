@@ -73,6 +73,8 @@ def audit(
     from hffkit.audit.audited import AuditRequest
     from hffkit.audit.findings_page import page_of
 
+    if out is not None:
+        arguments["report"] = out
     result = audit_corpora(AuditRequest(**arguments), n_workers=workers)
     with options.shown(result.to_json(), result.to_text(), as_json=as_json):
         if out is not None:

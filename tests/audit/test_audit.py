@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from makers.trees import (
     change_manifest,
     change_records,
     portrait,
+    write_image,
 )
 from PIL import Image
 
@@ -290,6 +292,24 @@ def test_json_page_and_summary_hold_the_findings(tmp_path: Path, run: Run) -> No
         assert finding["title"] in text
         assert finding["mend"] in text
     assert len(reader.thumbnails) >= 6
+
+
+def test_the_command_that_leaves_samples_out_reads_the_report_that_was_written(
+    tmp_path: Path, run: Run
+) -> None:
+    folder, out = tmp_path / "my data", tmp_path / "my data/it's.json"
+    for split in ("train", "test"):
+        for name, number in (("photo", 1), ("gan", 2)):
+            write_image(folder / f"in/{split}/{name}/0.png", number)
+            write_image(folder / f"in/{split}/{name}/1.png", 10 * number + len(split))
+    corpus = build_corpus("folder", folder / "in", folder / "x", real=("photo",), fake=("gan",))
+    report = json.loads(run("audit", corpus, "--workers", 1, "--json", "--out", out).output)
+    (mend,) = {finding["mend"] for finding in report["findings"] if finding["drop"]}
+    *command, name = shlex.split(mend)
+    assert (command[:2], name) == (["hffkit", "subset"], "clean.lmdb")
+    mended = run(*command[1:], tmp_path / name)
+    assert mended.exit_code == 0, mended.output
+    assert not [each for each in _audit(tmp_path / name).findings if each.drop]
 
 
 def test_inspect_and_eval_repeat_the_summary_of_this_corpus_alone(tmp_path: Path, run: Run) -> None:
