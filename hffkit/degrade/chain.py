@@ -186,6 +186,11 @@ def split_chain(text: str) -> tuple[str, ...]:
 
 
 def _step(name: str, operations: Mapping[str, Operation[Any]]) -> ChainStep:
+    parts = split_chain(name)
+    if any(part[:1].isalpha() for part in parts[1:]):  # no sign, as in sc+50
+        raise ArgumentError(
+            f"{name!r} is a chain: name its operations one by one: {', '.join(parts)}."
+        )
     code, colon, text = name.partition(":")
     if not colon and name.endswith(_MIX):
         return ChainStep(named(operations, name.removesuffix(_MIX), "operation"))

@@ -503,6 +503,11 @@ def test_impossible_value_is_refused(name: str, parameter: str, got: str) -> Non
     [
         ("jp2", "'jp2' lacks a value: jp2:2.0 or jp2-mix."),
         ("JP", "'jp' lacks a value: jp:60 or jp-mix."),
+        ("gb:3+JP60", "'gb:3+jp60' is a chain: name its operations one by one: gb:3, jp60."),
+        (
+            "gb-mix+jp-mix",
+            "'gb-mix+jp-mix' is a chain: name its operations one by one: gb-mix, jp-mix.",
+        ),
         ("sc", "'sc' lacks a value: sc:-45 or sc-mix."),
         ("h264", "'h264' lacks a value: h264:0 or h264-mix."),
         ("jp24", "'jp24' is ambiguous: write jp:24 or jp2:4."),
