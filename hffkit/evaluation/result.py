@@ -104,11 +104,10 @@ class Measurement:
         """A broken guarantee, or that samples cannot break it; None if there is nothing to note."""
         if self.decision is None:
             return None
-        decision = self.decision.decision
-        own = {row["manifest_sha256"] for row in decision.data}
         splits = {sample.split for _, sample in self.data.items}
-        if own & set(self.data.manifests) and (decision.split in splits or decision.split == "all"):
-            return "The decision was made on some of these samples, so they cannot test it."
+        note = self.decision.decision.note_on(self.data.manifests, splits)
+        if note is not None:
+            return note
         broken = [row.guarantee for row in self.decision.guarantees if row.outcome == "broken"]
         return f"Broken on these samples: {broken[0].promise}." if broken else None
 

@@ -132,7 +132,7 @@ def robustness(request: RobustnessRequest, *, n_workers: int) -> RobustnessResul
         request.seed,
         request.n_resamples,
         tuple(measured),
-        _notes(samples, val, request),
+        (*_decision_notes(measured, samples), *_notes(samples, val, request)),
     )
 
 
@@ -259,6 +259,16 @@ def _run_findings(
         values = dict(zip(scores.outputs, found, strict=True))
         levels[level] = findings_of(clean, values, suites, resampling, chosen)
     return RunFindings(scores.detector, overlap, levels, _decisions(scores))
+
+
+def _decision_notes(measured: Sequence[RunFindings], samples: _Samples) -> Iterator[str]:
+    manifests = [corpus.manifest_sha256() for corpus in samples.corpora]
+    splits = {sample.split for _, sample in samples.items}
+    for run in measured:
+        check = run.decisions.get(CLEAN)
+        note = None if check is None else check.decision.note_on(manifests, splits)
+        if note is not None:
+            yield f"{run.name}: {note}"
 
 
 def _decisions(scores: _RunScores) -> dict[str, DecisionCheck]:

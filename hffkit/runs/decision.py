@@ -5,7 +5,7 @@ A decision.json may come from anybody, so everything that is read is checked.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -102,6 +102,13 @@ class Decision:
         if self.temperature is None:
             return None
         return float(tempered(np.array([score]), self.temperature)[0])
+
+    def note_on(self, manifests: Collection[str], splits: Collection[str]) -> str | None:
+        """Return a note if it was made on samples of these manifests (digests) and splits."""
+        is_of_split = self.split == "all" or self.split in splits
+        if is_of_split and any(row["manifest_sha256"] in manifests for row in self.data):
+            return "The decision was made on some of these samples, so they cannot test it."
+        return None
 
     @property
     def rule(self) -> str:

@@ -389,7 +389,11 @@ def test_guarantees_are_checked_under_each_condition(
         theirs = by_eval(path, data, task="binary").decision
         assert theirs is not None
         assert mine.decisions[name].to_json() == theirs.to_json()
-    done = run("robustness", path, *words, "--op", "gb:9", "--html", tmp_path / "page.html")
+    note = f"{path}: The decision was made on some of these samples, so they cannot test it."
+    assert note not in result.notes
+    more = ("--op", "gb:9", "--split", "all")
+    done = run("robustness", path, *words, *more, "--html", tmp_path / "page.html")
+    assert f"- {note}" in done.output
     assert "| gb:9 1 (gb:9) | Real groups with a false alarm |" in done.output
     assert "decision under operations" in (tmp_path / "page.html").read_text()
 
