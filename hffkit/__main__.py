@@ -1,11 +1,20 @@
-"""`python -m hffkit`: the `hffkit` command."""
+"""The start of the `hffkit` command, also by `python -m hffkit`."""
 
 import sys
+
+
+def start() -> None:
+    """Run the command; an interrupt while its modules load ends it in a line, too."""
+    try:
+        from hffkit.cli.main import main
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted. Run the same command again.\n")
+        sys.exit(130)
+    main(prog_name="hffkit")
+
 
 if __name__ == "__main__":
     # -m puts the current folder first on the path, where Python files may have come with the data.
     if not sys.flags.safe_path:
         del sys.path[0]
-    from hffkit.cli.main import main
-
-    main(prog_name="hffkit")
+    start()

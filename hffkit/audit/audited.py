@@ -40,7 +40,7 @@ class AuditRequest:
     samples: int = 1000  # of each class, for checks that read headers or pixels
     seed: Seed = 0
     device: str = "auto"  # of the run
-    report: Path = Path("audit.json")  # the file of the result, for commands that read it
+    report: Path | None = None  # the file of the result, for commands that read it
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +104,16 @@ class Audited:
 
     @property
     def drop_command(self) -> str:
-        """The command that leaves out the samples that the audit lists."""
-        report = shlex.quote(str(self.request.report))
-        return f"hffkit subset {self.names} --drop {report} --out clean.lmdb"
+        """The commands that leave out the samples that the audit lists.
+
+        The first one writes the list, unless this audit writes it.
+        """
+        report = self.request.report
+        words = [word for name in self.request.against for word in ("--against", name)]
+        listing = shlex.join(["hffkit", "audit", *self.request.corpora, *words])
+        first = f"{listing} --out audit.json && " if report is None else ""
+        listed = shlex.quote(str(report or "audit.json"))
+        return f"{first}hffkit subset {self.names} --drop {listed} --out clean.lmdb"
 
     def shared(self, compute: Callable[["Audited"], T]) -> T:
         """Return the result of a function of the audited corpora, computed on first use."""

@@ -28,6 +28,8 @@ from hffkit.wording import displayable
 # Errors of system calls that name no file: of processes, pipes and semaphores.
 _USED_UP = {errno.EAGAIN, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_RESUME = "Finished work is kept: run the same command again to resume"
+_BEGIN_ANEW = {"audit", "decide", "eval", "inspect", "predict", "verify"}  # keep nothing unfinished
 
 
 class _Group(click.Group):
@@ -65,10 +67,9 @@ class _Group(click.Group):
                 displayable(f"{error.filename}: {error.strerror}.")
             ) from error
         except (KeyboardInterrupt, click.Abort) as stop:  # Abort, a RuntimeError: in the demo
-            click.echo(
-                "\nInterrupted. Finished work is kept: run the same command again to resume.",
-                err=True,
-            )
+            begins_anew = context.invoked_subcommand in _BEGIN_ANEW
+            again = "Run the same command again" if begins_anew else _RESUME
+            click.echo(f"\nInterrupted. {again}.", err=True)
             is_terminated = isinstance(stop.__cause__ or stop, Terminated)
             number = signal.SIGTERM if is_terminated else signal.SIGINT
             context.exit(_exit_code(number))

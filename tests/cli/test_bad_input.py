@@ -677,6 +677,17 @@ def test_an_interrupt_says_that_work_is_kept(body: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_an_interrupted_command_that_keeps_nothing_promises_nothing(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main.commands["verify"], "invoke", interrupted)
+    found = run("verify", "absent.lmdb")
+    assert (found.exit_code, found.stderr) == (130, "\nInterrupted. Run the same command again.\n")
+
+
 def test_totals_of_the_paper_are_for_its_own_dataset(tmp_path: Path, run: Run) -> None:
     result = run("build", "dfdc", "--src", tmp_path, "--frames", "paper", "--out", tmp_path / "x")
     assert result.exit_code == 2
