@@ -117,7 +117,7 @@ def test_a_corpus_is_inspected_from_inside(
 LISTS = [
     ("a.png 3000000000\nb.png 0\n", r"l.txt:1: must be `path label` with a whole number up to 21"),
     (f"a.png {'9' * 5000}\nb.png 0\n", "l.txt:1: must be `path label` with a whole number"),
-    ("a\0.png 1\nb.png 0\n", r"l.txt: 'a\\x00.png' is no path: it holds a NUL"),
+    ("a\0.png 1\nb.png 0\n", r"l.txt:1: 'a\\x00.png' is no path: it holds a NUL"),
     (f"path,real\na.png,{'1' * 131_073}\n", "l.txt:2: no CSV: field larger than field limit"),
     (f"path,real,{'x' * 131_073}\na.png,1\n", "l.txt:1: no CSV: field larger than field limit"),
     (f"path,real\na.png,{'1' * 5000}\n", "l.txt:2: real must be 0 or 1, got '1111"),

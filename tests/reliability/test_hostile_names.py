@@ -21,7 +21,8 @@ def test_lists_read_nothing_outside_of_their_folder(tmp_path: Path, run: Run) ->
     for number in range(4):
         write_image(root / f"{number}.png", number)
     write_image(tmp_path / "secret.png", 9)
-    lines = ["../secret.png 0", "x/../../secret.png 0", "y" * 600 + ".png 0"]
+    write_image(tmp_path / "other.png", 8)
+    lines = ["../secret.png 0", "x/../../other.png 0", "y" * 600 + ".png 0"]
     (tmp_path / "list.txt").write_text("\n".join(["0.png 1", "1.png 0", *lines]), "utf-8")
     options = ("--list", tmp_path / "list.txt", "--src", root, "--real", "1", "--fake", "0")
     result = run("build", "list", *options, "--out", tmp_path / "x.lmdb")
