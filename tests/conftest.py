@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 Run = Callable[..., Result]
 
+
+# Programs that run in the background are started deaf to Ctrl-C, and so are their children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 gc.disable()  # while libraries and thousands of tests are loaded, which stay
 

@@ -70,7 +70,9 @@ def demo(context: click.Context, out: Path, workers: int) -> None:
             continue
         arguments = shlex.split(command)
         more = ("--workers", str(workers)) if arguments[0] in _WITH_WORKERS else ()
-        exit_code = hffkit.main([*arguments, *more], prog_name="hffkit", standalone_mode=False)
+        exit_code = hffkit.main(
+            [*arguments, *more], prog_name="hffkit", standalone_mode=False, parent=context
+        )
         if exit_code:
             context.exit(exit_code)
     unfinished.unlink()

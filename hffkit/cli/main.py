@@ -67,7 +67,8 @@ class _Group(click.Group):
                 displayable(f"{error.filename}: {error.strerror}.")
             ) from error
         except (KeyboardInterrupt, click.Abort) as stop:  # Abort, a RuntimeError: in the demo
-            begins_anew = context.invoked_subcommand in _BEGIN_ANEW
+            is_of_demo = context.parent is not None
+            begins_anew = context.invoked_subcommand in _BEGIN_ANEW and not is_of_demo
             again = "Run the same command again" if begins_anew else _RESUME
             click.echo(f"\nInterrupted. {again}.", err=True)
             is_terminated = isinstance(stop.__cause__ or stop, Terminated)
