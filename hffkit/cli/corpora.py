@@ -244,11 +244,10 @@ def inspect(
 
 
 def _note_older(corpus: "Corpus") -> None:
-    click.echo(
+    options.tell(
         f"note: {corpus.path}: its corpus.json has no digests of the other files, because an older "
         "version of hffkit made it. Changed classes, splits, groups, frames, boxes, detectors, "
-        "operations and failures cannot be found.",
-        err=True,
+        "operations and failures cannot be found."
     )
 
 

@@ -99,7 +99,7 @@ def run(
         return
 
     def print_step(number: int, planned: Planned) -> None:
-        click.echo(f"[{number + 1}/{len(steps)}] {planned.step.name}", err=True)
+        options.tell(f"[{number + 1}/{len(steps)}] {planned.step.name}")
 
     run_steps(steps, out, How(how.pop("workers"), **how, on_notes=options.show_notes), print_step)
     if only is None:
@@ -135,7 +135,7 @@ def _results(plan: "Plan", out: Path, scale: float, *, is_one: bool) -> tuple[An
     results = results_of(plan)
     name = "table" if is_one else plan.recipe.name
     written = write_results(results, out, name if scale == 1 else f"{name}-at-{scale:g}")
-    click.echo(" ".join(map(str, written)), err=True)
+    options.tell(" ".join(map(str, written)))
     return results.to_json(), results.to_markdown()
 
 

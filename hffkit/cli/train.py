@@ -128,7 +128,7 @@ def train(
     if arguments["recipe"] is not None:
         read_recipe(recipe_file(arguments["recipe"]))
         if Path(arguments["recipe"]).suffix in SUFFIXES:
-            click.echo(note_on(Path(arguments["recipe"])), err=True)
+            options.tell(note_on(Path(arguments["recipe"])))
     check_inputs(corpora=arguments["data"] + arguments["masks"])
     init = arguments["init"]
     if init is not None and not init.is_dir():

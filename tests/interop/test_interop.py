@@ -16,6 +16,7 @@ import torch
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import given
 from hypothesis import strategies as st
+from makers.damaged_files import field, varint
 from PIL import Image as Pillow
 
 from hffkit.errors import UnknownNameError, WeightsError
@@ -191,18 +192,6 @@ def test_layers_come_as_protobuf_reads_them_from_a_real_file(data: Path) -> None
 
 
 # Hostile files
-
-
-def field(number: int, payload: bytes) -> bytes:
-    return varint(number << 3 | 2) + varint(len(payload)) + payload
-
-
-def varint(value: int) -> bytes:
-    head = bytearray()
-    while value > 0x7F:
-        head.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*head, value])
 
 
 def with_blob(blob: bytes) -> bytes:

@@ -11,17 +11,15 @@ from pathlib import Path
 
 import click
 import numpy as np
-import pytest
 from click.testing import CliRunner, Result
 
 from hffkit.cli.main import main
 from hffkit.degrade.table import OPERATIONS
-from hffkit.execution import supervisor
 from hffkit.manifest.classes import numbered
 from hffkit.recipe_files import shipped_names
 from makers.runs import write_run
 from makers.trees import build_corpus, write_clip, write_image
-from makers.workers import LastingWorkers
+from makers.workers import lasting_workers
 
 # Interrupted after so many seconds, as by Ctrl-C; the first import of PyTorch must not be.
 LONGEST = 20.0
@@ -282,19 +280,6 @@ def in_folder(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
-
-
-@contextmanager
-def lasting_workers() -> Iterator[None]:
-    """Let the same worker processes serve all commands; in tests they do already."""
-    if isinstance(vars(supervisor)["processes"], LastingWorkers):
-        yield
-        return
-    workers = LastingWorkers()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(supervisor, "processes", workers)
-        yield
-    workers.end()
 
 
 @contextmanager
