@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +25,14 @@ class MetricsLog:
         """
         write_events = _event_writer() if with_events else None
         self._path = folder / METRICS_FILE
-        with self._writing():
-            self._file = self._path.open("ab")
         self._n_bytes = n_bytes
-        try:
-            with self._writing():
-                os.truncate(self._path, n_bytes)
-                self._written = hashlib.sha256(self._path.read_bytes())
-                events = folder / "events"
-                self._events = write_events and write_events(str(events), purge_step=iteration + 1)
-        except BaseException:
-            self._file.close()
-            raise
+        with self._writing(), ExitStack() as opened:
+            self._file = opened.enter_context(self._path.open("ab"))
+            os.truncate(self._path, n_bytes)
+            self._written = hashlib.sha256(self._path.read_bytes())
+            events = folder / "events"
+            self._events = write_events and write_events(str(events), purge_step=iteration + 1)
+            opened.pop_all()  # it stays open
 
     def __enter__(self) -> "MetricsLog":
         return self
