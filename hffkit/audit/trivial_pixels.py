@@ -3,8 +3,9 @@
 They need no knowledge of faces, so a detector that lives on them has learnt how images were made.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
+from statistics import fmean
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ _GRID = 8  # px, of JPEG's blocks
 _UNIFORM = 8  # grey levels: the range of a line of one colour
 _DARK = 20  # grey level: black after compression
 _MOST_BORDER, _MOST_LINES = 0.25, 64  # of a side
+_EDGE_LINES = 12  # the outer half is compared with the inner one
 _MOST_SIDE = 256  # px: of larger images the centre is examined, beside their borders
 _QUALITIES = range(10, 100)
 _N_BLOCKS = 256  # of an image, at most, in the search for an earlier JPEG
@@ -67,7 +69,7 @@ def pixel_facts(image: Image, quality: float = NAN) -> list[float]:
     red, green, blue = np.asarray(cv2.mean(image)[:3]).tolist()
     (block_x, phase_x), (block_y, phase_y) = _grid(luma), _grid(luma.T)
     return [
-        red, green, blue, float(luma.std()), _saturation(image),
+        red, green, blue, _contrast(luma), _saturation(image),
         *_borders(whole),
         *earlier_qualities(luma, quality), (block_x + block_y) / 2, phase_x, phase_y,
         *_frequencies(luma),
@@ -80,7 +82,7 @@ def recoded_facts(image: Image, side: int) -> list[float]:
     luma = grey(again)
     colours = np.asarray(cv2.mean(again)[:3]).tolist()
     return [
-        *colours, float(luma.std()), _saturation(again), *_borders(luma), *_frequencies(luma)
+        *colours, _contrast(luma), _saturation(again), *_borders(luma), *_frequencies(luma)
     ]  # fmt: skip
 
 
@@ -88,6 +90,11 @@ def recoded(image: Image, side: int) -> Image:
     """Return an image resized to a square and compressed as JPEG: one history for all classes."""
     small = resize(image, side, "pillow-bilinear")
     return decode_own_jpeg(encode_jpeg(small, RECODED))
+
+
+def _contrast(luma: Image) -> float:
+    """Return the standard deviation of the grey levels."""
+    return float(cv2.meanStdDev(luma)[1][0, 0])
 
 
 def _saturation(image: Image) -> float:
@@ -105,32 +112,36 @@ def _centre(luma: Image) -> Image:
 
 def _n_first(lines: Bools) -> int:
     """Return how many lines from the first on are True."""
-    return len(lines) if lines.all() else int(np.argmin(lines))
-
-
-def _outer(luma: Image) -> Iterator[Image]:
-    """Yield the lines of each side from the outside, a quarter of the image and at most 64."""
-    for view in (luma, luma[::-1], luma.T, luma.T[::-1]):
-        yield view[: max(1, min(_MOST_LINES, int(len(view) * _MOST_BORDER)))]
+    return sum(takewhile(bool, lines.tolist()))
 
 
 def _borders(luma: Image) -> tuple[float, float, float, float]:
-    """Return the black rows and columns, the uniform lines on all sides, and the step inside."""
-    sides = list(_outer(luma))
-    dark = [_n_first(side.max(axis=1) < _DARK) for side in sides]
-    uniform = [_n_first(np.ptp(side, axis=1) <= _UNIFORM) for side in sides]
+    """Return the black rows and columns, the uniform lines on all sides, and the step inside.
+
+    A border is at most a quarter of its side and 64 px wide.
+    """
+    dark, uniform = [], []
+    for axis in (1, 0):
+        largest, smallest = luma.max(axis=axis), luma.min(axis=axis)
+        n = max(1, min(_MOST_LINES, int(len(largest) * _MOST_BORDER)))
+        for side in (slice(n), slice(-1, -n - 1, -1)):
+            dark.append(_n_first(largest[side] < _DARK))
+            uniform.append(_n_first(largest[side] - smallest[side] <= _UNIFORM))
     return float(dark[0] + dark[1]), float(dark[2] + dark[3]), float(min(uniform)), _edge_step(luma)
 
 
 def _edge_step(luma: Image) -> float:
     """Return the largest step between the outermost lines, relative to the mean step inside."""
     steps = []
-    for view in (luma, luma[::-1], luma.T, luma.T[::-1]):
-        part = view[:12].astype(np.int16)
-        means = np.abs(np.diff(part, axis=0)).mean(axis=1)
-        if len(means) > 8:
-            steps.append(float(means[:6].max() / (means[6:].mean() + 1)))
-    return min(steps) if steps else float("nan")
+    for side in (luma, luma[::-1], luma.T, luma.T[::-1]):
+        lines = np.ascontiguousarray(side[:_EDGE_LINES])
+        if len(lines) < _EDGE_LINES - 2:
+            continue
+        differences = cv2.absdiff(lines[1:], lines[:-1])
+        means = cv2.reduce(differences, 1, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel().tolist()
+        outer, inner = means[: _EDGE_LINES // 2], means[_EDGE_LINES // 2 :]
+        steps.append(max(outer) / (fmean(inner) + 1))
+    return min(steps) if steps else NAN
 
 
 def _grid(luma: npt.NDArray[np.uint8]) -> tuple[float, float]:
@@ -161,30 +172,39 @@ def _frequencies(luma: Image) -> tuple[float, float]:
     return np.log10(energies[0] + 0.1), np.log10(energies[1] + 0.1)
 
 
+_LOW_MODES = np.array([1, 2, 8, 9, 10, 16, 17, 3, 24, 11, 18, 25])  # places in a block of 64
+
+
 @dataclass(frozen=True, slots=True)
 class _Steps:
-    """The steps of quantisation of the low frequencies, by quality."""
+    """The different steps of quantisation of the low frequencies."""
 
-    modes: Ints  # (K,) places in a block of 64
-    by_quality: Ints  # (Q, K)
+    of_mode: tuple[Floats32, ...]  # (S, 1) each, in the order of _LOW_MODES
+    by_quality: Ints  # (Q, K) places of a quality's steps among those of all modes
 
 
 def _low_steps() -> _Steps:
-    modes = np.array([1, 2, 8, 9, 10, 16, 17, 3, 24, 11, 18, 25])
-    tables = ijg_tables()[list(_QUALITIES), 0]
-    return _Steps(modes, tables[:, modes])
+    tables = ijg_tables()[list(_QUALITIES), 0][:, _LOW_MODES]
+    found = [np.unique(column, return_inverse=True) for column in tables.T]
+    starts = np.cumsum([0, *(len(steps) for steps, _ in found[:-1])])
+    return _Steps(
+        tuple(steps[:, None].astype(np.float32) for steps, _ in found),
+        np.stack([places for _, places in found], axis=1) + starts,
+    )
 
 
 _STEPS = _low_steps()
 
 
-def _dct_matrix() -> Floats32:
+def _low_dct() -> Floats32:
+    """Return the basis of the low frequencies: columns (64, K) for the pixels of a block."""
     row, column = np.indices((_GRID, _GRID))
     basis = np.cos((2 * column + 1) * row * np.pi / (2 * _GRID))
-    return (basis * np.sqrt(np.where(row == 0, 1, 2) / _GRID)).astype(np.float32)
+    basis *= np.sqrt(np.where(row == 0, 1, 2) / _GRID)
+    return np.asarray(np.kron(basis, basis)[_LOW_MODES].T, np.float32)
 
 
-_DCT = _dct_matrix()
+_LOW_DCT = _low_dct()
 
 
 def earlier_qualities(luma: Image, quality: float = NAN) -> tuple[float, float]:
@@ -221,14 +241,11 @@ def _shares(luma: Image) -> Floats64:
     if not height or not width:
         return np.full(len(_QUALITIES), np.inf)
     grid = luma[: height * _GRID, : width * _GRID].reshape(height, _GRID, width, _GRID)
-    every = grid.transpose(0, 2, 1, 3).reshape(-1, _GRID, _GRID)
+    every = grid.transpose(0, 2, 1, 3).reshape(-1, _GRID * _GRID)
     blocks = every[:: max(1, len(every) // _N_BLOCKS)].astype(np.float32)
-    found = np.einsum("ij,njk,lk->nil", _DCT, blocks, _DCT, optimize=True)
-    values = np.abs(found.reshape(len(blocks), -1)[:, _STEPS.modes])
-    left, n_used = _remainders(values)
-    places = np.arange(len(_STEPS.modes))
-    sums = left[places, _STEPS.by_quality].sum(axis=1)
-    n = n_used[places, _STEPS.by_quality].sum(axis=1)
+    left, n_used = _remainders(np.abs(blocks @ _LOW_DCT))
+    sums = left[_STEPS.by_quality].sum(axis=1)
+    n = n_used[_STEPS.by_quality].sum(axis=1)
     shares = 4 * sums / np.maximum(n, 1)  # uniform remainders have a mean of a quarter step
     shares[n < _LEAST_USED] = np.inf
     return np.asarray(shares, np.float64)
@@ -242,16 +259,15 @@ def _clearest(shares: Floats64) -> float:
     return float(_QUALITIES[best]) if shares[best] < _CLEAR else NAN
 
 
-def _remainders(values: Floats32) -> tuple[Floats64, Ints]:
-    """Return the sum and number of the remainders of coefficients (N, K), (K, S) by step."""
-    largest = int(_STEPS.by_quality.max())
-    sums = np.zeros((values.shape[1], largest + 1))
-    numbers = np.zeros((values.shape[1], largest + 1), np.int64)
-    for mode, column in enumerate(values.T):
-        steps = np.unique(_STEPS.by_quality[:, mode])
-        ratio = column[None] / steps[:, None].astype(np.float32)
-        whole = np.rint(ratio)
+def _remainders(values: Floats32) -> tuple[Floats32, Ints]:
+    """Return the sum and number of the remainders of coefficients (N, K), by mode and step."""
+    sums, numbers = [], []
+    for column, steps in zip(values.T, _STEPS.of_mode, strict=True):
+        some = column[column > steps[0] / 2]  # the others are zeros with every step
+        left = some / steps
+        whole = np.rint(left)
+        left -= whole
         used = whole > 0  # zeros fit every step
-        sums[mode, steps] = (np.abs(ratio - whole) * used).sum(axis=1)
-        numbers[mode, steps] = used.sum(axis=1)
-    return sums, numbers
+        sums.append((np.abs(left, out=left) * used).sum(axis=1))
+        numbers.append(np.count_nonzero(used, axis=1))
+    return np.concatenate(sums), np.concatenate(numbers)
