@@ -11,46 +11,25 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hffkit.degrade.parameter import Choice, Interval, Rule, check, number, whole
+from hffkit.degrade.parameter import (
+    Choice,
+    Interval,
+    check,
+    number_above,
+    number_from,
+    odd_from,
+    whole_from,
+)
 from hffkit.errors import ImageError
 from hffkit.media.image import Image, rounded
 
-_MAX_SIGMA = 20.0
 _LEAST_SIGMA = 0.01  # px: at this and below, the neighbours weigh nothing
-_MAX_RADIUS = 50.0
-_MAX_KERNEL = 99
-_MAX_FACTOR = 64
 _STRIPES = 512  # columns a pixel is divided into where the area of a disc in it is integrated
 
-
-def _is_sigma(sigma: float) -> bool:
-    return 0 <= sigma <= _MAX_SIGMA
-
-
-def _is_radius(radius: float) -> bool:
-    return math.isfinite(radius) and 0 < radius <= _MAX_RADIUS
-
-
-def _is_kernel(kernel: int) -> bool:
-    return kernel % 2 == 1 and 1 <= kernel <= _MAX_KERNEL
-
-
-def _is_factor(factor: int) -> bool:
-    return 1 <= factor <= _MAX_FACTOR
-
-
-SIGMA = Interval("sigma", Rule(f"from 0 to {_MAX_SIGMA:.0f} px", number, _is_sigma), 0.5, 3.0)
-KERNEL = Choice(
-    "kernel",
-    Rule(f"an odd whole number from 1 to {_MAX_KERNEL}", whole, _is_kernel),
-    (7, 9, 13, 17, 21),
-)
-RADIUS = Interval(
-    "radius", Rule(f"above 0, at most {_MAX_RADIUS:.0f} px", number, _is_radius), 1.0, 8.0
-)
-FACTOR = Choice(
-    "factor", Rule(f"a whole number from 1 to {_MAX_FACTOR}", whole, _is_factor), (2, 3, 4, 5, 6)
-)
+SIGMA = Interval("sigma", number_from(0, 20, "from {:g} to {:g} px"), 0.5, 3.0)
+KERNEL = Choice("kernel", odd_from(1, 99), (7, 9, 13, 17, 21))
+RADIUS = Interval("radius", number_above(0, 50, "above {:g}, at most {:g} px"), 1.0, 8.0)
+FACTOR = Choice("factor", whole_from(1, 64), (2, 3, 4, 5, 6))
 
 
 def blur(image: Image, sigma: float) -> Image:

@@ -1,14 +1,8 @@
 """Lossy compression: JP and JP2 of Table IX, and the codecs of the web and of videos."""
 
-import math
-
-from hffkit.degrade.parameter import Choice, Interval, Rule, check, number, whole
+from hffkit.degrade.parameter import Choice, Interval, check, number_from, whole_from
 from hffkit.media.image import Image, encode_by_pillow, encode_jpeg, encode_jpeg2000
 
-_MAX_RATIO = 1000.0
-_MAX_CRF = 51
-_MAX_GAP = 1000
-_MAX_RATE = 240
 # The rate factors of FaceForensics++'s raw, c23 and c40; 0 is lossless (libx264rgb).
 _FFPP_CRFS = (0, 23, 40)
 # Pillow's presets of quantisation tables and subsampling: Photoshop's "save for web", and others.
@@ -26,60 +20,18 @@ _MOZJPEG = (
     (56, 53, 91, 106, 131, 169, 226, 311),
     (85, 75, 135, 156, 189, 238, 311, 418),
 )
-_WEBP_METHODS = 6
 _AVIF_SPEED = 9  # of 0 to 10: ten times as fast as the default 6, for files 1 % larger
 
-
-def _is_quality(quality: int) -> bool:
-    return 1 <= quality <= 100
-
-
-def _is_ratio(ratio: float) -> bool:
-    return math.isfinite(ratio) and 1 <= ratio <= _MAX_RATIO
-
-
-def _is_crf(crf: int) -> bool:
-    return 0 <= crf <= _MAX_CRF
-
-
-def _is_gap(frames: int) -> bool:
-    return 1 <= frames <= _MAX_GAP
-
-
-def _is_rate(frames: int) -> bool:
-    return 1 <= frames <= _MAX_RATE
-
-
-def _is_web(level: int) -> bool:
-    return 1 <= level <= len(_WEB)
-
-
-def _is_photo(level: int) -> bool:
-    return 1 <= level <= len(_PHOTO)
-
-
-def _is_method(method: int) -> bool:
-    return 0 <= method <= _WEBP_METHODS
-
-
-QUALITY = Choice(
-    "quality", Rule("a whole number from 1 to 100", whole, _is_quality), tuple(range(60, 91))
-)
-RATIO = Interval("ratio", Rule(f"a number from 1 to {_MAX_RATIO:.0f}", number, _is_ratio), 2.0, 8.0)
-CRF = Choice("crf", Rule(f"a whole number from 0 to {_MAX_CRF}", whole, _is_crf), _FFPP_CRFS)
-WEB_LEVEL = Choice("level", Rule("a whole number from 1 to 5", whole, _is_web), (1, 2, 3, 4, 5))
-PHOTO_LEVEL = Choice("level", Rule("a whole number from 1 to 4", whole, _is_photo), (1, 2, 3, 4))
+QUALITY = Choice("quality", whole_from(1, 100), tuple(range(60, 91)))
+RATIO = Interval("ratio", number_from(1, 1000, "a number from {:g} to {:g}"), 2.0, 8.0)
+CRF = Choice("crf", whole_from(0, 51), _FFPP_CRFS)
+WEB_LEVEL = Choice("level", whole_from(1, len(_WEB)), (1, 2, 3, 4, 5))
+PHOTO_LEVEL = Choice("level", whole_from(1, len(_PHOTO)), (1, 2, 3, 4))
 WEBP_QUALITY = Choice("quality", QUALITY.rule, tuple(range(65, 91)))
 AVIF_QUALITY = Choice("quality", QUALITY.rule, tuple(range(40, 81)))
-FRAMES = Choice(
-    "frames", Rule(f"a whole number from 1 to {_MAX_GAP}", whole, _is_gap), (1, 12, 25, 50, 250)
-)
-FRAME_RATE = Choice(
-    "frames_per_second",
-    Rule(f"a whole number from 1 to {_MAX_RATE}", whole, _is_rate),
-    (10, 15, 24, 25, 30),
-)
-METHOD = Choice("method", Rule("a whole number from 0 to 6", whole, _is_method), (0, 4, 6))
+FRAMES = Choice("frames", whole_from(1, 1000), (1, 12, 25, 50, 250))
+FRAME_RATE = Choice("frames_per_second", whole_from(1, 240), (10, 15, 24, 25, 30))
+METHOD = Choice("method", whole_from(0, 6), (0, 4, 6))  # of libwebp
 
 
 def jpeg_bytes(image: Image, quality: int) -> bytes:

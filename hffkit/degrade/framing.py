@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL.Image import Resampling
 
-from hffkit.degrade.parameter import Choice, Interval, Rule, check, number, whole
+from hffkit.degrade.parameter import Choice, Interval, check, number_above, whole_from
 from hffkit.errors import ImageError
 from hffkit.manifest.seeds import rng_for
 from hffkit.media.headers import MAX_PIXELS
@@ -18,39 +18,14 @@ from hffkit.media.image import Image, pixels_sha256
 
 _MAX_SIDE = 16_384
 
-
-def _is_side(side: int) -> bool:
-    return 1 <= side <= _MAX_SIDE
-
-
-def _is_offset(offset: int) -> bool:
-    return 0 <= offset <= _MAX_SIDE
-
-
-def _is_share(share: float) -> bool:
-    return 0 < share <= 1
-
-
-def _is_percent(percent: int) -> bool:
-    return 1 <= percent <= 1000
-
-
-_SIDE_RULE = Rule(f"a whole number from 1 to {_MAX_SIDE}", whole, _is_side)
+_SIDE_RULE = whole_from(1, _MAX_SIDE)
 SIDE = Choice("side", _SIDE_RULE, (64, 112, 224))
 LONG_SIDE = Choice("long_side", _SIDE_RULE, (320, 720, 1080, 1280, 1600, 2048))
 WIDTH = Choice("width", _SIDE_RULE, (320, 640, 720, 1080))
 SQUARE = Choice("side", _SIDE_RULE, (128, 200, 224, 256))
-SHARE = Interval("share", Rule("above 0, at most 1", number, _is_share), 0.625, 1.0)
-OFFSET = Choice(
-    "offset",
-    Rule(f"a whole number from 0 to {_MAX_SIDE}", whole, _is_offset),
-    (1, 2, 3, 4, 5, 6, 7),
-)
-ZOOM = Choice(
-    "percent",
-    Rule("a whole number from 1 to 1000", whole, _is_percent),
-    (67, 75, 80, 90, 110, 125, 150),
-)
+SHARE = Interval("share", number_above(0, 1), 0.625, 1.0)
+OFFSET = Choice("offset", whole_from(0, _MAX_SIDE), (1, 2, 3, 4, 5, 6, 7))
+ZOOM = Choice("percent", whole_from(1, 1000), (67, 75, 80, 90, 110, 125, 150))
 
 
 @dataclass(frozen=True, slots=True)

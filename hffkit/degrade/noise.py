@@ -11,54 +11,23 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hffkit.degrade.parameter import Choice, Interval, Rule, check, number, whole
+from hffkit.degrade.parameter import Choice, Interval, check, number_from, whole_from
 from hffkit.errors import ImageError
 from hffkit.manifest.seeds import rng_for
 from hffkit.media.image import Image, pixels_sha256, rounded
 
 Field = npt.NDArray[np.float32]
 
-_MAX_SIGMA = 255.0
-_MAX_JITTER = 20.0
-_MAX_BLOCKS = 10_000
-_MAX_SHIFT = 100
 _BLOCK = 8  # px of a masked block's side
 _WHOLE = 256  # px of the shorter side for which a number of blocks is meant
 _ROUNDS = 5  # of scattering
 
-
-def _is_sigma(sigma: float) -> bool:
-    return 0 <= sigma <= _MAX_SIGMA
-
-
-def _is_share(share: float) -> bool:
-    return 0 <= share <= 1
-
-
-def _is_jitter(sigma: float) -> bool:
-    return 0 <= sigma <= _MAX_JITTER
-
-
-def _is_count(count: int) -> bool:
-    return 0 <= count <= _MAX_BLOCKS
-
-
-def _is_shift(shift: int) -> bool:
-    return 0 <= shift <= _MAX_SHIFT
-
-
-SIGMA = Interval("sigma", Rule("from 0 to 255 grey levels", number, _is_sigma), 2.0, 25.0)
-VARIANCE = Interval("variance", Rule("from 0 to 1", number, _is_share), 0.001, 0.01)
-SHARE = Interval("share", Rule("from 0 to 1", number, _is_share), 0.001, 0.03)
-BLOCKS = Choice(
-    "blocks",
-    Rule(f"a whole number from 0 to {_MAX_BLOCKS}", whole, _is_count),
-    (16, 32, 48, 64, 80),
-)
-JITTER = Interval("sigma", Rule(f"from 0 to {_MAX_JITTER:.0f} px", number, _is_jitter), 0.05, 1.0)
-SHIFT = Choice(
-    "shift", Rule(f"a whole number from 0 to {_MAX_SHIFT}", whole, _is_shift), (1, 3, 6, 8, 12)
-)
+SIGMA = Interval("sigma", number_from(0, 255, "from {:g} to {:g} grey levels"), 2.0, 25.0)
+VARIANCE = Interval("variance", number_from(0, 1), 0.001, 0.01)
+SHARE = Interval("share", number_from(0, 1), 0.001, 0.03)
+BLOCKS = Choice("blocks", whole_from(0, 10_000), (16, 32, 48, 64, 80))
+JITTER = Interval("sigma", number_from(0, 20, "from {:g} to {:g} px"), 0.05, 1.0)
+SHIFT = Choice("shift", whole_from(0, 100), (1, 3, 6, 8, 12))
 
 
 def gaussian_noise(image: Image, sigma: float) -> Image:

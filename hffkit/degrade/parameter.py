@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -95,6 +96,39 @@ def number(text: str) -> float:
     if not re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?", text):
         raise ValueError(text)
     return float(text)
+
+
+def whole_from(low: int, high: int) -> Rule[int]:
+    """Return the rule of whole numbers from `low` to `high`."""
+    return Rule(f"a whole number from {low} to {high}", whole, partial(_is_from, low, high))
+
+
+def odd_from(low: int, high: int) -> Rule[int]:
+    """Return the rule of odd whole numbers from `low` to `high`."""
+    return Rule(f"an odd whole number from {low} to {high}", whole, partial(_is_odd, low, high))
+
+
+def number_from(low: float, high: float, text: str = "from {:g} to {:g}") -> Rule[float]:
+    """Return the rule of numbers from `low` to `high`; `text` has a place for each."""
+    return Rule(text.format(low, high), number, partial(_is_from, low, high))
+
+
+def number_above(low: float, high: float, text: str = "above {:g}, at most {:g}") -> Rule[float]:
+    """Return the rule of numbers above `low` up to `high`; `text` has a place for each."""
+    return Rule(text.format(low, high), number, partial(_is_above, low, high))
+
+
+# Functions of the module and no lambdas, so that a chain of operations can be pickled.
+def _is_from(low: float, high: float, value: float) -> bool:
+    return low <= value <= high
+
+
+def _is_odd(low: int, high: int, value: int) -> bool:
+    return value % 2 == 1 and low <= value <= high
+
+
+def _is_above(low: float, high: float, value: float) -> bool:
+    return low < value <= high
 
 
 def check(parameter: Parameter[V], value: V) -> V:

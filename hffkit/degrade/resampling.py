@@ -3,12 +3,11 @@
 import cv2
 import numpy as np
 
-from hffkit.degrade.parameter import Choice, Rule, check, whole
+from hffkit.degrade.parameter import Choice, Rule, check, whole, whole_from
 from hffkit.errors import ImageError
 from hffkit.media.headers import MAX_PIXELS
 from hffkit.media.image import Image
 
-_LEAST, _MOST = -99, 900
 _UP = (1, 3, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90)
 _DOWN = (1, 3, 5, 10, 15, 20, 25, 30, 35, 40, 45)
 
@@ -20,13 +19,9 @@ def _signed(text: str) -> int:
     return whole(text)
 
 
-def _is_percent(percent: int) -> bool:
-    return _LEAST <= percent <= _MOST
-
-
 PERCENT = Choice(
     "percent",
-    Rule(f"a whole number from {_LEAST} to +{_MOST} with its sign", _signed, _is_percent),
+    Rule("a whole number from -99 to +900 with its sign", _signed, whole_from(-99, 900).allows),
     (*(-p for p in reversed(_DOWN)), *_UP),
 )
 

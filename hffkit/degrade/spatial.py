@@ -4,35 +4,18 @@ Borders are mirrored without the edge pixel (reflect 101) for mean and Gaussian,
 the median.
 """
 
-import math
-
 import cv2
 import numpy as np
 
-from hffkit.degrade.parameter import Choice, Rule, check, number, whole
+from hffkit.degrade.parameter import Choice, check, number_above, odd_from
 from hffkit.media.image import Image
 
-_MAX_KERNEL = 99
-_MAX_GAMMA = 100.0
 _NARROW = 512  # px: up to this width a 5x5 median of separate planes is faster
 
-
-def _is_kernel(kernel: int) -> bool:
-    return kernel % 2 == 1 and 1 <= kernel <= _MAX_KERNEL
-
-
-def _is_gamma(gamma: float) -> bool:
-    return math.isfinite(gamma) and 0 < gamma <= _MAX_GAMMA
-
-
-KERNEL = Choice(
-    "kernel",
-    Rule(f"an odd whole number from 1 to {_MAX_KERNEL}", whole, _is_kernel),
-    (3, 5, 7),
-)
+KERNEL = Choice("kernel", odd_from(1, 99), (3, 5, 7))
 GAMMA = Choice(
     "gamma",
-    Rule(f"a number above 0, at most {_MAX_GAMMA:.0f}", number, _is_gamma),
+    number_above(0, 100, "a number above {:g}, at most {:g}"),
     (0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0),
 )
 

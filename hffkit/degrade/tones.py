@@ -1,52 +1,23 @@
 """Tones of robustness suites: saturation, contrast, brightness and quantisation."""
 
-import math
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from hffkit.degrade.parameter import Choice, Interval, Rule, check, number, whole
+from hffkit.degrade.parameter import Choice, Interval, check, number_from, whole_from
 from hffkit.media.image import Image, rounded
 
 Floats = npt.NDArray[np.float64]
 
-_MAX_FACTOR = 10.0
-_MAX_AMOUNT = 2.0
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 # The contrast curve passes through these tones, at which an amount of 0 gives 0.25 and 0.75.
 _TONES = (0.3, 0.7)
 
-
-def _is_factor(factor: float) -> bool:
-    return math.isfinite(factor) and abs(factor) <= _MAX_FACTOR
-
-
-def _is_share(factor: float) -> bool:
-    return math.isfinite(factor) and 0 <= factor <= _MAX_FACTOR
-
-
-def _is_contrast(amount: float) -> bool:
-    return -1 <= amount <= 1
-
-
-def _is_amount(amount: float) -> bool:
-    return 0 <= amount <= _MAX_AMOUNT
-
-
-def _is_levels(levels: int) -> bool:
-    return 2 <= levels <= 256
-
-
-SATURATION = Interval(
-    "factor", Rule(f"from -{_MAX_FACTOR:.0f} to {_MAX_FACTOR:.0f}", number, _is_factor), 0.0, 1.0
-)
-DIMMING = Interval("factor", Rule(f"from 0 to {_MAX_FACTOR:.0f}", number, _is_share), 0.35, 0.85)
-CONTRAST = Interval("amount", Rule("from -1 to 1", number, _is_contrast), -0.6, 0.3)
-AMOUNT = Interval("amount", Rule(f"from 0 to {_MAX_AMOUNT:.0f}", number, _is_amount), 0.05, 0.8)
-LEVELS = Choice(
-    "levels", Rule("a whole number from 2 to 256", whole, _is_levels), (7, 10, 13, 16, 20)
-)
+SATURATION = Interval("factor", number_from(-10, 10), 0.0, 1.0)
+DIMMING = Interval("factor", number_from(0, 10), 0.35, 0.85)
+CONTRAST = Interval("amount", number_from(-1, 1), -0.6, 0.3)
+AMOUNT = Interval("amount", number_from(0, 2), 0.05, 0.8)
+LEVELS = Choice("levels", whole_from(2, 256), (7, 10, 13, 16, 20))
 
 
 def saturation(image: Image, factor: float) -> Image:
