@@ -57,7 +57,7 @@ def write(folder: Path, data: Path, classes: tuple[str, ...], n: int) -> Path:
     """Write a corpus of n samples."""
     fake = [name for name in classes if name.startswith("fake")]
     table = numbered(fake, [name for name in classes if name not in fake])
-    made = Provenance(table, "native", None, "multi", "build", {}, {})
+    made = Provenance(table, None, "multi", "build", {}, {})
     with CorpusWriter(folder) as writer:
         for start, record in enumerate(records(data, classes, n)):
             writer.append(str(start), [record])

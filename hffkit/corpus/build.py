@@ -187,7 +187,6 @@ def _provenance(job: BuildJob, shard: tuple[int, int] | None) -> Provenance:
     text = json.dumps([asdict(unit) for unit in units], sort_keys=True) if shard else ""
     return Provenance(
         classes=settings.classes,
-        layout="native" if settings.size is None else "packed",
         size=settings.size,
         labels="multi",
         verb="build",

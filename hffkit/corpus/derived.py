@@ -87,7 +87,6 @@ def derived_provenance(
     first = corpora[0].provenance
     return Provenance(
         classes=joint_classes(corpora),
-        layout=first.layout,
         size=first.size,
         labels=first.labels,
         verb=verb,

@@ -76,7 +76,6 @@ def pack(
 def _provenance(corpora: Sequence[Corpus], request: PackRequest) -> Provenance:
     return Provenance(
         classes=joint_classes(corpora),
-        layout="packed",
         size=request.size,
         labels=request.labels,
         verb="pack",

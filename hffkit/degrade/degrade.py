@@ -142,7 +142,6 @@ def _corpora_work(
         places = drawn(corpora, places, request.limit, request.seed)
     provenance = Provenance(
         classes=classes,
-        layout="native" if treatment.size is None else "packed",
         size=treatment.size,
         labels=first.labels,
         verb="degrade",

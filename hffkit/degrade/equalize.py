@@ -111,7 +111,6 @@ def equalize(
         )
     provenance = Provenance(
         classes=joint_classes(corpora),
-        layout="native",
         size=None,
         labels=corpora[0].provenance.labels,
         verb="equalize",

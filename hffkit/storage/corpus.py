@@ -37,7 +37,6 @@ class Provenance:
     """The form of a corpus and the command that made it: all of corpus.json that precedes work."""
 
     classes: ClassTable
-    layout: Layout
     size: int | None  # px of packed images; None: native
     labels: LabelKind
     verb: str
@@ -46,16 +45,21 @@ class Provenance:
     shard: tuple[int, int] | None = None
     holds: Holds = "faces"  # older corpora lack it; masks mark the forged pixels of fakes
 
+    @property
+    def layout(self) -> Layout:
+        """The form of the records: native images, or packed pixels of one size."""
+        return "native" if self.size is None else "packed"
+
     def to_json(self) -> dict[str, object]:
         """Return the provenance as JSON values."""
         row = {each.name: getattr(self, each.name) for each in fields(self)}
-        return {**row, "classes": self.classes.to_json()}
+        return {**row, "classes": self.classes.to_json(), "layout": self.layout}
 
     @classmethod
     def from_json(cls, found: Fields) -> "Provenance":
         """Build the provenance from the values that `to_json` returned."""
         size = None if found.optional("size", int) is None else found.whole("size", 1)
-        layout = cast(Layout, found.one_of("layout", get_args(Layout)))
+        layout = found.one_of("layout", get_args(Layout))
         if (layout == "packed") != (size is not None):
             raise found.wrong("size", f"that of a {layout} corpus")
         versions = found.inner("versions")
@@ -63,7 +67,6 @@ class Provenance:
             raise found.wrong("classes", "a list of classes")
         return cls(
             classes=ClassTable.from_json(found.row.get("classes"), found.where),
-            layout=layout,
             size=size,
             labels=cast(LabelKind, found.one_of("labels", get_args(LabelKind))),
             verb=found.take("verb", str),

@@ -15,7 +15,6 @@ from hffkit.storage.writer import CorpusWriter
 
 PROVENANCE = Provenance(
     classes=numbered(["Glow"], ["Real"]),
-    layout="native",
     size=None,
     labels="multi",
     verb="build",

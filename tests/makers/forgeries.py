@@ -62,9 +62,7 @@ def small_corpus(out: Path) -> Path:
             ]
             writer.append(video, [*events, Failure("no-face", f"{video}.mp4", 3, "no face")])
         writer.finish(
-            Provenance(
-                table, "native", None, "multi", "build", {"seed": 0}, {"opencv": "5"}, (0, 1)
-            )
+            Provenance(table, None, "multi", "build", {"seed": 0}, {"opencv": "5"}, (0, 1))
         )
     return out
 

@@ -21,7 +21,7 @@ from hffkit.storage.writer import CorpusWriter
 
 Run = Callable[..., Result]
 TABLE = numbered(["Forged"], ["Real"])
-PROVENANCE = Provenance(TABLE, "native", None, "multi", "build", {"seed": 0}, {"opencv": "5"})
+PROVENANCE = Provenance(TABLE, None, "multi", "build", {"seed": 0}, {"opencv": "5"})
 N = 60
 
 

@@ -67,8 +67,8 @@ def test_identities_are_the_digests_in_the_order_of_the_corpora(tmp_path: Path) 
     ("form", "differing", "message"),
     [
         ({}, {"holds": "masks"}, "holds is 'masks' and 'faces'"),
-        ({}, {"layout": "packed", "size": 64}, "layout is 'packed' and 'native'"),
-        ({"layout": "packed", "size": 128}, {"size": 64}, "size is 64 and 128"),
+        ({}, {"size": 64}, "layout is 'packed' and 'native'"),
+        ({"size": 128}, {"size": 64}, "size is 64 and 128"),
         ({}, {"labels": "binary"}, "labels is 'binary' and 'multi'"),
         (
             {},

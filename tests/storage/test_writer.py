@@ -38,7 +38,6 @@ Unit = tuple[str, list[Event]]
 TEXTS = ("manifest.jsonl", "failures.jsonl", "boxes.json", "corpus.json")
 PROVENANCE = Provenance(
     classes=numbered(["Forged"], ["Real"]),
-    layout="native",
     size=None,
     labels="multi",
     verb="build",
