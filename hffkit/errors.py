@@ -9,6 +9,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TypeVar
 
@@ -132,9 +133,15 @@ def writing_to(path: Path, advice: str = "") -> Iterator[None]:
 
 
 @contextmanager
-def reading_from(path: Path, kind: type[HffkitError]) -> Iterator[None]:
-    """Raise an OSError of the block as an error of `kind` that names the path."""
+def reading_from(path: Path | Traversable, kind: type[HffkitError]) -> Iterator[None]:
+    """Raise an OSError of the block as an error of `kind` that names the path.
+
+    So is a ValueError, which a path raises that no file can have: with a NUL, or half of a
+    surrogate pair.
+    """
     try:
         yield
     except OSError as error:
         raise kind(f"{path}: cannot be read: {error.strerror or error}.") from None
+    except ValueError as error:
+        raise kind(f"{str(path)!r}: cannot be read: {error}.") from None

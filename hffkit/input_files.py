@@ -81,16 +81,12 @@ def read_bounded(
     path: Path | Traversable, kind: type[HffkitError], most: int = MAX_TEXT_BYTES
 ) -> bytes:
     """Return the bytes of a regular file that has at most `most`."""
-    try:
+    with reading_from(path, kind):
         size = check_regular(path) if isinstance(path, Path) else 0
         if size <= most:
             with path.open("rb") as file:
                 found: bytes = file.read(most + 1)
             size = len(found)
-    except OSError as error:
-        raise kind(f"{path}: cannot be read: {error.strerror}.") from None
-    except ValueError as error:  # no path at all: a NUL, or half a surrogate pair
-        raise kind(f"{str(path)!r}: cannot be read: {error}.") from None
     if size > most:
         raise kind(f"{path}: has {size} bytes, more than the {most} that such a file may have.")
     return found
@@ -134,17 +130,13 @@ def read_lines(path: Path, kind: type[HffkitError]) -> Iterator[bytes]:
 def _lines_from(path: Path, start: int, kind: type[HffkitError]) -> list[bytes]:
     """Return about a megabyte of lines that begin at byte `start`."""
     lines, n_bytes = [], 0
-    try:
+    with reading_from(path, kind):
         check_regular(path)
         with path.open("rb") as file:
             file.seek(start)
             while n_bytes < _READ_BYTES and (line := file.readline(MAX_LINE_BYTES + 1)):
                 lines.append(line)
                 n_bytes += len(line)
-    except OSError as error:
-        raise kind(f"{path}: cannot be read: {error.strerror}.") from None
-    except ValueError as error:
-        raise kind(f"{str(path)!r}: cannot be read: {error}.") from None
     return lines
 
 

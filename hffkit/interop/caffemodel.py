@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hffkit.errors import WeightsError
+from hffkit.errors import WeightsError, reading_from
 from hffkit.input_files import check_file
 
 Blob = npt.NDArray[np.float32]
@@ -38,18 +38,15 @@ def read_caffemodel(path: Path) -> dict[str, list[Blob]]:
     WeightsError
         If the file cannot be read, or is not a NetParameter with weights.
     """
-    try:
-        check_file(path, WeightsError, "Give a .caffemodel file.")
-        with path.open("rb") as file:
-            n_bytes = file.seek(0, 2)
-            if not 0 < n_bytes <= _MAX_BYTES:
-                raise WeightsError(
-                    f"{path}: a caffemodel has 1 to {_MAX_BYTES} bytes, got {n_bytes}. "
-                    "Copy or download it again."
-                )
-            view = memoryview(mmap.mmap(file.fileno(), n_bytes, access=mmap.ACCESS_READ))
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror}.") from None
+    check_file(path, WeightsError, "Give a .caffemodel file.")
+    with reading_from(path, WeightsError), path.open("rb") as file:
+        n_bytes = file.seek(0, 2)
+        if not 0 < n_bytes <= _MAX_BYTES:
+            raise WeightsError(
+                f"{path}: a caffemodel has 1 to {_MAX_BYTES} bytes, got {n_bytes}. "
+                "Copy or download it again."
+            )
+        view = memoryview(mmap.mmap(file.fileno(), n_bytes, access=mmap.ACCESS_READ))
     try:
         return _Reader().layers(view)
     except _BrokenError as error:

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hffkit.errors import WeightsError
-from hffkit.input_files import check_regular
+from hffkit.errors import WeightsError, reading_from
+from hffkit.input_files import check_file
 from hffkit.interop.caffe_network import class_count, recognise, to_state_dict
 from hffkit.interop.caffemodel import read_caffemodel
 from hffkit.interop.keras_meso import MESO_CLASSES, read_keras_meso
@@ -94,16 +94,9 @@ def _pytorch(path: Path, name: str | None) -> ForeignWeights:
 
 def first_bytes(path: Path) -> bytes:
     """Return the first bytes of a file; WeightsError if it is absent or cannot be read."""
-    try:
-        check_regular(path)
-        with path.open("rb") as file:
-            return file.read(8)
-    except FileNotFoundError:
-        raise WeightsError(f"{path}: no such file. Give a file of weights.") from None
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read: {error.strerror}.") from None
-    except ValueError as error:  # no path at all
-        raise WeightsError(f"{str(path)!r}: cannot be read: {error}.") from None
+    check_file(path, WeightsError, "Give a file of weights.")
+    with reading_from(path, WeightsError), path.open("rb") as file:
+        return file.read(8)
 
 
 def file_facts(path: Path) -> dict[str, str]:

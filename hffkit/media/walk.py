@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from hffkit.errors import CorpusError
+from hffkit.errors import CorpusError, reading_from
 from hffkit.media.files import is_hidden, suffix_of
 from hffkit.media.kinds import medium_of
 from hffkit.wording import counted
@@ -140,11 +140,8 @@ def _walk_folder(root: Path, start: _Folder, found: _Found) -> None:
 
 
 def _entries(folder: Path) -> list["os.DirEntry[str]"]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        raise CorpusError(f"{folder}: cannot be read: {error.strerror}.") from None
+    with reading_from(folder, CorpusError), os.scandir(folder) as entries:
+        return list(entries)
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

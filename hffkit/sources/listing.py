@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hffkit.errors import ArgumentError, CorpusError
+from hffkit.errors import ArgumentError, CorpusError, reading_from
 from hffkit.extraction.units import Family, ImageFile, Unit, Video, blocks
+from hffkit.input_files import is_there
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import SPLITS, GroupGuard, Split
@@ -31,12 +32,10 @@ class Listing:
 
 def subfolders(root: Path) -> list[str]:
     """Return the sorted names of the folders in `root`, or raise CorpusError."""
-    try:
+    if not is_there(root):
+        raise CorpusError(f"{root}: no such folder. `src` must be the dataset's root.")
+    with reading_from(root, CorpusError):
         return sorted(path.name for path in root.iterdir() if path.is_dir())
-    except FileNotFoundError:
-        raise CorpusError(f"{root}: no such folder. `src` must be the dataset's root.") from None
-    except OSError as error:
-        raise CorpusError(f"{root}: cannot be read: {error.strerror}.") from None
 
 
 def folders_in(root: Path) -> str:

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,19 +115,14 @@ class LmdbReader:
         self._mine = None
 
     def __len__(self) -> int:
-        try:
+        with _reading(self._path):
             return int(self._open().env.stat()["entries"])
-        except lmdb.Error as error:
-            raise StorageError(f"{self._path}: cannot be read: {error}.") from None
 
     def get(self, key: bytes) -> bytes:
         """Read the value under `key`; StorageError if there is none."""
         opened = self._open()
-        try:
-            with opened.env.begin() as transaction:
-                value = transaction.get(key)
-        except lmdb.Error as error:
-            raise StorageError(f"{self._path}: cannot be read: {error}.") from None
+        with _reading(self._path), opened.env.begin() as transaction:
+            value = transaction.get(key)
         if value is None:
             raise StorageError(f"{self._path}: no record {key.decode('utf-8', 'replace')!r}.")
         return bytes(value)
@@ -135,11 +130,17 @@ class LmdbReader:
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield (key, value) in key order."""
         opened = self._open()
-        try:
-            with opened.env.begin() as transaction:
-                yield from transaction.cursor()
-        except lmdb.Error as error:
-            raise StorageError(f"{self._path}: cannot be read: {error}.") from None
+        with _reading(self._path), opened.env.begin() as transaction:
+            yield from transaction.cursor()
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Raise an error of LMDB in the block as a StorageError that names the database."""
+    try:
+        yield
+    except lmdb.Error as error:
+        raise StorageError(f"{path}: cannot be read: {error}.") from None
 
 
 def _max_open() -> int:
@@ -187,11 +188,8 @@ class LmdbWriter:
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield the durable records in key order."""
-        try:
-            with self._env.begin() as transaction:
-                yield from transaction.cursor()
-        except lmdb.Error as error:
-            raise StorageError(f"{self._path}: cannot be read: {error}.") from None
+        with _reading(self._path), self._env.begin() as transaction:
+            yield from transaction.cursor()
 
     def put(self, key: bytes, value: bytes | memoryview) -> None:
         """Queue a record; keys must ascend. An error may be that of an earlier record."""
