@@ -1,17 +1,13 @@
 """Extraction of samples from a block of images."""
 
-import hashlib
-
 from hffkit.errors import ImageError
 from hffkit.extraction.crop import cut
 from hffkit.extraction.settings import Settings
 from hffkit.extraction.units import ImageBlock, ImageFile
 from hffkit.manifest.failures import Failure, damage_of
 from hffkit.media.image import grey, read_bytes
-from hffkit.media.image_files import decode_file
 from hffkit.media.kinds import HEAD_BYTES, contradiction, kind_of
-from hffkit.media.source_facts import image_facts
-from hffkit.media.video import Frame
+from hffkit.media.video import Frame, image_frame
 from hffkit.storage.parts import PartWriter
 
 
@@ -20,20 +16,17 @@ def build_images(block: ImageBlock, settings: Settings, part: PartWriter) -> Non
     for item in block.items:
         try:
             encoded = read_bytes(settings.root / item.path)
-            found = decode_file(encoded)
+            frame = image_frame(encoded)
         except ImageError as error:
             part.add(Failure("unreadable", item.path, None, str(error)))
             continue
         if why := contradiction(item.path, kind_of(encoded[:HEAD_BYTES])):
             part.add(Failure("misnamed", item.path, None, why))
-        if found.damage is not None:
+        if frame.damage is not None:
             is_kept = settings.accept_damaged
-            part.add(damage_of(item.path, None, found.damage, is_kept=is_kept))
+            part.add(damage_of(item.path, None, frame.damage, is_kept=is_kept))
             if not is_kept:
                 continue
-        digest = hashlib.sha256(encoded).hexdigest()
-        original, facts = (encoded, None) if found.keeps_file else (None, image_facts(encoded))
-        frame = Frame(0, found.image, digest, None, original, facts=facts)
         _add_samples(item, frame, settings, part)
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import heapq
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from hffkit.media.ffmpeg import OpenVideo, decode_packet, open_video
 from hffkit.media.files import frame_number, sha256_of
 from hffkit.media.image import Image, read_bytes
 from hffkit.media.image_files import decode_file
-from hffkit.media.source_facts import image_facts
+from hffkit.media.source_facts import SourceFacts, image_facts
 
 _THIN_BYTES = 64  # of a packet on average; frames of less are decoded to count them
 _DAMAGED = "damaged video: FFmpeg reports an error in this frame, or in one it is predicted from"
@@ -32,9 +32,23 @@ class Frame:
     file_name: str | None  # of the image file in a folder of frames; None in a video
     encoded: bytes | None  # content of the image file, if it holds these pixels; None in a video
     damage: str | None = None  # what the decoder complained of
-    facts: Mapping[str, str | int | float] | None = (
-        None  # of the file; None where `encoded` has them
-    )
+    facts: SourceFacts | None = None  # of the file; None where `encoded` has them
+
+
+def image_frame(encoded: bytes, number: int = 0, file_name: str | None = None) -> Frame:
+    """Decode an image file to a frame.
+
+    Raises
+    ------
+    ImageError
+        As `decode_file`.
+    """
+    found = decode_file(encoded)
+    digest = hashlib.sha256(encoded).hexdigest()
+    if found.keeps_file:
+        return Frame(number, found.image, digest, file_name, encoded)
+    facts = image_facts(encoded)
+    return Frame(number, found.image, digest, file_name, None, found.damage, facts)
 
 
 class VideoFile:
@@ -197,20 +211,15 @@ class FrameFolder:
                 name = self._names[number]
                 try:
                     name.encode()
-                    encoded = read_bytes(self._path / name)
-                    found = decode_file(encoded)
+                    frame = image_frame(read_bytes(self._path / name), number, name)
                 except UnicodeEncodeError:
                     unreadable(name, number, "the file's name is not UTF-8")
                     continue
                 except ImageError as error:
                     unreadable(name, number, str(error))
                     continue
-                self.size = (found.image.shape[1], found.image.shape[0])
-                digest = hashlib.sha256(encoded).hexdigest()
-                original, facts = (
-                    (encoded, None) if found.keeps_file else (None, image_facts(encoded))
-                )
-                yield Frame(number, found.image, digest, name, original, found.damage, facts)
+                self.size = (frame.image.shape[1], frame.image.shape[0])
+                yield frame
 
 
 Clip = VideoFile | FrameFolder
