@@ -10,12 +10,11 @@ from hffkit.execution.progress import Progress
 from hffkit.manifest.pairs import by_key, quality_of
 from hffkit.manifest.samples import Sample
 from hffkit.media.image import encode_png
+from hffkit.media.kinds import PNG_SIGNATURE
 from hffkit.sources.ffpp_layout import CROPPED_FOLDERS
 from hffkit.sources.ffpp_tree import cropped_path
 from hffkit.storage.corpora import Item, identities, open_faces, open_masks, samples_of
 from hffkit.storage.staging import Partial, write_bytes_durably
-
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,5 +83,5 @@ def _frame_of(sample: Sample) -> int | None:
 def _png_of(item: Item) -> bytes:
     corpus, sample = item
     datum = corpus.datum(sample)
-    is_png = datum.encoded and bytes(datum.data[: len(_PNG)]) == _PNG
+    is_png = datum.encoded and bytes(datum.data[: len(PNG_SIGNATURE)]) == PNG_SIGNATURE
     return bytes(datum.data) if is_png else encode_png(datum.image())

@@ -20,6 +20,7 @@ from PIL import Image as PillowImage
 from hffkit.errors import ImageError
 from hffkit.input_files import check_regular
 from hffkit.media.headers import MAX_PIXELS, check_header, kind_of_image
+from hffkit.media.kinds import PNG_SIGNATURE
 
 # OpenCV and its FFmpeg write to stderr for each damaged file, and hffkit reports these itself.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
@@ -37,7 +38,6 @@ _PILLOW: Mapping[ResizeFilter, PillowImage.Resampling] = {
 }
 
 MAX_BYTES = 8 * MAX_PIXELS  # of a file: so many pixels with alpha and 16 bits, uncompressed
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_HEADER = struct.Struct(">IIBBBBB")  # width, height, bits, RGB, and three zeros
 _PNG_UP = 2  # the filter that subtracts from each byte the byte above it
 
@@ -149,7 +149,7 @@ def encode_png(image: Image) -> bytes:
         (b"IDAT", bytes(deflate_encode(filtered.tobytes(), level=1))),
         (b"IEND", b""),
     )
-    pieces = [_PNG_SIGNATURE]
+    pieces = [PNG_SIGNATURE]
     for name, data in chunks:
         checksum = deflate_crc32(data, deflate_crc32(name))
         pieces += [len(data).to_bytes(4, "big"), name, data, checksum.to_bytes(4, "big")]

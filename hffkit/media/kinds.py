@@ -11,6 +11,7 @@ from hffkit.media.files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, suffix_of
 
 Medium = Literal["image", "video", "other"]
 
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEAD_BYTES = 512  # of a file: as many as `kind_of` looks at
 
 
@@ -38,7 +39,7 @@ _MP4 = _video("mp4", "MP4")  # also QuickTime and 3GPP
 # Bytes at the start of a file; of two that fit, the first.
 _STARTS: Sequence[tuple[bytes, Kind]] = (
     (b"\xff\xd8\xff", _image("jpeg", "JPEG")),
-    (b"\x89PNG\r\n\x1a\n", _image("png", "PNG")),
+    (PNG_SIGNATURE, _image("png", "PNG")),
     (b"GIF87a", _image("gif", "GIF")),
     (b"GIF89a", _image("gif", "GIF")),
     (b"II*\0", _image("tiff", "TIFF")),

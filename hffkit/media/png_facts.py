@@ -7,8 +7,8 @@ import numpy as np
 
 from hffkit.errors import ImageError
 from hffkit.media.headers import png_chunks
+from hffkit.media.kinds import PNG_SIGNATURE
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _MOST_BYTES = 1 << 18  # of decompressed rows, whose filters are counted
 _N_FILTERS = 5
@@ -37,7 +37,7 @@ def png_facts(encoded: bytes | memoryview) -> PngFacts:
         If it is no PNG, or damaged.
     """
     data = bytes(encoded)
-    if not data.startswith(_SIGNATURE):
+    if not data.startswith(PNG_SIGNATURE):
         raise ImageError("no PNG: it does not begin with its signature")
     head, packed, names = b"", [], set()
     for name, start, end in png_chunks(data):

@@ -1,12 +1,11 @@
 """Facts of a source file that are lost when its pixels are cropped, resized or encoded again."""
 
 from hffkit.errors import ImageError
-from hffkit.media.headers import read_header
+from hffkit.media.headers import kind_of_image, read_header
 from hffkit.media.jpeg_facts import jpeg_facts
 from hffkit.media.png_facts import png_facts
 
 SourceFacts = dict[str, str | int | float]
-_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG"
 
 
 def image_facts(encoded: bytes) -> SourceFacts:
@@ -15,9 +14,10 @@ def image_facts(encoded: bytes) -> SourceFacts:
     Header fields that only another parser could read are left out.
     """
     try:
-        if encoded.startswith(_JPEG):
+        kind = kind_of_image(encoded).name
+        if kind == "jpeg":
             return _of_jpeg(encoded)
-        if encoded.startswith(_PNG):
+        if kind == "png":
             png = png_facts(encoded)
             return {"codec": "png", "width": png.width, "height": png.height, "bits": png.bits}
         header = read_header(encoded)
