@@ -1,6 +1,5 @@
 """Results of `hffkit audit` as JSON values and as text, the worst finding first."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from hffkit.audit.findings import SEVERITIES, Finding, Severity, is_at_least, wo
 from hffkit.audit.leakage import Leakage
 from hffkit.audit.pixel_shortcuts import PixelShortcutsMeasured
 from hffkit.audit.shortcuts import ShortcutsMeasured
+from hffkit.manifest.samples import json_text, printable
 from hffkit.storage.audits import FORMAT, AuditSummary
 from hffkit.wording import counted
 
@@ -119,8 +119,7 @@ class AuditResult:
 
     def to_report(self) -> bytes:
         """Return the JSON values as a file."""
-        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-        return text.encode("utf-8", "backslashreplace")
+        return printable(json_text(self.to_json())).encode()
 
 
 def result_of(data: Audited, outcomes: Sequence[Outcome]) -> AuditResult:

@@ -73,6 +73,11 @@ def json_line(row: Mapping[str, object]) -> str:
     return printable(_ENCODER.encode(row) + "\n")
 
 
+def json_text(row: Mapping[str, object]) -> str:
+    """Return `row` as the text of a JSON file with sorted keys, the form of most of ours."""
+    return json.dumps(row, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+
+
 def printable(text: str) -> str:
     """Return `text` with escapes for bytes of a path that are not UTF-8."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

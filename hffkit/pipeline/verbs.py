@@ -1,7 +1,6 @@
 """The verbs of steps: the commands, with the names and defaults of the command line."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from hffkit.degrade.own import read_own
 from hffkit.errors import HffkitError, RecipeError, UnknownNameError, named
 from hffkit.evaluation.decide import DecideRequest, check_request, decide
 from hffkit.evaluation.evaluate import EvalRequest, evaluate
+from hffkit.manifest.samples import json_text
 from hffkit.options import check, options_of
 from hffkit.pipeline.arguments import typed
 from hffkit.robustness.findings_tables import csv_of
@@ -175,8 +175,7 @@ def _evaluate(request: EvalRequest, _: Sequence[str], out: Path, how: How) -> No
         write_bytes_durably(samples, _bytes(result.to_csv()))
         if (sweeps := result.sweeps_csv()) is not None:
             write_bytes_durably(sweep_path(samples), _bytes(sweeps))
-        text = json.dumps(result.to_json(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-        write_durably(partial.product / EVALUATION_FILE, text)
+        write_durably(partial.product / EVALUATION_FILE, json_text(result.to_json()))
         partial.publish()
 
 
@@ -205,8 +204,7 @@ def _robustness(request: RobustnessRequest, _: Sequence[str], out: Path, how: Ho
     with Partial(out, {"verb": "robustness"}, product="robustness") as partial:
         partial.make_product()
         write_bytes_durably(partial.product / CONDITIONS_FILE, _bytes(csv_of(result)))
-        text = json.dumps(result.to_json(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-        write_durably(partial.product / ROBUSTNESS_FILE, text)
+        write_durably(partial.product / ROBUSTNESS_FILE, json_text(result.to_json()))
         partial.publish()
 
 

@@ -3,7 +3,6 @@
 A decision.json may come from anybody, so everything that is read is checked.
 """
 
-import json
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from hffkit.arrays import Floats64
 from hffkit.errors import ArgumentError, WeightsError, reason_of
 from hffkit.fields import shown
 from hffkit.input_files import is_there, read_object
-from hffkit.manifest.samples import SPLITS
+from hffkit.manifest.samples import SPLITS, json_text
 from hffkit.runs.scores import tempered
 from hffkit.storage.staging import write_durably
 
@@ -138,8 +137,7 @@ class Decision:
 
     def write(self, folder: Path) -> None:
         """Write decision.json into a run folder; an older one stays until it is whole."""
-        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-        write_durably(folder / DECISION_FILE, text)
+        write_durably(folder / DECISION_FILE, json_text(self.to_json()))
 
 
 def threshold_above(score: float) -> float:

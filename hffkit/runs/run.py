@@ -16,6 +16,7 @@ from hffkit.fields import shown
 from hffkit.input_files import is_there, read_json, read_object
 from hffkit.json_types import JsonObject
 from hffkit.manifest.classes import ClassTable
+from hffkit.manifest.samples import json_text
 from hffkit.media.image import CONVERT_IMAGESET, ResizeFilter
 from hffkit.networks.names import canonical_name
 from hffkit.networks.spec import Colour, InputSpec
@@ -138,8 +139,7 @@ def _check_network(row: Mapping[str, Any]) -> None:
 
 def write_row(folder: Path, row: Mapping[str, Any]) -> None:
     """Write run.json."""
-    text = json.dumps(row, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
-    write_durably(folder / RUN_FILE, text)
+    write_durably(folder / RUN_FILE, json_text(row))
 
 
 def read_row(folder: Path) -> JsonObject:

@@ -1,6 +1,5 @@
 """The single writer of a corpus: appends finished units in order, and can be killed any time."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
@@ -19,7 +18,9 @@ from hffkit.manifest.samples import (
     GroupGuard,
     Sample,
     json_line,
+    json_text,
     lmdb_key,
+    printable,
     with_index,
 )
 from hffkit.media.files import sha256_of
@@ -230,9 +231,8 @@ class CorpusWriter:
             for file in self._files.values():
                 sync(file)
             info = self._info(provenance, n_left_out)
-            text = json.dumps(info.to_json(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
             with (self._folder / CORPUS_FILE).open("wb") as about_file:
-                about_file.write(text.encode("utf-8", "backslashreplace"))
+                about_file.write(printable(json_text(info.to_json())).encode())
                 sync(about_file)
         return info
 
