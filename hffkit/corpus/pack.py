@@ -16,7 +16,7 @@ from hffkit.manifest.seeds import rank
 from hffkit.options import Bounds, Seed
 from hffkit.storage.corpora import identities, joint_classes, open_corpora
 from hffkit.storage.corpus import Corpus, CorpusInfo, CorpusName, Provenance
-from hffkit.storage.record import check_size
+from hffkit.storage.record import check_packed_size
 from hffkit.storage.selection import Places, places_of, samples_at
 from hffkit.storage.staging import Partial
 
@@ -46,7 +46,7 @@ def pack(
     A single database is the corpus `out` itself. With `per_split` or `shard_size`, `out` is a
     folder of corpora: train_lmdb, val_lmdb and test_lmdb, shards with -00000 and so on appended.
     """
-    check_size(request.size)
+    check_packed_size(request.size)
     corpora = open_corpora(names)
     sources = tuple(corpus.name for corpus in corpora)
     places = places_of(corpora)

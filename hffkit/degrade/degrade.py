@@ -20,7 +20,7 @@ from hffkit.manifest.samples import SPLITS, Split
 from hffkit.options import Seed
 from hffkit.storage.corpora import identities, is_dataset, joint_classes, open_corpora
 from hffkit.storage.corpus import Corpus, CorpusInfo, Provenance
-from hffkit.storage.record import check_size
+from hffkit.storage.record import check_packed_size
 from hffkit.storage.selection import RecordBlock, drawn, places_of
 
 
@@ -189,7 +189,7 @@ def treatment_of(
     if stage == "input" and packed_size is None and not isinstance(size, int):
         raise ArgumentError("`stage` input resizes first: give a `size`, such as 128.")
     size = None if size == "native" else size
-    check_size(size)
+    check_packed_size(size)
     suite = None if request.suite is None else read_severity(request.suite, own)
     if suite is not None:
         names: tuple[str, ...] = (suite.name,)

@@ -201,12 +201,12 @@ def video_place(path: str, crf: int) -> str:
     `build ff++` finds the result under the right quality.
     """
     parts = list(PurePosixPath(path).with_suffix(".mp4").parts)
-    if quality_of(path) is not None:
+    if video_quality(path) is not None:
         parts[-3] = f"c{crf}" if crf else "raw"
     return PurePosixPath(*parts).as_posix()
 
 
-def quality_of(path: str) -> str | None:
+def video_quality(path: str) -> str | None:
     """Return the quality of a video in FaceForensics++'s layout: .../c23/videos/000.mp4."""
     match = re.search(r"(?:^|/)(raw|c\d+)/videos/[^/]+$", path)
     return None if match is None else plain_quality(match[1])
@@ -290,12 +290,12 @@ def _listed(selection: FileSelection, treatment: Treatment, rest: Rest) -> list[
     files = [
         file
         for file in listed
-        if not _is_mask(file.path) and wanted in (None, quality_of(file.path))
+        if not _is_mask(file.path) and wanted in (None, video_quality(file.path))
     ]
     kept = set(files)
     rest.unasked += [file.path for file in found if file not in kept]
     if wanted is not None and listed and not files:
-        there = ", ".join(sorted({quality_of(file.path) or "none" for file in listed}))
+        there = ", ".join(sorted({video_quality(file.path) or "none" for file in listed}))
         raise CorpusError(f"{root} holds no video of the `quality` {wanted}; found: {there}.")
     n_videos = sum(file.is_video for file in files)
     if not files:

@@ -15,7 +15,7 @@ from av.stream import Disposition
 from hffkit.errors import VideoError
 from hffkit.input_files import check_regular
 from hffkit.media.kinds import kind_of_file
-from hffkit.media.rgb import MAX_FRAME_PIXELS, Converter, check_size
+from hffkit.media.rgb import MAX_FRAME_PIXELS, Converter, check_frame_size
 
 # Containers that hold a video themselves. FFmpeg also reads playlists, which name other files, and
 # takes texts for videos of a terminal.
@@ -204,7 +204,7 @@ def open_video(path: Path) -> Iterator[OpenVideo]:
         if stream is None or stream.codec_context is None or _is_cover(stream):
             raise VideoError(_no_stream(container))
         codec = stream.codec_context
-        check_size(codec.width, codec.height)
+        check_frame_size(codec.width, codec.height)
         codec.options = {"max_pixels": str(MAX_FRAME_PIXELS)}  # sizes can change later
         codec.thread_count = 1  # the workers are processes already
         codec.thread_type = "NONE"

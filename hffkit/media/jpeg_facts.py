@@ -131,7 +131,7 @@ class _Header:
         used = tuple(self._tables.get(part[2], b"") for part in parts[:2])
         if not all(used):
             raise ImageError("damaged JPEG: a quantisation table is missing")
-        quality, is_ijg = quality_of(used)
+        quality, is_ijg = nearest_quality(used)
         marks = self._marks
         kind: TableKind = "ijg" if is_ijg else "photoshop" if "adobe" in marks else "other"
         return JpegFacts(
@@ -213,7 +213,7 @@ def ijg_tables() -> Ints:
 
 
 @lru_cache(maxsize=4096)  # a corpus repeats the same few tables
-def quality_of(tables: tuple[bytes, ...]) -> tuple[int, bool]:
+def nearest_quality(tables: tuple[bytes, ...]) -> tuple[int, bool]:
     """Return the IJG quality nearest to tables, and True if they are exactly those of it.
 
     `tables` are those of luma and, unless the image is grey, chroma: 64 steps of two bytes, in

@@ -54,7 +54,7 @@ class Converter:
         VideoError
             If the frame is too large, or FFmpeg cannot convert it.
         """
-        check_size(frame.width, frame.height)
+        check_frame_size(frame.width, frame.height)
         with av.logging.Capture(local=True):
             try:
                 image = self._converted(frame).to_ndarray()
@@ -96,7 +96,7 @@ class Converter:
         return self._filters[kind].pull()
 
 
-def check_size(width: int, height: int) -> None:
+def check_frame_size(width: int, height: int) -> None:
     """Raise VideoError if a frame has more than `MAX_FRAME_PIXELS` pixels."""
     if width * height > MAX_FRAME_PIXELS:
         raise VideoError(

@@ -26,7 +26,7 @@ from hffkit.sources.table import SOURCES
 from hffkit.spectrum.train import SpectrumRequest, check_spectrum, train_spectrum
 from hffkit.storage.corpus import masks_path
 from hffkit.storage.outputs import sweep_path
-from hffkit.storage.record import check_size
+from hffkit.storage.record import check_packed_size
 from hffkit.storage.staging import Partial, write_bytes_durably, write_durably
 from hffkit.training.recipe import SHORT_OVERRIDES
 from hffkit.training.train import TrainRequest, chosen_recipe, train
@@ -231,7 +231,7 @@ VERBS: Mapping[str, Verb] = {
         PackRequest,
         "corpus",
         {"src": "corpus"},
-        lambda request: check_size(request.size),
+        lambda request: check_packed_size(request.size),
         lambda request, src, out, how: pack(
             src, out, request, n_workers=how.n_workers, scheduler=how.scheduler
         ),

@@ -68,8 +68,8 @@ class Run:
         return [
             *facts_of(self.made),
             ("iterations", "" if result.iterations is None else str(result.iterations)),
-            ("selected", listed(result.selected)),
-            ("versions", listed(self.made.get("versions"))),
+            ("selected", values_text(result.selected)),
+            ("versions", values_text(self.made.get("versions"))),
         ]
 
     @property
@@ -209,7 +209,7 @@ def facts_of(made: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def listed(values: object) -> str:
+def values_text(values: object) -> str:
     """Return a JSON object as text; an empty one for anything else."""
     return ", ".join(f"{k} {v}" for k, v in values.items()) if isinstance(values, dict) else ""
 

@@ -13,9 +13,9 @@ from hffkit.runs.run import (
     SPECTRUM,
     check_row,
     facts_of,
-    listed,
     read_row,
     reading,
+    values_text,
     write_row,
 )
 
@@ -51,7 +51,7 @@ class SpectrumRun:
     @property
     def facts(self) -> list[tuple[str, str]]:
         """Origin as named values, for display."""
-        return [*facts_of(self.made), ("versions", listed(self.made.get("versions")))]
+        return [*facts_of(self.made), ("versions", values_text(self.made.get("versions")))]
 
     def to_json(self) -> dict[str, object]:
         """Return the run as JSON values."""

@@ -17,7 +17,7 @@ from hffkit.manifest.samples import Split
 from hffkit.manifest.splits import assign_splits
 from hffkit.media.files import twins
 from hffkit.options import Names
-from hffkit.sources.ffpp_layout import PAPER_CLASSES, Found
+from hffkit.sources.ffpp_layout import PAPER_CLASSES, FoundVideo
 from hffkit.sources.ffpp_tree import (
     FfppOptions,
     find_videos,
@@ -99,7 +99,7 @@ def read_dfd(options: FfppOptions) -> Listing:
     return read_ffpp(options, DFD_CLASSES)
 
 
-def _refuse_twins(videos: Sequence[Found]) -> None:
+def _refuse_twins(videos: Sequence[FoundVideo]) -> None:
     """Raise CorpusError if a video is there twice."""
     paths: dict[tuple[str, str, str], str] = {}
     for video in videos:
@@ -108,7 +108,7 @@ def _refuse_twins(videos: Sequence[Found]) -> None:
             raise CorpusError(f"{path} and {video.path} are the same video. Keep one of them.")
 
 
-def _same_files(videos: Sequence[Found], options: FfppOptions) -> Iterator[str]:
+def _same_files(videos: Sequence[FoundVideo], options: FfppOptions) -> Iterator[str]:
     """Yield a note on videos that are one file with several names."""
     same = twins(options.src, (video.path for video in videos))
     for path, other in itertools.islice(same.items(), 1):
@@ -116,7 +116,7 @@ def _same_files(videos: Sequence[Found], options: FfppOptions) -> Iterator[str]:
 
 
 def _unpaired(
-    videos: Sequence[Found], options: FfppOptions, classes: ClassTable
+    videos: Sequence[FoundVideo], options: FfppOptions, classes: ClassTable
 ) -> Iterator[tuple[str, Failure | None]]:
     """Yield the path of each video without all of its mates, and one failure for each of them.
 
@@ -136,7 +136,7 @@ def _unpaired(
 
 
 def _names(
-    videos: Iterable[Found], options: SourceOptions
+    videos: Iterable[FoundVideo], options: SourceOptions
 ) -> tuple[dict[str, _Name], list[Failure]]:
     """Parse the names of videos; return them by path, and failures for unknown names."""
     official = official_pairs()
@@ -154,7 +154,7 @@ def _names(
     return _with_open_splits(names, videos, options), failures
 
 
-def _youtube_name(video: Found, official: Mapping[str, tuple[str, Split]]) -> _Name | None:
+def _youtube_name(video: FoundVideo, official: Mapping[str, tuple[str, Split]]) -> _Name | None:
     pattern = r"(\d{3})" if video.cls == "Real" else r"(\d{3})_(\d{3})"
     match = re.fullmatch(pattern, video.stem)
     if not match or any(part not in official for part in match.groups()):
@@ -166,7 +166,7 @@ def _youtube_name(video: Found, official: Mapping[str, tuple[str, Split]]) -> _N
     return _Name(target, group, split)
 
 
-def _actors_name(video: Found) -> _Name | None:
+def _actors_name(video: FoundVideo) -> _Name | None:
     """Parse ACTOR__SCENE or TARGET_SOURCE__SCENE__ID."""
     match = re.fullmatch(r"(\d\d)(?:_\d\d)?__(.+?)(?:__[A-Z0-9]{8})?", video.stem)
     if not match:
@@ -176,7 +176,7 @@ def _actors_name(video: Found) -> _Name | None:
 
 
 def _with_open_splits(
-    names: dict[str, _Name], videos: Iterable[Found], options: SourceOptions
+    names: dict[str, _Name], videos: Iterable[FoundVideo], options: SourceOptions
 ) -> dict[str, _Name]:
     members = [
         (names[video.path].group, video.cls)
@@ -190,7 +190,7 @@ def _with_open_splits(
     }
 
 
-def _order(video: Found, table: ClassTable) -> tuple[bool, int, bool, int, str]:
+def _order(video: FoundVideo, table: ClassTable) -> tuple[bool, int, bool, int, str]:
     """Return a sort key: real before fake, best quality first, masks last.
 
     Faces are detected in the first video of a family.
@@ -199,7 +199,7 @@ def _order(video: Found, table: ClassTable) -> tuple[bool, int, bool, int, str]:
     return (row.is_fake, row.id, is_mask, 0 if is_mask else rate_factor(video.quality), video.stem)
 
 
-def _video(video: Found, name: _Name, table: ClassTable) -> Video:
+def _video(video: FoundVideo, name: _Name, table: ClassTable) -> Video:
     if name.split is None:
         raise ValueError(f"{video.path} has no split")
     return Video(

@@ -41,7 +41,7 @@ _VIDEO_NAME = re.compile(r"\d{3}(_\d{3})?|\d\d(_\d\d)?__.+")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundVideo:
     """A video of the tree."""
 
     path: str  # relative to the root
@@ -66,7 +66,7 @@ class VideoTree:
         """Return the folder of a class."""
         return self.root / self.folders.get(name, name)
 
-    def videos(self, name: str, quality: str, *, is_only: bool = False) -> list[Found]:
+    def videos(self, name: str, quality: str, *, is_only: bool = False) -> list[FoundVideo]:
         """Return the videos or frame folders of one class and quality, sorted by path.
 
         A class folder that names no quality is taken for the only quality that is wanted.
@@ -116,7 +116,7 @@ class VideoTree:
             return False
         return file is not None
 
-    def _videos_in(self, place: Path, name: str, quality: str) -> list[Found]:
+    def _videos_in(self, place: Path, name: str, quality: str) -> list[FoundVideo]:
         found = []
         inside = set(self._inside(place))
         for path in sorted(place.iterdir()):
@@ -127,7 +127,7 @@ class VideoTree:
             if is_folder:
                 self._check_frames(path)
             stem = path.name if is_folder else path.stem
-            found.append(Found(self._relative(path), name, quality, stem, self.is_cropped))
+            found.append(FoundVideo(self._relative(path), name, quality, stem, self.is_cropped))
         return found
 
     def _leave_out(self, path: Path) -> None:

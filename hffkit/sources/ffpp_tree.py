@@ -11,7 +11,7 @@ from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.pairs import MASKS
 from hffkit.options import Names, Option
-from hffkit.sources.ffpp_layout import CROPPED_FOLDERS, QUALITIES, Found, VideoTree, layout_of
+from hffkit.sources.ffpp_layout import CROPPED_FOLDERS, QUALITIES, FoundVideo, VideoTree, layout_of
 from hffkit.sources.listing import subfolders
 from hffkit.sources.options import VideoOptions
 
@@ -74,7 +74,7 @@ def wanted_of(options: FfppOptions, *, is_fake: bool) -> Names:
 
 def find_videos(
     classes: ClassTable, options: FfppOptions, *, must_exist: bool
-) -> tuple[list[Found], list[str]]:
+) -> tuple[list[FoundVideo], list[str]]:
     """Return the videos of some classes, in whichever layout the root has, and notes on gaps.
 
     Raises
@@ -83,7 +83,7 @@ def find_videos(
         If the root has no known layout or no video, or, with `must_exist`, if a class has none.
     """
     layout = layout_of(options.src)
-    videos: list[Found] = []
+    videos: list[FoundVideo] = []
     missing: dict[str, list[str]] = defaultdict(list)
     for name in classes.names:
         for quality in wanted_of(options, is_fake=classes[name].is_fake):
@@ -101,7 +101,9 @@ def find_videos(
     return videos, [*gaps, *layout.notes(options.levels[0])]
 
 
-def _refuse_no_partner(layout: VideoTree, videos: Sequence[Found], options: FfppOptions) -> None:
+def _refuse_no_partner(
+    layout: VideoTree, videos: Sequence[FoundVideo], options: FfppOptions
+) -> None:
     """Raise CorpusError if one of the qualities has no video at all, or no fake has a mask."""
     there = {video.quality for video in videos}
     for quality in wanted_of(options, is_fake=True):

@@ -37,7 +37,7 @@ def store(image: Image, original: bytes | None, label: int, size: int | None) ->
     return Stored(encode_datum(datum), hashlib.sha256(datum.data).hexdigest(), pixels_sha256(image))
 
 
-def check_size(size: int | None) -> None:
+def check_packed_size(size: int | None) -> None:
     """Raise ArgumentError unless `size` is None or a side of 1 to 4096 px."""
     if size is not None and not 1 <= size <= 4096:
         raise ArgumentError(f"`size` must be native or 1 to 4096 px, got {size}.")

@@ -26,7 +26,7 @@ from hffkit.media.image import decode
 from hffkit.runs.run import read_row
 from hffkit.storage.corpora import open_corpora
 from hffkit.storage.corpus import Corpus
-from hffkit.storage.record import check_size
+from hffkit.storage.record import check_packed_size
 from hffkit.wording import counted
 
 PACKAGE = Path(__file__).parents[2] / "hffkit"
@@ -76,7 +76,7 @@ def test_the_library_names_parameters() -> None:
     with pytest.raises(ArgumentError, match=r"^`share` must be above 0 and at most 1, got 0\.$"):
         check_share(0)
     with pytest.raises(ArgumentError, match=r"^`size` must be native or 1 to 4096 px, got 0\.$"):
-        check_size(0)
+        check_packed_size(0)
 
 
 def test_a_long_message_keeps_its_beginning_and_its_end() -> None:

@@ -13,7 +13,7 @@ from hffkit.manifest.samples import Sample, Split
 from hffkit.manifest.seeds import rank
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.labels import items_of, labels_of, outputs_of
-from hffkit.storage.record import check_size
+from hffkit.storage.record import check_packed_size
 from hffkit.storage.selection import (
     Places,
     RecordBlock,
@@ -159,7 +159,7 @@ def test_a_class_that_a_network_does_not_know_alike_is_refused(
 
 def test_sizes_are_from_1_to_4096_px() -> None:
     for size in (None, 1, 128, 4096):
-        check_size(size)
+        check_packed_size(size)
     for size in (-1, 0, 4097):
         with pytest.raises(ArgumentError, match=f"native or 1 to 4096 px, got {size}"):
-            check_size(size)
+            check_packed_size(size)
