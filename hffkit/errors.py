@@ -13,6 +13,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TypeVar
 
+from hffkit.wording import first_of
+
 T = TypeVar("T")
 _MOST = 4000  # characters of a message
 _N_NAMES = 100  # that a message lists
@@ -95,8 +97,7 @@ class UnknownNameError(HffkitError):
         self._named = (kind, name, list(known))
         known = self._named[2]
         close = difflib.get_close_matches(name, known, n=1)
-        more = f" and {len(known) - _N_NAMES} more" if len(known) > _N_NAMES else ""
-        hint = f"Known: {', '.join(known[:_N_NAMES]) or 'none'}{more}."
+        hint = f"Known: {first_of(known, _N_NAMES) or 'none'}."
         if close:
             hint = f"Did you mean {close[0]!r}?"
         super().__init__(f"No {kind} named {name[:200]!r}. {hint}")

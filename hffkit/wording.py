@@ -1,5 +1,7 @@
 """Wording that messages and reports share."""
 
+from collections.abc import Sequence
+
 # Characters that show nothing and change what is shown: controls, which terminals obey, and those
 # of bidirectional text, which let a name show another one or reverse the text behind it.
 _CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
@@ -15,6 +17,12 @@ def counted(n: int, noun: str, plural: str = "") -> str:
     `plural` is the noun with an s by default.
     """
     return f"{n} {noun}" if n == 1 else f"{n} {plural or f'{noun}s'}"
+
+
+def first_of(texts: Sequence[str], n: int) -> str:
+    """Return the first `n` of some texts, and the number of the others: a, b and 3 more."""
+    more = f" and {len(texts) - n} more" if len(texts) > n else ""
+    return ", ".join(texts[:n]) + more
 
 
 def displayable(text: str) -> str:

@@ -9,7 +9,7 @@ from hffkit.fields import Fields, shown
 from hffkit.input_files import json_of, read_text
 from hffkit.sources.columns import table_of
 from hffkit.storage.csv_files import unguarded
-from hffkit.wording import counted
+from hffkit.wording import counted, first_of
 
 _COLUMN = "key"
 _N_SHOWN = 3
@@ -60,10 +60,9 @@ def _of_lines(lines: Sequence[str], path: Path) -> Iterator[str]:
 def check_known(path: Path, unknown: Sequence[str], n_keys: int, corpora: str) -> None:
     """Raise CorpusError if a list of `n_keys` has keys that are no samples of the corpora."""
     if unknown:
-        some = ", ".join(map(shown, unknown[:_N_SHOWN]))
-        more = f" and {len(unknown) - _N_SHOWN} more" if len(unknown) > _N_SHOWN else ""
+        some = first_of([*map(shown, unknown)], _N_SHOWN)
         are = "is no sample" if len(unknown) == 1 else "are no samples"
         raise CorpusError(
             f"{path}: {len(unknown)} of {counted(n_keys, 'key')} {are} of {corpora}: "
-            f"{some}{more}. List keys as in manifest.jsonl, of these corpora."
+            f"{some}. List keys as in manifest.jsonl, of these corpora."
         )

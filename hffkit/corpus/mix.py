@@ -15,7 +15,7 @@ import numpy.typing as npt
 from hffkit.corpus.derived import derived_provenance, pieces_of, write_derived
 from hffkit.errors import ArgumentError, CorpusError, named
 from hffkit.manifest.failures import FATAL, Failure, read_failures
-from hffkit.manifest.samples import MAX_KEY_BYTES, Sample, Split
+from hffkit.manifest.samples import MAX_KEY_BYTES, Sample, Split, lmdb_key
 from hffkit.manifest.seeds import rank
 from hffkit.options import Seed
 from hffkit.storage.corpora import Item, check_alike, joint_classes, open_corpora, samples_of
@@ -236,7 +236,7 @@ def _check_keys(versions: Sequence[_Version]) -> None:
                 f"{other.corpus.path} and {version.corpus.path} are copies by the same "
                 f"operations: {_names(version.sample)}."
             )
-        if len(f"00000000_{version.key}".encode()) > MAX_KEY_BYTES:
+        if len(lmdb_key(0, version.key)) > MAX_KEY_BYTES:
             raise CorpusError(
                 f"{version.key!r}: longer than the {MAX_KEY_BYTES} bytes that LMDB gives a key."
             )

@@ -9,6 +9,7 @@ from hffkit.evaluation.levels import Evaluation
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.samples import Sample
 from hffkit.storage.corpus import Corpus
+from hffkit.wording import first_of
 
 _NONE = "none"
 _SHOWN = 5
@@ -50,8 +51,7 @@ def recorded_operations(samples: Sequence[Sample]) -> str | None:
     if set(counts) == {_NONE}:
         return None
     rows = sorted(counts.items(), key=lambda row: (-row[1], row[0]))
-    told = [f"{name} ({n} of {len(samples)} samples)" for name, n in rows[:_SHOWN]]
-    return ", ".join(told) + (f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else "")
+    return first_of([f"{name} ({n} of {len(samples)} samples)" for name, n in rows], _SHOWN)
 
 
 def operations_note(corpora: Sequence[Corpus], samples: Sequence[Sample]) -> str | None:

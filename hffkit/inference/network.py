@@ -28,6 +28,7 @@ from hffkit.storage.labels import Items, Task, labels_of
 from hffkit.training.dataset import FaceDataset, check_packed
 from hffkit.training.loader import Batch, StreamLoader, prepare
 from hffkit.training.losses import logits_of
+from hffkit.wording import first_of
 
 _BATCH = 128
 
@@ -216,11 +217,10 @@ def load_network(path: Path, device: torch.device) -> NetworkDetector:
         | (own.keys() ^ state.keys())
     )
     if wrong:
-        more = f" and {len(wrong) - 2} more" if len(wrong) > 2 else ""
         raise WeightsError(
             f"{path / WEIGHTS_FILE}: not the weights of {run.network} with "
             f"{len(run.classes.names)} outputs, which {path}/run.json names: "
-            f"{', '.join(wrong[:2])}{more} differ in shape or are on one side only."
+            f"{first_of(wrong, 2)} differ in shape or are on one side only."
         )
     net.load_state_dict(state)
     net = net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from hffkit.errors import WeightsError
 from hffkit.interop.caffemodel import Blob
 from hffkit.networks.table import NETWORKS, build, head_of
+from hffkit.wording import first_of
 
 Blobs = Mapping[str, Sequence[Blob]]  # layer -> its blobs, in Caffe's order
 _Shape = tuple[int, ...]
@@ -121,6 +122,4 @@ def _shown(shapes: Iterable[_Shape]) -> str:
 
 def listed(names: Iterable[str]) -> str:
     """Return the first names, and cut those that are absurdly long."""
-    names = sorted(names)
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(f"{name!r:.60}" for name in names[:5]) + more
+    return first_of([f"{name!r:.60}" for name in sorted(names)], 5)

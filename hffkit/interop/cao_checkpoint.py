@@ -14,13 +14,12 @@ from torch import Tensor
 
 from hffkit.errors import WeightsError
 from hffkit.interop.caffe_network import listed
-from hffkit.interop.state_dict import fitted, read_state_dict
+from hffkit.interop.state_dict import PARALLEL, fitted, read_state_dict
 from hffkit.interop.weights import ForeignWeights, file_facts, first_bytes
 
 SUFFIX = ".tar"
 NETWORK = "mml"
 TEST_THRESHOLD = 5.0  # of the published test.py
-_PARALLEL = "module."  # prefix of names by DataParallel
 _MAP = ("map.c.", "reg.")  # the layers of the attention map, in their file and here
 _EPOCH = re.compile(r"_(\d+)$")
 _ADVICE = f"Give a tail with one head, or with hq_head_* and lq_head_*, as published ({SUFFIX})."
@@ -68,7 +67,7 @@ def read_parts(paths: Sequence[Path], threshold: float | None) -> ForeignWeights
 
 
 def _own_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    plain = {name.removeprefix(_PARALLEL): value for name, value in state.items()}
+    plain = {name.removeprefix(PARALLEL): value for name, value in state.items()}
     theirs, ours = _MAP
     return {
         ours + name.removeprefix(theirs) if name.startswith(theirs) else name: value

@@ -29,7 +29,7 @@ _WRAPPERS = ("state_dict", "model", "net")  # keys of a state dict in checkpoint
 _COUNTER = ".num_batches_tracked"  # of batch normalisation; missing before PyTorch 0.4.1
 # Names in torchvision's files of DenseNets, which are older than the ban on dots in module names.
 _DOTTED = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
-_PARALLEL = "module."  # prefix of names by DataParallel
+PARALLEL = "module."  # prefix of names by DataParallel
 _LAST = re.compile(r"^(?:fc|last_linear)\.")  # the last layer of Xception's published files
 
 
@@ -121,7 +121,7 @@ def fitted(state: Mapping[str, Tensor], network: str) -> tuple[dict[str, Tensor]
             "efficientnet_b0 file."
         )
     state = {
-        _DOTTED.sub(r"\1\2.", name.removeprefix(_PARALLEL)): value for name, value in state.items()
+        _DOTTED.sub(r"\1\2.", name.removeprefix(PARALLEL)): value for name, value in state.items()
     }
     with torch.device("meta"):
         head = head_of(build(network, 2))

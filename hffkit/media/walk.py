@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hffkit.errors import CorpusError, reading_from
+from hffkit.manifest.samples import printable
 from hffkit.media.files import is_hidden, suffix_of
 from hffkit.media.kinds import medium_of
-from hffkit.wording import counted
+from hffkit.wording import counted, first_of
 
 _N_EXAMPLES = 3
 
@@ -56,10 +57,7 @@ class Rest:
 
 def some_of(paths: Sequence[str]) -> str:
     """Return the first of some paths for a message."""
-    text = ", ".join(sorted(paths)[:_N_EXAMPLES])
-    n_more = len(paths) - _N_EXAMPLES
-    more = f" and {n_more} more" if n_more > 0 else ""
-    return text.encode("utf-8", "backslashreplace").decode() + more
+    return printable(first_of(sorted(paths), _N_EXAMPLES))
 
 
 def walk(root: Path, folder: str = "", rest: Rest | None = None) -> list[MediaFile]:

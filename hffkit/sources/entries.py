@@ -7,10 +7,9 @@ from pathlib import Path
 
 from hffkit.errors import CorpusError
 from hffkit.manifest.failures import Failure
-from hffkit.manifest.samples import MAX_KEY_BYTES, Split
+from hffkit.manifest.samples import MAX_KEY_BYTES, Split, lmdb_key, printable
 from hffkit.media.files import twins
 
-_INDEX_BYTES = len("00000000_")
 _FRAME_BYTES = len("/000000")
 
 
@@ -45,8 +44,7 @@ def with_good_keys(entries: Iterable[Entry]) -> tuple[list[Entry], list[Failure]
         if reason is None:
             good.append(entry)
         else:
-            path = entry.path.encode("utf-8", "backslashreplace").decode()
-            failures.append(Failure("unreadable", path, None, reason))
+            failures.append(Failure("unreadable", printable(entry.path), None, reason))
     twice = [path for path, n in Counter(entry.path for entry in good).items() if n > 1]
     if twice:
         raise CorpusError(f"{twice[0]!r} is listed twice ({len(twice)} such). List each file once.")
@@ -56,7 +54,7 @@ def with_good_keys(entries: Iterable[Entry]) -> tuple[list[Entry], list[Failure]
 def _no_key(entry: Entry) -> str | None:
     """Return the reason why the path of an entry cannot be a key; None if it can."""
     try:
-        n_bytes = _INDEX_BYTES + len(entry.path.encode())
+        n_bytes = len(lmdb_key(0, entry.path))
     except UnicodeEncodeError:
         return "the file's name is not UTF-8"
     if "\0" in entry.path:
