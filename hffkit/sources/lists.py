@@ -2,10 +2,10 @@
 
 import posixpath
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from hffkit.errors import ArgumentError, CorpusError
 from hffkit.fields import shown
@@ -55,53 +55,79 @@ def read_list(options: ListOptions) -> Listing:
     `strip_prefix`; the rest of it is the path below the root.
     """
     list_file = options.list_file
-    subfolders(options.src)
-    lines = [
-        line.rstrip("\r") for line in read_text(list_file, CorpusError).rstrip("\r\n").split("\n")
-    ]
+    subfolders(options.src)  # refuses what is no folder
+    text = read_text(list_file, CorpusError).rstrip("\r\n")
+    lines = [line.rstrip("\r") for line in text.split("\n")]
     table = table_of(lines, {"path", "real"}, list_file)
-    if table is not None:
-        if options.real or options.fake or options.folders:
-            raise ArgumentError(
-                "The column real of a CSV gives the classes: leave out `real`, `fake`, `folders`."
-            )
-        classes = BINARY
-        rows = [
-            (number, row["path"].strip(), _real_or_fake(row, f"{list_file}:{number}"))
-            for number, row in table
-        ]
-    elif lines == [""]:
-        rows = []
-    else:
-        rows = [
-            (number, *_split_line(line, number, list_file)) for number, line in enumerate(lines, 1)
-        ]
-        classes = _labelled(sorted({label for _, _, label in rows}, key=int), options)
-        names = {str(row.id): row.name for row in classes}
-        rows = [(number, path, names[label]) for number, path, label in rows]
+    classes, rows = _of_labels(lines, options) if table is None else _of_csv(table, options)
     if not rows:
         raise CorpusError(f"{list_file}: lists nothing.")
-    below: dict[str, int] = {}  # the line of each path
-    for number, path, _ in rows:
-        found = _below(path, f"{list_file}:{number}", options)
-        if found in below:
-            raise CorpusError(
-                f"{list_file}:{number}: {shown(found)} is listed twice, before in line "
-                f"{below[found]}. List each file once."
-            )
-        below[found] = number
-    if not any(_is_there(options.src / path) for path in below):
-        raise CorpusError(
-            f"{list_file}: none of its files is in {options.src}, such as "
-            f"{shown(next(iter(below)))}. If the list was written elsewhere, "
-            f"{_prefix_advice(options)}."
-        )
-    videos = {path for path in below if is_video_file(options.src / path)}
+    paths = _paths_of(rows, options)
+    videos = {path for path in paths if is_video_file(options.src / path)}
     entries = [
-        Entry(path, name, path in videos, index=None if videos else number)
-        for number, (path, (_, _, name)) in enumerate(zip(below, rows, strict=True))
+        Entry(path, row.cls, path in videos, index=None if videos else number)
+        for number, (path, row) in enumerate(zip(paths, rows, strict=True))
     ]
     return as_listing(entries, classes, options)
+
+
+class _Row(NamedTuple):
+    """A file in a list."""
+
+    line: int  # its number, from 1
+    path: str  # as it is written there
+    cls: str
+
+
+def _of_csv(
+    table: Iterable[tuple[int, Mapping[str, str]]], options: ListOptions
+) -> tuple[ClassTable, list[_Row]]:
+    """Return the classes and files of a CSV with the columns path and real."""
+    if options.real or options.fake or options.folders:
+        raise ArgumentError(
+            "The column real of a CSV gives the classes: leave out `real`, `fake`, `folders`."
+        )
+    return BINARY, [
+        _Row(line, cells["path"].strip(), _real_or_fake(cells, f"{options.list_file}:{line}"))
+        for line, cells in table
+    ]
+
+
+def _of_labels(lines: Sequence[str], options: ListOptions) -> tuple[ClassTable, list[_Row]]:
+    """Return the classes and files of `path label` lines."""
+    if lines == [""]:
+        return ClassTable(()), []
+    pairs = [_split_line(line, number, options.list_file) for number, line in enumerate(lines, 1)]
+    classes = _labelled(sorted({label for _, label in pairs}, key=int), options)
+    names = {str(row.id): row.name for row in classes}
+    return classes, [_Row(line, path, names[label]) for line, (path, label) in enumerate(pairs, 1)]
+
+
+def _paths_of(rows: Iterable[_Row], options: ListOptions) -> list[str]:
+    """Return the path of each file below the root.
+
+    Raises
+    ------
+    CorpusError
+        If a file is listed twice, or none of them is there.
+    """
+    lines: dict[str, int] = {}  # by path
+    for row in rows:
+        where = f"{options.list_file}:{row.line}"
+        path = _below(row.path, where, options)
+        if path in lines:
+            raise CorpusError(
+                f"{where}: {shown(path)} is listed twice, before in line {lines[path]}. List each "
+                "file once."
+            )
+        lines[path] = row.line
+    if not any(_is_there(options.src / path) for path in lines):
+        raise CorpusError(
+            f"{options.list_file}: none of its files is in {options.src}, such as "
+            f"{shown(next(iter(lines)))}. If the list was written elsewhere, "
+            f"{_prefix_advice(options)}."
+        )
+    return list(lines)
 
 
 def _prefix_advice(options: ListOptions) -> str:
