@@ -1,6 +1,5 @@
 """Make a corpus of units of work: workers write parts, a single writer merges them in order."""
 
-import functools
 import json
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from hffkit.errors import StorageError
-from hffkit.execution.jobs import Done, Job, Work, job_of, longest_first
+from hffkit.execution.jobs import Job, Work, job_of, longest_first
 from hffkit.execution.progress import Progress
 from hffkit.execution.supervisor import run
 from hffkit.fields import Fields
@@ -94,31 +93,23 @@ def assemble(
     The work is in `out`.partial; after an interruption the same call resumes it. A corpus `beside`
     it is returned as the `masks` of its contents.
     """
-    with Partial(
-        out,
-        provenance.to_json(),
-        replaces=plan.seed is not None,
-        beside=None if beside is None else beside.out,
-    ) as partial:
+    command, beside_out = provenance.to_json(), None if beside is None else beside.out
+    with Partial(out, command, replaces=plan.seed is not None, beside=beside_out) as partial:
         if not partial.is_complete:
-            spread = functools.partial(run, n_workers=n_workers, scheduler=scheduler)
-            # Another machine could see the old content of a file that is written over.
-            drop = recycle if plan.streams and scheduler is None else remove
-            _put_together(partial, provenance, plan, spread, drop, beside)
+            jobs = _jobs(partial, plan)
+            with ExitStack() as stack:
+                products = _products(partial, provenance, beside, stack)
+                left_out = _Assembly(partial, plan, jobs, products, scheduler).work(n_workers)
+                info, *_ = [product.finish(left_out) for product in products]
+            if not info.n_samples and provenance.shard is None:
+                raise _empty(partial, info)
         partial.publish()
     info = Corpus(out).info
     return info if beside is None else replace(info, masks=Corpus(beside.out).info)
 
 
-def _put_together(
-    partial: Partial,
-    provenance: Provenance,
-    plan: WorkPlan[T],
-    spread: Callable[..., Iterator[Done]],
-    drop: Callable[[Path], None],
-    beside: Beside | None,
-) -> None:
-    """Do the work and finish the products, except for their names."""
+def _jobs(partial: Partial, plan: WorkPlan[T]) -> list[Job[T]]:
+    """Return a job for each unit of a plan; those of known results have their parts."""
     jobs = [
         job_of(
             unit,
@@ -131,23 +122,16 @@ def _put_together(
     ]
     if plan.seed is not None:
         plan.seed(jobs)
-    with ExitStack() as stack:
-        products = _products(partial, provenance, beside, stack)
-        names = [_FIRST, *(job.part.stem for job in jobs)]
-        if any(p.writer.units != names[: len(p.writer.units)] for p in products):
-            raise StorageError(
-                f"{partial.path}: the inputs changed after it was begun. Delete it and run the "
-                "command again."
-            )
-        left_out = _work(partial, plan, products, jobs, spread, drop)
-        info, *_ = [product.finish(left_out) for product in products]
-        if not info.n_samples and provenance.shard is None:
-            counts = ", ".join(f"{n} {kind}" for kind, n in info.failures.items())
-            raise StorageError(
-                f"{partial.out}: no input gave a sample ({counts}). The reasons are in "
-                f"{partial.product / FAILURES_FILE}. Correct the inputs, delete {partial.path} and "
-                "run the command again."
-            )
+    return jobs
+
+
+def _empty(partial: Partial, info: CorpusInfo) -> StorageError:
+    counts = ", ".join(f"{n} {kind}" for kind, n in info.failures.items())
+    return StorageError(
+        f"{partial.out}: no input gave a sample ({counts}). The reasons are in "
+        f"{partial.product / FAILURES_FILE}. Correct the inputs, delete {partial.path} and "
+        "run the command again."
+    )
 
 
 def _products(
@@ -167,70 +151,71 @@ def _products(
     ]
 
 
-def _work(
-    partial: Partial,
-    plan: WorkPlan[T],
-    products: Sequence[_Product],
-    jobs: Sequence[Job[T]],
-    spread: Callable[..., Iterator[Done]],
-    drop: Callable[[Path], None],
-) -> set[str]:
-    """Do the unfinished jobs, merge all parts, and return the keys that were left out.
-
-    Records cannot be removed once they are written. So unless the plan streams, parts are merged
-    only after the last job: an input may still change, and all samples decide what is left out.
-    """
-    merged = _Merge(products, plan, jobs, drop)
-    with Progress(sum(job.size for job in jobs), unit=plan.counted, label=plan.label) as progress:
-        progress.step(sum(job.size for job in jobs if merged.has(job) or job.part.exists()))
-        rest = [job for job in jobs if not merged.has(job)]
-        for done in spread(longest_first(rest), plan.work):
-            progress.step(done.size, done.failures)
-            if plan.streams:
-                merged.write_finished()
-    left_out = _left_out(partial, plan.surplus, jobs)
-    with Progress(len(merged.queue), unit="parts", label="write") as progress:
-        merged.write_finished(left_out, progress)
-    if merged.queue:
-        raise StorageError(f"{merged.queue[0]}: was removed. Run the same command again.")
-    return left_out
-
-
-class _Merge:
-    """Merges finished parts into the products in order; deletes a part once it is durable there."""
+class _Assembly(Generic[T]):
+    """The jobs of a plan, and the merge of their parts into the products in order."""
 
     def __init__(
         self,
-        products: Sequence[_Product],
+        partial: Partial,
         plan: WorkPlan[T],
         jobs: Sequence[Job[T]],
-        drop: Callable[[Path], None],
+        products: Sequence[_Product],
+        scheduler: str | None,
     ) -> None:
-        self._products = products
-        self._drop = drop
-        self._durable = set(self._units())
+        self._partial, self._plan, self._jobs = partial, plan, jobs
+        self._products, self._scheduler = products, scheduler
+        # Another machine could see the old content of a file that is written over.
+        self._drop = recycle if plan.streams and scheduler is None else remove
         self._parts = {job.part.stem: job.part for job in jobs}
-        self.queue = deque(job.part for job in jobs if job.part.stem not in self._durable)
+        self._durable = set(self._units())
+        names = [_FIRST, *(job.part.stem for job in jobs)]
+        if any(p.writer.units != names[: len(p.writer.units)] for p in products):
+            raise StorageError(
+                f"{partial.path}: the inputs changed after it was begun. Delete it and run the "
+                "command again."
+            )
+        self._queue = deque(part for name, part in self._parts.items() if name not in self._durable)
+
+    def work(self, n_workers: int) -> set[str]:
+        """Do the unfinished jobs, merge all parts, and return the keys that were left out.
+
+        Records cannot be removed once they are written. So unless the plan streams, parts are
+        merged only after the last job: an input may still change, and all samples decide what is
+        left out.
+        """
+        plan = self._plan
         for name, part in self._parts.items():
             # Parts of streams are not durable; others are left by a crash before their deletion.
             if plan.streams or name in self._durable:
                 remove(part)
-        for product in products:
+        for product in self._products:
             product.append(_FIRST, plan.failures, ())
+        rest = [job for job in self._jobs if job.part.stem not in self._durable]
+        total = sum(job.size for job in self._jobs)
+        with Progress(total, unit=plan.counted, label=plan.label) as progress:
+            progress.step(total - sum(job.size for job in rest if not job.part.exists()))
+            jobs, where = longest_first(rest), self._scheduler
+            for done in run(jobs, plan.work, n_workers=n_workers, scheduler=where):
+                progress.step(done.size, done.failures)
+                if plan.streams:
+                    self._merge_finished()
+        left_out = self._left_out()
+        with Progress(len(self._queue), unit="parts", label="write") as progress:
+            self._merge_finished(left_out, progress)
+        if self._queue:
+            raise StorageError(f"{self._queue[0]}: was removed. Run the same command again.")
+        return left_out
 
     def _units(self) -> list[str]:
         """Return the units that are durable in all products, which get them in the same order."""
         return min((product.writer.units for product in self._products), key=len)
 
-    def has(self, job: Job[T]) -> bool:
-        return job.part.stem in self._durable
-
-    def write_finished(
+    def _merge_finished(
         self, left_out: Collection[str] = (), progress: Progress | None = None
     ) -> None:
         """Merge finished parts, up to the first that is not finished."""
-        while self.queue and self.queue[0].exists():
-            part = self.queue.popleft()
+        while self._queue and self._queue[0].exists():
+            part = self._queue.popleft()
             for product in self._products:
                 product.append(part.stem, read_part(part), left_out)
             # When one product has committed by itself, so must the other: parts can be deleted.
@@ -238,10 +223,11 @@ class _Merge:
                 self._commit()
             if progress is not None:
                 progress.step(1)
-        if not self.queue:
+        if not self._queue:
             self._commit()
 
     def _commit(self) -> None:
+        """Make what was merged durable, and drop its parts."""
         for product in self._products:
             product.writer.commit()
         for name in self._units()[len(self._durable) :]:
@@ -249,21 +235,20 @@ class _Merge:
                 self._drop(self._parts[name])
             self._durable.add(name)
 
-
-def _left_out(partial: Partial, surplus: Surplus | None, jobs: Sequence[Job[T]]) -> set[str]:
-    """Return the keys to leave out; saved, for a resumed merge no longer has all the parts."""
-    if surplus is None:
-        return set()
-    path = partial.parts / "left_out.json"
-    units = [job.part.stem for job in jobs]
-    if path.exists():
-        row = read_object(path, StorageError, MAX_TEXT_BYTES)
-        known = Fields(row, str(path), StorageError)
-        if known.texts("units") == units:
-            return set(known.texts("keys"))
-    keys = surplus(_samples(job.part for job in jobs))
-    write_durably(path, json.dumps({"units": units, "keys": sorted(keys)}))
-    return keys
+    def _left_out(self) -> set[str]:
+        """Return the keys to leave out; saved, for a resumed merge no longer has all the parts."""
+        if self._plan.surplus is None:
+            return set()
+        path = self._partial.parts / "left_out.json"
+        units = [job.part.stem for job in self._jobs]
+        if path.exists():
+            row = read_object(path, StorageError, MAX_TEXT_BYTES)
+            known = Fields(row, str(path), StorageError)
+            if known.texts("units") == units:
+                return set(known.texts("keys"))
+        keys = self._plan.surplus(_samples(self._parts.values()))
+        write_durably(path, json.dumps({"units": units, "keys": sorted(keys)}))
+        return keys
 
 
 def _samples(parts: Iterable[Path]) -> Iterator[Sample]:
