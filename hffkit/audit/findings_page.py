@@ -4,54 +4,56 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from hffkit.audit.audited import AuditRequest
 from hffkit.audit.exhibits import Exhibits
-from hffkit.audit.findings import Evidence, Finding, SampleRef
+from hffkit.audit.findings import Evidence
 from hffkit.audit.outcomes import AuditResult, Outcome
 from hffkit.errors import HffkitError
-from hffkit.media.image import Image
-from hffkit.reports.audit_page import AuditPage, CheckSection, Exhibit, FindingCard, render_audit
-from hffkit.reports.html import Figure
+from hffkit.reports.html import Figure, html_of, thumbnail
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.datum import decode_datum
 from hffkit.wording import counted
 
-_NONE_FOUND = "nothing found"
+_TILE = 112  # px of a thumbnail
 
 
 def page_of(result: AuditResult) -> str:
     """Return the page as HTML; the same result gives the same text."""
-    images = _Images()
+    corpora: dict[str, Corpus] = {}
     titles = {outcome.name: outcome.title for outcome in result.outcomes}
-    return render_audit(
-        AuditPage(
-            title=f"hffkit audit: {' '.join(result.request.corpora)}",
-            facts=tuple(_facts(result)),
-            findings=tuple(_card(each, titles, images) for each in result.findings),
-            checks=tuple(map(_section, result.outcomes)),
-        )
+    cards = [
+        {
+            "finding": finding,
+            "check": titles[finding.check],
+            "evidence": [
+                (each.caption, list(_thumbnails(each, corpora))) for each in finding.evidence
+            ],
+        }
+        for finding in result.findings
+    ]
+    return html_of(
+        "audit.html.j2",
+        title=f"hffkit audit: {' '.join(result.request.corpora)}",
+        facts=list(_facts(result)),
+        cards=cards,
+        checks=list(map(_section, result.outcomes)),
     )
 
 
-class _Images:
-    """Reads the images of references; each corpus is opened once."""
+def _thumbnails(evidence: Evidence, corpora: dict[str, Corpus]) -> Iterator[tuple[str, str]]:
+    """Yield the key and the thumbnail, a data URI, of each sample that can be read.
 
-    def __init__(self) -> None:
-        self._corpora: dict[str, Corpus] = {}
-
-    def of(self, evidence: Evidence) -> Iterator[tuple[str, Image]]:
-        """Yield the key and image of each sample that can be read."""
-        for ref in evidence.samples:
-            with suppress(HffkitError):
-                yield ref.key, self._read(ref)
-
-    def _read(self, ref: SampleRef) -> Image:
-        corpus = self._corpora.setdefault(ref.corpus, Corpus(Path(ref.corpus)))
-        return decode_datum(corpus.records.get(ref.record.encode())).image()
+    `corpora` are those opened so far, by path.
+    """
+    for ref in evidence.samples:
+        with suppress(HffkitError):
+            if ref.corpus not in corpora:
+                corpora[ref.corpus] = Corpus(Path(ref.corpus))
+            record = corpora[ref.corpus].records.get(ref.record.encode())
+            yield ref.key, thumbnail(decode_datum(record).image(), _TILE)
 
 
 def _facts(result: AuditResult) -> Iterator[tuple[str, str]]:
-    request: AuditRequest = result.request
+    request = result.request
     yield "samples", f"{result.n_samples:,}"
     yield "drawn for facts", f"up to {request.samples:,} of each class, seed {request.seed}"
     yield from (("manifest_sha256", each["manifest_sha256"]) for each in result.data)
@@ -60,41 +62,22 @@ def _facts(result: AuditResult) -> Iterator[tuple[str, str]]:
         yield "run", str(request.run)
 
 
-def _card(finding: Finding, titles: dict[str, str], images: _Images) -> FindingCard:
-    return FindingCard(
-        finding.severity,
-        finding.title,
-        finding.number,
-        finding.why,
-        finding.mend,
-        _anchor(finding.check),
-        titles[finding.check],
-        tuple(Exhibit(each.caption, tuple(images.of(each))) for each in finding.evidence),
-    )
-
-
-def _section(outcome: Outcome) -> CheckSection:
+def _section(outcome: Outcome) -> dict[str, object]:
+    """Return what the template shows of a check."""
     shown = Exhibits() if outcome.measured is None else outcome.measured.exhibits()
-    return CheckSection(
-        _anchor(outcome.name),
-        outcome.title,
-        outcome.light,
-        _verdict(outcome),
-        shown.tables,
-        tuple(_figures(shown)),
-        shown.notes,
-    )
-
-
-def _anchor(name: str) -> str:
-    return f"check-{name}"
+    return {
+        "outcome": outcome,
+        "verdict": _verdict(outcome),
+        "shown": shown,
+        "figures": list(_figures(shown)),
+    }
 
 
 def _verdict(outcome: Outcome) -> str:
     if outcome.reason is not None:
         return f"not done: {outcome.reason}"
     n = len(outcome.findings)
-    return counted(n, "finding") if n else _NONE_FOUND
+    return counted(n, "finding") if n else "nothing found"
 
 
 def _figures(shown: Exhibits) -> Iterator[Figure]:

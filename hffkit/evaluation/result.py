@@ -1,7 +1,7 @@
 """Results of `hffkit eval` as JSON values, Markdown, CSV and an HTML page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from hffkit.evaluation.decision_check import DecisionCheck
@@ -13,7 +13,7 @@ from hffkit.evaluation.doubts import (
 )
 from hffkit.evaluation.levels import Evaluation
 from hffkit.evaluation.overlap import Overlap
-from hffkit.evaluation.page import page_section
+from hffkit.evaluation.page import Page, Section, render
 from hffkit.evaluation.qualities import QualityRow, quality_table
 from hffkit.evaluation.seeds import SeedSummary
 from hffkit.evaluation.tables import CrossTable, evaluation_markdown
@@ -23,7 +23,6 @@ from hffkit.inference.detector import Detector
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.samples import Split
 from hffkit.media.image import Image
-from hffkit.reports.evaluation_page import Page, Section, render
 from hffkit.runs.scores import Scored, csv_of
 from hffkit.storage.audits import read_summary
 from hffkit.storage.corpus import Corpus
@@ -213,10 +212,10 @@ class EvalResult:
         detectors = {one.detector.path: one.detector for one in self.measured}
         page = Page(
             title=f"hffkit eval: {', '.join(map(str, detectors))}",
-            facts=tuple(fact for each in detectors.values() for fact in _facts(each)),
-            sections=tuple(self._section(one, n_runs=len(detectors)) for one in self.measured),
+            facts=[fact for each in detectors.values() for fact in _facts(each)],
+            sections=[self._section(one, n_runs=len(detectors)) for one in self.measured],
             cross=None if self.cross is None else self.cross.to_table(),
-            over_seeds=tuple((one.title, tuple(one.tables())) for one in self.over_seeds),
+            over_seeds=[(one.title, one.tables()) for one in self.over_seeds],
         )
         return render(page)
 
@@ -249,17 +248,17 @@ class EvalResult:
         facts += [("manifest_sha256", digest) for digest in one.data.manifests]
         if self.against is not None:
             facts.append(("relative error reduction", self._error_reduction(one)))
-        section = page_section(
+        return Section(
             one.data.title if n_runs == 1 else f"{one.detector.path} on {one.data.title}",
             one.scored,
             one.evaluation,
+            images_of,
             facts=facts,
-            images_of=images_of,
             figures=class_figures(one.detector, one.data.items, one.data.table),
+            qualities=quality_table(one.qualities) if one.qualities else None,
+            decision=None if one.decision is None else one.decision.to_table(),
+            warnings=one.notes,
         )
-        qualities = quality_table(one.qualities) if one.qualities else None
-        decision = None if one.decision is None else one.decision.to_table()
-        return replace(section, qualities=qualities, decision=decision, warnings=one.notes)
 
 
 def _facts(detector: Detector) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hffkit.pipeline.cells import OVERALL, Place
-from hffkit.reports.results_page import HeatMap, ResultsPage, render_results
+from hffkit.reports.html import Figure, html_of
 from hffkit.reports.text_table import Table
 from hffkit.storage.csv_files import csv_text
 from hffkit.storage.staging import write_durably
@@ -174,35 +174,28 @@ def _csv_cells(cell: Cell) -> Iterator[str]:
     yield "" if cell.paper is None else f"{cell.value - cell.paper:+.4f}"
 
 
-def page_of(results: Results) -> ResultsPage:
-    """Return the page of a table, with heat maps of the measured and of the paper's figures."""
+def page_of(results: Results) -> str:
+    """Return the page as HTML, with heat maps of the measured and of the paper's figures."""
     maps = [_heat_map(results, "Measured", "Per cent, mean over seeds.", lambda cell: cell.value)]
     if any(cell.paper is not None for cell in results.cells.values()):
         maps.append(_heat_map(results, "The paper's", "Per cent, published.", lambda c: c.paper))
-    details = tuple(
-        (
-            verdict.text,
-            Table(
-                ("Cell", "against", "difference"),
-                tuple(
-                    (" / ".join(better), " / ".join(worse), f"{difference:+.2f}")
-                    for better, worse, difference in verdict.differences
-                ),
-            ),
-        )
-        for verdict in results.verdicts
+    return html_of(
+        "results.html.j2",
+        results=results,
+        about=[text for text in results.about.split("\n\n") if text],
+        cells=_narrow(results.to_table()),
+        details=[(verdict.text, _compared(verdict)) for verdict in results.verdicts],
+        figures=maps,
     )
-    return ResultsPage(
-        title=results.title,
-        about=tuple(text for text in results.about.split("\n\n") if text),
-        table=_narrow(results.to_table()),
-        legend=results.legend,
-        below=results.below,
-        claims=results.claims_table(),
-        details=details,
-        heat_maps=tuple(maps),
-        facts=results.facts,
+
+
+def _compared(verdict: ClaimOutcome) -> Table:
+    """Return the cells that a claim compares, and their differences in points."""
+    rows = tuple(
+        (" / ".join(better), " / ".join(worse), f"{difference:+.2f}")
+        for better, worse, difference in verdict.differences
     )
+    return Table(("Cell", "against", "difference"), rows)
 
 
 def _narrow(table: Table) -> Table:
@@ -213,14 +206,17 @@ def _narrow(table: Table) -> Table:
 
 def _heat_map(
     results: Results, title: str, caption: str, figure: Callable[[Cell], float | None]
-) -> HeatMap:
+) -> Figure:
+    from hffkit.reports.plots import heat_map  # late: matplotlib takes a second
+
     percent = np.full((len(results.rows), len(results.columns)), np.nan)
     for i, row in enumerate(results.rows):
         for j, column in enumerate(results.columns):
             cell = results.cells.get((row, column))
             value = None if cell is None else figure(cell)
             percent[i, j] = np.nan if value is None else value
-    return HeatMap(title, caption, results.rows, results.columns, percent)
+    alt = f"{title} as a heat map; the table above has its figures."
+    return Figure(title, caption, alt, heat_map(results.rows, results.columns, percent))
 
 
 def write_results(results: Results, out: Path, name: str = "table") -> list[Path]:
@@ -228,7 +224,7 @@ def write_results(results: Results, out: Path, name: str = "table") -> list[Path
     texts = {
         out / f"{name}.md": results.to_markdown(),
         out / f"{name}.csv": results.to_csv(),
-        out / f"{name}.html": render_results(page_of(results)),
+        out / f"{name}.html": page_of(results),
     }
     for path, text in texts.items():
         write_durably(path, text)

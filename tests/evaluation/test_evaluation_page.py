@@ -12,11 +12,10 @@ import numpy.typing as npt
 import pytest
 
 from hffkit.evaluation.levels import measure
-from hffkit.evaluation.page import N_MISTAKES, page_section
+from hffkit.evaluation.page import N_MISTAKES, Page, Section, render
 from hffkit.evaluation.tables import CrossTable
 from hffkit.manifest.classes import numbered
 from hffkit.media.image import Image, decode
-from hffkit.reports.evaluation_page import Page, render
 from hffkit.reports.plots import confusion_plot, roc_plot
 from hffkit.reports.text_table import Table
 from hffkit.runs.scores import Scored
@@ -73,8 +72,7 @@ def page_of(scored: Scored, *, n_corpora: int = 1) -> Page:
     evaluation = measure(scored, n_resamples=20)
     crossed = CrossTable({("train", "test"): evaluation, ("train", EVIL): evaluation})
     sections = tuple(
-        page_section(f"corpus {i} {EVIL}", scored, evaluation, images_of=faces)
-        for i in range(n_corpora)
+        Section(f"corpus {i} {EVIL}", scored, evaluation, faces) for i in range(n_corpora)
     )
     facts = (("weights sha256", "ab" * 32), ("recipe", EVIL))
     return Page(f"A run {EVIL}", facts, sections, crossed.to_table() if n_corpora > 1 else None)

@@ -28,7 +28,6 @@ from hffkit.pipeline.plan import Plan, plan_of
 from hffkit.pipeline.recipe import Recipe, read_recipe, recipe_of
 from hffkit.pipeline.results import Cell, Results, page_of
 from hffkit.pipeline.tabulate import results_of
-from hffkit.reports.results_page import render_results
 from hffkit.training.train import chosen_recipe
 
 ROOT = Path(__file__).parents[2]
@@ -243,7 +242,7 @@ def test_notes_on_the_papers_figures_are_shown_below_the_table() -> None:
     )
     text = found.to_markdown()
     assert text.index("| ME-mix |") < text.index(found.legend) < text.index(note)
-    assert note in html.unescape(render_results(page_of(found)))
+    assert note in html.unescape(page_of(found))
     assert "The paper's figure of Raw / Average: the mean of the printed cells is 80.76" in text
     mean = np.mean([recipe.paper["Raw", column] for column in columns[:-1]])
     assert mean == pytest.approx(80.76, abs=0.005)

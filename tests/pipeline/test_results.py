@@ -3,7 +3,6 @@
 import re
 
 from hffkit.pipeline.results import Cell, Results, page_of
-from hffkit.reports.results_page import render_results
 
 
 def results(cell: Cell) -> Results:
@@ -25,7 +24,7 @@ def test_the_legend_explains_the_figures_that_are_there() -> None:
 
 
 def test_cells_of_the_page_break_between_their_figures_alone() -> None:
-    html = render_results(page_of(results(Cell(74.92, 71.5, 78.2, (74.92,), 98.52))))
+    html = page_of(results(Cell(74.92, 71.5, 78.2, (74.92,), 98.52)))
     cells = re.findall(r"<td>([^<]*)</td>", html)
     parts = ["74.92", "[71.5,\N{NO-BREAK SPACE}78.2]", "(98.52,\N{NO-BREAK SPACE}-23.60)"]
     assert [cell.split(" ") for cell in cells] == [parts] * 6

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from conftest import Run as Invoke
 from makers import hostile
@@ -15,9 +14,8 @@ from makers.trees import build_corpus, portrait, write_image
 from PIL import Image
 
 from hffkit.manifest.classes import numbered
+from hffkit.pipeline.results import Cell, ClaimOutcome, Results, page_of
 from hffkit.reports.html import html_of
-from hffkit.reports.results_page import HeatMap, ResultsPage, render_results
-from hffkit.reports.text_table import Table
 from hffkit.wording import displayable
 
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
@@ -98,11 +96,21 @@ def pages_of(folder: Path, port: int, run: Invoke) -> dict[str, str]:
         assert "\u202e" not in done.output
     out["explain"] = folder / "explained" / "index.html"
     pages = {name: path.read_text("utf-8") for name, path in out.items()}
-    table = Table((FAKE, *names), ((REAL, *names), (FAKE, *names)))
-    heat = HeatMap(FAKE, REAL, names, names, np.full((len(names), len(names)), 50.0))
-    facts = tuple(zip(names, names, strict=True))
-    pages["results"] = render_results(
-        ResultsPage(FAKE, names, table, REAL, names, table, ((FAKE, table),), (heat,), facts)
+    rows = (FAKE, REAL, *names)
+    places = [(row, column) for row in rows for column in rows]
+    claim = ClaimOutcome(FAKE, 1.0, 0.5, 2.0, ((places[0], places[1], 1.0),))
+    pages["results"] = page_of(
+        Results(
+            title=FAKE,
+            about=f"{REAL}\n\n{FAKE}",
+            corner=FAKE,
+            rows=rows,
+            columns=rows,
+            cells=dict.fromkeys(places, Cell(50.0, 40.0, 60.0, (50.0,), 55.0)),
+            notes={REAL: places[:1]},
+            verdicts=(claim,),
+            facts=tuple(zip(rows, rows, strict=True)),
+        )
     )
     return pages
 
