@@ -1,6 +1,6 @@
-"""Clusters of samples that share a value, and which of them to drop."""
+"""Clusters of samples that share a value and should not, and which of them to drop."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from hffkit.arrays import Ints
 from hffkit.audit.audited import Audited, Fingerprints
+from hffkit.audit.exhibits import Exhibits
 from hffkit.audit.findings import Evidence, Finding, Severity
 from hffkit.manifest.samples import SPLITS
 from hffkit.wording import counted
@@ -40,17 +41,49 @@ def clusters_of(values: Fingerprints, chosen: Ints) -> list[Ints]:
     return sorted(found, key=lambda cluster: int(cluster[0]))
 
 
-class ByFault(NamedTuple):
-    """Clusters of samples that show one image, by what is wrong with them."""
+class ClusterKind(NamedTuple):
+    """What a kind of clusters is called in a finding."""
 
-    across_splits: list[Ints]
-    conflicting: list[Ints]  # labelled fake and real
-    repeated: list[Ints]  # neither of these
-    against: list[Ints]  # also in a corpus compared with
+    severity: Severity
+    noun: str  # of what the samples of a cluster share
+    title: str
+    why: str
 
 
-def by_fault(data: Audited, everything: Sequence[Ints]) -> ByFault:
-    """Sort clusters of samples that show one image by what is wrong with them."""
+@dataclass(frozen=True, slots=True)
+class Clustered:
+    """The measurement of a check that looks for clusters: those of each kind."""
+
+    clusters: Mapping[str, Clusters]
+    mend: str  # the command that drops samples
+
+    def to_json(self) -> dict[str, object]:
+        """Return the numbers of clusters as JSON values."""
+        return {name: found.to_json() for name, found in self.clusters.items()}
+
+    def exhibits(self) -> Exhibits:
+        """Return nothing: findings show the clusters."""
+        return Exhibits()
+
+
+def judged(check: str, kinds: Mapping[str, ClusterKind], found: Clustered) -> Iterator[Finding]:
+    """Yield a finding for each kind of which there are clusters."""
+    for name, kind in kinds.items():
+        clusters = found.clusters[name]
+        if clusters.n_clusters:
+            number = f"{counted(clusters.n_clusters, kind.noun)} in {clusters.n_samples} samples"
+            yield Finding(
+                check, kind.severity, kind.title, number, clusters.shown, kind.why, found.mend,
+                clusters.drop,
+            )  # fmt: skip
+
+
+def by_fault(data: Audited, everything: Sequence[Ints]) -> dict[str, list[Ints]]:
+    """Sort clusters of samples that show one image by what is wrong with them.
+
+    They are across splits, conflicting (labelled fake and real), repeated (neither of these), or
+    against a corpus compared with, which has some of the samples.
+    """
     index = data.index
     inside = [cluster[index.is_audited[cluster]] for cluster in everything]
     inside = [cluster for cluster in inside if len(cluster) > 1]
@@ -58,8 +91,12 @@ def by_fault(data: Audited, everything: Sequence[Ints]) -> ByFault:
     conflicting = [c for c in inside if len(set(polarity[c].tolist())) > 1]
     split = [c for c in inside if len(set(index.split[c].tolist())) > 1]
     rest = {id(c) for c in (*conflicting, *split)}
-    both = [c for c in everything if len(set(index.is_audited[c].tolist())) == 2]
-    return ByFault(split, conflicting, [c for c in inside if id(c) not in rest], both)
+    return {
+        "across_splits": split,
+        "conflicting": conflicting,
+        "against": [c for c in everything if len(set(index.is_audited[c].tolist())) == 2],
+        "repeated": [c for c in inside if id(c) not in rest],
+    }
 
 
 def described(data: Audited, clusters: list[Ints], *, is_one_image: bool = False) -> Clusters:
@@ -114,13 +151,3 @@ def caption_of(data: Audited, cluster: Ints) -> str:
         for place in cluster.tolist()
     )
     return ", ".join(facts)
-
-
-def judged(
-    check: str, kinds: Iterable[tuple[Clusters, Severity, str, str]], mend: str
-) -> Iterator[Finding]:
-    """Yield a finding for each kind of cluster that there is: severity, title and reason."""
-    for clusters, severity, title, why in kinds:
-        if clusters.n_clusters:
-            number = f"{counted(clusters.n_clusters, 'image')} in {clusters.n_samples} samples"
-            yield Finding(check, severity, title, number, clusters.shown, why, mend, clusters.drop)

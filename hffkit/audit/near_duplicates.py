@@ -19,9 +19,9 @@ from scipy.sparse.csgraph import connected_components
 from hffkit.arrays import Bools, Ints
 from hffkit.audit.audited import Audited
 from hffkit.audit.check import AuditCheck
-from hffkit.audit.clusters import Clusters, by_fault, described, judged
+from hffkit.audit.clusters import Clustered, ClusterKind, Clusters, by_fault, described, judged
 from hffkit.audit.exhibits import Exhibits
-from hffkit.audit.findings import Finding, Severity
+from hffkit.audit.findings import Finding
 from hffkit.audit.neighbours import (
     SIDE,
     VIEWS,
@@ -63,27 +63,18 @@ class Copy(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class NearDuplicates:
-    """Clusters of copies, by what is wrong with them."""
+class NearDuplicates(Clustered):
+    """Clusters of copies, and what was compared."""
 
-    across_splits: Clusters
-    conflicting: Clusters
-    against: Clusters
-    repeated: Clusters  # within one split and polarity, in different groups
     n_compared: int
     n_plain: int  # nearly uniform images, which resemble everything
     n_unreadable: int
     n_candidates: int  # pairs whose pixels were compared
-    mend: str
 
     def to_json(self) -> dict[str, object]:
         """Return the numbers as JSON values."""
-        kinds = ("across_splits", "conflicting", "against", "repeated")
         numbers = ("n_compared", "n_plain", "n_unreadable", "n_candidates")
-        return {
-            **{kind: getattr(self, kind).to_json() for kind in kinds},
-            **{name: getattr(self, name) for name in numbers},
-        }
+        return {**Clustered.to_json(self), **{name: getattr(self, name) for name in numbers}}
 
     def exhibits(self) -> Exhibits:
         """Return a note on what was not compared: findings show the clusters."""
@@ -111,7 +102,6 @@ def measure(data: Audited) -> NearDuplicates:
     """Find the samples that show one image, though their pixels differ."""
     found = compare(data)
     clusters, kinds = _clusters(found)
-    faults = by_fault(data, clusters)
 
     def shown(chosen: list[Ints]) -> Clusters:
         made = described(data, chosen, is_one_image=True)
@@ -123,15 +113,12 @@ def measure(data: Audited) -> NearDuplicates:
         return replace(made, shown=evidence)
 
     return NearDuplicates(
-        shown(faults.across_splits),
-        shown(faults.conflicting),
-        shown(faults.against),
-        shown(faults.repeated),
+        {name: shown(chosen) for name, chosen in by_fault(data, clusters).items()},
+        data.drop_command,
         n_compared=len(found.at),
         n_plain=found.n_plain,
         n_unreadable=found.n_unreadable,
         n_candidates=found.n_candidates,
-        mend=data.drop_command,
     )
 
 
@@ -302,19 +289,26 @@ def _kinds_of(found: Sequence[str]) -> str:
 # judgement --------------------------------------------------------------------------------------
 
 
-def judge(found: NearDuplicates) -> Iterator[Finding]:
-    """Return a finding for each kind of cluster that there is."""
-    kinds: tuple[tuple[Clusters, Severity, str, str], ...] = (
-        (found.across_splits, "high", "Copies of an image are in two splits", _LEAK),
-        (found.conflicting, "high", "Copies of an image are labelled fake and real", _CONFLICT),
-        (found.against, "high", "Copies of samples are in a corpus compared with", _LEAK),
-        (found.repeated, "low", "Copies of an image are in a split as several groups", _REPEATED),
-    )
-    return judged(CHECK.name, kinds, found.mend)
-
-
 _LEAK = "A detector recognises an image that it was trained on, however it was saved."
 _CONFLICT = "A detector learns how the copies were saved, or one of the labels is wrong."
 _REPEATED = "Copies count more than once; as groups of their own they may fall into two splits."
+_KINDS = {
+    "across_splits": ClusterKind("high", "image", "Copies of an image are in two splits", _LEAK),
+    "conflicting": ClusterKind(
+        "high", "image", "Copies of an image are labelled fake and real", _CONFLICT
+    ),
+    "against": ClusterKind(
+        "high", "image", "Copies of samples are in a corpus compared with", _LEAK
+    ),
+    "repeated": ClusterKind(
+        "low", "image", "Copies of an image are in a split as several groups", _REPEATED
+    ),
+}
+
+
+def judge(found: NearDuplicates) -> Iterator[Finding]:
+    """Return a finding for each kind of cluster that there is."""
+    return judged(CHECK.name, _KINDS, found)
+
 
 CHECK = AuditCheck("near-duplicates", "Copies of images", "leaks", measure, judge)

@@ -2,86 +2,48 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
 
-from hffkit.arrays import Ints
+from hffkit.arrays import Bools, Ints
 from hffkit.audit.audited import Audited, Fingerprints
 from hffkit.audit.check import AuditCheck
-from hffkit.audit.clusters import Clusters, clusters_of, described
-from hffkit.audit.exhibits import Exhibits
-from hffkit.audit.findings import Finding, Severity
+from hffkit.audit.clusters import Clustered, ClusterKind, Clusters, clusters_of, described, judged
+from hffkit.audit.findings import Finding
 from hffkit.manifest.samples import Sample
 from hffkit.media.files import IMAGE_SUFFIXES
-from hffkit.wording import counted
 
 _VIDEO = re.compile(r"(\d{3})(?:_(\d{3}))?([_-]\w+)?")
 LEAST_PAIRED = 0.9  # of the fake sources: so many are named as pairs in a tree of FaceForensics++
 
 
-@dataclass(frozen=True, slots=True)
-class OriginsMeasured:
-    """Clusters of samples of one origin that should not be apart."""
-
-    files: Clusters  # in two splits
-    videos: Clusters
-    pairs: Clusters  # of FaceForensics++: videos that share a face
-    groups: Clusters
-    against_files: Clusters
-    against_videos: Clusters
-    against_pairs: Clusters
-    mend: str
-
-    def to_json(self) -> dict[str, object]:
-        """Return the numbers of clusters as JSON values."""
-        kinds = (
-            "files", "videos", "pairs", "groups", "against_files", "against_videos",
-            "against_pairs",
-        )  # fmt: skip
-        return {kind: getattr(self, kind).to_json() for kind in kinds}
-
-    def exhibits(self) -> Exhibits:
-        """Return nothing: findings show the clusters."""
-        return Exhibits()
-
-
-def measure(data: Audited) -> OriginsMeasured:
+def measure(data: Audited) -> Clustered:
     """Find samples of one origin in two splits, or in a corpus compared with."""
-    index = data.index
+    index, pairs = data.index, _pairs(data)
     seen: set[bytes] = set()
 
-    def across(values: Fingerprints) -> Clusters:
-        at = index.audited
-        found = clusters_of(values, at[values[at] != 0])
-        found = [c for c in found if _differs(index.split, c) and _differs(index.pixels, c)]
-        new = [c for c in found if c.tobytes() not in seen]
-        seen.update(c.tobytes() for c in new)
+    def apart(values: Fingerprints, at: Ints, sides: Ints | Bools) -> Clusters:
+        """Describe the samples `at` places that share a value, not pixels, and are on two sides."""
+        new = [
+            cluster
+            for cluster in clusters_of(values, at[values[at] != 0])
+            if _differs(sides, cluster)
+            and _differs(index.pixels, cluster)
+            and cluster.tobytes() not in seen
+        ]
+        seen.update(cluster.tobytes() for cluster in new)
         return described(data, new)
 
-    def against(values: Fingerprints) -> Clusters:
-        found = clusters_of(values, np.flatnonzero(values != 0))
-        found = [c for c in found if _differs(index.is_audited.astype(np.int64), c)]
-        found = [c for c in found if _differs(index.pixels, c)]
-        new = [c for c in found if c.tobytes() not in seen]
-        seen.update(c.tobytes() for c in new)
-        return described(data, new)
-
-    pairs = _pairs(data)
-    return OriginsMeasured(
-        files=across(index.source),
-        videos=across(index.video),
-        pairs=across(pairs),
-        groups=across(index.group),
-        against_files=against(index.source),
-        against_videos=against(index.video),
-        against_pairs=against(pairs),
-        mend=data.drop_command,
-    )
+    origins = {"files": index.source, "videos": index.video, "pairs": pairs, "groups": index.group}
+    clusters = {name: apart(each, index.audited, index.split) for name, each in origins.items()}
+    everything = np.arange(len(index))
+    for name in ("files", "videos", "pairs"):  # a group's name means nothing in another corpus
+        clusters[f"against_{name}"] = apart(origins[name], everything, index.is_audited)
+    return Clustered(clusters, data.drop_command)
 
 
-def _differs(values: Ints | Fingerprints, cluster: Ints) -> bool:
+def _differs(values: Ints | Bools | Fingerprints, cluster: Ints) -> bool:
     return len(np.unique(values[cluster])) > 1
 
 
@@ -137,36 +99,33 @@ def ffpp_name(sample: Sample, *, is_fake: bool) -> tuple[str, str | None] | None
     return None
 
 
-def judge(found: OriginsMeasured) -> Iterator[Finding]:
-    """Yield a finding for each kind of origin that is in two places."""
-    kinds: tuple[tuple[Clusters, Severity, str, str, str], ...] = (
-        (found.files, "high", "One file is in two splits", "file", _SPLIT),
-        (found.videos, "high", "One video is in two splits", "video", _SPLIT),
-        (
-            found.pairs, "high",
-            "Videos of FaceForensics++ that share a face are in two splits", "group", _SPLIT,
-        ),
-        (found.groups, "high", "One group is in two splits", "group", _SPLIT),
-        (found.against_files, "high", "Files are also in a corpus compared with", "file", _OTHER),
-        (
-            found.against_pairs, "high",
-            "Videos of FaceForensics++ share a face with those of a corpus compared with", "group",
-            _OTHER,
-        ),
-        (
-            found.against_videos, "low",
-            "Videos have the paths of videos in a corpus compared with", "video", _OTHER,
-        ),
-    )  # fmt: skip
-    for clusters, severity, title, noun, why in kinds:
-        if clusters.n_clusters:
-            yield Finding(
-                CHECK.name, severity, title,
-                f"{counted(clusters.n_clusters, noun)} in {clusters.n_samples} samples",
-                clusters.shown, why, found.mend, clusters.drop,
-            )  # fmt: skip
-
-
 _SPLIT = "Frames of one video, or faces of one person, are nearly the same image: test is training."
 _OTHER = "What was trained on one corpus is measured on its own data in the other."
+_KINDS = {
+    "files": ClusterKind("high", "file", "One file is in two splits", _SPLIT),
+    "videos": ClusterKind("high", "video", "One video is in two splits", _SPLIT),
+    "pairs": ClusterKind(
+        "high", "group", "Videos of FaceForensics++ that share a face are in two splits", _SPLIT
+    ),
+    "groups": ClusterKind("high", "group", "One group is in two splits", _SPLIT),
+    "against_files": ClusterKind(
+        "high", "file", "Files are also in a corpus compared with", _OTHER
+    ),
+    "against_pairs": ClusterKind(
+        "high",
+        "group",
+        "Videos of FaceForensics++ share a face with those of a corpus compared with",
+        _OTHER,
+    ),
+    "against_videos": ClusterKind(
+        "low", "video", "Videos have the paths of videos in a corpus compared with", _OTHER
+    ),
+}
+
+
+def judge(found: Clustered) -> Iterator[Finding]:
+    """Return a finding for each kind of origin that is in two places."""
+    return judged(CHECK.name, _KINDS, found)
+
+
 CHECK = AuditCheck("origins", "Files, videos and groups in two splits", "leaks", measure, judge)

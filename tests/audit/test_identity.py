@@ -83,7 +83,7 @@ def test_another_corpus_shares_images_or_does_not(tmp_path: Path) -> None:
         for folder, first in ((one, 0), (two, 6), (three, 100))
     ]
     found = equal_pixels.measure(_audited(corpora[0], against=(corpora[1], corpora[2])))
-    assert found.against.n_clusters == 2
+    assert found.clusters["against"].n_clusters == 2
     assert not list(
         equal_pixels.judge(equal_pixels.measure(_audited(corpora[0], against=(corpora[2],))))
     )

@@ -93,7 +93,7 @@ def test_samples_of_one_group_are_not_compared(tmp_path: Path) -> None:
     apart = _measured(
         build_corpus("folder", tmp_path / "in", tmp_path / "apart", **CLASSES), n_workers=2
     )
-    assert apart.conflicting.n_clusters == 6
+    assert apart.clusters["conflicting"].n_clusters == 6
 
 
 def test_copies_in_another_corpus_are_found_whatever_their_names_and_groups(
@@ -107,7 +107,7 @@ def test_copies_in_another_corpus_are_found_whatever_their_names_and_groups(
     measured = _measured(_built(one), against=(_built(two),))
     (finding,) = near_duplicates.judge(measured)
     assert finding.title == "Copies of samples are in a corpus compared with"
-    assert measured.against.n_clusters == 1
+    assert measured.clusters["against"].n_clusters == 1
     assert finding.drop == ("train/gan/001.png",)
 
 
