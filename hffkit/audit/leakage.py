@@ -14,14 +14,12 @@ import numpy as np
 
 from hffkit.arrays import Bools, Floats64, Ints
 from hffkit.audit.stored_facts import Fact
-from hffkit.audit.strata import Auc
+from hffkit.audit.strata import Auc, PairAuc
 from hffkit.errors import MetricError
-from hffkit.evaluation.bootstrap import percentile_interval, resamples
 from hffkit.evaluation.roc import Ranking
 
 _FOLDS = 5
 _MIN_SAMPLES = 8  # of each class
-_N_RESAMPLES = 300
 _N_PERMUTATIONS = 2
 _IMPORTANT = 0.01  # of AUC
 _STRONG = 0.65  # AUC of a fact alone
@@ -65,7 +63,6 @@ class _Fold:
     model: Any
     held_out: Ints
     ranking: Ranking
-    n_pairs: int
 
 
 def leakage(
@@ -98,24 +95,25 @@ def leakage(
     used = _filled(values[:, [column for columns in varying for column in columns]])
     with one_thread():
         folds = list(_folds(used, is_positive, numbers, rng))
-        low, high = _interval(folds, numbers, n_groups, rng)
-        auc = _mean_auc([fold.ranking.curve().auc() for fold in folds], folds)
-        drops = [0.0] * len(varying)
-        if low >= _WORTH_NAMING:
-            drops = _importance(folds, used, is_positive, varying, rng)
+        score = PairAuc([(fold.held_out, fold.ranking) for fold in folds]).estimate(numbers, rng)
+        is_named = score.low >= _WORTH_NAMING
+        permuted = [score.auc] * len(varying)
+        if is_named:
+            permuted = _permuted_aucs(folds, used, is_positive, varying, rng)
     carriers = [
         Carrier(
             tuple(facts[column].name for column in columns),
             tuple(facts[column].title for column in columns),
-            drop,
+            score.auc - auc,
             _own_auc(values[:, columns[0]], is_positive),
         )
-        for columns, drop in zip(varying, drops, strict=True)
+        for columns, auc in zip(varying, permuted, strict=True)
     ]
     # Of facts that say the same, the trees use one, and permuting it shows nothing of the others.
-    named = [each for each in carriers if low >= _WORTH_NAMING and each.strength >= _IMPORTANT]
+    named = [each for each in carriers if is_named and each.strength >= _IMPORTANT]
     named.sort(key=lambda each: -each.strength)
-    return Leakage(auc, low, high, n_negative, n_positive, n_groups, tuple(named))
+    counts = (n_negative, n_positive, n_groups)
+    return Leakage(score.auc, score.low, score.high, *counts, tuple(named))
 
 
 def one_thread() -> AbstractContextManager[object]:
@@ -166,8 +164,7 @@ def _folds(
     found = 0
     for train, held_out in divide.split(values, is_positive, groups):
         truth = is_positive[held_out]
-        n_pairs = int(truth.sum()) * int((~truth).sum())
-        if not n_pairs or len(np.unique(is_positive[train])) < 2:
+        if len(np.unique(truth)) < 2 or len(np.unique(is_positive[train])) < 2:
             continue
         model = HistGradientBoostingClassifier(
             max_iter=40,
@@ -178,7 +175,7 @@ def _folds(
         ).fit(values[train], is_positive[train])
         ranking = Ranking(truth, _scores(model, values[held_out]))
         found += 1
-        yield _Fold(model, held_out, ranking, n_pairs)
+        yield _Fold(model, held_out, ranking)
     if not found:
         raise MetricError("a leakage score needs groups that can be divided, got too few")
 
@@ -187,52 +184,29 @@ def _scores(model: Any, values: Floats64) -> Floats64:
     return np.asarray(model.decision_function(values), np.float64)
 
 
-def _mean_auc(aucs: Sequence[float], folds: Sequence[_Fold]) -> float:
-    return float(np.average(aucs, weights=[fold.n_pairs for fold in folds]))
-
-
-def _interval(
-    folds: Sequence[_Fold], groups: Ints, n_groups: int, rng: np.random.Generator
-) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the mean AUC over groups drawn with replacement."""
-    values = []
-    for counts in resamples(n_groups, _N_RESAMPLES, rng):
-        total = weight = 0.0
-        for fold in folds:
-            curve = fold.ranking.curve(counts[groups[fold.held_out]])
-            n_pairs = float(curve.true_positives[-1] * curve.false_positives[-1])
-            if n_pairs:
-                total += curve.auc() * n_pairs
-                weight += n_pairs
-        if weight:
-            values.append(total / weight)
-    return percentile_interval(values)
-
-
-def _importance(
+def _permuted_aucs(
     folds: Sequence[_Fold],
     values: Floats64,
     is_positive: Bools,
     varying: Sequence[Sequence[int]],
     rng: np.random.Generator,
 ) -> list[float]:
-    """Return the fall of the mean held-out AUC when columns are permuted together."""
-    whole = _mean_auc([fold.ranking.curve().auc() for fold in folds], folds)
-    drops, start = [], 0
+    """Return the mean held-out AUC when columns are permuted together, for each such set."""
+    found, start = [], 0
     for columns in varying:
         at = slice(start, start + len(columns))
         start += len(columns)
         aucs = []
         for _ in range(_N_PERMUTATIONS):
-            permuted = []
+            parts = []
             for fold in folds:
                 held_out = values[fold.held_out]
                 held_out[:, at] = held_out[rng.permutation(len(held_out)), at]
                 ranking = Ranking(is_positive[fold.held_out], _scores(fold.model, held_out))
-                permuted.append(ranking.curve().auc())
-            aucs.append(_mean_auc(permuted, folds))
-        drops.append(whole - float(np.mean(aucs)))
-    return drops
+                parts.append((fold.held_out, ranking))
+            aucs.append(PairAuc(parts).mean())
+        found.append(float(np.mean(aucs)))
+    return found
 
 
 def _own_auc(values: Floats64, is_positive: Bools) -> float:

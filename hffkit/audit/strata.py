@@ -1,5 +1,6 @@
 """AUC within strata: pairs of a fake and a real sample count only if both are of one stratum."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,36 +61,53 @@ def strata_of(
     return tuple(found[: max(both, _N_SHOWN)])
 
 
+class PairAuc:
+    """AUC over the pairs of a positive and a negative sample of one part, such as a stratum.
+
+    Scores of different parts are not compared. Each part counts by its pairs.
+    """
+
+    def __init__(self, parts: Sequence[tuple[Ints, Ranking]]) -> None:
+        """Take the places of the samples of each part, and their ranking."""
+        self._parts = parts
+
+    def mean(self, weights: Floats64 | None = None) -> float:
+        """Compute the mean of samples that count `weights` times, (N,); NaN without a pair."""
+        total = n_pairs = 0.0
+        for at, ranking in self._parts:
+            curve = ranking.curve(None if weights is None else weights[at])
+            n = float(curve.true_positives[-1] * curve.false_positives[-1])
+            total += curve.auc() * n if n else 0.0
+            n_pairs += n
+        return total / n_pairs if n_pairs else math.nan
+
+    def estimate(self, groups: Ints, rng: np.random.Generator) -> Auc:
+        """Compute the mean and its interval, from a bootstrap over groups (N,), numbers from 0.
+
+        Raises
+        ------
+        MetricError
+            If no part holds positive and negative samples.
+        """
+        n_groups = int(groups.max()) + 1
+        drawn = [self.mean(counts[groups]) for counts in resamples(n_groups, _N_RESAMPLES, rng)]
+        whole, values = self.mean(), [value for value in drawn if not math.isnan(value)]
+        if math.isnan(whole) or not values:
+            raise MetricError("no stratum holds fake and real samples")
+        return Auc(whole, *percentile_interval(values))
+
+
 def grouped_auc(
     is_fake: Bools, ranking: Floats64, groups: Ints, strata: Ints, rng: np.random.Generator
 ) -> Auc:
-    """Compute the AUC within strata (N,), weighted by pairs, with a bootstrap over groups.
+    """Compute the AUC within strata (N,), weighted by pairs, with a bootstrap over groups (N,).
 
     Raises
     ------
     MetricError
         If no stratum holds fake and real samples.
     """
-    numbers = np.unique(groups, return_inverse=True)[1]
-    members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
-    members = [at for at in members if 0 < is_fake[at].sum() < len(at)]
-    if not members:
-        raise MetricError("no stratum holds fake and real samples")
-    rankings = [Ranking(is_fake[at], ranking[at]) for at in members]
-
-    def mean(weights: Floats64 | None) -> float | None:
-        total = n_pairs = 0.0
-        for at, ranked in zip(members, rankings, strict=True):
-            curve = ranked.curve(None if weights is None else weights[at])
-            n = float(curve.true_positives[-1] * curve.false_positives[-1])
-            total += curve.auc() * n if n else 0.0
-            n_pairs += n
-        return total / n_pairs if n_pairs else None
-
-    n_groups = int(numbers.max()) + 1
-    drawn = [mean(counts[numbers]) for counts in resamples(n_groups, _N_RESAMPLES, rng)]
-    values = [value for value in drawn if value is not None]
-    whole = mean(None)
-    if whole is None or not values:
-        raise MetricError("no stratum holds fake and real samples")
-    return Auc(whole, *percentile_interval(values))
+    numbers = np.unique(groups, return_inverse=True)[1].astype(np.int64)
+    members = (np.flatnonzero(strata == stratum) for stratum in np.unique(strata))
+    parts = [(at, Ranking(is_fake[at], ranking[at])) for at in members]
+    return PairAuc(parts).estimate(numbers, rng)
