@@ -5,7 +5,7 @@ import shlex
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +16,8 @@ import numpy.typing as npt
 from hffkit.arrays import Bools, Ints
 from hffkit.audit.findings import SampleRef
 from hffkit.errors import ManifestError
+from hffkit.execution.pool import in_order
+from hffkit.execution.progress import Progress
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.samples import SPLITS, Sample
 from hffkit.manifest.seeds import rng_for
@@ -26,6 +28,7 @@ from hffkit.storage.corpus import Corpus, CorpusName
 from hffkit.storage.selection import Places, samples_at
 
 _BYTES = 8  # of a fingerprint: two of a million differ by chance with a probability of 3e-8
+_BLOCK = 64  # records of a unit of work
 T = TypeVar("T")
 Fingerprints = npt.NDArray[np.uint64]
 
@@ -130,9 +133,28 @@ class Audited:
         """Return references to the samples at places of the index."""
         return tuple(SampleRef.of(corpus, sample) for corpus, sample in self.items(at))
 
+    def read(self, at: Ints, work: Callable[[Corpus, Sample], T], *, label: str) -> Iterator[T]:
+        """Yield what `work` makes of each sample at places of the index, in order, in processes.
+
+        `label` names the work in the display of its progress.
+        """
+        places = self.index.places[at]
+        blocks = [places[start : start + _BLOCK] for start in range(0, len(at), _BLOCK)]
+        do = partial(_block_read, names=self.places, work=work)
+        with Progress(len(at), unit="samples", label=label) as progress:
+            for block in in_order(do, blocks, n_workers=self.n_workers):
+                yield from block
+                progress.step(len(block))
+
     def rng(self, *names: str) -> np.random.Generator:
         """Return the generator of a check's draws."""
         return rng_for(self.request.seed, "audit", *names)
+
+
+def _block_read(
+    places: Places, *, names: tuple[CorpusName, ...], work: Callable[[Corpus, Sample], T]
+) -> list[T]:
+    return [work(corpus, sample) for corpus, sample in samples_at(places, names)]
 
 
 def fingerprint(*parts: object) -> int:

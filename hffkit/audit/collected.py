@@ -1,8 +1,6 @@
 """Facts of a draw of samples: every record is read and decoded once, for all checks."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -11,13 +9,10 @@ from hffkit.audit.audited import Audited
 from hffkit.audit.stored_facts import FACTS, NAN, row_of, stored_facts
 from hffkit.audit.trivial_pixels import PIXEL_FACTS, RECODED_FACTS, pixel_facts, recoded_facts
 from hffkit.errors import CorpusError, HffkitError
-from hffkit.execution.pool import in_order
-from hffkit.execution.progress import Progress
-from hffkit.storage.corpus import CorpusName
-from hffkit.storage.selection import Places, samples_at
+from hffkit.manifest.samples import Sample
+from hffkit.storage.corpus import Corpus
 
 SIDE = 128  # px, of the common re-encoding
-_BLOCK = 64  # records of a unit of work
 _WIDTHS = (len(FACTS), len(PIXEL_FACTS), len(RECODED_FACTS))
 FactRow = list[float] | str
 """The facts of a record one after the other, or the reason why it has none."""
@@ -52,13 +47,7 @@ def collected(data: Audited) -> Collected:
     """
     index = data.index
     at = _drawn(data)
-    rows: list[FactRow] = []
-    blocks = [index.places[at[i : i + _BLOCK]] for i in range(0, len(at), _BLOCK)]
-    work = partial(facts_of_block, names=data.places)
-    with Progress(len(at), unit="samples", label="facts") as progress:
-        for done in in_order(work, blocks, n_workers=data.n_workers):
-            rows += done
-            progress.step(len(done))
+    rows = list(data.read(at, facts_of, label="facts"))
     is_bad = np.array([isinstance(row, str) for row in rows], bool)
     if is_bad.all():
         raise CorpusError(f"{data.names}: no record can be read; `hffkit verify` says why.")
@@ -90,18 +79,13 @@ def _drawn(data: Audited) -> Ints:
     return np.sort(np.concatenate(chosen))
 
 
-def facts_of_block(places: Places, *, names: tuple[CorpusName, ...]) -> list[FactRow]:
-    """Read the facts of the records at some places."""
-    return list(_rows(places, names))
-
-
-def _rows(places: Places, names: tuple[CorpusName, ...]) -> Iterator[FactRow]:
-    for corpus, sample in samples_at(places, names):
-        try:
-            datum = corpus.datum(sample)
-            image = datum.image()
-            stored = stored_facts(sample, datum)
-            pixels = pixel_facts(image, stored.get("jpeg_quality", NAN))
-            yield [*row_of(stored), *pixels, *recoded_facts(image, SIDE)]
-        except HffkitError as error:
-            yield str(error)
+def facts_of(corpus: Corpus, sample: Sample) -> FactRow:
+    """Read the facts of a record."""
+    try:
+        datum = corpus.datum(sample)
+        image = datum.image()
+        stored = stored_facts(sample, datum)
+        pixels = pixel_facts(image, stored.get("jpeg_quality", NAN))
+        return [*row_of(stored), *pixels, *recoded_facts(image, SIDE)]
+    except HffkitError as error:
+        return str(error)

@@ -36,8 +36,9 @@ from hffkit.audit.registration import Registered, register
 from hffkit.errors import HffkitError
 from hffkit.execution.pool import in_order
 from hffkit.execution.progress import Progress
+from hffkit.manifest.samples import Sample
 from hffkit.media.image import Image
-from hffkit.storage.corpus import CorpusName
+from hffkit.storage.corpus import Corpus, CorpusName
 from hffkit.storage.selection import Places, samples_at
 from hffkit.wording import counted
 
@@ -47,7 +48,6 @@ from hffkit.wording import counted
 MAX_DISTANCE = 0.06
 MAX_DISTANCE_RESIZED = 0.072
 _LARGEST = 256  # px of the shorter side when two images are compared
-_BLOCK = 64  # records of a unit of work
 _N_PAIRS = 16
 _N_KINDS = 3  # of copies, that a caption names
 _SAME = 0.04  # difference of scales or of gains that is none
@@ -150,33 +150,23 @@ def _thumbnails(data: Audited, at: Ints) -> tuple[Thumbnails, Bools]:
     """Return the thumbnails of samples, and False for those that cannot be read."""
     thumbnails = np.zeros((len(at), SIDE, SIDE), np.uint8)
     is_read = np.zeros(len(at), bool)
-    places = data.index.places[at]
-    blocks = [places[start : start + _BLOCK] for start in range(0, len(at), _BLOCK)]
-    n = 0
-    with Progress(len(at), unit="samples", label="near-duplicates") as progress:
-        work = partial(thumbnails_of_block, names=data.places)
-        for block in in_order(work, blocks, n_workers=data.n_workers):
-            for thumbnail in block:
-                if thumbnail is not None:
-                    thumbnails[n], is_read[n] = thumbnail, True
-                n += 1
-            progress.step(len(block))
+    for place, found in enumerate(data.read(at, thumbnail_of, label="near-duplicates")):
+        if found is not None:
+            thumbnails[place], is_read[place] = found, True
     return thumbnails, is_read
 
 
-def thumbnails_of_block(
-    places: Places, *, names: tuple[CorpusName, ...]
-) -> list[Thumbnails | None]:
-    """Describe the records at some places; None for each that cannot be read."""
-    return [None if image is None else describe(image) for image in _images(places, names)]
+def thumbnail_of(corpus: Corpus, sample: Sample) -> Thumbnails | None:
+    """Describe the image of a record; None if it cannot be read."""
+    image = _image(corpus, sample)
+    return None if image is None else describe(image)
 
 
-def _images(places: Places, names: tuple[CorpusName, ...]) -> Iterator[Image | None]:
-    for corpus, sample in samples_at(places, names):
-        try:
-            yield corpus.image(sample)
-        except HffkitError:
-            yield None
+def _image(corpus: Corpus, sample: Sample) -> Image | None:
+    try:
+        return corpus.image(sample)
+    except HffkitError:
+        return None
 
 
 def _copies(data: Audited, at: Ints, found: Candidates) -> Iterator[Copy]:
@@ -205,7 +195,7 @@ def registered_pairs(
     The records of a pair follow one another.
     """
     places, views = block
-    images = _images(places, names)
+    images = (_image(*item) for item in samples_at(places, names))
     rows: list[tuple[float, str] | None] = []
     for view, first, second in zip(views, images, images, strict=True):
         if first is None or second is None:
