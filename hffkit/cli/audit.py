@@ -8,14 +8,13 @@ import click
 
 from hffkit.cli import options
 from hffkit.cli.checks import check_inputs
-from hffkit.errors import ArgumentError
 from hffkit.storage.outputs import AUDIT_PAGE, AUDIT_REPORT, write_output
 
 _FAILED = 1
 
 
 @click.command(epilog=options.example("audit data.lmdb --run runs/amtennet --html audit.html"))
-@click.argument("corpora", nargs=-1, required=True, type=options.PATH_TEXT, metavar="CORPUS...")
+@options.corpora
 @click.option(
     "--against",
     multiple=True,
@@ -31,7 +30,7 @@ _FAILED = 1
     show_default=True,
     help="Samples of each class, drawn by the seed, for the checks that read headers and pixels.",
 )
-@click.option("--html", type=options.PATH, help="Write a self-contained HTML page.")
+@options.html
 @click.option(
     "--out",
     type=options.PATH,
@@ -67,8 +66,6 @@ def audit(
         corpora=(*arguments["corpora"], *arguments["against"]),
         outputs={"html": (html, AUDIT_PAGE), "out": (out, AUDIT_REPORT)},
     )
-    if html is not None and html == out:
-        raise ArgumentError(f"{html}: `html` and `out` must be two files.")
     from hffkit.audit.audit import audit as audit_corpora
     from hffkit.audit.audited import AuditRequest
     from hffkit.audit.findings_page import page_of

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hffkit.errors import ArgumentError
+
 if TYPE_CHECKING:
     from hffkit.storage.outputs import FileForm
 
@@ -17,7 +19,7 @@ def check_inputs(
 ) -> None:
     """Raise HffkitError if a run, corpus or file is not there, or an output cannot be written.
 
-    `outputs` are paths and forms, by the names of their parameters.
+    `outputs` are paths and forms, by the names of their parameters. No two may be one file.
     """
     from hffkit.runs.run import check_runs
     from hffkit.storage.outputs import check_output
@@ -33,6 +35,10 @@ def check_inputs(
 
         for path in files:
             files_of(path)
+    names: dict[Path, str] = {}
     for name, (output, form) in (outputs or {}).items():
         if output is not None:
             check_output(output, name, form)
+            if output in names:
+                raise ArgumentError(f"{output}: `{names[output]}` and `{name}` must be two files.")
+            names[output] = name

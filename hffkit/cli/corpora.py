@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from hffkit.storage.corpus import Corpus, CorpusInfo
 
 _N_SHOWN = 5  # duplicates
-_corpora = click.argument(
-    "corpora", nargs=-1, required=True, type=options.PATH_TEXT, metavar="CORPUS..."
-)
 
 
 def corpus_text(path: Path, info: "CorpusInfo") -> str:
@@ -161,7 +158,7 @@ def failure_lines(failures: Mapping[str, int], where: str) -> list[str]:
 
 
 @click.command(epilog=options.example("pack data.lmdb --size 128 --out packed.lmdb"))
-@_corpora
+@options.corpora
 @options.out
 @click.option(
     "--size",
@@ -213,7 +210,7 @@ def pack(
 
 
 @click.command(epilog=options.example("inspect data.lmdb --out sheet.png"))
-@_corpora
+@options.corpora
 @click.option(
     "--out",
     type=options.PATH,
@@ -252,7 +249,7 @@ def _note_older(corpus: "Corpus") -> None:
 
 
 @click.command(epilog=options.example("verify data.lmdb"))
-@_corpora
+@options.corpora
 @options.workers
 @options.as_json
 @click.pass_context
@@ -277,7 +274,7 @@ def verify(context: click.Context, corpora: tuple[str, ...], workers: int, as_js
 
 
 @click.command(epilog=options.example("subset data.lmdb --share 0.1 --out small.lmdb"))
-@_corpora
+@options.corpora
 @options.out
 @click.option(
     "--share",
@@ -314,7 +311,7 @@ def subset(
 
 
 @click.command(epilog=options.example("merge part-0.lmdb part-1.lmdb --out data.lmdb"))
-@_corpora
+@options.corpora
 @options.out
 @options.accept_duplicates
 @options.as_json
@@ -329,7 +326,7 @@ def merge(corpora: tuple[str, ...], out: Path, accept_duplicates: bool, as_json:
 
 
 @click.command(epilog=options.example("unpack pairs.lmdb --masks pairs-masks.lmdb --out crops"))
-@_corpora
+@options.corpora
 @click.option(
     "--masks",
     multiple=True,
@@ -337,7 +334,12 @@ def merge(corpora: tuple[str, ...], out: Path, accept_duplicates: bool, as_json:
     metavar="CORPUS",
     help="Corpus of the forgeries' masks; repeatable.",
 )
-@options.out
+@click.option(
+    "--out",
+    type=options.PATH,
+    required=True,
+    help="The folder to write, which must not exist. OUT.partial holds unfinished work.",
+)
 @options.as_json
 def unpack(corpora: tuple[str, ...], masks: tuple[str, ...], out: Path, as_json: bool) -> None:
     """Write the crops of FaceForensics++ as PNG files, in the layout of Cao et al.

@@ -67,9 +67,7 @@ if TYPE_CHECKING:
     "--accept-damaged", is_flag=True, help="Degrade damaged images of a folder too; list them."
 )
 @click.option("--limit", type=int, help="Degrade N samples only, drawn by the seed.")
-@click.option(
-    "--operations", type=options.PATH, help="A Python file that defines your own OPERATIONS."
-)
+@options.operations
 @options.seed
 @options.workers
 @options.scheduler
@@ -145,7 +143,7 @@ def _folder_text(path: Path, info: "FolderInfo") -> str:
 
 
 @click.command(epilog=options.example("equalize data.lmdb --out fair.lmdb"))
-@click.argument("corpora", nargs=-1, required=True, type=options.PATH_TEXT, metavar="CORPUS...")
+@options.corpora
 @options.out
 @click.option(
     "--size",

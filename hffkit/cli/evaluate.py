@@ -8,7 +8,6 @@ import click
 
 from hffkit.cli import options
 from hffkit.cli.checks import check_inputs
-from hffkit.errors import ArgumentError
 from hffkit.storage.outputs import (
     EVAL_PAGE,
     FACES,
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
     help="For mml: print the accuracy at the thresholds 1 to 19 as well, and with --csv write it "
     "to NAME-thresholds.csv.",
 )
-@click.option("--html", type=options.PATH, help="Write a self-contained HTML page.")
+@options.html
 @click.option("--csv", type=options.PATH, help="Write the scores, a line a sample.")
 @options.resamples
 @options.seed
@@ -63,21 +62,21 @@ def evaluate(html: Path | None, csv: Path | None, as_json: bool, **arguments: An
     bootstrap over groups. Runs that differ in their seed only are summarised, with intervals over
     seeds and groups. A run that was trained on held-out samples of a corpus is refused.
     """
+    if csv is not None and len(arguments["runs"]) * len(arguments["data"]) != 1:
+        raise click.UsageError("--csv is for one run on one corpus.")
     check_inputs(
         runs=[*arguments["runs"], arguments["against"]],
         corpora=arguments["data"] + arguments["masks"],
         outputs={
-            "html": (html, EVAL_PAGE),
             "csv": (csv, SCORES),
+            "html": (html, EVAL_PAGE),
             "thresholds": (sweep_path(csv) if csv and arguments["thresholds"] else None, SWEEP),
         },
     )
-    from hffkit.evaluation.evaluate import EvalRequest, check_outputs
+    from hffkit.evaluation.evaluate import EvalRequest
     from hffkit.evaluation.evaluate import evaluate as evaluate_runs
 
-    request = EvalRequest(**arguments)
-    check_outputs(request, html, csv)
-    result = evaluate_runs(request)
+    result = evaluate_runs(EvalRequest(**arguments))
     with options.shown(result.to_json(), result.to_markdown().rstrip(), as_json=as_json):
         if csv is not None:
             write_output(csv, result.to_csv(), SCORES)
@@ -130,8 +129,6 @@ def predict(
     check_inputs(
         runs=[run], files=paths, outputs={"csv": (csv, FACES), "html": (html, PREDICT_PAGE)}
     )
-    if csv is not None and csv == html:
-        raise ArgumentError(f"{csv}: `csv` and `html` must be two files.")
     if arguments["recheck_suite"] is not None:
         from hffkit.degrade.suites import read_part  # loads OpenCV
 

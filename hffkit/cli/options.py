@@ -193,6 +193,11 @@ scheduler = click.option(
     metavar="ADDRESS|FILE",
     help="Run on the workers of a Dask cluster: tcp://HOST:PORT, or a scheduler file.",
 )
+corpora = click.argument("corpora", nargs=-1, required=True, type=PATH_TEXT, metavar="CORPUS...")
+html = click.option("--html", type=PATH, help="Write a self-contained HTML page.")
+operations = click.option(
+    "--operations", type=PATH, help="A Python file that defines your own OPERATIONS."
+)
 OUT_HELP = "The corpus to write, which must not exist. OUT.partial holds unfinished work."
 out = click.option("--out", type=PATH, required=True, help=OUT_HELP)
 shard = click.option(

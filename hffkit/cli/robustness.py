@@ -7,7 +7,6 @@ import click
 
 from hffkit.cli import options
 from hffkit.cli.checks import check_inputs
-from hffkit.errors import ArgumentError
 from hffkit.storage.outputs import CONDITIONS, ROBUSTNESS_PAGE, write_output
 
 
@@ -33,9 +32,7 @@ from hffkit.storage.outputs import CONDITIONS, ROBUSTNESS_PAGE, write_output
     help="Operation: jp for all its listed values, jp:60, jp-mix, or a chain such as gb:3+jp-mix. "
     "Repeatable.",
 )
-@click.option(
-    "--operations", type=options.PATH, help="A Python file that defines your own OPERATIONS."
-)
+@options.operations
 @options.split("test")
 @click.option(
     "--val",
@@ -46,7 +43,7 @@ from hffkit.storage.outputs import CONDITIONS, ROBUSTNESS_PAGE, write_output
 )
 @options.task
 @options.allow_overlap
-@click.option("--html", type=options.PATH, help="Write a self-contained HTML page.")
+@options.html
 @click.option("--csv", type=options.PATH, help="Write a line for each condition and metric.")
 @options.resamples
 @options.seed
@@ -67,10 +64,8 @@ def robustness(
     check_inputs(
         runs=arguments["runs"],
         corpora=arguments["data"] + arguments["val"],
-        outputs={"html": (html, ROBUSTNESS_PAGE), "csv": (csv, CONDITIONS)},
+        outputs={"csv": (csv, CONDITIONS), "html": (html, ROBUSTNESS_PAGE)},
     )
-    if csv is not None and csv == html:
-        raise ArgumentError(f"{csv}: `csv` and `html` must be two files.")
     from hffkit.degrade.own import read_own
     from hffkit.robustness.conditions import suites_of
 

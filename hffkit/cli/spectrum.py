@@ -24,18 +24,20 @@ _features = options.together(
         type=click.Choice(get_args(FeatureName)),
         default="celeba",
         show_default=True,
-        help="The paper's experiment: native profiles of whole images; 80 points, divided by the "
-        "first; the middle third, 300 points, divided by the first.",
+        help="Features of an experiment of the paper. faces-hq: profiles of whole images; celeba: "
+        "80 points, divided by the first; dfd: the middle third, 300 points, divided by the first.",
     ),
     click.option(
         "--crop",
         type=click.Choice(get_args(CropName)),
-        help="Part of the image: all, the central square, or the middle third of both sides.",
+        help="Part of the image: all, the central square, or the middle third of both sides.  "
+        "[default: as in the experiment]",
     ),
     click.option(
         "--centre",
         type=click.Choice(get_args(CentreName)),
-        help="Position of radius 0: the paper's, half a coefficient beside the DC, or the DC.",
+        help="Radius 0 of the spectrum: the paper's, half a coefficient beside the DC, or the DC.  "
+        "[default: paper]",
     ),
     click.option(
         "--points",
@@ -92,9 +94,13 @@ def features(source: str, out: Path, workers: int, as_json: bool, **arguments: A
 @click.option(
     "--samples",
     type=click.IntRange(min=8),
+    metavar="N",
     help="Use N of all samples only, half of them fake, drawn by the seed.",
 )
-@click.option("--limit", type=click.IntRange(min=4), help="Train on N samples, half of them fake.")
+@click.option(
+    "--limit", type=click.IntRange(min=4), metavar="N",
+    help="Train on N samples, half of them fake.",
+)  # fmt: skip
 @click.option(
     "--repeats",
     type=click.IntRange(0, 10_000),
@@ -134,7 +140,7 @@ def train(out: Path | None, workers: int, as_json: bool, **arguments: Any) -> No
 
 
 @spectrum.command(epilog=options.example("spectrum plot data.lmdb --out spectra.png"))
-@click.argument("corpora", nargs=-1, required=True, type=options.PATH_TEXT, metavar="CORPUS...")
+@options.corpora
 @click.option(
     "--out",
     type=options.PATH,

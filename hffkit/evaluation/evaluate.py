@@ -45,14 +45,6 @@ class EvalRequest:
     device: str = "auto"
 
 
-def check_outputs(request: EvalRequest, html: Path | None, csv: Path | None) -> None:
-    """Raise ArgumentError if the outputs do not fit the request, before hours of scoring."""
-    if csv is not None and len(request.runs) * len(request.data) != 1:
-        raise ArgumentError("`csv` is for one run on one corpus.")
-    if csv is not None and csv == html:
-        raise ArgumentError(f"{csv}: `csv` and `html` must be two files.")
-
-
 def evaluate(request: EvalRequest) -> EvalResult:
     """Score the samples of every corpus by every run, and measure the scores.
 
