@@ -4,15 +4,8 @@ from hffkit.audit.audited import Audited, AuditRequest
 from hffkit.audit.check import AuditCheck, Measured
 from hffkit.audit.outcomes import AuditResult, Outcome, result_of
 from hffkit.audit.table import CHECKS
-from hffkit.errors import ArgumentError, HffkitError
-
-_MIN_SAMPLES = 10
-
-
-def check_request(request: AuditRequest) -> None:
-    """Raise ArgumentError if a request is invalid whatever the data."""
-    if request.samples < _MIN_SAMPLES:
-        raise ArgumentError(f"`samples` must be at least {_MIN_SAMPLES}, got {request.samples}.")
+from hffkit.errors import HffkitError
+from hffkit.options import check
 
 
 def audit(request: AuditRequest, *, n_workers: int) -> AuditResult:
@@ -27,7 +20,7 @@ def audit(request: AuditRequest, *, n_workers: int) -> AuditResult:
     HffkitError
         If a corpus or the run cannot be opened at all.
     """
-    check_request(request)
+    check(request)
     data = Audited(request, n_workers)
     checks = [each for each in CHECKS.values() if request.run is not None or not each.needs_run]
     return result_of(data, [_outcome(check, data) for check in checks])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from hffkit.execution.progress import Progress
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.samples import SPLITS, Sample
 from hffkit.manifest.seeds import rng_for
-from hffkit.options import Seed
+from hffkit.options import Bounds, Seed
 from hffkit.runs.samples import video_of
 from hffkit.storage.corpora import Item, joint_classes, open_faces
 from hffkit.storage.corpus import Corpus, CorpusName
@@ -40,7 +40,9 @@ class AuditRequest:
     corpora: tuple[str, ...]  # treated as one
     against: tuple[str, ...] = ()  # corpora that must not overlap with them, each by itself
     run: Path | None = None
-    samples: int = 1000  # of each class, for checks that read headers or pixels
+    samples: Annotated[int, Bounds(10)] = (
+        1000  # of each class, for checks that read headers or pixels
+    )
     seed: Seed = 0
     device: str = "auto"  # of the run
     report: Path | None = None  # the file of the result, for commands that read it

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from itertools import chain, islice
 from pathlib import Path
+from typing import Annotated
 
 from hffkit.errors import ArgumentError, ExplainError
 from hffkit.execution.progress import Progress
@@ -23,6 +24,7 @@ from hffkit.inference.network import load_network
 from hffkit.manifest.samples import Split
 from hffkit.media.image import encode_png
 from hffkit.networks.devices import device_named
+from hffkit.options import Bounds, Seed, check
 from hffkit.runs.snapshots import snapshots_of
 from hffkit.runs.spectrum import is_spectrum_run
 from hffkit.storage.staging import Partial, write_bytes_durably, write_durably
@@ -43,17 +45,18 @@ class ExplainRequest:
     target: str | None = None  # the class to explain; None: the most probable one
     split: Split | None = "test"  # of corpora; None: all samples
     classes: tuple[str, ...] = ()  # of corpora; empty: all
-    limit: int | None = None  # samples of corpora; None: 16, or all with `average`
-    frames: int = 4  # of each video, evenly spaced
+    # Samples of corpora; None: 16, or all with `average`.
+    limit: Annotated[int | None, Bounds(1)] = None
+    frames: Annotated[int, Bounds(1)] = 4  # of each video, evenly spaced
     whole: bool = False  # files are face crops
     upsample: int = 1
     accept_damaged: bool = False  # damaged images are explained all the same
     average: bool = False  # mean maps of each class in place of maps of each face
-    steps: int = 32  # of deletion and insertion; 0: not measured
+    steps: Annotated[int, Bounds(0)] = 32  # of deletion and insertion; 0: not measured
     sanity: bool = False  # compare with random weights
     landmarks: Path | None = None  # dlib's 68-point predictor, for shares of heat
     snapshots: bool = False  # show the traces of the run's snapshots, too
-    seed: int = 0
+    seed: Seed = 0
     device: str = "auto"
 
 
@@ -106,11 +109,7 @@ def _prepared(request: ExplainRequest) -> tuple[Attributor, InputFaces]:
             f"{request.run}: a spectrum run, which has no network to explain. Draw its spectra "
             "with `hffkit spectrum plot`."
         )
-    for name, value, least in (
-        ("frames", request.frames, 1), ("limit", request.limit, 1), ("steps", request.steps, 0)
-    ):  # fmt: skip
-        if value is not None and value < least:
-            raise ArgumentError(f"`{name}` must be {least} or more, got {value}.")
+    check(request)
     needs_heat = request.average or request.sanity or request.landmarks is not None
     if set(request.methods) == {TRACES} and needs_heat:
         raise ArgumentError(

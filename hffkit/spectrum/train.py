@@ -4,16 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from hffkit.arrays import Bools, Floats64, Ints
-from hffkit.errors import ArgumentError, CorpusError, writing_to
+from hffkit.errors import CorpusError, writing_to
 from hffkit.manifest.classes import BINARY, BINARY_FAKE, BINARY_REAL
 from hffkit.manifest.samples import Split
 from hffkit.manifest.seeds import rng_for
-from hffkit.options import Seed
+from hffkit.options import Bounds, Seed, check
 from hffkit.runs.run import write_groups
 from hffkit.runs.samples import scored_items
 from hffkit.runs.scores import binary_probabilities, csv_of
@@ -32,11 +32,7 @@ from hffkit.storage.duplicates import duplicates_among, duplicates_note
 from hffkit.storage.labels import Items, items_of
 from hffkit.storage.staging import Partial, refuse_existing, write_bytes_durably
 
-MIN_SAMPLES = 8  # of which 80 % have two of each class, however they are drawn
 CURVE_SIZES = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
-
-
-_MAX_REPEATS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +41,11 @@ class SpectrumRequest(FeatureRequest):
 
     data: tuple[str, ...] = ()
     classifier: str = "svm-rbf"  # a name of CLASSIFIERS
-    samples: int | None = None  # used of all splits, half of them fake; None: all
-    limit: int | None = None  # training samples, half of them fake; None: all
-    repeats: int = 0  # further splits into 80 and 20 %, for a mean accuracy with its spread
+    # Used of all splits, half of them fake; None: all. 80 % of 8 have two of each class.
+    samples: Annotated[int | None, Bounds(8)] = None
+    limit: Annotated[int | None, Bounds(4)] = None  # training samples, half fake; None: all
+    # Further splits into 80 and 20 %, for a mean accuracy with its spread.
+    repeats: Annotated[int, Bounds(0, 10_000)] = 0
     paper_split: bool = False  # those splits at random over samples, not groups; ten by default
     curve: bool = False  # also the accuracy in those splits by the number of training samples
     seed: Seed = 0
@@ -74,14 +72,9 @@ class LabelledFeatures:
 
 def check_spectrum(request: SpectrumRequest) -> None:
     """Raise HffkitError if a request is invalid whatever the data."""
+    check(request)
     request.spec()
     classifier_named(request.classifier)
-    if request.limit is not None and request.limit < 4:
-        raise ArgumentError(f"`limit` must be at least 4, two of each class, got {request.limit}.")
-    if request.samples is not None and request.samples < MIN_SAMPLES:
-        raise ArgumentError(f"`samples` must be at least {MIN_SAMPLES}, got {request.samples}.")
-    if not 0 <= request.repeats <= _MAX_REPEATS:
-        raise ArgumentError(f"`repeats` must be from 0 to {_MAX_REPEATS}, got {request.repeats}.")
 
 
 def train_spectrum(

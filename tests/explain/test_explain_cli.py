@@ -472,7 +472,7 @@ def test_networks_without_relu_are_noted(photo: Path, tmp_path: Path, run: Invok
         ({"methods": ()}, ArgumentError, "`methods` must name at least one"),
         ({"target": "Glo"}, UnknownNameError, "No class named 'Glo'. Did you mean 'Glow'"),
         ({"landmarks": Path("no.dat")}, CorpusError, "no.dat: cannot be read"),
-        ({"frames": 0}, ArgumentError, "`frames` must be 1 or more, got 0"),
+        ({"frames": 0}, ArgumentError, "`frames` must be at least 1, got 0"),
         ({"paths": ()}, ArgumentError, "`paths` and `data` name no image"),
         ({"paths": (Path("nowhere.png"),)}, ArgumentError, "nowhere.png: no such file or folder"),
         ({"paths": (Path("x" * 300),)}, ArgumentError, "xxx: no such file or folder"),
