@@ -14,6 +14,7 @@ from hffkit.media.image import Image, read_bytes
 from hffkit.media.image_files import decode_file
 from hffkit.media.kinds import is_video_file
 from hffkit.media.video import open_clip
+from hffkit.reports.colours import FAKE, REAL, UNDECIDED, rgb
 from hffkit.reports.gallery import Gallery, GallerySection, render_gallery
 from hffkit.reports.html import Figure, reduced
 from hffkit.reports.sheet import Tile
@@ -21,7 +22,7 @@ from hffkit.reports.text_table import Table
 
 N_SHOWN = 100  # files with images on the page
 _SIDE = 320  # px of an image on the page
-_COLOURS = {"fake": (213, 94, 0), "real": (0, 114, 178), "undecided": (136, 136, 136)}  # as plots
+_COLOURS = {"fake": rgb(FAKE), "real": rgb(REAL), "undecided": rgb(UNDECIDED)}
 
 
 def files_table(found: Prediction) -> Table:

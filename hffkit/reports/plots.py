@@ -22,12 +22,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from hffkit.arrays import Floats64, Ints
+from hffkit.reports.colours import FAKE, REAL, UNDECIDED
 from hffkit.wording import displayable
 
-_REAL, _FAKE = "#0072b2", "#d55e00"  # Okabe and Ito: distinguishable with colour blindness
 _QUIET = "#c8ccd2"
-_REALS = (_REAL, "#56b4e9", "#009e73", "#332288", "#44aa99", "#117733", "#6699cc", "#004488")
-_FAKES = (_FAKE, "#e69f00", "#cc79a7", "#882255", "#a65628", "#999933", "#aa4499", "#ee3377")
+_REALS = (REAL, "#56b4e9", "#009e73", "#332288", "#44aa99", "#117733", "#6699cc", "#004488")
+_FAKES = (FAKE, "#e69f00", "#cc79a7", "#882255", "#a65628", "#999933", "#aa4499", "#ee3377")
 _PERCENT = FuncFormatter(lambda share, _: f"{100 * share:g} %")
 _STYLE: dict[str, object] = {
     "svg.hashsalt": "hffkit",  # else the names of clip paths are random
@@ -83,10 +83,10 @@ def roc_plot(fpr: Floats64, tpr: Floats64) -> bytes:
         figure = Figure(figsize=(7.2, 3.4))
         linear, logarithmic = figure.subplots(1, 2)
         _plot_diagonal(linear, [0, 1])
-        linear.plot(fpr, tpr, color=_FAKE, linewidth=1.6)
+        linear.plot(fpr, tpr, color=FAKE, linewidth=1.6)
         linear.set(xlim=(-0.01, 1.01), aspect="equal")
         _plot_diagonal(logarithmic, np.geomspace(left, 1, 50))
-        logarithmic.step(np.maximum(fpr, left), tpr, where="post", color=_FAKE, linewidth=1.6)
+        logarithmic.step(np.maximum(fpr, left), tpr, where="post", color=FAKE, linewidth=1.6)
         logarithmic.set(xscale="log", xlim=(left, 1))
         logarithmic.xaxis.set_major_formatter(_PERCENT)
         for axes in (linear, logarithmic):
@@ -106,12 +106,12 @@ def score_plot(real: Floats64, fake: Floats64, name: str) -> bytes:
     with _style():
         figure = Figure(figsize=(4.6, 3.1))
         axes = figure.subplots()
-        for name, scores, colour in (("real", real, _REAL), ("fake", fake, _FAKE)):
+        for kind, scores, colour in (("real", real, REAL), ("fake", fake, FAKE)):
             share = np.histogram(scores, edges)[0] / max(len(scores), 1)
-            label = f"{name} ({len(scores)})"
+            label = f"{kind} ({len(scores)})"
             axes.stairs(share, edges, fill=True, color=colour, alpha=0.25)
             axes.stairs(share, edges, color=colour, linewidth=1.4, label=label)
-        axes.axvline(0.5, color="#888888", linestyle="--", linewidth=1)
+        axes.axvline(0.5, color=UNDECIDED, linestyle="--", linewidth=1)
         axes.set(xlim=(0, 1), xlabel=f"score: {name}", ylabel="share of the images")
         axes.yaxis.set_major_formatter(_PERCENT)
         figure.legend(loc="outside upper center", ncols=2)
@@ -129,9 +129,9 @@ def scores_over_time(
         figure = Figure(figsize=(6.4, 2.2))
         axes = figure.subplots()
         for limit in limits:
-            axes.axhline(limit, color="#888888", linestyle="--", linewidth=1)
-        axes.plot(frames[is_largest], scores[is_largest], color=_FAKE, marker="o", markersize=3)
-        axes.plot(frames[~is_largest], scores[~is_largest], "x", color=_REAL, markersize=4)
+            axes.axhline(limit, color=UNDECIDED, linestyle="--", linewidth=1)
+        axes.plot(frames[is_largest], scores[is_largest], color=FAKE, marker="o", markersize=3)
+        axes.plot(frames[~is_largest], scores[~is_largest], "x", color=REAL, markersize=4)
         axes.set(ylim=(-0.03, 1.03), xlabel="frame", ylabel="score of fake")
         return _encoded(figure)
 
@@ -146,7 +146,7 @@ def calibration_plot(counts: Ints, confidence: Floats64, accuracy: Floats64) -> 
         _plot_diagonal(upper, [0, 1])
         sizes = 8 + 60 * counts[filled] / counts.max()  # bins of few images are unreliable
         upper.scatter(
-            confidence[filled], accuracy[filled], sizes, color=_REAL, clip_on=False, zorder=3
+            confidence[filled], accuracy[filled], sizes, color=REAL, clip_on=False, zorder=3
         )
         upper.set(xlim=(0, 1), ylim=(-0.03, 1.03), ylabel="share that is right")
         upper.grid(color="#eeeeee")
@@ -238,7 +238,7 @@ def small_multiples(multiples: Sequence[Multiple]) -> bytes:
             else:
                 _plot_multiple(axes, multiple, styles)
         for (name, _), (colour, dashes) in zip(classes, styles, strict=True):
-            label = _short(name).replace("$", r"\$")
+            label = _plain(name)
             grid.flat[0].plot([], [], color=colour, linestyle=dashes, label=label)
         figure.legend(loc="outside upper center", ncols=n_columns)
         return _encoded(figure)
@@ -279,7 +279,7 @@ def severity_plot(panels: Mapping[str, Sequence[SeverityCurve]], value: str) -> 
     Curves of one name have one colour in all panels.
     """
     names = list(dict.fromkeys(curve.name for curves in panels.values() for curve in curves))
-    colours = dict(zip(names, cycle((_REAL, _FAKE, *_REALS[1:], *_FAKES[1:])), strict=False))
+    colours = dict(zip(names, cycle((REAL, FAKE, *_REALS[1:], *_FAKES[1:])), strict=False))
     n_columns = min(len(panels), _PANEL_COLUMNS)
     n_rows = -(-len(panels) // n_columns)
     with _style():

@@ -16,7 +16,7 @@ from hffkit.evaluation.page import N_MISTAKES, Page, Section, render
 from hffkit.evaluation.tables import CrossTable
 from hffkit.manifest.classes import numbered
 from hffkit.media.image import Image, decode
-from hffkit.reports.plots import confusion_plot, roc_plot
+from hffkit.reports.plots import confusion_plot, roc_plot, score_plot
 from hffkit.reports.text_table import Table
 from hffkit.runs.scores import Scored
 
@@ -173,6 +173,12 @@ def test_the_confusion_matrix_colours_shares_of_rows() -> None:
 
     assert colours([[90, 10], [1, 3]]) == colours([[900, 100], [25, 75]])
     assert colours([[90, 10], [1, 3]]) != colours([[90, 10], [3, 1]])
+
+
+def test_the_axis_of_scores_says_what_a_score_is() -> None:
+    scores = np.linspace(0, 1, 9)
+    plots = {score_plot(scores, scores, name) for name in ("probability of fake", "decision")}
+    assert len(plots) == 2
 
 
 def test_the_roc_of_many_images_stays_small() -> None:
