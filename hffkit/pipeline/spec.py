@@ -7,11 +7,34 @@ from dataclasses import dataclass
 from typing import Any
 
 from hffkit.errors import RecipeError, UnknownNameError
+from hffkit.evaluation.metrics import LevelName
 
-VIDEO_LEVELS = ("video_mean", "video_vote")  # as in evaluation.metrics.LevelName
+VIDEO_LEVELS: tuple[LevelName, ...] = ("video_mean", "video_vote")
 _PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
 Value = str | int | float
 Values = Mapping[str, Sequence[Value]]
+
+
+@dataclass(frozen=True, slots=True)
+class TableKind:
+    """A kind of table: what its recipe names, and the steps that its cells show."""
+
+    keys: tuple[str, ...]  # that are required beside `cell`
+    optional: tuple[str, ...] = ()
+    step: str = "eval step, nor a spectrum with repeats"  # behind a cell, for messages
+    has_claims: bool = False
+
+
+KINDS: Mapping[str, TableKind] = {
+    "accuracy": TableKind(("rows", "columns"), ("averages", "videos"), has_claims=True),
+    "ablation": TableKind(("rows", "reference")),
+    "detection": TableKind(("rows", "positive")),
+    "confusion": TableKind(()),
+    "robustness": TableKind(("rows", "columns"), step="robustness step", has_claims=True),
+    "guarantee": TableKind(
+        ("rows", "columns"), step="eval step of a run of a decide step", has_claims=True
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +52,7 @@ class TableSpec:
     cell: str  # the name of the step behind a cell, with placeholders
     rows: str  # name of the values that are the rows
     columns: str | None  # likewise; None: the columns are metrics of one step
-    kind: str  # accuracy, ablation, detection, confusion, robustness or guarantee
+    kind: str  # a name of KINDS
     reference: str | None  # the row that others are compared with, in an ablation
     positive: str | None  # the class whose precision and recall are computed, in a detection
     averages: Mapping[str, Mapping[str, Sequence[str]]]  # "rows" or "columns": name: of which
@@ -95,17 +118,12 @@ def table_spec(row: Any, values: Values, where: str) -> TableSpec | None:
         averages=row.get("averages", {}),
         videos=_videos_of(row.get("videos", {}), f"{where}: videos"),
     )
-    wanted: Mapping[str, tuple[str, ...]] = {
-        "accuracy": ("rows", "columns"), "ablation": ("rows", "reference"),
-        "detection": ("rows", "positive"), "confusion": (), "robustness": ("rows", "columns"),
-        "guarantee": ("rows", "columns"),
-    }  # fmt: skip
-    if str(spec.kind) not in wanted:
-        raise RecipeError(f"{where}: {UnknownNameError('kind', str(spec.kind), wanted)}")
-    optional = ("averages", "videos") if spec.kind == "accuracy" else ()
-    for name in wanted[spec.kind]:
+    if str(spec.kind) not in KINDS:
+        raise RecipeError(f"{where}: {UnknownNameError('kind', str(spec.kind), KINDS)}")
+    kind = KINDS[spec.kind]
+    for name in kind.keys:
         text_of(row, name, where)
-    check_keys(row, ("cell", "kind", *wanted[spec.kind], *optional), where)
+    check_keys(row, ("cell", "kind", *kind.keys, *kind.optional), where)
     if spec.rows and spec.rows == spec.columns:
         raise RecipeError(f"{where}: rows and columns must be two, got {spec.rows!r} twice.")
     places = known_places(spec.cell, values, where)
@@ -130,10 +148,6 @@ def _videos_of(rows: Any, where: str) -> dict[str, VideoColumn]:
     return found
 
 
-_TEST = "eval step, nor a spectrum with repeats"
-_WANTED = {"robustness": "robustness step", "guarantee": "eval step of a run of a decide step"}
-
-
 def check_table(spec: TableSpec, values: Values, tested: Mapping[str, bool], where: str) -> None:
     """Raise RecipeError unless all cells are tests, and further rows and columns are of cells.
 
@@ -144,7 +158,7 @@ def check_table(spec: TableSpec, values: Values, tested: Mapping[str, bool], whe
         if name not in tested:
             raise RecipeError(f"{where}: {UnknownNameError('step', name, tested)}")
         if not tested[name]:
-            raise RecipeError(f"{where}: {name!r} is no {_WANTED.get(spec.kind, _TEST)}.")
+            raise RecipeError(f"{where}: {name!r} is no {KINDS[spec.kind].step}.")
     _check_labels([each.column for each in spec.videos.values()], spec.columns, values, where)
     _check_new(spec.videos, spec.columns, values, where)
     if not isinstance(spec.averages, dict):
@@ -174,7 +188,7 @@ def check_claims(
     claims: Sequence[Claim], spec: TableSpec | None, values: Values, where: str
 ) -> None:
     """Raise RecipeError unless all claims are about cells of the table."""
-    kinds = ("accuracy", "robustness", "guarantee")
+    kinds = [name for name, kind in KINDS.items() if kind.has_claims]
     if claims and (spec is None or spec.kind not in kinds):
         raise RecipeError(f"{where} need a table of kind {', '.join(kinds[:-1])} or {kinds[-1]}.")
     axes = (spec.rows, spec.columns) if spec else (None, None)

@@ -1,29 +1,13 @@
 """Compute the table of a recipe from the scored samples of its steps."""
 
-import csv
-import io
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from hffkit.arrays import Floats64
-from hffkit.errors import (
-    ManifestError,
-    RecipeError,
-    StorageError,
-    UnknownNameError,
-    reading_from,
-    reason_of,
-)
+from hffkit.errors import RecipeError, UnknownNameError
 from hffkit.evaluation.metrics import relative_error_reduction
-from hffkit.evaluation.videos import mean_over_videos, score_files, vote_over_videos
-from hffkit.input_files import json_of, read_bounded, read_text
-from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.pipeline.cells import (
     OVERALL,
     Answer,
@@ -38,11 +22,14 @@ from hffkit.pipeline.cells import (
 from hffkit.pipeline.plan import Plan
 from hffkit.pipeline.results import Cell, ClaimOutcome, Results
 from hffkit.pipeline.spec import Claim, TableSpec, chosen_of, places_in, put
-from hffkit.pipeline.verbs import EVALUATION_FILE, ROBUSTNESS_FILE, SAMPLES_FILE
-from hffkit.runs.decision import DECISION_FILE, Guarantee, rounded
-from hffkit.runs.scores import scored_of
-from hffkit.runs.spectrum import REPEATS_FOLDER
-from hffkit.storage.csv_files import read_rows
+from hffkit.pipeline.step_results import (
+    classes_in,
+    false_alarms_of,
+    promise_of,
+    robust_auc_of,
+    samples_of,
+    videos_of,
+)
 from hffkit.wording import counted
 
 
@@ -92,20 +79,13 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
         if planned.step.verb != "eval":
             yield f"{planned.step.verb} {planned.step.name}", planned.identity
             if planned.step.verb == "decide":
-                yield f"promise of {planned.step.name}", _promise(planned.out)
+                yield f"promise of {planned.step.name}", promise_of(planned)
             continue
-        rows = [row for rows in _samples(plan, planned.step.name) for row in rows]
+        rows = [row for rows in samples_of(planned) for row in rows]
         n_training = sum(row.get("trained_on") == "yes" for row in rows)  # older files lack it
         if n_training:
             note = f"{n_training} of {len(rows)} samples are training samples of the run"
             yield f"training figures of {planned.step.name}", note
-
-
-def _promise(path: Path) -> str:
-    """Return the guarantees of a decided run in words."""
-    file = path / DECISION_FILE
-    with _undamaged(file):
-        return "; ".join(Guarantee(**row).promise for row in _json(file)["guarantees"])
 
 
 def _tested(plan: Plan) -> Iterator[tuple[str, str]]:
@@ -117,7 +97,7 @@ def _tested(plan: Plan) -> Iterator[tuple[str, str]]:
         if name in known:
             continue
         known.add(name)
-        samples = _samples(plan, planned.step.name)
+        samples = samples_of(planned)
         counts = Counter(row["class"] for rows in samples for row in rows)
         share = 100 * max(counts.values()) / counts.total()
         text = f"{counted(counts.total(), 'image')} of {counted(len(counts), 'class', 'classes')}"
@@ -156,26 +136,31 @@ def _cell(grid: Resampled, weights: Mapping[Place, float], paper: float | None) 
     return Cell(float(by_seed.mean()), low, high, tuple(by_seed.tolist()), paper)
 
 
+def _cells(
+    grid: Resampled, places: Iterable[Place], paper: Mapping[Place, float]
+) -> dict[Place, Cell]:
+    return {place: _cell(grid, {place: 1.0}, paper.get(place)) for place in places}
+
+
 def _robustness(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made:
     """Compute the robust AUC, in per cent, of robustness steps."""
     rows, columns, steps = _places(plan, spec)
     found = {
-        place: [robust_auc_of(plan.step(name).out / ROBUSTNESS_FILE) for name in names]
-        for place, names in steps.items()
+        place: [robust_auc_of(plan.step(name)) for name in names] for place, names in steps.items()
     }
     grid = SeedGrid(found, plan.recipe.title)
-    return rows, columns, {p: _cell(grid, {p: 1.0}, paper.get(p)) for p in found}, grid
+    return rows, columns, _cells(grid, found, paper), grid
 
 
 def _guarantee(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made:
     """Compute the share of real groups of which a file is called fake, in per cent."""
     rows, columns, steps = _places(plan, spec)
     sums = {
-        place: sums_of([_false_alarms(plan, name) for name in names], _calls("fake"))
+        place: sums_of([false_alarms_of(plan.step(name)) for name in names], _calls("fake"))
         for place, names in steps.items()
     }
     grid = Grid(sums, plan.recipe.title)
-    return rows, columns, {p: _cell(grid, {p: 1.0}, paper.get(p)) for p in sums}, grid
+    return rows, columns, _cells(grid, sums, paper), grid
 
 
 def _places(
@@ -192,21 +177,6 @@ def _places(
     return rows, columns, steps
 
 
-def _false_alarms(plan: Plan, name: str) -> list[Answer]:
-    """Return a line for each real group of an eval step, and what its files are called."""
-    path = plan.step(name).out
-    (rows,) = _samples(plan, name)
-    files = score_files(scored_of(rows, _classes(path)))
-    with _undamaged(path / EVALUATION_FILE):
-        threshold = float(_measured(path)["decision"]["threshold"])
-    called_fake = rounded(files.scores) >= threshold
-    found: dict[str, str] = {}
-    for group, is_fake, called in zip(files.groups, files.is_fake, called_fake, strict=True):
-        if not is_fake:
-            found[group] = "fake" if called else found.get(group, "real")
-    return [{"group": group, "predicted": called} for group, called in found.items()]
-
-
 def _ablation(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made:
     """Compute accuracy, and the relative error reduction by the reference row, (E - E_ref) / E."""
     rows = tuple(map(str, plan.recipe.values[spec.rows]))
@@ -217,7 +187,7 @@ def _ablation(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made
     }
     grid = Grid(sums, plan.recipe.title)
     reference = (str(spec.reference), accuracy)
-    cells = {place: _cell(grid, {place: 1.0}, paper.get(place)) for place in sums}
+    cells = _cells(grid, sums, paper)
     best_seeds, best = grid.values({reference: 1.0})
     for row in rows:
         if row == spec.reference:
@@ -241,25 +211,28 @@ def _detection(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Mad
     rows = tuple(map(str, plan.recipe.values[spec.rows]))
     for row in plan.recipe.values[spec.rows]:
         names = _evals(plan, spec, {spec.rows: row})
-        tables = [rows for name in names for rows in _samples(plan, name)]
+        tables = [rows for name in names for rows in samples_of(plan.step(name))]
         label = _label_of(str(spec.positive), tables[0][0])
-        sums[str(row), "accuracy"] = sums_of(tables, lambda row: row["label"] == row["predicted"])
+        sums[str(row), "accuracy"] = sums_of(tables, _is_right)
         for name, column in (("precision", "predicted"), ("recall", "label")):
             chosen = [[line for line in lines if line[column] == label] for lines in tables]
             if all(chosen):
-                found = sums_of(chosen, lambda row: row["label"] == row["predicted"])
-                sums[str(row), name] = found
+                sums[str(row), name] = sums_of(chosen, _is_right)
     grid = Grid(sums, plan.recipe.title)
-    cells = {place: _cell(grid, {place: 1.0}, paper.get(place)) for place in sums}
+    cells = _cells(grid, sums, paper)
     return rows, ("accuracy", "precision", "recall"), cells, grid
 
 
 def _label_of(cls: str, answer: Answer) -> str:
     """Return the label of a class from a line of samples."""
-    classes = [name.removeprefix("p_") for name in answer if name.startswith("p_")]
+    classes = classes_in(answer)
     if cls not in classes:
         raise RecipeError(f"table.positive: {UnknownNameError('class', cls, classes)}")
     return str(classes.index(cls))
+
+
+def _is_right(answer: Answer) -> bool:
+    return answer["label"] == answer["predicted"]
 
 
 def _confusion(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Made:
@@ -268,8 +241,8 @@ def _confusion(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Mad
     Both are means over seeds.
     """
     names = _evals(plan, spec, {})
-    tables = [rows for name in names for rows in _samples(plan, name)]
-    classes = [name.removeprefix("p_") for name in tables[0][0] if name.startswith("p_")]
+    tables = [rows for name in names for rows in samples_of(plan.step(name))]
+    classes = classes_in(tables[0][0])
     found = {row["class"] for row in tables[0]}
     rows = tuple(name for name in classes if name in found)
     sums = {
@@ -282,7 +255,7 @@ def _confusion(plan: Plan, spec: TableSpec, paper: Mapping[Place, float]) -> Mad
     }
     sums[OVERALL] = _sums(plan, names)
     grid = Grid(sums, plan.recipe.title)
-    cells = {place: _cell(grid, {place: 1.0}, paper.get(place)) for place in sums}
+    cells = _cells(grid, sums, paper)
     return rows, tuple(classes), cells, grid
 
 
@@ -298,93 +271,11 @@ def _evals(plan: Plan, spec: TableSpec, fixed: Mapping[str, Any]) -> list[str]:
 
 def _sums(plan: Plan, names: Sequence[str], level: str | None = None) -> CellSums:
     tables = [
-        rows if level is None else _by_video(plan, name, rows, level)
+        rows if level is None else videos_of(plan.step(name), rows, level)
         for name in names
-        for rows in _samples(plan, name)
+        for rows in samples_of(plan.step(name))
     ]
-    return sums_of(tables, lambda row: row["label"] == row["predicted"])
-
-
-def _by_video(plan: Plan, name: str, rows: Sequence[Answer], level: str) -> list[Answer]:
-    """Return the decision about each video of scored frames."""
-    path = plan.step(name).out
-    if "video" not in rows[0]:
-        raise StorageError(
-            f"{path}: an older version wrote these scores, without the videos of frames. Delete "
-            "the folder and run the recipe again."
-        )
-    with _undamaged(path / SAMPLES_FILE):
-        scored = scored_of(rows, _classes(path))
-    videos = mean_over_videos(scored) if level == "video_mean" else vote_over_videos(scored)
-    if videos is None:
-        raise RecipeError(f"step {name!r} has no frames of videos, so no column can be by video.")
-    columns = (videos.groups, videos.labels.tolist(), videos.predicted.tolist())
-    return [
-        {"group": group, "label": str(label), "predicted": str(predicted)}
-        for group, label, predicted in zip(*columns, strict=True)
-    ]
-
-
-def _classes(path: Path) -> ClassTable:
-    """Return the classes that the scores of a step are of."""
-    if not (path / EVALUATION_FILE).exists():
-        return BINARY  # spectra
-    with _undamaged(path / EVALUATION_FILE):
-        return ClassTable.from_json(_measured(path)["classes"])
-
-
-def _measured(path: Path) -> Any:
-    """Return the measurement of an eval step, JSON values."""
-    file = path / EVALUATION_FILE
-    with _undamaged(file):
-        (measured,) = _json(file)["measured"]
-        return measured
-
-
-def _samples(plan: Plan, name: str) -> list[list[dict[str, str]]]:
-    """Return the scored samples of a step: one table of an evaluation, or one for each repeat."""
-    planned = plan.step(name)
-    if planned.step.verb == "eval":
-        return [_read(planned.out / SAMPLES_FILE)]
-    folder = planned.out / REPEATS_FOLDER
-    with reading_from(folder, StorageError):
-        paths = sorted(folder.iterdir())
-    return [_read(path) for path in paths]
-
-
-def _read(path: Path) -> list[dict[str, str]]:
-    text = read_bounded(path, StorageError).decode("utf-8", "surrogateescape")
-    with _undamaged(path):
-        rows = read_rows(io.StringIO(text, newline=""))
-        if not rows or not all({"group", "label", "predicted"} <= row.keys() for row in rows):
-            raise ValueError("it has no scores, or a line without them")
-        return rows
-
-
-def _json(path: Path) -> Any:
-    """Return the JSON of a result, in which figures that are not defined are NaN."""
-    decode = json.JSONDecoder().decode
-    return json_of(read_text(path, StorageError), str(path), StorageError, decode)
-
-
-@contextmanager
-def _undamaged(path: Path) -> Iterator[None]:
-    """Turn errors of parsing the result of a step into a StorageError that names the file."""
-    try:
-        yield
-    except (AttributeError, KeyError, TypeError, ValueError, csv.Error, ManifestError) as error:
-        raise StorageError(
-            f"{path}: damaged: {reason_of(error)}. Delete {path.parent} and run the recipe again."
-        ) from None
-
-
-def robust_auc_of(path: Path) -> Floats64:
-    """Return the robust AUC of a robustness step, then its resamples, in per cent: (1 + R,)."""
-    with _undamaged(path):
-        (run,) = _json(path)["runs"]
-        (suite,) = run["levels"]["frame"]["suites"]
-        values = [suite["robust_auc"]["value"], *suite["resampled_robust_auc"]]
-        return 100 * np.array(values, np.float64)
+    return sums_of(tables, _is_right)
 
 
 def _verdict(claim: Claim, grid: Resampled) -> ClaimOutcome:
