@@ -35,12 +35,22 @@ Run = Callable[..., Result]
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 gc.disable()  # while libraries and thousands of tests are loaded, which stay
+_n_loaded = 0  # modules that were there when garbage was looked for last
 
 
 def pytest_collection_finish() -> None:
     """Collect garbage of the tests alone: what was loaded would be searched each time."""
     gc.freeze()
     gc.enable()
+
+
+def pytest_runtest_teardown() -> None:
+    """Leave out what a test imported as well: PyTorch alone has half a million objects."""
+    global _n_loaded
+    if len(sys.modules) > _n_loaded + 50:
+        _n_loaded = len(sys.modules)
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")

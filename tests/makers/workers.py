@@ -1,8 +1,11 @@
 """Worker processes that outlive a command."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from joblib.externals.loky import ProcessPoolExecutor
@@ -10,9 +13,11 @@ from joblib.externals.loky import ProcessPoolExecutor
 from hffkit.execution import supervisor
 from hffkit.execution.pool import processes
 
+_MOST_POOLS = 2  # that are kept: of one worker and of two, which most commands want
+
 
 class LastingWorkers:
-    """The workers of the last command, lent to the next one that wants as many.
+    """The workers of earlier commands, lent to the next one that wants as many.
 
     To start one takes longer than most tests. They hold nothing that the next command could
     notice, as workers of a cluster, which outlive commands as well.
@@ -20,30 +25,52 @@ class LastingWorkers:
 
     def __init__(self) -> None:
         """Begin without workers."""
-        self._lent: ExitStack | None = None
-        self._pool: ProcessPoolExecutor | None = None
-        self._kind: tuple[int, Path] | None = None
+        self._kept: dict[
+            int, tuple[ProcessPoolExecutor, ExitStack]
+        ] = {}  # the last used at the end
 
     @contextmanager
-    def __call__(self, n: int) -> Iterator[ProcessPoolExecutor]:
+    def __call__(self, n: int) -> Iterator["_Workers"]:
         """Lend `n` workers; end them if the block raises, as when one of them dies."""
-        kind = (n, Path.cwd())
-        if kind != self._kind:
-            self.end()
-            self._lent, self._kind = ExitStack(), kind
-            self._pool = self._lent.enter_context(processes(n))
-        assert self._pool is not None
+        if n in self._kept:
+            pool, lent = self._kept.pop(n)
+        else:
+            lent = ExitStack()
+            pool = lent.enter_context(processes(n))
+        self._kept[n] = pool, lent
+        for oldest in list(self._kept)[:-_MOST_POOLS]:
+            self._end(oldest)
         try:
-            yield self._pool
+            yield _Workers(pool, Path.cwd())
         except BaseException:
-            self.end()
+            self._end(n)
             raise
 
     def end(self) -> None:
         """End the workers."""
-        if self._lent is not None:
-            self._lent.close()
-        self._lent = self._pool = self._kind = None
+        for n in list(self._kept):
+            self._end(n)
+
+    def _end(self, n: int) -> None:
+        if n in self._kept:
+            self._kept.pop(n)[1].close()
+
+
+class _Workers:
+    """Workers in the current folder of a command, as those that it would start itself."""
+
+    def __init__(self, pool: ProcessPoolExecutor, folder: Path) -> None:
+        self._pool, self._folder = pool, folder
+
+    def submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Begin a task in one of the workers."""
+        begun: Future[Any] = self._pool.submit(_in_folder, self._folder, work, *arguments)
+        return begun
+
+
+def _in_folder(folder: Path, work: Callable[..., Any], *arguments: Any) -> Any:
+    os.chdir(folder)
+    return work(*arguments)
 
 
 @contextmanager
