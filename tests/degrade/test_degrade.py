@@ -81,8 +81,14 @@ def packed(native: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A corpus of 1600 small images: four units of work."""
+    """A corpus of 1600 small images: 64 units of work."""
     return build_two_classes(tmp_path_factory.mktemp("many"), 1600, size=(48, 48))
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of 160 small images: ten units of work."""
+    return build_two_classes(tmp_path_factory.mktemp("few"), 160, size=(48, 48))
 
 
 @pytest.fixture
@@ -257,22 +263,22 @@ def test_two_commands_draw_as_one_with_both_operations(native: Path, degraded: D
     assert (once / "manifest.jsonl").read_bytes() == (twice / "manifest.jsonl").read_bytes()
 
 
-def test_corpora_say_which_compressor_wrote_their_png(many: Path, degraded: Degraded) -> None:
+def test_corpora_say_which_compressor_wrote_their_png(native: Path, degraded: Degraded) -> None:
     version = imagecodecs.deflate_version().removeprefix("libdeflate ")
-    for corpus in (many, degraded(many, "--op", "me3", "--limit", 1)):
+    for corpus in (native, degraded(native, "--op", "me3", "--limit", 1)):
         assert about(corpus)["versions"]["libdeflate"] == version
 
 
 def test_workers_and_shards_make_the_same_corpus(
-    many: Path, tmp_path: Path, degraded: Degraded, run: Run
+    few: Path, tmp_path: Path, degraded: Degraded, run: Run
 ) -> None:
     op = ("--op", "sc-mix", "--op", "me-mix")
-    one, two = (degraded(many, *op, "--workers", n) for n in (1, 2))
-    whole = degraded(many, *op, "--limit", 1000)
-    shards = [degraded(many, *op, "--shard", f"{i}/3", "--limit", 1000) for i in (2, 0, 1)]
+    one, two = (degraded(few, *op, "--workers", n) for n in (1, 2))
+    whole = degraded(few, *op, "--limit", 100)
+    shards = [degraded(few, *op, "--shard", f"{i}/3", "--limit", 100) for i in (2, 0, 1)]
     merged = run("merge", *shards, "--accept-duplicates", "--out", tmp_path / "m")
     assert merged.exit_code == 0
-    assert [len(records(shard)) for shard in shards] == [334, 333, 333]
+    assert [len(records(shard)) for shard in shards] == [34, 33, 33]
     for expected, found in ((one, two), (whole, tmp_path / "m")):
         assert records(found) == records(expected)
         files = all_files(found)
@@ -280,19 +286,19 @@ def test_workers_and_shards_make_the_same_corpus(
         assert {**files, "data.mdb": b""} == {**all_files(expected), "data.mdb": b""}
 
 
-def test_limit_draws_by_seed_and_key_and_keeps_the_order(many: Path, degraded: Degraded) -> None:
+def test_limit_draws_by_seed_and_key_and_keeps_the_order(few: Path, degraded: Degraded) -> None:
     def keys(*more: object) -> list[str]:
-        return [row["key"] for row in rows(degraded(many, "--op", "me3", *more) / "manifest.jsonl")]
+        return [row["key"] for row in rows(degraded(few, "--op", "me3", *more) / "manifest.jsonl")]
 
-    all_keys = [row["key"] for row in rows(many / "manifest.jsonl")]
-    found = keys("--limit", 700)
-    assert len(found) == 700
+    all_keys = [row["key"] for row in rows(few / "manifest.jsonl")]
+    found = keys("--limit", 70)
+    assert len(found) == 70
     assert found == [key for key in all_keys if key in set(found)]
-    assert found == keys("--limit", 700, "--workers", 2)
-    few = keys("--limit", 50)
-    assert set(few) < set(found)
-    assert few != all_keys[:50]
-    assert few != keys("--limit", 50, "--seed", 1)
+    assert found == keys("--limit", 70, "--workers", 2)
+    fewer = keys("--limit", 20)
+    assert set(fewer) < set(found)
+    assert fewer != all_keys[:20]
+    assert fewer != keys("--limit", 20, "--seed", 1)
 
 
 def test_split_and_class_choose_samples_and_keep_their_ids(
@@ -472,7 +478,7 @@ def test_augmentation_in_any_order_and_process_draws_what_the_corpus_has(
     stored = records(degraded(native, "--op", "sc-mix", "--op", "jp-mix", "--seed", 3))
     images = Augmented(tree, tuple(map(key_of, stored)))
     order = random.Random(1).sample(range(len(stored)), len(stored))
-    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         loaded = dict(zip(order, pool.map(images.__getitem__, order), strict=True))
     for place, (_, value) in enumerate(stored):
         np.testing.assert_array_equal(loaded[place], stored_pixels(value, None))

@@ -628,7 +628,7 @@ def test_preview_shows_every_value_at_its_own_scale(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write_image(tmp_path / "me.png", 20, size=(300, 280))
+    write_image(tmp_path / "me.png", 20, size=(180, 170))
     result = run("degrade", "--preview", "me.png")
     # Table IX: 3 kernels thrice, 8 gammas, 31 qualities, 23 scales, and 7 of the ratios.
     others = [op for code, op in OPERATIONS.items() if code not in {*TABLE_IX, "gop", "fps"}]

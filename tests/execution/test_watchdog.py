@@ -50,21 +50,24 @@ class Several:
         return [Several((path,)) for path in self.inputs]
 
 
-def several(folder: Path, *, limit_s: float) -> list[Job[Several]]:
-    units = [Several(tuple(f"u{i}-{j}" for j in range(3))) for i in range(4)]
-    return [Job(unit, folder / f"u{i}.part", 3, limit_s=limit_s) for i, unit in enumerate(units)]
+def several(folder: Path, *, limits_s: Sequence[float]) -> list[Job[Several]]:
+    units = [Several(tuple(f"u{i}-{j}" for j in range(3))) for i in range(len(limits_s))]
+    return [
+        Job(unit, folder / f"u{i}.part", 3, limit_s=limit_s)
+        for i, (unit, limit_s) in enumerate(zip(units, limits_s, strict=True))
+    ]
 
 
 @pytest.mark.usefixtures("own_workers")
 def test_an_input_that_hangs_or_crashes_is_named_and_costs_no_other(tmp_path: Path) -> None:
     work = Fragile(hanging=("u1-1",), crashing=("u2-0", "u2-2"))
     began = time.monotonic()
-    done = list(run_jobs(several(tmp_path, limit_s=2), work, n_workers=2))
+    done = list(run_jobs(several(tmp_path, limits_s=(60, 1, 60, 60)), work, n_workers=2))
     assert time.monotonic() - began < 30
     found = reasons(tmp_path)
     assert len(found) == 12
     assert {path: why for path, why in found.items() if why != "looked at"} == {
-        "u1-1": "not finished in 2 s: its decoder hangs, or its disk does not answer",
+        "u1-1": "not finished in 1 s: its decoder hangs, or its disk does not answer",
         "u2-0": "its decoder crashes: Segmentation fault",
         "u2-2": "its decoder crashes: Segmentation fault",
     }

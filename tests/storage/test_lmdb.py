@@ -300,23 +300,32 @@ def test_records_that_were_not_flushed_are_not_there(tmp_path: Path) -> None:
     assert raw_items(tmp_path / "new") == {b"a": b"1"}
 
 
+@pytest.fixture
+def small_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the first map of a writer hold 1 MB, and a batch 256 kB."""
+    monkeypatch.setattr("hffkit.storage.lmdb_file._FIRST_MAP_BYTES", MB)
+    monkeypatch.setattr("hffkit.storage.lmdb_file._BATCH_BYTES", MB // 4)
+
+
+@pytest.mark.usefixtures("small_map")
 def test_writer_grows_beyond_its_first_map(tmp_path: Path) -> None:
     with LmdbWriter(tmp_path / "big") as writer:
         for number in range(25):
-            writer.put(key(number), bytes([number]) * (4 * MB))
+            writer.put(key(number), bytes([number]) * (MB // 8))
         writer.flush()
-    assert (tmp_path / "big" / "data.mdb").stat().st_size > 100 * MB
+    assert (tmp_path / "big" / "data.mdb").stat().st_size > 3 * MB
     with LmdbWriter(tmp_path / "big") as writer:  # and goes on where it was
         writer.put(key(25), b"last")
         writer.flush()
         sizes = {name: (value[:1], len(value)) for name, value in writer.items()}
-    assert sizes == {key(n): (bytes([n]), 4 * MB) for n in range(25)} | {key(25): (b"l", 4)}
+    assert sizes == {key(n): (bytes([n]), MB // 8) for n in range(25)} | {key(25): (b"l", 4)}
 
 
+@pytest.mark.usefixtures("small_map")
 def test_records_of_a_grown_database_can_be_dropped(tmp_path: Path) -> None:
     with LmdbWriter(tmp_path / "big") as writer:
         for number in range(20):
-            writer.put(key(number), bytes(4 * MB))
+            writer.put(key(number), bytes(MB // 8))
         writer.flush()
     with LmdbWriter(tmp_path / "big") as writer:
         writer.drop_after(key(11))
