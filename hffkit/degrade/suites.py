@@ -83,11 +83,21 @@ class SuiteSeverity:
 
 
 def split_severity(text: str) -> tuple[str, int | None]:
-    """Return the suite and the severity of NAME:SEVERITY, or of NAME, which has none."""
-    name, _, severity = text.rpartition(":")
-    if name and severity.isascii() and severity.isdigit():
-        return name, int(severity)
-    return text, None
+    """Return the suite and the severity of NAME:SEVERITY, or of NAME, which has none.
+
+    Raises
+    ------
+    ArgumentError
+        If the severity is no whole number.
+    """
+    name, colon, severity = text.rpartition(":")
+    if not colon or text.endswith(".toml"):
+        return text, None
+    if not (name and severity.isascii() and severity.isdigit()):
+        raise ArgumentError(
+            f"the severity of a suite must be a whole number, as in deeperforensics:3, got {text}."
+        )
+    return name, int(severity)
 
 
 def read_severity(text: str, own: OwnOperations | None = None) -> SuiteSeverity:

@@ -16,7 +16,13 @@ from PIL import Image
 
 from hffkit.degrade.chain import chain, split_chain
 from hffkit.degrade.preview import preview
-from hffkit.degrade.suites import read_suite, suite_names
+from hffkit.degrade.suites import (
+    augmentation,
+    read_part,
+    read_severity,
+    read_suite,
+    suite_names,
+)
 from hffkit.errors import ArgumentError, HffkitError, RecipeError, UnknownNameError
 
 Run = Callable[..., Result]
@@ -108,6 +114,23 @@ def test_wrong_suite_is_refused(tmp_path: Path, old: str, new: str, message: str
 def test_unknown_suite_is_refused(name: str, kind: type[HffkitError], message: str) -> None:
     with pytest.raises(kind, match=message):
         read_suite(name)
+
+
+@pytest.mark.parametrize("text", ["gend:", "gend:x", "gend:-1", ":1", "gend:9", "gent:x"])
+def test_an_impossible_severity_is_a_wrong_argument_wherever_it_is_given(text: str) -> None:
+    found = set()
+    for read in (read_part, read_severity, lambda name: augmentation([f"suite:{name}"])):
+        with pytest.raises(ArgumentError) as caught:
+            read(text)
+        found.add(str(caught.value))
+    assert len(found) == 1
+
+
+def test_a_path_may_hold_colons(tmp_path: Path) -> None:
+    path = tmp_path / "a:b.toml"
+    path.write_text(SUITE, "utf-8")
+    assert read_part(str(path)).name == "a:b"
+    assert read_part(f"{path}:2").name == "a:b:2"
 
 
 def test_table_ix_has_every_single_value_of_the_paper(data: Path) -> None:
@@ -208,7 +231,7 @@ def test_the_output_is_named_after_the_severity(
     [
         ("--suite deeperforensics", 2, "--suite must be NAME:SEVERITY, such as deeperforensics:3, "
          "got deeperforensics."),
-        ("--suite deeperforensics:x", 2, "--suite must be NAME:SEVERITY, such as "
+        ("--suite deeperforensics:x", 2, "the severity of a suite must be a whole number, as in "
          "deeperforensics:3, got deeperforensics:x."),
         ("--suite deeperforensics:6", 2, "suite deeperforensics has severities 1 to 5, got 6."),
         ("--suite deeper:3", 1, "No suite named 'deeper'. Known: "),
