@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from makers.formulas import CHROMINANCE, LUMINANCE, TAPS
 from makers.trees import face
 from PIL import Image as PillowImage
 
@@ -34,11 +35,6 @@ REAL = (
     "fake-stylegan2-web512",
 )
 IMAGES = arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20), st.just(3)))
-TAPS = {  # OpenCV's for 8-bit images and sigma 0
-    3: np.array([1, 2, 1]) / 4,
-    5: np.array([1, 4, 6, 4, 1]) / 16,
-    7: np.array([2, 7, 14, 18, 14, 7, 2]) / 64,
-}
 
 
 def after(code: str, image: Image, value: float) -> Image:
@@ -158,24 +154,6 @@ def test_gamma_above_one_darkens() -> None:
     assert spatial.gamma_correction(grey, 2.0).tolist() == np.full((2, 2, 3), 64).tolist()
 
 
-# ITU-T T.81, Annex K, tables K.1 and K.2.
-LUMINANCE = (
-    *(16, 11, 10, 16, 24, 40, 51, 61),
-    *(12, 12, 14, 19, 26, 58, 60, 55),
-    *(14, 13, 16, 24, 40, 57, 69, 56),
-    *(14, 17, 22, 29, 51, 87, 80, 62),
-    *(18, 22, 37, 56, 68, 109, 103, 77),
-    *(24, 35, 55, 64, 81, 104, 113, 92),
-    *(49, 64, 78, 87, 103, 121, 120, 101),
-    *(72, 92, 95, 98, 112, 100, 103, 99),
-)
-CHROMINANCE = (
-    *(17, 18, 24, 47, 99, 99, 99, 99),
-    *(18, 21, 26, 66, 99, 99, 99, 99),
-    *(24, 26, 56, 99, 99, 99, 99, 99),
-    *(47, 66, 99, 99, 99, 99, 99, 99),
-    *([99] * 32),
-)
 ZIGZAG = sorted(
     itertools.product(range(8), range(8)),
     key=lambda at: (sum(at), at[0] if sum(at) % 2 else at[1]),
@@ -201,12 +179,12 @@ def quantisation_tables(encoded: bytes) -> dict[int, list[int]]:
     return found
 
 
-def by_ijg_formula(table: tuple[int, ...], quality: int) -> list[int]:
+def by_ijg_formula(table: tuple[tuple[int, ...], ...], quality: int) -> list[int]:
     scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return [min(255, max(1, (value * scale + 50) // 100)) for value in table]
+    return [min(255, max(1, (value * scale + 50) // 100)) for row in table for value in row]
 
 
-@pytest.mark.parametrize("quality", [1, 25, *range(60, 91), 100])
+@pytest.mark.parametrize("quality", [1, 4, 25, 43, *range(60, 91), 95, 100])
 def test_jpeg_has_the_tables_of_the_ijg_formula_and_pillows_pixels(quality: int) -> None:
     encoded = encode_jpeg(face(), quality)
     assert quantisation_tables(encoded) == {

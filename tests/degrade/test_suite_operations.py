@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from makers.formulas import FORMULAS, resized
+from makers.formulas import FORMULAS, jpeg, resized
 from PIL import Image as PillowImage
 from PIL import JpegPresets
 from scipy import ndimage
 
-from hffkit.degrade.chain import ChainStep, chain
+from hffkit.degrade.chain import chain
 from hffkit.degrade.operation import Codec
 from hffkit.degrade.suites import read_suite, suite_names
 from hffkit.degrade.table import OPERATIONS
@@ -33,27 +33,22 @@ def faces(data: Path) -> list[Image]:
     return found
 
 
-def suite_steps() -> list[str]:
-    """Name each step with one value that an own formula covers, of every entry of every suite."""
+def suite_steps(*codes: str) -> list[str]:
+    """Name each step with one value of every entry of every suite; of some operations."""
     entries = [entry for name in suite_names() for entry in read_suite(name).entries]
-    steps = {step for entry in entries for step in entry.chain.steps}
-    return sorted(step.name for step in steps if step.value is not None and is_new(step))
+    steps = {step for entry in entries for step in entry.chain.steps if step.value is not None}
+    return sorted(step.name for step in steps if not codes or step.operation.code in codes)
 
 
-def is_new(step: ChainStep) -> bool:
-    others = {"me", "gb", "med", "gc", "jp", "jp2", "sc", "h264"}  # tested in test_operations.py
-    others |= {"gop", "fps"}  # of videos: tested in test_folder.py
-    return step.operation.code not in others
+# Tested by their results below, at every value of every suite; gop and fps, which are of videos,
+# in test_folder.py.
+RESIZED = ("fit", "fit-width", "square", "screen")
+CODECS = ("jp", "jp2", "h264", "webp-lossless")
+OTHERS = {*RESIZED, *CODECS, "impulse", "blocks", "crop", "crop-square", "grid", "rs-nearest"}
+OF_VIDEOS = {"gop", "fps"}
 
 
-# Tested by their results below.
-OTHERS = {"impulse", "blocks", "webp-lossless", "crop", "crop-square", "square", "grid"}
-OTHERS |= {"fit", "fit-width", "screen", "rs-nearest"}
-
-
-@pytest.mark.parametrize(
-    "name", [name for name in suite_steps() if name.partition(":")[0] not in OTHERS]
-)
+@pytest.mark.parametrize("name", suite_steps(*FORMULAS.keys() - OTHERS))
 def test_every_severity_is_the_published_formula(faces: list[Image], name: str) -> None:
     (step,) = chain(name).steps
     formula, furthest = FORMULAS[step.operation.code]
@@ -65,15 +60,13 @@ def test_every_severity_is_the_published_formula(faces: list[Image], name: str) 
         assert distance.mean() < 0.6
 
 
-def test_each_operation_of_suites_has_a_formula() -> None:
-    drawn = {"jp", "avif", "webp"}
+def test_each_operation_of_suites_has_a_formula_or_a_test_of_its_own() -> None:
+    known = {*FORMULAS, *OTHERS, *OF_VIDEOS}
+    drawn = {"avif", "webp"}  # tested below, at one of the values drawn
     for name in suite_names():
         for entry in read_suite(name).entries:
             for step in entry.chain.steps:
-                if step.value is None:
-                    assert step.operation.code in {*drawn, *FORMULAS, *OTHERS}
-                elif is_new(step):
-                    assert step.operation.code in {*FORMULAS, *OTHERS}, step.name
+                assert step.operation.code in (known | drawn if step.value is None else known)
 
 
 def test_noise_is_white_of_its_sigma_and_differs_between_images() -> None:
@@ -135,8 +128,12 @@ def test_one_block_is_8_by_8_px_wherever_it_falls() -> None:
 
 def test_crops_keep_pixels_where_they_lie(faces: list[Image]) -> None:
     image = faces[2]
+    assert np.array_equal(after("crop:0.9", image), image[15:285, 13:256])
     assert np.array_equal(after("crop:0.8", image), image[30:270, 27:243])
+    assert np.array_equal(after("crop:0.7", image), image[45:255, 40:229])
+    assert suite_steps("crop") == ["crop:0.7", "crop:0.8", "crop:0.9"]
     assert np.array_equal(after("grid:4", image), image[4:, 4:])
+    assert suite_steps("grid", "crop-square") == ["crop-square:0.8125", "grid:4"]
     for share, side in ((0.625, 169), (0.8125, 219), (1.0, 270)):
         made = after(f"crop-square:{share}", image)
         assert made.shape == (side, side, 3)
@@ -163,6 +160,26 @@ def test_sizes_are_changed_by_the_kernel_of_each_operation(
     made = after(name, faces[2])
     assert made.shape[:2] == size
     distance = np.abs(made - resized(faces[2].astype(float), size, kernel))
+    assert distance.max() <= 1.5
+    assert distance.mean() < 0.5
+
+
+@pytest.mark.parametrize("name", suite_steps(*RESIZED))
+def test_every_size_of_suites_is_reached_by_the_kernel_of_its_operation(
+    data: Path, name: str
+) -> None:
+    path = sorted((data / "data/images/real-ffhq1024-png").iterdir())[0]
+    image = np.tile(decode(path.read_bytes())[400:440], (1, 3, 1))  # 3072 px wide
+    code, _, text = name.partition(":")
+    scale = int(text) / (100 if code == "screen" else image.shape[1])
+    if code == "square":
+        size = (int(text), int(text))
+    else:  # only screenshots round up
+        size = tuple((np.array(image.shape[:2]) * scale + (code == "screen") / 2).astype(int))
+    made = after(name, image)
+    assert made.shape[:2] == size
+    kernel = "bilinear" if code == "screen" else "bicubic"  # a square of 200 px is higher
+    distance = np.abs(made - resized(image.astype(float), size, kernel))
     assert distance.max() <= 1.5
     assert distance.mean() < 0.5
 
@@ -218,6 +235,40 @@ def encoded(name: str, image: Image) -> bytes:
     assert isinstance(step.operation, Codec)
     assert step.value is not None
     return bytes(step.operation.encode(image, step.value))
+
+
+@pytest.mark.parametrize("name", suite_steps("jp"))
+def test_jpeg_of_every_quality_is_the_quantised_cosine_transform(
+    faces: list[Image], name: str
+) -> None:
+    image = faces[0][3:99, 5:90]  # off the 8x8 grid of its own JPEG file, whose levels would tie
+    expected = jpeg(image, int(name.partition(":")[2]))
+    # A coefficient halfway between two steps may be rounded to the other one.
+    assert np.abs(after(name, image) - expected).mean() < 0.6
+
+
+@pytest.mark.parametrize("name", suite_steps("jp2"))
+def test_jpeg2000_of_every_ratio_has_the_bytes_or_is_lossless(
+    faces: list[Image], name: str
+) -> None:
+    ratio = float(name.partition(":")[2])
+    for image in faces:
+        achieved = image.nbytes / len(encoded(name, image))
+        assert achieved >= 0.99 * ratio
+        worst = int(np.abs(after(name, image) - image.astype(int)).max())
+        assert worst <= 1 or achieved <= 1.05 * ratio
+
+
+def test_h264_has_the_rate_factor_and_loses_more_with_each(faces: list[Image]) -> None:
+    names = suite_steps("h264")
+    for image in faces:
+        errors = []
+        for name in names:
+            written = encoded(name, image)
+            assert b"rc=crf" in written  # in x264's own remark
+            assert f" crf={name[5:]}.0 ".encode() in written
+            errors.append(float(np.mean((after(name, image) - image.astype(float)) ** 2)))
+        assert errors == sorted(set(errors))
 
 
 @pytest.mark.parametrize(
@@ -281,7 +332,8 @@ def test_lossless_webp_changes_nothing_and_is_smaller_by_a_slower_method(
     for image in faces:
         sizes = [len(encoded(f"webp-lossless:{method}", image)) for method in (0, 4)]
         assert sizes[1] < sizes[0] < image.nbytes
-        assert np.array_equal(after("webp-lossless:4", image), image)
+        for method in (0, 4):
+            assert np.array_equal(after(f"webp-lossless:{method}", image), image)
 
 
 @pytest.mark.parametrize("code", ["webp", "avif", "jp-444", "jp-moz"])

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+from scipy.fft import dctn, idctn
 from scipy.interpolate import CubicSpline
 from skimage.color import lab2rgb, rgb2lab
 
@@ -27,6 +28,27 @@ def bell(kernel: int, sigma: float) -> Floats:
     places = np.arange(kernel) - (kernel - 1) / 2
     heights = np.exp(-(places**2) / 2 / sigma**2)
     return np.asarray(heights / heights.sum())
+
+
+TAPS = {  # OpenCV's for 8-bit images and sigma 0
+    3: np.array([1, 2, 1]) / 4,
+    5: np.array([1, 4, 6, 4, 1]) / 16,
+    7: np.array([2, 7, 14, 18, 14, 7, 2]) / 64,
+}
+
+
+def opencvs_blur(image: Image, kernel: float) -> Floats:
+    size = int(kernel)
+    formula = bell(size, 0.3 * ((size - 1) / 2 - 1) + 0.8)
+    return separable(image, TAPS.get(size, formula), "mirror")
+
+
+def mean(image: Image, kernel: float) -> Floats:
+    return separable(image, np.full(int(kernel), 1 / kernel), "mirror")
+
+
+def median(image: Image, kernel: float) -> Floats:
+    return np.asarray(ndimage.median_filter(image, (int(kernel), int(kernel), 1), mode="nearest"))
 
 
 def planar(image: Image, kernel: Floats) -> Floats:
@@ -116,13 +138,22 @@ def there_and_back(kernel: str) -> Formula:
     return formula
 
 
-def opencv_resized(image: Floats, size: tuple[int, int]) -> Floats:
-    """Bilinear between four pixels, without anti-aliasing; borders repeated."""
+def opencv_resized(image: Floats, size: tuple[int, int], factor: float | None = None) -> Floats:
+    """Bilinear between four pixels, without anti-aliasing; borders repeated.
+
+    `factor` is that of the places; by default it is the ratio of the sizes.
+    """
     weights = []
     for n_in, n_out in zip(image.shape[:2], size, strict=True):
-        places = np.clip((np.arange(n_out) + 0.5) * n_in / n_out - 0.5, 0, n_in - 1)
+        step = n_in / n_out if factor is None else 1 / factor
+        places = np.clip((np.arange(n_out) + 0.5) * step - 0.5, 0, n_in - 1)
         weights.append(triangle(places[:, None] - np.arange(n_in)))
     return np.asarray(np.einsum("yh,hwc,xw->yxc", weights[0], image, weights[1], optimize=True))
+
+
+def opencv_scaled(image: Image, percent: float) -> Floats:
+    size = [round(n * (100 + percent) / 100) for n in image.shape[:2]]
+    return opencv_resized(image.astype(float), (size[0], size[1]), 1 + percent / 100)
 
 
 def pixelated(image: Image, factor: float) -> Floats:
@@ -254,7 +285,77 @@ def shifted(image: Image, amount: float) -> Floats:
     return done
 
 
+# ITU-T T.81, Annex K, tables K.1 and K.2.
+LUMINANCE = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+CHROMINANCE = (
+    (17, 18, 24, 47, 99, 99, 99, 99),
+    (18, 21, 26, 66, 99, 99, 99, 99),
+    (24, 26, 56, 99, 99, 99, 99, 99),
+    (47, 66, 99, 99, 99, 99, 99, 99),
+    *([(99,) * 8] * 4),
+)
+
+
+def jpeg(image: Image, quality: int) -> Floats:
+    """Compress and decompress as baseline JPEG, 4:2:0, with cosine transforms in floats.
+
+    Colours are those of JFIF, tables those of the IJG, and chroma is enlarged by triangles, all as
+    libjpeg does it in whole numbers.
+    """
+    height, width = image.shape[:2]
+    padded = np.pad(image, ((0, -height % 16), (0, -width % 16), (0, 0)), mode="edge")
+    red, green, blue = np.moveaxis(padded.astype(float), 2, 0)
+    grey = 0.299 * red + 0.587 * green + 0.114 * blue
+    chroma = [np.rint(128 + (blue - grey) / 1.772), np.rint(128 + (red - grey) / 1.402)]
+    y = jpeg_plane(np.rint(grey), LUMINANCE, quality)
+    cb, cr = (
+        np.floor(doubled(doubled(jpeg_plane(halved(each), CHROMINANCE, quality)).T).T + 0.5) - 128
+        for each in chroma
+    )
+    rgb = np.stack([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb], axis=2)
+    return np.asarray(np.clip(rgb, 0, 255)[:height, :width])
+
+
+def jpeg_plane(plane: Floats, table: tuple[tuple[int, ...], ...], quality: int) -> Floats:
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+    steps = np.clip((np.array(table) * scale + 50) // 100, 1, 255)[:, None]
+    height, width = plane.shape
+    blocks = (plane - 128).reshape(height // 8, 8, width // 8, 8)
+    found = dctn(blocks, axes=(1, 3), norm="ortho") / steps
+    kept = np.sign(found) * np.floor(np.abs(found) + 0.5) * steps
+    levels = np.rint(idctn(kept, axes=(1, 3), norm="ortho") + 128)
+    return np.asarray(np.clip(levels, 0, 255).reshape(height, width))
+
+
+def halved(plane: Floats) -> Floats:
+    """Average 2 x 2 pixels, rounded down and up by turns."""
+    height, width = plane.shape
+    sums = plane.reshape(height // 2, 2, width // 2, 2).sum(axis=(1, 3))
+    return np.asarray(np.floor((sums + 1 + np.arange(width // 2) % 2) / 4))
+
+
+def doubled(plane: Floats) -> Floats:
+    """Enlarge along the rows: three quarters of the nearest pixel, a quarter of the next."""
+    padded = np.pad(plane, ((0, 0), (1, 1)), mode="edge") / 4
+    both = 0.75 * plane + padded[:, :-2], 0.75 * plane + padded[:, 2:]
+    return np.stack(both, axis=2).reshape(len(plane), -1)
+
+
 FORMULAS: dict[str, tuple[Formula, float]] = {  # and how far from it a grey level may lie
+    "me": (mean, ROUNDING),
+    "gb": (opencvs_blur, 1.0),  # from 9 on OpenCV's taps are multiples of 1/256
+    "med": (median, 0.0),
+    "gc": (lambda image, gamma: 255 * (image / 255) ** gamma, ROUNDING),
+    "sc": (opencv_scaled, 1.0),  # OpenCV's weights are multiples of 1/2048
     "blur": (scipys_blur, ROUNDING),
     "blur-3": (torchvisions_blur, ROUNDING),
     "blur-2": (fspecials_blur, ROUNDING),
