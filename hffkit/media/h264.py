@@ -16,7 +16,7 @@ from av.error import FFmpegError
 from hffkit.errors import ImageError, VideoError, cannot_write
 from hffkit.media.ffmpeg import OpenVideo, decode_packet, open_video
 from hffkit.media.image import Image
-from hffkit.media.rgb import UPRIGHT
+from hffkit.media.turn import UPRIGHT
 
 _TARGET_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 

@@ -22,7 +22,10 @@ _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # not a restart marker insid
 _END = 0xD9
 _WITHOUT_LENGTH = frozenset({0x01, 0xD8})
 FRAME_HEADERS = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
-_FRAME = struct.Struct(">xxxHH")  # length and bits per sample; then height and width
+_FRAME = struct.Struct(">xxBHH")  # length; bits per sample, height and width
+
+_JPEG_LS = 0xF7  # its frame header, ITU-T T.87
+_JPEG_BITS = 8  # per sample; medical images have up to 16
 
 PILLOW_ERRORS = (  # raised by its parsers for damaged files
     ArithmeticError,
@@ -90,7 +93,9 @@ def read_header(encoded: bytes) -> Header:
                 header = Header(str(opened.format), *opened.size)
     except UnidentifiedImageError:
         kind = kind_of_image(encoded)
-        raise ImageError(f"cut short or damaged {kind.title}, {len(encoded)} bytes") from None
+        raise ImageError(
+            f"{kind.title} that cannot be read (cut short, damaged, or a rare variant?)"
+        ) from None
     except PillowImage.DecompressionBombError:
         raise ImageError(f"too large: at most {MAX_PIXELS} pixels are read") from None
     except PILLOW_ERRORS as error:
@@ -148,8 +153,14 @@ def jpeg_markers(encoded: bytes) -> Iterator[tuple[int, int]]:
 def _jpeg_header(encoded: bytes) -> Header | None:
     header = None
     for code, at in jpeg_markers(encoded):
+        if code == _JPEG_LS:
+            raise ImageError("JPEG-LS image: cannot be decoded here; convert it to PNG")
         if header is None and code in FRAME_HEADERS and at + _FRAME.size <= len(encoded):
-            height, width = _FRAME.unpack_from(encoded, at)
+            bits, height, width = _FRAME.unpack_from(encoded, at)
+            if bits != _JPEG_BITS:
+                raise ImageError(
+                    f"JPEG image of {bits} bits: cannot be decoded here; convert it to PNG"
+                )
             header = Header("JPEG", width, height)
     return header
 

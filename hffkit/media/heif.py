@@ -1,11 +1,13 @@
 """Read HEIC images: the items of ISO/IEC 23008-12, decoded by FFmpeg's decoder of HEVC.
 
 An image is one item of HEVC, or a grid of such tiles, as telephones write it. Its properties turn
-it: `irot` and `imir` count, its EXIF orientation does not.
+it: `clap`, `irot` and `imir` count, its EXIF orientation does not. The same holds for AVIF.
 """
 
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -21,6 +23,7 @@ from hffkit.media.rgb import Converter
 _PADDING = 64  # zeros that FFmpeg expects behind its inputs
 _FILLER = b"\x4c\1"  # header of a unit of HEVC that decoders skip
 _MAX_FILLER = 1 << 16
+_APERTURE = struct.Struct(">4IiIiI")  # numerators and denominators of `clap`
 _IN_FILE, _IN_META = 0, 1  # places of an item's bytes: in the file, in the box `idat`
 
 
@@ -37,7 +40,7 @@ class _Fields:
     def take(self, n_bytes: int) -> bytes:
         self.at += n_bytes
         if self.at > self.end:
-            raise ImageError("damaged HEIC: a box is cut short")
+            raise ImageError("damaged HEIF: a box is cut short")
         return self._data[self.at - n_bytes : self.at]
 
     def rest(self) -> bytes:
@@ -50,7 +53,7 @@ class _Fields:
             size = self.number(8) if size == 1 else size or self.end - begin
             end = begin + size
             if not self.at <= end <= self.end:
-                raise ImageError("damaged HEIC: a box is cut short")
+                raise ImageError("damaged HEIF: a box is cut short")
             yield name, _Fields(self._data, self.at, end)
             self.at = end
 
@@ -93,9 +96,7 @@ class HeifFile:
                 elif part in _PARTS:
                     _PARTS[part](self, box)
             break
-        if primary not in self.items:
-            raise ImageError("damaged HEIC: it names no image")
-        self.primary = self.items[primary]
+        self.primary = self.items.get(primary)
 
     def item(self, number: int) -> HeifItem:
         """Return the item of a number, a new one if it is not known yet."""
@@ -161,7 +162,7 @@ class HeifFile:
         for offset, length in item.extents:
             piece = data[offset : offset + length if length else None]
             if not piece or len(piece) < length:
-                raise ImageError("cut short: an item of the HEIC runs past its end")
+                raise ImageError("cut short: an item of the HEIF file runs past its end")
             pieces.append(piece)
         return b"".join(pieces)
 
@@ -189,6 +190,8 @@ def decode_heic(encoded: bytes) -> tuple[Image, str | None]:
     """
     file = HeifFile(encoded)
     item = file.primary
+    if item is None:
+        raise ImageError("damaged HEIF: it names no image")
     complaints: list[str] = []
     if item.kind == b"grid":
         image = _grid(file, item, complaints)
@@ -203,13 +206,29 @@ def decode_heic(encoded: bytes) -> tuple[Image, str | None]:
 
 
 def turned(image: Image, properties: Sequence[tuple[bytes, bytes]]) -> Image:
-    """Apply the properties that turn and mirror an image, in their order."""
+    """Apply the properties that cut, turn and mirror an image, in their order."""
     for name, value in properties:
-        if name == b"irot" and value:
+        if name == b"clap":
+            image = _cut(image, value)
+        elif name == b"irot" and value:
             image = np.rot90(image, value[0] & 3)  # anticlockwise, as in the standard
         elif name == b"imir" and value:
             image = image[:, ::-1] if value[0] & 1 else image[::-1]
     return np.ascontiguousarray(image)
+
+
+def _cut(image: Image, aperture: bytes) -> Image:
+    """Cut an image to its clean aperture: width, height and the offsets of the centre."""
+    try:
+        numbers = _APERTURE.unpack(aperture)
+        width, height, right, down = map(Fraction, numbers[::2], numbers[1::2])
+    except (struct.error, ZeroDivisionError):
+        raise ImageError("damaged HEIF: its clean aperture makes no sense") from None
+    x, y = (image.shape[1] - width) / 2 + right, (image.shape[0] - height) / 2 + down
+    left, top, end, bottom = (round(value) for value in (x, y, x + width, y + height))
+    if not (0 <= left < end <= image.shape[1] and 0 <= top < bottom <= image.shape[0]):
+        raise ImageError("damaged HEIF: its clean aperture lies outside of the image")
+    return image[top:bottom, left:end]
 
 
 def _grid(file: HeifFile, item: HeifItem, complaints: list[str]) -> Image:
@@ -220,7 +239,7 @@ def _grid(file: HeifFile, item: HeifItem, complaints: list[str]) -> Image:
     width, height = about.number(n_bytes), about.number(n_bytes)
     check_size(width, height)
     if len(item.tiles) != n_rows * n_columns or not all(n in file.items for n in item.tiles):
-        raise ImageError("damaged HEIC: tiles of its grid are missing")
+        raise ImageError("damaged HEIF: tiles of its grid are missing")
     image = np.zeros((height, width, 3), np.uint8)
     rows = columns = 0
     for at, number in enumerate(item.tiles):
@@ -229,10 +248,10 @@ def _grid(file: HeifFile, item: HeifItem, complaints: list[str]) -> Image:
         y, x = at // n_columns * rows, at % n_columns * columns
         place = image[y : y + rows, x : x + columns]
         if tile.shape[:2] != (rows, columns) or not place.size:
-            raise ImageError("damaged HEIC: tiles of its grid do not fit")
+            raise ImageError("damaged HEIF: tiles of its grid do not fit")
         place[:] = tile[: place.shape[0], : place.shape[1]]
     if n_rows * rows < height or n_columns * columns < width:
-        raise ImageError("damaged HEIC: tiles of its grid do not fit")
+        raise ImageError("damaged HEIF: tiles of its grid do not fit")
     return image
 
 
@@ -240,7 +259,7 @@ def _hevc(file: HeifFile, item: HeifItem, complaints: list[str]) -> Image:
     """Decode an item of HEVC."""
     extent, settings = item.first(b"ispe"), item.first(b"hvcC")
     if item.kind != b"hvc1" or settings is None:
-        raise ImageError("damaged HEIC: an image has no description")
+        raise ImageError("damaged HEIF: an image has no description")
     if extent is not None and len(extent) == 12:
         check_size(*np.frombuffer(extent, ">u4")[1:].tolist())
     decoder: Any = av.CodecContext.create("hevc", "r")
@@ -255,7 +274,7 @@ def _hevc(file: HeifFile, item: HeifItem, complaints: list[str]) -> Image:
         except FFmpegError:
             frames = []
     if len(frames) != 1:
-        raise ImageError(": ".join(["damaged HEIC: it cannot be decoded", *_texts(messages)[:1]]))
+        raise ImageError(": ".join(["damaged HEIF: it cannot be decoded", *_texts(messages)[:1]]))
     complaints += _texts(messages)
     frame = frames[0]
     colours = item.first(b"colr")

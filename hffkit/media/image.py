@@ -103,7 +103,7 @@ def _pixels(encoded: bytes, name: str, flag: int) -> Image:
             raise MemoryError(error.err) from None
         raise ImageError(f"damaged {name}: {error.err}") from None
     if image is None:
-        raise ImageError(f"damaged {name}: it cannot be decoded")
+        raise ImageError(f"{name} image that cannot be decoded (damaged, or a rare variant?)")
     return np.asarray(image, np.uint8)
 
 

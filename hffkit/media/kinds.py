@@ -42,6 +42,7 @@ _STARTS: Sequence[tuple[bytes, Kind]] = (
     (PNG_SIGNATURE, _image("png", "PNG")),
     (b"GIF87a", _image("gif", "GIF")),
     (b"GIF89a", _image("gif", "GIF")),
+    (b"II*\0\x10\0\0\0CR", _image("cr2", "Canon raw")),
     (b"II*\0", _image("tiff", "TIFF")),
     (b"MM\0*", _image("tiff", "TIFF")),
     (b"II+\0", _image("tiff", "TIFF")),  # more than 4 GB
@@ -72,7 +73,11 @@ _STARTS: Sequence[tuple[bytes, Kind]] = (
         for code in (b"\0\0\0\1", b"\0\0\1")
         for unit in (b"\x67", b"\x27", b"\x06", b"\x09")
     ),
-    (b"\0\0\0\1\x40\1", _video("hevc", "HEVC")),
+    *(
+        (code + unit, _video("hevc", "HEVC"))
+        for code in (b"\0\0\0\1", b"\0\0\1")
+        for unit in (b"\x40\1", b"\x46\1")
+    ),
     (b"nut/multimedia container", _video("nut", "NUT")),
     (b"\x12\0\x0a", _video("obu", "AV1")),
     (b"\xb7\xd8\x00\x20\x37\x49\xda\x11", _video("wtv", "WTV")),

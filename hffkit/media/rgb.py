@@ -1,40 +1,19 @@
 """Convert the frames that FFmpeg decoded to upright RGB images."""
 
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import av
 import av.filter
 import av.logging
-import numpy as np
 from av.error import FFmpegError
 
 from hffkit.errors import VideoError
 from hffkit.media.image import Image
+from hffkit.media.turn import UPRIGHT, Turn
 
 MAX_FRAME_PIXELS = 8192 * 4320  # the largest size of 8K; headers can claim more
 _TICK = Fraction(1, 25)  # of a filter; the times of frames are not looked at
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """Exchange of rows and columns, followed by steps (1 or -1) down and across an image."""
-
-    is_transposed: bool = False
-    down: int = 1
-    across: int = 1
-
-    @classmethod
-    def of_matrix(cls, matrix: bytes) -> "Turn":
-        """Return the turn of a display matrix: 9 integers, row by row."""
-        a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
-        is_transposed = abs(b) > abs(a)
-        across, down = (c, b) if is_transposed else (a, d)
-        return cls(is_transposed, -1 if down < 0 else 1, -1 if across < 0 else 1)
-
-
-UPRIGHT = Turn()
 
 
 class Converter:
@@ -63,10 +42,7 @@ class Converter:
                     f"FFmpeg cannot convert it to RGB: pixel format {frame.format.name}, colour "
                     f"matrix {frame.colorspace}"
                 ) from None
-        turn = self.turn(frame)
-        if turn.is_transposed:
-            image = image.transpose(1, 0, 2)
-        return np.ascontiguousarray(image[:: turn.down, :: turn.across])
+        return self.turn(frame).upright(image)
 
     def turn(self, frame: Any) -> Turn:
         """Return how a frame is turned and mirrored to be upright.

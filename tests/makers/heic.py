@@ -2,7 +2,7 @@
 
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -133,3 +133,33 @@ def file_of(
     head = box(b"ftyp", b"heic", bytes(4), b"mif1", b"heic")
     begin = len(head) + len(meta(0)) + 8
     return head + meta(begin) + box(b"mdat", *(tile.sample for tile in tiles))
+
+
+def with_property(encoded: bytes, added: bytes) -> bytes:
+    """Return a file of one item, as libavif writes AVIF, with one more property of that item."""
+
+    def grown(name: bytes, content: bytes) -> bytes:
+        if name in (b"meta", b"iprp", b"ipco"):
+            flags = content[:4] * (name == b"meta")
+            inner = b"".join(grown(*each) for each in _boxes(content[len(flags) :]))
+            return box(name, flags, inner, added * (name == b"ipco"))
+        if name == b"ipma":  # version, number of items, number of the item; its properties
+            n = content[10]
+            return box(
+                name, content[:10], bytes([n + 1]), content[11:], bytes([0x80 | n_known + 1])
+            )
+        if name == b"iloc":  # the place of the item's only extent comes before its length
+            begin = int.from_bytes(content[-8:-4], "big") + len(added) + 1
+            return box(name, content[:-8], struct.pack(">I", begin), content[-4:])
+        return box(name, content)
+
+    properties = encoded[encoded.index(b"ipco") - 4 : encoded.index(b"ipma") - 4]
+    n_known = sum(1 for _ in _boxes(properties[8:]))
+    return b"".join(grown(*each) for each in _boxes(encoded))
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    while data:
+        size = int.from_bytes(data[:4], "big")
+        yield data[4:8], data[8:size]
+        data = data[size:]

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from makers.heic import box, file_of, heic, hevc
+from makers.heic import box, file_of, heic, hevc, with_property
+from makers.mutations import saved
 from makers.trees import face
 from PIL import Image as PillowImage
+from PIL import ImageOps
 
 from hffkit.errors import ImageError
 from hffkit.media.heif import HeifFile, turned
@@ -53,6 +55,33 @@ def test_turn_and_mirror_apply_in_their_order() -> None:
     assert difference(second, np.rot90(FACE[:, ::-1])) < 2
 
 
+def aperture(width: int, height: int, right: int, down: int) -> bytes:
+    """Return `clap` of a size, and twice the offsets of its centre from that of the image."""
+    return box(b"clap", struct.pack(">4IiIiI", width, 1, height, 1, right, 2, down, 2))
+
+
+@pytest.mark.parametrize("grid", [(1, 1), (2, 2)])
+def test_clean_aperture_is_cut_before_the_turn(grid: tuple[int, int]) -> None:
+    clap = aperture(48, 40, -28, -32)  # of 96x112: columns 10 to 57, rows 20 to 59
+    image = decode_file(heic(FACE, [clap, box(b"irot", b"\3")], grid=grid)).image
+    assert difference(image, np.rot90(FACE[20:60, 10:58], -1)) < 2
+
+
+def test_clean_aperture_of_an_avif_is_cut() -> None:
+    whole = saved(PillowImage.fromarray(FACE), "AVIF", quality=95)
+    clap = aperture(48, 40, -28, -32)
+    assert difference(decode_file(with_property(whole, clap)).image, FACE[20:60, 10:58]) < 3
+
+
+@pytest.mark.parametrize("numbers", [(98, 40, 0, 0), (48, 40, 60, 0), (0, 40, 0, 0)])
+def test_senseless_aperture_is_refused(numbers: tuple[int, int, int, int]) -> None:
+    with pytest.raises(ImageError, match="its clean aperture lies outside of the image"):
+        decode_file(heic(FACE, [aperture(*numbers)]))
+    nothing = box(b"clap", bytes(32))
+    with pytest.raises(ImageError, match="its clean aperture makes no sense"):
+        decode_file(heic(FACE, [nothing]))
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_boxes_mean_what_they_mean_to_libavif(orientation: int) -> None:
     """Pillow writes an EXIF orientation as these boxes, and reads them back."""
@@ -60,10 +89,13 @@ def test_boxes_mean_what_they_mean_to_libavif(orientation: int) -> None:
     exif[0x0112] = orientation
     file = io.BytesIO()
     PillowImage.fromarray(FACE).save(file, "AVIF", exif=exif, quality=95)
-    properties = HeifFile(file.getvalue()).primary.properties
-    assert any(name in (b"irot", b"imir") for name, _ in properties) == (orientation > 1)
-    expected = decode_file(file.getvalue()).image
-    assert difference(turned(FACE, properties), expected) < 3
+    primary = HeifFile(file.getvalue()).primary
+    assert primary is not None
+    names = {name for name, _ in primary.properties}
+    assert bool(names & {b"irot", b"imir"}) == (orientation > 1)
+    expected = np.asarray(ImageOps.exif_transpose(PillowImage.open(file)), np.uint8)
+    assert difference(turned(FACE, primary.properties), expected) < 3
+    assert difference(decode_file(file.getvalue()).image, expected) == 0
 
 
 def test_stated_matrix_and_range_are_used() -> None:
@@ -97,7 +129,7 @@ def test_a_flipped_bit_gives_pixels_or_our_error(at: int, bit: int) -> None:
 def test_what_ffmpeg_reports_is_the_reason(at: int, capfd: pytest.CaptureFixture[str]) -> None:
     damaged = bytearray(ONE)
     damaged[ONE.index(b"mdat") + 4 + at] ^= 255
-    with pytest.raises(ImageError, match=r"^damaged HEIC: it cannot be decoded"):
+    with pytest.raises(ImageError, match=r"^damaged HEIF: it cannot be decoded"):
         decode_file(bytes(damaged))
     assert capfd.readouterr().err == ""
 
