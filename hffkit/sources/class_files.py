@@ -3,13 +3,22 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hffkit.manifest.samples import Split
 from hffkit.media.walk import MediaFile
 from hffkit.sources.entries import Entry
 from hffkit.wording import counted
 
+_SPLITS: Mapping[str, Split] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
 # Folders that sort files by their kind, such as DeepfakeBench's; they tell nothing of their origin.
 _KIND_FOLDERS = frozenset({"videos", "video", "frames", "images"})
 # A folder of this name holds images of any origin, even if it is the only one of its class.
@@ -56,6 +65,25 @@ class ClassFiles:
                 near = [origin] if origin in videos else _nearest(origin, names)
                 group = of_images[folder] = videos[near[0]] if len(near) == 1 else group
             yield Entry(path, self.name, is_video, self.split, group)
+
+    def by_split(self) -> "list[ClassFiles]":
+        """Divide the files of a class by folders in it that are named after splits.
+
+        One such name beside other folders may be that of a person or a video.
+        """
+        parts = defaultdict(list)
+        for file in self.files:
+            parts[_up_to_split(self._folder(file.path))].append(file)
+        splits = {part: split_named(part.rpartition("/")[2]) for part in parts}
+        named = set(splits.values()) - {None}
+        if not named or (len(named) < 2 and None in splits.values()):
+            return [self]
+        return [
+            replace(
+                self, split=splits[part], folder=f"{self.folder}/{part}".strip("/"), files=files
+            )
+            for part, files in sorted(parts.items())
+        ]
 
     def notes(self) -> Iterator[str]:
         """Yield remarks on groups that may be wrong."""
@@ -117,6 +145,18 @@ class ClassFiles:
     def _folder(self, path: str) -> str:
         """Return the folder of a file, below that of the class."""
         return path.removeprefix(f"{self.folder}/").rpartition("/")[0]
+
+
+def split_named(folder: str) -> Split | None:
+    """Return the split that the name of a folder stands for, or None."""
+    return _SPLITS.get(folder.lower())
+
+
+def _up_to_split(folder: str) -> str:
+    """Return the path of the first folder that is named after a split; empty without one."""
+    parts = folder.split("/")
+    named = next((n for n, part in enumerate(parts, 1) if split_named(part)), 0)
+    return "/".join(parts[:named])
 
 
 def _origin(folder: str) -> Origin:

@@ -12,9 +12,10 @@ from hffkit.manifest.classes import numbered
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Split
 from hffkit.media.walk import MediaFile, Rest, walk
+from hffkit.sources.class_files import split_named
 from hffkit.sources.columns import table_of, whole
 from hffkit.sources.entries import Entry
-from hffkit.sources.folders import selected, split_named
+from hffkit.sources.folders import selected
 from hffkit.sources.listing import Listing, as_listing, folders_in
 from hffkit.sources.options import VideoOptions
 

@@ -1,5 +1,6 @@
 """Readers of class folders of images or videos: any tree of them, HFF, Faces-HQ, CelebA."""
 
+import itertools
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -14,22 +15,13 @@ from hffkit.manifest.samples import Split
 from hffkit.media.files import is_hidden
 from hffkit.media.walk import Rest, files_below, some_of, walk
 from hffkit.options import Option
-from hffkit.sources.class_files import ClassFiles
+from hffkit.sources.class_files import ClassFiles, split_named
 from hffkit.sources.columns import whole
 from hffkit.sources.entries import Entry
 from hffkit.sources.listing import Listing, as_listing, folders_in, subfolders
 from hffkit.sources.options import FolderNames, SourceOptions, VideoOptions
 from hffkit.wording import counted
 
-_SPLIT_FOLDERS: Mapping[str, Split] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 FACES_HQ = numbered(fake=["100K-Faces", "ThisPersonDoesNotExist"], real=["CelebA-HQ", "FFHQ"])
 # Starts of folder names in the published archive, in lower case and without punctuation.
 _FACES_HQ_FOLDERS: Mapping[str, str] = {
@@ -198,13 +190,14 @@ def _class_folders(
     *,
     keeps_groups: bool = True,
 ) -> Listing:
-    """List every class's folder, under the root or under train, val and test folders."""
+    """List every class's folder, under or above train, val and test folders if there are any."""
     present = subfolders(options.src)
     splits: list[tuple[str, Split | None]] = [("", None)]
     if _has_split_layout(options.src, present, [folders.get(n, n) for n in classes.names]):
-        splits = [(f"{name}/", _SPLIT_FOLDERS[name.lower()]) for name in _split_names(present)]
+        splits = [(f"{name}/", split_named(name)) for name in _split_names(present)]
     rest = Rest()
     found: list[ClassFiles] = []
+    _refuse_nested(classes, options, folders)
     for name in classes.names:
         folder = folders.get(name, name)
         there = [each for each in splits if (options.src / each[0] / folder).is_dir()]
@@ -212,7 +205,10 @@ def _class_folders(
             raise UnknownNameError(f"class folder in {options.src}", folder, present)
         for start, split in there:
             here = posixpath.normpath(start + folder)
-            found.append(ClassFiles(name, split, here, walk(options.src, here, rest)))
+            files = ClassFiles(name, split, here, walk(options.src, here, rest))
+            found += [files] if split else files.by_split()
+    has_test = any(each.split == "test" for each in found)
+    ratio = options.ratio.without_test() if has_test else options.ratio
     entries = [entry for each in found for entry in each.entries()]
     read = {posixpath.normpath(folders.get(name, name)).split("/")[0] for name in classes.names}
     notes = [*notes, *_beside(options.src, splits, read, rest), *rest.notes()]
@@ -221,7 +217,18 @@ def _class_folders(
     if not keeps_groups:
         entries = [replace(entry, group=None) for entry in entries]
         options = replace(options, group_by=None)
-    return as_listing(entries, classes, options, notes)
+    return as_listing(entries, classes, options, notes, ratio=ratio)
+
+
+def _refuse_nested(classes: ClassTable, options: SourceOptions, folders: Mapping[str, str]) -> None:
+    """Raise CorpusError if the folder of a class is in that of another, or is the same one."""
+    places = {name: posixpath.normpath(folders.get(name, name)) for name in classes.names}
+    for (inner, one), (outer, two) in itertools.permutations(places.items(), 2):
+        if two == "." or f"{one}/".startswith(f"{two}/"):
+            raise CorpusError(
+                f"{options.src}: the folder of class {inner!r}, {one}, is in that of class "
+                f"{outer!r}, {two}. Name folders that have no file in common."
+            )
 
 
 def _beside(
@@ -247,13 +254,8 @@ def _beside(
         yield f"{counted(len(folders), 'other folder')} not read: {', '.join(folders)}."
 
 
-def split_named(folder: str) -> Split | None:
-    """Return the split that the name of a folder stands for, or None."""
-    return _SPLIT_FOLDERS.get(folder.lower())
-
-
 def _split_names(present: Sequence[str]) -> list[str]:
-    return [name for name in present if name.lower() in _SPLIT_FOLDERS]
+    return [name for name in present if split_named(name)]
 
 
 def _has_split_layout(root: Path, present: Sequence[str], names: Sequence[str]) -> bool:

@@ -14,6 +14,7 @@ from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import SPLITS, GroupGuard, Split
 from hffkit.manifest.splits import SplitRatio, assign_splits
 from hffkit.media.walk import some_of
+from hffkit.sources.class_files import split_named
 from hffkit.sources.entries import Entry, each_once, with_good_keys
 from hffkit.sources.kinship import parted
 from hffkit.sources.options import SourceOptions
@@ -87,6 +88,7 @@ def as_listing(
     drawn = {entry.cls for entry in grouped if entry.split is None}
     notes += _missing_splits([entry for entry in settled if entry.cls in drawn], ratio)
     notes += parted(settled, classes)
+    notes += _drawn_out(grouped, settled)
     return Listing(classes, tuple(_units(wanted, classes)), tuple(failures), tuple(notes))
 
 
@@ -106,6 +108,26 @@ def _missing_splits(entries: Sequence[Entry], ratio: SplitRatio) -> Iterator[str
                 f"{counted(n_files[name], 'file')} are in {counted(len(groups[name]), 'group')}, "
                 "and groups are not cut."
             )
+
+
+def _drawn_out(drawn: Iterable[Entry], settled: Iterable[Entry]) -> list[str]:
+    """Return a note if files below a folder called test or val were drawn into another split."""
+    meant: dict[str, set[Split]] = {}  # by folder
+    apart = []
+    for before, entry in zip(drawn, settled, strict=True):
+        folder = entry.path.rpartition("/")[0]
+        if folder not in meant:
+            words = re.split("[^a-z]+", folder.lower())
+            meant[folder] = {split for word in words if (split := split_named(word))} - {"train"}
+        if before.split is None and meant[folder] and entry.split not in meant[folder]:
+            apart.append(entry)
+    if not apart:
+        return []
+    return [
+        f"{counted(len(apart), 'file')} below a folder called test or val drawn into another "
+        f"split, such as {apart[0].place}. Splits are taken from folders above the classes, or "
+        "from those in a class that name several."
+    ]
 
 
 def group_of(path: str, pattern: str | None) -> str | None:

@@ -1,5 +1,6 @@
 """Each file once: links, further names, and what belongs together in class folders."""
 
+import itertools
 import os
 import re
 from collections import defaultdict
@@ -201,6 +202,46 @@ def test_frames_of_videos_of_one_name_are_of_the_nearest(tmp_path: Path) -> None
     groups = {item.path: item.group for item in items(listing("folder", tmp_path, **TWO))}
     assert groups["real/faces/bob/1/0.png"] == groups["real/bob/1.mp4"]
     assert len(set(groups.values())) == 5
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["{cls}/{split}/{n}.png", "{cls}/{split}/v{n}/0.png", "{cls}/StyleGAN/{split}/{n}.png",
+     "{cls}/videos/{split}/{n}.mp4"],
+)  # fmt: skip
+@pytest.mark.parametrize("names", [("train", "test"), ("Training", "validation", "TEST")])
+def test_splits_below_the_classes_are_kept(
+    tmp_path: Path, place: str, names: tuple[str, ...]
+) -> None:
+    for cls, split, n in itertools.product(("real", "fake"), names, range(6)):
+        touch(tmp_path, place.format(cls=cls, split=split, n=n))
+    for seed in range(3):
+        found = items(listing("folder", tmp_path, **TWO, seed=seed))
+        assert len(found) == 12 * len(names)
+        for item in found:
+            (name,) = (name for name in names if f"/{name}/" in item.path)
+            assert item.split == name.lower().removesuffix("ing").replace("validation", "val")
+
+
+def test_files_beside_splits_in_a_class_are_drawn_into_train_and_val(tmp_path: Path) -> None:
+    images(tmp_path, "real/train", "real/test", "fake/train", "fake/test", "fake/more", "fake")
+    found = splits_of(listing("folder", tmp_path, **TWO, group_by="[^/]+$"))
+    assert found["fake/more"] | found["fake"] == {"train", "val"}
+    assert found["fake/test"] == {"test"}
+
+
+def test_one_folder_called_test_among_others_is_a_group(tmp_path: Path) -> None:
+    images(tmp_path, *(f"{cls}/{name}" for cls in TWO for name in ("Test", "Ann", "Bo", "Cy")))
+    found = listing("folder", tmp_path, **TWO, split_ratio="100/0/0")
+    assert all(item.split == "train" for item in items(found))
+    assert "16 files below a folder called test or val drawn into another split" in found.notes[0]
+
+
+@pytest.mark.parametrize(("one", "two"), [("fake/a", "fake"), ("fake", "."), ("fake", "fake")])
+def test_a_class_folder_in_another_is_refused(tmp_path: Path, one: str, two: str) -> None:
+    images(tmp_path, "real", "fake/a", "fake/b")
+    with pytest.raises(CorpusError, match=f"the folder of class 'one', {one}, is in that of class"):
+        listing("folder", tmp_path, fake=("one", "two"), folders=(("one", one), ("two", two)))
 
 
 # What is not read -------------------------------------------------------------------------------
