@@ -84,8 +84,7 @@ def read_bounded(
     with reading_from(path, kind):
         size = check_regular(path) if isinstance(path, Path) else 0
         if size <= most:
-            with path.open("rb") as file:
-                found: bytes = file.read(most + 1)
+            found = path.read_bytes()  # `read(most)` would allocate that much for a small file
             size = len(found)
     if size > most:
         raise kind(f"{path}: has {size} bytes, more than the {most} that such a file may have.")

@@ -4,7 +4,9 @@ import errno
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -26,7 +28,8 @@ from hffkit.errors import ArgumentError, HffkitError, OwnCodeError, Terminated
 from hffkit.wording import displayable
 
 # Errors of system calls that name no file: of processes, pipes and semaphores.
-_USED_UP = {errno.EAGAIN, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}
+_REFUSED = {errno.EAGAIN, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}
+_REFUSED |= {errno.EACCES, errno.ENOENT, errno.EROFS}  # in /dev/shm
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _RESUME = "Finished work is kept: run the same command again to resume"
 _BEGIN_ANEW = {"audit", "decide", "eval", "inspect", "predict", "verify"}  # keep nothing unfinished
@@ -40,6 +43,8 @@ class _Group(click.Group):
             return super().main(args, *more, **extra)
         _open_standard_streams()
         signal.signal(signal.SIGTERM, _terminate)
+        # Where there are no semaphores: a command that needs workers says so in a line.
+        warnings.filterwarnings("ignore", ".*joblib will operate in serial mode")
         try:
             return super().main(args, *more, **extra)
         finally:
@@ -48,6 +53,7 @@ class _Group(click.Group):
 
     def invoke(self, context: click.Context) -> Any:
         try:
+            Path.cwd()  # PyTorch and workers end without it
             return super().invoke(context)
         except HffkitError as error:
             is_usage = isinstance(error, ArgumentError) and not isinstance(error, OwnCodeError)
@@ -55,17 +61,10 @@ class _Group(click.Group):
             names = _options(self.commands[context.invoked_subcommand or ""])
             raise kind(displayable(error.message(names))) from error
         except OSError as error:
-            if error.filename is None and error.errno in _USED_UP:
-                raise click.ClickException(
-                    f"The system gives no more: {error.strerror}. Free some space, also in "
-                    "/dev/shm, raise the limits of this process or use fewer workers, and run the "
-                    "same command again; finished work is kept."
-                ) from error
-            if error.filename is None:
+            text = _message_of(error)
+            if text is None:
                 raise
-            raise click.ClickException(
-                displayable(f"{error.filename}: {error.strerror}.")
-            ) from error
+            raise click.ClickException(displayable(text)) from error
         except (KeyboardInterrupt, click.Abort) as stop:  # Abort, a RuntimeError: in the demo
             is_of_demo = context.parent is not None
             begins_anew = context.invoked_subcommand in _BEGIN_ANEW and not is_of_demo
@@ -74,7 +73,7 @@ class _Group(click.Group):
             is_terminated = isinstance(stop.__cause__ or stop, Terminated)
             number = signal.SIGTERM if is_terminated else signal.SIGINT
             context.exit(_exit_code(number))
-        except (MemoryError, RuntimeError) as error:
+        except (ImportError, MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
             reason = displayable(str(error).partition("\n")[0]) or "no details"
@@ -84,12 +83,36 @@ class _Group(click.Group):
             ) from error
 
 
+def _message_of(error: OSError) -> str | None:
+    """Return a line about an error of a system call; None if it is no fault of file or system."""
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}."
+    if not _has_folder():
+        return (
+            "The current folder was deleted. Change to another one (`cd`), and run the same "
+            "command again; finished work elsewhere is kept."
+        )
+    if error.errno in _REFUSED:
+        return (
+            f"The system gives no more: {error.strerror}. Free some space, also in /dev/shm, which "
+            "must be writable, raise the limits of this process or use fewer workers, and run the "
+            "same command again; finished work is kept."
+        )
+    return None
+
+
+def _has_folder() -> bool:
+    """Test if the current folder exists."""
+    try:
+        return bool(Path.cwd())
+    except FileNotFoundError:
+        return False
+
+
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Return True for Python's error, and for those of PyTorch, which may not be imported."""
-    text = str(error)
-    return (
-        isinstance(error, MemoryError) or "can't allocate memory" in text or "CUDA out of" in text
-    )
+    """Return True for Python's error, and for those of PyTorch and of libraries to be loaded."""
+    texts = ("can't allocate memory", "CUDA out of", "failed to map segment from shared object")
+    return isinstance(error, MemoryError) or any(text in str(error) for text in texts)
 
 
 def _open_standard_streams() -> None:

@@ -29,7 +29,8 @@ _GROUP = 0.1  # seconds of work that are sent to a process at once
 _AHEAD = 2  # groups in flight for each process
 # Worker processes must not import modules from the current folder, which may not be trusted. loky
 # then sends them the sys.path of their parent.
-_SAFE_PATH = {"PYTHONSAFEPATH": "1"}
+# Nor need they warn again, as joblib does, where there are no semaphores; loky does not read this.
+_ENVIRONMENT = {"PYTHONSAFEPATH": "1", "JOBLIB_MULTIPROCESSING": "0"}
 _DESCRIPTORS = 16  # that a pool needs, besides one for each process; 13 were measured
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 _SHARED_MEMORY = Path("/dev/shm")  # where Linux has named semaphores
@@ -51,7 +52,7 @@ def processes(n: int) -> Iterator[ProcessPoolExecutor]:
     _check_descriptors(n)
     _remove_semaphores()
     _start_resource_trackers()
-    pool = ProcessPoolExecutor(n, initializer=_begin, initargs=(os.getpid(),), env=_SAFE_PATH)
+    pool = ProcessPoolExecutor(n, initializer=_begin, initargs=(os.getpid(),), env=_ENVIRONMENT)
     try:
         yield pool
     finally:
@@ -106,15 +107,16 @@ def _start_resource_trackers() -> None:
 
     The pool would start them with the environment of this process.
     """
-    before = os.environ.get("PYTHONSAFEPATH")
-    os.environ.update(_SAFE_PATH)
+    before = os.environ.copy()
+    os.environ.update(_ENVIRONMENT)
     try:
         resource_tracker.ensure_running()
         loky_resource_tracker.ensure_running()
     finally:
-        del os.environ["PYTHONSAFEPATH"]
-        if before is not None:
-            os.environ["PYTHONSAFEPATH"] = before
+        for name in _ENVIRONMENT:
+            del os.environ[name]
+            if name in before:
+                os.environ[name] = before[name]
 
 
 def _begin(parent: int) -> None:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import Run
 from makers.runs import write_run
 from makers.trees import HOSTILE, OF_PYTHON, build_two_classes, hostile_folder
 
@@ -103,3 +104,16 @@ def test_workers_import_what_their_script_imports(tmp_path: Path) -> None:
     command = [sys.executable, str(tmp_path / "script.py")]
     done = subprocess.run(command, cwd="/", capture_output=True, text=True)
     assert done.stdout == "42\n", done.stderr
+
+
+def test_a_current_folder_that_was_deleted_is_named_before_anything_begins(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    done = run("verify", tmp_path)
+    assert done.exit_code == 1
+    assert done.stderr.startswith("Error: The current folder was deleted. Change to another one")
+    assert len(done.stderr.splitlines()) == 1

@@ -1,6 +1,7 @@
 import json
 import os
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,17 @@ def test_only_regular_files_are_read(
     with pytest.raises(CorpusError) as caught:
         read(path, CorpusError)
     assert str(caught.value) == f"{path}: {words}"
+
+
+def test_a_small_file_needs_little_memory(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("{}")
+    tracemalloc.start()
+    try:
+        for read in (read_bounded, read_text, read_json):
+            read(tmp_path / "file", CorpusError)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("read", READERS)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ import cv2
 import numpy as np
 import pytest
 from conftest import Run
+from makers.programs import HFFKIT
+from makers.runs import write_run
 
 from hffkit.corpus import inspect
 
@@ -43,12 +46,23 @@ def test_an_image_that_is_too_large_for_memory_is_not_called_damaged(
     assert done.stdout == "out of memory\n", done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
+def test_predict_reads_an_image_of_12_megapixels_in_1500_megabytes(tmp_path: Path) -> None:
+    assert cv2.imwrite(str(tmp_path / "x.jpg"), np.zeros((3000, 4000, 3), np.uint8))
+    run = write_run(tmp_path / "run")
+    limited = f"ulimit -v 1500000; exec {shlex.join(HFFKIT)} predict {run} {tmp_path}/x.jpg"
+    done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, check=False)
+    assert done.stdout.endswith("0 fake, 0 real, 1 not scored\n"), done.stderr
+
+
 @pytest.mark.parametrize(
     "error",
     [
         MemoryError("Failed to allocate 36000000 bytes"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
         RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
     ],
 )
 def test_a_command_that_runs_out_of_memory_says_so_in_a_line(
@@ -65,7 +79,7 @@ def test_a_command_that_runs_out_of_memory_says_so_in_a_line(
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOSPC, errno.EAGAIN])
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOSPC, errno.EAGAIN, errno.EROFS])
 def test_a_command_that_gets_no_more_of_the_system_says_so_in_a_line(
     packed: Path, run: Run, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
