@@ -1,9 +1,9 @@
 """Jobs: units of work, and the parts that workers write of them."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from hffkit.errors import writing_to
 from hffkit.execution.watchdog import LIMIT_S, fate_of, limit_of, watched
@@ -32,6 +32,17 @@ class Divisible(Protocol):
 
     def singly(self) -> Sequence["Divisible"]:
         """Return a unit for each input; together they give the events of this unit."""
+
+
+@runtime_checkable
+class Joint(Protocol):
+    """A unit of inputs that depend on each other; it can be done without some of them."""
+
+    def probes(self) -> Sequence[Any]:
+        """Return a unit for each input, which reads it as this unit does."""
+
+    def without(self, lost: Mapping[str, str]) -> Any:
+        """Return the unit that records inputs as unreadable, by path with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,29 +94,48 @@ def do(job: Job[T], work: Work[T]) -> int:
 def give_up(job: Job[T], work: Work[T], attempt: Callable[[Job[T]], int | None]) -> Done:
     """Write the part of a unit that kills its workers: a failure for each input that does.
 
-    If the unit can be divided, `attempt` does its inputs one at a time, and returns the number of
-    unreadable ones, or None if that kills its worker too. Otherwise all inputs are failures.
+    `attempt` does a job, and returns the number of unreadable inputs, or None if it kills its
+    worker. If the unit can neither be divided nor done without some inputs, all are failures.
     """
-    singles = _singles(job)
+    n_failed: int | None = None
+    if isinstance(job.unit, Divisible) and job.size > 1:
+        n_failed = _one_by_one(job, job.unit.singly(), work, attempt)
+    elif isinstance(job.unit, Joint) and job.size > 1:
+        n_failed = _without_deadly(job, job.unit, work, attempt)
+    return Done(job.part, job.size, _as_failures(job, work) if n_failed is None else n_failed)
+
+
+def _one_by_one(
+    job: Job[T], units: Sequence[Any], work: Work[T], attempt: Callable[[Job[T]], int | None]
+) -> int:
+    """Do the units of a job one at a time, and write its part from theirs."""
+    singles = _temporary(job, units)
     n_failed = 0
     for single in singles:
         found = attempt(single)
         n_failed += _as_failures(single, work) if found is None else found
-    if not singles:
-        return Done(job.part, job.size, _as_failures(job, work))
     with PartWriter(job.part, is_durable=job.is_durable) as part:
         for event in (event for single in singles for event in read_part(single.part)):
             part.add(event)
     for single in singles:
         remove(single.part)
-    return Done(job.part, job.size, n_failed)
+    return n_failed
 
 
-def _singles(job: Job[T]) -> list[Job[T]]:
-    """Return a job for each input of a unit that can be divided; their parts are temporary."""
-    if not isinstance(job.unit, Divisible) or job.size < 2:
-        return []
-    units: Sequence[T] = job.unit.singly()  # type: ignore[assignment]
+def _without_deadly(
+    job: Job[T], unit: Joint, work: Work[T], attempt: Callable[[Job[T]], int | None]
+) -> int | None:
+    """Find the inputs of a job that kill workers, and attempt it without them."""
+    lost: dict[str, str] = {}
+    for probe in _temporary(job, unit.probes()):
+        if attempt(probe) is None:
+            lost |= dict.fromkeys(work.paths(probe.unit), _reason(probe))
+        remove(probe.part)
+    return attempt(replace(job, unit=unit.without(lost)))
+
+
+def _temporary(job: Job[T], units: Sequence[T]) -> list[Job[T]]:
+    """Return jobs for parts of a job's unit, whose own parts are temporary."""
     return [
         Job(unit, job.part.with_name(f"{job.part.stem}-{number}.part.tmp"), 1, limit_s=job.limit_s)
         for number, unit in enumerate(units)
@@ -114,12 +144,16 @@ def _singles(job: Job[T]) -> list[Job[T]]:
 
 def _as_failures(job: Job[T], work: Work[T]) -> int:
     """Write a part with a failure for each input, and return their number."""
-    why = job.fate or "its unit twice killed its worker"
+    why = _reason(job)
     paths = work.paths(job.unit)
     with PartWriter(job.part, is_durable=job.is_durable) as part:
         for path in paths:
             part.add(Failure("unreadable", path, None, why))
     return len(paths)
+
+
+def _reason(job: Job[T]) -> str:
+    return job.fate or "its unit twice killed its worker"
 
 
 def longest_first(jobs: Sequence[Job[T]]) -> list[Job[T]]:

@@ -12,7 +12,7 @@ from hffkit.errors import CorpusError, VideoError, reading_from
 from hffkit.extraction.alignment import Alignment, Surroundings, compare, worth_keeping
 from hffkit.extraction.moments import Moment, other_size
 from hffkit.extraction.settings import Settings
-from hffkit.extraction.units import Family, Video
+from hffkit.extraction.units import Family, ReducedFamily, Video
 from hffkit.faces.detection import Boxes, overlap, read_boxes
 from hffkit.manifest.failures import Failure, damage_of
 from hffkit.manifest.samples import Box
@@ -74,8 +74,11 @@ class _Builder:
         self._part = part
         self._found: dict[tuple[str, int], Box | None] = {}  # detections
         self.clips: dict[str, Clip] = {}
+        lost = dict(family.lost) if isinstance(family, ReducedFamily) else {}
         for path in family.paths:
             try:
+                if path in lost:
+                    raise VideoError(lost[path])
                 self.clips[path] = open_clip(settings.root / path)
             except VideoError as error:
                 part.add(Failure("unreadable", path, None, str(error)))

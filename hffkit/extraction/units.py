@@ -3,8 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import Field, asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import Field, asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -100,6 +100,24 @@ class Family:
         """Paths of the files that the unit reads, relative to the root."""
         lender = () if self.detect_on is None else (self.detect_on,)
         return (*lender, *(video.path for video in self.videos))
+
+    def probes(self) -> "list[Family]":
+        """Return a family for each video, to find one that kills workers."""
+        plain = [replace(video, is_mask=False) for video in self.videos]
+        if self.detect_on is not None:
+            plain.append(replace(plain[0], path=self.detect_on, is_fake=False, is_cropped=False))
+        return [Family((video,)) for video in plain]
+
+    def without(self, lost: Mapping[str, str]) -> "ReducedFamily":
+        """Return the family with some videos recorded as unreadable, by path with the reason."""
+        return ReducedFamily(self.videos, self.detect_on, self.is_paired, tuple(lost.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class ReducedFamily(Family):
+    """A family of which some videos kill workers and are not opened."""
+
+    lost: tuple[tuple[str, str], ...] = ()  # their paths, with the reasons
 
 
 Unit = ImageBlock | Family

@@ -10,13 +10,15 @@ import av
 import cv2
 import numpy as np
 import pytest
-from makers.trees import frames_of
+from makers.trees import frames_of, write_clip
 from makers.videos import ffmpeg
 
+from hffkit.corpus.build import BuildWork
+from hffkit.execution.jobs import Job, do, give_up
 from hffkit.extraction.family import build_family
 from hffkit.extraction.frames import FramePlan
 from hffkit.extraction.settings import Settings
-from hffkit.extraction.units import Family, Video
+from hffkit.extraction.units import Family, ReducedFamily, Unit, Video
 from hffkit.faces.detection import FaceRule, crop, overlap, read_boxes
 from hffkit.manifest.classes import FFPP
 from hffkit.manifest.failures import Failure
@@ -342,3 +344,38 @@ def test_reused_boxes_are_what_each_real_forgery_would_have_got(
         for name, median in medians.items():
             print(f"\n{name}: median IoU of reused boxes with its own detection {median:.2f}")  # noqa: T201
     assert list(medians.values()) == [1.0, 1.0, 1.0]
+
+
+def test_a_video_that_kills_its_worker_is_lost_with_its_pair_alone(tmp_path: Path) -> None:
+    for name in "abcd":
+        write_clip(tmp_path / f"{name}.mp4", n_frames=2)
+    a, b, c = video("a", "Real"), video("b", "Deepfakes", "a"), video("c", "FaceSwap", "a")
+    d = replace(b, path="d.mp4", key="ff++/c40/Deepfakes/b")  # gives the same frames as b
+    family = Family((a, b, c, d), is_paired=True)
+    settings = Settings(tmp_path, FFPP, FramePlan.parse("2/2"), FaceRule(), crop="none")
+    work = BuildWork(settings)
+    job: Job[Unit] = Job(family, tmp_path / "x.part", 4)
+
+    def attempt(job: Job[Unit]) -> int | None:
+        lost = dict(job.unit.lost) if isinstance(job.unit, ReducedFamily) else {}
+        return None if "d.mp4" in set(job.unit.paths) - lost.keys() else do(job, work)
+
+    assert give_up(job, work, attempt).failures == 1
+    built = Built(job.part)
+    assert [len(built.samples(name)) for name in "acb"] == [2, 2, 0]
+    assert [(f.path, f.reason) for f in built.failures("unreadable")] == [
+        ("d.mp4", "its unit twice killed its worker")
+    ]
+    assert [(f.path, f.reason) for f in built.failures("unpaired")] == [
+        ("b.mp4", "d.mp4 cannot be read")
+    ]
+    assert [path.name for path in tmp_path.glob("x*")] == ["x.part"]
+
+
+def test_a_family_whose_videos_kill_its_worker_only_together_is_lost(tmp_path: Path) -> None:
+    family = Family((video("a", "Real"), video("b", "Deepfakes", "a")))
+    job: Job[Unit] = Job(family, tmp_path / "x.part", 2)
+    settings = Settings(tmp_path, FFPP, FramePlan.parse("2/2"), FaceRule())
+    done = give_up(job, BuildWork(settings), lambda job: 0 if len(job.unit.paths) == 1 else None)
+    assert done.failures == 2
+    assert {f.path for f in Built(job.part).failures("unreadable")} == {"a.mp4", "b.mp4"}
