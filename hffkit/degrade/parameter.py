@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -98,37 +97,38 @@ def number(text: str) -> float:
     return float(text)
 
 
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """A test of numbers, which is equal to that of the same bounds in another process."""
+
+    low: float
+    high: float
+    is_open: bool = False  # `low` itself is not possible
+    is_odd: bool = False  # even numbers are not
+
+    def __call__(self, value: float) -> bool:
+        is_above = value > self.low if self.is_open else value >= self.low
+        return is_above and value <= self.high and (not self.is_odd or value % 2 == 1)
+
+
 def whole_from(low: int, high: int) -> Rule[int]:
     """Return the rule of whole numbers from `low` to `high`."""
-    return Rule(f"a whole number from {low} to {high}", whole, partial(_is_from, low, high))
+    return Rule(f"a whole number from {low} to {high}", whole, _Bounds(low, high))
 
 
 def odd_from(low: int, high: int) -> Rule[int]:
     """Return the rule of odd whole numbers from `low` to `high`."""
-    return Rule(f"an odd whole number from {low} to {high}", whole, partial(_is_odd, low, high))
+    return Rule(f"an odd whole number from {low} to {high}", whole, _Bounds(low, high, is_odd=True))
 
 
 def number_from(low: float, high: float, text: str = "from {:g} to {:g}") -> Rule[float]:
     """Return the rule of numbers from `low` to `high`; `text` has a place for each."""
-    return Rule(text.format(low, high), number, partial(_is_from, low, high))
+    return Rule(text.format(low, high), number, _Bounds(low, high))
 
 
 def number_above(low: float, high: float, text: str = "above {:g}, at most {:g}") -> Rule[float]:
     """Return the rule of numbers above `low` up to `high`; `text` has a place for each."""
-    return Rule(text.format(low, high), number, partial(_is_above, low, high))
-
-
-# Functions of the module and no lambdas, so that a chain of operations can be pickled.
-def _is_from(low: float, high: float, value: float) -> bool:
-    return low <= value <= high
-
-
-def _is_odd(low: int, high: int, value: int) -> bool:
-    return value % 2 == 1 and low <= value <= high
-
-
-def _is_above(low: float, high: float, value: float) -> bool:
-    return low < value <= high
+    return Rule(text.format(low, high), number, _Bounds(low, high, is_open=True))
 
 
 def check(parameter: Parameter[V], value: V) -> V:
