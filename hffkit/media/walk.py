@@ -35,6 +35,12 @@ class Rest:
     above: list[str] = field(default_factory=list)  # links to folders that hold them
     again: list[str] = field(default_factory=list)  # links to folders that were read
 
+    def add_hidden(self, root: Path, path: str) -> None:
+        """Add a hidden file, or all files in a hidden folder."""
+        here = root / path
+        is_folder = here.is_dir() and not here.is_symlink()
+        self.hidden += files_below(root, path) if is_folder else [path]
+
     def notes(self) -> list[str]:
         """Return a note on each kind of them, with their number and examples."""
         suffixes = Counter(suffix_of(path) or "without suffix" for path in self.others)
@@ -127,8 +133,7 @@ def _walk_folder(root: Path, start: _Folder, found: _Found) -> None:
         for entry in _entries(root / here.path):
             path = f"{here.path}/{entry.name}" if here.path else entry.name
             if is_hidden(entry.name):
-                is_folder = entry.is_dir(follow_symlinks=False)
-                found.rest.hidden += files_below(root, path) if is_folder else [path]
+                found.rest.add_hidden(root, path)
             elif not _is_folder(entry):
                 _add_file(entry, path, found)
             elif entry.is_symlink():

@@ -132,10 +132,8 @@ class VideoTree:
 
     def _leave_out(self, path: Path) -> None:
         """Add a file that is no video to the rest, or all files of a hidden folder."""
-        relative = self._relative(path)
         if is_hidden(path.name):
-            is_folder = path.is_dir() and not path.is_symlink()
-            self.rest.hidden += files_below(self.root, relative) if is_folder else [relative]
+            self.rest.add_hidden(self.root, self._relative(path))
         elif not path.is_dir():
             self._is_video(path, self.rest)
 

@@ -13,7 +13,7 @@ from hffkit.input_files import read_text
 from hffkit.manifest.classes import BINARY, HFF_8, ClassTable, numbered
 from hffkit.manifest.samples import Split
 from hffkit.media.files import is_hidden
-from hffkit.media.walk import Rest, files_below, some_of, walk
+from hffkit.media.walk import Rest, some_of, walk
 from hffkit.options import Option
 from hffkit.sources.class_files import ClassFiles, split_named
 from hffkit.sources.columns import whole
@@ -243,9 +243,7 @@ def _beside(
             if path.name in wanted:
                 continue
             if is_hidden(path.name):
-                is_folder = path.is_dir() and not path.is_symlink()
-                here = start + path.name
-                rest.hidden += files_below(root, here) if is_folder else [here]
+                rest.add_hidden(root, start + path.name)
             elif path.is_dir():
                 folders.append(start + path.name)
             else:
