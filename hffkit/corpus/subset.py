@@ -13,7 +13,7 @@ from hffkit.errors import ArgumentError, CorpusError
 from hffkit.manifest.pairs import frame_of
 from hffkit.manifest.seeds import rank
 from hffkit.options import Seed
-from hffkit.storage.corpora import Item, identities, open_corpora, samples_of
+from hffkit.storage.corpora import Item, identities, open_corpora, paths_text, samples_of
 from hffkit.storage.corpus import Corpus, CorpusInfo
 from hffkit.storage.parts import Record
 
@@ -77,7 +77,7 @@ def _dropped(corpora: Sequence[Corpus], path: Path) -> frozenset[str]:
     for _, sample in samples_of(corpora):
         unknown.discard(sample.key)
         n_samples += 1
-    names = ", ".join(str(corpus.path) for corpus in corpora)
+    names = paths_text(corpora)
     check_known(path, sorted(unknown), len(keys), names)
     if len(keys) == n_samples:
         raise CorpusError(f"{path}: lists all {n_samples} samples of {names}; none would be left.")

@@ -14,7 +14,7 @@ from hffkit.degrade.own import OwnOperations, read_chain
 from hffkit.errors import ArgumentError, HffkitError, RecipeError
 from hffkit.fields import shown
 from hffkit.input_files import read_toml
-from hffkit.recipe_files import recipe_path, shipped_names
+from hffkit.recipe_files import recipe_path
 
 _TEXTS = ("title", "source", "ours")
 _CHAINS = "chains"
@@ -175,11 +175,6 @@ def augmentation(names: Sequence[str]) -> Chain | AnyChain:
             raise ArgumentError(f"{name}: a run records the name of a suite; list its operations.")
     entries = [entry for name in suites for entry in read_part(name).entries]
     return AnyChain("+".join(names), tuple(entry.chain for entry in entries))
-
-
-def suite_names() -> list[str]:
-    """Return the names of the suites that come with hffkit."""
-    return shipped_names("suites")
 
 
 def read_suite(name: str, own: OwnOperations | None = None) -> Suite:

@@ -11,7 +11,7 @@ LabelKind = Literal["multi", "binary"]
 
 BINARY_FAKE = 0
 BINARY_REAL = 1
-_MIN_LABEL, _MAX_LABEL = -(2**31), 2**31 - 1  # of a Datum
+MIN_LABEL, MAX_LABEL = -(2**31), 2**31 - 1  # of a Datum
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class ClassTable:
         return cls(
             tuple(
                 FaceClass(
-                    row.whole("id", _MIN_LABEL, _MAX_LABEL),
+                    row.whole("id", MIN_LABEL, MAX_LABEL),
                     row.take("name", str),
                     row.take("is_fake", bool),
                 )

@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 from hffkit.errors import ArgumentError, CorpusError
 from hffkit.fields import shown
 from hffkit.input_files import read_text
-from hffkit.manifest.classes import BINARY, ClassTable, FaceClass, numbered
+from hffkit.manifest.classes import BINARY, MAX_LABEL, ClassTable, FaceClass, numbered
 from hffkit.manifest.samples import Split
 from hffkit.media.kinds import is_video_file
 from hffkit.media.walk import MediaFile, Rest, some_of, walk
@@ -27,7 +27,6 @@ _CELEB_DF_NAMES = {
     "Celeb-real": re.compile(r"id\d+_\d{4}(?!\d)"),
     "YouTube-real": re.compile(r"(?<!\d)\d{5}(?!\d)"),
 }
-MAX_LABEL = 2**31 - 1  # of a record
 CELEB_DF = numbered(fake=["Celeb-synthesis"], real=["Celeb-real", "YouTube-real"])
 
 

@@ -92,6 +92,11 @@ def _paths(name: str) -> list[Path]:
     return corpora or [Path(name)]  # opening it reports what is missing
 
 
+def paths_text(corpora: Sequence[Corpus]) -> str:
+    """Return the paths of corpora for a message."""
+    return ", ".join(str(corpus.path) for corpus in corpora)
+
+
 def is_dataset(folder: Path) -> bool:
     """Tell a folder of images or videos from a corpus and from a folder of corpora.
 

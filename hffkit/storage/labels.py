@@ -9,7 +9,7 @@ import numpy.typing as npt
 from hffkit.errors import CorpusError
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.manifest.samples import Split
-from hffkit.storage.corpora import Item, samples_of
+from hffkit.storage.corpora import Item, paths_text, samples_of
 from hffkit.storage.corpus import Corpus
 
 Task = Literal["multi", "binary"]
@@ -26,9 +26,8 @@ def items_of(corpora: Sequence[Corpus], split: Split | None) -> Items:
     """
     items = [item for item in samples_of(corpora) if split in (None, item[1].split)]
     if not items:
-        names = ", ".join(str(corpus.path) for corpus in corpora)
         where = "" if split is None else f" in split {split}"
-        raise CorpusError(f"{names}: no sample{where}; `hffkit inspect` counts them.")
+        raise CorpusError(f"{paths_text(corpora)}: no sample{where}; `hffkit inspect` counts them.")
     return items
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from hffkit.errors import CorpusError
 from hffkit.manifest.samples import GroupGuard, Sample
 from hffkit.manifest.seeds import rank
-from hffkit.storage.corpora import Item
+from hffkit.storage.corpora import Item, paths_text
 from hffkit.storage.corpus import Corpus, CorpusName
 
 _MAX_RECORDS = 512  # in a block: 25 MB packed at 128 px
@@ -86,8 +86,9 @@ def places_of(corpora: Sequence[Corpus], keep: Callable[[Sample], bool] | None =
                 if keep is None or keep(sample):
                     found.extend((number, start))
     if not found:
-        names = ", ".join(str(corpus.path) for corpus in corpora)
-        raise CorpusError(f"{names}: no sample is selected; `hffkit inspect` counts them.")
+        raise CorpusError(
+            f"{paths_text(corpora)}: no sample is selected; `hffkit inspect` counts them."
+        )
     return np.frombuffer(found, np.int64).reshape(-1, 2)
 
 

@@ -13,10 +13,11 @@ from scipy import ndimage
 
 from hffkit.degrade.chain import chain
 from hffkit.degrade.operation import Codec
-from hffkit.degrade.suites import read_suite, suite_names
+from hffkit.degrade.suites import read_suite
 from hffkit.degrade.table import OPERATIONS
 from hffkit.errors import ImageError
 from hffkit.media.image import Image, decode
+from hffkit.recipe_files import shipped_names
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def faces(data: Path) -> list[Image]:
 
 def suite_steps(*codes: str) -> list[str]:
     """Name each step with one value of every entry of every suite; of some operations."""
-    entries = [entry for name in suite_names() for entry in read_suite(name).entries]
+    entries = [entry for name in shipped_names("suites") for entry in read_suite(name).entries]
     steps = {step for entry in entries for step in entry.chain.steps if step.value is not None}
     return sorted(step.name for step in steps if not codes or step.operation.code in codes)
 
@@ -63,7 +64,7 @@ def test_every_severity_is_the_published_formula(faces: list[Image], name: str) 
 def test_each_operation_of_suites_has_a_formula_or_a_test_of_its_own() -> None:
     known = {*FORMULAS, *OTHERS, *OF_VIDEOS}
     drawn = {"avif", "webp"}  # tested below, at one of the values drawn
-    for name in suite_names():
+    for name in shipped_names("suites"):
         for entry in read_suite(name).entries:
             for step in entry.chain.steps:
                 assert step.operation.code in (known | drawn if step.value is None else known)

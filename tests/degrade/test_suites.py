@@ -21,9 +21,9 @@ from hffkit.degrade.suites import (
     read_part,
     read_severity,
     read_suite,
-    suite_names,
 )
 from hffkit.errors import ArgumentError, HffkitError, RecipeError, UnknownNameError
+from hffkit.recipe_files import shipped_names
 
 Run = Callable[..., Result]
 
@@ -37,7 +37,7 @@ jpeg = ["jp:90", "jp:50"]
 """
 
 
-@pytest.mark.parametrize("name", suite_names())
+@pytest.mark.parametrize("name", shipped_names("suites"))
 def test_shipped_suites_are_read_and_travel_to_workers(name: str) -> None:
     suite = read_suite(name)
     assert suite.name == name
@@ -310,4 +310,4 @@ def test_docs_list_every_suite() -> None:
     rows = dict(
         re.findall(r"^\| `([a-z0-9-]+)` \| ([^|]*) \| [^|]* \| \d+ \|$", docs, re.MULTILINE)
     )
-    assert rows == {name: read_suite(name).title for name in suite_names()}
+    assert rows == {name: read_suite(name).title for name in shipped_names("suites")}
