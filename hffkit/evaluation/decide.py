@@ -1,6 +1,5 @@
 """`hffkit decide`: choose the thresholds of a run, with a guarantee, and store them in it."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +14,7 @@ from hffkit.inference.detector import Detector, load_detector
 from hffkit.manifest.samples import Split
 from hffkit.networks.devices import device_named
 from hffkit.runs.decision import Decision, MistakeKind
-from hffkit.storage.corpora import identities, joint_classes, open_faces
-from hffkit.storage.corpus import Corpus
+from hffkit.storage.corpora import joint_classes, open_faces, references
 from hffkit.storage.labels import Items, items_of
 
 CONFIDENCE = 0.95
@@ -107,7 +105,7 @@ def decide(request: DecideRequest, out: Path | None = None) -> Decided:
         tuple(each.guarantee(threshold, real_below) for each in bounds),
         temperature,
         detector.weights_sha256,
-        _identities(corpora),
+        tuple(references(corpora)),
         request.split or "all",
         {"real": len(files.is_fake) - n_fake, "fake": n_fake},
         _notes(detector, items, overlap),
@@ -115,15 +113,6 @@ def decide(request: DecideRequest, out: Path | None = None) -> Decided:
     )
     decision.write(out or request.run)
     return Decided(decision, check_decision(decision, scored))
-
-
-def _identities(corpora: Sequence[Corpus]) -> tuple[dict[str, str], ...]:
-    """Return the path and the digests of each corpus."""
-    digests = identities(corpora)
-    return tuple(
-        {"path": str(corpus.path), **{name: each[place] for name, each in digests.items()}}
-        for place, corpus in enumerate(corpora)
-    )
 
 
 def _notes(detector: Detector, items: Items, overlap: Overlap) -> tuple[str, ...]:

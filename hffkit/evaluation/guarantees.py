@@ -10,11 +10,18 @@ from scipy.special import bdtr, betaincinv
 from hffkit.arrays import Floats64
 from hffkit.errors import ArgumentError, CorpusError
 from hffkit.evaluation.videos import FileScores
-from hffkit.runs.decision import Guarantee, MistakeKind, per_cent, rounded, threshold_above
+from hffkit.runs.decision import (
+    MISTAKES,
+    Guarantee,
+    MistakeKind,
+    confidence_text,
+    per_cent,
+    rounded,
+    threshold_above,
+)
 from hffkit.wording import counted
 
 _PARAMETERS: Mapping[MistakeKind, str] = {"false_alarm": "fpr", "miss": "fnr"}
-_KINDS: Mapping[MistakeKind, str] = {"false_alarm": "real", "miss": "fake"}  # of the groups
 
 
 def check_confidence(confidence: float | None, *, conformal: bool) -> None:
@@ -134,10 +141,10 @@ def bounds_of(
         worst = worst_of_groups(files, mistake)
         n, allowed = len(worst), n_allowed(len(worst), rate, confidence)
         if allowed < 0:
-            how = "on average" if confidence is None else f"with {per_cent(confidence)} confidence"
             text = (
-                f"{where}: {counted(n, f'{_KINDS[mistake]} group')}, but `{_PARAMETERS[mistake]}` "
-                f"{rate:g} {how} needs {n_needed(rate, confidence)}."
+                f"{where}: {counted(n, f'{MISTAKES[mistake][0]} group')}, but "
+                f"`{_PARAMETERS[mistake]}` {rate:g} {confidence_text(confidence)} needs "
+                f"{n_needed(rate, confidence)}."
             )
             if n:
                 least = math.ceil(1e4 * least_rate(n, confidence)) / 1e4
@@ -163,7 +170,7 @@ def thresholds_of(bounds: Sequence[Bound]) -> tuple[float, float]:
     for bound in bounds:
         end = 1 if bound.mistake == "false_alarm" else 0
         if not 0 < bound.limit <= 1:
-            n_there, kind = int((bound.worst == end).sum()), _KINDS[bound.mistake]
+            n_there, kind = int((bound.worst == end).sum()), MISTAKES[bound.mistake][0]
             raise CorpusError(
                 f"{counted(n_there, f'{kind} group')} of {len(bound.worst)} reach a score of "
                 f"{end}, but {per_cent(bound.rate)} allows {bound.n_allowed}: no threshold keeps "

@@ -28,7 +28,8 @@ TRIAL = (
     "if any of its fake files is called real. A file is an image, or a video by the mean score of "
     "its frames."
 )
-_WHAT: Mapping[MistakeKind, tuple[str, str]] = {  # kind of the groups, and what they are called
+# What the files of a group are, and what one of them is called.
+MISTAKES: Mapping[MistakeKind, tuple[str, str]] = {
     "false_alarm": ("real", "fake"),
     "miss": ("fake", "real"),
 }
@@ -37,6 +38,11 @@ _WHAT: Mapping[MistakeKind, tuple[str, str]] = {  # kind of the groups, and what
 def per_cent(share: float) -> str:
     """Return a share as text with up to three digits: 0.1 %, 12.5 %."""
     return f"{100 * share:.3g} %"
+
+
+def confidence_text(confidence: float | None) -> str:
+    """Return how sure a rate is kept, as text: with 95 % confidence, or on average."""
+    return "on average" if confidence is None else f"with {per_cent(confidence)} confidence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +59,8 @@ class Guarantee:
     @property
     def promise(self) -> str:
         """The bound in words."""
-        kind, called = _WHAT[self.mistake]
-        share = self.confidence
-        how = "on average" if share is None else f"with {per_cent(share)} confidence"
+        kind, called = MISTAKES[self.mistake]
+        how = confidence_text(self.confidence)
         return f"{how} at most {per_cent(self.rate)} of {kind} groups have a file called {called}"
 
     @property

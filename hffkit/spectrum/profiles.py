@@ -32,6 +32,7 @@ from hffkit.spectrum.features import (
     profiles_of_block,
     resampled,
 )
+from hffkit.storage.corpora import corpora_of
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.labels import Items
 from hffkit.storage.staging import write_bytes_durably
@@ -59,7 +60,7 @@ class Profiler:
     def of_items(self, items: Items) -> list[Floats64]:
         """Return the native profile of each sample, in order; see `of_corpus`."""
         known: dict[int, dict[str, Floats64]] = {}
-        for corpus in {id(corpus): corpus for corpus, _ in items}.values():
+        for corpus in corpora_of(items):
             keys = (sample.key for sample in corpus.samples())
             known[id(corpus)] = dict(zip(keys, self.of_corpus(corpus), strict=True))
         return [known[id(corpus)][sample.key] for corpus, sample in items]

@@ -12,7 +12,7 @@ from hffkit.errors import TrainingError
 from hffkit.manifest.seeds import rng_for
 from hffkit.spectrum.classifiers import SEEDS, fit, margins
 
-Protocol = Literal["grouped", "random"]
+SplitProtocol = Literal["grouped", "random"]
 N_REPEATS = 10
 SHARE_OF_TEST = 0.2
 
@@ -41,7 +41,7 @@ class Repeated:
 
 
 def splits_of(
-    n: int, groups: Sequence[str], protocol: Protocol, *, n_repeats: int, seed: int
+    n: int, groups: Sequence[str], protocol: SplitProtocol, *, n_repeats: int, seed: int
 ) -> list[tuple[Ints, Ints]]:
     """Draw the training and test indices of each repeat.
 

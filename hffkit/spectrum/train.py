@@ -24,8 +24,8 @@ from hffkit.spectrum.export import FeatureRequest
 from hffkit.spectrum.features import FeatureSpec
 from hffkit.spectrum.models import write_model
 from hffkit.spectrum.profiles import Profiler, versions_of_spectra
-from hffkit.spectrum.repeats import N_REPEATS, Protocol, balanced, repeated, splits_of
-from hffkit.storage.corpora import joint_classes, open_faces
+from hffkit.spectrum.repeats import N_REPEATS, SplitProtocol, balanced, repeated, splits_of
+from hffkit.storage.corpora import joint_classes, open_faces, references
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.datasets import datasets_note
 from hffkit.storage.duplicates import duplicates_among, duplicates_note
@@ -117,7 +117,7 @@ def train_spectrum(
     with Partial(out, command, product="run") as partial:
         partial.make_product()
         model = fit(request.classifier, train.features, train.is_fake, seed=request.seed)
-        made = {**command, "data": [{"path": str(c.path), **c.identity()} for c in corpora]}
+        made = {**command, "data": references(corpora)}
         result = {
             "n_train": len(train.items),
             "train_accuracy": _accuracy(request.classifier, model, train),
@@ -161,7 +161,7 @@ def _repeats(
     request: SpectrumRequest, labelled: LabelledFeatures, out: Path
 ) -> dict[str, object] | None:
     """Return the accuracies of the repeats, and write the scores of their test samples to `out`."""
-    protocol: Protocol = "random" if request.paper_split else "grouped"
+    protocol: SplitProtocol = "random" if request.paper_split else "grouped"
     if not (request.repeats or request.paper_split or request.curve):
         return None
     some = labelled if request.paper_split else labelled.of("train", "val")

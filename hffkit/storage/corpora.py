@@ -1,7 +1,7 @@
 """Several corpora, or a folder or glob of corpora, treated as one."""
 
 import glob
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hffkit.errors import StorageError
@@ -81,6 +81,11 @@ def samples_of(corpora: Sequence[Corpus]) -> Iterator[Item]:
     return ((corpus, sample) for corpus in corpora for sample in corpus.samples())
 
 
+def corpora_of(items: Iterable[Item]) -> list[Corpus]:
+    """Return the corpora of samples, each once."""
+    return list({id(corpus): corpus for corpus, _ in items}.values())
+
+
 def _paths(name: str) -> list[Path]:
     if not name:
         raise StorageError("A corpus has an empty name. Name its folder.")
@@ -131,6 +136,11 @@ def identities(corpora: Sequence[Corpus]) -> dict[str, list[str]]:
         "content_sha256": [corpus.content_sha256 for corpus in corpora],
         "manifest_sha256": [corpus.manifest_sha256() for corpus in corpora],
     }
+
+
+def references(corpora: Sequence[Corpus]) -> list[dict[str, str]]:
+    """Return the path and the digests of each corpus, as runs and decisions record their data."""
+    return [{"path": str(corpus.path), **corpus.identity()} for corpus in corpora]
 
 
 def joint_classes(corpora: Sequence[Corpus]) -> ClassTable:

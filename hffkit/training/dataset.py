@@ -10,7 +10,7 @@ from hffkit.errors import CorpusError, HffkitError, StorageError
 from hffkit.manifest.samples import Sample
 from hffkit.media.image import Image, resize
 from hffkit.networks.spec import InputSpec
-from hffkit.storage.corpora import Item
+from hffkit.storage.corpora import Item, corpora_of
 from hffkit.storage.corpus import Corpus
 
 Pixels = npt.NDArray[np.uint8]
@@ -46,7 +46,7 @@ class FaceDataset:
 
     def release(self) -> None:
         """Close the databases, whose mapped pages count as memory; reading reopens them."""
-        for corpus in _corpora(self.items):
+        for corpus in corpora_of(self.items):
             corpus.records.close()
 
     def read(self, number: int, epoch: int, out: Pixels) -> None:
@@ -76,7 +76,7 @@ def fed(image: Image, size: int, spec: InputSpec) -> Pixels:
 
 def check_packed(items: Sequence[Item], size: int) -> None:
     """Raise CorpusError if a corpus of the samples is packed at another size."""
-    for corpus in _corpora(items):
+    for corpus in corpora_of(items):
         packed = corpus.provenance.size
         if packed is not None and packed != size:
             raise CorpusError(
@@ -99,7 +99,3 @@ def _damaged(corpus: Corpus, sample: Sample, reason: object) -> CorpusError:
     return CorpusError(
         f"{corpus.path}: {sample.key}: {reason}. `hffkit verify` finds all such records."
     )
-
-
-def _corpora(items: Sequence[Item]) -> list[Corpus]:
-    return list({id(corpus): corpus for corpus, _ in items}.values())

@@ -13,7 +13,14 @@ from hffkit.manifest.samples import Sample, Split
 from hffkit.media.image import CONVERT_IMAGESET, Image
 from hffkit.networks.spec import InputSpec
 from hffkit.networks.table import network_named
-from hffkit.storage.corpora import Item, joint_classes, open_faces, open_masks, samples_of
+from hffkit.storage.corpora import (
+    Item,
+    joint_classes,
+    open_faces,
+    open_masks,
+    references,
+    samples_of,
+)
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.datasets import datasets_note
 from hffkit.storage.duplicates import duplicates_among, duplicates_note
@@ -85,7 +92,7 @@ class TrainingData:
         return {
             "found": {name: len(split.labels) for name, split in self.splits.items()},
             "left_out": {name: split.left_out for name, split in self.splits.items()},
-            "masks": [{"path": str(c.path), **c.identity()} for c in self.masks or ()],
+            "masks": references(self.masks or ()),
         }
 
 

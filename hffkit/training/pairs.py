@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hffkit.manifest.samples import Sample
 from hffkit.networks.mml import map_side
-from hffkit.storage.corpora import Item
+from hffkit.storage.corpora import Item, corpora_of
 from hffkit.training.dataset import FaceDataset, Pixels
 from hffkit.training.masks import read_mask
 
@@ -41,7 +41,7 @@ class PairDataset:
         """Close the databases; reading reopens them."""
         self._high.release()
         self._low.release()
-        for corpus in {id(mask[0]): mask[0] for mask in self._masks if mask}.values():
+        for corpus in corpora_of(mask for mask in self._masks if mask is not None):
             corpus.records.close()
 
     def read(self, number: int, epoch: int, out: Pixels) -> None:

@@ -23,6 +23,7 @@ from hffkit.runs.training_samples import (
     read_training_samples,
     write_training_samples,
 )
+from hffkit.storage.corpora import references
 from hffkit.storage.labels import Task
 from hffkit.storage.staging import Partial
 from hffkit.training.initial import initial_weights
@@ -130,7 +131,7 @@ def _train(
             **({} if chosen.epochs is None else {"epochs": chosen.epochs}),
             "device": str(device),
             "threads": loop.n_threads,
-            "data": [{"path": str(c.path), **c.identity()} for c in data.corpora],
+            "data": references(data.corpora),
         }
         run = Run(recipe.network, recipe.size, spec, data.outputs, made)
         records = partial.product, data, earlier, chosen_by
