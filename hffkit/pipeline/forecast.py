@@ -65,7 +65,7 @@ def forecast(steps: Sequence[Planned], out: Path) -> list[Forecast]:
     A guess for two cores is multiplied by the median of what finished steps in `out` took in
     relation to it: steps of the same verb and network, or else of the same verb.
     """
-    past = [_past(row) for row in read_times(out).values() if row["pictures"]]
+    past = [_past(row) for row in read_times(out).values() if row["images"]]
     workload = Workload()
     found = []
     for planned in steps:
@@ -129,12 +129,12 @@ def _is_time(row: Any) -> bool:
     """Test for a row that `note_time` wrote."""
     if not isinstance(row, dict) or type(row.get("verb")) is not str:
         return False
-    pictures, px, seconds = row.get("pictures"), row.get("px", 0), row.get("seconds")
-    if row["verb"] not in _SECONDS or type(pictures) is not int or type(px) is not int:
+    n_images, px, seconds = row.get("images"), row.get("px"), row.get("seconds")
+    if row["verb"] not in _SECONDS or type(n_images) is not int or type(px) is not int:
         return False
     is_sized = row.get("network") is None or (type(row["network"]) is str and px > 0)
     is_timed = isinstance(seconds, int | float) and 0 <= seconds < _LONGEST
-    return is_sized and is_timed and pictures >= 0
+    return is_sized and is_timed and n_images >= 0
 
 
 def note_time(out: Path, planned: Planned, work: StepWork, seconds: float) -> None:
@@ -145,16 +145,13 @@ def note_time(out: Path, planned: Planned, work: StepWork, seconds: float) -> No
         "network": work.network,
         "px": work.size,
         "seconds": round(seconds, 3),
-        "pictures": work.n_images,
+        "images": work.n_images,
     }
     rows = {**read_times(out), planned.identity: row}
     write_durably(out / TIMES_FILE, json.dumps(rows, indent=1, sort_keys=True) + "\n")
 
 
 def _past(row: JsonObject) -> tuple[StepWork, float]:
-    """Return the work of a finished step, and the ratio of its time to the guess.
-
-    Rows of older versions lack the network.
-    """
-    work = StepWork(row["verb"], row["pictures"], row.get("network"), row.get("px", 0))
+    """Return the work of a finished step, and the ratio of its time to the guess."""
+    work = StepWork(row["verb"], row["images"], row.get("network"), row["px"])
     return work, row["seconds"] / guess(work)

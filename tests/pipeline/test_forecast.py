@@ -97,16 +97,17 @@ def test_finished_steps_time_those_of_their_network_and_scale_those_of_others(
         return ahead(planned(rows, corpus, tmp_path), tmp_path)["net Raw, 0"].seconds
 
     done = {"verb": "train", "network": "amtennet", "px": 128}
-    times = [{"seconds": s, "pictures": n} for s, n in ((60.0, 100), (8.0, 2), (1.0, 10))]
+    times = [{"seconds": s, "images": n} for s, n in ((60.0, 100), (8.0, 2), (1.0, 10))]
     write_times(tmp_path, *({**done, **row} for row in times))
     assert seconds("amtennet") == pytest.approx(300 * 0.6)  # the median of 0.6, 4 and 0.1
     table = speeds()
     faster = table["meso4"]["train"] / table["amtennet"]["train"]
     assert table["meso4"]["px"] == table["amtennet"]["px"] == 128
     assert seconds("meso4") == pytest.approx(300 * 0.6 / faster)
-    write_times(tmp_path, {"verb": "train", "seconds": 6.0, "pictures": 10})  # of an older version
+    unknown = {"verb": "train", "network": None, "px": 0, "images": 10}
+    write_times(tmp_path, {**unknown, "seconds": 6.0})
     twice = seconds("meso4")
-    write_times(tmp_path, {"verb": "train", "seconds": 3.0, "pictures": 10})
+    write_times(tmp_path, {**unknown, "seconds": 3.0})
     assert twice == pytest.approx(2 * (seconds("meso4") or 0))
 
 

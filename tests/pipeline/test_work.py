@@ -70,7 +70,7 @@ def test_sizes_before_a_run_are_those_of_its_corpora(
     few = written.pop("few"), found.pop("few")
     assert abs(few[0] - few[1]) <= 1  # it rounds up in each class; a mix is known by splits alone
     assert written == {name: found[name] for name in written}
-    times = {row["step"]: row["pictures"] for row in read_times(tmp_path).values()}
+    times = {row["step"]: row["images"] for row in read_times(tmp_path).values()}
     assert times == {**written, "few": few[0]}
 
 
