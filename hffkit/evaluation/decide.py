@@ -83,11 +83,7 @@ def decide(request: DecideRequest, out: Path | None = None) -> Decided:
     corpora = open_faces(request.data)
     items = items_of(corpora, request.split)
     overlap = overlap_of(detector, items)
-    if overlap.n_training:
-        raise CorpusError(
-            f"{request.run} was trained on {overlap.n_training} of these {len(items)} samples, so "
-            "their scores are not like those of new images. Choose a held-out `split`."
-        )
+    _refuse_training(request.run, overlap)
     scored = detector.score(items, joint_classes(corpora), "binary")
     files = score_files(scored)
     where = f"{', '.join(request.data)}, {request.split or 'all splits'}"
@@ -95,9 +91,7 @@ def decide(request: DecideRequest, out: Path | None = None) -> Decided:
     rates |= {} if request.fnr is None else {"miss": request.fnr}
     bounds = bounds_of(files, rates, request.level, where)
     threshold, real_below = thresholds_of(bounds)
-    temperature = None
-    if request.calibrate:
-        temperature = fit_temperature(files.is_fake, files.scores)
+    temperature = fit_temperature(files.is_fake, files.scores) if request.calibrate else None
     n_fake = int(files.is_fake.sum())
     decision = Decision(
         threshold,
@@ -113,6 +107,14 @@ def decide(request: DecideRequest, out: Path | None = None) -> Decided:
     )
     decision.write(out or request.run)
     return Decided(decision, check_decision(decision, scored))
+
+
+def _refuse_training(run: Path, overlap: Overlap) -> None:
+    if overlap.n_training:
+        raise CorpusError(
+            f"{run} was trained on {overlap.n_training} of these {len(overlap.splits)} samples, so "
+            "their scores are not like those of new images. Choose a held-out `split`."
+        )
 
 
 def _notes(detector: Detector, items: Items, overlap: Overlap) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from hffkit.evaluation.page import Page, Section, render
 from hffkit.evaluation.qualities import QualityRow, quality_table
 from hffkit.evaluation.seeds import SeedSummary
 from hffkit.evaluation.tables import CrossTable, evaluation_markdown
-from hffkit.evaluation.thresholds import Sweep, sweep_csv, sweep_table
+from hffkit.evaluation.thresholds import Sweep, sweep_csv, sweep_table, threshold_of
 from hffkit.explain.illustrations import answer_images, class_figures
 from hffkit.inference.detector import Detector
 from hffkit.manifest.classes import ClassTable
@@ -202,7 +202,8 @@ class EvalResult:
             if one.decision is not None:
                 parts.append(f"{one.decision.to_table().to_markdown()}\n")
             if one.sweeps:
-                parts.append(f"{sweep_table(one.sweeps).to_markdown()}\n")
+                table = sweep_table(one.sweeps, threshold_of(one.detector))
+                parts.append(f"{table.to_markdown()}\n")
             if self.against is not None:
                 parts.append(f"Relative error reduction {self._error_reduction(one)}\n")
         return "\n".join(parts)

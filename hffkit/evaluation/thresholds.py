@@ -24,7 +24,6 @@ class Sweep:
     quality: str | None  # None: all samples
     n_samples: int
     accuracies: Mapping[int, float]  # by threshold, in [0, 1], of fake against real
-    own: float  # the threshold of the run
 
     def to_json(self) -> dict[str, object]:
         """Return the sweep as JSON values."""
@@ -57,8 +56,7 @@ def sweeps_of(detector: Detector, scored: Scored) -> tuple[Sweep, ...]:
 
     The scores must be the detector's.
     """
-    own = threshold_of(detector)
-    distances = scored.ranking + own
+    distances = scored.ranking + threshold_of(detector)
     called = {each: distances > each for each in THRESHOLDS}
     of_each = np.array([quality_of(key) or "" for key in scored.keys])
     qualities = sorted(set(of_each.tolist()) - {""})
@@ -67,18 +65,18 @@ def sweeps_of(detector: Detector, scored: Scored) -> tuple[Sweep, ...]:
         places = np.ones(len(of_each), bool) if quality is None else of_each == quality
         fake = scored.is_fake[places]
         found = {each: float((of[places] == fake).mean()) for each, of in called.items()}
-        sweeps.append(Sweep(quality, int(places.sum()), found, own))
+        sweeps.append(Sweep(quality, int(places.sum()), found))
     return tuple(sweeps)
 
 
-def sweep_table(sweeps: Sequence[Sweep]) -> Table:
-    """Return a table with a row per threshold and a column per sweep."""
+def sweep_table(sweeps: Sequence[Sweep], own: float) -> Table:
+    """Return a table with a row per threshold and a column per sweep; `own` is the run's."""
     text = METRICS["binary_accuracy"].text
     rows = tuple(
         (str(each), *(text(sweep.accuracies[each]) for sweep in sweeps)) for each in THRESHOLDS
     )
     columns = (f"{sweep.quality or 'all'}, {sweep.n_samples} samples" for sweep in sweeps)
-    return Table((f"Fake if longer than (own: {sweeps[0].own:g})", *columns), rows)
+    return Table((f"Fake if longer than (own: {own:g})", *columns), rows)
 
 
 def sweep_csv(sweeps: Sequence[Sweep]) -> str:

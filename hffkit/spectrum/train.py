@@ -105,13 +105,9 @@ def train_spectrum(
     for note in (datasets_note(corpora), duplicates_note(duplicates_among(corpora))):
         if note is not None:
             notify(note)
-    table = joint_classes(corpora)
-    items = items_of(corpora, None)
-    is_fake = np.array([table[sample.cls].is_fake for _, sample in items], bool)
-    labelled = LabelledFeatures(items, Profiler(spec, n_workers).features(items), is_fake)
+    labelled = _labelled(corpora, Profiler(spec, n_workers))
     labelled = _drawn(labelled, request.samples, rng_for(request.seed, "samples"))
-    train = labelled.of("train")
-    train = _drawn(train, request.limit, rng_for(request.seed, "few labels"))
+    train = _drawn(labelled.of("train"), request.limit, rng_for(request.seed, "few labels"))
     _check_both(train, corpora)
     command = _command(request, spec, corpora)
     with Partial(out, command, product="run") as partial:
@@ -132,6 +128,12 @@ def train_spectrum(
         run.write(partial.product)
         partial.publish()
     return out, run
+
+
+def _labelled(corpora: Sequence[Corpus], profiler: Profiler) -> LabelledFeatures:
+    table, items = joint_classes(corpora), items_of(corpora, None)
+    is_fake = np.array([table[sample.cls].is_fake for _, sample in items], bool)
+    return LabelledFeatures(items, profiler.features(items), is_fake)
 
 
 def _drawn(some: LabelledFeatures, n: int | None, rng: np.random.Generator) -> LabelledFeatures:

@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from hffkit.errors import ArgumentError, CorpusError, ManifestError, RecipeError, WeightsError
 from hffkit.evaluation.evaluate import EvalRequest, evaluate
-from hffkit.evaluation.thresholds import sweeps_of
+from hffkit.evaluation.thresholds import sweeps_of, threshold_of
 from hffkit.explain.cam import grad_cam
 from hffkit.explain.illustrations import answer_images
 from hffkit.explain.images import overlay
@@ -753,7 +753,7 @@ def test_longer_than_a_threshold_is_fake_and_as_long_is_not(tmp_path: Path) -> N
     )  # fmt: skip
     everything, high, low = sweeps_of(detector, scored)
     assert [each.quality for each in (everything, high, low)] == [None, "c23", "c40"]
-    assert (everything.own, everything.n_samples, high.n_samples) == (9, 7, 3)
+    assert (threshold_of(detector), everything.n_samples, high.n_samples) == (9, 7, 3)
     at = (1, 3, 4, 5, 12, 13, 19)
     assert [high.accuracies[n] * 3 for n in at] == pytest.approx([2, 2, 3, 2, 2, 2, 2])
     assert [low.accuracies[n] * 4 for n in at] == pytest.approx([3, 3, 2, 2, 2, 3, 3])
