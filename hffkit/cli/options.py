@@ -14,8 +14,9 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from hffkit.errors import ArgumentError, cannot_write, with_options
+from hffkit.errors import cannot_write, with_options
 from hffkit.manifest.samples import SPLITS, Split
+from hffkit.networks.names import check_device
 from hffkit.options import Names, Option, Pairs, choices, options_of
 from hffkit.wording import displayable
 
@@ -126,8 +127,7 @@ def numbers(_: click.Context, __: click.Parameter, values: Sequence[str]) -> tup
 
 def _device(_: click.Context, __: click.Parameter, name: str) -> str:
     """Return the name of a device, without asking PyTorch which the machine has."""
-    if not re.fullmatch(r"auto|cpu(:0)?|cuda(:\d+)?", name):
-        raise ArgumentError(f"`device` must be auto, cpu, cuda or cuda:N, got {name!r}.")
+    check_device(name)
     return name
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from hffkit.errors import ArgumentError
+from hffkit.networks.names import check_device
 
 # PyTorch's names of the instructions for bfloat16: of x86, and of ARM the last one.
 _BF16 = ("avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16")
@@ -31,15 +32,11 @@ def device_named(name: str) -> torch.device:
 
 
 def _named(name: str) -> torch.device:
+    check_device(name)
     n_cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         return torch.device("cuda" if n_cuda else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ArgumentError(f"`device` must be auto, cpu, cuda or cuda:N, got {name!r}.") from None
-    if device.type not in ("cpu", "cuda") or (device.type == "cpu" and device.index):
-        raise ArgumentError(f"`device` must be auto, cpu, cuda or cuda:N, got {name!r}.")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= n_cuda:
         raise ArgumentError(f"`device` {name} is not there: PyTorch finds {n_cuda} CUDA devices.")
     return device

@@ -1,6 +1,8 @@
-"""Names of the networks, without their modules: the import of PyTorch takes seconds."""
+"""Names of networks and devices, without their modules: the import of PyTorch takes seconds."""
 
-from hffkit.errors import UnknownNameError
+import re
+
+from hffkit.errors import ArgumentError, UnknownNameError
 
 NAMES = (
     "amtennet",
@@ -48,6 +50,12 @@ def canonical_name(name: str) -> str:
     if _compact(name) not in known:
         raise UnknownNameError("network", name, NAMES)
     return known[_compact(name)]
+
+
+def check_device(name: str) -> None:
+    """Raise ArgumentError if a name is not that of a device, whatever the machine has."""
+    if not re.fullmatch(r"auto|cpu(:0)?|cuda(:\d{1,3})?", name):
+        raise ArgumentError(f"`device` must be auto, cpu, cuda or cuda:N, got {name!r}.")
 
 
 def _compact(name: str) -> str:
