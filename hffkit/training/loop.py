@@ -33,6 +33,7 @@ from hffkit.training.sampler import BatchSampler
 from hffkit.training.updater import Updater, captured_step
 
 _NEXT_FILE = "next-weights.safetensors"
+_PREVIOUS = "previous-"  # before the names of the last but one checkpoint, and of older weights
 _CHECKPOINT_SECONDS = 30.0
 _VAL_BATCH = 128
 
@@ -58,7 +59,7 @@ class TrainingLoop:
         tensorboard: bool,
         notify: Callable[[str], object],
     ) -> None:
-        """Restore the checkpoint in the parts of `partial`, if there is one.
+        """Restore the newest whole checkpoint in the parts of `partial`, if there is one.
 
         Parameters
         ----------
@@ -67,16 +68,19 @@ class TrainingLoop:
         loaders
             Those of train and, unless the last weights are kept, of val.
         notify
-            Called with a notice if training is slower than it should be.
+            Called with a notice if the newest checkpoint is damaged, or training slower than it
+            should be.
 
         Raises
         ------
         WeightsError
-            If the checkpoint, or a file that it knows, is damaged.
+            If both of the last two checkpoints are damaged, or a file that the training wrote.
         """
         self._folder, self._updater = partial.product, updater
         self._checkpoint = partial.parts / CHECKPOINT_FILE
+        self._previous = partial.parts / (_PREVIOUS + CHECKPOINT_FILE)
         self._next = partial.parts / _NEXT_FILE
+        self._older = partial.parts / (_PREVIOUS + WEIGHTS_FILE)
         self._loaders, self._sampler, self._notify = loaders, sampler, notify
         self._best: dict[str, float] | None = None  # iteration and metrics of the kept weights
         self._n_worse = 0  # validations since the best one
@@ -88,8 +92,15 @@ class TrainingLoop:
         self._log = MetricsLog(self._folder, updater.iteration, n_bytes, with_events=tensorboard)
 
     def _restore(self) -> None:
-        if self._checkpoint.exists():
-            self._read_checkpoint()
+        if self._read_newest() == self._previous:
+            if self._checkpoint.exists():
+                self._notify(
+                    f"{self._checkpoint} is damaged: the training goes on from the checkpoint "
+                    f"before it, of iteration {self._updater.iteration}."
+                )
+            self._previous.replace(self._checkpoint)
+            if self._older.exists() and written_file(self._older) == self._files.get(WEIGHTS_FILE):
+                self._older.replace(self._folder / WEIGHTS_FILE)
         if self._next.exists():
             # Selected weights are kept once a checkpoint needs them: see `_save`.
             if written_file(self._next) == self._files.get(WEIGHTS_FILE):
@@ -97,8 +108,20 @@ class TrainingLoop:
             self._next.unlink(missing_ok=True)
         check_files(self._folder, self._files)
 
-    def _read_checkpoint(self) -> None:
-        path = self._checkpoint
+    def _read_newest(self) -> Path | None:
+        """Load the newest checkpoint that is whole, and return its path; None if there is none."""
+        paths = [path for path in (self._checkpoint, self._previous) if path.exists()]
+        for path in paths:
+            try:
+                self._read_checkpoint(path)
+            except WeightsError:
+                if path == paths[-1]:
+                    raise
+            else:
+                return path
+        return None
+
+    def _read_checkpoint(self, path: Path) -> None:
         try:
             tensors, facts = read_checkpoint(path)
             self._updater.load(tensors, facts["iteration"])
@@ -227,8 +250,11 @@ class TrainingLoop:
         self._best = row
 
     def _keep(self) -> None:
-        """Put the weights that were selected last in the place of older ones."""
-        self._next.replace(self._folder / WEIGHTS_FILE)
+        """Put the weights that were selected last in the place of older ones, which are kept."""
+        kept = self._folder / WEIGHTS_FILE
+        if kept.exists():
+            kept.replace(self._older)
+        self._next.replace(kept)
 
     def _save(self) -> None:
         """Write a checkpoint that continues bit for bit, if all of its numbers are finite."""
@@ -244,6 +270,8 @@ class TrainingLoop:
             "threads": self.n_threads,
             "files": {name: written.to_json() for name, written in self._files.items()},
         }
+        if self._checkpoint.exists():
+            self._checkpoint.replace(self._previous)
         write_checkpoint(self._checkpoint, state, facts)
         # Not before: the checkpoint until now needs the older weights.
         if self._next.exists():

@@ -183,6 +183,7 @@ def test_another_command_may_not_go_on_with_it(packed: Path, native: Path, tmp_p
 def test_a_damaged_checkpoint_is_refused_by_name(packed: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     path = begin(request_of(packed), out)
+    before_it(path).unlink()
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
     with pytest.raises(WeightsError, match=r"checkpoint\.safetensors: not a whole .*damaged"):
@@ -202,6 +203,11 @@ def test_a_damaged_checkpoint_is_refused_by_name(packed: Path, tmp_path: Path) -
             train(request_of(packed), out)
     path.write_bytes(whole)
     train(request_of(packed), out)
+
+
+def before_it(path: Path) -> Path:
+    """Return the path of the checkpoint before the newest one."""
+    return path.with_name(f"previous-{path.name}")
 
 
 def flip(path: Path) -> None:
@@ -233,7 +239,9 @@ PIECES = [
 def begun(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainRequest, Path]:
     """A small training with a snapshot and selected weights, stopped after half of it."""
     request = request_of(packed, network="meso4", val_interval=2, snapshots=(3,))
-    return request, begin(request, tmp_path_factory.mktemp("begun") / "run").parents[1]
+    path = begin(request, tmp_path_factory.mktemp("begun") / "run")
+    before_it(path).unlink()
+    return request, path.parents[1]
 
 
 @pytest.mark.parametrize(
@@ -262,8 +270,30 @@ def test_a_training_without_its_checkpoint_begins_anew(
     out, request = tmp_path / "run", request_of(packed, **KINDS["amtennet"])
     path = begin(request, out)
     path.unlink()
+    before_it(path).unlink()
     flip(path.parents[1] / "run" / "weights.safetensors")
     train(request, out)
+    assert result_of(out) == uninterrupted["amtennet"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "iteration"),
+    [("deleted", 6), ("flipped", 10)],  # 10: which has other weights
+)
+def test_a_training_goes_on_from_the_checkpoint_before_a_damaged_one(
+    packed: Path, tmp_path: Path, uninterrupted: dict[str, Any], damage: str, iteration: int
+) -> None:
+    out, request = tmp_path / "run", request_of(packed, **KINDS["amtennet"])
+    path = begin(request, out, iteration)
+    DAMAGE[damage](path)
+    notices: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, iteration - 2, fail)  # it does not go further back
+        train(request, out, notices.append)
+    where = f"the checkpoint before it, of iteration {iteration - 1}."
+    assert [text for text in notices if "damaged" in text] == (
+        [f"{path} is damaged: the training goes on from {where}"] if damage == "flipped" else []
+    )
     assert result_of(out) == uninterrupted["amtennet"]
 
 
@@ -309,6 +339,7 @@ def test_weights_belong_to_the_checkpoint_wherever_the_training_stops(
 
 def test_a_checkpoint_without_the_solver_is_refused(packed: Path, tmp_path: Path) -> None:
     path = begin(request_of(packed), tmp_path / "run")
+    before_it(path).unlink()
     tensors, facts = read_checkpoint(path)
     write_checkpoint(path, {k: v for k, v in tensors.items() if "solver" not in k}, facts)
     with pytest.raises(WeightsError, match="not a whole checkpoint of this training"):
@@ -338,7 +369,8 @@ def test_a_full_disk_costs_nothing_that_was_there(
         with pytest.raises(StorageError, match="No space left on device") as caught:
             train(request, out)
     assert name.removesuffix(".tmp") in str(caught.value)
-    assert path.read_bytes() == checkpoint
+    newest = path if path.exists() else before_it(path)
+    assert newest.read_bytes() == checkpoint
     assert metrics.read_bytes().startswith(lines)
     assert not list(path.parents[1].rglob("*.tmp"))
     train(request, out)
