@@ -1,4 +1,4 @@
-"""Names for arrays of one element type, whose docstrings give their shapes; NumPy's files."""
+"""Names for arrays by element type, and readers of NumPy's files that execute nothing."""
 
 import io
 import math
@@ -28,12 +28,12 @@ _HEADER_DAMAGE = (
 
 
 def array_of(encoded: bytes) -> npt.NDArray[Any]:
-    """Return the array of a .npy file, of which nothing is executed.
+    """Parse the content of a .npy file.
 
     Raises
     ------
     ValueError
-        If it is none, or its header claims other bytes than follow it.
+        If it is no such file, or its header does not match the bytes that follow it.
     """
     file = io.BytesIO(encoded)
     try:
@@ -50,12 +50,12 @@ def array_of(encoded: bytes) -> npt.NDArray[Any]:
 
 
 def arrays_of(encoded: bytes) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of an .npz file without compression, by name.
+    """Parse the content of an .npz file without compression, and return its arrays by name.
 
     Raises
     ------
     ValueError
-        If it is none.
+        If it is no such file.
     """
     return {
         name.removesuffix(".npy"): array_of(data) for name, data in stored_files(encoded).items()
@@ -68,7 +68,7 @@ def stored_files(encoded: bytes) -> dict[str, bytes]:
     Raises
     ------
     ValueError
-        If it is none, or damaged.
+        If it is no such archive, or damaged.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(encoded)) as archive:

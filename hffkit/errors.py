@@ -120,7 +120,7 @@ def cannot_write(path: Path, error: Exception, advice: str = "") -> StorageError
 
 
 def reason_of(error: Exception) -> str:
-    """Return an error of Python in words, for data whose parsing raised it."""
+    """Describe an error that parsing raised: of a missing key Python names the key alone."""
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 

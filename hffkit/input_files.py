@@ -1,9 +1,9 @@
 """Files that anybody may have written or damaged: text, JSON, JSON Lines and TOML.
 
 Only regular files of bounded size are read, so that a named pipe, a device or an endless file is an
-error and no wait. Nesting is bounded, numbers are finite and of bounded length, and whatever is
-wrong with a file is an error of the caller's kind that names the file, and the line where there is
-one. See also `hffkit.fields`.
+error instead of a wait. Nesting is bounded, numbers are finite and of bounded length, and whatever
+is wrong with a file is an error of the caller's kind that names the file, and the line where there
+is one. See also `hffkit.fields`.
 """
 
 import errno
@@ -26,7 +26,7 @@ MAX_JSON_BYTES = 1 << 28  # Python needs about ten times as much for the values
 MAX_TOML_BYTES = 1 << 20
 MAX_LINE_BYTES = 1 << 24  # of a JSON Lines file
 _READ_BYTES = 1 << 20  # of lines at once
-MAX_DEPTH = 64  # of lists and objects in each other
+MAX_DEPTH = 64  # of nested lists and objects
 MAX_DIGITS = 40  # of a number without a point; 64 bits need 20
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -202,14 +202,14 @@ def toml_of(text: str, where: str, kind: type[HffkitError]) -> JsonObject:
 
 
 def depth(value: object) -> int:
-    """Return how many lists and objects are in each other; 0 for a scalar."""
+    """Return how deep lists and objects are nested; 0 for a scalar."""
     level, found = [value], 0
     while level := [inner for each in level for inner in _inside(each)]:
         found += 1
     return found + isinstance(value, list | tuple | dict)
 
 
-_TOO_DEEP = f"lists and objects must not be more than {MAX_DEPTH} in each other."
+_TOO_DEEP = f"lists and objects must not be nested more than {MAX_DEPTH} deep."
 
 
 def _inside(value: object) -> Any:

@@ -28,7 +28,7 @@ def first_of(texts: Sequence[str], n: int) -> str:
 def displayable(text: str) -> str:
     r"""Return text with escapes such as \u001b for what would control a terminal or a page.
 
-    Names of files and classes are of any characters. Those of undecodable bytes, which UTF-8
+    Names of files and classes may hold any characters. Undecodable bytes of a name, which UTF-8
     cannot encode, become escapes too. JSON stays JSON of the same values.
     """
     if text.isascii() and text.isprintable():

@@ -47,7 +47,7 @@ def verify(
     on_duplicates: Callable[[Sequence[Failure]], object] = lambda _: None,
     on_older: Callable[[Corpus], object] = lambda _: None,
 ) -> Iterator[Problem]:
-    """Yield a problem for each altered file, bad record, group or digest of corpora, as one.
+    """Yield a problem for each altered file and each wrong record, group or digest of corpora.
 
     `on_duplicates` is called at the end with files and images that are in two classes or splits, if
     any are; the records match the manifest all the same. `on_older` is called with each corpus that

@@ -92,7 +92,7 @@ class _Crew(Generic[T, R]):
         return self._lost.pop(number)
 
     def _send(self, first: int) -> None:
-        """Send a task and those after it; alone it is sent if its process died before."""
+        """Send a task and those after it, or the task alone if its process died before."""
         if self._pool is None:
             self._pool = self._stack.enter_context(processes(self._n_workers))
         n_sent = 1 if first in self._deaths else _AHEAD * self._n_workers

@@ -88,7 +88,7 @@ def _wanted(name: str, split: Split, counts: Mapping[str, int]) -> int:
 def shortfall(samples: Iterable[tuple[str, Split]]) -> dict[Bucket, tuple[int, int]]:
     """Return the number of samples, and the paper's total, where a total is not met.
 
-    Samples are given as for `surplus`. Classes and splits without any sample are not looked for.
+    Samples are given as for `surplus`. Classes and splits without any sample are not reported.
     """
     counts: Counter[Bucket] = Counter()
     for key, split in samples:

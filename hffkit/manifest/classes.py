@@ -88,7 +88,7 @@ class ClassTable:
         Raises
         ------
         ManifestError
-            If they are anything else; `where` they are starts the message.
+            If they are anything else; the message begins with `where`.
         """
         found = Fields({"classes": rows}, where, ManifestError).rows("classes")
         for row in found:

@@ -66,7 +66,7 @@ def read_failures(path: Path) -> Iterator[Failure]:
 
 
 def failure_of(row: Any, where: str) -> Failure:
-    """Build a failure from a parsed line; `where` it is starts the message of a ManifestError."""
+    """Build a failure from a parsed line; a ManifestError begins with `where`, its place."""
     found = Fields.of(row, where, ManifestError)
     found.check_known([each.name for each in fields(Failure)])
     return Failure(

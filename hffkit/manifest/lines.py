@@ -32,7 +32,7 @@ def _is_text(value: Any) -> bool:
 
 
 def is_sha256(value: Any) -> bool:
-    """Test for a SHA-256 as it is written: 64 hexadecimal digits, none of them a capital."""
+    """Test for a SHA-256 in 64 hexadecimal digits of lower case."""
     return type(value) is str and len(value) == _DIGITS and not value.strip("0123456789abcdef")
 
 
@@ -146,11 +146,11 @@ def row_of(line: bytes, where: str, kind: type[HffkitError]) -> JsonObject:
         row = _DECODER.decode(line.decode())
     except (ValueError, RecursionError):
         row = None
-    return row if type(row) is dict else object_of(line, where, kind)  # it says what is wrong
+    return row if type(row) is dict else object_of(line, where, kind)  # its error says why
 
 
 def sample_of_line(line: bytes, where: str) -> Sample:
-    """Parse one line of a manifest; `where` it is starts the message of a ManifestError."""
+    """Parse one line of a manifest; a ManifestError begins with `where`, its place."""
     row = row_of(line, where, ManifestError)
     try:
         sample = sample_of(row)

@@ -1,4 +1,4 @@
-"""What the names of files say, their digests and their further names."""
+"""Suffixes and numbers in the names of files, digests, and files with several names."""
 
 import hashlib
 import os

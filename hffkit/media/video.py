@@ -57,7 +57,7 @@ class VideoFile:
     def __init__(self, path: Path) -> None:
         """Open `path` and count its frames, or raise VideoError if it holds no video.
 
-        The count in the header is not believed. If each packet has a presentation time of its own,
+        The count in the header may be wrong. If each packet has a presentation time of its own,
         their order numbers the frames, and a frame that cannot be decoded shifts no other.
         Otherwise (raw streams, AVI and WMV with reordered frames, interlaced video, files that were
         cut short, packets that are too small for frames) all frames are decoded to count them.

@@ -231,7 +231,7 @@ def read_groups(folder: Path) -> frozenset[str]:
 
 
 def _lack(folder: Path) -> str:
-    """Return what is there in place of a run, and what to do."""
+    """Say what is there instead of a run, and what to do."""
     begun = partial_path(folder) / "run"
     if (begun / RUN_FILE).is_file():
         return (

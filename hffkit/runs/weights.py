@@ -1,7 +1,7 @@
 """Tensors in safetensors files, and a run's weights among them.
 
-Nothing in such a file is executed, and it is whole or absent. Reading a run without its weights
-(`run`) needs no PyTorch.
+Nothing in such a file is executed, and each is complete or absent. Reading a run without its
+weights (`run`) needs no PyTorch.
 """
 
 import json

@@ -45,9 +45,9 @@ class ClassFiles:
     def entries(self) -> Iterator[Entry]:
         """Yield an entry for each file; a subfolder is a group, of one video or one person.
 
-        No groups are a folder of videos called `videos`, and a folder that holds the whole class
-        if it has videos or the name of a collection, such as CelebA's img_align_celeba. Images in
-        a folder with the name of a video belong to this video.
+        A folder of videos called `videos` is no group, and neither is one that holds the whole
+        class if it has videos or the name of a collection, such as CelebA's img_align_celeba.
+        Images in a folder with the name of a video belong to this video.
         """
         lone, videos = self._lone_folder(), self._videos()
         names = _by_name(videos)
@@ -171,7 +171,7 @@ def _by_name(videos: Iterable[Origin]) -> dict[str, list[Origin]]:
 
 
 def _nearest(folder: Origin, names: Mapping[str, Sequence[Origin]]) -> list[Origin]:
-    """Return the videos that a folder may be in by name: those with most in common."""
+    """Return the videos whose frames a folder may hold by its name: those nearest to it."""
     found = [
         ((len({*folder} & {*origin}), depth), origin)
         for depth, part in enumerate(folder)

@@ -1,4 +1,4 @@
-"""Reading of tables that other programs wrote: their columns, their numbers."""
+"""Read the rows and numbers of tables that other programs wrote."""
 
 import csv
 import re
@@ -16,7 +16,7 @@ def table_of(
     """Return number and cells of each row of a CSV whose first line has these columns.
 
     Columns are separated by commas, semicolons or tabs; their names may have capitals. Cells that a
-    row lacks are empty. Of a text with other columns, None is returned.
+    row lacks are empty. None if the text has other columns.
 
     Raises
     ------

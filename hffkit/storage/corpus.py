@@ -117,7 +117,7 @@ class CorpusInfo:
 
     @classmethod
     def from_json(cls, row: JsonObject, where: str) -> "CorpusInfo":
-        """Build from the values that `to_json` returned; `where` they are starts each message.
+        """Build from the values that `to_json` returned; messages begin with `where`, their file.
 
         Raises
         ------
@@ -239,9 +239,9 @@ class Corpus:
         return self.path / name
 
     def alteration(self, name: str) -> str | None:
-        """Return how a file beside the records differs from what corpus.json says of it.
+        """Return how a file beside the records differs from the one that corpus.json describes.
 
-        Corpora of older versions have no digests of their files: these differ in nothing.
+        None if it does not, and for corpora of older versions, which have no digests of files.
         """
         recorded = self.info.files_sha256.get(name)
         if recorded is None or self._sha256(name) == recorded:
@@ -314,7 +314,7 @@ class Corpus:
             )
 
     def manifest_sha256(self) -> str:
-        """Return the SHA-256 of the manifest; it covers splits and groups, content_sha256 none."""
+        """Return the SHA-256 of the manifest; unlike content_sha256 it covers splits and groups."""
         self.file(MANIFEST_FILE)
         return self._sha256(MANIFEST_FILE)
 
@@ -346,7 +346,7 @@ class Corpus:
             self._checked[place] |= 1 << bit
 
     def faults(self, sample: Sample, datum: Datum) -> Iterator[str]:
-        """Yield in what a record differs from its sample and from the form of the corpus."""
+        """Yield each difference of a record from its sample and from the form of the corpus."""
         if sample.cls not in self.provenance.classes.names:
             yield f"class {sample.cls!r} is not in the class table"
         elif datum.label != self.label(sample):
@@ -372,7 +372,7 @@ class Corpus:
 
 
 def _lack(path: Path) -> str:
-    """Return what is there in place of a corpus, and what to do."""
+    """Say what is there instead of a corpus, and what to do."""
     partial = partial_path(path)
     if partial.is_dir():
         return f"no corpus. {partial} is unfinished work: run the command that began it again."

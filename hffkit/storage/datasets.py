@@ -1,4 +1,4 @@
-"""Tell datasets apart that have files of the same names: real/0001.png is in many.
+"""Tell apart datasets that have files of the same names, such as real/0001.png.
 
 Keys and groups are paths, or parts of paths, below the root of a dataset. So corpora of different
 datasets that are taken as one need a prefix before both. Corpora that hold files of the same path

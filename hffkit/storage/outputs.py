@@ -29,7 +29,7 @@ class FileForm(Protocol):
     """The form of a command's files, and how they are known."""
 
     def marked(self, data: bytes) -> bytes:
-        """Return the content with whatever it is known by."""
+        """Return the content with the mark by which it is recognised."""
 
     def recognises(self, file: BinaryIO) -> bool:
         """Return True if the same command wrote a file, and nobody changed it since."""
@@ -161,7 +161,7 @@ def check_output(path: Path, parameter: str, form: FileForm) -> None:
 
 
 def write_output(path: Path, content: bytes | str, form: FileForm) -> None:
-    """Write a file durably under a name that the user gave; it is the old or the new one, whole.
+    """Write a file durably under a name that the user gave; until then the old one stays whole.
 
     Bytes of a path that are not UTF-8 are written as they are.
 

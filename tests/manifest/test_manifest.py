@@ -189,7 +189,7 @@ def test_facts_are_texts_and_numbers(facts: Any) -> None:
         ("-Infinity", "-Infinity is no finite number"),
         ("1e400", "1e400 is no finite number"),
         ("7" * 5000, "5000 digits"),
-        ("[" * 100_000 + "]" * 100_000, "must not be more than 64 in each other"),
+        ("[" * 100_000 + "]" * 100_000, "must not be nested more than 64 deep"),
         ('[{"op":"own","deep":' + "[" * 10 + "]" * 10 + "}]", "operations must be"),
     ],
 )
