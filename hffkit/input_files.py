@@ -48,8 +48,8 @@ def check_regular(path: Path) -> int:
     Raises
     ------
     OSError
-        If there is none, or something that can be read without end or waits for a writer: a
-        named pipe, a device, a socket.
+        If there is no such file, or it is a folder, or something that has no end or waits for a
+        writer: a named pipe, a device, a socket.
     """
     found = path.stat()
     if stat.S_ISREG(found.st_mode):
@@ -70,7 +70,7 @@ def is_there(path: Path) -> bool:
 
 
 def check_file(path: Path, kind: type[HffkitError], advice: str) -> None:
-    """Raise an error of `kind` if there is no file, or something else; it is not opened."""
+    """Raise an error of `kind` unless there is a regular file, which is not opened."""
     if not is_there(path):
         raise kind(f"{path}: no such file. {advice}")
     with reading_from(path, kind):

@@ -38,7 +38,7 @@ class DegradeRequest:
     seed: Seed = 0
     operations: Path | None = None  # a Python file with operations of the user's own
     quality: str | None = None  # of videos in a FaceForensics++ tree; None: it holds only one
-    accept_damaged: bool = False  # damaged images of a folder are degraded all the same
+    accept_damaged: bool = False  # damaged images of a folder are degraded too
 
 
 def degrade(

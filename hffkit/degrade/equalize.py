@@ -1,4 +1,4 @@
-"""`hffkit equalize`: give all images of corpora one history, so that files tell no class."""
+"""`hffkit equalize`: give all images of corpora one history, so that files reveal no class."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress

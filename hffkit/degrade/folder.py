@@ -55,7 +55,7 @@ class FileSelection:
     root: Path
     quality: str | None  # of FaceForensics++ videos; None: all
     limit: int | None  # files, drawn by the treatment's seed; None: all
-    accept_damaged: bool = False  # damaged images are degraded all the same
+    accept_damaged: bool = False  # damaged images are degraded too
 
 
 @dataclass(frozen=True, slots=True)

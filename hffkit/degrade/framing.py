@@ -30,7 +30,7 @@ ZOOM = Choice("percent", whole_from(1, 1000), (67, 75, 80, 90, 110, 125, 150))
 
 @dataclass(frozen=True, slots=True)
 class ResizeAndBack:
-    """Resize the shorter side to so many pixels by a kernel of Pillow, and back by the same."""
+    """Resize the shorter side to a number of pixels and back, both by one kernel of Pillow."""
 
     kernel: Resampling
 

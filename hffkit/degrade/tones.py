@@ -32,7 +32,7 @@ def saturation(image: Image, factor: float) -> Image:
 def saturation_hsv(image: Image, factor: float) -> Image:
     """Multiply the saturation of HSV by `factor`: each channel becomes V + factor (v - V).
 
-    V is the brightest channel. A factor below 0 turns hues round and brightens.
+    V is the brightest channel. A factor below 0 inverts hues and brightens.
     """
     value = image.max(axis=2, keepdims=True).astype(np.float64)
     return rounded(value + check(SATURATION, factor) * (image - value))

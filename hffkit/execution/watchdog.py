@@ -23,7 +23,7 @@ _deadlines: dict[int, tuple[float, IO[bytes]]] = {}  # of what runs in this proc
 
 
 def limit_of(n_inputs: int, n_bytes: int) -> float:
-    """Return the seconds that reading so many inputs, of so many bytes in all, may take.
+    """Return the seconds that reading `n_inputs` of `n_bytes` in all may take.
 
     Ordinary work takes less than a tenth of it on a slow machine.
     """

@@ -298,7 +298,7 @@ class _Builder:
         return reference.boxes.get(frame.number), reference.detector
 
     def _is_kept(self, path: str, frame: Frame, planned: Collection[int]) -> bool:
-        """Record a damaged frame, if it is planned; return True if it is used all the same."""
+        """Record a damaged frame, if it is planned; return True if it is still used."""
         is_kept = self._settings.accept_damaged
         if frame.number in planned:
             where = f"{path}/{frame.file_name}" if frame.file_name else path

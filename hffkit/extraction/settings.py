@@ -22,5 +22,5 @@ class Settings:
     size: int | None = None  # side of packed samples in px; None keeps native pixels
     boxes_file: Path | None = None  # crops by video and frame, in place of detection
     detect_each: bool = False  # no video uses the boxes of another
-    accept_damaged: bool = False  # damaged images become samples all the same
+    accept_damaged: bool = False  # damaged images become samples too
     outline: Predictor | None = None  # blackens pixels outside the outline of the face

@@ -23,7 +23,7 @@ class FaceSearch:
     whole: bool = False  # images are face crops already: detect nothing
     upsample: int = 1  # see `detect`
     as_grey: bool = False  # whole image files are decoded by `decode_grey`
-    accept_damaged: bool = False  # damaged images are searched all the same
+    accept_damaged: bool = False  # damaged images are searched too
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class FrameCounts:
 
     n_frames: int = 0
     n_missing: int = 0
-    damage: str | None = None  # of an image that was searched all the same
+    damage: str | None = None  # of an image that was searched in spite of it
 
 
 def files_of(path: Path, rest: Rest | None = None) -> list[Path]:

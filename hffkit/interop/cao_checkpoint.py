@@ -76,7 +76,7 @@ def _own_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _part_of(path: Path, state: Mapping[str, Tensor], *, has_two_heads: bool) -> str:
-    """Return head, hq_head, lq_head or tail; the layers tell, the file's name only which head."""
+    """Return head, hq_head, lq_head or tail: by the layers, and which head by the file's name."""
     layers = {name.partition(".")[0] for name in state}
     is_head, is_tail = "block1" in layers, "block12" in layers
     if is_head == is_tail:

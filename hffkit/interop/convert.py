@@ -28,8 +28,8 @@ class OutputNames:
 
     fake: tuple[str, ...] = ()  # with `real`: the fake outputs come first in the file
     real: tuple[str, ...] = ()
-    # All names in the file's own order. Those called fake and real are; of others, `fake` and
-    # `real` say what they are.
+    # All names in the file's own order. The names fake and real speak for themselves; each other
+    # one is in `fake` or in `real`.
     order: tuple[str, ...] = ()
 
 

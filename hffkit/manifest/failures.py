@@ -50,7 +50,7 @@ class Failure:
 
 
 def damage_of(path: str, frame: int | None, reason: str, *, is_kept: bool) -> Failure:
-    """Return the line for a damaged image, which is a sample all the same if it `is_kept`."""
+    """Return the line for a damaged image, which still becomes a sample if it `is_kept`."""
     return Failure("damage-kept" if is_kept else "damaged", path, frame, reason)
 
 

@@ -105,7 +105,7 @@ class Encoding:
     """The settings of `transcode`."""
 
     crf: int
-    gap: int | None = None  # between key frames, at most so many frames; None: x264's 250
+    gap: int | None = None  # frames between key frames, at most; None: x264's 250
     process: Process | None = None  # applied to each frame first
     rate: int | None = None  # frames per second; None: the time stamps of the source are kept
 

@@ -37,7 +37,7 @@ _PILLOW: Mapping[ResizeFilter, PillowImage.Resampling] = {
     "pillow-nearest": PillowImage.Resampling.NEAREST,
 }
 
-MAX_BYTES = 8 * MAX_PIXELS  # of a file: so many pixels with alpha and 16 bits, uncompressed
+MAX_BYTES = 8 * MAX_PIXELS  # of a file: uncompressed pixels with alpha and 16 bits
 _PNG_HEADER = struct.Struct(">IIBBBBB")  # width, height, bits, RGB, and three zeros
 _PNG_UP = 2  # the filter that subtracts from each byte the byte above it
 

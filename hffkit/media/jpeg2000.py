@@ -11,7 +11,7 @@ _WAVELET, _GREY = 7, 17  # as `ihdr` and `colr` have them
 def filed(encoded: bytes) -> bytes | None:
     """Return a grey codestream as a file that says so; None if it is in colour, or a file.
 
-    OpenCV takes a bare codestream for colours, whatever its number of components.
+    OpenCV decodes every bare codestream as colour, whatever its number of components.
     """
     if not encoded.startswith(_START) or len(encoded) < len(_START) + _SIZE.size:
         return None

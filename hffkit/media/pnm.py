@@ -1,4 +1,4 @@
-"""PNM files (https://netpbm.sourceforge.net/doc) whose largest value OpenCV does not look at."""
+"""PNM files (https://netpbm.sourceforge.net/doc) with a largest value that OpenCV ignores."""
 
 import re
 
@@ -14,7 +14,7 @@ _FULL = (255, 65535)  # largest values of 8 and 16 bits
 
 
 def plain_pnm(encoded: bytes) -> bytes | None:
-    """Return an image of other values than 0..255 or 0..65535 as one of 0..255, or else None.
+    """Rescale an image whose largest value is neither 255 nor 65535 to 0..255; None for others.
 
     Raises
     ------

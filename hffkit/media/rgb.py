@@ -20,7 +20,7 @@ class Converter:
     """Conversion of the frames of one video."""
 
     def __init__(self) -> None:
-        self._turns: dict[int, Turn] = {}  # by the angle that PyAV tells
+        self._turns: dict[int, Turn] = {}  # by the angle that PyAV reports
         self._filters: dict[tuple[object, ...], Any] = {}  # by kind of frame
 
     def rgb(self, frame: Any) -> Image:

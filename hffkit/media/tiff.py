@@ -23,10 +23,10 @@ class _Field:
 
 
 def check_tiff(encoded: bytes) -> None:
-    """Raise ImageError if the first page has pixels that OpenCV takes for others.
+    """Raise ImageError if OpenCV would decode the first page to other pixels than it holds.
 
-    These are thumbnails, with which raw images of cameras begin, and numbers that are signed, no
-    whole ones, or larger than 16 bits.
+    It does so with numbers that are signed, fractional or larger than 16 bits. A thumbnail, with
+    which raw images of cameras begin, is refused too.
     """
     page = _first_page(encoded)
     value = {tag: field.value for tag, field in page.items()}
@@ -44,10 +44,10 @@ def check_tiff(encoded: bytes) -> None:
 
 
 def for_opencv(encoded: bytes) -> tuple[bytes, int]:
-    """Return a TIFF as OpenCV decodes it right, and the orientation that it does not apply then.
+    """Return a TIFF that OpenCV decodes correctly, and the orientation that is left to apply.
 
-    OpenCV turns each tile of an image in its place, and multiplies colours by an alpha that is
-    none of theirs. Other files are returned as they are, with 1.
+    OpenCV turns each tile of a tiled image separately, and multiplies colours by unassociated
+    alpha. A file with neither is returned unchanged, with orientation 1.
     """
     page = _first_page(encoded)
     orientation, alpha = page.get(_ORIENTATION), page.get(_EXTRA)

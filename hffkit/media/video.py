@@ -166,7 +166,7 @@ def _count(path: Path) -> int:
 
 
 def _are_in_order(times: Sequence[Any], video: OpenVideo) -> bool:
-    """Test whether times of packets tell the order in which frames are shown."""
+    """Test whether the times of packets give the order in which frames are shown."""
     if None in times or len(set(times)) < len(times):
         return False
     # A decoder holds back as many frames as it may have to reorder, and shows the earliest.

@@ -161,7 +161,7 @@ def _add_file(entry: "os.DirEntry[str]", path: str, found: _Found) -> None:
 
 
 def media_file(file: Path, path: str, rest: Rest) -> MediaFile | None:
-    """Return what is no folder as an image or video called `path`, or add it to `rest`.
+    """Return a file as an image or video called `path`, or None if it was added to `rest`.
 
     A link to nothing, or a file that cannot be opened, is an image unless its suffix is a video's.
     """

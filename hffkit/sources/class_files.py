@@ -19,7 +19,7 @@ _SPLITS: Mapping[str, Split] = {
     "test": "test",
     "testing": "test",
 }
-# Folders that sort files by their kind, such as DeepfakeBench's; they tell nothing of their origin.
+# Folders that sort files by kind, such as DeepfakeBench's; they say nothing about their origin.
 _KIND_FOLDERS = frozenset({"videos", "video", "frames", "images"})
 # A folder of this name holds images of any origin, even if it is the only one of its class.
 _COLLECTION = re.compile(

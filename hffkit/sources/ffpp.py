@@ -120,7 +120,7 @@ def _unpaired(
 ) -> Iterator[tuple[str, Failure | None]]:
     """Yield the path of each video without all of its mates, and one failure for each of them.
 
-    A mask whose forgery is there in no quality is no failure.
+    A mask is no failure if its forgery is missing in every quality.
     """
     mates: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for video in videos:

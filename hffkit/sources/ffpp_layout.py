@@ -99,7 +99,7 @@ class VideoTree:
         return path.relative_to(self.root).as_posix()
 
     def _inside(self, place: Path) -> Iterator[Path]:
-        """Yield the videos and folders of frames in a place; of others, only what is no folder."""
+        """Yield the videos in a place, and folders of frames; outside `_PLACES` by their names."""
         is_place = self.is_cropped or place.name in _PLACES
         for path in sorted(place.iterdir()) if place.is_dir() else ():
             if path.is_dir() and not is_hidden(path.name):

@@ -48,9 +48,9 @@ def audit_path(corpus: Path) -> Path:
 
 
 def read_summary(corpus: Corpus) -> AuditSummary | None:
-    """Return the summary of the audit beside a corpus; None if there is none of this corpus.
+    """Return the summary of the audit beside a corpus; None if there is no audit of it alone.
 
-    An audit of several corpora, or of an earlier state of this one, is none of it.
+    An audit of several corpora, or of an earlier state of this one, does not count.
     """
     try:
         row = read_object(audit_path(corpus.path), StorageError)

@@ -36,7 +36,7 @@ def check_corpora(names: Sequence[str]) -> list[Corpus]:
     Raises
     ------
     StorageError
-        As `open_corpora`, for all that corpus.json tells.
+        As `open_corpora`, for all that corpus.json states.
     """
     corpora = [Corpus(path) for name in names for path in _paths(name)]
     if corpora:
@@ -103,9 +103,10 @@ def paths_text(corpora: Sequence[Corpus]) -> str:
 
 
 def is_dataset(folder: Path) -> bool:
-    """Tell a folder of images or videos from a corpus and from a folder of corpora.
+    """Return True for a folder of images or videos, False for a corpus or a folder of corpora.
 
-    A dataset may hold corpora that were built in it: its videos tell it from a folder of corpora.
+    A dataset may hold corpora that were built in it; its videos distinguish it from a folder of
+    corpora.
 
     Raises
     ------

@@ -117,5 +117,5 @@ def _failure(what: str, sample: Sample, other: Sample) -> Failure:
 
 
 def _file_of(sample: Sample) -> str:
-    """Return the file of a sample; the key of an image tells datasets apart as well."""
+    """Return the file of a sample; of an image its key, whose prefix names the dataset."""
     return sample.key if sample.frame is None else sample.source
