@@ -70,7 +70,7 @@ def read_list(options: ListOptions) -> Listing:
     return as_listing(entries, classes, options)
 
 
-class _Row(NamedTuple):
+class _ListLine(NamedTuple):
     """A file in a list."""
 
     line: int  # its number, from 1
@@ -80,29 +80,31 @@ class _Row(NamedTuple):
 
 def _of_csv(
     table: Iterable[tuple[int, Mapping[str, str]]], options: ListOptions
-) -> tuple[ClassTable, list[_Row]]:
+) -> tuple[ClassTable, list[_ListLine]]:
     """Return the classes and files of a CSV with the columns path and real."""
     if options.real or options.fake or options.folders:
         raise ArgumentError(
             "The column real of a CSV gives the classes: leave out `real`, `fake`, `folders`."
         )
     return BINARY, [
-        _Row(line, cells["path"].strip(), _real_or_fake(cells, f"{options.list_file}:{line}"))
+        _ListLine(line, cells["path"].strip(), _real_or_fake(cells, f"{options.list_file}:{line}"))
         for line, cells in table
     ]
 
 
-def _of_labels(lines: Sequence[str], options: ListOptions) -> tuple[ClassTable, list[_Row]]:
+def _of_labels(lines: Sequence[str], options: ListOptions) -> tuple[ClassTable, list[_ListLine]]:
     """Return the classes and files of `path label` lines."""
     if lines == [""]:
         return ClassTable(()), []
     pairs = [_split_line(line, number, options.list_file) for number, line in enumerate(lines, 1)]
     classes = _labelled(sorted({label for _, label in pairs}, key=int), options)
     names = {str(row.id): row.name for row in classes}
-    return classes, [_Row(line, path, names[label]) for line, (path, label) in enumerate(pairs, 1)]
+    return classes, [
+        _ListLine(line, path, names[label]) for line, (path, label) in enumerate(pairs, 1)
+    ]
 
 
-def _paths_of(rows: Iterable[_Row], options: ListOptions) -> list[str]:
+def _paths_of(rows: Iterable[_ListLine], options: ListOptions) -> list[str]:
     """Return the path of each file below the root.
 
     Raises
