@@ -16,7 +16,7 @@ Values = Mapping[str, Sequence[Value]]
 
 
 @dataclass(frozen=True, slots=True)
-class TableKind:
+class RecipeTableKind:
     """A kind of table: what its recipe names, and the steps that its cells show."""
 
     keys: tuple[str, ...]  # that are required beside `cell`
@@ -25,13 +25,13 @@ class TableKind:
     has_claims: bool = False
 
 
-KINDS: Mapping[str, TableKind] = {
-    "accuracy": TableKind(("rows", "columns"), ("averages", "videos"), has_claims=True),
-    "ablation": TableKind(("rows", "reference")),
-    "detection": TableKind(("rows", "positive")),
-    "confusion": TableKind(()),
-    "robustness": TableKind(("rows", "columns"), step="robustness step", has_claims=True),
-    "guarantee": TableKind(
+KINDS: Mapping[str, RecipeTableKind] = {
+    "accuracy": RecipeTableKind(("rows", "columns"), ("averages", "videos"), has_claims=True),
+    "ablation": RecipeTableKind(("rows", "reference")),
+    "detection": RecipeTableKind(("rows", "positive")),
+    "confusion": RecipeTableKind(()),
+    "robustness": RecipeTableKind(("rows", "columns"), step="robustness step", has_claims=True),
+    "guarantee": RecipeTableKind(
         ("rows", "columns"), step="eval step of a run of a decide step", has_claims=True
     ),
 }
