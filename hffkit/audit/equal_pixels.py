@@ -24,17 +24,17 @@ _KINDS = {
     "conflicting": ClusterKind(
         "high", "image", "The same pixels are labelled fake and real", _CONFLICT
     ),
-    "against": ClusterKind("high", "image", "Samples are also in a corpus compared with", _LEAK),
     "repeated": ClusterKind(
         "low", "image", "The same pixels occur several times in a split", _REPEATED
     ),
+    "against": ClusterKind("high", "image", "Samples are also in a corpus compared with", _LEAK),
 }
 
 
 def measure(data: Audited) -> Clustered:
     """Find the samples with equal pixels."""
     faults = by_fault(data, clusters_of(data.index.pixels, np.arange(len(data.index))))
-    clusters = {name: described(data, each, is_one_image=True) for name, each in faults.items()}
+    clusters = {name: described(data, faults[name], is_one_image=True) for name in _KINDS}
     return Clustered(clusters, data.drop_command)
 
 
