@@ -208,7 +208,8 @@ def _of_csv(path: Path) -> Iterator[_Line]:
             f"{path}: must begin with the columns filename,label; got {shown(lines[:1])}."
         )
     for line, row in table:
-        name, label = row["filename"].strip(), row["label"].strip().upper()
+        name = row["filename"].strip().replace("\\", "/")
+        label = row["label"].strip().upper()
         number = whole(label)
         label = label if number is None else _CSV_LABELS.get(number, label)
         if not name or label not in ("FAKE", "REAL"):

@@ -11,7 +11,7 @@ quality, too (METHOD/000_003.mp4). Masks of forgeries are stored like one more q
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,7 +36,7 @@ _PLAIN: Mapping[str, tuple[str, ...]] = {
     "Real-actors": ("actors", "original_actors", "original_sequences/actors"),
 } | {name: (name,) for name in METHODS}
 _PLACES = ("videos", "images", "frames")
-_QUALITY = re.compile(r"raw|c\d{1,2}")
+_QUALITY = re.compile(r"raw|c\d{1,2}", re.IGNORECASE)
 _VIDEO_NAME = re.compile(r"\d{3}(_\d{3})?|\d\d(_\d\d)?__.+")
 
 
@@ -57,6 +57,7 @@ class VideoTree:
 
     root: Path
     folders: Mapping[str, str]  # by class
+    others: Mapping[str, Sequence[str]] = field(default_factory=dict)  # which could be of a class
     is_cropped: bool = False
     rest: Rest = field(default_factory=Rest)
     unread: list[str] = field(default_factory=list)  # folders beside those of videos
@@ -72,14 +73,15 @@ class VideoTree:
         A class folder that names no quality is taken for the only quality that is wanted.
         """
         here = self.folder(name)
-        starts = [here / each for each in (("raw", "c0") if quality == "raw" else (quality,))]
+        starts = _children(here, ("raw", "c0") if quality == "raw" else (quality,))
         if is_only and quality != MASKS and not self.is_cropped and not _qualities_in(here):
             starts.append(here)
         for start in starts:
-            places = [] if self.is_cropped else [start / place for place in _PLACES]
+            places = [] if self.is_cropped else _children(start, _PLACES)
             full = [place for place in (*places, start) if any(self._inside(place))]
             if full:
                 self.unread.extend(self._relative(place) for place in full[1:])
+                self.unread.extend(self.others.get(name, ()))
                 if start == here:
                     self.unnamed.add(self._relative(here))
                 return self._videos_in(full[0], name, quality)
@@ -89,7 +91,8 @@ class VideoTree:
         """Return remarks on what was not read; `quality` is that of folders that name none."""
         notes = self.rest.notes()
         if self.unread:
-            notes.append(f"not read, because there are videos beside: {', '.join(self.unread)}.")
+            unread = ", ".join(dict.fromkeys(self.unread))
+            notes.append(f"not read, because there are videos beside: {unread}.")
         if self.unnamed:
             folders = ", ".join(sorted(self.unnamed))
             notes.append(f"taken for {quality}, because the folders name no quality: {folders}.")
@@ -100,7 +103,7 @@ class VideoTree:
 
     def _inside(self, place: Path) -> Iterator[Path]:
         """Yield the videos in a place, and folders of frames; outside `_PLACES` by their names."""
-        is_place = self.is_cropped or place.name in _PLACES
+        is_place = self.is_cropped or place.name.lower() in _PLACES
         for path in sorted(place.iterdir()) if place.is_dir() else ():
             if path.is_dir() and not is_hidden(path.name):
                 if is_place or _VIDEO_NAME.fullmatch(path.name):
@@ -186,35 +189,54 @@ def _known_layout(root: Path) -> VideoTree | None:
     is_plain = "original" in present or any(name.lower() in present for name in METHODS)
     if not is_official and (not is_plain or root.resolve().name in SEQUENCES):
         return None
-    folders = {}
+    folders: dict[str, str] = {}
+    others: dict[str, Sequence[str]] = {}
     for name, official in _OFFICIAL.items():
         plain = _PLAIN[name]
         spellings = (official, *plain) if is_official else (*plain, official)
-        there = (_spelled(root, path) for path in spellings)
-        folders[name] = next((path for path in there if path), spellings[0])
+        there = [path for each in spellings if (path := _spelled(root, each))]
+        folders[name] = next(iter(there), spellings[0])
+        others[name] = [
+            path for path in there[1:] if not f"{folders[name]}/".startswith(f"{path}/")
+        ]
         if folders[name].lower() == SEQUENCES[0] and _spelled(root, f"{folders[name]}/actors"):
             folders[name] = official
-    return VideoTree(root, folders)
+    return VideoTree(root, folders, others)
 
 
 def _spelled(root: Path, path: str) -> str | None:
     """Return the path of a folder as it is spelled below a root, or None."""
-    here = root
-    parts: list[str] = []
+    here = [root]
     for part in path.split("/"):
-        names = subfolders(here)
-        if part not in names:
-            part = next((name for name in names if name.lower() == part.lower()), "")
-        if not part:
-            return None
-        here, parts = here / part, [*parts, part]
-    return "/".join(parts)
+        here = _children(here[0], (part,)) if here else []
+    return here[0].relative_to(root).as_posix() if here else None
+
+
+def _children(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Return the folders in a folder that have these names, in whatever capitals.
+
+    Raises
+    ------
+    CorpusError
+        If there are two that differ in their capitals alone.
+    """
+    present = subfolders(folder) if folder.is_dir() else []
+    found = []
+    for wanted in names:
+        same = [name for name in present if name.lower() == wanted.lower()]
+        if len(same) > 1:
+            raise CorpusError(
+                f"{folder}: {same[0]} and {same[1]} differ in capitals alone. Join them, or give "
+                "the one that is not to be read another name."
+            )
+        found += [folder / name for name in same]
+    return found
 
 
 def _holds_crops(root: Path) -> bool:
     """Test for class folders with QUALITY/VIDEO, without videos/ or images/ in between."""
     return any(
-        path.name not in (*_PLACES, "landmarks") and not is_hidden(path.name)
+        path.name.lower() not in (*_PLACES, "landmarks") and not is_hidden(path.name)
         for folder in CROPPED_FOLDERS.values()
         for quality in QUALITIES
         for path in sorted((root / folder / quality).glob("*/"))

@@ -116,7 +116,7 @@ def _missing(layout: VideoTree, name: str, quality: str, options: FfppOptions) -
     """Return the message for a missing folder: its path, and how to get its videos."""
     here = layout.folder(name)
     found = subfolders(here) if here.is_dir() else []
-    there = [plain_quality(folder) for folder in found if folder != MASKS]
+    there = [plain_quality(folder.lower()) for folder in found if folder != MASKS]
     wanted = here / quality if layout.is_cropped else here / quality / "videos"
     better = options.levels[0]
     if quality == MASKS:

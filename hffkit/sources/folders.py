@@ -211,7 +211,7 @@ def _class_folders(
     ratio = options.ratio.without_test() if has_test else options.ratio
     entries = [entry for each in found for entry in each.entries()]
     read = {posixpath.normpath(folders.get(name, name)).split("/")[0] for name in classes.names}
-    notes = [*notes, *_beside(options.src, splits, read, rest), *rest.notes()]
+    notes = [*notes, *beside(options.src, splits, read, rest), *rest.notes()]
     if keeps_groups and options.group_by is None:
         notes += [note for each in found for note in each.notes()]
     if not keeps_groups:
@@ -231,7 +231,7 @@ def _refuse_nested(classes: ClassTable, options: SourceOptions, folders: Mapping
             )
 
 
-def _beside(
+def beside(
     root: Path, splits: Sequence[tuple[str, Split | None]], read: Set[str], rest: Rest
 ) -> Iterator[str]:
     """Yield a note on folders beside the class folders; files there are added to `rest`."""

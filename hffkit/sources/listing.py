@@ -125,8 +125,8 @@ def _drawn_out(drawn: Iterable[Entry], settled: Iterable[Entry]) -> list[str]:
         return []
     return [
         f"{counted(len(apart), 'file')} below a folder called test or val drawn into another "
-        f"split, such as {apart[0].place}. Splits are taken from folders above the classes, or "
-        "from those in a class that name several."
+        f"split, such as {apart[0].place}. See docs/sources.md for the folders and columns that "
+        "give splits."
     ]
 
 

@@ -15,9 +15,10 @@ from hffkit.manifest.samples import Split
 from hffkit.media.kinds import is_video_file
 from hffkit.media.walk import MediaFile, Rest, some_of, walk
 from hffkit.options import Option
+from hffkit.sources.class_files import split_named
 from hffkit.sources.columns import table_of, whole
 from hffkit.sources.entries import Entry
-from hffkit.sources.folders import FolderOptions, selected
+from hffkit.sources.folders import FolderOptions, beside, selected
 from hffkit.sources.listing import Listing, as_listing, folders_in, subfolders
 from hffkit.sources.options import VideoOptions
 from hffkit.wording import counted
@@ -35,7 +36,8 @@ class ListOptions(FolderOptions):
     """Options of a list of files."""
 
     list_file: Annotated[
-        Path, Option("`path label` lines, or a CSV with the columns path and real.", name="list")
+        Path,
+        Option("`path label` lines, or a CSV with path, real and perhaps split.", name="list"),
     ]
     strip_prefix: Annotated[
         str,
@@ -47,7 +49,7 @@ class ListOptions(FolderOptions):
 
 
 def read_list(options: ListOptions) -> Listing:
-    """List the files of a `path label` list, or of a CSV with the columns path and real.
+    """List the files of a `path label` list, or of a CSV with path, real and perhaps split.
 
     Labels are class ids, as in convert_imageset. A list of images keeps its line numbers as
     record numbers, so unreadable images leave gaps, as there. Every path must begin with
@@ -55,8 +57,8 @@ def read_list(options: ListOptions) -> Listing:
     """
     list_file = options.list_file
     subfolders(options.src)  # refuses what is no folder
-    text = read_text(list_file, CorpusError).rstrip("\r\n")
-    lines = [line.rstrip("\r") for line in text.split("\n")]
+    text = read_text(list_file, CorpusError).replace("\r\n", "\n").replace("\r", "\n")
+    lines = text.rstrip("\n").split("\n")
     table = table_of(lines, {"path", "real"}, list_file)
     classes, rows = _of_labels(lines, options) if table is None else _of_csv(table, options)
     if not rows:
@@ -64,10 +66,12 @@ def read_list(options: ListOptions) -> Listing:
     paths = _paths_of(rows, options)
     videos = {path for path in paths if is_video_file(options.src / path)}
     entries = [
-        Entry(path, row.cls, path in videos, index=None if videos else number)
+        Entry(path, row.cls, path in videos, row.split, index=None if videos else number)
         for number, (path, row) in enumerate(zip(paths, rows, strict=True))
     ]
-    return as_listing(entries, classes, options)
+    has_test = any(row.split == "test" for row in rows)
+    ratio = options.ratio.without_test() if has_test else options.ratio
+    return as_listing(entries, classes, options, ratio=ratio)
 
 
 class _ListLine(NamedTuple):
@@ -76,20 +80,23 @@ class _ListLine(NamedTuple):
     line: int  # its number, from 1
     path: str  # as it is written there
     cls: str
+    split: Split | None = None
 
 
 def _of_csv(
     table: Iterable[tuple[int, Mapping[str, str]]], options: ListOptions
 ) -> tuple[ClassTable, list[_ListLine]]:
-    """Return the classes and files of a CSV with the columns path and real."""
+    """Return the classes and files of a CSV with the columns path, real and perhaps split."""
     if options.real or options.fake or options.folders:
         raise ArgumentError(
             "The column real of a CSV gives the classes: leave out `real`, `fake`, `folders`."
         )
-    return BINARY, [
-        _ListLine(line, cells["path"].strip(), _real_or_fake(cells, f"{options.list_file}:{line}"))
-        for line, cells in table
-    ]
+    rows = []
+    for line, cells in table:
+        where = f"{options.list_file}:{line}"
+        cls = _real_or_fake(cells, where)
+        rows.append(_ListLine(line, cells["path"].strip(), cls, _split_in(cells, where)))
+    return BINARY, rows
 
 
 def _of_labels(lines: Sequence[str], options: ListOptions) -> tuple[ClassTable, list[_ListLine]]:
@@ -184,6 +191,15 @@ def _real_or_fake(row: Mapping[str, str], where: str) -> str:
     return "real" if number == 1 else "fake"
 
 
+def _split_in(row: Mapping[str, str], where: str) -> Split | None:
+    """Return the split in a row of a CSV; None if it has no column for it, or an empty cell."""
+    value = row.get("split", "").strip()
+    split = split_named(value)
+    if value and split is None:
+        raise CorpusError(f"{where}: split must be train, val, test or empty, got {shown(value)}.")
+    return split
+
+
 def _labelled(labels: Iterable[str], options: ListOptions) -> ClassTable:
     """Return a table whose classes are named by their labels, or by `folders` (name, label)."""
     names = {label: name for name, label in options.folders}
@@ -251,6 +267,9 @@ def read_celeb_df(options: VideoOptions) -> Listing:
             f"{counted(len(strays), 'image')} of no known video, so perhaps of a test video: "
             f"{some_of(strays)}."
         )
+    if missing:
+        notes.append(f"no folder {' or '.join(missing)}: not built.")
+    notes += beside(options.src, [("", None)], {*classes.names, test_file.name}, rest)
     notes += rest.notes()
     return as_listing(entries, classes, options, notes, ratio=options.ratio.without_test())
 

@@ -45,6 +45,7 @@ def test_videos_that_no_table_names_are_failures(tmp_path: Path, name: str) -> N
         "filename;label\na.mp4;1,0\n\nb.mp4;0\n",
         '"filename"\t"label"\n"a.mp4"\t"1"\n"b.mp4"\t"0"\n',
         "filename,label\na.mp4,1\nb.mp4,0\na.mp4,1.0\n",
+        "filename,label\ntest\\a.mp4,1\nb.mp4,0\n",
     ],
 )
 @pytest.mark.parametrize(

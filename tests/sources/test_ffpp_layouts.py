@@ -84,6 +84,32 @@ def test_capitals_of_folders_do_not_matter(tmp_path: Path, spelling: str) -> Non
     ]
 
 
+@pytest.mark.parametrize("below", ["C23/Videos/{}.mp4", "C23/FRAMES/{}/0001.png", "C23/{}.mp4"])
+def test_capitals_of_qualities_and_places_do_not_matter(tmp_path: Path, below: str) -> None:
+    touch(tmp_path, f"Original_Sequences/YouTube/{below.format('519')}")
+    touch(tmp_path, f"Manipulated_Sequences/FaceSwap/{below.format('519_515')}")
+    found = listing("ff++", tmp_path)
+    assert [item.key for item in items(found)] == [
+        "ff++/c23/Real/519", "ff++/c23/FaceSwap/519_515"
+    ]  # fmt: skip
+    assert found.failures == ()
+
+
+@pytest.mark.parametrize("one", ["deepfakes", "Deepfakes/C23", "Deepfakes/c23/VIDEOS"])
+def test_folders_that_differ_in_capitals_alone_are_refused(tmp_path: Path, one: str) -> None:
+    touch(tmp_path, "original/c23/videos/519.mp4", "Deepfakes/c23/videos/519_515.mp4")
+    touch(tmp_path, f"{one}/515_519.mp4")
+    with pytest.raises(CorpusError, match="differ in capitals alone"):
+        listing("ff++", tmp_path)
+
+
+def test_another_folder_of_a_class_is_noted(tmp_path: Path) -> None:
+    touch(tmp_path, "original_sequences/youtube/c23/videos/519.mp4", "original/515.mp4")
+    touch(tmp_path, "manipulated_sequences/FaceSwap/c23/videos/519_515.mp4", "FaceSwap/515_519.mp4")
+    notes = " ".join(listing("ff++", tmp_path).notes)
+    assert "not read, because there are videos beside: FaceSwap, original." in notes
+
+
 def test_folders_without_a_quality_are_of_the_one_that_is_asked_for(tmp_path: Path) -> None:
     root = copy(tmp_path, "original", "{}")
     found = listing("ff++", root, qualities=("c40",))

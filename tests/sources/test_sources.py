@@ -708,6 +708,7 @@ def test_a_csv_with_path_and_real_is_a_list(tmp_path: Path) -> None:
         "Path,REAL\na.jpg,1.0\nb.jpg,0.\n",  # as pandas does for a column with a gap
         "path,real\n/a.jpg,1\n./b.jpg,0\n",
         "path,real\n.\\a.jpg,1\nsub\\..\\b.jpg,0\n",
+        "path,real\ra.jpg,1\rb.jpg,0\r",  # as old Macs do
     ],
     ids=[
         "crlf",
@@ -720,6 +721,7 @@ def test_a_csv_with_path_and_real_is_a_list(tmp_path: Path) -> None:
         "floats",
         "slash",
         "backslashes",
+        "carriage-returns",
     ],
 )
 def test_a_csv_may_come_from_a_spreadsheet(tmp_path: Path, text: str) -> None:
@@ -727,6 +729,17 @@ def test_a_csv_may_come_from_a_spreadsheet(tmp_path: Path, text: str) -> None:
         ("a.jpg", "real"),
         ("b.jpg", "fake"),
     ]
+
+
+def test_a_csv_may_give_splits(tmp_path: Path) -> None:
+    rows = [f"{n}.jpg,{n % 2},{('train', 'Validation', ' test ', '')[n % 4]}" for n in range(40)]
+    touch(tmp_path, "0.jpg")
+    text = "\n".join(["path,real,Split", *rows])
+    found = {int(Path(item.path).stem): item.split for item in items(_list(tmp_path, text))}
+    assert [{found[n] for n in range(k, 40, 4)} for k in range(3)] == [{"train"}, {"val"}, {"test"}]
+    assert {found[n] for n in range(3, 40, 4)} <= {"train", "val"}
+    with pytest.raises(CorpusError, match=r"list\.txt:2: split must be train, val, test or empty"):
+        _list(tmp_path, "path,real,split\na.jpg,1,holdout\n")
 
 
 @pytest.mark.parametrize(
@@ -1040,6 +1053,13 @@ def test_a_test_list_of_celeb_df_that_names_no_video_is_refused(
 ) -> None:
     with pytest.raises(CorpusError, match=message.replace("'id0", "'1 Celeb-real/id0")):
         celeb_df(tmp_path, lines)
+
+
+def test_folders_beside_those_of_celeb_df_are_noted(tmp_path: Path) -> None:
+    touch(tmp_path, "celeb-synthesis/id0_id1_0000.mp4", "readme.txt")
+    notes = celeb_df(tmp_path, ["1 YouTube-real/00000.mp4"], real=("YouTube-real",)).notes
+    assert "3 other folders not read: Celeb-real, Celeb-synthesis, celeb-synthesis." in notes
+    assert "not read: 1 file beside what was asked for: readme.txt." in notes
 
 
 def test_a_test_list_of_celeb_df_may_name_classes_that_are_left_out(tmp_path: Path) -> None:
