@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +13,9 @@ from hffkit.execution.progress import Progress
 from hffkit.faces.detection import read_boxes
 from hffkit.manifest.failures import Failure, read_failures
 from hffkit.manifest.samples import GroupGuard, Sample
+from hffkit.media.headers import kind_of_image
 from hffkit.media.image import pixels_sha256
+from hffkit.media.messages import caught_messages
 from hffkit.storage.corpora import open_corpora
 from hffkit.storage.corpus import (
     BOXES_FILE,
@@ -110,8 +112,11 @@ def _verify_one(
                 if sample is not None and item is not None:
                     with suppress(StorageError):  # not a Datum: `_check` reports it
                         digests.add(sample, *item)
-            for found in pool.map(lambda row: _check(corpus, row), chunk):
-                yield from found
+            with caught_messages() as heard:  # of all threads
+                found = list(pool.map(lambda row: _check(corpus, row), chunk))
+            yield from chain.from_iterable(found)
+            if heard.serious:
+                yield from _damaged(chunk)
             progress.step(len(chunk))
     recorded = corpus.info.to_json()
     for name, value in (("counts", nested(counts)), *digests.to_json().items()):
@@ -151,6 +156,22 @@ def _check(corpus: Corpus, row: Row) -> list[tuple[str, str]]:
     if item is None:
         return [(sample.key, "no record of this key in data.mdb")]
     return [(sample.key, reason) for reason in _reasons(corpus, sample, item[1])]
+
+
+def _damaged(rows: Iterable[Row]) -> Iterator[tuple[str, str]]:
+    """Yield a problem for each image whose decoder complains.
+
+    Such images are left out of corpora, but not of those that versions before 2026-12 made.
+    """
+    for sample, item in rows:
+        with suppress(HffkitError):  # `_check` reports it
+            if sample is None or item is None or not (datum := decode_datum(item[1])).encoded:
+                continue
+            encoded = bytes(datum.data)
+            with caught_messages() as heard:
+                datum.image()
+            if reason := heard.damage(encoded, kind_of_image(encoded)):
+                yield sample.key, f"the stored image is damaged: {reason}"
 
 
 def _reasons(corpus: Corpus, sample: Sample, value: bytes) -> Iterator[str]:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import Result
+from makers.mutations import saved, scan_damaged
 from makers.programs import in_a_process
 from makers.trees import (
     Pixels,
@@ -23,6 +24,7 @@ from makers.trees import (
     change_manifest,
     change_records,
     encoded_data,
+    face,
     raw_pixels,
     records,
     rows,
@@ -35,6 +37,8 @@ from hffkit.corpus.merge import merge
 from hffkit.corpus.pack import PackRequest, pack
 from hffkit.corpus.verify import Problem, verify
 from hffkit.errors import HffkitError, ManifestError, StorageError
+from hffkit.media.image import pixels_sha256
+from hffkit.media.image_files import decode_file
 
 Run = Callable[..., Result]
 
@@ -595,6 +599,24 @@ def test_a_truncated_image_is_found_even_where_its_digest_was_made_to_fit(copy: 
     found = _of_records(_problems(copy))
     assert list(found) == [_sample_key(key)]
     assert found[_sample_key(key)].startswith(" cannot be decoded: cut short")
+
+
+def test_a_damaged_image_of_an_older_corpus_is_named(
+    copy: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bad = scan_damaged(saved(Image.fromarray(face(3)), "JPEG"))
+    key, value = records(copy)[5]
+    label = encoded_data(value)[1]
+    change_records(copy, lambda transaction: transaction.put(key, _datum(bad, label)))
+
+    def fit(found: list[dict[str, Any]]) -> None:
+        found[5]["sha256"] = hashlib.sha256(bad).hexdigest()
+        found[5]["pixels_sha256"] = pixels_sha256(decode_file(bad).image)
+
+    change_manifest(copy, fit)
+    reason = " the stored image is damaged: Corrupt JPEG data: premature end of data segment"
+    assert _of_records(_problems(copy)) == {_sample_key(key): reason}
+    assert capfd.readouterr().err == ""
 
 
 def test_another_image_in_the_place_of_one_is_found_by_the_digests(copy: Path) -> None:
