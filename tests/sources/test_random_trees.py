@@ -60,8 +60,9 @@ names = st.one_of(
     st.sampled_from(DEBRIS),
 )
 folders = st.sampled_from(
-    ("0", "clip", "videos", "frames", "images", "519", "@eaDir", "__MACOSX", ".git", "deep")
-)
+    ("0", "clip", "videos", "frames", "images", "519", "@eaDir", "__MACOSX", ".git", "train",
+     "Test")
+)  # fmt: skip
 SPLITS = ("train", "test")
 HIDDEN = ("Thumbs.db", "desktop.ini", "@eaDir", "__MACOSX")
 NO_MEDIA = ("empty", "text", "lfs", "zeros")
