@@ -207,6 +207,25 @@ def refusal(encoded: bytes) -> str:
     return str(raised.value)
 
 
+@pytest.mark.parametrize("most", [1, 2, 100, 254, 256, 1023, 65534])
+@pytest.mark.parametrize("kind", [5, 6])
+def test_pnm_of_any_largest_value_is_what_pillow_reads(most: int, kind: int) -> None:
+    rng = np.random.default_rng(most)
+    values = rng.integers(0, most + 1, (7, 5) + (3,) * (kind == 6)).astype(np.uint16)
+    data = values.astype(">u2" if most > 255 else np.uint8).tobytes()
+    encoded = b"P%d\n# a comment\n5 7\n%d\n" % (kind, most) + data
+    found = decode_file(encoded + b"\n")
+    expected = np.asarray(PillowImage.open(io.BytesIO(encoded)))
+    if expected.dtype != np.uint8:  # Pillow keeps 16 bits of grey
+        expected = np.rint(expected / 257).astype(np.uint8)
+    expected = np.broadcast_to(expected.reshape(7, 5, -1), (7, 5, 3))
+    assert np.abs(found.image.astype(int) - expected).max() <= 1
+    assert not found.keeps_file
+    for n_lost in (1, len(data)):
+        with pytest.raises(ImageError, match="the PNM's pixels do not fit its header"):
+            decode_file(encoded[:-n_lost])
+
+
 def test_table_of_images_is_what_is_read() -> None:
     made = [[row.name, ", ".join(name for name, _ in row.variants), row.turned_by]
             for row in FORMATS]  # fmt: skip
