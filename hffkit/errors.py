@@ -125,6 +125,15 @@ def reason_of(error: Exception) -> str:
 
 
 @contextmanager
+def located(where: object, kind: type[HffkitError]) -> Iterator[None]:
+    """Put `where` before the message of an error of `kind` in the block."""
+    try:
+        yield
+    except kind as error:
+        raise kind(f"{where}: {error}") from None
+
+
+@contextmanager
 def writing_to(path: Path, advice: str = "") -> Iterator[None]:
     """Raise an OSError of the block as the StorageError of `cannot_write`."""
     try:

@@ -11,7 +11,7 @@ from hffkit.degrade.chain import Chain, every_value
 from hffkit.degrade.operation import VideoSetting
 from hffkit.degrade.own import OwnOperations, known_operations
 from hffkit.degrade.suites import read_part
-from hffkit.errors import ArgumentError, ImageError
+from hffkit.errors import ArgumentError, ImageError, located
 from hffkit.media.image import Image, read_bytes
 from hffkit.media.image_files import decode_file
 from hffkit.reports.sheet import Tile, contact_sheet, write_sheet
@@ -30,10 +30,8 @@ def preview(path: Path, sheet: Path, own: OwnOperations | None, suite: str | Non
     image and, for codecs, the ratio of raw to compressed bytes. The PSNR of a scaled image is
     computed after scaling it back.
     """
-    try:
+    with located(path, ImageError):
         image = decode_file(read_bytes(path)).image
-    except ImageError as error:
-        raise ImageError(f"{path}: {error}") from None
     if sheet.exists() and sheet.samefile(path):
         raise ArgumentError(f"`out` {sheet} is the image itself. Choose another file.")
     check_output(sheet, "out", PREVIEW_SHEET)

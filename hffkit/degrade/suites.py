@@ -11,7 +11,7 @@ from typing import Any
 
 from hffkit.degrade.chain import AnyChain, Chain, chain, check_for_images, split_chain
 from hffkit.degrade.own import OwnOperations, read_chain
-from hffkit.errors import ArgumentError, HffkitError, RecipeError
+from hffkit.errors import ArgumentError, HffkitError, RecipeError, located
 from hffkit.fields import shown
 from hffkit.input_files import read_toml
 from hffkit.recipe_files import recipe_path
@@ -136,10 +136,8 @@ def read_part(text: str, own: OwnOperations | None = None) -> Suite:
     if severity is not None:
         suite = replace(suite, name=f"{suite.name}:{severity}", entries=suite.at(severity))
     for entry in suite.entries:
-        try:
+        with located(f"suite {suite.name}: {entry.operation}", ArgumentError):
             check_for_images(entry.chain)
-        except ArgumentError as error:
-            raise ArgumentError(f"suite {suite.name}: {entry.operation}: {error}") from None
     return suite
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hffkit.errors import WeightsError
+from hffkit.errors import WeightsError, located
 from hffkit.interop.caffe_network import listed
 from hffkit.interop.state_dict import PARALLEL, fitted, read_state_dict
 from hffkit.interop.weights import ForeignWeights, file_facts, first_bytes
@@ -57,10 +57,8 @@ def read_parts(paths: Sequence[Path], threshold: float | None) -> ForeignWeights
     state = {"threshold": torch.tensor(TEST_THRESHOLD if threshold is None else threshold)}
     for place, name in (places or dict(zip(parts, parts, strict=True))).items():
         state |= {f"{place}.{key}": value.clone() for key, value in parts[name][1].items()}
-    try:
+    with located(", ".join(map(str, paths)), WeightsError):
         ready, n_classes = fitted(state, NETWORK)
-    except WeightsError as error:
-        raise WeightsError(f"{', '.join(map(str, paths))}: {error}") from None
     facts: dict[str, object] = {name: file_facts(path) for name, (path, _) in parts.items()}
     metric = {} if has_single else {"metric": {"high": "c23", "low": "c40"}}
     return ForeignWeights(NETWORK, n_classes, ready, {"format": "cao-tar", **metric, **facts})

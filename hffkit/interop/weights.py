@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hffkit.errors import WeightsError, reading_from
+from hffkit.errors import WeightsError, located, reading_from
 from hffkit.input_files import check_file
 from hffkit.interop.caffe_network import class_count, recognise, to_state_dict
 from hffkit.interop.caffemodel import read_caffemodel
@@ -61,13 +61,11 @@ def foreign_weights(path: Path, network: str | None = None) -> ForeignWeights:
 
 def _caffe(path: Path, name: str | None) -> ForeignWeights:
     blobs = read_caffemodel(path)
-    try:
+    with located(path, WeightsError):
         name, n_classes = recognise(blobs) if name is None else (name, class_count(blobs, name))
         with torch.device("meta"):
             net = build(name, n_classes)
         state = to_state_dict(blobs, net)
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from None
     return ForeignWeights(name, n_classes, state, _facts(path, "caffemodel"))
 
 
@@ -84,10 +82,8 @@ def _pytorch(path: Path, name: str | None) -> ForeignWeights:
     if name is None:
         raise WeightsError(f"{path}: `network` must be given for a state dict.")
     state = read_state_dict(path)
-    try:
+    with located(path, WeightsError):
         ready, n_classes = fitted(state, name)
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error}") from None
     kind = "safetensors" if path.suffix.lower() == ".safetensors" else "pytorch"
     return ForeignWeights(name, n_classes, ready, _facts(path, kind))
 

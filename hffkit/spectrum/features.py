@@ -12,7 +12,7 @@ from scipy.fft import rfft2
 from scipy.interpolate import make_interp_spline
 
 from hffkit.arrays import Floats64
-from hffkit.errors import ArgumentError, ImageError, UnknownNameError
+from hffkit.errors import ArgumentError, ImageError, UnknownNameError, located
 from hffkit.media.image import Image, grey
 from hffkit.spectrum.radial import CENTRES, radial_means
 
@@ -137,10 +137,8 @@ def profiles_of_block(images: Sequence[tuple[str, Read]], spec: FeatureSpec) -> 
     for number, (name, read) in enumerate(images):
         cut = crop(_grey(read(), name))
         shape = (cut.shape[0], cut.shape[1])
-        try:
+        with located(name, ImageError):
             radial_means(*shape, spec.centre)
-        except ImageError as error:
-            raise ImageError(f"{name}: {error}") from None
         if cut[0, 0] == cut[-1, -1] and cut.min() == cut.max():
             raise ImageError(f"{name}: all pixels are equal, so it has no spectrum. Leave it out.")
         some = waiting.setdefault(shape, [])

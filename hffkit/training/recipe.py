@@ -9,7 +9,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from hffkit.errors import ArgumentError, RecipeError
+from hffkit.errors import ArgumentError, RecipeError, located
 from hffkit.fields import shown
 from hffkit.input_files import read_toml, toml_of
 from hffkit.media.image import ResizeFilter
@@ -233,10 +233,8 @@ def recipe_of(values: Mapping[str, object], where: str) -> TrainRecipe:
     checked = {name: _checked(name, value, where) for name, value in values.items()}
     plain = {**dict.fromkeys(_LENGTHS), **{n: checked[n] for n in _PLAIN if n in checked}}
     inner = {name.removeprefix(_INNER): checked[name] for name in _METRIC if has_metric}
-    try:
+    with located(where, RecipeError):
         return TrainRecipe(**plain, metric=MetricSettings(**inner) if has_metric else None)
-    except RecipeError as error:
-        raise RecipeError(f"{where}: {error}") from None
 
 
 def overridden(values: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:
