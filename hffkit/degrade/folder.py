@@ -239,7 +239,6 @@ def degrade_folder(
     files = _listed(selection, treatment, rest)
     if not files[0].is_video:
         check_for_images(treatment.chain())
-    units = _units(files)
     command = {
         "verb": "degrade",
         "src": str(root.resolve()),
@@ -252,13 +251,7 @@ def degrade_folder(
     with Partial(out, command) as partial:
         partial.make_product()
         work = FileWork(root, partial.product, treatment, selection.accept_damaged)
-        jobs = [
-            job_of(unit, partial.part(identity(unit, root)), len(unit.paths), weight(unit, root))
-            for unit in units
-        ]
-        for job in jobs:
-            if job.part.exists() and not _is_intact(job.part, partial.product):
-                remove(job.part)
+        jobs = _jobs(_units(files), root, partial)
         with Progress(len(files), unit="files", label="degrade") as progress:
             progress.step(sum(job.size for job in jobs if job.part.exists()))
             for done in run(longest_first(jobs), work, n_workers=n_workers, scheduler=scheduler):
@@ -271,6 +264,18 @@ def degrade_folder(
             )
         partial.publish()
     return info
+
+
+def _jobs(units: Sequence[Files], root: Path, partial: Partial) -> list[Job[Files]]:
+    """Return a job for each unit; parts of files that were altered since are removed."""
+    jobs = [
+        job_of(unit, partial.part(identity(unit, root)), len(unit.paths), weight(unit, root))
+        for unit in units
+    ]
+    for job in jobs:
+        if job.part.exists() and not _is_intact(job.part, partial.product):
+            remove(job.part)
+    return jobs
 
 
 def _is_intact(part: Path, folder: Path) -> bool:

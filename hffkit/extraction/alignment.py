@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
-import numpy.typing as npt
 
+from hffkit.arrays import Bools, Floats32
 from hffkit.manifest.samples import Box
 from hffkit.media.image import Image, thumbnail
 
@@ -23,6 +23,10 @@ _NEIGHBOURS = (-2, -1, 1, 2)  # frames around a probe whose thumbnails the targe
 _FACTOR, _SLACK = 1.25, 1.0  # margin by which a shift must beat none; slack in squared grey levels
 _FLAT = 25.0  # variance below which the surroundings decide nothing
 _ALIKE = 0.1  # largest mean squared difference over variance of a match
+
+
+FrameThumbnails = Mapping[int, Floats32]
+"""Grey thumbnails by frame number."""
 
 
 class Alignment(Enum):
@@ -36,9 +40,9 @@ class Alignment(Enum):
 
 @dataclass(slots=True)
 class Surroundings:
-    """Thumbnails of a video's frames, by frame number."""
+    """FrameThumbnails of a video's frames, by frame number."""
 
-    thumbnails: dict[int, npt.NDArray[np.float32]] = field(default_factory=dict)  # (h, 128)
+    thumbnails: dict[int, Floats32] = field(default_factory=dict)  # (h, 128)
     frame_size: tuple[int, int] | None = None  # width, height in px
 
     def add(self, number: int, grey_image: Image) -> None:
@@ -95,13 +99,14 @@ def compare(
         return Alignment.UNCLEAR, "no frame to compare"
     what = "the frames" if faces is None else "the surroundings of the face"
     masks = {n: _compared(target, None if faces is None else faces[n]) for n in probes}
-    at_zero = _median([_difference(derived, n, target, n, masks[n]) for n in probes])
-    spread = _median([float(target.thumbnails[n][masks[n]].var()) for n in probes])
-    when, least = _best_time(target, derived, masks)
+    ours, theirs = derived.thumbnails, target.thumbnails
+    at_zero = _median([_difference(ours[n], theirs[n], masks[n]) for n in probes])
+    spread = _median([float(theirs[n][masks[n]].var()) for n in probes])
+    when, least = _best_time(theirs, ours, masks)
     if when != 0 and least * _FACTOR + _SLACK < at_zero:
         return Alignment.SHIFTED, f"matches the target's frames {when:+d} better than its own"
     for part in _parts(next(iter(masks.values())).shape):
-        place, least, here = _best_place(target, derived, {n: m & part for n, m in masks.items()})
+        place, least, here = _best_place(theirs, ours, {n: m & part for n, m in masks.items()})
         if place != (0, 0) and least * _FACTOR + _SLACK < here:
             return Alignment.SHIFTED, f"part of the frame matches best {place} thumbnail px away"
     if spread < _FLAT:
@@ -111,7 +116,7 @@ def compare(
     return Alignment.ALIGNED, ""
 
 
-def _compared(target: Surroundings, face: Box | None) -> npt.NDArray[np.bool_]:
+def _compared(target: Surroundings, face: Box | None) -> Bools:
     """Return a mask of the pixels to compare: outside the crop and off the border by the reach."""
     shape = next(iter(target.thumbnails.values())).shape
     mask = np.zeros(shape, bool)
@@ -124,7 +129,7 @@ def _compared(target: Surroundings, face: Box | None) -> npt.NDArray[np.bool_]:
     return mask
 
 
-def _parts(shape: tuple[int, ...]) -> list[npt.NDArray[np.bool_]]:
+def _parts(shape: tuple[int, ...]) -> list[Bools]:
     """Return masks of the four quarters of a thumbnail, which a zoom shifts in different ways."""
     rows, columns = np.indices(shape)
     low, right = rows >= shape[0] // 2, columns >= shape[1] // 2
@@ -132,13 +137,13 @@ def _parts(shape: tuple[int, ...]) -> list[npt.NDArray[np.bool_]]:
 
 
 def _best_time(
-    target: Surroundings, derived: Surroundings, masks: Mapping[int, npt.NDArray[np.bool_]]
+    target: FrameThumbnails, derived: FrameThumbnails, masks: Mapping[int, Bools]
 ) -> tuple[int, float]:
     by_shift: dict[int, list[float]] = {}
     for probe, mask in masks.items():
-        for number in target.thumbnails:
+        for number, theirs in target.items():
             if abs(number - probe) <= _WINDOW:
-                value = _difference(derived, probe, target, number, mask)
+                value = _difference(derived[probe], theirs, mask)
                 by_shift.setdefault(number - probe, []).append(value)
     # A shift that few probes show may be chance: more than half of them must.
     enough = {s: _median(v) for s, v in by_shift.items() if 2 * len(v) > len(masks)}
@@ -146,12 +151,12 @@ def _best_time(
 
 
 def _best_place(
-    target: Surroundings, derived: Surroundings, masks: Mapping[int, npt.NDArray[np.bool_]]
+    target: FrameThumbnails, derived: FrameThumbnails, masks: Mapping[int, Bools]
 ) -> tuple[tuple[int, int], float, float]:
     steps = range(-_REACH, _REACH + 1)
     values = {
         (dx, dy): _median(
-            [_difference(derived, n, target, n, mask, (dx, dy)) for n, mask in masks.items()]
+            [_difference(derived[n], target[n], mask, (dx, dy)) for n, mask in masks.items()]
         )
         for dx in steps
         for dy in steps
@@ -161,17 +166,13 @@ def _best_place(
 
 
 def _difference(
-    derived: Surroundings,
-    probe: int,
-    target: Surroundings,
-    number: int,
-    mask: npt.NDArray[np.bool_],
-    shift: tuple[int, int] = (0, 0),
+    derived: Floats32, target: Floats32, mask: Bools, shift: tuple[int, int] = (0, 0)
 ) -> float:
+    """Return the mean squared difference of two thumbnails, the target's moved right and down."""
     if not mask.any():
         return 0.0
-    moved = np.roll(target.thumbnails[number], shift, axis=(1, 0))
-    return float(np.mean((derived.thumbnails[probe][mask] - moved[mask]) ** 2))
+    moved = np.roll(target, shift, axis=(1, 0))
+    return float(np.mean((derived[mask] - moved[mask]) ** 2))
 
 
 def _median(values: Sequence[float]) -> float:
