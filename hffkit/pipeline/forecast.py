@@ -15,19 +15,13 @@ from hffkit.errors import StorageError
 from hffkit.input_files import read_object
 from hffkit.json_types import JsonObject
 from hffkit.pipeline.plan import Planned
+from hffkit.pipeline.verbs import VERBS
 from hffkit.pipeline.work import StepWork, Workload
 from hffkit.reports.durations import duration_text
 from hffkit.reports.text_table import Table
 from hffkit.storage.staging import write_durably
 
 TIMES_FILE = "times.json"
-# Seconds for each image on two cores of a server (docs/performance.md). Those of train and eval
-# are for networks that are not known.
-_SECONDS = {
-    "build": 0.02, "pack": 0.0003, "degrade": 0.0004, "mix": 0.0002, "subset": 0.0002,
-    "train": 0.01, "spectrum": 0.003, "decide": 0.005, "eval": 0.005,
-    "robustness": 0.006,
-}  # fmt: skip
 _LONGEST = 1e9  # s of a step
 _N_CORES = 2  # that speeds of networks, measured on one core, are scaled to
 
@@ -100,7 +94,7 @@ def guess(work: StepWork) -> float:
     """Return the seconds that some work takes on two cores of the machine of the measurements."""
     row = _speeds().get(work.network or "")
     if row is None:
-        return work.n_images * _SECONDS[work.verb]
+        return work.n_images * VERBS[work.verb].seconds
     n_pixels = (work.size / row["px"]) ** 2
     speed = row["train" if work.verb == "train" else "eval"]
     return work.n_images * n_pixels / speed / _N_CORES
@@ -130,7 +124,7 @@ def _is_time(row: Any) -> bool:
     if not isinstance(row, dict) or type(row.get("verb")) is not str:
         return False
     n_images, px, seconds = row.get("images"), row.get("px"), row.get("seconds")
-    if row["verb"] not in _SECONDS or type(n_images) is not int or type(px) is not int:
+    if row["verb"] not in VERBS or type(n_images) is not int or type(px) is not int:
         return False
     is_sized = row.get("network") is None or (type(row["network"]) is str and px > 0)
     is_timed = isinstance(seconds, int | float) and 0 <= seconds < _LONGEST

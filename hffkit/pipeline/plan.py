@@ -14,16 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from hffkit.corpus.subset import smallest
-from hffkit.degrade.own import read_own
 from hffkit.errors import ArgumentError, CorpusError, HffkitError, RecipeError
 from hffkit.json_types import JsonObject
 from hffkit.manifest.failures import n_fatal
 from hffkit.media.files import sha256_of
 from hffkit.pipeline.given import check_complete, check_data, check_names
 from hffkit.pipeline.recipe import Recipe, Step
-from hffkit.robustness.conditions import suites_of
-from hffkit.robustness.robustness import RobustnessRequest
-from hffkit.spectrum.train import SpectrumRequest
 from hffkit.storage.corpora import is_dataset, open_corpora
 from hffkit.storage.corpus import CORPUS_FILE, Corpus
 from hffkit.storage.staging import partial_path
@@ -164,29 +160,15 @@ def _planned(step: Step, known: Mapping[str, tuple[str, Path]], out: Path) -> Pl
 
 
 def _identified(step: Step, digests: Mapping[str, str]) -> JsonObject:
-    """Return all that decides a step's output: arguments other than the defaults, and digests.
-
-    For a training these are all values of its training recipe, wherever they were set; for a
-    spectrum also how images are made grey, which no argument sets; for robustness the operations
-    of its suites, whatever their names.
-    """
+    """Return all that decides a step's output: arguments other than the defaults, and digests."""
     request, src = _bound(step, digests)
-    values = {f.name: getattr(request, f.name) for f in fields(request)}
-    row = {
-        field.name: _content(values[field.name])
+    given = {
+        field.name: _content(value)
         for field in fields(request)
-        if field.name not in step.does.withheld and values[field.name] != field.default
+        if field.name not in step.does.withheld
+        and (value := getattr(request, field.name)) != field.default
     }
-    if isinstance(request, TrainRequest):
-        row = {n: v for n, v in row.items() if n not in ("network", "recipe", "overrides")}
-        row["recipe"] = chosen_recipe(request).to_json()
-    if isinstance(request, SpectrumRequest):
-        row["grey"] = request.spec().grey
-    if isinstance(request, RobustnessRequest):
-        own = read_own(request.operations)
-        suites = suites_of(request.suites, request.ops, own)
-        row["suites"] = [suite.sha256 for suite in suites]
-    return {"src": src, **row}
+    return {"src": src, **step.does.decides(request, given)}
 
 
 def _content(value: Any) -> Any:

@@ -15,9 +15,11 @@ from hffkit.degrade.own import read_own
 from hffkit.errors import HffkitError, RecipeError, UnknownNameError, named
 from hffkit.evaluation.decide import DecideRequest, check_request, decide
 from hffkit.evaluation.evaluate import EvalRequest, evaluate
+from hffkit.json_types import JsonObject
 from hffkit.manifest.samples import json_text
 from hffkit.options import check, options_of
 from hffkit.pipeline.arguments import typed
+from hffkit.robustness.conditions import suites_of
 from hffkit.robustness.findings_tables import csv_of
 from hffkit.robustness.robustness import RobustnessRequest, check_robustness, robustness
 from hffkit.runs.run import copy_run
@@ -50,6 +52,7 @@ class How:
 
 Runner = Callable[[Any, Sequence[str], Path, How], object]
 Check = Callable[[Any], object]
+Decides = Callable[[Any, JsonObject], JsonObject]
 OutputKind = Literal["folder", "corpus", "run", "evaluation"]
 
 
@@ -67,6 +70,9 @@ class Verb:
     inputs: Mapping[str, OutputKind]
     check: Check  # rejects requests that are invalid whatever the data
     run: Runner
+    # For each image on two cores of a server (docs/performance.md); those of train and eval are
+    # for networks that are not known.
+    seconds: float = dataclasses.field(kw_only=True)
     suffix: str = ""  # of the output
     renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)  # argument to field
     withheld: tuple[str, ...] = ()  # fields that the runner fills
@@ -75,6 +81,8 @@ class Verb:
     beside: Mapping[str, Callable[[Path], Path]] = dataclasses.field(default_factory=dict)
     short: Mapping[str, str] = dataclasses.field(default_factory=dict)  # for keys of `set`
     variants: Mapping[str, type[Any]] = dataclasses.field(default_factory=dict)  # by `source`
+    # Turns the given fields into all that decides the output, whatever it is called in the request.
+    decides: Decides = lambda _, given: given
 
     def arguments(self) -> dict[str, Any]:
         """Return the type of every argument that a recipe may give."""
@@ -155,6 +163,23 @@ class Verb:
         }
 
 
+def _decides_train(request: TrainRequest, given: JsonObject) -> JsonObject:
+    """Return all values of the training recipe, wherever they were set."""
+    rest = {n: v for n, v in given.items() if n not in ("network", "recipe", "overrides")}
+    return {**rest, "recipe": chosen_recipe(request).to_json()}
+
+
+def _decides_spectrum(request: SpectrumRequest, given: JsonObject) -> JsonObject:
+    """Return also how images are made grey, which no argument sets."""
+    return {**given, "grey": request.spec().grey}
+
+
+def _decides_robustness(request: RobustnessRequest, given: JsonObject) -> JsonObject:
+    """Return the operations of the suites in place of their names."""
+    suites = suites_of(request.suites, request.ops, read_own(request.operations))
+    return {**given, "suites": [suite.sha256 for suite in suites]}
+
+
 def _check_build(options: SourceOptions) -> None:
     if options.src.exists():  # otherwise the data are not given yet
         prepare(options)
@@ -226,6 +251,7 @@ VERBS: Mapping[str, Verb] = {
         ".lmdb",
         beside={"masks": masks_path},
         variants={name: source.options for name, source in SOURCES.items()},
+        seconds=0.02,
     ),
     "pack": Verb(
         PackRequest,
@@ -236,6 +262,7 @@ VERBS: Mapping[str, Verb] = {
             src, out, request, n_workers=how.n_workers, scheduler=how.scheduler
         ),
         ".lmdb",
+        seconds=0.0003,
     ),
     "degrade": Verb(
         DegradeRequest,
@@ -247,6 +274,7 @@ VERBS: Mapping[str, Verb] = {
         ),
         ".lmdb",
         {"op": "ops", "split": "splits", "class": "classes"},
+        seconds=0.0004,
     ),
     "mix": Verb(
         MixRequest,
@@ -255,6 +283,7 @@ VERBS: Mapping[str, Verb] = {
         lambda request: named(PROPORTIONS, request.proportion, "proportion"),
         lambda request, src, out, _: mix(src, out, request),
         ".lmdb",
+        seconds=0.0002,
     ),
     "subset": Verb(
         SubsetRequest,
@@ -263,6 +292,7 @@ VERBS: Mapping[str, Verb] = {
         lambda request: check_share(request.share),
         lambda request, src, out, _: subset(src, out, request),
         ".lmdb",
+        seconds=0.0002,
     ),
     "train": Verb(
         TrainRequest,
@@ -275,6 +305,8 @@ VERBS: Mapping[str, Verb] = {
         renamed={"set": "overrides", "snapshot": "snapshots"},
         short=SHORT_OVERRIDES,
         withheld=("device", "threads", "keep", "tensorboard"),
+        decides=_decides_train,
+        seconds=0.01,
     ),
     "spectrum": Verb(
         SpectrumRequest,
@@ -282,6 +314,8 @@ VERBS: Mapping[str, Verb] = {
         {"data": "corpus"},
         check_spectrum,
         lambda request, _, out, how: train_spectrum(request, out, n_workers=how.n_workers),
+        decides=_decides_spectrum,
+        seconds=0.003,
     ),
     "decide": Verb(
         DecideRequest,
@@ -291,6 +325,7 @@ VERBS: Mapping[str, Verb] = {
         _decide,
         withheld=("device",),
         words={"split": "all"},
+        seconds=0.005,
     ),
     "eval": Verb(
         EvalRequest,
@@ -301,6 +336,7 @@ VERBS: Mapping[str, Verb] = {
         renamed={"resamples": "n_resamples"},
         withheld=("device",),
         words={"split": "all"},
+        seconds=0.005,
     ),
     "robustness": Verb(
         RobustnessRequest,
@@ -311,5 +347,7 @@ VERBS: Mapping[str, Verb] = {
         renamed={"resamples": "n_resamples", "suite": "suites", "op": "ops"},
         withheld=("device",),
         words={"split": "all"},
+        decides=_decides_robustness,
+        seconds=0.006,
     ),
 }
