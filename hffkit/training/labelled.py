@@ -117,56 +117,45 @@ def training_data(
             f"classes {', '.join(outputs.names)}."
         )
     masks_by_key = None if opened is None else by_key(samples_of(opened))
-    splits: dict[Split, LabelledDataset] = {}
     used: tuple[Split, ...] = ("train",) if recipe.select == "last" else ("train", "val")
+    splits: dict[Split, LabelledDataset] = {}
     for split in used:
         items = _items(corpora, split, recipe)
-        splits[split] = (
-            _images(split, items, recipe, table, outputs, seed)
-            if recipe.metric is None
-            else _pairs(split, items, recipe, recipe.metric, table, masks_by_key)
-        )
+        if recipe.metric is None:
+            transform = random_operations(recipe, seed) if split == "train" else None
+            dataset = FaceDataset(items, recipe.size, recipe_input(recipe), transform)
+            splits[split] = LabelledDataset(dataset, labels_of(items, table, outputs))
+        else:
+            found = _paired(split, items, recipe.metric, table, masks_by_key)
+            splits[split] = _pairs(found, recipe, table)
+        _check_two(splits[split].labels, outputs, split)
     return TrainingData(corpora, outputs, splits, opened, duplicates)
 
 
-def _images(
+def _paired(
     split: Split,
     items: Items,
-    recipe: TrainRecipe,
-    table: ClassTable,
-    outputs: ClassTable,
-    seed: int,
-) -> LabelledDataset:
-    labels = labels_of(items, table, outputs)
-    transform = None
-    _check_two(labels, outputs, split)
-    if split == "train":
-        transform = random_operations(recipe, seed)
-    return LabelledDataset(FaceDataset(items, recipe.size, recipe_input(recipe), transform), labels)
-
-
-def _pairs(
-    split: Split,
-    items: Items,
-    recipe: TrainRecipe,
     metric: MetricSettings,
     table: ClassTable,
     masks: Mapping[str, Item] | None,
-) -> LabelledDataset:
+) -> Paired[Item]:
     qualities = (metric.high, metric.low)
     found = paired(items, masks, lambda sample: table[sample.cls].is_fake, qualities)
-    left_out = dict(sorted(found.left_out.items()))
     if not found.high:
+        left_out = _counted(dict(sorted(found.left_out.items())))
         raise CorpusError(
-            f"No {split} sample has a partner ({_counted(left_out)}). Build both qualities: "
+            f"No {split} sample has a partner ({left_out}). Build both qualities: "
             f"`hffkit build ff++ --pair {','.join(qualities)}`."
         )
-    if split == "train" and metric.repeat_real:
-        found = _with_repeated_reals(found, table)
-    labels = labels_of(found.high, table, BINARY)
-    _check_two(labels, BINARY, split)
+    is_repeated = split == "train" and metric.repeat_real
+    return _with_repeated_reals(found, table) if is_repeated else found
+
+
+def _pairs(found: Paired[Item], recipe: TrainRecipe, table: ClassTable) -> LabelledDataset:
     spec = recipe_input(recipe)
     high, low = (FaceDataset(each, recipe.size, spec) for each in (found.high, found.low))
+    labels = labels_of(found.high, table, BINARY)
+    left_out = dict(sorted(found.left_out.items()))
     return LabelledDataset(PairDataset(high, low, found.masks), labels, left_out)
 
 

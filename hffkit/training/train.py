@@ -11,6 +11,7 @@ from hffkit.degrade.suites import augmentation
 from hffkit.errors import ArgumentError, RecipeError
 from hffkit.execution.memory import keep_memory_of_tensors
 from hffkit.execution.versions import versions_of_training
+from hffkit.manifest.samples import Split
 from hffkit.networks.devices import check_bf16, device_named, threads
 from hffkit.networks.names import canonical_name
 from hffkit.networks.table import build
@@ -18,6 +19,7 @@ from hffkit.options import Seed
 from hffkit.runs.run import Run, write_groups
 from hffkit.runs.snapshots import write_snapshot
 from hffkit.runs.training_samples import (
+    SAMPLES_FILE,
     SELECTION_FILE,
     TrainingSamples,
     read_training_samples,
@@ -28,7 +30,7 @@ from hffkit.storage.labels import Task
 from hffkit.storage.staging import Partial
 from hffkit.training.initial import initial_weights
 from hffkit.training.labelled import TrainingData, training_data
-from hffkit.training.loader import Keep, make_loader
+from hffkit.training.loader import Keep, Loader, make_loader
 from hffkit.training.loop import Snapshot, TrainingLoop
 from hffkit.training.recipe import (
     TrainRecipe,
@@ -42,6 +44,7 @@ from hffkit.training.sampler import BatchSampler
 from hffkit.training.updater import SEEDS, Updater
 
 DEFAULT_NETWORK = "amtennet"
+_SPLITS_OF_RECORDS: Mapping[str, Split] = {SAMPLES_FILE: "train", SELECTION_FILE: "val"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,8 @@ def _train(
     notify: Callable[[str], object],
 ) -> Run:
     # Everything that can be refused is refused before anything is written.
-    recipe = chosen.for_samples(len(data.splits["train"].labels))
+    n_train = len(data.splits["train"].labels)
+    recipe = chosen.for_samples(n_train)
     _check_snapshots(request.snapshots, recipe.n_iterations)
     device = device_named(request.device)
     if recipe.precision == "bf16":
@@ -96,69 +100,60 @@ def _train(
     spec = data.input_of(recipe)
     torch.manual_seed(request.seed % SEEDS)
     net = build(recipe.network, len(data.outputs.names), recipe.size)
-    init = earlier = chosen_by = None
+    init = None
+    earlier: dict[str, TrainingSamples | None] = {}
     if request.init is not None:
         init = initial_weights(net, request.init, recipe.network, data.outputs)
-        earlier = read_training_samples(Path(str(init["path"])))
-        chosen_by = read_training_samples(Path(str(init["path"])), SELECTION_FILE)
+        folder = Path(str(init["path"]))
+        earlier = {name: read_training_samples(folder, name) for name in _SPLITS_OF_RECORDS}
     updater = Updater(net, recipe, spec, device, seed=request.seed)
     command = _command(request, recipe, data, init, device)
     with Partial(out, command, product="run") as partial:
         partial.make_product()
         if device.type == "cpu":
             keep_memory_of_tensors()
-        n_threads = torch.get_num_threads()
-        loaders = {
-            name: make_loader(
-                split.dataset, split.labels, device, keep=request.keep, n_threads=n_threads
-            )
-            for name, split in data.splits.items()
-        }
-        n_train = len(data.splits["train"].labels)
-        sampler = BatchSampler(n_train, recipe.batch_size, recipe.order, request.seed)
         loop = TrainingLoop(
             partial,
             updater,
-            loaders,
-            sampler,
+            _loaders(data, device, request.keep),
+            BatchSampler(n_train, recipe.batch_size, recipe.order, request.seed),
             tensorboard=request.tensorboard,
             notify=notify,
         )
-        made = {
-            **command,
-            "recipe_name": recipe_name(request),
-            "overrides": dict(request.overrides),
-            **({} if chosen.epochs is None else {"epochs": chosen.epochs}),
-            "device": str(device),
-            "threads": loop.n_threads,
-            "data": references(data.corpora),
-        }
+        names = _names(request, chosen, data)
+        made = {**command, **names, "device": str(device), "threads": loop.n_threads}
         run = Run(recipe.network, recipe.size, spec, data.outputs, made)
-        records = partial.product, data, earlier, chosen_by
-        _write_records(run, *records)
+        _write_records(run, partial.product, data, earlier)
         snapshot = Snapshot(
             frozenset(request.snapshots),
             lambda at, state: write_snapshot(partial.product, run, state, at),
         )
         done = replace(run, result=loop.run(snapshot))
-        _write_records(done, *records)
+        _write_records(done, partial.product, data, earlier)
         partial.publish()
     return done
 
 
+def _loaders(data: TrainingData, device: torch.device, keep: Keep) -> dict[Split, Loader]:
+    n_threads = torch.get_num_threads()
+    return {
+        name: make_loader(split.dataset, split.labels, device, keep=keep, n_threads=n_threads)
+        for name, split in data.splits.items()
+    }
+
+
 def _write_records(
-    run: Run,
-    folder: Path,
-    data: TrainingData,
-    earlier: TrainingSamples | None,
-    chosen_by: TrainingSamples | None,
+    run: Run, folder: Path, data: TrainingData, earlier: Mapping[str, TrainingSamples | None]
 ) -> None:
-    """Write everything of a run but weights and metrics."""
+    """Write everything of a run but weights and metrics.
+
+    `earlier` are the records of samples of the run that the training began with, by file.
+    """
     write_groups(folder, data.groups)
-    write_training_samples(folder, data.splits["train"].dataset.samples, earlier)
-    if "val" in data.splits:
-        selected_on = data.splits["val"].dataset.samples
-        write_training_samples(folder, selected_on, chosen_by, SELECTION_FILE)
+    for name, split in _SPLITS_OF_RECORDS.items():
+        if split in data.splits:
+            samples = data.splits[split].dataset.samples
+            write_training_samples(folder, samples, earlier.get(name), name)
     run.write(folder)
 
 
@@ -219,4 +214,14 @@ def _command(
         **({} if recipe.metric is None else {"pairs": data.pairs_to_json()}),
         "device": device.type,
         "versions": versions_of_training(device),
+    }
+
+
+def _names(request: TrainRequest, chosen: TrainRecipe, data: TrainingData) -> dict[str, object]:
+    """Return where recipe and data come from, on which the result does not depend."""
+    return {
+        "recipe_name": recipe_name(request),
+        "overrides": dict(request.overrides),
+        **({} if chosen.epochs is None else {"epochs": chosen.epochs}),
+        "data": references(data.corpora),
     }
