@@ -103,12 +103,11 @@ def run(
 
     run_steps(steps, out, How(how.pop("workers"), **how, on_notes=options.show_notes), print_step)
     if only is None:
-        shown = [_results(plan, out, scale, is_one=len(plans) == 1) for plan in plans]
+        results = [_results(plan, out, scale, is_one=len(plans) == 1) for plan in plans]
     else:
-        shown = [_outputs(plans[0])]
-    found = [row for row, _ in shown]
-    text = "\n".join(text for _, text in shown)
-    options.show(found[0] if len(found) == 1 else found, text, as_json=as_json)
+        results = [_outputs(plans[0])]
+    rows, texts = zip(*results, strict=True)
+    options.show(rows[0] if len(rows) == 1 else rows, "\n".join(texts), as_json=as_json)
     _report(plans, steps)
 
 

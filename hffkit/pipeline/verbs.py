@@ -19,9 +19,8 @@ from hffkit.json_types import JsonObject
 from hffkit.manifest.samples import json_text
 from hffkit.options import check, options_of
 from hffkit.pipeline.arguments import typed
-from hffkit.robustness.conditions import suites_of
 from hffkit.robustness.findings_tables import csv_of
-from hffkit.robustness.robustness import RobustnessRequest, check_robustness, robustness
+from hffkit.robustness.robustness import RobustnessRequest, chosen_suites, robustness
 from hffkit.runs.run import copy_run
 from hffkit.sources.options import SourceOptions
 from hffkit.sources.table import SOURCES
@@ -176,8 +175,7 @@ def _decides_spectrum(request: SpectrumRequest, given: JsonObject) -> JsonObject
 
 def _decides_robustness(request: RobustnessRequest, given: JsonObject) -> JsonObject:
     """Return the operations of the suites in place of their names."""
-    suites = suites_of(request.suites, request.ops, read_own(request.operations))
-    return {**given, "suites": [suite.sha256 for suite in suites]}
+    return {**given, "suites": [suite.sha256 for suite in chosen_suites(request)]}
 
 
 def _check_build(options: SourceOptions) -> None:
@@ -238,7 +236,7 @@ def _check_robustness_step(request: RobustnessRequest) -> None:
         raise HffkitError(
             "a robustness step takes one run and one suite, or operations: use one step for each."
         )
-    check_robustness(request)
+    chosen_suites(request)
 
 
 VERBS: Mapping[str, Verb] = {

@@ -57,15 +57,14 @@ class RobustnessRequest:
     device: str = "auto"
 
 
-def check_robustness(request: RobustnessRequest) -> None:
-    """Raise HffkitError if a request is invalid whatever the data."""
-    suites_of(request.suites, request.ops, read_own(request.operations))
+def chosen_suites(request: RobustnessRequest) -> tuple[Suite, ...]:
+    """Return the suites of a request; HffkitError if it is invalid whatever the data."""
+    return suites_of(request.suites, request.ops, read_own(request.operations))
 
 
 def n_conditions(request: RobustnessRequest) -> int:
     """Return how often each image is scored: under each different chain, and clean."""
-    suites = suites_of(request.suites, request.ops, read_own(request.operations))
-    return len(treatments_of(suites, None, None, request.seed))
+    return len(treatments_of(chosen_suites(request), None, None, request.seed))
 
 
 @dataclass(frozen=True, slots=True)
