@@ -720,7 +720,10 @@ def test_part_that_was_altered_is_refused(part: Path, old: bytes, new: bytes, wh
             lambda text: text.replace('"manifest.jsonl":', '"manifest.jsonl":9', 1),
             "has .* bytes of",
         ),
-        (lambda _: "[" * 5000 + "\n", r"journal\.jsonl:1: lists and objects must not be nested more"),
+        (
+            lambda _: "[" * 5000 + "\n",
+            r"journal\.jsonl:1: lists and objects must not be nested more",
+        ),
         (
             lambda text: text.replace('"last_key":"0', '"last_key":"-', 1),
             "not those of the records",
