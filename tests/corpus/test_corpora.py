@@ -777,7 +777,7 @@ def test_the_same_corpus_twice_is_refused(native: Path, tmp_path: Path) -> None:
 
 
 def test_corpora_whose_groups_cross_splits_do_not_merge(native: Path, tmp_path: Path) -> None:
-    _image(tmp_path / "in/gan/train/v1/new.png", 0, 99)
+    _image(tmp_path / "in/gan/pretrain/v1/new.png", 0, 99)
     other = build_corpus(
         "folder",
         tmp_path / "in",
