@@ -99,7 +99,10 @@ def decide(request: DecideRequest, out: Path | None = None) -> Decided:
         tuple(each.guarantee(threshold, real_below) for each in bounds),
         temperature,
         detector.weights_sha256,
-        tuple(references(corpora)),
+        tuple(
+            row | {"sources_sha256": corpus.info.sources_sha256}
+            for row, corpus in zip(references(corpora), corpora, strict=True)
+        ),
         request.split or "all",
         {"real": len(files.is_fake) - n_fake, "fake": n_fake},
         _notes(detector, items, overlap),

@@ -104,7 +104,8 @@ class Measurement:
         if self.decision is None:
             return None
         splits = {sample.split for _, sample in self.data.items}
-        note = self.decision.decision.note_on(self.data.manifests, splits)
+        sources = (corpus.info.sources_sha256 for corpus in self.data.corpora)
+        note = self.decision.decision.note_on({*self.data.manifests, *sources}, splits)
         if note is not None:
             return note
         broken = [row.guarantee for row in self.decision.guarantees if row.outcome == "broken"]

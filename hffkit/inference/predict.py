@@ -81,16 +81,23 @@ class Prediction:
     is_probability: bool  # of the scores
     notes: tuple[str, ...] = ()  # on files that were not read
     decision: Decision | None = None  # of the run; None: no threshold is known
+    n_trained_on: int = 0  # files with a face that the run was trained on, as far as known
 
     @property
     def basis(self) -> tuple[str, ...]:
-        """What the predictions are based on, as sentences: the decision, or that there is none."""
-        if self.decision is not None:
-            return (*self.decision.texts, *self.decision.notes)
-        return (
+        """What the predictions are based on, as sentences, and what speaks against them."""
+        found: tuple[str, ...] = (
             "No threshold is known for this run: the prediction is the side of 0.5, without a "
             "guarantee. `hffkit decide` finds one.",
         )
+        if self.decision is not None:
+            found = (*self.decision.texts, *self.decision.notes)
+        if self.n_trained_on:
+            found += (
+                f"The run was trained on {self.n_trained_on} of these {len(self.files)} files: "
+                "their scores do not show how it does on new ones.",
+            )
+        return found
 
     @property
     def limits(self) -> tuple[float, ...]:
@@ -133,6 +140,7 @@ class Prediction:
             "faces": [asdict(face) for face in self.faces],
             "notes": self.notes,
             "decision": None if self.decision is None else self.decision.to_json(),
+            "n_trained_on": self.n_trained_on,
         }
 
     def to_csv(self) -> str:
@@ -174,7 +182,8 @@ def predict(request: PredictRequest) -> Prediction:
         raise ArgumentError("There is no image or video. Name files, or folders that hold some.")
     faces: list[FacePrediction] = []
     files: list[FilePrediction] = []
-    n_unreadable = 0
+    n_unreadable = n_trained_on = 0
+    known = detector.training_samples
     reader = _reader(request, detector, chains)
     with Progress(len(paths), unit="files", label="predict") as progress:
         for path, read in zip(paths, read_files(paths, reader), strict=True):
@@ -190,12 +199,21 @@ def predict(request: PredictRequest) -> Prediction:
                 n_failed = 1
             else:
                 faces += found
+                frames = [face.frame for face in found]
+                n_trained_on += known is not None and known.hold_any(read.sha256, frames)
                 files.append(_decided(_file(str(path), found, read), found, decision))
                 n_failed = int(read.counts.n_missing > 0)
             n_unreadable += n_failed
             progress.step(1, n_failed)
-    is_probability, notes = detector.has_probabilities, tuple(rest.notes())
-    return Prediction(tuple(faces), tuple(files), n_unreadable, is_probability, notes, decision)
+    return Prediction(
+        tuple(faces),
+        tuple(files),
+        n_unreadable,
+        detector.has_probabilities,
+        tuple(rest.notes()),
+        decision,
+        n_trained_on,
+    )
 
 
 def _reader(request: PredictRequest, detector: Detector, chains: Sequence[Chain]) -> FaceReader:

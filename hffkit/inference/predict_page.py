@@ -75,7 +75,9 @@ def page_of(run: Path, found: Prediction) -> str:
     caption = f"The score is {value}{side}."
     sections = [GallerySection("Files", caption, files_table(found), ())]
     if galleries:
-        about = "Boxes are the crops that were scored; the largest face of an image counts."
+        about = "Whole images were scored, as face crops."
+        if any(face.box is not None for face in found.faces):
+            about = "Boxes are the crops that were scored; the largest face of an image counts."
         sections.append(GallerySection("Faces", about, None, galleries))
     if found.problems:
         table = Table(("file", "problem"), tuple(found.problems), left=(0, 1))

@@ -12,6 +12,7 @@ from hffkit.faces.search import FaceSearch, FrameCounts, faces_in
 from hffkit.inference.intake import Intake
 from hffkit.inference.recheck import with_rechecks
 from hffkit.manifest.samples import Box
+from hffkit.media.files import sha256_of
 from hffkit.media.image import Image
 from hffkit.media.kinds import misnamed
 
@@ -31,6 +32,7 @@ class ReadFile:
 
     faces: list[ReadFace] = field(default_factory=list)
     counts: FrameCounts = field(default_factory=FrameCounts)
+    sha256: str = ""  # of the file
     misnamed: str = ""  # how its content differs from its name
     problem: str | None = None  # reason why nothing of it can be read
 
@@ -51,8 +53,11 @@ class FaceReader:
                 # Reduced at once, because a crop keeps the whole frame that it was cut from.
                 images = [self.intake.reduced(each) for each in self._images(face.image)]
                 found.faces.append(ReadFace(face.frame, face.box, images))
+            found.sha256 = sha256_of(file)
         except (ImageError, VideoError) as error:
             return ReadFile(problem=f"unreadable: {error}")
+        except OSError as error:  # it could be read before
+            return ReadFile(problem=f"unreadable: {error.strerror}")
         found.misnamed = misnamed(file)
         return found
 

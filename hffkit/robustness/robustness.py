@@ -261,11 +261,12 @@ def _run_findings(
 
 
 def _decision_notes(measured: Sequence[RunFindings], samples: _Samples) -> Iterator[str]:
-    manifests = [corpus.manifest_sha256() for corpus in samples.corpora]
+    digests = {corpus.manifest_sha256() for corpus in samples.corpora}
+    digests |= {corpus.info.sources_sha256 for corpus in samples.corpora}
     splits = {sample.split for _, sample in samples.items}
     for run in measured:
         check = run.decisions.get(CLEAN)
-        note = None if check is None else check.decision.note_on(manifests, splits)
+        note = None if check is None else check.decision.note_on(digests, splits)
         if note is not None:
             yield f"{run.name}: {note}"
 

@@ -28,6 +28,7 @@ TRIAL = (
     "if any of its fake files is called real. A file is an image, or a video by the mean score of "
     "its frames."
 )
+_DIGESTS = ("manifest_sha256", "sources_sha256")  # the second is missing in older decisions
 # What the files of a group are, and what one of them is called.
 MISTAKES: Mapping[MistakeKind, tuple[str, str]] = {
     "false_alarm": ("real", "fake"),
@@ -82,7 +83,7 @@ class Decision:
     guarantees: tuple[Guarantee, ...]
     temperature: float | None  # of the score's log odds; None: not calibrated
     weights_sha256: str
-    data: tuple[Mapping[str, str], ...]  # path, content_sha256 and manifest_sha256 of each corpus
+    data: tuple[Mapping[str, str], ...]  # path and digests of each corpus
     split: str  # or all
     n_files: Mapping[str, int]  # real and fake
     notes: tuple[str, ...]  # to know before relying on it
@@ -107,10 +108,14 @@ class Decision:
             return None
         return float(tempered(np.array([score]), self.temperature)[0])
 
-    def note_on(self, manifests: Collection[str], splits: Collection[str]) -> str | None:
-        """Return a note if it was made on samples of these manifests (digests) and splits."""
-        is_of_split = self.split == "all" or self.split in splits
-        if is_of_split and any(row["manifest_sha256"] in manifests for row in self.data):
+    def note_on(self, digests: Collection[str], splits: Collection[str]) -> str | None:
+        """Return a note if it was made on samples of these splits.
+
+        `digests` are those of the manifests and sources of their corpora. A corpus that `pack` or
+        `degrade` made has the sources of the other.
+        """
+        known = {row[name] for row in self.data for name in _DIGESTS if name in row}
+        if (self.split == "all" or self.split in splits) and not known.isdisjoint(digests):
             return "The decision was made on some of these samples, so they cannot test it."
         return None
 
@@ -214,7 +219,7 @@ def _parsed(row: Mapping[str, Any]) -> Decision:
     texts = [
         found.weights_sha256,
         *found.notes,
-        *(each[key] for each in found.data for key in keys),
+        *(each[key] for each in found.data for key in keys | (each.keys() & set(_DIGESTS))),
     ]
     if found.split not in (*SPLITS, "all") or not all(isinstance(text, str) for text in texts):
         raise ValueError("weights, data, split or notes are no text")

@@ -38,6 +38,11 @@ class TrainingSamples:
         known = np.isin(_fingerprints(samples), self.fingerprints)
         return known[:, 0] | known[:, 1]
 
+    def hold_any(self, source_sha256: str, frames: Iterable[int | None]) -> bool:
+        """Test if a frame of a file is the origin of a training sample; None is an image file."""
+        origins = np.array([_origin(source_sha256, frame) for frame in frames], np.uint64)
+        return bool(np.isin(origins, self.fingerprints).any())
+
 
 def write_training_samples(
     folder: Path,
@@ -78,7 +83,11 @@ def read_training_samples(folder: Path, name: str = SAMPLES_FILE) -> TrainingSam
 
 def _fingerprints(samples: Iterable[Sample]) -> npt.NDArray[np.uint64]:
     """Return the fingerprints of samples, (N, 2): of pixels and of origin."""
-    rows = [number for sample in samples for number in (_pixels(sample), _origin(sample))]
+    rows = [
+        number
+        for sample in samples
+        for number in (_pixels(sample), _origin(sample.source_sha256, sample.frame))
+    ]
     return np.array(rows, np.uint64).reshape(-1, 2)
 
 
@@ -86,6 +95,6 @@ def _pixels(sample: Sample) -> int:
     return int(sample.pixels_sha256[: 2 * _BYTES], 16)
 
 
-def _origin(sample: Sample) -> int:
-    origin = f"{sample.source_sha256} {sample.frame}".encode()
+def _origin(source_sha256: str, frame: int | None) -> int:
+    origin = f"{source_sha256} {frame}".encode()
     return int.from_bytes(hashlib.blake2b(origin, digest_size=_BYTES).digest(), "big")

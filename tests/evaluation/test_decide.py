@@ -17,6 +17,7 @@ from makers.trees import all_files, build_corpus, write_image
 from scipy import stats
 
 from hffkit.degrade.chain import chain
+from hffkit.degrade.degrade import DegradeRequest, degrade
 from hffkit.errors import ArgumentError, CorpusError, WeightsError
 from hffkit.evaluation.decide import DecideRequest, decide
 from hffkit.evaluation.decision_check import check_decision
@@ -265,6 +266,18 @@ def test_eval_notes_samples_that_the_decision_was_made_on(
     arguments = ("--resamples", 0, "--device", "cpu", "--split", "val")
     shown = run("eval", decided, "--data", corpus, *arguments)
     assert "made on some of these samples, so they cannot test it" in shown.stdout
+
+
+def test_eval_notes_copies_of_samples_that_the_decision_was_made_on(
+    decided: Path, corpus: Path, tmp_path: Path, run: Invoke
+) -> None:
+    degrade([str(corpus)], tmp_path / "y.lmdb", DegradeRequest(("jp:60",)), n_workers=1)
+    arguments = ("--data", tmp_path / "y.lmdb", "--resamples", 0, "--device", "cpu")
+    note = "made on some of these samples, so they cannot test it"
+    assert note in run("eval", decided, *arguments, "--split", "val").stdout
+    assert note not in run("eval", decided, *arguments, "--split", "test").stdout
+    change(decided, lambda row: row["data"][0].pop("sources_sha256"))  # of an older version
+    assert note not in run("eval", decided, *arguments, "--split", "val").stdout
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,15 @@ import pytest
 import torch
 from conftest import Run as Invoke
 from makers.runs import THREE, caffe_softmax, write_run
-from makers.trees import Pixels, build_corpus, face, portrait, write_clip, write_image
+from makers.trees import (
+    Pixels,
+    build_corpus,
+    build_two_classes,
+    face,
+    portrait,
+    write_clip,
+    write_image,
+)
 from PIL import Image
 
 from hffkit.errors import ArgumentError
@@ -24,7 +32,9 @@ from hffkit.interop.convert import convert
 from hffkit.media.video import open_clip
 from hffkit.networks.table import build
 from hffkit.runs.run import read_run
+from hffkit.runs.training_samples import write_training_samples
 from hffkit.runs.weights import read_weights, write_weights
+from hffkit.storage.corpus import Corpus
 
 SIZE = 64
 BOX = [162, 63, 117]  # of the portrait's face, 1.3 times what dlib finds
@@ -189,6 +199,20 @@ def test_whole_images_score_as_in_eval(three: Path, tmp_path: Path, run: Invoke)
         key = Path(row["path"]).relative_to(tmp_path / "src").as_posix()
         assert row["score"] == pytest.approx(scores[key], abs=1e-5)
     assert all(row["box"] is None and row["frame"] is None for row in found["faces"])
+
+
+def test_files_that_the_run_was_trained_on_are_counted(tmp_path: Path, run: Invoke) -> None:
+    corpus = build_two_classes(tmp_path, 2)
+    write_training_samples(write_run(tmp_path / "run"), Corpus(corpus).samples(), None)
+    known = next((tmp_path / "in").rglob("*.png"))
+    (tmp_path / "copy.png").write_bytes(known.read_bytes())
+    write_image(tmp_path / "new.png", 99)
+    page, paths = tmp_path / "page.html", (tmp_path / "copy.png", tmp_path / "new.png")
+    found = run("predict", tmp_path / "run", *paths, "--whole", "--html", page)
+    note = "The run was trained on 1 of these 2 files: their scores do not show how it does on new"
+    assert note in found.stdout
+    assert note in page.read_text()
+    assert "Whole images were scored, as face crops." in page.read_text()
 
 
 # Videos
@@ -475,7 +499,7 @@ def test_json_has_the_documented_shape(three: Path, tmp_path: Path, run: Invoke)
     found = run("predict", three, path, "--json")
     assert found.exit_code == 0
     about = json.loads(found.stdout)
-    assert set(about) == {"score", "files", "faces", "notes", "decision"}
+    assert set(about) == {"score", "files", "faces", "notes", "decision", "n_trained_on"}
     assert about["notes"] == []
     assert about["score"] == "probability of fake"
     (file,), (one,) = about["files"], about["faces"]
