@@ -31,6 +31,8 @@ _AHEAD = 2  # groups in flight for each process
 # then sends them the sys.path of their parent.
 # Nor need they warn again, as joblib does, where there are no semaphores; loky does not read this.
 _ENVIRONMENT = {"PYTHONSAFEPATH": "1", "JOBLIB_MULTIPROCESSING": "0"}
+# Trackers remove what a killed command left, and need not say so.
+_OF_TRACKERS = {**_ENVIRONMENT, "PYTHONWARNINGS": "ignore"}
 _DESCRIPTORS = 16  # that a pool needs, besides one for each process; 13 were measured
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 _SHARED_MEMORY = Path("/dev/shm")  # where Linux has named semaphores
@@ -108,12 +110,12 @@ def _start_resource_trackers() -> None:
     The pool would start them with the environment of this process.
     """
     before = os.environ.copy()
-    os.environ.update(_ENVIRONMENT)
+    os.environ.update(_OF_TRACKERS)
     try:
         resource_tracker.ensure_running()
         loky_resource_tracker.ensure_running()
     finally:
-        for name in _ENVIRONMENT:
+        for name in _OF_TRACKERS:
             del os.environ[name]
             if name in before:
                 os.environ[name] = before[name]

@@ -146,16 +146,18 @@ def test_workers_end_with_a_caller_that_is_killed_whatever_they_do(tmp_path: Pat
         "with processes(1) as pool:\n"
         "    pool.submit(never_ends, sys.argv[1]).result()\n"
     )
-    mark = tmp_path / "pid"
-    with subprocess.Popen(
-        [sys.executable, script, mark], stderr=subprocess.DEVNULL, text=True
-    ) as caller:
+    mark, printed = tmp_path / "pid", tmp_path / "stderr"
+    with (
+        printed.open("w") as stderr,
+        subprocess.Popen([sys.executable, script, mark], stderr=stderr, text=True) as caller,
+    ):
         wait_until(lambda: mark.exists() and bool(mark.read_text()), 60)
         worker = int(mark.read_text())
         assert list(semaphores_of(caller.pid))
         caller.kill()
     wait_until(lambda: not alive(worker), 2)
     wait_until(lambda: not list(semaphores_of(caller.pid)), 5)
+    assert printed.read_text() == ""
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float) -> None:

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import click
 import numpy as np
+import torch
 from click.testing import CliRunner, Result
 
 from hffkit.cli.main import main
 from hffkit.degrade.table import OPERATIONS
 from hffkit.manifest.classes import numbered
+from hffkit.networks.table import build
 from hffkit.recipe_files import shipped_names
+from makers import cao
 from makers.runs import write_run
 from makers.trees import build_corpus, write_clip, write_image
 from makers.workers import lasting_workers
@@ -40,7 +43,7 @@ WORSE = [
     "absent", "", ".", "..", "/", "-", "--", "~", "fifo", "loop", "/dev/null", "/proc/self/mem",
     "ü\u2028\udcff", "n" * 300, "a/b/c", "x.lmdb/", "x.lmdb/corpus.json/y", "*.lmdb", "[", "a,b",
     "in=x.lmdb", "x.lmdb=", "A=x.lmdb", "run,run", " ", "\n", "\\", "'", "$HOME", "http://x/y",
-    "tcp://127.0.0.1:1", "swop.json", "x.pth", "x.h5", "x.html", "x.caffemodel",
+    "tcp://127.0.0.1:1", "swop.json", "x.pth", "x.h5", "head.tar", "x.html", "x.caffemodel",
 ]  # fmt: skip
 NUMBERS = ["0", "1", "2", "3", "7", "10", "64"]
 WORSE_NUMBERS = [
@@ -106,11 +109,10 @@ def outcome(done: Result) -> str:
 
 
 def leaves_of(group: click.Command, *names: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Yield all commands but the demo, which takes minutes, with their names."""
+    """Yield all commands with their names."""
     if isinstance(group, click.Group):
         for name, child in group.commands.items():
-            if name != "demo":
-                yield from leaves_of(child, *names, name)
+            yield from leaves_of(child, *names, name)
     else:
         yield names, group
 
@@ -121,7 +123,9 @@ def line_of(
     """Draw a line that works, with further options or a wrong word, or any arguments at all."""
     base = BASES.get(" ".join(names))
     if base is None or rng.random() < 0.35:
-        return arguments(command, rng, number)
+        # The demo takes minutes, but not there.
+        last = ["--out", "x.lmdb/demo"] if names == ("demo",) else []
+        return [*arguments(command, rng, number), *last]
     words = base.replace("OUT", f"out{number}").split()
     options = [param for param in command.params if isinstance(param, click.Option)]
     for _ in range(int(rng.choice([0, 1, 1, 2, 3]))):
@@ -208,6 +212,8 @@ BASES = {
     "build folder": "--src in --real a --fake b --out OUT --workers 1",
     "build list": "--src in --list list.txt --real 1 --fake 0 --out OUT --workers 1",
     "run": "steps.toml --data a=x.lmdb --out OUT",
+    "convert": "good.pth --network meso4 --out OUT",
+    "mix": "x.lmdb x.lmdb --proportion large --out OUT",
 }
 GOOD: Mapping[str, Sequence[str]] = {
     "workers": ["1"], "data": ["x.lmdb"], "corpus": ["x.lmdb"], "corpora": ["x.lmdb"],
@@ -219,7 +225,8 @@ GOOD: Mapping[str, Sequence[str]] = {
     "runs": ["run"], "val": ["x.lmdb"], "init": ["run", "x.pth"], "masks": ["x.lmdb"],
     "device": ["cpu"], "suites": shipped_names("suites"), "suite": ["gend:1", "table-ix:2"],
     "recipes": ["steps.toml"], "overrides": ["batch_size=2"], "target": ["in", "x.lmdb"],
-    "sources": ["run/weights.safetensors", "x.pth", "x.h5"], "source": ["in", "x.lmdb"],
+    "sources": ["run/weights.safetensors", "good.pth", "head.tar", "tail.tar"],
+    "source": ["in", "x.lmdb"],
     "ops": ["jp:60", "jp-mix", "own:1"], "drop": ["list.txt"], "detect_on": ["a"],
     "split_ratio": ["60/20/20"], "share": ["0.5"], "size": ["native", "32"], "degrade": ["jp-mix"],
 }  # fmt: skip
@@ -250,6 +257,9 @@ def lay_files(scratch: Path) -> None:
     )
     (scratch / "list.txt").write_text("a/0000.png 0\nb/0001.png 1\n")
     (scratch / "boxes.json").write_text('{"a": {"0": [0, 0, 9]}}')
+    torch.save(build("meso4", 2).state_dict(), scratch / "good.pth")
+    cao.save(scratch / "head.tar", cao.block("block1", (4, 4), first=0))
+    cao.save(scratch / "tail.tar", cao.block("block12", (4, 4)))
     for name in ("x.pth", "x.h5", "x.caffemodel", "swop.json"):
         (scratch / name).write_bytes(b"swop")
     os.mkfifo(scratch / "fifo")

@@ -23,6 +23,7 @@ from hffkit.degrade.suites import read_suite
 from hffkit.errors import HffkitError
 from hffkit.faces.detection import read_boxes
 from hffkit.inference.detector import load_detector
+from hffkit.interop.cao_checkpoint import read_parts
 from hffkit.interop.weights import foreign_weights
 from hffkit.networks.table import build
 from hffkit.pipeline.recipe import read_recipe as read_steps
@@ -39,6 +40,7 @@ from hffkit.storage.audits import read_summary
 from hffkit.storage.corpus import CORPUS_FILE, MANIFEST_FILE, Corpus
 from hffkit.storage.staging import Partial, partial_path
 from hffkit.training.recipe import read_recipe, recipe_of
+from makers import cao
 from makers.mutations import mutations
 from makers.runs import write_run
 from makers.trees import build_two_classes, listing, touch
@@ -315,6 +317,10 @@ def weight_files(scratch: Path) -> dict[str, Readable]:
             partial(foreign_weights, path, "meso4"),
             is_text=False,
         )
+    head = cao.save(scratch / "head_000011.tar", cao.block("block1", (4, 4), first=0))
+    tail = cao.save(scratch / "tail_000011.tar", cao.block("block12", (4, 4)))
+    for path in (head, tail):  # of other layers than the network's, which is said last
+        found[path.name] = Readable(path, partial(read_parts, (head, tail), None), is_text=False)
     return found
 
 
