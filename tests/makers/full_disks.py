@@ -7,7 +7,6 @@ import random
 import shutil
 import struct
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hffkit.manifest.classes import numbered
+from makers.command_server import CommandServer, command_server
 from makers.runs import write_run
 from makers.trainings import CLASSES, SIZE, native_corpus, packed_corpus
 from makers.trees import all_files, records
@@ -117,16 +117,11 @@ int link(const char *from, const char *to) {
 }
 """
 
-# Runs commands that it reads as lines of JSON, each in a fork of itself.
-_SERVER = """
-import json, os, sys, traceback
+# The command does the work of its workers itself: their start would take most of the time.
+_ALONE = """
 from concurrent.futures import Future
 from contextlib import contextmanager
-from importlib import import_module
-from hffkit.cli.main import main
 from hffkit.execution import supervisor
-for name in sys.argv[1:]:
-    import_module(name)
 
 class Here:
     def submit(self, work, *arguments):
@@ -142,25 +137,6 @@ def here(n):
     yield Here()
 
 supervisor.processes = here
-for line in sys.stdin:
-    arguments, said = json.loads(line)
-    child = os.fork()
-    if not child:
-        file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(file, 1), os.dup2(file, 2)
-        sys.stdout = open(1, "w", closefd=False)
-        sys.stderr = open(2, "w", closefd=False)
-        sys.argv = ["hffkit", *arguments]
-        code = 70
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code or 0
-        except BaseException:
-            traceback.print_exc()
-        sys.stdout.flush(), sys.stderr.flush()
-        os._exit(code)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 # Of commands, which would take longer to import in each fork than to run.
 MODULES = (
@@ -183,20 +159,18 @@ class Outcome:
 class FullDisk:
     """A folder that takes a number of writes, and commands whose output lies there."""
 
-    def __init__(self, scratch: Path, process: subprocess.Popen[str]) -> None:
-        """Take the folder that the commands of a process share."""
+    def __init__(self, scratch: Path, server: CommandServer) -> None:
+        """Take the folder that the commands of a server share."""
         self.path = scratch / "disk"
-        self._counter, self._said, self._process = scratch / "counter", scratch / "said", process
+        self._counter, self._server = scratch / "counter", server
 
     def run(self, arguments: list[str], room: int = _ROOM) -> Outcome:
         """Run a command on a disk with room for so many writes."""
         self._counter.write_bytes(struct.pack("@l", room))
-        assert self._process.stdin
-        assert self._process.stdout
-        print(json.dumps([arguments, str(self._said)]), file=self._process.stdin, flush=True)
-        code = int(self._process.stdout.readline())
+        self._server.begin(arguments)
+        code, said = self._server.end()
         (left,) = struct.unpack("@l", self._counter.read_bytes())
-        return Outcome(code, self._said.read_text("utf-8", "replace"), room - left)
+        return Outcome(code, said, room - left)
 
     def names(self) -> set[str]:
         """Return the names of what is on the disk."""
@@ -223,18 +197,11 @@ def full_disk(scratch: Path, modules: Sequence[str] = MODULES) -> Iterator[FullD
     (scratch / "counter").write_bytes(struct.pack("@l", _ROOM))
     places = {"FULL_DISK_COUNTER": scratch / "counter", "FULL_DISK_ROOT": scratch / "disk"}
     environment = {**os.environ, **{k: str(v) for k, v in places.items()}, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        [sys.executable, "-c", _SERVER, *modules],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**environment, "LD_PRELOAD": str(library)},
-    ) as process:
-        disk = FullDisk(scratch, process)
+    environment["LD_PRELOAD"] = str(library)
+    with command_server(scratch / "said", modules, environment, _ALONE) as server:
+        disk = FullDisk(scratch, server)
         disk.clear()
         yield disk
-        assert process.stdin
-        process.stdin.close()
 
 
 @dataclass(frozen=True, slots=True)

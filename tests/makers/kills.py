@@ -7,8 +7,6 @@ import random
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -18,35 +16,16 @@ from pathlib import Path
 
 from hffkit.sources.demo_tree import fabricate
 from hffkit.storage.staging import partial_path
+from makers.command_server import CommandServer, command_server
 from makers.programs import alive, descendants_of, semaphores_of, workers_of
 from makers.trainings import CLASSES, SIZE, native_corpus, packed_corpus
 from makers.trees import all_files, records
 
-# Has imported what commands need, and forks for each of them, for a start takes seconds.
-_SERVER = """
-import os, sys, warnings
-warnings.simplefilter("ignore")
-import cv2, sklearn.ensemble, torch
-import hffkit.audit.audit, hffkit.corpus.build, hffkit.degrade.degrade, hffkit.evaluation.evaluate
-import hffkit.pipeline.runner, hffkit.robustness.robustness, hffkit.training.train
-from hffkit.cli.main import main
-for line in sys.stdin:
-    said, *words = line.rstrip("\\n").split("\\t")
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        sys.stdin.close()
-        for number in (1, 2):
-            os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
-        sys.argv = ["hffkit", *words]
-        try:
-            main()
-        except SystemExit as end:
-            os._exit(end.code or 0)
-        os._exit(70)
-    print(child, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
+_MODULES = (  # of commands, which would take longer to import in each fork than to run
+    "cv2", "sklearn.ensemble", "torch", "hffkit.audit.audit", "hffkit.corpus.build",
+    "hffkit.degrade.degrade", "hffkit.evaluation.evaluate", "hffkit.pipeline.runner",
+    "hffkit.robustness.robustness", "hffkit.training.train",
+)  # fmt: skip
 _RECIPE = f"""
 title = "One cell"
 data.faces.about = "faces"
@@ -64,8 +43,10 @@ do = "eval"
 runs = "net {{seed}}"
 data = "{{set}}"
 """
-_WITH_WORKERS = ("build folder", "build ff++", "pack", "degrade", "degrade folder")
-_DOCUMENTED = re.compile(r"\.hffkit-\w+\.tmp$")  # of named files: docs/reliability.md
+_WITH_WORKERS = (
+    "build folder", "build ff++", "pack", "degrade", "degrade folder", "equalize", "predict",
+)  # fmt: skip
+_DOCUMENTED = re.compile(r"\.hffkit-\w+\.tmp$|hffkit-temporary-")  # in docs/reliability.md
 _SECONDS = 10.0  # in which orphans end on a busy machine
 
 
@@ -111,50 +92,15 @@ def _digests(top: Path) -> Iterator[tuple[str, str]]:
         yield name, hashlib.sha256(data).hexdigest()
 
 
-class Commands:
-    """A server of commands, each in a process group of its own."""
-
-    def __init__(self, process: "subprocess.Popen[str]", said: Path) -> None:
-        """Take the server, and the file for what the commands print."""
-        self._process, self._said = process, said
-        self._pid = 0
-
-    def begin(self, words: Sequence[str]) -> int:
-        """Start a command and return the number of its process."""
-        assert self._process.stdin is not None
-        self._said.write_text("")
-        self._process.stdin.write("\t".join([str(self._said), *words]) + "\n")
-        self._process.stdin.flush()
-        return int(self._line())
-
-    def end(self) -> tuple[int, str]:
-        """Wait for the end of the command; return its exit code and what it printed."""
-        code = int(self._line())
-        return code, self._said.read_text("utf-8", "replace")
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline()
-
-
 @contextmanager
-def commands(scratch: Path) -> Iterator[Commands]:
+def commands(scratch: Path) -> Iterator[CommandServer]:
     """Run a server whose temporary files are in `scratch`/tmp."""
     (scratch / "tmp").mkdir()
     environment = {**os.environ, "TMPDIR": str(scratch / "tmp"), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        [sys.executable, "-c", _SERVER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-    ) as process:
-        server = Commands(process, scratch / "said")
+    with command_server(scratch / "said", _MODULES, environment) as server:
         server.begin(["--version"])
         server.end()  # it has imported everything
         yield server
-        assert process.stdin is not None
-        process.stdin.close()
 
 
 def cases_of(scratch: Path) -> dict[str, Case]:
@@ -186,6 +132,11 @@ def cases_of(scratch: Path) -> dict[str, Case]:
         "robustness": (["robustness", run, "--data", raw, "--op", "jp:60", "--op", "gc:0.8",
                         "--resamples", 0, *one, "--device", "cpu", "--html", out / "x.html"],
                        ["x.html"]),
+        "equalize": (["equalize", raw, "--size", 32, *one], ["x.lmdb"]),
+        "explain": (["explain", run, raw, "--limit", 2, "--steps", 2, "--device", "cpu"], ["x"]),
+        "spectrum features": (["spectrum", "features", raw, *one], ["x.npz"]),
+        "predict": (["predict", run, scratch / "in-raw/test", "--whole", "--device", "cpu",
+                     "--html", out / "x.html", "--csv", out / "x.csv"], ["x.html", "x.csv"]),
     }  # fmt: skip
     jp: list[object] = ["degrade", raw, "--op", "jp:60", *one, "--out", scratch / "jp"]
     net: list[object] = [*train, "--max-iterations", 2, "--out", run]
@@ -203,8 +154,8 @@ def cases_of(scratch: Path) -> dict[str, Case]:
         assert done.exit_code == 0, done.output
     found = {}
     for name, (words, outs) in made.items():
-        to = [] if name == "robustness" else ["--out", out / outs[0]]
-        beside = raw if name == "robustness" else None
+        to = [] if name in ("robustness", "predict") else ["--out", out / outs[0]]
+        beside = raw if name in ("robustness", "spectrum features") else None
         has_workers = name in _WITH_WORKERS
         places = [out / each for each in outs]
         found[name] = Case([*map(str, [*words, *to])], places, beside, has_workers)
@@ -245,12 +196,13 @@ def killed_processes(scratch: Path, n: int, seed: int) -> Counter[str]:
                 raise AssertionError(
                     f"seed {seed}, try {number}, {victim} killed: {where}: {error}"
                 ) from error
-    left = [path.name for path in (scratch / "tmp").iterdir()]
+    names = (path.name for path in (scratch / "tmp").iterdir())
+    left = [name for name in names if not _DOCUMENTED.match(name)]
     assert not left, f"seed {seed}: left in the folder of temporary files: {left}"
     return outcomes
 
 
-def _undisturbed(server: Commands, case: Case) -> tuple[float, dict[str, str]]:
+def _undisturbed(server: CommandServer, case: Case) -> tuple[float, dict[str, str]]:
     """Return how long a command takes and what it gives."""
     begin = time.monotonic()
     server.begin(case.words)
@@ -262,7 +214,7 @@ def _undisturbed(server: Commands, case: Case) -> tuple[float, dict[str, str]]:
 
 
 def _killed(
-    server: Commands,
+    server: CommandServer,
     case: Case,
     whole: tuple[float, dict[str, str]],
     victim: str,
@@ -291,7 +243,7 @@ def _killed(
     return f"{victim} killed: the same result" if n_killed else "ended before: the same result"
 
 
-def _again(server: Commands, case: Case) -> None:
+def _again(server: CommandServer, case: Case) -> None:
     """Run a command that was killed; one that was about to end has its output already."""
     is_there = case.outs[0].exists()
     server.begin(case.words)
