@@ -1,7 +1,8 @@
 """Facts in the header of a JPEG file: what its encoder was, and how it was set.
 
 Nothing is decoded. The quantisation tables are compared with those of the Independent JPEG Group,
-which libjpeg, OpenCV, Pillow and FFmpeg's image muxer scale by a quality of 1 to 100.
+which libjpeg, OpenCV, Pillow and FFmpeg's image muxer scale by a quality of 1 to 100, and with nine
+of Photoshop's that Pillow publishes as presets.
 """
 
 import struct
@@ -11,6 +12,7 @@ from functools import cache, lru_cache
 from typing import Literal
 
 import numpy as np
+from PIL.JpegPresets import presets
 
 from hffkit.arrays import Ints
 from hffkit.errors import ImageError
@@ -64,7 +66,7 @@ class JpegFacts:
     height: int
     n_channels: int
     quality: int  # of the IJG tables nearest to those of the file, 1 to 100
-    tables: TableKind  # ijg: exactly those tables; photoshop: not, and Adobe's segments are there
+    tables: TableKind  # ijg: exactly those; photoshop: known ones, or others by Adobe's segments
     subsampling: str  # of chroma: 4:2:0, ...; grey; other
     is_progressive: bool
     restart_interval: int  # blocks; 0: none
@@ -133,7 +135,8 @@ class _Header:
             raise ImageError("damaged JPEG: a quantisation table is missing")
         quality, is_ijg = nearest_quality(used)
         marks = self._marks
-        kind: TableKind = "ijg" if is_ijg else "photoshop" if "adobe" in marks else "other"
+        is_adobe = "adobe" in marks or used in photoshop_tables()
+        kind: TableKind = "ijg" if is_ijg else "photoshop" if is_adobe else "other"
         return JpegFacts(
             width=width,
             height=height,
@@ -210,6 +213,18 @@ def ijg_tables() -> Ints:
     scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
     scaled = (base[None] * scale[:, None, None] + 50) // 100
     return np.concatenate((base[None], np.clip(scaled, 1, 255)))
+
+
+@cache
+def photoshop_tables() -> frozenset[tuple[bytes, ...]]:
+    """Return known tables of Photoshop in the form that `quality_of` takes, of colour and grey.
+
+    Those of "Save for Web" at low to maximum, and of "Save As" at low to maximum: Photoshop has
+    more settings between these, whose tables Pillow does not list.
+    """
+    known = [np.array(preset["quantization"], ">u2")[:, ZIGZAG] for preset in presets.values()]
+    pairs = {tuple(table.tobytes() for table in tables) for tables in known}
+    return frozenset(pairs | {pair[:1] for pair in pairs})
 
 
 @lru_cache(maxsize=4096)  # a corpus repeats the same few tables

@@ -66,6 +66,27 @@ def test_other_tables_are_told_apart_and_get_the_nearest_quality() -> None:
     assert jpeg_facts(own[:2] + adobe + own[2:]).tables == "photoshop"
 
 
+@pytest.mark.parametrize("name", ["web_low", "web_high", "low", "medium", "high", "maximum"])
+def test_tables_of_photoshop_are_known_without_its_segments(name: str) -> None:
+    for mode in ("RGB", "L"):
+        found = jpeg_facts(_encoded("JPEG", mode, quality=name))
+        assert (found.tables, found.has_adobe) == ("photoshop", False)
+
+
+def test_files_of_photoshop_are_known_when_their_metadata_are_gone(data: Path) -> None:
+    names = ("faceapi_bbt1", "fr_obama_small", "frtest_obama_partial_face", "fr_two_people")
+    for name in names:
+        encoded = (data / f"data/images/real-photo/{name}.jpg").read_bytes()
+        at, bare = 2, encoded[:2]
+        while encoded[at + 1] != 0xDA:  # up to the scan: all but what applications add
+            end = at + 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
+            bare += b"" if 0xE0 <= encoded[at + 1] <= 0xEF else encoded[at:end]
+            at = end
+        assert jpeg_facts(encoded).has_adobe
+        found = jpeg_facts(bare + encoded[at:])
+        assert (found.tables, found.has_adobe) == ("photoshop", False)
+
+
 def test_pillow_and_the_parser_agree_on_real_files(data: Path) -> None:
     files = sorted((data / "data/images/real-photo").glob("*.jpg"))
     assert len(files) > 40
