@@ -126,9 +126,9 @@ def naive_video(path: Path, out: Path) -> None:
         if not ok:
             return
         if number in chosen:
-            box = rule.find(grey(from_bgr(bgr)))
-            if box is not None:
-                x, y, size = box
+            found = rule.find(grey(from_bgr(bgr)))
+            if found is not None:
+                x, y, size = found.box
                 cv2.imwrite(str(folder / f"{number:04d}.png"), bgr[y : y + size, x : x + size])
         number += 1
 
@@ -158,8 +158,8 @@ def bare_family(family: Family, root: Path, out: Path) -> None:
                     grey_image = grey(frame.image)
                     if frame.number in thumbs:
                         around.add(frame.number, grey_image)
-                    if not i and frame.number in wanted and (box := rule.find(grey_image)):
-                        boxes[frame.number] = box
+                    if not i and frame.number in wanted and (found := rule.find(grey_image)):
+                        boxes[frame.number] = found.box
                 if frame.number in wanted and frame.number in boxes:
                     file.write(encode_png(crop(frame.image, boxes[frame.number])))
             if i:

@@ -56,6 +56,7 @@ FACTS: tuple[Fact, ...] = (
     Fact("box_x", "left of the face box, px", is_hidden=True),
     Fact("box_y", "top of the face box, px", is_hidden=True),
     Fact("frame", "frame number", is_hidden=True),
+    Fact("source_face_score", "score of the face detector", is_hidden=True),
     Fact("source_codec", "codec of the source", CODECS),
     Fact("source_width", "width of the source, px"),
     Fact("source_height", "height of the source, px"),

@@ -13,7 +13,7 @@ from hffkit.extraction.alignment import Alignment, Surroundings, compare, worth_
 from hffkit.extraction.moments import Moment, other_size
 from hffkit.extraction.settings import Settings
 from hffkit.extraction.units import Family, ReducedFamily, Video
-from hffkit.faces.detection import Boxes, overlap, read_boxes
+from hffkit.faces.detection import Boxes, FaceBox, overlap, read_boxes
 from hffkit.manifest.failures import Failure, damage_of
 from hffkit.manifest.samples import Box
 from hffkit.media.image import Image, grey
@@ -31,7 +31,7 @@ _MIN_OVERLAP = 0.5  # median IoU below which boxes of the target do not fit a de
 class _Reference:
     """Boxes that several videos may use."""
 
-    boxes: Mapping[int, Box | None]  # by frame number; None where no face was found
+    boxes: Mapping[int, FaceBox | None]  # by frame number; None where no face was found
     detector: str  # for the manifest
     surroundings: Surroundings | None = None  # of the detected video; None: boxes from a file
 
@@ -40,7 +40,7 @@ class _Reference:
 class _Pass:
     """Results of one forward pass over a clip."""
 
-    boxes: dict[int, Box | None] = field(default_factory=dict)
+    boxes: dict[int, FaceBox | None] = field(default_factory=dict)
     surroundings: Surroundings = field(default_factory=Surroundings)
     probes: dict[int, Image] = field(default_factory=dict)  # luma, by frame number
 
@@ -72,7 +72,7 @@ class _Builder:
         self._family = family
         self._settings = settings
         self._part = part
-        self._found: dict[tuple[str, int], Box | None] = {}  # detections
+        self._found: dict[tuple[str, int], FaceBox | None] = {}  # detections
         self.clips: dict[str, Clip] = {}
         lost = dict(family.lost) if isinstance(family, ReducedFamily) else {}
         for path in family.paths:
@@ -214,7 +214,8 @@ class _Builder:
             known = _boxes_of(path)
             names = (*reversed(video.box_names), video.target_name)
             boxes = next((known[name] for name in names if name in known), {})
-            return _Reference(boxes, f"boxes {path.name}")
+            found = {number: FaceBox(box, None) for number, box in boxes.items()}
+            return _Reference(found, f"boxes {path.name}")
         if self._settings.detect_each:
             return None
         return self._references.get(_method(video), self._references.get(_TARGET))
@@ -248,9 +249,9 @@ class _Builder:
             if frame is None:  # so no box and no sample
                 self._send(moment.events(self._settings, None, None))
             elif frame.number in wanted:
-                box, detector = self._box(lead.path, frame, reference)
-                passes[0].boxes[frame.number] = box
-                self._send(moment.faces(self._settings, box, detector))
+                found, detector = self._box(lead.path, frame, reference)
+                passes[0].boxes[frame.number] = found
+                self._send(moment.faces(self._settings, found, detector))
         return passes
 
     def _note(self, frame: Frame, done: _Pass, thumbs: Collection[int]) -> None:
@@ -287,7 +288,9 @@ class _Builder:
         except VideoError as error:  # it could be opened before
             raise VideoError(f"{self._settings.root / path}: {error}.") from None
 
-    def _box(self, path: str, frame: Frame, reference: _Reference | None) -> tuple[Box | None, str]:
+    def _box(
+        self, path: str, frame: Frame, reference: _Reference | None
+    ) -> tuple[FaceBox | None, str]:
         """Return the box of a frame and the name of what found it, or did not.
 
         If the reference's video lacks the frame, nothing was looked at there: the frame's own
@@ -306,7 +309,7 @@ class _Builder:
             self._part.add(damage_of(where, frame.number, reason, is_kept=is_kept))
         return is_kept
 
-    def _find(self, path: str, frame: Frame) -> Box | None:
+    def _find(self, path: str, frame: Frame) -> FaceBox | None:
         if (path, frame.number) not in self._found:
             self._found[path, frame.number] = self._settings.rule.find(grey(frame.image))
         return self._found[path, frame.number]
@@ -320,14 +323,14 @@ class _Builder:
         """Return the reason why the reference's boxes do not fit a clip; empty if they do."""
         if reference.surroundings is None:
             return ""
-        faces = {number: box for number, box in reference.boxes.items() if box is not None}
+        faces = _boxes(reference.boxes)
         verdict, why = compare(reference.surroundings, done.surroundings, faces, self._probes)
         if verdict in (Alignment.UNCLEAR, Alignment.DIFFERENT) and faces:
             overlaps = []
             for number, grey_image in done.probes.items():
                 own = self._settings.rule.find(grey_image)
                 if number in faces:
-                    overlaps.append(overlap(own, faces[number]) if own else 0.0)
+                    overlaps.append(overlap(own.box, faces[number]) if own else 0.0)
             median = float(np.median(overlaps)) if overlaps else 1.0
             if median < _MIN_OVERLAP:
                 return f"{why}; median IoU of its own detection is {median:.2f}"
@@ -340,14 +343,19 @@ class _Builder:
     def _unpaired(self, path: str, reason: str) -> None:
         self._part.add(Failure("unpaired", path, None, reason))
 
-    def _keep_boxes(self, video: Video, boxes: Mapping[int, Box | None]) -> None:
+    def _keep_boxes(self, video: Video, boxes: Mapping[int, FaceBox | None]) -> None:
         """Keep boxes under the shortest name that no other boxes of the family have."""
-        found = {number: box for number, box in boxes.items() if box is not None}
+        found = _boxes(boxes)
         for name in video.box_names:
             kept = self._boxes.setdefault(name, found)
             if all(kept.get(number, box) == box for number, box in found.items()):
                 kept.update(found)
                 return
+
+
+def _boxes(found: Mapping[int, FaceBox | None]) -> dict[int, Box]:
+    """Return the boxes of the frames that have a face."""
+    return {number: each.box for number, each in found.items() if each is not None}
 
 
 def _method(video: Video) -> str:

@@ -31,11 +31,11 @@ def build_images(block: ImageBlock, settings: Settings, part: PartWriter) -> Non
 
 
 def _add_samples(item: ImageFile, frame: Frame, settings: Settings, part: PartWriter) -> None:
-    box = detector = None
+    found = detector = None
     if settings.crop == "face":
-        box, detector = settings.rule.find(grey(frame.image)), str(settings.rule)
-        if box is None:
+        found, detector = settings.rule.find(grey(frame.image)), str(settings.rule)
+        if found is None:
             part.add(Failure("no-face", item.path, None, "no face found"))
             return
-    for event in cut(item, frame, box, detector, settings):
+    for event in cut(item, frame, found, detector, settings):
         part.add(event)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from hffkit.extraction.crop import cut, source_of
 from hffkit.extraction.settings import Settings
 from hffkit.extraction.units import Video
-from hffkit.faces.detection import fits
+from hffkit.faces.detection import FaceBox, fits
 from hffkit.manifest.failures import Failure, FailureKind
-from hffkit.manifest.samples import Box
 from hffkit.media.video import Frame
 from hffkit.storage.parts import Record
 
@@ -27,29 +26,29 @@ class Moment:
         return next((video, frame) for video, frame in both if frame is not None)
 
     def events(
-        self, settings: Settings, box: Box | None, detector: str | None
+        self, settings: Settings, found: FaceBox | None, detector: str | None
     ) -> Iterator[Record | Failure]:
-        """Yield a sample of each mate, cropped to `box` or whole, or a failure for all of them."""
+        """Yield a sample of each mate, cropped to a face or whole, or a failure for all of them."""
         gap = self._gap()
         if gap is not None:
             yield gap
             return
         for video, frame in zip(self.mates, self.frames, strict=True):
             if frame is not None:
-                yield from cut(video, frame, box, detector, settings)
+                yield from cut(video, frame, found, detector, settings)
 
     def faces(
-        self, settings: Settings, box: Box | None, detector: str
+        self, settings: Settings, found: FaceBox | None, detector: str
     ) -> Iterator[Record | Failure]:
-        """Yield as `events` does, cropped to a face; `box` is None if `detector` found none."""
+        """Yield as `events` does, cropped to a face; `found` is None if `detector` found none."""
         height, width = self.first[1].image.shape[:2]
-        if box is None:
+        if found is None:
             yield self._failure("no-face", f"no face by {detector}")
-        elif not fits(box, self.first[1].image):
-            reason = f"box {list(box)} lies outside the {width}x{height} frame"
+        elif not fits(found.box, self.first[1].image):
+            reason = f"box {list(found.box)} lies outside the {width}x{height} frame"
             yield self._failure("unreadable", reason)
         else:
-            yield from self.events(settings, box, detector)
+            yield from self.events(settings, found, detector)
 
     def _failure(self, kind: FailureKind, reason: str) -> Failure:
         return Failure(kind, source_of(*self.first), self.first[1].number, reason)

@@ -3,9 +3,9 @@
 import functools
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dlib
 import numpy as np
@@ -21,7 +21,15 @@ MARGIN_RATIO = 1.3  # side of the crop over the larger side of the detection
 # bytes for each of these pixels.
 MAX_SEARCHED = 1 << 23
 MAX_SEARCHED_NATIVE = 1 << 21  # 1080p is just below
+_SCORE_DIGITS = 4  # more would differ between processors
 _MAX_SIDE = 1 << 20  # px of an image, and so of a box
+
+
+class FaceBox(NamedTuple):
+    """The crop around a face, and the score of its detection; None if nobody recorded one."""
+
+    box: Box
+    score: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +47,13 @@ class FaceRule:
         which = "first" if self.first else "largest"
         return f"dlib-frontal grey upsample={self.upsample} {which} margin={MARGIN_RATIO}"
 
-    def find(self, grey_image: Image) -> Box | None:
+    def find(self, grey_image: Image) -> FaceBox | None:
         """Return the square crop around the face of an (H, W) uint8 image, or None without one."""
         chosen = self.face(grey_image)
         if chosen is None:
             return None
         height, width = grey_image.shape
-        return square_crop(chosen, width=width, height=height)
+        return FaceBox(square_crop(chosen, width=width, height=height), chosen.score)
 
     def face(self, grey_image: Image) -> "Face | None":
         """Detect the face of an (H, W) uint8 image; None without one."""
@@ -57,12 +65,16 @@ class FaceRule:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A detection: edges in pixels, as dlib returns them; they may lie outside the image."""
+    """A detection: edges in pixels, as dlib returns them; they may lie outside the image.
+
+    Detections with the same edges are equal, whatever their scores.
+    """
 
     left: int
     top: int
     right: int
     bottom: int
+    score: float | None = field(default=None, compare=False)  # dlib's; the more, the surer
 
     @property
     def side(self) -> int:
@@ -94,11 +106,14 @@ def detect(image: Image, *, upsample: int) -> list[Face]:
     if height * width > area:
         searched = thumbnail(image, max(1, round(math.sqrt(area * width / height))))
     x, y = width / searched.shape[1], height / searched.shape[0]
-    edges = (
-        (x * box.left(), y * box.top(), x * box.right(), y * box.bottom())
-        for box in _detector()(np.ascontiguousarray(searched), upsample)
-    )
-    return [Face(*map(round, values)) for values in edges]
+    boxes, scores, _ = _detector().run(np.ascontiguousarray(searched), upsample)
+    return [
+        Face(
+            round(x * box.left()), round(y * box.top()), round(x * box.right()),
+            round(y * box.bottom()), round(score, _SCORE_DIGITS),
+        )
+        for box, score in zip(boxes, scores, strict=True)
+    ]  # fmt: skip
 
 
 def square_crop(face: Face, *, width: int, height: int) -> Box:

@@ -225,11 +225,13 @@ def test_crop_face_stores_the_square_around_the_face_as_png(tmp_path: Path) -> N
     assert [(f.kind, f.path) for f in failures.values()] == [("no-face", "real/wall.png")]
     record = found["real/me.png"]
     grey = cv2.cvtColor(portrait(), cv2.COLOR_RGB2GRAY)
-    (face,) = dlib.get_frontal_face_detector()(grey, 1)
+    (face,), (score,), _ = dlib.get_frontal_face_detector().run(grey, 1)
     size = int(max(face.right() - face.left(), face.bottom() - face.top()) * 1.3)
     x = (face.left() + face.right()) // 2 - size // 2
     y = (face.top() + face.bottom()) // 2 - size // 2
     assert record.sample.box == (x, y, size)
+    facts = {"codec": "png", "width": 512, "height": 512, "bits": 8, "face_score": round(score, 4)}
+    assert record.sample.facts == facts
     data, _ = encoded_data(_value(record))
     (tmp_path / "crop.png").write_bytes(data)
     with Image.open(tmp_path / "crop.png") as stored, Image.open(path) as whole:

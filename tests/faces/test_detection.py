@@ -3,6 +3,7 @@ import re
 from fractions import Fraction
 from pathlib import Path
 
+import dlib
 import numpy as np
 import pytest
 from hypothesis import given
@@ -85,9 +86,13 @@ def test_largest_face_is_taken_and_the_first_on_demand(two_faces: Image) -> None
     [largest] = [face for face in faces if face.side == 268]
     assert largest is not faces[0]
     size = {"width": 680, "height": 420}
-    assert FaceRule().find(grey(two_faces)) == square_crop(largest, **size)
+    found = FaceRule().find(grey(two_faces))
+    assert found == (square_crop(largest, **size), largest.score)
     compatible = FaceRule(first=True).find(grey(two_faces))
-    assert compatible == square_crop(faces[0], **size)
+    assert compatible == (square_crop(faces[0], **size), faces[0].score)
+    scores = dlib.get_frontal_face_detector().run(grey(two_faces), 1)[1]
+    assert [face.score for face in faces] == [round(score, 4) for score in scores]
+    assert min(scores) > 0
 
 
 def test_small_face_needs_upsampling(two_faces: Image) -> None:
