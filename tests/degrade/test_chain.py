@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from makers.trees import face
@@ -33,6 +33,8 @@ INTERVAL_MIXES = [
     f"{code}-mix" for code, op in OPERATIONS.items() if isinstance(op.parameter, Interval)
 ]
 DOT = np.full((1, 1, 3), 200, np.uint8)
+N_DRAWS = 2_000  # of an operation: the same two functions draw for all of them
+FEWER = settings(max_examples=settings().max_examples // 2)  # of each operation
 
 IMAGES = arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20), st.just(3)))
 KERNELS = st.integers(0, 49).map(lambda half: str(2 * half + 1))
@@ -113,6 +115,7 @@ def facts(degraded: Degraded) -> tuple[str, tuple[dict[str, Any], ...]]:
 
 
 @pytest.mark.parametrize("code", IMAGE_CODES)
+@FEWER
 @given(st.data())
 def test_operation_leaves_its_input_alone_whatever_its_size(code: str, draw: st.DataObject) -> None:
     image, name = draw.draw(IMAGES), draw.draw(names(code))
@@ -131,6 +134,7 @@ def test_operation_leaves_its_input_alone_whatever_its_size(code: str, draw: st.
 
 
 @pytest.mark.parametrize("name", MIXES)
+@FEWER
 @given(IMAGES, st.lists(st.text(max_size=4), min_size=2, max_size=4, unique=True))
 def test_pixels_and_record_depend_on_seed_and_key_alone(
     name: str, image: Image, keys: list[str]
@@ -249,7 +253,7 @@ def test_setting_of_a_video_is_refused_on_an_image(code: str) -> None:
         chain("me:3", f"{code}:24")(face(), seed=0, key="a")
 
 
-def drawn(name: str, *, seed: int = 0, n_keys: int = 10_000) -> list[Any]:
+def drawn(name: str, *, seed: int = 0, n_keys: int = N_DRAWS) -> list[Any]:
     step = chain(name).steps[0]
     return [step.choose(seed, 0, f"faces/{i:06d}") for i in range(n_keys)]
 
@@ -276,7 +280,7 @@ def test_every_listed_value_is_drawn_equally_often(name: str) -> None:
     listed = OPERATIONS[name.removesuffix("-mix")].parameter.shown
     values, counts = np.unique(drawn(name), return_counts=True)
     assert values.tolist() == sorted(listed)
-    expected = 10_000 / len(listed)
+    expected = N_DRAWS / len(listed)
     assert np.sum((counts - expected) ** 2 / expected) < CRITICAL[len(listed) - 1]
 
 
@@ -287,9 +291,9 @@ def test_numbers_of_an_interval_are_spread_evenly(name: str) -> None:
     values = drawn(name)
     assert min(values) >= low
     assert max(values) <= high
-    assert len(set(values)) == 10_000
-    counts = np.histogram(values, 10, (low, high))[0]
-    assert np.sum((counts - 1000) ** 2 / 1000) < CRITICAL[9]
+    assert len(set(values)) == N_DRAWS
+    counts, expected = np.histogram(values, 10, (low, high))[0], N_DRAWS / 10
+    assert np.sum((counts - expected) ** 2 / expected) < CRITICAL[9]
 
 
 def dependence(rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> tuple[float, int]:
@@ -313,7 +317,7 @@ def dependence(rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> t
 )
 def test_draws_of_two_steps_are_independent(first: str, second: str) -> None:
     both = chain(first, second)
-    keys = [f"faces/{i:06d}" for i in range(10_000)]
+    keys = [f"faces/{i:06d}" for i in range(N_DRAWS)]
     values = [[step.choose(0, place, key) for key in keys] for place, step in enumerate(both.steps)]
     for number, key in enumerate(keys[:50]):
         done = both(DOT, seed=0, key=key).operations
@@ -395,13 +399,13 @@ def test_names_are_read_and_have_one_canonical_form(
 def test_value_between_bounds_is_drawn_evenly() -> None:
     qualities, counts = np.unique(drawn("jp:65..69"), return_counts=True)
     assert qualities.tolist() == [65, 66, 67, 68, 69]
-    assert np.sum((counts - 2000) ** 2 / 2000) < CRITICAL[4]
+    assert np.sum((counts - N_DRAWS / 5) ** 2 / (N_DRAWS / 5)) < CRITICAL[4]
     assert set(drawn("me:3..9")) == {3, 5, 7, 9}  # even kernels are impossible
     sigmas = np.array(drawn("blur:0.5..1.5"))
     assert 0.5 <= sigmas.min() < 0.51
     assert 1.49 < sigmas.max() <= 1.5
     counts = np.histogram(sigmas, 10, (0.5, 1.5))[0]
-    assert np.sum((counts - 1000) ** 2 / 1000) < CRITICAL[9]
+    assert np.sum((counts - N_DRAWS / 10) ** 2 / (N_DRAWS / 10)) < CRITICAL[9]
 
 
 def test_record_of_a_value_between_bounds_holds_it() -> None:
