@@ -1,13 +1,13 @@
 import resource
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import Result
-from makers.programs import HFFKIT
 from makers.trees import about, records
 
 from hffkit.manifest.classes import numbered
@@ -86,9 +86,23 @@ def test_any_number_of_corpora_is_read_with_few_descriptors(tmp_path: Path, run:
     assert (result.exit_code, result.stdout) == (0, "all records match the manifest\n")
 
 
+COMMANDS = """
+import sys
+from hffkit.cli.main import main
+for line in sys.argv[1:]:
+    sys.argv = ["hffkit", *line.split()]
+    try:
+        main()
+    except SystemExit as end:
+        if end.code:
+            raise
+"""
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_commands_work_without_standard_streams(packed: Path, tmp_path: Path, closed: str) -> None:
-    out = ("--op", "gc:0.6", "--workers", "2", "--out", str(tmp_path / "out"))  # with processes
-    for words in (("verify", str(packed)), ("degrade", str(packed), *out)):
-        command = f"{shlex.join((*HFFKIT, *words))} {closed}"
-        assert subprocess.run(["sh", "-c", command], check=False).returncode == 0
+    out = tmp_path / "out"  # written by a process of its own
+    lines = (f"verify {packed}", f"degrade {packed} --op gc:0.6 --workers 1 --out {out}")
+    command = f"{shlex.join((sys.executable, '-c', COMMANDS, *lines))} {closed}"
+    assert subprocess.run(["sh", "-c", command], check=False).returncode == 0
+    assert about(out)["n_samples"] == about(packed)["n_samples"]
