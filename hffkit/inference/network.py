@@ -18,7 +18,7 @@ from hffkit.media.files import sha256_of
 from hffkit.media.image import Image
 from hffkit.networks.mml import map_side
 from hffkit.networks.spec import NetworkSpec
-from hffkit.networks.table import build, network_named
+from hffkit.networks.table import build_blank, network_named
 from hffkit.runs.run import Run, read_groups, read_run
 from hffkit.runs.samples import scored_items
 from hffkit.runs.scores import Scored, binary_probabilities, fake_scores
@@ -209,7 +209,7 @@ def load_network(path: Path, device: torch.device) -> NetworkDetector:
         If the folder is no run of a network, or the weights are of another one.
     """
     run = read_run(path)
-    net = build(run.network, len(run.classes.names), run.size)
+    net = build_blank(run.network, len(run.classes.names), run.size)
     state, digest = read_weights(path), sha256_of(path / WEIGHTS_FILE)
     own = net.state_dict()
     wrong = sorted(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from hffkit.errors import WeightsError
 from hffkit.interop.caffemodel import Blob
-from hffkit.networks.table import NETWORKS, build, head_of
+from hffkit.networks.table import NETWORKS, build_blank, head_of
 from hffkit.wording import first_of
 
 Blobs = Mapping[str, Sequence[Blob]]  # layer -> its blobs, in Caffe's order
@@ -60,7 +60,7 @@ def recognise(blobs: Blobs) -> tuple[str, int]:
     for name in NETWORKS:
         n_classes = class_count(blobs, name)
         with torch.device("meta"):
-            tried[name] = list(_problems(blobs, build(name, n_classes)))
+            tried[name] = list(_problems(blobs, build_blank(name, n_classes)))
         if not tried[name]:
             return name, n_classes
     nearest = min(tried, key=lambda name: len(tried[name]))
@@ -73,7 +73,7 @@ def recognise(blobs: Blobs) -> tuple[str, int]:
 def class_count(blobs: Blobs, network: str) -> int:
     """Return the number of outputs of the network's last fully connected layer; 2 without one."""
     with torch.device("meta"):
-        classifier = head_of(build(network, 2))
+        classifier = head_of(build_blank(network, 2))
     return int(blobs[classifier][-1].size) if classifier in blobs else 2
 
 

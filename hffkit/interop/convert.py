@@ -12,7 +12,7 @@ from hffkit.interop.cao_checkpoint import NETWORK, SUFFIX, read_parts
 from hffkit.interop.weights import ForeignWeights, foreign_weights
 from hffkit.manifest.classes import BINARY, FFPP, HFF_8, ClassTable, numbered
 from hffkit.networks.names import canonical_name
-from hffkit.networks.table import build, head_of, network_named
+from hffkit.networks.table import build_blank, head_of, network_named
 from hffkit.runs.run import Run, TrainingResult
 from hffkit.runs.weights import write_weights
 from hffkit.storage.staging import Partial
@@ -127,7 +127,7 @@ def _reordered(found: ForeignWeights, order: list[int]) -> dict[str, Tensor]:
     if order == sorted(order):
         return found.state
     with torch.device("meta"):
-        head = head_of(build(found.network, found.n_classes))
+        head = head_of(build_blank(found.network, found.n_classes))
     if not head:
         raise ArgumentError(
             f"`outputs` must be fake,real: {found.network} computes both from one distance, so "

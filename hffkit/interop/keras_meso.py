@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hffkit.errors import WeightsError
-from hffkit.networks.table import build
+from hffkit.networks.table import build_blank
 
 if TYPE_CHECKING:
     import h5py
@@ -76,7 +76,7 @@ def _read(file: "h5py.File") -> tuple[str, dict[str, Tensor]]:
     groups = {kind: _numbered(file, kind) for kind in _KINDS}
     network = "meso4" if len(groups["conv2d"]) == _N_CONVS else "mesoinception4"
     with torch.device("meta"):
-        modules = dict(build(network, 1).named_modules())
+        modules = dict(build_blank(network, 1).named_modules())
     layers = {k: [n for n, m in modules.items() if isinstance(m, _KINDS[k])] for k in groups}
     if any(len(groups[kind]) != len(layers[kind]) for kind in groups):
         counts = ", ".join(f"{len(names)} {kind}" for kind, names in groups.items())

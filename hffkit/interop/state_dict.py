@@ -15,7 +15,7 @@ from torch import Tensor
 from hffkit.errors import WeightsError
 from hffkit.input_files import check_regular
 from hffkit.interop.caffe_network import listed
-from hffkit.networks.table import build, head_of
+from hffkit.networks.table import build_blank, head_of
 from hffkit.runs.run import MAX_CLASSES
 from hffkit.runs.weights import read_tensors
 
@@ -124,14 +124,14 @@ def fitted(state: Mapping[str, Tensor], network: str) -> tuple[dict[str, Tensor]
         _DOTTED.sub(r"\1\2.", name.removeprefix(PARALLEL)): value for name, value in state.items()
     }
     with torch.device("meta"):
-        head = head_of(build(network, 2))
+        head = head_of(build_blank(network, 2))
         if f"{head}.weight" not in state:
             state = {_LAST.sub(f"{head}.", name): value for name, value in state.items()}
         weight = state.get(f"{head}.weight")
         n_classes = len(weight) if weight is not None and weight.ndim == 2 else 2
         if n_classes > MAX_CLASSES:
             raise WeightsError(f"it has {n_classes} outputs, more than {MAX_CLASSES}.")
-        wanted = build(network, max(n_classes, 1)).state_dict()
+        wanted = build_blank(network, max(n_classes, 1)).state_dict()
     state |= {k: torch.zeros((), dtype=torch.int64) for k in wanted if k.endswith(_COUNTER)} | state
     state = {name: _deep(value, wanted.get(name)) for name, value in state.items()}
     problems = list(_problems(state, wanted))

@@ -15,7 +15,7 @@ from hffkit.interop.keras_meso import MESO_CLASSES, read_keras_meso
 from hffkit.interop.state_dict import fitted, read_state_dict
 from hffkit.media.files import sha256_of
 from hffkit.networks.names import canonical_name
-from hffkit.networks.table import build
+from hffkit.networks.table import build_blank
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _PYTORCH = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # ZIP, pickles
@@ -64,7 +64,7 @@ def _caffe(path: Path, name: str | None) -> ForeignWeights:
     with located(path, WeightsError):
         name, n_classes = recognise(blobs) if name is None else (name, class_count(blobs, name))
         with torch.device("meta"):
-            net = build(name, n_classes)
+            net = build_blank(name, n_classes)
         state = to_state_dict(blobs, net)
     return ForeignWeights(name, n_classes, state, _facts(path, "caffemodel"))
 

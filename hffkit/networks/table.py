@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from hffkit.errors import ArgumentError
 from hffkit.networks import residual
@@ -177,6 +179,32 @@ def build(name: str, n_classes: int, size: int | None = None) -> nn.Module:
         ) from error
 
 
+class _WithoutDraws(TorchFunctionMode):
+    """Leaves new tensors as they are where random numbers would be drawn."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: Any = (),
+        kwargs: Any = None,
+    ) -> Any:
+        known = kwargs or {}
+        if func.__name__.endswith(("uniform_", "normal_")):
+            return args[0] if args else known["tensor"]
+        return func(*args, **known)
+
+
+def build_blank(name: str, n_classes: int, size: int | None = None) -> nn.Module:
+    """Return a network as `build` does, but with arbitrary weights.
+
+    It is for weights that are loaded, and for shapes on the meta device: to draw random weights
+    takes seconds for large networks.
+    """
+    with _WithoutDraws():
+        return build(name, n_classes, size)
+
+
 def head_of(net: nn.Module) -> str:
     """Return the name of the last fully connected layer, or "" without one."""
     names: list[str] = [n for n, layer in net.named_modules() if isinstance(layer, nn.Linear)]
@@ -185,5 +213,5 @@ def head_of(net: nn.Module) -> str:
 
 def parameter_count(spec: NetworkSpec, n_classes: int = 2) -> int:
     """Return the number of parameters of a network for images of its original's size."""
-    with torch.device("meta"):
+    with torch.device("meta"), _WithoutDraws():
         return sum(p.numel() for p in spec.build(n_classes, spec.size).parameters())

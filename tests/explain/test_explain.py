@@ -20,7 +20,7 @@ from hffkit.explain.images import gradient_image, overlay, trace_image
 from hffkit.explain.layers import shapes
 from hffkit.explain.method_names import NAMES, TRACES
 from hffkit.explain.methods import METHODS, Query, heat_of, traces
-from hffkit.networks.table import NETWORKS, build
+from hffkit.networks.table import NETWORKS, build, build_blank
 
 # Each architecture once; the two that take seconds to build are for the long tests.
 ARCHITECTURES = (
@@ -329,7 +329,7 @@ def loose_activations(net: nn.Module, images: Tensor) -> list[str]:
 def test_every_activation_is_a_module_of_its_own(name: str) -> None:
     with torch.device("meta"):
         size = NETWORKS[name].size
-        net, images = NETWORKS[name].build(2, size), torch.empty(1, 3, size, size)
+        net, images = build_blank(name, 2), torch.empty(1, 3, size, size)
     assert loose_activations(net, images) == []
 
 
@@ -350,7 +350,7 @@ def test_loose_activations_are_found(rectify: Any, expected: list[str]) -> None:
 def test_the_layers_of_each_network_have_maps(name: str) -> None:
     spec = NETWORKS[name]
     with torch.device("meta"):
-        found = shapes(spec.build(2, spec.size), torch.empty(1, 3, spec.size, spec.size))
+        found = shapes(build_blank(name, 2), torch.empty(1, 3, spec.size, spec.size))
     assert spec.layers
     assert all(len(found[n]) == 4 and np.prod(found[n][2:]) > 1 for n in spec.layers)
     order = [n for n in found if n in spec.layers]
@@ -364,7 +364,7 @@ def test_the_layers_are_those_of_the_study_of_facial_parts() -> None:
     lasts = {"vgg11-bn": "features.28", "densenet121": "features", "efficientnet-b0": "features.8"}
     assert {name: NETWORKS[name].layers[-1] for name in lasts} == lasts
     with torch.device("meta"):
-        vgg = NETWORKS["vgg11-bn"].build(2, 224)
+        vgg = build_blank("vgg11-bn", 2, 224)
         assert shapes(vgg, torch.empty(1, 3, 224, 224))["features.28"] == (1, 512, 7, 7)
 
 
@@ -372,7 +372,7 @@ def test_networks_without_relu_are_told_apart() -> None:
     counts = {}
     for name in ("efficientnet-b0", "mislnet", "amtennet", "resnet18"):
         with torch.device("meta"):
-            net = NETWORKS[name].build(2, 128)
+            net = build_blank(name, 2, 128)
             counts[name] = count_relus(net, torch.empty(1, 3, 128, 128))
     assert counts == {"efficientnet-b0": 0, "mislnet": 0, "amtennet": 4, "resnet18": 17}
 

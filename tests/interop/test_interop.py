@@ -27,7 +27,7 @@ from hffkit.interop.convert import convert
 from hffkit.interop.keras_meso import read_keras_meso
 from hffkit.interop.weights import foreign_weights
 from hffkit.media.image import decode, read_bytes
-from hffkit.networks.table import NETWORKS, build, network_named
+from hffkit.networks.table import NETWORKS, build, build_blank, network_named
 from hffkit.storage.datum import decode_datum
 from hffkit.storage.lmdb_file import LmdbReader
 
@@ -99,7 +99,7 @@ def random_blobs(name: str, n_classes: int) -> dict[str, list[Blob]]:
     rng = np.random.default_rng(0)
     blobs: dict[str, list[Blob]] = {}
     with torch.device("meta"):
-        state = build(name, n_classes).state_dict()
+        state = build_blank(name, n_classes).state_dict()
     for key, tensor in state.items():
         shape = tuple(tensor.shape) or (1,)
         blobs.setdefault(key.rpartition(".")[0], []).append(rng.random(shape, np.float32) + 1)
