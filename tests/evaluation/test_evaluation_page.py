@@ -1,4 +1,5 @@
 import base64
+import functools
 import re
 import sys
 import xml.etree.ElementTree as ET
@@ -78,13 +79,19 @@ def page_of(scored: Scored, *, n_corpora: int = 1) -> Page:
     return Page(f"A run {EVIL}", facts, sections, crossed.to_table() if n_corpora > 1 else None)
 
 
+@functools.cache
+def html_of(n_corpora: int) -> str:
+    """The page of `scored_of` on some corpora, whose plots take a second to draw."""
+    return render(page_of(scored_of(), n_corpora=n_corpora))
+
+
 def inlined(source: str | None) -> bytes:
     assert source is not None
     return base64.b64decode(source.partition(";base64,")[2], validate=True)
 
 
 def test_the_page_is_one_file_and_runs_nothing() -> None:
-    html = render(page_of(scored_of(), n_corpora=2))
+    html = html_of(2)
     reader = Reader(html)
     assert reader.tags & {"script", "link", "iframe", "object", "base"} == set()
     assert "http:" not in html
@@ -98,7 +105,7 @@ def test_the_page_is_one_file_and_runs_nothing() -> None:
 
 def test_the_page_shows_every_corpus_and_the_cross_table() -> None:
     scored = scored_of()
-    reader = Reader(render(page_of(scored, n_corpora=2)))
+    reader = Reader(html_of(2))
     for i in range(2):
         assert f"corpus {i} {EVIL}" in reader.cells
     assert "Trained and tested across corpora" in reader.cells
@@ -109,13 +116,13 @@ def test_the_page_shows_every_corpus_and_the_cross_table() -> None:
     assert accuracy.interval is not None
     low, high = accuracy.interval.low, accuracy.interval.high
     assert f"{100 * accuracy.value:.2f} % [{100 * low:.2f}, {100 * high:.2f}]" in reader.cells
-    alone = Reader(render(page_of(scored)))
+    alone = Reader(html_of(1))
     assert "Trained and tested across corpora" not in alone.cells
     assert "nav" not in alone.tags
 
 
 def test_figures_are_svg_with_a_text_for_those_who_cannot_see_them() -> None:
-    reader = Reader(render(page_of(scored_of())))
+    reader = Reader(html_of(1))
     assert all(image["alt"] for image in reader.images)
     figures = [image for image in reader.images if "svg" in (image["src"] or "")]
     assert len(figures) == 4
