@@ -62,7 +62,7 @@ def audit(
     """
     run = arguments["run"]
     check_inputs(
-        runs=[run],
+        reference=run,
         corpora=(*arguments["corpora"], *arguments["against"]),
         outputs={"html": (html, AUDIT_PAGE), "out": (out, AUDIT_REPORT)},
     )

@@ -1,6 +1,6 @@
 """Checks of arguments before the imports of a command: PyTorch alone takes seconds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,19 +12,22 @@ if TYPE_CHECKING:
 
 def check_inputs(
     *,
-    runs: Iterable[Path | None] = (),
+    runs: Sequence[Path] = (),
+    reference: Path | None = None,
     corpora: Iterable[str] = (),
     files: Iterable[Path] = (),
     outputs: Mapping[str, "tuple[Path | None, FileForm]"] | None = None,
 ) -> None:
     """Raise HffkitError if a run, corpus or file is not there, or an output cannot be written.
 
-    `outputs` are paths and forms, by the names of their parameters. No two may be one file.
+    No run may be named twice among `runs`; `reference` is one more run, or one of them. `outputs`
+    are paths and forms, by the names of their parameters. No two may be one file.
     """
-    from hffkit.runs.run import check_runs
+    from hffkit.runs.run import check_different, check_runs
     from hffkit.storage.outputs import check_output
 
-    check_runs(run for run in runs if run is not None)
+    check_runs(runs if reference is None else [*runs, reference])
+    check_different(runs)
     if corpora:
         from hffkit.storage.corpora import check_corpora  # loads OpenCV
 

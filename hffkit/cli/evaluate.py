@@ -65,7 +65,8 @@ def evaluate(html: Path | None, csv: Path | None, as_json: bool, **arguments: An
     if csv is not None and len(arguments["runs"]) * len(arguments["data"]) != 1:
         raise click.UsageError("--csv is for one run on one corpus.")
     check_inputs(
-        runs=[*arguments["runs"], arguments["against"]],
+        runs=arguments["runs"],
+        reference=arguments["against"],
         corpora=arguments["data"] + arguments["masks"],
         outputs={
             "csv": (csv, SCORES),

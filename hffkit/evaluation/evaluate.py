@@ -21,6 +21,7 @@ from hffkit.manifest.samples import Split
 from hffkit.networks.devices import device_named
 from hffkit.options import Bounds, Seed
 from hffkit.runs.decision import read_decision
+from hffkit.runs.run import check_different
 from hffkit.runs.scores import Scored
 from hffkit.storage.corpora import Item, joint_classes, open_faces, open_masks, samples_of
 from hffkit.storage.corpus import Corpus
@@ -52,8 +53,9 @@ def evaluate(request: EvalRequest) -> EvalResult:
     ------
     HffkitError
         If a run or corpus cannot be read, has no sample of the split, or classes that do not fit;
-        or if a run was trained on held-out samples.
+        if a run is named twice, or was trained on held-out samples.
     """
+    check_different(request.runs)
     device = device_named(request.device)
     detectors = [load_detector(path, device) for path in request.runs]
     reference = None if request.against is None else load_detector(request.against, device)

@@ -32,6 +32,7 @@ from hffkit.robustness.values import (
     threshold_at,
 )
 from hffkit.runs.decision import read_decision
+from hffkit.runs.run import check_different
 from hffkit.runs.scores import Scored
 from hffkit.storage.corpora import joint_classes, open_faces
 from hffkit.storage.corpus import Corpus
@@ -92,8 +93,10 @@ def robustness(request: RobustnessRequest, *, n_workers: int) -> RobustnessResul
     ------
     HffkitError
         If a run, corpus or suite cannot be read, the samples are all fake or all real, an
-        operation cannot be applied to an image, or a run was trained on held-out samples.
+        operation cannot be applied to an image, or a run is named twice or was trained on held-out
+        samples.
     """
+    check_different(request.runs)
     own = read_own(request.operations)
     suites = suites_of(request.suites, request.ops, own)
     samples = _selected(request.data, request.split)

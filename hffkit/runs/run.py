@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from hffkit.errors import HffkitError, WeightsError, reason_of
+from hffkit.errors import ArgumentError, HffkitError, WeightsError, reason_of
 from hffkit.fields import shown
 from hffkit.input_files import is_there, read_json, read_object
 from hffkit.json_types import JsonObject
@@ -167,6 +167,17 @@ def check_runs(paths: Iterable[Path]) -> None:
     """Raise WeightsError if a folder is no run, before the imports that loading it needs."""
     for path in paths:
         read_row(path)
+
+
+def check_different(paths: Iterable[Path]) -> None:
+    """Raise ArgumentError if two paths are of one run."""
+    known: dict[Path, Path] = {}
+    for path in paths:
+        place = path.resolve()
+        if place in known:
+            also = "" if known[place] == path else f", which is {known[place]},"
+            raise ArgumentError(f"`runs` name {path}{also} twice. Name each run once.")
+        known[place] = path
 
 
 def copy_run(folder: Path, to: Path) -> None:
