@@ -1,9 +1,10 @@
 """Metrics of scored samples: by frame and, where there are videos, by video."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from hffkit.errors import MetricError
 from hffkit.evaluation.bootstrap import N_RESAMPLES, ConfidenceInterval, bootstrap_intervals
@@ -62,15 +63,8 @@ class Level:
     methods: tuple["MethodRecall", ...]  # by the classes of the corpus, in order of their names
 
     def only_prediction(self, names: tuple[str, ...]) -> str | None:
-        """Return the class, fake or real that everything is taken for, though there are several.
-
-        `names` are those of the classes. None if two are predicted, or all samples are of one.
-        """
-        for counts, titles in ((self.confusion, names), (self.calls, ("fake", "real"))):
-            predicted = [name for name, n in zip(titles, _columns(counts), strict=True) if n]
-            if len(predicted) == 1 and sum(map(any, counts)) > 1:
-                return predicted[0]
-        return None
+        """Return the only prediction, as the function of this name; `names` are of the classes."""
+        return only_prediction(self.confusion, self.calls, names)
 
     @property
     def recalls(self) -> tuple[float | None, ...]:
@@ -192,6 +186,30 @@ def level_of(
     )
 
 
+def only_prediction(
+    confusion: npt.ArrayLike, calls: npt.ArrayLike, names: Sequence[str]
+) -> str | None:
+    """Return the class, fake or real that everything is taken for, though there are several.
+
+    None if two are predicted, or all samples are of one.
+
+    Parameters
+    ----------
+    confusion : (C, C)
+        Counts; rows are true classes, columns predicted ones.
+    calls : (2, 2)
+        Counts of fake and real (rows) by called fake and called real.
+    names : (C,)
+        Of the classes.
+    """
+    for counts, titles in ((confusion, names), (calls, ("fake", "real"))):
+        table = np.asarray(counts)
+        (predicted,) = np.nonzero(table.sum(axis=0))
+        if len(predicted) == 1 and np.count_nonzero(table.sum(axis=1)) > 1:
+            return titles[int(predicted[0])]
+    return None
+
+
 def _methods(found: Decisions) -> tuple[MethodRecall, ...]:
     rows = []
     of_each = np.array(found.methods)
@@ -202,11 +220,6 @@ def _methods(found: Decisions) -> tuple[MethodRecall, ...]:
         is_fake = bool(found.is_fake[places[0]])
         rows.append(MethodRecall(name, is_fake, len(places), recall, called_fake))
     return tuple(rows)
-
-
-def _columns(counts: tuple[tuple[int, ...], ...]) -> list[int]:
-    """Return the sums of the columns."""
-    return [sum(column) for column in zip(*counts, strict=True)]
 
 
 def _estimate(metric: Metric, sums: Sums, interval: ConfidenceInterval | None) -> Estimate:

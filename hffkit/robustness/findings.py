@@ -35,6 +35,7 @@ from hffkit.storage.labels import Items
 
 FORMAT = 1  # of the JSON values
 AREA_METRICS = ("accuracy", "auc")
+_N_SHOWN = 8  # conditions in a note
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class ConditionFindings:
     entry: SuiteEntry
     estimates: Mapping[str, Estimate]  # by names of MEASURED
     differences: Mapping[str, Estimate]  # less the clean images
+    only_prediction: str | None  # the class, fake or real that all samples are taken for
 
     def to_json(self) -> dict[str, object]:
         """Return the metrics as JSON values."""
@@ -51,6 +53,7 @@ class ConditionFindings:
             "operation": self.entry.operation,
             "severity": self.entry.severity,
             "chain": self.entry.chain.name,
+            "only_prediction": self.only_prediction,
             "metrics": _rows(self.estimates),
             "less_clean": _rows(self.differences),
         }
@@ -110,6 +113,7 @@ class LevelFindings:
             "n_fake": self.n_fake,
             "n_groups": self.n_groups,
             "thresholds": [each.to_json() for each in self.thresholds],
+            "only_prediction": self.values[CLEAN].only_prediction,
             "clean": _rows(self.clean),
             "suites": [each.to_json() for each in self.suites],
         }
@@ -128,6 +132,21 @@ class RunFindings:
     def name(self) -> str:
         """The path of the run."""
         return str(self.detector.path)
+
+    @property
+    def collapse(self) -> str | None:
+        """The conditions under which all predictions are one, by image; None without such."""
+        values = self.levels["frame"].values
+        found = {name or "clean": each.only_prediction for name, each in values.items()}
+        some = [f"{name} ({only})" for name, only in found.items() if only is not None]
+        if not some:
+            return None
+        more = f" and {len(some) - _N_SHOWN} more" if len(some) > _N_SHOWN else ""
+        return (
+            f"all predictions are one under {len(some)} of {len(found)} conditions: "
+            f"{', '.join(some[:_N_SHOWN])}{more}. Accuracy there is that one's share of the "
+            "samples."
+        )
 
     def to_json(self) -> dict[str, object]:
         """Return the run and its metrics as JSON values."""
@@ -203,7 +222,9 @@ def _suite_findings(
     clean = values[CLEAN]
     found = [values[entry.chain.name] for entry in suite.entries]
     conditions = tuple(
-        ConditionFindings(entry, estimates_of(each), differences_of(each, clean))
+        ConditionFindings(
+            entry, estimates_of(each), differences_of(each, clean), each.only_prediction
+        )
         for entry, each in zip(suite.entries, found, strict=True)
     )
     robust = pooled_auc(scored, found, resampling)

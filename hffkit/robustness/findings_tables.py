@@ -42,8 +42,8 @@ def markdown_of(result: RobustnessResult) -> str:
 
 def notes_of(result: RobustnessResult) -> list[str]:
     """Return what to know before reading the figures."""
-    notes = [f"{run.name}: {run.overlap.note}" for run in result.runs if run.overlap.note]
-    return [*notes, *result.notes]
+    each = ((run, note) for run in result.runs for note in (run.overlap.note, run.collapse))
+    return [*(f"{run.name}: {note}" for run, note in each if note), *result.notes]
 
 
 def overview(result: RobustnessResult) -> Table:

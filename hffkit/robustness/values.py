@@ -9,7 +9,7 @@ import numpy as np
 from hffkit.arrays import Bools, Floats64
 from hffkit.errors import MetricError
 from hffkit.evaluation.bootstrap import interval_of, resamples
-from hffkit.evaluation.levels import Estimate
+from hffkit.evaluation.levels import Estimate, only_prediction
 from hffkit.evaluation.metrics import METRICS, IntervalKind, LevelName, Metric
 from hffkit.evaluation.roc import Ranking
 from hffkit.evaluation.sums import GroupedSamples, Sums, grouped
@@ -108,6 +108,7 @@ class ConditionValues:
     ranking: Floats64  # (N,)
     scores: Floats64  # (N,)
     is_right: Bools  # (N,) fake called fake, or real called real, at 0.5
+    only_prediction: str | None  # the class, fake or real that all samples are taken for
 
 
 def condition_values(
@@ -123,9 +124,14 @@ def condition_values(
     ignored: dict[str, str] = {}
     n_groups = families[0][0].n_groups
     rows += [_row(families, counts, ignored) for counts in resampling.counts(n_groups)]
-    found = scored.decisions
+    found, sums = scored.decisions, families[0][0].sums()
     return ConditionValues(
-        np.array(rows), reasons, scored.ranking, scored.scores, found.called_fake == found.is_fake
+        np.array(rows),
+        reasons,
+        scored.ranking,
+        scored.scores,
+        found.called_fake == found.is_fake,
+        only_prediction(sums.confusion, sums.calls, scored.classes.names),
     )
 
 
