@@ -77,7 +77,7 @@ def evaluate(html: Path | None, csv: Path | None, as_json: bool, **arguments: An
     from hffkit.evaluation.evaluate import EvalRequest
     from hffkit.evaluation.evaluate import evaluate as evaluate_runs
 
-    result = evaluate_runs(EvalRequest(**arguments))
+    result = evaluate_runs(EvalRequest(**arguments)).with_kept_checks()
     with options.shown(result.to_json(), result.to_markdown().rstrip(), as_json=as_json):
         if csv is not None:
             write_output(csv, result.to_csv(), SCORES)

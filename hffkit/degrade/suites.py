@@ -29,6 +29,11 @@ class SuiteEntry:
     severity: int  # from 1
     chain: Chain
 
+    @property
+    def title(self) -> str:
+        """Operation, severity and chain: "jpeg 3 (jp:60)"."""
+        return f"{self.operation} {self.severity} ({self.chain.name})"
+
 
 @dataclass(frozen=True)
 class Suite:

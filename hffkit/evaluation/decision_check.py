@@ -1,8 +1,8 @@
 """A decision on scored samples: what it calls them, and if its guarantees are kept."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -41,6 +41,25 @@ class GuaranteeCheck:
             return "kept"
         return "broken" if self.interval[0] > self.guarantee.rate else "unclear"
 
+    @property
+    def title(self) -> str:
+        """What is counted."""
+        return _TITLES[self.guarantee.mistake]
+
+    @property
+    def promised(self) -> str:
+        """The rate and its confidence."""
+        share = self.guarantee.confidence
+        how = "on average" if share is None else f"at {per_cent(share)}"
+        return f"at most {per_cent(self.guarantee.rate)}, {how}"
+
+    @property
+    def observed(self) -> str:
+        """The counts, and the share with its interval."""
+        low, high = (per_cent(bound).removesuffix(" %") for bound in self.interval)
+        share = per_cent(self.n_mistakes / self.n_groups)
+        return f"{self.n_mistakes} of {self.n_groups}: {share} [{low}, {high}]"
+
     def to_json(self) -> dict[str, object]:
         """Return the counts, the share with its interval, and the outcome as JSON values."""
         low, high = self.interval
@@ -58,6 +77,48 @@ class GuaranteeCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class ConditionCheck:
+    """The guarantees of a decision under one operation at one severity."""
+
+    title: str  # "jpeg 3 (jp:60)"
+    guarantees: tuple[GuaranteeCheck, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """Return the counts and the outcomes as JSON values."""
+        rows = [each.to_json() for each in self.guarantees]
+        return {"condition": self.title, "guarantees": rows}
+
+
+@dataclass(frozen=True, slots=True)
+class SuiteCheck:
+    """The guarantees of a decision under each condition of a suite."""
+
+    suite: str
+    sha256: str  # of the suite
+    seed: int  # of drawn values
+    conditions: tuple[ConditionCheck, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """Return the conditions as JSON values."""
+        return {
+            "suite": self.suite,
+            "suite_sha256": self.sha256,
+            "seed": self.seed,
+            "conditions": [each.to_json() for each in self.conditions],
+        }
+
+    def by_mistake(self) -> dict[MistakeKind, list[tuple[str, GuaranteeCheck]]]:
+        """Return for each guarantee the conditions and checks, the largest share first."""
+        found: dict[MistakeKind, list[tuple[str, GuaranteeCheck]]] = {}
+        for each in self.conditions:
+            for check in each.guarantees:
+                found.setdefault(check.guarantee.mistake, []).append((each.title, check))
+        for rows in found.values():
+            rows.sort(key=lambda row: -row[1].n_mistakes / row[1].n_groups)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class DecisionCheck:
     """What a decision makes of files, and if it keeps its guarantees on their groups."""
 
@@ -66,10 +127,10 @@ class DecisionCheck:
     verdicts: Mapping[str, Mapping[str, int]]  # files that are real and fake: number by verdict
     # By metric, before and after the temperature; empty without one, or without real or fake files.
     calibration: Mapping[str, tuple[float, float]]
+    under_suites: tuple[SuiteCheck, ...] | None = None  # what `robustness` kept; None: not asked
 
     def to_json(self) -> dict[str, object]:
         """Return the decision's thresholds and the counts as JSON values."""
-        found = asdict(self)
         return {
             "threshold": self.decision.threshold,
             "real_below": self.decision.real_below,
@@ -77,23 +138,38 @@ class DecisionCheck:
             "data": list(self.decision.data),
             "split": self.decision.split,
             "guarantees": [each.to_json() for each in self.guarantees],
-            "verdicts": found["verdicts"],
+            "verdicts": {kind: dict(counts) for kind, counts in self.verdicts.items()},
             "calibration": {
                 name: {"before": before, "after": after}
                 for name, (before, after) in self.calibration.items()
             },
+            **(
+                {}
+                if self.under_suites is None
+                else {"under_suites": [each.to_json() for each in self.under_suites]}
+            ),
         }
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The table of these samples and, if there is something, that of suites."""
+        here = self.to_table()
+        return (here, suites_table(self.under_suites)) if self.under_suites else (here,)
+
+    @property
+    def suites_note(self) -> str | None:
+        """How to count under suites, if nothing is kept of that; else None."""
+        if self.under_suites is None or self.under_suites:
+            return None
+        return (
+            "`hffkit robustness` counts these groups under the operations of suites; nothing is "
+            "kept of that for this decision and these samples."
+        )
 
     def to_table(self) -> Table:
         """Return the guarantees, the verdicts and the calibration as a table."""
         rows: list[tuple[str, ...]] = [
-            (
-                _TITLES[each.guarantee.mistake],
-                _promise(each.guarantee),
-                _observed(each),
-                each.outcome,
-            )
-            for each in self.guarantees
+            (each.title, each.promised, each.observed, each.outcome) for each in self.guarantees
         ]
         for kind, counts in self.verdicts.items():
             rows += [
@@ -112,6 +188,23 @@ class DecisionCheck:
         return Table(
             ("Decision", "Promised", "Here [95 % interval]", "Outcome"), tuple(rows), (0, 3)
         )
+
+
+def suites_table(checks: Sequence[SuiteCheck]) -> Table:
+    """Return a table with a row for each suite and guarantee: outcomes, and the worst condition."""
+    outcomes = get_args(GuaranteeOutcome)
+    rows = []
+    for suite in checks:
+        for found in suite.by_mistake().values():
+            counts = [sum(check.outcome == name for _, check in found) for name in outcomes]
+            worst, check = found[0]
+            cells = (check.title, check.promised, *map(str, counts), worst, check.observed)
+            rows.append((suite.suite, *cells))
+    header = (
+        "Decision under suite", "Mistake", "Promised", *outcomes,
+        "Worst condition", "There [95 % interval]",
+    )  # fmt: skip
+    return Table(header, tuple(rows), left=(0, 1, 2, 6))
 
 
 def check_decision(decision: Decision, scored: Scored) -> DecisionCheck:
@@ -143,17 +236,6 @@ def check_decision(decision: Decision, scored: Scored) -> DecisionCheck:
             "cllr": (both[0].cllr(), both[1].cllr()),
         }
     return DecisionCheck(decision, tuple(checks), verdicts, calibration)
-
-
-def _promise(guarantee: Guarantee) -> str:
-    how = "on average" if guarantee.confidence is None else f"at {per_cent(guarantee.confidence)}"
-    return f"at most {per_cent(guarantee.rate)}, {how}"
-
-
-def _observed(check: GuaranteeCheck) -> str:
-    low, high = (per_cent(bound).removesuffix(" %") for bound in check.interval)
-    share = per_cent(check.n_mistakes / check.n_groups)
-    return f"{check.n_mistakes} of {check.n_groups}: {share} [{low}, {high}]"
 
 
 def _share(n: int, counts: Mapping[str, int]) -> str:

@@ -29,7 +29,8 @@ class Section:
     facts: Sequence[tuple[str, str]] = ()  # origin of the data: digests, split, operations
     figures: Sequence[Figure] = ()  # shown after those of every section
     qualities: Table | None = None  # of the same images in several qualities
-    decision: Table | None = None  # of the run: if its guarantees are kept
+    decision: Sequence[Table] = ()  # of the run: if its guarantees are kept
+    decision_note: str | None = None
     warnings: Sequence[str] = ()  # shown first
 
 

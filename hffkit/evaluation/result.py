@@ -1,7 +1,7 @@
 """Results of `hffkit eval` as JSON values, Markdown, CSV and an HTML page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hffkit.evaluation.decision_check import DecisionCheck
@@ -11,6 +11,7 @@ from hffkit.evaluation.doubts import (
     polarity_note,
     recorded_operations,
 )
+from hffkit.evaluation.kept_checks import KeptChecks
 from hffkit.evaluation.levels import Evaluation
 from hffkit.evaluation.overlap import Overlap
 from hffkit.evaluation.page import Page, Section, render
@@ -20,6 +21,7 @@ from hffkit.evaluation.tables import CrossTable, evaluation_markdown
 from hffkit.evaluation.thresholds import Sweep, sweep_csv, sweep_table, threshold_of
 from hffkit.explain.illustrations import answer_images, class_figures
 from hffkit.inference.detector import Detector
+from hffkit.inference.shelf import Shelf
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.samples import Split
 from hffkit.media.image import Image
@@ -111,6 +113,14 @@ class Measurement:
         broken = [row.guarantee for row in self.decision.guarantees if row.outcome == "broken"]
         return f"Broken on these samples: {broken[0].promise}." if broken else None
 
+    def with_kept_checks(self) -> "Measurement":
+        """Return the measurement with what `robustness` kept of the decision on these samples."""
+        if self.decision is None:
+            return self
+        shelf = Shelf(self.data.corpora, self.data.items)
+        kept = KeptChecks(shelf, self.detector, self.decision.decision)
+        return replace(self, decision=replace(self.decision, under_suites=kept.read()))
+
     @property
     def operations(self) -> str | None:
         """The recorded operations of the samples; None if there are none."""
@@ -169,6 +179,10 @@ class EvalResult:
         evaluations = {place: one.evaluation for place, one in cells.items()}
         return CrossTable(evaluations, frozenset(training))
 
+    def with_kept_checks(self) -> "EvalResult":
+        """Return the result with what `robustness` kept of each decision on the same samples."""
+        return replace(self, measured=tuple(one.with_kept_checks() for one in self.measured))
+
     def to_json(self) -> dict[str, object]:
         """Return everything as JSON values."""
         return {
@@ -201,7 +215,8 @@ class EvalResult:
                 parts.append(f"{quality_table(one.qualities).to_markdown()}\n")
             parts += [f"{note}\n" for note in one.mask_note]
             if one.decision is not None:
-                parts.append(f"{one.decision.to_table().to_markdown()}\n")
+                parts += [f"{table.to_markdown()}\n" for table in one.decision.tables]
+                parts += [f"{one.decision.suites_note}\n"] if one.decision.suites_note else []
             if one.sweeps:
                 table = sweep_table(one.sweeps, threshold_of(one.detector))
                 parts.append(f"{table.to_markdown()}\n")
@@ -258,7 +273,8 @@ class EvalResult:
             facts=facts,
             figures=class_figures(one.detector, one.data.items, one.data.table),
             qualities=quality_table(one.qualities) if one.qualities else None,
-            decision=None if one.decision is None else one.decision.to_table(),
+            decision=() if one.decision is None else one.decision.tables,
+            decision_note=None if one.decision is None else one.decision.suites_note,
             warnings=one.notes,
         )
 

@@ -18,7 +18,6 @@ from hffkit.reports.text_table import Table
 from hffkit.robustness.conditions import CLEAN
 from hffkit.robustness.findings import LevelFindings, RobustnessResult, RunFindings, SuiteFindings
 from hffkit.robustness.findings_tables import (
-    condition_title,
     conditions_table,
     decisions_table,
     notes_of,
@@ -80,7 +79,7 @@ def sentences(run: RunFindings, found: LevelFindings, one: SuiteFindings) -> str
     text = f"{run.name}: a fake scores higher than a real one in {_share(found.clean['auc'])} of "
     text += f"the pairs of clean images, in {_share(one.robust_auc)} over all conditions"
     if worst is not None:
-        text += f", and in {_share(worst.estimates['auc'])} under {condition_title(worst)}"
+        text += f", and in {_share(worst.estimates['auc'])} under {worst.entry.title}"
     if not found.thresholds:
         return f"{text}. Without clean validation samples no threshold is known to hold."
     limit = FPR_LIMITS[-1]

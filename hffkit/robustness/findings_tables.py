@@ -10,7 +10,6 @@ from hffkit.reports.text_table import Table
 from hffkit.robustness.conditions import CLEAN
 from hffkit.robustness.findings import (
     AREA_METRICS,
-    ConditionFindings,
     LevelFindings,
     RobustnessResult,
     RunFindings,
@@ -65,7 +64,7 @@ def _overview_row(
     run: RunFindings, level: LevelName, found: LevelFindings, one: SuiteFindings
 ) -> tuple[str, ...]:
     worst = one.worst
-    lowest = ("", "") if worst is None else (_auc(worst.estimates["auc"]), condition_title(worst))
+    lowest = ("", "") if worst is None else (_auc(worst.estimates["auc"]), worst.entry.title)
     return (
         run.name,
         level_title(level),
@@ -76,11 +75,6 @@ def _overview_row(
         *lowest,
         interval_text(METRICS["accuracy"], one.always_right),
     )
-
-
-def condition_title(found: ConditionFindings) -> str:
-    """Return operation, severity and chain: "jpeg 3 (jp:60)"."""
-    return f"{found.entry.operation} {found.entry.severity} ({found.entry.chain.name})"
 
 
 def conditions_table(found: LevelFindings, one: SuiteFindings) -> Table:
@@ -105,7 +99,7 @@ def conditions_table(found: LevelFindings, one: SuiteFindings) -> Table:
 def decisions_table(run: RunFindings, suite: Suite) -> Table:
     """Return whether the guarantees of a run's decision are kept, clean and by condition."""
     chains = {"clean": CLEAN}
-    chains |= {f"{e.operation} {e.severity} ({e.chain.name})": e.chain.name for e in suite.entries}
+    chains |= {entry.title: entry.chain.name for entry in suite.entries}
     rows = []
     for title, name in chains.items():
         check = run.decisions[name]

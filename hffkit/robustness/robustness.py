@@ -10,19 +10,25 @@ from hffkit.degrade.own import OwnOperations, read_own
 from hffkit.degrade.rework import Treatment
 from hffkit.degrade.suites import Suite
 from hffkit.errors import CorpusError
-from hffkit.evaluation.decision_check import DecisionCheck, check_decision
+from hffkit.evaluation.decision_check import (
+    ConditionCheck,
+    DecisionCheck,
+    SuiteCheck,
+    check_decision,
+)
+from hffkit.evaluation.kept_checks import KeptChecks
 from hffkit.evaluation.metrics import LevelName
 from hffkit.evaluation.overlap import Overlap, overlap_of, refuse_overlap
 from hffkit.evaluation.videos import mean_over_videos
 from hffkit.execution.pool import in_order
 from hffkit.inference.detector import Detector, load_detector
 from hffkit.inference.intake import Outputs
+from hffkit.inference.shelf import Shelf
 from hffkit.manifest.samples import Split
 from hffkit.networks.devices import batch_threads, device_named
 from hffkit.options import Bounds, Seed
 from hffkit.robustness.conditions import CLEAN, suites_of, treatments_of
 from hffkit.robustness.findings import LevelFindings, RobustnessResult, RunFindings, findings_of
-from hffkit.robustness.kept_outputs import Shelf
 from hffkit.robustness.sweep import outputs_of
 from hffkit.robustness.values import (
     FPR_LIMITS,
@@ -124,6 +130,8 @@ def robustness(request: RobustnessRequest, *, n_workers: int) -> RobustnessResul
     for each, found, overlap, chosen in zip(detectors, outputs, overlaps, thresholds, strict=True):
         scores = _RunScores(each, samples, found, request.task)
         measured.append(_run_findings(scores, overlap, chosen, suites, request, n_workers))
+    for run in measured:
+        _keep_checks(run, samples, suites, request.seed)
     return RobustnessResult(
         request.split,
         request.data,
@@ -261,6 +269,19 @@ def _run_findings(
         values = dict(zip(scores.outputs, found, strict=True))
         levels[level] = findings_of(clean, values, suites, resampling, chosen)
     return RunFindings(scores.detector, overlap, levels, _decisions(scores))
+
+
+def _keep_checks(run: RunFindings, samples: _Samples, suites: Sequence[Suite], seed: int) -> None:
+    """Keep the checks of the run's decision under each suite, for `eval` to show."""
+    if not run.decisions:
+        return
+    kept = KeptChecks(samples.shelf, run.detector, run.decisions[CLEAN].decision)
+    for suite in suites:
+        conditions = tuple(
+            ConditionCheck(entry.title, run.decisions[entry.chain.name].guarantees)
+            for entry in suite.entries
+        )
+        kept.write(SuiteCheck(suite.name, suite.sha256, seed, conditions))
 
 
 def _decision_notes(measured: Sequence[RunFindings], samples: _Samples) -> Iterator[str]:

@@ -14,8 +14,9 @@ from hffkit.execution.pool import in_order
 from hffkit.execution.progress import Progress
 from hffkit.inference.detector import Detector
 from hffkit.inference.intake import Fed, Outputs
+from hffkit.inference.shelf import Shelf
 from hffkit.robustness.conditions import CLEAN
-from hffkit.robustness.kept_outputs import KeptOutputs, Shelf
+from hffkit.robustness.kept_outputs import KeptOutputs, kept_outputs
 from hffkit.robustness.preparation import Order, Preparation, Wanted
 from hffkit.storage.corpora import Item
 from hffkit.storage.labels import Items
@@ -79,7 +80,7 @@ class _Line:
         self._intake = detector.intake
         self._n_block = max(8, _BATCH_BYTES // detector.intake.n_bytes)
         self.tables = [
-            _Table(name, shelf.place(detector, how), self._n_block)
+            _Table(name, kept_outputs(shelf, detector, how), self._n_block)
             for name, how in treatments.items()
         ]
         self._begun: dict[str, _Batch] = {}

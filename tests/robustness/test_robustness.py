@@ -25,6 +25,7 @@ from hffkit.manifest.classes import numbered
 from hffkit.robustness import sweep
 from hffkit.robustness.conditions import suites_of, treatments_of
 from hffkit.robustness.findings import RobustnessResult
+from hffkit.robustness.findings_tables import markdown_of
 from hffkit.robustness.robustness import RobustnessRequest, robustness
 from hffkit.robustness.values import area, threshold_at
 from hffkit.spectrum.train import SpectrumRequest, train_spectrum
@@ -402,6 +403,79 @@ def test_guarantees_are_checked_under_each_condition(
     assert f"- {note}" in done.output
     assert "| gb:9 1 (gb:9) | Real groups with a false alarm |" in done.output
     assert "decision under operations" in (tmp_path / "page.html").read_text()
+
+
+def test_eval_shows_what_is_kept_of_its_decision_under_suites(
+    corpora: dict[str, Path], tmp_path: Path, run: Run
+) -> None:
+    path = write_run(tmp_path / "run", CLASSES, size=48, seed=1, is_of_packed=True, gain=50)
+    words = ("--data", corpora["packed"], "--device", "cpu")
+    decide = ("decide", path, *words, "--confidence", "0.9", "--fpr")
+    none = "`hffkit robustness` counts these groups under the operations of suites"
+    shown = ("eval", path, *words, "--resamples", "0")
+    assert none not in run(*shown).stdout  # there is no decision
+    assert run(*decide, "0.3").exit_code == 0
+    assert none in run(*shown).stdout
+    result = measured(path, data=corpora["packed"], ops=("gb:9", "jp:30"), suites=("sidbench:1",))
+    checks = result.runs[0].decisions
+    page = tmp_path / "page.html"
+    found = json.loads(run(*shown, "--html", page, "--json").stdout)["measured"][0]["decision"]
+    suite, operations = found["under_suites"]
+    assert (suite["suite"], operations["suite"]) == ("operations", "sidbench:1")
+    for each in (*suite["conditions"], *operations["conditions"]):
+        chain = each["condition"].partition(" (")[2][:-1]
+        assert each["guarantees"] == [row.to_json() for row in checks[chain].guarantees]
+    text = run(*shown).stdout
+    assert none not in text
+    outcomes = [check.outcome for name in ("gb:9", "jp:30") for check in checks[name].guarantees]
+    counts = " | ".join(str(outcomes.count(name)) for name in ("kept", "unclear", "broken"))
+    row = "| operations | Real groups with a false alarm | at most 30 %, at 90 % |"
+    assert f"{row} {counts} | " in text
+    assert "By the conditions of suites." in page.read_text("utf-8")
+    evaluation = by_eval(path, corpora["packed"]).decision
+    assert evaluation is not None
+    assert "under_suites" not in evaluation.to_json()  # of a recipe, whatever was kept before
+    # Of other samples, and of another decision, nothing is kept; what is damaged is none.
+    assert none in run(*shown, "--split", "val").stdout
+    for kept in corpora["packed"].with_name("p48.robustness").glob("*.json"):
+        kept.write_text(kept.read_text().replace('"n_groups": 12', '"n_groups": 13'))
+    assert none in run(*shown).stdout
+    measured(path, data=corpora["packed"], ops=("gb:9", "jp:30"))
+    assert none not in run(*shown).stdout
+    assert run(*decide, "0.4").exit_code == 0
+    assert none in run(*shown).stdout
+
+
+def test_conditions_under_which_all_predictions_are_one_are_noted(
+    runs: dict[str, Path], corpora: dict[str, Path], tmp_path: Path
+) -> None:
+    path = write_run(tmp_path / "run", CLASSES, size=48, is_of_packed=True, gain=0)
+    result = measured(path, runs["meso4"], data=corpora["packed"], ops=("jp:30", "me:3"))
+    text = markdown_of(result)
+    said = by_eval(path, corpora["packed"]).evaluation.frame.only_prediction(
+        ("grid", "tint", "real")
+    )
+    for level in result.runs[0].levels.values():
+        assert level.to_json()["only_prediction"] == said
+        found = [each.only_prediction for suite in level.suites for each in suite.conditions]
+        assert found == [said] * 2
+    assert (
+        f"- {path}: all predictions are one under 3 of 3 conditions: clean ({said}), jp:30 "
+        f"({said}), me:3 ({said}). Accuracy there is that one's share of the samples.\n" in text
+    )
+    assert f"{runs['meso4']}: all predictions" not in text
+
+
+def test_a_run_named_twice_is_refused(
+    runs: dict[str, Path], corpora: dict[str, Path], tmp_path: Path
+) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(runs["meso4"])
+    for twice in ((runs["meso4"], link), (link, runs["other"], link)):
+        with pytest.raises(ArgumentError, match=r"twice\. Name each run once\.$"):
+            measured(*twice, data=corpora["packed"])
+        with pytest.raises(ArgumentError, match=r"twice\. Name each run once\.$"):
+            evaluate(EvalRequest(twice, (str(corpora["packed"]),)))
 
 
 TABLE = """
