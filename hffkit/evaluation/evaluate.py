@@ -65,6 +65,9 @@ def evaluate(request: EvalRequest) -> EvalResult:
     masks = by_key(samples_of(open_masks(request.masks))) if request.masks else None
     everything = [_data(name, request) for name in request.data]
     everyone = detectors if reference is None else [*detectors, reference]
+    for data in everything:  # before hours of scoring
+        for each in everyone:
+            each.check(data.items, data.table, request.task)
     overlaps = [[_overlap(each, data, request) for each in everyone] for data in everything]
     measured, summaries = [], []
     for data, found in zip(everything, overlaps, strict=True):

@@ -68,8 +68,14 @@ class Detector(Protocol):
     def intake(self) -> Intake:
         """Makes what `outputs` is fed with."""
 
-    def check(self, items: Items) -> None:
-        """Raise CorpusError if the detector cannot be fed with the images of some corpus."""
+    def check(self, items: Items, table: ClassTable, task: Task) -> None:
+        """Check samples before the work of scoring them.
+
+        Raises
+        ------
+        CorpusError
+            If the detector cannot be fed with the images of some corpus, or as `score`.
+        """
 
     def outputs(self, fed: Sequence[Fed], items: Items) -> Outputs:
         """Return the outputs of a batch that `intake` made of samples.

@@ -85,8 +85,7 @@ class NetworkDetector:
 
     def scored(self, items: Items, table: ClassTable, task: Task, outputs: Outputs) -> Scored:
         """Return samples with the scores that follow from their logits (N, C)."""
-        known = self.run.classes
-        classes = BINARY if task == "binary" else known
+        known, classes = self.run.classes, self._classes(task)
         labels = labels_of(items, table, classes)
         logits = torch.from_numpy(outputs)
         found = np.asarray(logits.softmax(1).numpy(), np.float32)
@@ -104,9 +103,10 @@ class NetworkDetector:
         """Pixels at the network's size."""
         return PixelIntake(self.run.size, self.run.input)
 
-    def check(self, items: Items) -> None:
-        """Raise CorpusError if a corpus of the samples is packed at another size."""
+    def check(self, items: Items, table: ClassTable, task: Task) -> None:
+        """Raise CorpusError if a corpus is packed at another size, or as `score`."""
         check_packed(items, self.run.size)
+        labels_of(items, table, self._classes(task))
 
     def outputs(self, fed: Sequence[Fed], items: Items) -> Outputs:
         """Return the logits (B, C) of a batch, made of the samples by `intake`."""
@@ -116,6 +116,10 @@ class NetworkDetector:
             batch = (pixels.to(self.device), torch.from_numpy(head.places))
             found[head.places] = logits_of(head.module, iter([batch]), self.run.input)[0].numpy()
         return found
+
+    def _classes(self, task: Task) -> ClassTable:
+        """Return the classes that scored samples have."""
+        return BINARY if task == "binary" else self.run.classes
 
     def _logits(self, items: Items) -> Tensor:
         """Return the logits (N, C) of samples."""

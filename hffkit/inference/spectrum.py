@@ -75,8 +75,8 @@ class SpectrumDetector:
         """Native profiles."""
         return ProfileIntake(self.spectrum)
 
-    def check(self, items: Items) -> None:
-        """Accept samples of any size: profiles tell which do not fit."""
+    def check(self, items: Items, table: ClassTable, task: Task) -> None:
+        """Accept samples of any size and class: profiles tell which do not fit."""
 
     def outputs(self, fed: Sequence[Fed], items: Items) -> Outputs:  # noqa: ARG002
         """Return the decision values (B, 1) of a batch of profiles, made by `intake`."""

@@ -110,8 +110,11 @@ def robustness(request: RobustnessRequest, *, n_workers: int) -> RobustnessResul
     val = _validation(samples, request)
     device = device_named(request.device)
     detectors = [load_detector(path, device) for path in request.runs]
-    for each in detectors:
-        read_decision(each.path, each.weights_sha256)  # before hours of scoring
+    for each in detectors:  # before hours of scoring
+        read_decision(each.path, each.weights_sha256)
+        for some in (samples, val):
+            if some is not None:
+                each.check(some.items, joint_classes(some.corpora), request.task)
     overlaps = [_overlap(each, samples, request) for each in detectors]
     treatments = _treatments(samples, suites, own, request)
     thresholds: list[dict[LevelName, list[Threshold]]] = [{} for _ in detectors]
@@ -199,6 +202,8 @@ def _notes(samples: _Samples, val: _Samples | None, request: RobustnessRequest) 
             f"{counted(val.n_of_each[1], 'real val sample')}, which all lie below the threshold of "
             f"FPR {limits}."
         )
+    if len({sample.group for _, sample in samples.items}) < 2:
+        notes.append("one group only, so no intervals.")
     if not samples.shelf.is_writable:
         notes.append(f"{samples.shelf.folder} cannot be written, so no scores are kept.")
     return tuple(notes)

@@ -150,10 +150,8 @@ def outputs_of(
     Raises
     ------
     CorpusError
-        If an image cannot be read or treated, or a detector cannot be fed with it.
+        If an image cannot be read or treated.
     """
-    for detector in detectors:
-        detector.check(items)
     lines = [_Line(each, treatments, shelf, scorers) for each in detectors]
     n_kept = [table.n_kept for line in lines for table in line.tables]
     total = len(items) * len(n_kept)

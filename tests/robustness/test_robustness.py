@@ -21,6 +21,7 @@ from hffkit.degrade.table import OPERATIONS
 from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
 from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.evaluation.result import Measurement
+from hffkit.inference.network import NetworkDetector
 from hffkit.manifest.classes import numbered
 from hffkit.robustness import sweep
 from hffkit.robustness.conditions import suites_of, treatments_of
@@ -341,7 +342,10 @@ def test_the_command_prints_tables_and_writes_a_page(
 
 
 def test_what_cannot_be_measured_is_refused(
-    runs: dict[str, Path], corpora: dict[str, Path], tmp_path: Path
+    runs: dict[str, Path],
+    corpora: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'table-ix'"):
         measured(runs["meso4"], data=corpora["packed"], suites=("table-xi",))
@@ -356,6 +360,12 @@ def test_what_cannot_be_measured_is_refused(
     assert noted.runs[0].levels["frame"].clean["tpr_at_clean_fpr_0.05"].value is None
     with pytest.raises(CorpusError, match="packed at 48 px, and the network is fed with 64"):
         measured(runs["amtennet"], data=corpora["packed"])
+    other = write_run(tmp_path / "other", numbered(("swap", "tint"), ("real",)), size=48)
+    monkeypatch.setattr(sweep, "in_order", lambda *_, **__: pytest.fail("scored"))
+    monkeypatch.setattr(NetworkDetector, "score", lambda *_: pytest.fail("scored"))
+    for measure in (measured, by_eval):
+        with pytest.raises(CorpusError, match=r"^class 'grid' \(fake\) is none of the network's"):
+            measure(other, data=corpora["packed"])
 
 
 OWN = """
