@@ -24,7 +24,7 @@ class GallerySection:
     """A title, a caption, a table and galleries."""
 
     title: str
-    caption: str
+    caption: str  # without a table each line is a paragraph
     table: Table | None
     galleries: tuple[Gallery, ...]
 

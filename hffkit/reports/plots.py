@@ -39,6 +39,7 @@ _STYLE: dict[str, object] = {
     "figure.constrained_layout.use": True,
 }
 _PANEL_COLUMNS = 4
+_LONGEST_LEVEL = 4  # characters below a column of a table
 _LONGEST_NAME = 22  # characters; the table beside it has all of them
 
 
@@ -268,6 +269,7 @@ class SeverityCurve:
     """A metric over the severities of an operation, from 0 for clean images; NaN: not defined."""
 
     name: str
+    severities: Sequence[int]  # (S + 1,) ascending
     values: Floats64  # (S + 1,)
     low: Floats64  # (S + 1,) the bounds of a band
     high: Floats64
@@ -289,7 +291,7 @@ def severity_plot(panels: Mapping[str, Sequence[SeverityCurve]], value: str) -> 
             axes.set_visible(False)
         for axes, (title, curves) in zip(grid.flat, panels.items(), strict=False):
             for curve in curves:
-                places, colour = np.arange(len(curve.values)), colours[curve.name]
+                places, colour = np.array(curve.severities), colours[curve.name]
                 axes.fill_between(
                     places, curve.low, curve.high, color=colour, alpha=0.18, linewidth=0
                 )
@@ -325,11 +327,12 @@ def _shaded(
     figure = Figure(figsize=size)
     axes = figure.subplots()
     axes.imshow(percent, cmap="Blues", vmin=lowest, vmax=100, aspect="auto")
+    is_slanted = max(map(len, columns)) > _LONGEST_LEVEL
     axes.set_xticks(
         range(len(columns)),
         [_short(name) for name in columns],
-        rotation=35,
-        ha="right",
+        rotation=35 if is_slanted else 0,
+        ha="right" if is_slanted else "center",
         rotation_mode="anchor",
         parse_math=False,
     )

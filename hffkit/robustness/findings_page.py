@@ -29,6 +29,7 @@ from hffkit.robustness.values import FPR_LIMITS
 _N_TILES = 12
 _COLUMNS = 12  # of a heat map
 _LONG_ROWS = f"Operations of more than {_COLUMNS} severities take several rows."
+_CHANCE = 50.0  # an AUC in per cent
 _GAP = 4  # px between an image and what became of it
 _NO_BREAK = ",\N{NO-BREAK SPACE}"
 _DEFINITIONS = (
@@ -70,7 +71,7 @@ def _suite_section(result: RobustnessResult, level: LevelName, place: int) -> Ga
     if level == "frame":
         galleries += [_flipped(result, run, found.suites[place]) for run, found in some]
     title = f"{suite.name}: {level_title(level).lower()}"
-    return GallerySection(title, " ".join(texts), None, tuple(galleries))
+    return GallerySection(title, "\n".join(texts), None, tuple(galleries))
 
 
 def sentences(run: RunFindings, found: LevelFindings, one: SuiteFindings) -> str:
@@ -99,7 +100,8 @@ def _share(estimate: Estimate) -> str:
 def _range(one: SuiteFindings, name: str) -> str:
     values = [each.estimates[name].value for each in one.conditions]
     known = [100 * value for value in values if value is not None]
-    return f"{min(known):.1f} to {max(known):.1f} %"
+    low, high = (f"{bound:.1f}" for bound in (min(known), max(known)))
+    return f"{low} %" if low == high else f"{low} to {high} %"
 
 
 def _curves(some: Sequence[tuple[RunFindings, LevelFindings]], place: int) -> Figure:
@@ -123,12 +125,12 @@ def _curves(some: Sequence[tuple[RunFindings, LevelFindings]], place: int) -> Fi
 
 def _curve(
     found: LevelFindings, one: SuiteFindings, operation: str
-) -> tuple[Floats64, Floats64, Floats64]:
-    """Return values and bounds of the AUC from clean to the highest severity, (S + 1,) each."""
-    some = [each.estimates["auc"] for each in one.conditions if each.entry.operation == operation]
-    rows = [_bounds(estimate) for estimate in (found.clean["auc"], *some)]
-    values, low, high = np.array(rows, np.float64).T
-    return values, low, high
+) -> tuple[list[int], Floats64, Floats64, Floats64]:
+    """Return severities from 0, and values and bounds of the AUC there, (S + 1,) each."""
+    some = [each for each in one.conditions if each.entry.operation == operation]
+    estimates = [found.clean["auc"], *(each.estimates["auc"] for each in some)]
+    values, low, high = np.array([_bounds(each) for each in estimates], np.float64).T
+    return [0, *(each.entry.severity for each in some)], values, low, high
 
 
 def _bounds(estimate: Estimate) -> tuple[float, float, float]:
@@ -158,12 +160,12 @@ def _heat(run: RunFindings, one: SuiteFindings) -> Gallery:
     table = np.full((len(rows), n_columns), np.nan)
     for row, values in zip(table, rows.values(), strict=True):
         row[: len(values)] = values
-    columns = [str(number) for number in range(1, n_columns + 1)]
+    columns = list(map(str, one.suite.severities[:n_columns]))
     figure = Figure(
         f"AUC in per cent by operation and severity: {run.name}",
         "Severities are the columns." if len(rows) == len(one.suite.operations) else _LONG_ROWS,
         "AUC by operation and severity; the tables have the figures.",
-        heat_map(list(rows), columns, table),
+        heat_map(list(rows), columns, table, lowest=_CHANCE),
     )
     return Gallery(f"Heat map: {run.name}", "", (), (figure,))
 

@@ -334,7 +334,9 @@ def test_the_command_prints_tables_and_writes_a_page(
     assert float(mine[2]["value"]) == pytest.approx(two["conditions"][3]["metrics"]["auc"]["value"])
     text = page.read_text()
     assert "Flipped first" in text
-    assert "of the pairs of clean images" in text
+    for path in paths:  # a paragraph for each
+        assert f"<p>{path}: a fake scores higher than a real one in " in text
+    assert '<td class="words">gb:9+jp:70</td>' in text
     read = Reader(text)
     assert not read.tags & {"script", "link", "iframe", "object"}
     assert all(target.startswith("data:") for target in read.targets)
