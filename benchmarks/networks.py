@@ -19,7 +19,7 @@ import torch
 
 from hffkit.execution.memory import keep_memory_of_tensors
 from hffkit.networks.table import NETWORKS, build
-from hffkit.training.train import TrainRequest, chosen_recipe
+from hffkit.training.request import TrainRequest, chosen_recipe
 from hffkit.training.updater import Updater
 
 SECONDS = 1.0  # of processor time, at least, for a figure

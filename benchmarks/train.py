@@ -42,8 +42,8 @@ from hffkit.storage.corpus import Corpus
 from hffkit.training.dataset import FaceDataset
 from hffkit.training.loader import Loader, MemoryLoader, make_loader
 from hffkit.training.recipe import TrainRecipe
+from hffkit.training.request import TrainRequest, chosen_recipe
 from hffkit.training.sampler import BatchSampler
-from hffkit.training.train import TrainRequest, chosen_recipe
 from hffkit.training.updater import Updater, captured_step
 
 CLASSES = ("real-celeba-stargan128", "fake-stargan128", "fake-dcgan128")

@@ -1,5 +1,6 @@
 """Typed fields of an object that was read from JSON or TOML, with messages that say where."""
 
+import json
 import math
 import reprlib
 from collections.abc import Collection, Mapping
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 from hffkit.errors import HffkitError
 
 T = TypeVar("T")
-_WORDS: Mapping[type, str] = {
+WORDS: Mapping[type, str] = {  # of the types of JSON and TOML, for messages
     str: "a text",
     int: "a whole number",
     float: "a number",
@@ -20,19 +21,24 @@ _WORDS: Mapping[type, str] = {
 
 
 class _Brief(reprlib.Repr):
-    """Short forms of values, of whole numbers too long for text as well."""
+    """Short forms of values as JSON and TOML write them, with texts in single quotes."""
+
+    def repr1(self, x: object, level: int) -> str:
+        if x is None or isinstance(x, bool):
+            return json.dumps(x)
+        if isinstance(x, str) and len(x) <= self.maxstring:
+            return f"'{x}'"
+        return super().repr1(x, level)
 
     def repr_int(self, x: int, level: int) -> str:
         return super().repr_int(x, level) if x.bit_length() < 1024 else "a number of many digits"
 
 
-_BRIEF = _Brief()
-_BRIEF.maxstring = _BRIEF.maxother = _BRIEF.maxlong = 60
-
-
-def shown(value: object) -> str:
-    """Return a value for a message, shortened."""
-    return _BRIEF.repr(value)
+def shown(value: object, most: int = 60) -> str:
+    """Return a value for a message, with at most about `most` characters of each text in it."""
+    brief = _Brief()
+    brief.maxstring = brief.maxother = brief.maxlong = most
+    return brief.repr(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +63,12 @@ class Fields:
     def take(self, name: str, kind: type[T]) -> T:
         """Return a field of one of the types of JSON; a whole number is a float as well."""
         if name not in self.row:
-            raise self.kind(f"{self.where}: {name} is missing; it must be {_WORDS[kind]}.")
+            raise self.kind(f"{self.where}: {name} is missing; it must be {WORDS[kind]}.")
         value = self.row[name]
         if kind is float and type(value) is int:
             value = self._as_float(name, value)
         if type(value) is not kind:
-            raise self.wrong(name, _WORDS[kind])
+            raise self.wrong(name, WORDS[kind])
         return value
 
     def optional(self, name: str, kind: type[T]) -> T | None:

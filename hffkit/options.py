@@ -11,6 +11,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hffkit.errors import ArgumentError
+from hffkit.fields import shown
 
 Names = tuple[str, ...]
 Pairs = tuple[tuple[str, str], ...]
@@ -75,7 +76,7 @@ def check(request: Any) -> None:
         value, known, bounds = getattr(request, field.name), choices(kind), _bounds(facts)
         if value is not None and known and value not in known:
             text = ", ".join(map(str, known))
-            raise ArgumentError(f"`{field.name}` must be one of {text}, got {value!r}.")
+            raise ArgumentError(f"`{field.name}` must be one of {text}, got {shown(value)}.")
         if value is not None and bounds is not None and value not in bounds:
             raise ArgumentError(f"`{field.name}` must be {bounds}, got {value}.")
 

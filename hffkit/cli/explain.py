@@ -8,7 +8,6 @@ import click
 
 from hffkit.cli import options
 from hffkit.cli.checks import check_inputs
-from hffkit.explain.method_names import check_methods
 from hffkit.storage.staging import refuse_existing
 from hffkit.wording import counted
 
@@ -98,12 +97,14 @@ def explain(run: Path, paths: tuple[Path, ...], out: Path, as_json: bool, **argu
     for name in ("methods", "layers", "classes"):
         arguments[name] = options.names(arguments[name])
     check_inputs(runs=[run], corpora=arguments["data"], files=paths)
-    check_methods(arguments["methods"])
+    from hffkit.explain.request import ExplainRequest, check_request
+
+    request = ExplainRequest(run, paths, **arguments)
+    check_request(request)
     refuse_existing(out)
-    from hffkit.explain.explain import ExplainRequest
     from hffkit.explain.explain import explain as write_maps
 
-    result = write_maps(ExplainRequest(run, paths, **arguments), out)
+    result = write_maps(request, out)
     options.show(result.to_json(), _explain_text(out, result), as_json=as_json)
     if result.n_unreadable:
         sys.exit(options.UNREADABLE)

@@ -11,8 +11,15 @@ from hffkit.cli.checks import check_inputs
 from hffkit.cli.evaluate import evaluate, predict
 from hffkit.manifest.samples import Split
 from hffkit.reports.text_table import Table
-from hffkit.spectrum.names import CentreName, ClassifierName, CropName, FeatureName
+from hffkit.spectrum.names import (
+    CentreName,
+    ClassifierName,
+    CropName,
+    FeatureName,
+    default_folder,
+)
 from hffkit.storage.outputs import FEATURES, SPECTRA_PLOT
+from hffkit.storage.staging import refuse_existing
 from hffkit.wording import counted
 
 if TYPE_CHECKING:
@@ -128,6 +135,8 @@ def train(out: Path | None, workers: int, as_json: bool, **arguments: Any) -> No
     `hffkit eval` and `hffkit predict` accept the run like that of a network.
     """
     check_inputs(corpora=arguments["data"])
+    out = out or default_folder(arguments["classifier"])
+    refuse_existing(out)
     from hffkit.spectrum.train import SpectrumRequest, train_spectrum
 
     path, run = train_spectrum(

@@ -112,37 +112,38 @@ def train(
     Unfinished work is in OUT.partial. The same command continues it, on the CPU bit for bit as
     without the interruption.
     """
-    from hffkit.networks.names import canonical_name
-    from hffkit.training.recipe import SHORT_OVERRIDES, parse_override, read_recipe, recipe_file
-    from hffkit.training.study_config import SUFFIXES, note_on
-
     if lists:
         click.echo(_known_text())
         return
+    from hffkit.training.recipe import SHORT_OVERRIDES, parse_override
+    from hffkit.training.request import (
+        TrainRequest,
+        check_masks,
+        chosen_recipe,
+        default_folder,
+    )
+    from hffkit.training.study_config import SUFFIXES, note_on
+
     arguments["degrade"] = list(degrade) or None
     short = {key: arguments.pop(name) for name, key in SHORT_OVERRIDES.items()}
     values = dict(parse_override(text) for text in overrides)
     values |= {name: value for name, value in short.items() if value is not None}
-    if arguments["network"] is not None:
-        canonical_name(arguments["network"])
-    if arguments["recipe"] is not None:
-        read_recipe(recipe_file(arguments["recipe"]))
-        if Path(arguments["recipe"]).suffix in SUFFIXES:
-            options.tell(note_on(Path(arguments["recipe"])))
-    check_inputs(corpora=arguments["data"] + arguments["masks"])
-    init = arguments["init"]
-    if init is not None and not init.is_dir():
-        check_file(init, WeightsError, "Give a run or a file of weights.")
-    if out is not None:
-        refuse_existing(out)
-    if degrade:
-        from hffkit.degrade.suites import augmentation  # loads OpenCV
+    request = TrainRequest(overrides=tuple(sorted(values.items())), **arguments)
+    recipe = chosen_recipe(request)
+    if request.recipe is not None and Path(request.recipe).suffix in SUFFIXES:
+        options.tell(note_on(Path(request.recipe)))
+    check_inputs(corpora=request.data + request.masks)
+    check_masks(request.masks, recipe)
+    if request.init is not None and request.init.is_dir():
+        from hffkit.runs.run import read_run
 
-        augmentation(degrade)
-    from hffkit.training.train import TrainRequest
+        read_run(request.init)
+    elif request.init is not None:
+        check_file(request.init, WeightsError, "Give a run or a file of weights.")
+    out = out or default_folder(recipe)
+    refuse_existing(out)
     from hffkit.training.train import train as train_network
 
-    request = TrainRequest(overrides=tuple(sorted(values.items())), **arguments)
     path, run = train_network(request, out, options.tell)
     options.show(run.to_json(), _run_text(path, run), as_json=as_json)
 

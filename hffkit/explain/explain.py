@@ -3,61 +3,30 @@
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated
 
-from hffkit.errors import ArgumentError, ExplainError
+from hffkit.errors import ExplainError
 from hffkit.execution.progress import Progress
 from hffkit.execution.versions import versions_of_training
 from hffkit.explain.attribution import Attributor
 from hffkit.explain.inputs import NO_FACE, InputFace, InputFaces, SampleSelection
-from hffkit.explain.method_names import TRACES
 from hffkit.explain.page import page_of, sheet_of
 from hffkit.explain.recorder import Recorder
+from hffkit.explain.request import ExplainRequest, check_request
 from hffkit.explain.result import ExplainResult
 from hffkit.faces.landmarks import Predictor, predictor_of
 from hffkit.faces.search import FaceSearch
 from hffkit.inference.network import load_network
-from hffkit.manifest.samples import Split
 from hffkit.media.image import encode_png
 from hffkit.networks.devices import device_named
-from hffkit.options import Bounds, Seed, check
 from hffkit.runs.snapshots import snapshots_of
-from hffkit.runs.spectrum import is_spectrum_run
 from hffkit.storage.staging import Partial, write_bytes_durably, write_durably
 
 PAGE_FILE, SHEET_FILE, JSON_FILE = "index.html", "sheet.png", "explain.json"
 _LIMIT = 16  # samples of corpora, unless they are averaged
-
-
-@dataclass(frozen=True, slots=True)
-class ExplainRequest:
-    """Parameters of `explain`."""
-
-    run: Path
-    paths: tuple[Path, ...] = ()  # images, videos, folders of them, corpora
-    data: tuple[str, ...] = ()  # corpora
-    methods: tuple[str, ...] = ("gradcam",)
-    layers: tuple[str, ...] = ()  # empty: the network's last with spatial extent
-    target: str | None = None  # the class to explain; None: the most probable one
-    split: Split | None = "test"  # of corpora; None: all samples
-    classes: tuple[str, ...] = ()  # of corpora; empty: all
-    # Samples of corpora; None: 16, or all with `average`.
-    limit: Annotated[int | None, Bounds(1)] = None
-    frames: Annotated[int, Bounds(1)] = 4  # of each video, evenly spaced
-    whole: bool = False  # files are face crops
-    upsample: int = 1
-    accept_damaged: bool = False  # damaged images are explained all the same
-    average: bool = False  # mean maps of each class in place of maps of each face
-    steps: Annotated[int, Bounds(0)] = 32  # of deletion and insertion; 0: not measured
-    sanity: bool = False  # compare with random weights
-    landmarks: Path | None = None  # dlib's 68-point predictor, for shares of heat
-    snapshots: bool = False  # show the traces of the run's snapshots, too
-    seed: Seed = 0
-    device: str = "auto"
 
 
 def explain(request: ExplainRequest, out: Path) -> ExplainResult:
@@ -104,17 +73,7 @@ def explain(request: ExplainRequest, out: Path) -> ExplainResult:
 
 def _prepared(request: ExplainRequest) -> tuple[Attributor, InputFaces]:
     """Return the attributor and the faces, and check all arguments before anything is written."""
-    if is_spectrum_run(request.run):
-        raise ExplainError(
-            f"{request.run}: a spectrum run, which has no network to explain. Draw its spectra "
-            "with `hffkit spectrum plot`."
-        )
-    check(request)
-    needs_heat = request.average or request.sanity or request.landmarks is not None
-    if set(request.methods) == {TRACES} and needs_heat:
-        raise ArgumentError(
-            "`average`, `sanity` and `landmarks` need a method that gives heat; traces do not."
-        )
+    check_request(request)
     detector = load_network(request.run, device_named(request.device))
     kept = snapshots_of(request.run) if request.snapshots else {}
     attributor = Attributor(

@@ -33,6 +33,18 @@ NAMES = (
     "efficientnet-b0",
 )  # of NETWORKS, in its order
 PAIRED = ("mml",)  # those with a second head, which train on pairs of qualities
+_BLOCKS = ("pool4", "relu4", "pool5", "relu5", "pool6", "relu6", "pool7", "relu7")
+# Layers that have no weights and lie in no other layer; the names of the rest begin like weights.
+_OUTER_LAYERS = {
+    "amten": (*_BLOCKS, "F_mt", "F_reu"),
+    "model-base": _BLOCKS,
+    "handcrafted-res": ("lrelu1", "lrelu2"),
+    "mislnet": (*(f"tanh{n}" for n in (1, 2, 3, 4, 6, 7)), *(f"pool{n}" for n in (1, 2, 3, 4))),
+    "xception": ("relu1", "relu2", "relu3", "relu4", "pool"),
+    "resnet18": ("relu", "maxpool"),
+    "vgg11-bn": ("avgpool",),
+    "densenet121": ("relu",),
+}
 
 
 def canonical_name(name: str) -> str:
@@ -56,6 +68,13 @@ def check_device(name: str) -> None:
     """Raise ArgumentError if a name is not that of a device, whatever the machine has."""
     if not re.fullmatch(r"auto|cpu(:0)?|cuda(:\d{1,3})?", name):
         raise ArgumentError(f"`device` must be auto, cpu, cuda or cuda:N, got {name!r}.")
+
+
+def outer_layers(network: str) -> tuple[str, ...]:
+    """Return the layers of a network without weights that lie in no other layer."""
+    if network.startswith("amten"):
+        return _OUTER_LAYERS["amten"]
+    return _OUTER_LAYERS.get("model-base" if network.endswith("model-base") else network, ())
 
 
 def _compact(name: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
 from hffkit.errors import RecipeError
+from hffkit.fields import WORDS, shown
 
 
 def typed(value: Any, kind: Any, where: str) -> Any:
@@ -23,11 +24,11 @@ def typed(value: Any, kind: Any, where: str) -> Any:
     if origin is Literal:
         if value not in inner:
             known = ", ".join(map(str, inner))
-            raise RecipeError(f"{where} must be one of {known}, got {value!r}.")
+            raise RecipeError(f"{where} must be one of {known}, got {shown(value)}.")
         return value
     if origin is tuple and get_origin(inner[0]) is tuple:
         if not isinstance(value, dict):
-            raise RecipeError(f"{where} must be a table of names and values, got {value!r}.")
+            raise RecipeError(f"{where} must be a table of names and values, got {shown(value)}.")
         pair = get_args(inner[0])[1]
         return tuple(
             (name, each if pair is Any else typed(each, pair, f"{where}.{name}"))
@@ -57,6 +58,6 @@ def _plain(value: Any, kind: Any, where: str) -> Any:
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
-        wanted = "text" if kind in (str, Path) else kind.__name__
-        raise RecipeError(f"{where} must be {wanted}, got {value!r}.")
+        wanted = WORDS[str if kind is Path else kind]
+        raise RecipeError(f"{where} must be {wanted}, got {shown(value)}.")
     return value

@@ -23,7 +23,7 @@ from hffkit.pipeline.recipe import Recipe, Step
 from hffkit.storage.corpora import is_dataset, open_corpora
 from hffkit.storage.corpus import CORPUS_FILE, Corpus
 from hffkit.storage.staging import partial_path
-from hffkit.training.train import TrainRequest, chosen_recipe
+from hffkit.training.request import TrainRequest, chosen_recipe
 from hffkit.wording import counted
 
 FORMAT = 1  # of outputs; a new format repeats every step

@@ -8,6 +8,7 @@ from typing import Any
 
 from hffkit.errors import RecipeError, UnknownNameError
 from hffkit.evaluation.metrics import LevelName
+from hffkit.fields import shown
 
 VIDEO_LEVELS: tuple[LevelName, ...] = ("video_mean", "video_vote")
 _PLACE = re.compile(r"\{([A-Za-z_]\w*)\}")
@@ -135,7 +136,7 @@ def table_spec(row: Any, values: Values, where: str) -> TableSpec | None:
 
 def _videos_of(rows: Any, where: str) -> dict[str, VideoColumn]:
     if not isinstance(rows, dict):
-        raise RecipeError(f"{where} must be a table, got {rows!r}.")
+        raise RecipeError(f"{where} must be a table, got {shown(rows)}.")
     found = {}
     for name, row in rows.items():
         if not isinstance(row, dict):
@@ -162,7 +163,7 @@ def check_table(spec: TableSpec, values: Values, tested: Mapping[str, bool], whe
     _check_labels([each.column for each in spec.videos.values()], spec.columns, values, where)
     _check_new(spec.videos, spec.columns, values, where)
     if not isinstance(spec.averages, dict):
-        raise RecipeError(f"{where}: averages must be a table, got {spec.averages!r}.")
+        raise RecipeError(f"{where}: averages must be a table, got {shown(spec.averages)}.")
     axes = {"rows": spec.rows, "columns": spec.columns}
     for axis, averages in spec.averages.items():
         lists = list(averages.values()) if isinstance(averages, dict) else [averages]
@@ -208,7 +209,7 @@ def _check_labels(names: Sequence[str], axis: str | None, values: Values, where:
 def claims_of(rows: Any, where: str) -> tuple[Claim, ...]:
     """Parse the claims of a recipe file; raise RecipeError if one is incomplete."""
     if not isinstance(rows, list):
-        raise RecipeError(f"{where} must be a list of tables, got {rows!r}.")
+        raise RecipeError(f"{where} must be a list of tables, got {shown(rows)}.")
     return tuple(_claim(row, where) for row in rows)
 
 
@@ -225,7 +226,7 @@ def _claim(row: Any, where: str) -> Claim:
 def _pairs(row: Mapping[str, Any], name: str, where: str) -> tuple[tuple[str, str], ...]:
     cells = row.get(name)
     if not isinstance(cells, list) or not all(isinstance(c, list) and len(c) == 2 for c in cells):
-        raise RecipeError(f"{where}: {name} must be a list of [row, column], got {cells!r}.")
+        raise RecipeError(f"{where}: {name} must be a list of [row, column], got {shown(cells)}.")
     return tuple((str(cell[0]), str(cell[1])) for cell in cells)
 
 
@@ -256,5 +257,7 @@ def values_of(value: Any, where: str) -> list[Value]:
     """Return a list of different values, or raise RecipeError."""
     is_good = isinstance(value, list) and value and len(set(map(str, value))) == len(value)
     if not is_good or not all(isinstance(each, str | int | float) for each in value):
-        raise RecipeError(f"{where} must be a list of different texts or numbers, got {value!r}.")
+        raise RecipeError(
+            f"{where} must be a list of different texts or numbers, got {shown(value)}."
+        )
     return list(value)

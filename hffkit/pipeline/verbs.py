@@ -30,7 +30,8 @@ from hffkit.storage.outputs import sweep_path
 from hffkit.storage.record import check_packed_size
 from hffkit.storage.staging import Partial, write_bytes_durably, write_durably
 from hffkit.training.recipe import SHORT_OVERRIDES
-from hffkit.training.train import TrainRequest, chosen_recipe, train
+from hffkit.training.request import TrainRequest, chosen_recipe
+from hffkit.training.train import train
 
 SAMPLES_FILE = "samples.csv"
 EVALUATION_FILE = "evaluation.json"

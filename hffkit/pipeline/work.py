@@ -16,7 +16,7 @@ from hffkit.pipeline.plan import Planned
 from hffkit.robustness.robustness import RobustnessRequest, n_conditions
 from hffkit.spectrum.train import SpectrumRequest
 from hffkit.storage.corpora import open_corpora
-from hffkit.training.train import TrainRequest, chosen_recipe
+from hffkit.training.request import TrainRequest, chosen_recipe
 
 Counts = Counter[tuple[str, str]]
 """Numbers of samples, by class and split."""

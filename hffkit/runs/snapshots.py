@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from hffkit.errors import WeightsError, writing_to
 from hffkit.runs.run import GROUPS_FILE, RUN_FILE, Run, TrainingResult
@@ -11,10 +10,15 @@ from hffkit.runs.training_samples import SAMPLES_FILE
 from hffkit.runs.weights import WEIGHTS_FILE, write_weights
 from hffkit.storage.staging import write_bytes_durably
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _FOLDER = "snapshots"
 
 
-def write_snapshot(folder: Path, run: Run, state: dict[str, Tensor], iteration: int) -> list[Path]:
+def write_snapshot(
+    folder: Path, run: Run, state: "dict[str, Tensor]", iteration: int
+) -> list[Path]:
     """Write the weights of an iteration as a run inside the run folder `folder`.
 
     It records the same training data. An older snapshot of the iteration is replaced. Its run.json

@@ -47,7 +47,7 @@ def with_good_keys(entries: Iterable[Entry]) -> tuple[list[Entry], list[Failure]
             failures.append(Failure("unreadable", printable(entry.path), None, reason))
     twice = [path for path, n in Counter(entry.path for entry in good).items() if n > 1]
     if twice:
-        raise CorpusError(f"{twice[0]!r} is listed twice ({len(twice)} such). List each file once.")
+        raise CorpusError(f"'{twice[0]}' is listed twice ({len(twice)} such). List each file once.")
     return good, failures
 
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
+from hffkit.fields import shown
 from hffkit.input_files import read_text
 from hffkit.manifest.classes import BINARY, HFF_8, ClassTable, numbered
 from hffkit.manifest.samples import Split
@@ -314,7 +315,7 @@ def _columns_of(table: Path, allowed: Mapping[str, str] | None = None) -> dict[s
             wanted = " or ".join(f"{each} ({what})" for each, what in (allowed or {}).items())
             raise CorpusError(
                 f"{table}:{number}: must be the name of a file and {wanted or 'its value'}, got "
-                f"{line.strip()!r}."
+                f"{shown(line.strip())}."
             )
         if found.setdefault(name, value) != value:
             raise CorpusError(

@@ -79,7 +79,7 @@ def as_listing(
     if unmatched:
         notes.append(
             f"{len(unmatched)} of {len(entries)} paths do not match the expression of groups, such "
-            f"as {unmatched[0]!r}: each of these is a group of its own."
+            f"as '{unmatched[0]}': each of these is a group of its own."
         )
     settled = _with_splits(grouped, ratio, options.seed)
     wanted = [entry for entry in settled if entry.split in options.splits]
@@ -142,7 +142,7 @@ def group_of(path: str, pattern: str | None) -> str | None:
     found = None if match is None else match.group(1 if match.re.groups else 0)
     if found == "":
         raise ArgumentError(
-            f"`group_by` {pattern!r} matches an empty text in {path!r}, which would join all such "
+            f"`group_by` '{pattern}' matches an empty text in '{path}', which would join all such "
             "files in one group. Match at least one character, such as with + in place of *."
         )
     return found

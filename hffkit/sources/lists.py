@@ -141,7 +141,7 @@ def _paths_of(rows: Iterable[_ListLine], options: ListOptions) -> list[str]:
 def _prefix_advice(options: ListOptions) -> str:
     known = options.strip_prefix
     if known:
-        return f"another part of its paths than {known!r} may be missing or too much"
+        return f"another part of its paths than '{known}' may be missing or too much"
     return "give the start of its paths as `strip_prefix`"
 
 
@@ -164,7 +164,7 @@ def _below(path: str, where: str, options: ListOptions) -> str:
     """
     prefix = options.strip_prefix
     if not path.startswith(prefix):
-        raise CorpusError(f"{where}: {shown(path)} does not begin with `strip_prefix` {prefix!r}.")
+        raise CorpusError(f"{where}: {shown(path)} does not begin with `strip_prefix` '{prefix}'.")
     if "\0" in path:
         raise CorpusError(f"{where}: {shown(path)} is no path: it holds a NUL character.")
     rest = path.removeprefix(prefix)
@@ -312,7 +312,7 @@ def _celeb_df_test(
         example = (absent or lines or ["nothing"])[0]
         raise CorpusError(
             f"{test_file}: {len(absent) or 'all'} of {counted(len(lines), 'line')} name no video "
-            f"that is there, such as {example!r}. Correct these lines, or delete them if the "
+            f"that is there, such as '{example}'. Correct these lines, or delete them if the "
             "videos are missing on purpose: a test video that is not recognised would be trained "
             "on."
         )

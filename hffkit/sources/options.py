@@ -60,7 +60,7 @@ class SourceOptions:
                 re.compile(self.group_by)
             except re.error as error:
                 raise ArgumentError(
-                    f"`group_by` {self.group_by!r} is no regular expression: {error}."
+                    f"`group_by` '{self.group_by}' is no regular expression: {error}."
                 ) from None
 
     @property

@@ -23,6 +23,7 @@ from hffkit.spectrum.classifiers import classifier_named, fit, is_called_fake, s
 from hffkit.spectrum.export import FeatureRequest
 from hffkit.spectrum.features import FeatureSpec
 from hffkit.spectrum.models import write_model
+from hffkit.spectrum.names import default_folder
 from hffkit.spectrum.profiles import Profiler, versions_of_spectra
 from hffkit.spectrum.repeats import N_REPEATS, SplitProtocol, balanced, repeated, splits_of
 from hffkit.storage.corpora import joint_classes, open_faces, references
@@ -98,7 +99,7 @@ def train_spectrum(
         If a corpus cannot be read, a group is in two splits, or there are too few samples.
     """
     check_spectrum(request)
-    out = out or Path("runs") / f"spectrum-{request.classifier}"
+    out = out or default_folder(request.classifier)
     refuse_existing(out)
     spec = request.spec()
     corpora = open_faces(request.data or ("data.lmdb",))

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from hffkit.errors import StorageError
+from hffkit.fields import shown
 from hffkit.manifest.classes import ClassTable, joined
 from hffkit.manifest.samples import Sample
 from hffkit.media.walk import walk
@@ -71,7 +72,7 @@ def check_alike(corpora: Sequence[Corpus]) -> None:
             if getattr(provenance, what) != getattr(first, what):
                 raise StorageError(
                     f"{corpus.path} and {corpora[0].path} cannot be taken as one: {what} is "
-                    f"{getattr(provenance, what)!r} and {getattr(first, what)!r}."
+                    f"{shown(getattr(provenance, what))} and {shown(getattr(first, what))}."
                 )
     joint_classes(corpora)
 

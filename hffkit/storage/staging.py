@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from hffkit.errors import StorageError, cannot_write, writing_to
+from hffkit.fields import shown
 from hffkit.input_files import read_object
 
 RESUME = " Free some space and run the same command again; finished work is kept."
 JOURNAL_FILE = "journal.jsonl"  # of an unfinished product; removed when the product gets its name
-_N_SHOWN = 300  # characters of a value in a message
+_N_SHOWN = 300  # characters of a text in a message
 _COMMAND_FILE = "command.json"  # marks a folder of unfinished work
 LOCK_FILE = "lock"
 _REPLACED = "replaced"  # the old product, while its successor gets its name
@@ -370,9 +371,4 @@ def differences(old: Any, new: Any, name: str = "") -> list[str]:
     tables = [value for value in (old, new) if isinstance(value, list)]
     if any(isinstance(row, dict) for table in tables for row in table):
         return [f"{name} differ"]
-    return [f"{name} was {_cut(old)}, is now {_cut(new)}"]
-
-
-def _cut(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _N_SHOWN else f"{text[:_N_SHOWN]}…"
+    return [f"{name} was {shown(old, _N_SHOWN)}, is now {shown(new, _N_SHOWN)}"]

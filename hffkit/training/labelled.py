@@ -29,6 +29,7 @@ from hffkit.training.dataset import FaceDataset, Transform
 from hffkit.training.loader import Dataset
 from hffkit.training.pairs import PairDataset
 from hffkit.training.recipe import MetricSettings, TrainRecipe
+from hffkit.training.request import check_masks
 
 
 def recipe_input(recipe: TrainRecipe) -> InputSpec:
@@ -110,7 +111,8 @@ def training_data(
     table = joint_classes(corpora)
     duplicates = duplicates_among(corpora)
     outputs = outputs_of(table, task)
-    opened = _open_masks(masks, recipe)
+    check_masks(masks, recipe)
+    opened = open_masks(masks) if masks else None
     if recipe.metric is not None and outputs != BINARY:
         raise ArgumentError(
             f"`task` must be binary for {recipe.network}, which separates fake from real, got the "
@@ -171,20 +173,6 @@ def _with_repeated_reals(found: Paired[Item], table: ClassTable) -> Paired[Item]
         low=[found.low[place] for place in places],
         masks=[found.masks[place] for place in places],
     )
-
-
-def _open_masks(masks: Sequence[str], recipe: TrainRecipe) -> Sequence[Corpus] | None:
-    """Return the corpora of masks; None if the loss does not use any."""
-    uses_masks = recipe.metric is not None and recipe.metric.mask_weight > 0
-    if uses_masks and not masks:
-        raise ArgumentError(
-            f"`masks` must name the corpus of masks for {recipe.network}. To train without them, "
-            "set metric.mask_weight = 0."
-        )
-    if masks and not uses_masks:
-        where = f"for {recipe.network}" if recipe.metric is None else "if metric.mask_weight is 0"
-        raise ArgumentError(f"`masks` must be empty {where}, got {', '.join(masks)}.")
-    return open_masks(masks) if masks else None
 
 
 def _check_two(labels: Ints, outputs: ClassTable, split: Split) -> None:

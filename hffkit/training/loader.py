@@ -11,7 +11,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import count, pairwise
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,10 +20,10 @@ from hffkit.arrays import Ints
 from hffkit.networks.spec import InputSpec
 from hffkit.training.dataset import FaceDataset
 from hffkit.training.pairs import PairDataset
+from hffkit.training.request import Keep
 from hffkit.training.sampler import BatchSampler
 
 Dataset = FaceDataset | PairDataset
-Keep = Literal["auto", "memory", "stream"]
 Batch = tuple[Tensor, Tensor]
 """Pixels (B, *shape) uint8 and labels (B,) int64 on the device, valid until the next batch."""
 

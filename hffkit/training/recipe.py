@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from hffkit.errors import ArgumentError, RecipeError, located
-from hffkit.fields import shown
+from hffkit.fields import WORDS, shown
 from hffkit.input_files import read_toml, toml_of
 from hffkit.media.image import ResizeFilter
 from hffkit.networks.names import PAIRED
@@ -266,7 +266,7 @@ def _checked(name: str, value: Any, where: str) -> Any:
     elif get_origin(kind) is Literal:
         is_good, wanted = value in get_args(kind), f"one of {', '.join(get_args(kind))}"
     else:
-        is_good, wanted = type(value) is kind or (kind is float and is_number), kind.__name__
+        is_good, wanted = type(value) is kind or (kind is float and is_number), WORDS[kind]
     if not is_good:
         raise RecipeError(f"{where}: {name} must be {wanted}, got {shown(value)}.")
     if isinstance(value, list):

@@ -1,21 +1,17 @@
 """`hffkit train`: train a network on corpora and write a run folder."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from hffkit.degrade.suites import augmentation
-from hffkit.errors import ArgumentError, RecipeError
+from hffkit.errors import ArgumentError
 from hffkit.execution.memory import keep_memory_of_tensors
 from hffkit.execution.versions import versions_of_training
 from hffkit.manifest.samples import Split
 from hffkit.networks.devices import check_bf16, device_named, threads
-from hffkit.networks.names import canonical_name
 from hffkit.networks.table import build
-from hffkit.options import Seed
 from hffkit.runs.run import Run, write_groups
 from hffkit.runs.snapshots import write_snapshot
 from hffkit.runs.training_samples import (
@@ -26,44 +22,22 @@ from hffkit.runs.training_samples import (
     write_training_samples,
 )
 from hffkit.storage.corpora import references
-from hffkit.storage.labels import Task
 from hffkit.storage.staging import Partial
 from hffkit.training.initial import initial_weights
 from hffkit.training.labelled import TrainingData, training_data
-from hffkit.training.loader import Keep, Loader, make_loader
+from hffkit.training.loader import Loader, make_loader
 from hffkit.training.loop import Snapshot, TrainingLoop
-from hffkit.training.recipe import (
-    TrainRecipe,
-    overridden,
-    read_recipe,
-    recipe_file,
-    recipe_names,
-    recipe_of,
+from hffkit.training.recipe import TrainRecipe
+from hffkit.training.request import (
+    TrainRequest,
+    chosen_recipe,
+    default_folder,
+    recipe_name,
 )
 from hffkit.training.sampler import BatchSampler
 from hffkit.training.updater import SEEDS, Updater
 
-DEFAULT_NETWORK = "amtennet"
 _SPLITS_OF_RECORDS: Mapping[str, Split] = {SAMPLES_FILE: "train", SELECTION_FILE: "val"}
-
-
-@dataclass(frozen=True, slots=True)
-class TrainRequest:
-    """Arguments of a training; None stands for the recipe's choice."""
-
-    data: tuple[str, ...]
-    network: str | None = None
-    recipe: str | None = None  # name of a shipped recipe, or a file
-    overrides: tuple[tuple[str, Any], ...] = ()  # of the recipe's values
-    task: Task = "multi"
-    init: Path | None = None
-    masks: tuple[str, ...] = ()  # corpora with the masks of pairs
-    seed: Seed = 0
-    device: str = "auto"
-    keep: Keep = "auto"
-    threads: int | None = None
-    tensorboard: bool = False
-    snapshots: tuple[int, ...] = ()  # iterations whose weights are kept, too
 
 
 def train(
@@ -75,7 +49,7 @@ def train(
     bit. `notify` is called at the start with each notice: samples that are left out, a slower way.
     """
     recipe = chosen_recipe(request)
-    out = out or Path("runs") / recipe.network
+    out = out or default_folder(recipe)
     with threads(request.threads):
         data = training_data(request.data, request.masks, request.task, recipe, request.seed)
         for notice in data.notices:
@@ -163,35 +137,6 @@ def _check_snapshots(iterations: Sequence[int], n_iterations: int) -> None:
             raise ArgumentError(
                 f"`snapshots` must be iterations from 1 to {n_iterations}, got {iteration}."
             )
-
-
-def chosen_recipe(request: TrainRequest) -> TrainRecipe:
-    """Return the recipe of a request with its overrides.
-
-    A network without a recipe of its name is trained with AMTENnet's.
-    """
-    network = canonical_name(request.network) if request.network is not None else None
-    name = recipe_name(request)
-    path = recipe_file(name)
-    if network is not None and "network" in dict(request.overrides):
-        raise ArgumentError(f"`network` is given twice: {network}, and among the overrides.")
-    values = overridden(read_recipe(path), dict(request.overrides))
-    if network is not None:
-        values["network"] = network
-    recipe = recipe_of(values, name)
-    if canonical_name(recipe.network) != recipe.network:
-        raise RecipeError(f"{name}: write network = {canonical_name(recipe.network)!r}.")
-    if recipe.degrade:
-        augmentation(recipe.degrade)
-    return recipe
-
-
-def recipe_name(request: TrainRequest) -> str:
-    """Return the name or file of a request's recipe."""
-    if request.recipe is not None:
-        return request.recipe
-    network = canonical_name(request.network) if request.network is not None else None
-    return network if network in recipe_names() else DEFAULT_NETWORK
 
 
 def _command(

@@ -8,23 +8,28 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from click.testing import Result
 from makers.trees import build_two_classes
+from safetensors.numpy import save_file
 
 from hffkit.cli import options
 from hffkit.cli.main import main
 from hffkit.errors import ArgumentError, RecipeError, StorageError
+from hffkit.manifest.classes import BINARY
 from hffkit.pipeline.arguments import typed
 from hffkit.storage.corpora import check_corpora
 from hffkit.storage.outputs import EVAL_PAGE, check_output
 
 Run = Callable[..., Result]
 
-# By command: what its message names. x.lmdb is a corpus, run a run, in a folder of images.
+# By command: what its message names. x.lmdb is a corpus, run and fit are runs, fitted one of a
+# spectrum, in a folder of images.
 REFUSED = {
     "build folder --src= --real a --fake b": "Invalid value for '--src': is empty.",
     "build folder --src in --real a --fake b --group-by x*": "--group-by 'x*' matches an empty",
+    r"build folder --src in --real a --fake b --group-by (\d": r"--group-by '(\d' is no regular",
     "train --data x.lmdb --out=": "Invalid value for '--out': is empty.",
     "train --data= --network meso4": "Invalid value for '--data': is empty.",
     "eval absent --data x.lmdb": "absent: no such run.",
@@ -63,10 +68,19 @@ REFUSED = {
     "explain absent in --out y": "absent: no such run.",
     "explain run absent.png --out y": "absent.png: no such file or folder.",
     "explain run --data absent --out y": "absent: no such corpus.",
-    "explain run in --out in": "in already exists.",
+    "explain fit in --out in": "in already exists.",
     "explain run in --out y --method swop": "No method named 'swop'.",
+    "explain fit in --out y --layer swop": "No layer named 'swop'. Known: conv1, fc, pool4,",
+    "explain fit in --out y --layer relu8.1": "No layer named 'relu8.1'. Did you mean 'relu",
+    "explain fit in --out y --target swop": "No class named 'swop'.",
+    "explain fit in --out y --landmarks absent": "absent: no such file. Give dlib's predictor",
+    "explain fit in --out y --snapshots": "fit: no snapshots.",
+    "explain fit in --out y --method traces --average": "--landmarks need a method that gives heat",
+    "explain fitted in --out y": "fitted: a spectrum run, which has no network to explain.",
     "explain run in --out y --device cuda:x": "must be auto, cpu, cuda or cuda:N, got 'cuda:x'.",
     "spectrum train --data absent": "absent: no such corpus.",
+    "spectrum train --data x.lmdb --out in": "in already exists.",
+    "spectrum train --data x.lmdb": "runs/spectrum-svm-rbf already exists.",
     "spectrum eval absent --data x.lmdb": "absent: no such run.",
     "spectrum predict absent in": "absent: no such run.",
     "train --data absent": "absent: no such corpus.",
@@ -75,6 +89,13 @@ REFUSED = {
     "train --data x.lmdb --recipe swop": "No recipe named 'swop'.",
     "train --data x.lmdb --recipe absent.toml": "absent.toml: cannot be read",
     "train --data x.lmdb --set swop=1": "A recipe has no 'swop'.",
+    "train --data x.lmdb --set size=0": "amtennet: size must be from 1 to 4096, got 0.",
+    "train --data x.lmdb --set select=swop": "select must be one of accuracy, loss, last, got",
+    "train --data x.lmdb --recipe mine.toml": "mine.toml: missing base_lr, ",
+    "train --data x.lmdb --network mml": "--masks must name the corpus of masks for mml.",
+    "train --data x.lmdb --init in": "in: no run: the folder holds no run.json.",
+    "train --data x.lmdb --init fitted": "fitted: a run of `hffkit spectrum` has no network.",
+    "train --data x.lmdb": "runs/amtennet already exists.",
     "train --data x.lmdb --degrade swop": "No operation named 'swop'.",
     "train --data x.lmdb --degrade gop-mix": "gop-mix: for whole videos only",
     "train --data x.lmdb --init absent.pth": "absent.pth: no such file.",
@@ -86,6 +107,8 @@ REFUSED = {
     "convert weights.h5 --out in": "in already exists.",
     "run swop": "No recipe named 'swop'.",
     "run table-x --data hff=absent": "absent does not exist.",
+    "run table-x --data hff=in": "in: no corpus: the folder holds no corpus.json.",
+    "run table-x --data hff=x.lmdb --scale 2": "2.0 is not in the range 0<x<=1.",
     "run table-x --data hf=in": "No data named 'hf'.",
     "run table-x mini-vii --data hff=in": "mini-vii needs --data ffpp_hq=PATH: ",
     "verify /": "/: no corpus",
@@ -134,6 +157,7 @@ def test_nothing_slow_is_imported_before_a_refusal(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run/run.json").write_text('{"format": 1}')
     (tmp_path / "weights.h5").touch()
+    write_runs(tmp_path)
     (tmp_path / "mine.toml").write_text('steps.a = {do = "degrade", operations = "own.py"}')
     command = [sys.executable, "-c", SCRIPT, json.dumps(list(REFUSED))]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -143,8 +167,25 @@ def test_nothing_slow_is_imported_before_a_refusal(tmp_path: Path) -> None:
         assert REFUSED[line] in output, line
         assert (code in (1, 2), loaded) == (True, []), line
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "in", "mine.toml", "run", "weights.h5", "x.lmdb",
+        "fit", "fitted", "in", "mine.toml", "run", "runs", "weights.h5", "x.lmdb",
     ]  # fmt: skip
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        "amtennet", "spectrum-svm-rbf",
+    ]  # fmt: skip
+
+
+def write_runs(folder: Path) -> None:
+    """Write a run with two tensors, one of a spectrum, and runs under the default names."""
+    row = {"format": 1, "made": {}, "result": None}
+    fed = {"colour": "BGR", "low": 0, "high": 255, "filter": "opencv-linear"}
+    network = {"network": "amtennet", "size": 128, "input": fed, "classes": BINARY.to_json()}
+    for name, more in (("fit", network), ("fitted", {"kind": "spectrum"})):
+        (folder / name).mkdir()
+        (folder / name / "run.json").write_text(json.dumps({**row, **more}))
+    tensors = {"conv1.weight": np.zeros(1, np.float32), "fc.bias": np.zeros(1, np.float32)}
+    save_file(tensors, folder / "fit/weights.safetensors")
+    for name in ("amtennet", "spectrum-svm-rbf"):
+        (folder / "runs" / name).mkdir(parents=True)
 
 
 def test_a_file_is_tried_without_a_change(tmp_path: Path) -> None:

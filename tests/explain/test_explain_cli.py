@@ -29,10 +29,11 @@ from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.execution.progress import Progress
 from hffkit.explain.attribution import Attributor
 from hffkit.explain.cam import grad_cam
-from hffkit.explain.explain import ExplainRequest, explain
+from hffkit.explain.explain import explain
 from hffkit.explain.gradients import vanilla
 from hffkit.explain.images import overlay
 from hffkit.explain.regions import region_shares
+from hffkit.explain.request import ExplainRequest
 from hffkit.explain.result import ExplainResult
 from hffkit.inference.network import NetworkDetector, load_network
 from hffkit.inference.predict import PredictRequest, predict
@@ -471,7 +472,7 @@ def test_networks_without_relu_are_noted(photo: Path, tmp_path: Path, run: Invok
         ),
         ({"methods": ()}, ArgumentError, "`methods` must name at least one"),
         ({"target": "Glo"}, UnknownNameError, "No class named 'Glo'. Did you mean 'Glow'"),
-        ({"landmarks": Path("no.dat")}, CorpusError, "no.dat: cannot be read"),
+        ({"landmarks": Path("no.dat")}, CorpusError, "no.dat: no such file"),
         ({"frames": 0}, ArgumentError, "`frames` must be at least 1, got 0"),
         ({"paths": ()}, ArgumentError, "`paths` and `data` name no image"),
         ({"paths": (Path("nowhere.png"),)}, ArgumentError, "nowhere.png: no such file or folder"),

@@ -14,7 +14,8 @@ from hffkit.runs.run import Run
 from hffkit.storage.staging import partial_path
 from hffkit.training import loop as training
 from hffkit.training.checkpoint import CHECKPOINT_FILE
-from hffkit.training.train import TrainRequest, train
+from hffkit.training.request import TrainRequest
+from hffkit.training.train import train
 from hffkit.training.updater import Updater
 from makers.trees import build_corpus, portrait
 

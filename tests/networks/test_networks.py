@@ -16,7 +16,7 @@ from hffkit.networks.caffe import BatchNorm, Scale, average_pool, max_pool
 from hffkit.networks.constraint import ConstrainedConv2d, project
 from hffkit.networks.meso import Meso4, MesoInception4
 from hffkit.networks.mislnet import MislNet
-from hffkit.networks.names import NAMES, PAIRED, canonical_name
+from hffkit.networks.names import NAMES, PAIRED, canonical_name, outer_layers
 from hffkit.networks.residual import HAND_CRAFTED, SRM, FixedFilters
 from hffkit.networks.spec import InputSpec
 from hffkit.networks.table import (
@@ -784,6 +784,15 @@ def test_each_network_has_the_layers_and_capabilities_that_its_spec_names(name: 
         for part in spec.pretrained.parts:
             inner = {key.removeprefix(f"{part}.") for key in tensors if key.startswith(f"{part}.")}
             assert len(inner & layers) > 10
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_outer_layers_are_known_without_the_network(name: str) -> None:
+    """A mistyped layer is refused by them and by the names of the weights."""
+    net = on_meta(name, 2, 64)
+    with_weights = {key.partition(".")[0] for key in net.state_dict()}
+    modules = {module for module, _ in net.named_children()}
+    assert {*outer_layers(name)} == modules - with_weights
 
 
 @pytest.mark.parametrize("name", list(NETWORKS))

@@ -16,7 +16,7 @@ from hffkit.pipeline.plan import Plan, plan_of
 from hffkit.pipeline.recipe import recipe_of
 from hffkit.reports.durations import duration_text
 from hffkit.storage.staging import partial_path
-from hffkit.training.train import TrainRequest, chosen_recipe
+from hffkit.training.request import TrainRequest, chosen_recipe
 
 ROOT = Path(__file__).parents[2]
 N_TEST = 4

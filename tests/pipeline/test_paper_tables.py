@@ -28,7 +28,7 @@ from hffkit.pipeline.plan import Plan, plan_of
 from hffkit.pipeline.recipe import Recipe, read_recipe, recipe_of
 from hffkit.pipeline.results import Cell, Results, page_of
 from hffkit.pipeline.tabulate import results_of
-from hffkit.training.train import chosen_recipe
+from hffkit.training.request import chosen_recipe
 
 ROOT = Path(__file__).parents[2]
 HFF = ("CelebA", "CelebA-HQ", "YouTube-Frame", "Glow", "StarGAN", "PGGAN", "StyleGAN", "Face2Face")

@@ -144,7 +144,7 @@ def test_a_list_that_nobody_could_mean_is_refused_by_file_and_line(
         ({"label": "FAKE", "original": 5}, "a.mp4: original must be a text, got 5"),
         ({"label": ["FAKE"]}, r"a.mp4: label must be a text, got \['FAKE'\]"),
         ({"label": "fake"}, "a.mp4: label must be one of FAKE, REAL, got 'fake'"),
-        (None, "must be {.video.: {.label.: .FAKE. or .REAL., ...}}, got None"),
+        (None, "must be {.video.: {.label.: .FAKE. or .REAL., ...}}, got null"),
     ],
 )
 def test_metadata_of_another_type_are_refused_by_video(

@@ -91,7 +91,7 @@ def test_an_altered_corpus_json_is_found(corpus: Path, run: Run, old: str, new: 
         ("n_samples", 13, "n_samples must be the sum of the counts, got 13"),
         ("labels", "x", "labels must be one of multi, binary, got 'x'"),
         ("labels", ["multi"], "labels must be a text"),
-        ("layout", "packed", "size must be that of a packed corpus, got None"),
+        ("layout", "packed", "size must be that of a packed corpus, got null"),
         ("size", 48, "size must be that of a native corpus, got 48"),
         ("shard", [3, 2], "shard must be null, or [I, N] with I below N, got [3, 2]"),
         ("holds", 7, "holds must be a text, got 7"),

@@ -187,7 +187,9 @@ def test_toml_is_read_as_its_standard_says() -> None:
 WRONG: list[tuple[Callable[[Fields], object], str]] = [
     (lambda f: f.take("none", str), "here: none is missing; it must be a text."),
     (lambda f: f.take("n", str), "here: n must be a text, got 5."),
-    (lambda f: f.take("yes", int), "here: yes must be a whole number, got True."),
+    (lambda f: f.take("yes", int), "here: yes must be a whole number, got true."),
+    (lambda f: f.take("path", int), r"here: path must be a whole number, got 'a\b'."),
+    (lambda f: f.take("null", int), "here: null must be a whole number, got null."),
     (lambda f: f.take("t", float), "here: t must be a number, got 'x'."),
     (lambda f: f.whole("n", 6, 9), "here: n must be a whole number from 6 to 9, got 5."),
     (lambda f: f.whole("n", 0, 4), "here: n must be a whole number from 0 to 4, got 5."),
@@ -197,7 +199,7 @@ WRONG: list[tuple[Callable[[Fields], object], str]] = [
     (lambda f: f.texts("mixed"), "here: mixed must be a list of texts, got ['a', {}]."),
     (lambda f: f.inner("o").take("p", dict), "here: o: p must be an object, got []."),
     (lambda f: f.rows("mixed"), "here: mixed[0]: must be an object, got 'a'."),
-    (lambda f: f.check_known(["n"]), "here: unknown big, inf, mixed, o, t, yes."),
+    (lambda f: f.check_known(["n"]), "here: unknown big, inf, mixed, null, o, path, t, yes."),
     (lambda f: Fields.of([f.where], "here", CorpusError), "here: must be an object, got ['here']."),
 ]
 
@@ -207,7 +209,7 @@ def test_a_field_of_another_type_is_an_error_that_names_it(
     take: Callable[[Fields], object], words: str
 ) -> None:
     row: dict[str, Any] = {"n": 5, "yes": True, "t": "x", "inf": float("inf"), "big": 10**400}
-    row |= {"mixed": ["a", {}], "o": {"p": []}}
+    row |= {"mixed": ["a", {}], "o": {"p": []}, "path": r"a\b", "null": None}
     with pytest.raises(CorpusError) as caught:
         take(Fields(row, "here", CorpusError))
     assert str(caught.value).startswith(words)

@@ -74,7 +74,7 @@ def test_runs_of_other_versions_and_damaged_ones_are_refused(
     for text, message in (
         (json.dumps({**row, "format": 2}), "run format must be 1, got 2"),
         ("[]", r"run.json: must be a JSON object, got \[\]"),
-        ("{}", "run format must be 1, got None"),
+        ("{}", "run format must be 1, got null"),
         ("{", "no JSON: .* which is cut off"),
         (json.dumps({**row, "classes": row["classes"] * 3000}), "from 1 to 4096 classes"),
         (json.dumps({k: v for k, v in row.items() if k != "classes"}), "damaged"),

@@ -25,7 +25,8 @@ from hffkit.storage.staging import partial_path
 from hffkit.training import loop as training
 from hffkit.training.checkpoint import CHECKPOINT_FILE, read_checkpoint, write_checkpoint
 from hffkit.training.loop import TrainingLoop
-from hffkit.training.train import TrainRequest, train
+from hffkit.training.request import TrainRequest
+from hffkit.training.train import train
 from hffkit.training.updater import Updater
 
 

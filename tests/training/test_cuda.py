@@ -8,7 +8,7 @@ from hffkit.networks.spec import BGR_255, RGB_255
 from hffkit.networks.table import NETWORKS, build, network_named
 from hffkit.training.dataset import FaceDataset
 from hffkit.training.loader import MemoryLoader, StreamLoader
-from hffkit.training.train import TrainRequest, chosen_recipe
+from hffkit.training.request import TrainRequest, chosen_recipe
 from hffkit.training.updater import Updater, captured_step
 
 pytestmark = [

@@ -15,7 +15,7 @@ import torch
 from hffkit.networks.table import NETWORKS, build, build_blank, network_named
 from hffkit.training import losses, metric_learning
 from hffkit.training.recipe import TrainRecipe
-from hffkit.training.train import TrainRequest, chosen_recipe
+from hffkit.training.request import TrainRequest, chosen_recipe
 from hffkit.training.updater import Updater, captured_step
 
 META = torch.device("meta")

@@ -18,9 +18,9 @@ from hffkit.networks.spec import BGR_255, RGB_255, RGB_SIGNED, RGB_UNIT
 from hffkit.storage.corpus import Corpus
 from hffkit.training.dataset import FaceDataset
 from hffkit.training.labelled import random_operations
-from hffkit.training.loader import Keep, MemoryLoader, StreamLoader, make_loader, prepare
+from hffkit.training.loader import MemoryLoader, StreamLoader, make_loader, prepare
+from hffkit.training.request import Keep, chosen_recipe
 from hffkit.training.sampler import BatchSampler
-from hffkit.training.train import chosen_recipe
 
 CPU = torch.device("cpu")
 

@@ -56,7 +56,8 @@ from hffkit.training.masks import shrunk
 from hffkit.training.metric_learning import PairOutputs, best_threshold, mask_of, pair_loss
 from hffkit.training.pairs import PairDataset, pair_shape, parts_of
 from hffkit.training.recipe import MetricSettings, TrainRecipe, parse_override
-from hffkit.training.train import TrainRequest, chosen_recipe, train
+from hffkit.training.request import TrainRequest, chosen_recipe
+from hffkit.training.train import train
 from hffkit.training.updater import Updater
 
 Run = Callable[..., Result]
@@ -551,7 +552,7 @@ def test_values_of_metric_learning_are_overridden_by_their_dotted_names() -> Non
         ({"r_fake": -1}, "metric.r_fake must be from 0"),
         ({"threshold": float("nan")}, "metric.threshold must be from 0"),
         ({"threshold": "best"}, "metric.threshold must be a number or val, got 'best'"),
-        ({"as_published": 1}, "metric.as_published must be bool, got 1"),
+        ({"as_published": 1}, "metric.as_published must be true or false, got 1"),
         ({"low": "c23"}, "metric.high and metric.low must differ, got 'c23' twice"),
     ],
 )

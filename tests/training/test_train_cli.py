@@ -66,7 +66,7 @@ def is_one_line(result: Result) -> bool:
     [
         (["--set", "size"], 2, "'size' must be KEY=VALUE"),
         (["--set", "sice=3"], 2, "A recipe has no 'sice'"),
-        (["--set", "size=big"], 1, "size must be int, got 'big'"),
+        (["--set", "size=big"], 1, "size must be a whole number, got 'big'"),
         (["--set", "base_lr=-1"], 1, "base_lr must be above 0"),
         (["--lr", "nan"], 1, "base_lr must be above 0, at most 1e+30, got nan"),
         (["--lr", "fast"], 2, "'fast' is not a valid float"),

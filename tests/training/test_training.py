@@ -22,7 +22,8 @@ from hffkit.storage.corpus import Corpus
 from hffkit.storage.staging import partial_path
 from hffkit.training.labelled import recipe_input
 from hffkit.training.recipe import recipe_names
-from hffkit.training.train import TrainRequest, chosen_recipe, train
+from hffkit.training.request import TrainRequest, chosen_recipe
+from hffkit.training.train import train
 
 
 @pytest.mark.parametrize("changes", [{"base_lr": 1e39}, {"gamma": 1e300, "step_size": 1}])
