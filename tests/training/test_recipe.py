@@ -29,15 +29,18 @@ def test_every_packaged_recipe_is_sound(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet18", "vgg11-bn", "densenet121", "efficientnet-b0"])
-def test_the_facial_parts_study_divides_its_rate_every_five_epochs(name: str) -> None:
-    recipe = chosen_recipe(TrainRequest(("x",), network=name))
-    epoch = 16_000 // 32
-    rates = [recipe.rate(number * epoch) for number in range(20)]
-    wanted = [1e-4] * 5 + [1e-5] * 5 + [1e-6] * 5 + [1e-7] * 5
-    assert rates == pytest.approx(wanted)
-    assert [recipe.rate(number * epoch - 1) for number in range(1, 21)] == pytest.approx(wanted)
+def test_the_rate_falls_as_in_the_program_of_the_facial_parts_study(name: str) -> None:
+    """Its schedule, of 5 steps, is stepped after the training and after the val of an epoch."""
+    recipe, per_epoch = chosen_recipe(TrainRequest(("x",), network=name)), 16_000 // 32
+    falls = [epoch + 1 for epoch in range(20) for step in (1, 2) if (2 * epoch + step) % 5 == 0]
+    assert falls[:4] == [3, 5, 8, 10]
+    rates = [recipe.rate(iteration) for iteration in range(20 * per_epoch)]
+    ours = [i / per_epoch for i in range(1, len(rates)) if rates[i] < rates[i - 1]]
+    assert ours == pytest.approx(falls[: len(ours)], abs=0.5)
+    assert len(ours) == 7
+    assert rates[per_epoch * 4] == pytest.approx(1e-5)
     assert (recipe.network, recipe.size, recipe.batch_size) == (name, 224, 32)
-    assert (recipe.max_iterations, recipe.val_interval) == (20 * epoch, epoch)
+    assert (recipe.max_iterations, recipe.val_interval) == (20 * per_epoch, per_epoch)
 
 
 STUDY = """
