@@ -284,7 +284,7 @@ def tested(run_folder: Path, corpus: Path) -> str:
     (found,) = evaluate(request).measured
     decisions = found.scored.decisions
     right = (decisions.predicted == decisions.labels).astype(float)
-    low, high = interval(right, [sample for _, sample in found.data.items])
+    low, high = interval(right[None], [sample for _, sample in found.data.items])
     return f"{100 * right.mean():.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 

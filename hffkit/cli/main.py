@@ -142,11 +142,17 @@ def _exit_code(number: int) -> int:
 
 
 def _options(command: click.Command) -> dict[str, str]:
-    """Return the options of a command, or of all commands of a group, by parameter."""
+    """Return the options and arguments of a command, or of all of a group, by parameter."""
     children = command.commands.values() if isinstance(command, click.Group) else ()
     names = {name: option for child in children for name, option in _options(child).items()}
-    options = (param for param in command.params if isinstance(param, click.Option))
-    return names | {param.name: param.opts[0] for param in options if param.name}
+    return names | {param.name: _shown(param) for param in command.params if param.name}
+
+
+def _shown(param: click.Parameter) -> str:
+    """Return --limit for an option, and PATH for an argument that the help calls [PATH]..."""
+    if isinstance(param, click.Option):
+        return param.opts[0]
+    return param.human_readable_name.strip("[].")
 
 
 @click.group(

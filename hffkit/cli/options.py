@@ -122,7 +122,7 @@ def numbers(_: click.Context, __: click.Parameter, values: Sequence[str]) -> tup
     try:
         return tuple(int(value) for value in names(values))
     except ValueError:
-        raise click.BadParameter(f"{','.join(values)!r} are not whole numbers.") from None
+        raise click.BadParameter(f"'{','.join(values)}' must be whole numbers.") from None
 
 
 def _device(_: click.Context, __: click.Parameter, name: str) -> str:

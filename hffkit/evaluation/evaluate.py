@@ -156,10 +156,11 @@ def _items(corpora: Sequence[Corpus], request: EvalRequest) -> Items:
         return items
     found = [item for item in items if quality_of(item[1].key) == request.quality]
     if not found:
-        known = sorted({quality_of(sample.key) or "none" for _, sample in items})
-        raise CorpusError(
-            f"No sample is {request.quality}: their qualities are {', '.join(known)}."
+        known = sorted({quality for _, sample in items if (quality := quality_of(sample.key))})
+        found_text = (
+            f"their qualities are {', '.join(known)}" if known else "no key names a quality"
         )
+        raise CorpusError(f"No sample is {request.quality}: {found_text}.")
     return found
 
 

@@ -17,7 +17,8 @@ def announce(text: str) -> None:
 class Progress:
     """A bar with rate, time left and failures so far.
 
-    Where stderr is no terminal, such as in the log of a cluster's job, it is a line every 30 s.
+    Where stderr is no terminal, such as in the log of a cluster's job, it is a line when units
+    finish, at most one in 30 s.
     """
 
     def __init__(self, total: int, *, unit: str, label: str, done: int = 0) -> None:

@@ -69,6 +69,8 @@ def check_request(request: ExplainRequest) -> None:
 
 def _check_values(request: ExplainRequest) -> None:
     check(request)
+    if not request.paths and not request.data:
+        raise ArgumentError("`paths` or `data` must name an image, a video or a corpus.")
     check_methods(request.methods)
     needs_heat = request.average or request.sanity or request.landmarks is not None
     if set(request.methods) == {TRACES} and needs_heat:

@@ -70,6 +70,7 @@ REFUSED = {
     "explain run --data absent --out y": "absent: no such corpus.",
     "explain fit in --out in": "in already exists.",
     "explain run in --out y --method swop": "No method named 'swop'.",
+    "explain fit --out y": "PATH or --data must name an image, a video or a corpus.",
     "explain fit in --out y --layer swop": "No layer named 'swop'. Known: conv1, fc, pool4,",
     "explain fit in --out y --layer relu8.1": "No layer named 'relu8.1'. Did you mean 'relu",
     "explain fit in --out y --target swop": "No class named 'swop'.",

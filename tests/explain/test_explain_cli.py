@@ -474,7 +474,7 @@ def test_networks_without_relu_are_noted(photo: Path, tmp_path: Path, run: Invok
         ({"target": "Glo"}, UnknownNameError, "No class named 'Glo'. Did you mean 'Glow'"),
         ({"landmarks": Path("no.dat")}, CorpusError, "no.dat: no such file"),
         ({"frames": 0}, ArgumentError, "`frames` must be at least 1, got 0"),
-        ({"paths": ()}, ArgumentError, "`paths` and `data` name no image"),
+        ({"paths": ()}, ArgumentError, "`paths` or `data` must name an image"),
         ({"paths": (Path("nowhere.png"),)}, ArgumentError, "nowhere.png: no such file or folder"),
         ({"paths": (Path("x" * 300),)}, ArgumentError, "xxx: no such file or folder"),
         ({"device": "tpu"}, ArgumentError, "`device` must be"),

@@ -412,7 +412,7 @@ def test_snapshots_are_named_by_whole_numbers(packed: Path, tmp_path: Path, run:
     arguments = ("train", "--data", packed, "--set", "size=48", "--out", tmp_path / "run")
     found = run(*arguments, "--snapshot", "1,x")
     assert found.exit_code == 2
-    assert "'1,x' are not whole numbers" in found.stderr
+    assert "'1,x' must be whole numbers" in found.stderr
     found = run(*arguments, "--snapshot", "1,2", "--max-iterations", "2", "--device", "cpu")
     assert found.exit_code == 0
     names = sorted(path.name for path in (tmp_path / "run" / "snapshots").iterdir())
