@@ -112,7 +112,7 @@ def balanced(places: Ints, is_fake: Bools, n: int, rng: np.random.Generator) -> 
     n_fake, n_real = n // 2, n - n // 2
     if len(fakes) < n_fake or len(reals) < n_real:
         raise TrainingError(
-            f"{n} training samples would be {n_fake} fake and {n_real} real, but there are "
+            f"{n} samples would be {n_fake} fake and {n_real} real, but there are "
             f"{len(fakes)} and {len(reals)}."
         )
     return np.sort(np.concatenate([fakes[:n_fake], reals[:n_real]]))
