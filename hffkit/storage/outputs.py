@@ -218,7 +218,6 @@ def _is_new(path: Path, form: FileForm) -> bool:
         with os.fdopen(number, "rb") as file:
             if form.recognises(file):
                 return False
-    raise StorageError(
-        f"{path} already exists, and this command did not write it, or it was changed since. "
-        "Delete it or choose another file."
-    )
+    is_kept = isinstance(form, Kept)
+    why = "" if is_kept else ", and this command did not write it, or it was changed since"
+    raise StorageError(f"{path} already exists{why}. Delete it or choose another file.")

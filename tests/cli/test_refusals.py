@@ -140,6 +140,7 @@ REFUSED = {
     "spectrum plot absent": "absent: no such corpus.",
     "spectrum plot x.lmdb --out no/spectra.png": "--out must be a file in an existing",
     "spectrum features absent --out y.npz": "absent: no such corpus.",
+    "spectrum features x.lmdb --out weights.h5": "weights.h5 already exists. Delete it or",
     "spectrum features x.lmdb --out no/y.npz": "--out must be a file in an existing",
 }
 SCRIPT = """
