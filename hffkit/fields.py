@@ -26,7 +26,7 @@ class _Brief(reprlib.Repr):
     def repr1(self, x: object, level: int) -> str:
         if x is None or isinstance(x, bool):
             return json.dumps(x)
-        if isinstance(x, str) and len(x) <= self.maxstring:
+        if isinstance(x, str) and len(x) <= self.maxstring and x.isprintable():
             return f"'{x}'"
         return super().repr1(x, level)
 

@@ -219,7 +219,7 @@ def test_differences_of_commands_are_told_by_their_place() -> None:
     assert differences(old, new) == [
         "a was 1, is now 2",
         "b.c was [1], is now [1, 2]",
-        "f was None, is now 'new'",
+        "f was null, is now 'new'",
         "rows differ",
     ]
     assert differences(old, old) == []
