@@ -29,6 +29,7 @@ from hffkit.training.loader import Loader, make_loader
 from hffkit.training.loop import Snapshot, TrainingLoop
 from hffkit.training.recipe import TrainRecipe
 from hffkit.training.request import (
+    Keep,
     TrainRequest,
     chosen_recipe,
     default_folder,
