@@ -11,6 +11,7 @@ from hffkit.corpus.mix import PROPORTIONS, MixRequest, mix
 from hffkit.corpus.pack import PackRequest, pack
 from hffkit.corpus.subset import SubsetRequest, check_share, subset
 from hffkit.degrade.degrade import DegradeRequest, degrade, treatment_of
+from hffkit.degrade.equalize import EqualizeRequest, equalize
 from hffkit.degrade.own import read_own
 from hffkit.errors import HffkitError, RecipeError, UnknownNameError, named
 from hffkit.evaluation.decide import DecideRequest, check_request, decide
@@ -274,6 +275,17 @@ VERBS: Mapping[str, Verb] = {
         ".lmdb",
         {"op": "ops", "split": "splits", "class": "classes"},
         seconds=0.0004,
+    ),
+    "equalize": Verb(
+        EqualizeRequest,
+        "corpus",
+        {"src": "corpus"},
+        check,
+        lambda request, src, out, how: equalize(
+            src, out, request, n_workers=how.n_workers, scheduler=how.scheduler
+        ),
+        ".lmdb",
+        seconds=0.001,
     ),
     "mix": Verb(
         MixRequest,

@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import Result
 from makers.copies import scene
+from makers.programs import run_mortal
 from makers.trees import about, all_files, build_corpus, change_records, encoded_data, records, rows
 from PIL import Image
 
@@ -19,6 +21,8 @@ from hffkit.errors import ArgumentError, CorpusError, ImageError
 from hffkit.storage.corpus import Corpus
 
 Run = Callable[..., Result]
+# Commits are of 64 MiB, which small images never come to: here each unit is one.
+OFTEN = "from hffkit.storage import writer\nwriter._COMMIT_BYTES = 1\n"
 
 
 def _save(path: Path, number: int, size: tuple[int, int], **how: object) -> None:
@@ -109,6 +113,26 @@ def test_the_result_is_the_same_for_any_number_of_workers_and_packed_corpora_wor
     assert made.provenance.options["size"] == 56  # 60 in whole blocks
     assert made.provenance.layout == "native"
     assert run("verify", tmp_path / "p", "--workers", 1).exit_code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("death", [("journal.jsonl", 1), ("journal.jsonl", 3), ("corpus.json", 1)])
+def test_equalizing_that_was_killed_goes_on_and_gives_the_same_corpus(
+    unfair: Path, tmp_path: Path, death: tuple[str, int], run: Run
+) -> None:
+    out = tmp_path / "x"
+    command = ["equalize", str(unfair), "--workers", "1", "--out", str(out)]
+    assert run_mortal(*death, command, OFTEN).returncode == -signal.SIGKILL
+    assert list(tmp_path.iterdir()) == [tmp_path / "x.partial"]
+    other = run("equalize", unfair, "--quality", 80, "--out", out).output
+    assert "begun by another command: options.quality was 75, is now 80" in other
+    again = run(*command)
+    assert again.exit_code == 0, again.output
+    assert list(tmp_path.iterdir()) == [out]
+    whole = equalize([str(unfair)], tmp_path / "whole", EqualizeRequest(), n_workers=1)
+    assert about(out) == whole.to_json()
+    assert rows(out / "manifest.jsonl") == rows(tmp_path / "whole/manifest.jsonl")
+    assert records(out) == records(tmp_path / "whole")
 
 
 def test_facts_of_sources_go_with_the_history_that_they_describe(

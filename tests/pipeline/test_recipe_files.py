@@ -402,6 +402,7 @@ def test_no_value_anywhere_ends_in_a_traceback(corpus: Path) -> None:
 RUNNERS: Mapping[str, str] = {
     "pack": "out workers scheduler json",
     "degrade": "out workers scheduler shard max_failures list preview json",
+    "equalize": "out workers scheduler max_failures json",
     "mix": "out json",
     "subset": "out json",
     "train": "out device threads keep tensorboard list json",
@@ -472,7 +473,7 @@ def test_the_default_of_an_argument_is_that_of_the_option(verb: str) -> None:
         told = tuple(given or ()) if param.multiple else None if given == "native" else given
         assert (told, type(told)) == (default, type(default)), name
         n_compared += 1
-    assert n_compared >= {"subset": 1, "mix": 3, "train": 3, "eval": 4}.get(verb, 6)
+    assert n_compared >= {"equalize": 2, "subset": 1, "mix": 3, "train": 3, "eval": 4}.get(verb, 6)
 
 
 @pytest.mark.parametrize("verb", list(RUNNERS))

@@ -522,6 +522,7 @@ built = { do = "build", source = "folder", src = "tree", real = "real", fake = [
 few = { do = "subset", src = "built", share = 0.7 }
 raw = { do = "pack", src = "few", size = 32 }
 jp = { do = "degrade", src = "few", op = ["jp-mix", "gb:3"], size = 32 }
+fair = { do = "equalize", src = "few", quality = 80 }
 mixed = { do = "mix", src = ["raw", "jp"] }
 net = { do = "train", data = "mixed", recipe = "small", set = { TINY } }
 judged = { do = "eval", runs = "net", data = "jp" }
@@ -534,7 +535,7 @@ def test_each_step_writes_what_its_command_writes(tmp_path: Path) -> None:
     result = hffkit("run", recipe, "--out", tmp_path / "o", *HOW, "--data", f"tree={tree}")
     assert result.exit_code == 0, result.output
     made = dict(line.split(": ") for line in result.stdout.splitlines())
-    assert list(made) == ["built", "few", "raw", "jp", "mixed", "net", "judged"]
+    assert list(made) == ["built", "few", "raw", "jp", "fair", "mixed", "net", "judged"]
     hand = tmp_path / "hand"
     hand.mkdir()
     sets = " ".join(f"--set {part.replace(' ', '')}" for part in TINY.split(", "))
@@ -543,6 +544,7 @@ def test_each_step_writes_what_its_command_writes(tmp_path: Path) -> None:
         "subset built --share 0.7 --out few",
         "pack few --size 32 --out raw --workers 1",
         "degrade few --op jp-mix --op gb:3 --size 32 --out jp --workers 1",
+        "equalize few --quality 80 --out fair --workers 1",
         "mix raw jp --out mixed",
         f"train --data mixed --recipe small {sets} --out net --device cpu --threads 1",
         "eval net --data jp --device cpu --csv judged.csv",
@@ -550,7 +552,7 @@ def test_each_step_writes_what_its_command_writes(tmp_path: Path) -> None:
         with contextlib.chdir(hand):
             by_hand = hffkit(*line.split())
         assert by_hand.exit_code == 0, by_hand.output
-    for name in ("built", "few", "raw", "jp", "mixed"):
+    for name in ("built", "few", "raw", "jp", "fair", "mixed"):
         assert all_files(Path(made[name])) == all_files(hand / name), name
     assert result_of(Path(made["net"])) == result_of(hand / "net")
     samples = Path(made["judged"], "samples.csv").read_bytes()
