@@ -1,6 +1,6 @@
 """Rewrite corpora record by record: the unit of work of `pack`, `degrade` and `equalize`."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, Protocol
@@ -13,6 +13,7 @@ from hffkit.execution.assemble import WorkPlan
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample
 from hffkit.media.image import CONVERT_IMAGESET, Image, resize
+from hffkit.media.source_facts import image_facts
 from hffkit.storage.corpus import CorpusName, Provenance
 from hffkit.storage.datum import Datum
 from hffkit.storage.parts import PartWriter, Record
@@ -118,7 +119,7 @@ class Rework:
             pixels_sha256=stored.pixels_sha256,
             operations=sample.operations + treated.operations,
             # Facts of the source say nothing of images that were given one history.
-            facts=sample.facts if treated.encoded is None else None,
+            facts=_facts(sample, datum) if treated.encoded is None else None,
             index=None,
         )
         return Record(again, stored.value)
@@ -126,6 +127,13 @@ class Rework:
     def paths(self, unit: RecordBlock) -> Sequence[str]:
         """Return the keys of the block's samples."""
         return [sample.key for _, sample in samples_at(unit.places, self.corpora)]
+
+
+def _facts(sample: Sample, datum: Datum) -> Mapping[str, str | int | float] | None:
+    """Return the facts of a sample's source; those of the record if it is the source's file."""
+    if sample.sha256 == sample.source_sha256 and datum.encoded:
+        return image_facts(bytes(datum.data)) or None
+    return sample.facts
 
 
 def plan_of(work: Rework, places: Places, label: str) -> WorkPlan[RecordBlock]:

@@ -40,6 +40,9 @@ def test_a_stored_file_needs_no_facts_and_a_packed_one_keeps_them(tmp_path: Path
     pack([str(tmp_path / "packed/x.lmdb")], tmp_path / "y", PackRequest(size=16), n_workers=1)
     again = rows(tmp_path / "y/manifest.jsonl")
     assert [row["facts"] for row in again] == [row["facts"] for row in packed]
+    pack([str(tmp_path / "native/x.lmdb")], tmp_path / "z", PackRequest(size=16), n_workers=1)
+    of_files = rows(tmp_path / "z/manifest.jsonl")
+    assert [row["facts"] for row in of_files] == [row["facts"] for row in packed]
 
 
 def test_frames_of_a_video_keep_its_codec_and_rates(tmp_path: Path) -> None:
