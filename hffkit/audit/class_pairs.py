@@ -1,6 +1,7 @@
 """Leakage scores of fake against real and of every pair of classes, and their judgement."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -10,10 +11,11 @@ from hffkit.arrays import Bools, Floats64
 from hffkit.audit.audited import Audited
 from hffkit.audit.collected import Collected
 from hffkit.audit.exhibits import Distribution
-from hffkit.audit.findings import Severity
+from hffkit.audit.findings import Severity, is_at_least
 from hffkit.audit.leakage import Leakage, leakage
 from hffkit.audit.stored_facts import Fact
 from hffkit.errors import MetricError
+from hffkit.manifest.samples import SPLITS
 from hffkit.reports.text_table import Table
 
 # Lower bounds of the interval. The size of a JPEG file alone reaches 0.63 between photographs and
@@ -22,6 +24,7 @@ _BOUNDS: tuple[tuple[Severity, float], ...] = (("high", 0.8), ("medium", 0.7), (
 _N_NAMED = 3  # carriers in a sentence
 _N_DISTRIBUTIONS = 8
 _N_ROWS = 8
+_LEAST_OF_SPLIT = 50  # fake and real samples each: on fewer, chance reaches high scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class PairLeakages:
 
     classes: tuple[str, ...]
     overall: Leakage | None  # fake against real; None: not defined
+    splits: dict[str, Leakage]  # fake against real within each split of enough samples
     pairs: dict[tuple[str, str], Leakage]  # fake against real first, as far as they are defined
     left_out: tuple[str, ...]  # what is not defined, and why
 
@@ -46,6 +50,7 @@ class PairLeakages:
         """Return the scores as JSON values."""
         return {
             "overall": None if self.overall is None else self.overall.to_json(),
+            "splits": {name: found.to_json() for name, found in self.splits.items()},
             "pairs": [
                 {"classes": list(pair), **found.to_json()} for pair, found in self.pairs.items()
             ],
@@ -53,7 +58,9 @@ class PairLeakages:
         }
 
     def table(self) -> Table:
-        """Return a row for fake against real and for the worst pairs; the heat map has all."""
+        """Return rows for fake against real, for splits, and for the worst pairs."""
+        of_splits = [(f"fake / real, {name}", found) for name, found in self.splits.items()]
+        scores = self.all_scores[:_N_ROWS]
         rows = tuple(
             (
                 title,
@@ -62,7 +69,7 @@ class PairLeakages:
                 f"{found.n_negative}/{found.n_positive}",
                 carriers_text(found),
             )
-            for title, found in self.all_scores[:_N_ROWS]
+            for title, found in (*scores[:1], *of_splits, *scores[1:])
         )
         return Table(("classes", "AUC", "95 % interval", "samples", "carried by"), rows, (0, 4))
 
@@ -75,11 +82,25 @@ class PairLeakages:
             percent[row, column] = percent[column, row] = 100 * found.auc
         return percent
 
+    def worse_split(self, limit: Severity | None) -> tuple[str, Leakage, Severity] | None:
+        """Return the worst split if it is worse than `limit`, the severity of all together."""
+        for name, found in sorted(self.splits.items(), key=lambda row: -row[1].low)[:1]:
+            severity = severity_of(found)
+            if severity is not None and (limit is None or not is_at_least(limit, severity)):
+                return name, found, severity
+        return None
+
 
 def pair_leakages(
-    data: Audited, facts: Sequence[Fact], values: Floats64, found: Collected, name: str
+    data: Audited,
+    facts: Sequence[Fact],
+    values: Floats64,
+    found: Collected,
+    name: str,
+    *,
+    by_split: bool = False,
 ) -> PairLeakages:
-    """Compute all leakage scores by facts (M, F).
+    """Compute all leakage scores by facts (M, F), `by_split` also within each split.
 
     Raises
     ------
@@ -109,7 +130,27 @@ def pair_leakages(
         raise MetricError(f"No leakage score is defined: {'; '.join(left_out)}.")
     if overall is not None and len(classes) == 2:
         scores = {(classes[0], classes[1]): overall}
-    return PairLeakages(classes, overall, scores, tuple(left_out))
+    splits = _of_splits(data, facts, values, found, name) if by_split else {}
+    return PairLeakages(classes, overall, splits, scores, tuple(left_out))
+
+
+def _of_splits(
+    data: Audited, facts: Sequence[Fact], values: Floats64, found: Collected, name: str
+) -> dict[str, Leakage]:
+    """Compute the scores of fake against real within the splits; none if there is one split."""
+    splits = data.index.split[found.at]
+    scores: dict[str, Leakage] = {}
+    for number in np.unique(splits).tolist() if len(np.unique(splits)) > 1 else ():
+        chosen = splits == number
+        n_fake = int(found.is_fake[chosen].sum())
+        if min(n_fake, int(chosen.sum()) - n_fake) < _LEAST_OF_SPLIT:
+            continue
+        with suppress(MetricError):
+            scores[SPLITS[number]] = leakage(
+                values[chosen], found.is_fake[chosen], found.groups[chosen], facts,
+                data.rng(name, "split", SPLITS[number]),
+            )  # fmt: skip
+    return scores
 
 
 def _comparisons(

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from hffkit.audit.exhibits import Exhibits
-from hffkit.audit.findings import Evidence
+from hffkit.audit.findings import Evidence, Finding
 from hffkit.audit.outcomes import AuditResult, Outcome
 from hffkit.errors import HffkitError
 from hffkit.reports.html import Figure, html_of, thumbnail
@@ -21,13 +21,7 @@ def page_of(result: AuditResult) -> str:
     corpora: dict[str, Corpus] = {}
     titles = {outcome.name: outcome.title for outcome in result.outcomes}
     cards = [
-        {
-            "finding": finding,
-            "check": titles[finding.check],
-            "evidence": [
-                (each.caption, list(_thumbnails(each, corpora))) for each in finding.evidence
-            ],
-        }
+        {"finding": finding, "check": titles[finding.check], **_evidence(finding, corpora)}
         for finding in result.findings
     ]
     return html_of(
@@ -37,6 +31,14 @@ def page_of(result: AuditResult) -> str:
         cards=cards,
         checks=list(map(_section, result.outcomes)),
     )
+
+
+def _evidence(finding: Finding, corpora: dict[str, Corpus]) -> dict[str, object]:
+    """Return the evidence with its thumbnails, and the number of samples that it shows."""
+    rows = [(each.caption, list(_thumbnails(each, corpora))) for each in finding.evidence]
+    n_samples = sum(len(images) for _, images in rows)
+    entries = counted(len(rows), "entry", "entries")
+    return {"evidence": rows, "shown": counted(n_samples, "sample") if n_samples else entries}
 
 
 def _thumbnails(evidence: Evidence, corpora: dict[str, Corpus]) -> Iterator[tuple[str, str]]:
@@ -96,7 +98,8 @@ def _figures(shown: Exhibits) -> Iterator[Figure]:
         ]
         yield Figure(
             "Distributions by class",
-            "Shares of each class. Real classes are solid, fake ones dashed.",
+            "Shares of each class; none: of the samples without the fact. Real classes are solid, "
+            "fake ones dashed.",
             f"Histograms by class of {', '.join(each.name for each in shown.distributions)}.",
             plots.small_multiples(multiples),
         )

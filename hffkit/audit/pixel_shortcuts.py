@@ -64,7 +64,8 @@ def measure(data: Audited) -> PixelShortcutsMeasured:
     found = data.shared(collected)
     history = [PIXEL_FACTS[place] for place in HISTORY]
     whole = pair_leakages(data, PIXEL_FACTS, found.pixels, found, "pixels")
-    made = pair_leakages(data, history, found.pixels[:, list(HISTORY)], found, "pixel history")
+    values = found.pixels[:, list(HISTORY)]
+    made = pair_leakages(data, history, values, found, "pixel history", by_split=True)
     again = pair_leakages(data, RECODED_FACTS, found.recoded, found, "recoded pixels")
     used = {name for _, one in made.all_scores for each in one.carriers for name in each.names}
     names = data.index.class_names
@@ -81,6 +82,14 @@ def judge(found: PixelShortcutsMeasured) -> Iterator[Finding]:
             CHECK.name, severity, f"{title}: the pixels show how they were made, by {by}",
             str(worst), tuple(found.examples.values()), _HISTORY,
             f"hffkit equalize {found.names} --out fair.lmdb",
+        )  # fmt: skip
+    if (worse := found.history.worse_split(severity)) is not None:
+        split, score, of_split = worse
+        yield Finding(
+            CHECK.name, of_split,
+            f"fake / real of split {split}: the pixels show how they were made, by "
+            f"{carriers_text(score) or 'several facts together'}",
+            str(score), (), _HISTORY, f"hffkit equalize {found.names} --out fair.lmdb",
         )  # fmt: skip
     left = found.recoded.overall
     if left is not None and severity_of(left) == "high":

@@ -66,7 +66,7 @@ def measure(data: Audited) -> ShortcutsMeasured:
     found = data.shared(collected)
     seen = [place for place, fact in enumerate(FACTS) if not fact.is_hidden]
     facts = [FACTS[place] for place in seen]
-    scores = pair_leakages(data, facts, found.stored[:, seen], found, CHECK.name)
+    scores = pair_leakages(data, facts, found.stored[:, seen], found, CHECK.name, by_split=True)
     used = {name for _, one in scores.all_scores for each in one.carriers for name in each.names}
     names = data.index.class_names
     return ShortcutsMeasured(
@@ -104,11 +104,19 @@ def examples(data: Audited, found: Collected) -> dict[str, Evidence]:
 def judge(found: ShortcutsMeasured) -> Iterator[Finding]:
     """Yield findings on fake against real and on pairs of classes."""
     scores = found.scores
-    if scores.overall is not None and (severity := severity_of(scores.overall)):
+    severity = None if scores.overall is None else severity_of(scores.overall)
+    if scores.overall is not None and severity is not None:
         yield Finding(
             CHECK.name, severity,
             f"Fake and real are told apart without their pixels, by {_by(scores.overall)}",
             str(scores.overall), tuple(found.examples.values()), _WHY, _mend(found.names),
+        )  # fmt: skip
+    if (worse := scores.worse_split(severity)) is not None:
+        split, score, of_split = worse
+        yield Finding(
+            CHECK.name, of_split,
+            f"Fake and real of split {split} are told apart without their pixels, by {_by(score)}",
+            str(score), (), _WHY, _mend(found.names),
         )  # fmt: skip
     if len(scores.classes) > 2:
         yield from _of_pairs(found)
@@ -175,7 +183,7 @@ def _common(fact: Fact, values: Floats64) -> str:
     share = 100 * n[best] / n.sum()
     text = fact.names[int(value)] if fact.names and np.isfinite(value) else f"{value:g}"
     text = "none" if np.isnan(value) else text
-    return text if share == 100 else f"{text} ({share:.0f} %)"
+    return f"{text} ({share:.0f} %)"
 
 
 _HIDDEN = (

@@ -40,6 +40,7 @@ _STYLE: dict[str, object] = {
 }
 _PANEL_COLUMNS = 4
 _LONGEST_LEVEL = 4  # characters below a column of a table
+_MOST_MISSING = 3  # classes whose share of missing values a small plot notes
 _LONGEST_NAME = 22  # characters; the table beside it has all of them
 
 
@@ -221,17 +222,19 @@ class Multiple:
 
 
 def small_multiples(multiples: Sequence[Multiple]) -> bytes:
-    """Plot the distributions of facts by class in small plots of one legend; NaN is left out.
+    """Plot the distributions of facts by class in small plots of one legend.
 
-    Real classes are drawn solid, fake ones dashed, in the colours of `profile_plot`.
+    The share of NaN stands below a plot. Real classes are drawn solid, fake ones dashed, in the
+    colours of `profile_plot`.
     """
-    n_columns = min(4, max(2, len(multiples)))  # the legend needs the room of two
+    n_columns = min(4, len(multiples))
     n_rows = -(-len(multiples) // n_columns)
     classes = [(name, is_fake) for name, is_fake, _ in multiples[0].values]
+    n_lines = -(-len(classes) // n_columns)  # of the legend
     empty = np.zeros(0)
     styles = line_styles([Curve(name, fake, 0, empty, empty) for name, fake in classes])
     with _style():
-        figure = Figure(figsize=(2.4 * n_columns, 0.5 + 1.75 * n_rows))
+        figure = Figure(figsize=(2.4 * n_columns, 0.3 + 0.2 * n_lines + 1.8 * n_rows))
         grid = figure.subplots(n_rows, n_columns, squeeze=False)
         for axes, multiple in zip_longest(grid.flat, multiples):
             if multiple is None:
@@ -252,6 +255,7 @@ def _plot_multiple(axes: Axes, multiple: Multiple, styles: Sequence[tuple[str, s
     edges = np.linspace(low, high if high > low else low + 1, 31)
     if high - low <= 60 and not np.any(everything % 1):  # a bin for each whole number
         edges = np.arange(low - 0.5, high + 1)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     for values, (_, _, given), (colour, dashes) in zip(known, multiple.values, styles, strict=True):
         share = np.histogram(values, edges)[0] / max(len(given), 1)
         axes.stairs(share, edges, color=colour, linewidth=1.4, linestyle=dashes)
@@ -259,9 +263,22 @@ def _plot_multiple(axes: Axes, multiple: Multiple, styles: Sequence[tuple[str, s
         places = range(int(low), int(high) + 1)
         axes.set_xticks(places, [multiple.labels[place] for place in places])
     axes.set_title(multiple.title, parse_math=False)
+    _note_missing(axes, [values for _, _, values in multiple.values], [row[0] for row in styles])
     axes.yaxis.set_major_formatter(_PERCENT)
     axes.tick_params(labelsize=7)
     axes.set_ylim(bottom=0)
+
+
+def _note_missing(axes: Axes, classes: Sequence[Floats64], colours: Sequence[str]) -> None:
+    """Write the share of NaN below a plot, in the colours of the classes with the most."""
+    shares = [float(np.isnan(values).mean()) if len(values) else 0.0 for values in classes]
+    most = sorted(range(len(shares)), key=lambda place: -shares[place])[:_MOST_MISSING]
+    shown = [place for place in sorted(most) if shares[place] >= 0.005]
+    for column, place in enumerate(shown):
+        axes.annotate(
+            f"{100 * shares[place]:.0f} % none", (column / _MOST_MISSING, -0.26),
+            xycoords="axes fraction", color=colours[place], fontsize=7, va="top",
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,11 @@ def _damage(key: bytes, transaction: Any) -> None:
     transaction.put(key, b"\x22\x04\xff\xd8\xff\x00\x28\x00\x38\x01")
 
 
+def _forget_facts(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        del row["facts"]
+
+
 def _bordered(image: Pixels) -> bytes:
     framed = image.copy()
     framed[:2] = framed[-2:] = 90
@@ -140,12 +145,39 @@ def test_a_class_that_was_saved_twice_is_found(tmp_path: Path) -> None:
     assert "quality of a JPEG before the file's own" in finding.title
 
 
-def test_packing_hides_the_files_but_not_the_pixels(tmp_path: Path) -> None:
+def test_packing_hides_neither_the_facts_of_the_files_nor_their_pixels(tmp_path: Path) -> None:
     corpus = _lay(tmp_path, gan=lambda image: _jpeg(image, quality=60))
-    pack([str(corpus)], tmp_path / "packed.lmdb", PackRequest(size=72), n_workers=1)
-    result = _audit(tmp_path / "packed.lmdb")
-    assert _worst(result, "shortcuts") is None
+    packed = tmp_path / "packed.lmdb"
+    pack([str(corpus)], packed, PackRequest(size=72), n_workers=1)
+    result = _audit(packed)
+    assert result.findings[0].check == "shortcuts"
+    assert "by JPEG quality of the source" in result.findings[0].title
     assert _worst(result, "pixel-shortcuts") == "high"
+    # Corpora of older versions have no facts of the files; the pixels are left.
+    change_manifest(packed, _forget_facts)
+    older = _audit(packed)
+    assert _worst(older, "shortcuts") is None
+    assert _worst(older, "pixel-shortcuts") == "high"
+
+
+def test_a_split_in_which_the_classes_differ_is_named(tmp_path: Path) -> None:
+    def of_split(split: str, rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            row["split"], row["group"] = split, f"{split} {row['group']}"
+
+    alike, apart = _lay(tmp_path / "a"), _lay(tmp_path / "b", gan=partial(_jpeg, quality=84))
+    change_manifest(alike, partial(of_split, "train"))
+    change_manifest(apart, partial(of_split, "test"))
+    data = Audited(AuditRequest((str(alike), str(apart))), n_workers=1)
+    measured = CHECKS["shortcuts"].measure(data)
+    assert list(measured.scores.splits) == ["train", "test"]
+    assert measured.scores.splits["train"].low < 0.5 < measured.scores.splits["train"].high
+    found = {finding.title: finding for finding in CHECKS["shortcuts"].judge(measured)}
+    (title,) = (each for each in found if "split" in each)
+    assert title.startswith("Fake and real of split test are told apart without their pixels, by")
+    assert found[title].severity == "high"
+    assert "high" not in {each.severity for each in found.values() if each.title != title}
+    assert "fake / real, test" in {row[0] for row in measured.scores.table().rows}
 
 
 def test_an_operation_on_one_class_is_found(fair: Path, tmp_path: Path) -> None:
