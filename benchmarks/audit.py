@@ -1,21 +1,24 @@
 """Speed and memory of `hffkit audit`.
 
     python benchmarks/audit.py --data ../shared/data/images
-    python benchmarks/audit.py --data ../shared/data/images --sizes 10000 50000 155000
+    python benchmarks/audit.py --data ../shared/data/images --sizes 10000 50000 155000 --copies 300
 
 Prints records per second of the facts that need decoding, with one worker and with two, for images
 of 128, 256 and 1024 px; then, for corpora of several sizes, seconds and peak memory of the whole
-command. The corpora repeat the images of mini-3, each with a pixel of its own and saved again as
-JPEG 75, in groups of three.
+command, and how many of the planted copies it lists. The corpora repeat the images of mini-3 with
+smooth noise, which makes them other images, saved as JPEG 75 in groups of three. `--copies` of them
+are saved again at quality 60 to 95, in another split.
 """
 
 import argparse
+import json
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 from peaks import peaks_of
 
@@ -23,7 +26,7 @@ from hffkit.audit.audited import Audited, AuditRequest
 from hffkit.audit.collected import collected
 from hffkit.manifest.classes import numbered
 from hffkit.manifest.samples import SPLITS, Sample
-from hffkit.media.image import decode, encode_jpeg
+from hffkit.media.image import Image, decode, encode_jpeg
 from hffkit.storage.corpus import Provenance
 from hffkit.storage.parts import Record
 from hffkit.storage.record import store
@@ -31,35 +34,44 @@ from hffkit.storage.writer import CorpusWriter
 
 MINI_3 = ("fake-stargan128", "fake-dcgan128", "real-celeba-stargan128")
 KINDS = {128: MINI_3[:1], 256: ("real-ffhq256",), 1024: ("real-celebahq1024",)}
+COPIES = ("equal-pixels", "near-duplicates")  # checks that list copies
 N_OF_SPEED = {128: 6000, 256: 3000, 1024: 400}
 
 
-def records(data: Path, classes: tuple[str, ...], n: int) -> Iterator[Record]:
-    """Yield n samples with pixels of their own."""
+def records(data: Path, classes: tuple[str, ...], n: int, n_copies: int) -> Iterator[Record]:
+    """Yield n samples with pixels of their own, and copies of the first ones."""
     files = {name: sorted((data / name).iterdir()) for name in classes}
     images = {name: [decode(path.read_bytes()) for path in files[name][:300]] for name in classes}
-    for number in range(n):
+    for place in range(n + n_copies):
+        is_copy, number = divmod(place, n)
         name = classes[number % len(classes)]
-        image = images[name][number // len(classes) % len(images[name])].copy()
-        image[number % 97 :: 31, number % 89 :: 37] = np.uint8(number % 251)
-        encoded = encode_jpeg(image, 75)
+        image = images[name][number // len(classes) % len(images[name])]
+        encoded = encode_jpeg(noisy(image, number), 60 + number % 36 if is_copy else 75)
         stored = store(decode(encoded), encoded, classes.index(name), None)
         group = number // 3
-        digest = stored.sha256
+        key, digest = f"{number:08}{'-copy' if is_copy else ''}", stored.sha256
         sample = Sample(
-            f"{number:08}", name, SPLITS[group % 3], f"g{group}", f"{number:08}.jpg", digest,
-            None, None, None, digest, stored.pixels_sha256,
+            key, name, SPLITS[(group + is_copy) % 3], f"g{group}{'-copy' if is_copy else ''}",
+            f"{key}.jpg", digest, None, None, None, digest, stored.pixels_sha256,
         )  # fmt: skip
         yield Record(sample, stored.value)
 
 
-def write(folder: Path, data: Path, classes: tuple[str, ...], n: int) -> Path:
-    """Write a corpus of n samples."""
+def noisy(image: Image, seed: int) -> Image:
+    """Add smooth noise."""
+    small = np.random.default_rng(seed).normal(0, 20, (8, 8))
+    size = (image.shape[1], image.shape[0])
+    noise = cv2.resize(small, size, interpolation=cv2.INTER_CUBIC)[..., None]
+    return np.asarray(np.clip(image + noise, 0, 255), np.uint8)
+
+
+def write(folder: Path, data: Path, classes: tuple[str, ...], n: int, n_copies: int = 0) -> Path:
+    """Write a corpus of n samples and copies of some."""
     fake = [name for name in classes if name.startswith("fake")]
     table = numbered(fake, [name for name in classes if name not in fake])
     made = Provenance(table, None, "multi", "build", {}, {})
     with CorpusWriter(folder) as writer:
-        for start, record in enumerate(records(data, classes, n)):
+        for start, record in enumerate(records(data, classes, n, n_copies)):
             writer.append(str(start), [record])
         writer.finish(made)
     return folder
@@ -85,19 +97,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000])
+    parser.add_argument("--copies", type=int, default=0, help="planted into each corpus")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         speeds(arguments.data, Path(name))
         for n in arguments.sizes:
-            corpus = write(Path(name) / f"n{n}", arguments.data, MINI_3, n)
+            corpus = write(Path(name) / f"n{n}", arguments.data, MINI_3, n, arguments.copies)
+            report = Path(name) / f"n{n}.json"
             code = "from hffkit.cli.main import main; main()"
-            command = [sys.executable, "-c", code, "audit", corpus, "--workers", "2"]
+            command = [
+                sys.executable,
+                "-c",
+                code,
+                "audit",
+                corpus,
+                "--workers",
+                "2",
+                "--out",
+                report,
+            ]
             wall = time.monotonic()
             parent, children = peaks_of(command)
             wall = time.monotonic() - wall
             most = max(children, default=0)
+            found = json.loads(report.read_text())["findings"]
+            dropped = [key for each in found if each["check"] in COPIES for key in each["drop"]]
             print(
-                f"{n:7} records: {wall:6.0f} s, peak {parent // 1024} MB, worker {most // 1024} MB",
+                f"{n:7} records: {wall:6.0f} s, peak {parent // 1024} MB, worker {most // 1024} MB;"
+                f" {len(dropped)} of {arguments.copies} copies listed",
                 flush=True,
             )
 

@@ -42,7 +42,7 @@ PIXEL_FACTS: tuple[Fact, ...] = (
     Fact("edge_step", "step next to the edge", is_content=True),
     Fact("earlier_quality", "JPEG quality found in the pixels"),
     Fact("first_quality", "quality of a JPEG before the file's own"),
-    Fact("blockiness", "blockiness at 8 px"),
+    Fact("blockiness", "blockiness at 8 px", is_content=True),  # details hide the steps
     Fact("phase_x", "phase of the grid, columns"),
     Fact("phase_y", "phase of the grid, rows"),
     Fact("high_frequency", "high-frequency energy", is_content=True),
