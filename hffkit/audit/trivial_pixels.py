@@ -17,7 +17,7 @@ from hffkit.media.image import Image, decode_own_jpeg, encode_jpeg, grey, resize
 from hffkit.media.jpeg_facts import ijg_tables
 
 _GRID = 8  # px, of JPEG's blocks
-_UNIFORM = 8  # grey levels: the range of a line of one colour
+_UNIFORM = 0.4  # deviation of a line of a border over that of lines inside; JPEG adds ripples
 _DARK = 20  # grey level: black after compression
 _MOST_BORDER, _MOST_LINES = 0.25, 64  # of a side
 _EDGE_LINES = 12  # the outer half is compared with the inner one
@@ -121,13 +121,22 @@ def _borders(luma: Image) -> tuple[float, float, float, float]:
     A border is at most a quarter of its side and 64 px wide.
     """
     dark, uniform = [], []
-    for axis in (1, 0):
-        largest, smallest = luma.max(axis=axis), luma.min(axis=axis)
-        n = max(1, min(_MOST_LINES, int(len(largest) * _MOST_BORDER)))
+    for lines in (luma, luma.T):
+        largest = lines.max(axis=1)
+        n = max(1, min(_MOST_LINES, int(len(lines) * _MOST_BORDER)))
         for side in (slice(n), slice(-1, -n - 1, -1)):
             dark.append(_n_first(largest[side] < _DARK))
-            uniform.append(_n_first(largest[side] - smallest[side] <= _UNIFORM))
+            uniform.append(_n_uniform(lines[side]))
     return float(dark[0] + dark[1]), float(dark[2] + dark[3]), float(min(uniform)), _edge_step(luma)
+
+
+def _n_uniform(lines: Image) -> int:
+    """Return how many of the outermost lines (N, L) are uniform beside those further inside."""
+    values = lines.astype(np.float32)
+    squares = np.einsum("nl,nl->n", values, values) / values.shape[1]
+    deviations = np.sqrt(np.maximum(squares - values.mean(axis=1) ** 2, 0))
+    inside = np.sort(deviations)[len(deviations) * 4 // 5]
+    return _n_first(deviations <= max(_UNIFORM * inside, 0.5))
 
 
 def _edge_step(luma: Image) -> float:

@@ -64,7 +64,7 @@ def _bordered(image: Pixels) -> bytes:
     framed = image.copy()
     framed[:2] = framed[-2:] = 90
     framed[:, :2] = framed[:, -2:] = 90
-    return _jpeg(framed, quality=95)
+    return _jpeg(framed)
 
 
 def _lay(folder: Path, photo: Save = _jpeg, gan: Save = _jpeg, n: int = N) -> Path:
@@ -130,7 +130,7 @@ def test_a_class_saved_in_another_way_is_found_and_the_reason_named(
 
 
 def test_a_border_of_one_class_is_found_in_the_pixels_alone(tmp_path: Path) -> None:
-    corpus = _lay(tmp_path, photo=lambda i: _jpeg(i, quality=95), gan=_bordered)
+    corpus = _lay(tmp_path, gan=_bordered)
     finding = _findings("pixel-shortcuts", corpus)[0]
     assert finding.severity == "high"
     assert "uniform lines" in finding.title

@@ -96,7 +96,7 @@ def test_the_grid_of_blocks_and_its_phase_are_found() -> None:
     assert (moved["phase_x"], moved["phase_y"]) == (3, 5)  # the next step is at 8 - 5 and 8 - 3
 
 
-@pytest.mark.parametrize("colour", [0, 128, 255])
+@pytest.mark.parametrize("colour", [0, 90, 128, 255])
 def test_borders_are_counted(colour: int) -> None:
     image = portrait()[40:140, 180:280].copy()
     assert _named(image)["border"] == 0
@@ -104,6 +104,8 @@ def test_borders_are_counted(colour: int) -> None:
     found = _named(image)
     assert found["border"] == 2
     assert (found["dark_rows"], found["dark_columns"]) == ((4, 4) if colour == 0 else (0, 0))
+    for quality in (50, 75, 90):  # JPEG leaves ripples in the border
+        assert _named(decode(encode_jpeg(image, quality)))["border"] in (1, 2)
 
 
 def test_letterboxes_are_counted_per_direction() -> None:
