@@ -2,6 +2,7 @@
 
     python benchmarks/planted.py --data ../shared/data copies
     python benchmarks/planted.py --data ../shared/data classes videos
+    python benchmarks/planted.py --data ../shared/data classes --only border
 
 `copies` draws 3,000 images of several sources and sizes, a third of them StarGAN's pictures of the
 same photos and these photos, each as a group of its own. It adds 60 copies of each kind, in another
@@ -185,7 +186,7 @@ def number_of(key: str) -> str:
     return Path(key).name.partition("-")[0]
 
 
-def copies(data: Path, scratch: Path, seed: int, n_images: int) -> None:
+def copies(data: Path, scratch: Path, seed: int, n_images: int, _: str) -> None:
     """Print how many copies of each kind are found, and the false alarms."""
     folder = scratch / f"copies-{seed}"
     plant(data, folder, seed, n_images)
@@ -255,12 +256,14 @@ CLASSES: Mapping[str, tuple[Save, Save]] = {  # of the photos, of the forgeries
 }  # fmt: skip
 
 
-def classes(data: Path, scratch: Path, seed: int, n_images: int) -> None:
+def classes(data: Path, scratch: Path, seed: int, n_images: int, only: str) -> None:
     """Print the worst finding of corpora whose classes differ in one way."""
     rng = np.random.default_rng(seed)
     paths = [drawn(files_of(data, (name,)), n_images // 2, rng) for name in STARGAN]
     print("| one class differs in | worst finding | AUC |\n|---|---|---|")
     for place, (kind, saves) in enumerate(CLASSES.items()):
+        if only not in kind:
+            continue
         folder = scratch / f"classes-{seed}-{place}"
         for label, files, save in zip(("real", "fake"), paths, saves, strict=True):
             for number, path in enumerate(files):
@@ -277,7 +280,7 @@ def classes(data: Path, scratch: Path, seed: int, n_images: int) -> None:
         print(f"| {kind} | {shown} |", flush=True)
 
 
-def videos(data: Path, scratch: Path, seed: int, n_images: int) -> None:
+def videos(data: Path, scratch: Path, seed: int, n_images: int, _: str) -> None:
     """Print how many of the videos in two splits are found."""
     rng = np.random.default_rng(seed)
     folder = scratch / f"videos-{seed}"
@@ -311,6 +314,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--data", type=Path, required=True, help="folder that holds images")
     parser.add_argument("parts", nargs="+", choices=list(PARTS))
+    parser.add_argument("--only", default="", help="part of a name of `classes`")
     parser.add_argument("--images", type=int, default=3000, help="of a corpus")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one corpus for each")
     arguments = parser.parse_args()
@@ -318,7 +322,7 @@ def main() -> None:
         for name in arguments.parts:
             for seed in arguments.seeds:
                 print(f"\n{name}, seed {seed}", flush=True)
-                PARTS[name](arguments.data, Path(scratch), seed, arguments.images)
+                PARTS[name](arguments.data, Path(scratch), seed, arguments.images, arguments.only)
 
 
 if __name__ == "__main__":
