@@ -9,11 +9,11 @@ same photos and these photos, each as a group of its own. It adds 60 copies of e
 split than their originals or under the other label, and prints for each kind how many the audit
 lists to be dropped, and how many other images it lists.
 
-`classes` saves 1,500 photos and 1,500 of StarGAN's pictures alike, but for one difference, and
-prints the worst finding of each such corpus.
+`classes` saves photos and as many of StarGAN's pictures alike, but for one difference, and prints
+the worst finding of each such corpus.
 
-`videos` lays 300 videos of FaceForensics++ and their forgeries as folders of frames in the official
-splits, moves half of the frames of 60 videos to another split, and prints how many are found.
+`videos` lays 150 pairs of FaceForensics++ and their forgeries as folders of frames in the official
+splits, moves two of five frames of 60 videos to another split, and prints how many are found.
 """
 
 import argparse
