@@ -30,6 +30,7 @@ from hffkit.audit.neighbours import (
     View,
     candidates,
     describe,
+    is_among_closest,
     is_plain,
 )
 from hffkit.audit.registration import Registered, register
@@ -129,9 +130,9 @@ def compare(data: Audited) -> Compared:
     at, images = at[order], np.argsort(order)[images]
     thumbnails, is_read = _thumbnails(data, at)
     found = candidates(thumbnails, _groups(data)[at], n_workers=data.n_workers)
-    copies = tuple(_copies(data, at, found))
+    copies, n_compared = _copies(data, at, found)
     n_plain = int((is_plain(thumbnails) & is_read).sum())
-    return Compared(at, images, copies, n_plain, int((~is_read).sum()), len(found.first))
+    return Compared(at, images, tuple(copies), n_plain, int((~is_read).sum()), n_compared)
 
 
 def _groups(data: Audited) -> Ints:
@@ -169,22 +170,55 @@ def _image(corpus: Corpus, sample: Sample) -> Image | None:
         return None
 
 
-def _copies(data: Audited, at: Ints, found: Candidates) -> Iterator[Copy]:
-    """Yield the candidates whose pixels agree."""
-    first, second, n = at[found.first], at[found.second], len(found.first)
+def _copies(data: Audited, at: Ints, found: Candidates) -> tuple[list[Copy], int]:
+    """Return the candidates whose pixels agree, and how many were compared.
+
+    The closest pairs of each image come first. Two images that copies already join are not
+    compared, so n copies of one image cost a few comparisons each in place of n.
+    """
+    copies: list[Copy] = []
+    n_compared, n_most = 0, 1
+    left = np.arange(len(found.first))
+    with Progress(len(left), unit="pairs", label="compare copies") as progress:
+        while len(left):
+            is_next = is_among_closest(
+                found.first[left], found.second[left], found.distance[left], n_most
+            )
+            chosen, left = left[is_next], left[~is_next]
+            copies += _agreeing(data, at, found, chosen, progress)
+            n_compared, n_most = n_compared + len(chosen), 2 * n_most
+            joined = _joined(at, copies)
+            is_open = joined[found.first[left]] != joined[found.second[left]]
+            progress.step(int((~is_open).sum()))
+            left = left[is_open]
+    return sorted(copies), n_compared
+
+
+def _joined(at: Ints, copies: Sequence[Copy]) -> Ints:
+    """Return (N,) numbers of the clusters that copies make of the images at places `at`."""
+    ends = np.searchsorted(at, np.array([copy[:2] for copy in copies], np.int64).reshape(-1, 2))
+    edges = coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(len(at), len(at)))
+    return np.asarray(connected_components(edges, directed=False)[1], np.int64)
+
+
+def _agreeing(
+    data: Audited, at: Ints, found: Candidates, chosen: Ints, progress: Progress
+) -> Iterator[Copy]:
+    """Yield the chosen candidates whose pixels agree."""
+    first, second = at[found.first[chosen]], at[found.second[chosen]]
+    views = [VIEWS[place] for place in found.view[chosen]]
     places = data.index.places[np.stack([first, second], axis=1).ravel()]
     blocks = [
-        (places[2 * i : 2 * (i + _N_PAIRS)], [VIEWS[v] for v in found.view[i : i + _N_PAIRS]])
-        for i in range(0, n, _N_PAIRS)
+        (places[2 * i : 2 * (i + _N_PAIRS)], views[i : i + _N_PAIRS])
+        for i in range(0, len(chosen), _N_PAIRS)
     ]
     work = partial(registered_pairs, names=data.places)
     pairs = zip(first.tolist(), second.tolist(), strict=True)
-    with Progress(n, unit="pairs", label="compare copies") as progress:
-        for block in in_order(work, blocks, n_workers=data.n_workers):
-            progress.step(len(block))
-            for found_copy, (a, b) in zip(block, pairs, strict=False):
-                if found_copy is not None:
-                    yield Copy(a, b, *found_copy)
+    for block in in_order(work, blocks, n_workers=data.n_workers):
+        progress.step(len(block))
+        for found_copy, (a, b) in zip(block, pairs, strict=False):
+            if found_copy is not None:
+                yield Copy(a, b, *found_copy)
 
 
 def registered_pairs(
@@ -251,20 +285,16 @@ def _clusters(found: Compared) -> tuple[list[Ints], dict[int, str]]:
     """
     if not found.copies:
         return [], {}
-    first = found.images[[copy.first for copy in found.copies]]
-    second = found.images[[copy.second for copy in found.copies]]
-    n = len(found.at)
-    edges = coo_array((np.ones(len(first)), (first, second)), shape=(n, n))
-    number = connected_components(edges, directed=False)[1]
+    number = _joined(found.at, found.copies)
     words: dict[int, list[str]] = {}
-    for image, copy in zip(first, found.copies, strict=True):
-        words.setdefault(int(number[image]), []).append(copy.kind)
+    for copy in found.copies:
+        words.setdefault(int(number[found.images[copy.first]]), []).append(copy.kind)
     clusters: dict[int, list[int]] = {each: [] for each in words}
     for place in np.flatnonzero(np.isin(number[found.images], list(words))):
         clusters[int(number[found.images[place]])].append(int(place))
     kinds = {
         int(image): _kinds_of(words[int(number[image])])
-        for image in np.unique(np.concatenate([first, second]))
+        for image in np.flatnonzero(np.isin(number, list(words)))
     }
     return sorted(map(np.array, clusters.values()), key=lambda cluster: int(cluster[0])), kinds
 

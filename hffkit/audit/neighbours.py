@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from hffkit.arrays import Floats32, Ints
+from hffkit.arrays import Bools, Floats32, Ints
 from hffkit.manifest.seeds import rng_for
 from hffkit.media.image import Image, grey
 
@@ -97,7 +97,7 @@ def describe(image: Image) -> Thumbnails:
     return grey(np.asarray(small, np.uint8))
 
 
-def is_plain(thumbnails: Thumbnails) -> npt.NDArray[np.bool_]:
+def is_plain(thumbnails: Thumbnails) -> Bools:
     """Return (N,) True where a thumbnail is nearly uniform, so that nothing can be compared."""
     deviations = [part.std(axis=(1, 2)) for part in _parts(thumbnails)]
     return np.concatenate([np.zeros(0), *deviations]) < _PLAIN
@@ -176,19 +176,19 @@ def _closest(first: Ints, second: Ints, view: Ints, distance: Floats32) -> Candi
     is_new = np.ones(len(order), bool)
     is_new[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1])
     at = order[is_new]
-    at = at[_is_close(first[at], second[at], distance[at])]
+    at = at[is_among_closest(first[at], second[at], distance[at], _MOST)]
     return Candidates(first[at], second[at], view[at], distance[at])
 
 
-def _is_close(first: Ints, second: Ints, distance: Floats32) -> npt.NDArray[np.bool_]:
-    """Return (M,) True for the pairs that are among the `_MOST` closest of one of their images."""
+def is_among_closest(first: Ints, second: Ints, distance: Floats32, n_most: int) -> Bools:
+    """Return (M,) True for the pairs that are among the `n_most` closest of one of their images."""
     pair = np.tile(np.arange(len(first)), 2)
     images = np.concatenate([first, second])
     order = np.lexsort((pair, distance[pair], images))
     _, starts, sizes = np.unique(images[order], return_index=True, return_counts=True)
     rank = np.arange(len(order)) - np.repeat(starts, sizes)
     kept = np.zeros(len(first), bool)
-    kept[pair[order[rank < _MOST]]] = True
+    kept[pair[order[rank < n_most]]] = True
     return kept
 
 

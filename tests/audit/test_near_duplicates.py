@@ -78,6 +78,16 @@ def test_copies_of_equal_pixels_belong_to_the_cluster(tmp_path: Path) -> None:
     assert set(leak.drop) == {"train/photo/000.png", "val/photo/equal.png"}
 
 
+def test_many_copies_of_an_image_are_joined_by_a_few_comparisons_each(tmp_path: Path) -> None:
+    _scenes(tmp_path, 0)
+    for number in range(14):
+        _write(tmp_path / f"in/test/gan/{number}.png", brightened(scene(1), 1 + number / 100))
+    measured = _measured(_built(tmp_path))
+    found = measured.clusters["across_splits"]
+    assert (found.n_clusters, found.n_samples) == (1, 15)
+    assert measured.n_candidates < 3 * 15  # of 105 pairs
+
+
 def test_equal_pixels_alone_are_the_business_of_another_check(tmp_path: Path) -> None:
     _scenes(tmp_path, 0)
     _write(tmp_path / "in/val/photo/equal.png", scene(0))
