@@ -1,6 +1,7 @@
 """Progress on stderr: a bar on a terminal, lines in a log."""
 
 import sys
+import threading
 import time
 from collections.abc import Mapping
 
@@ -17,8 +18,8 @@ def announce(text: str) -> None:
 class Progress:
     """A bar with rate, time left and failures so far.
 
-    Where stderr is no terminal, such as in the log of a cluster's job, it is a line when units
-    finish, at most one in 30 s.
+    Where stderr is no terminal, such as in the log of a cluster's job, it is a line every 30 s,
+    whether units finish or not.
     """
 
     def __init__(self, total: int, *, unit: str, label: str, done: int = 0) -> None:
@@ -38,11 +39,16 @@ class Progress:
         self._begin = self._last_line = time.monotonic()
         self._failures = 0
         self._notes: dict[str, object] = {}
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
 
     def __enter__(self) -> "Progress":
+        if self._is_log:
+            threading.Thread(target=self._beat, name="progress", daemon=True).start()
         return self
 
     def __exit__(self, *raised: object) -> None:
+        self._ended.set()
         self._bar.close()
 
     def step(self, n: int, failures: int = 0) -> None:
@@ -52,19 +58,30 @@ class Progress:
         if self._failures:
             self.note(unreadable=self._failures)
         self._bar.update(n)
-        if self._is_log and time.monotonic() - self._last_line >= _SECONDS:
-            self._write_line()
+        if self._is_log:
+            self._write_line_if_due()
 
     def note(self, **values: object) -> None:
         """Show values after the bar, or in the next line, until they are replaced."""
-        self._notes |= values
+        self._notes = self._notes | values
         self._bar.set_postfix(self._notes, refresh=False)
 
     def report(self, **values: object) -> None:
         """Show values as `note` does, in a log at once."""
         self.note(**values)
         if self._is_log:
-            self._write_line()
+            with self._lock:
+                self._write_line()
+
+    def _beat(self) -> None:
+        """Write the lines that are due while no unit finishes."""
+        while not self._ended.wait(self._last_line + _SECONDS - time.monotonic()):
+            self._write_line_if_due()
+
+    def _write_line_if_due(self) -> None:
+        with self._lock:
+            if time.monotonic() - self._last_line >= _SECONDS:
+                self._write_line()
 
     def _write_line(self) -> None:
         self._last_line = time.monotonic()

@@ -1,5 +1,6 @@
 """Progress in logs: lines instead of a bar."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -36,6 +37,20 @@ def test_a_log_has_a_line_every_30_seconds(
         "build: 160/400 files, 01:00 elapsed, 04:00 left",
         "build: 190/400 files, 01:30 elapsed, 03:30 left",
     ]
+
+
+def test_a_log_has_lines_while_no_unit_finishes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("hffkit.execution.progress._SECONDS", 0.02)
+    with Progress(2, unit="parts", label="build") as bar:
+        bar.note(unreadable=1)
+        time.sleep(0.15)
+    written = list(lines(capsys))
+    assert len(written) >= 2
+    assert set(written) == {"build: 0/2 parts, 00:00 elapsed, ? left, unreadable 1"}
+    time.sleep(0.05)
+    assert not list(lines(capsys))
 
 
 def test_what_is_reported_is_in_the_log_at_once(
