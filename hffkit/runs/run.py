@@ -176,7 +176,7 @@ def check_different(paths: Iterable[Path]) -> None:
         place = path.resolve()
         if place in known:
             also = "" if known[place] == path else f", which is {known[place]},"
-            raise ArgumentError(f"`runs` name {path}{also} twice. Name each run once.")
+            raise ArgumentError(f"{path}{also} is named twice in `runs`. Name each run once.")
         known[place] = path
 
 

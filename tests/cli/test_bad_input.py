@@ -519,13 +519,13 @@ def test_another_command_does_not_touch_what_one_began(
     for difference in (
         "layout was 'native', is now 'packed'",
         "options.seed was 0, is now 3",
-        "options.size was None, is now 16",
+        "options.size was null, is now 16",
     ):
         assert difference in message
     assert "Run the command that began it, delete it, or choose another --out" in message
     assert "options.shard" not in message
     message = _error(_build(run, images, begun, "--shard", "0/2"))
-    assert "shard was None, is now [0, 2]" in message
+    assert "shard was null, is now [0, 2]" in message
     corpus = build_corpus("folder", images, tmp_path / "y.lmdb", real=("a",), fake=("b",))
     message = _error(run("pack", corpus, "--out", begun))
     assert "verb was 'build', is now 'pack'" in message

@@ -484,9 +484,9 @@ def test_a_run_named_twice_is_refused(
     link = tmp_path / "link"
     link.symlink_to(runs["meso4"])
     for twice in ((runs["meso4"], link), (link, runs["other"], link)):
-        with pytest.raises(ArgumentError, match=r"twice\. Name each run once\.$"):
+        with pytest.raises(ArgumentError, match=r"named twice in `runs`\. Name each run once\.$"):
             measured(*twice, data=corpora["packed"])
-        with pytest.raises(ArgumentError, match=r"twice\. Name each run once\.$"):
+        with pytest.raises(ArgumentError, match=r"named twice in `runs`\. Name each run once\.$"):
             evaluate(EvalRequest(twice, (str(corpora["packed"]),)))
 
 
