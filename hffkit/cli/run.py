@@ -70,7 +70,7 @@ def run(
     step is kept until it or its inputs change; an interrupted one resumes. Several recipes share
     their steps.
     """
-    from hffkit.pipeline.given import check_code, check_corpora_among, check_data, check_given
+    from hffkit.pipeline.given import check_code, check_data, check_given
 
     if lists:
         from hffkit.pipeline.recipe import recipes_table
@@ -81,7 +81,6 @@ def run(
     check_code(recipes, operations)
     check_given(recipes, dict(data))
     check_data(Path(path) for _, path in data)
-    check_corpora_among(recipes, dict(data))
     from hffkit.pipeline.forecast import forecast, forecast_text
     from hffkit.pipeline.plan import Planned, plans_of, steps_of
     from hffkit.pipeline.recipe import read_recipe

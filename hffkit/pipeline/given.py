@@ -12,7 +12,6 @@ from hffkit.input_files import read_toml
 from hffkit.json_types import JsonObject
 from hffkit.recipe_files import recipe_path, shipped_names
 
-_READ_FOLDERS = ("build", "degrade")  # steps that read folders of files as well
 _DEEPEST = 20  # recipes that extend each other
 
 
@@ -96,17 +95,6 @@ def check_given(recipes: Sequence[str], given: Collection[str]) -> None:
         read = set(_texts(rows.get("steps")))
         wanted = {name: _about(row) for name, row in table.items() if name in read}
         check_complete(recipe, wanted, given)
-
-
-def check_corpora_among(recipes: Sequence[str], given: Mapping[str, str]) -> None:
-    """Raise StorageError if given data that a step reads as corpora are none."""
-    from hffkit.storage.corpora import check_corpora  # loads OpenCV
-
-    for recipe in recipes:
-        steps = recipe_rows(recipe).get("steps")
-        for step in steps.values() if isinstance(steps, dict) else ():
-            if isinstance(step, dict) and step.get("do") not in _READ_FOLDERS:
-                check_corpora([given[name] for name in _texts(step) if name in given])
 
 
 def check_code(recipes: Sequence[str], allowed: Collection[Path]) -> None:

@@ -108,7 +108,6 @@ REFUSED = {
     "convert weights.h5 --out in": "in already exists.",
     "run swop": "No recipe named 'swop'.",
     "run table-x --data hff=absent": "absent does not exist.",
-    "run table-x --data hff=in": "in: no corpus: the folder holds no corpus.json.",
     "run table-x --data hff=x.lmdb --scale 2": "2.0 is not in the range 0<x<=1.",
     "run table-x --data hf=in": "No data named 'hf'.",
     "run table-x mini-vii --data hff=in": "mini-vii needs --data ffpp_hq=PATH: ",

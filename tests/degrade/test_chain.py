@@ -686,16 +686,16 @@ def test_domains_are_said_in_few_words() -> None:
     }
 
 
-def readme_rows() -> Iterator[tuple[str, str, str]]:
-    """Yield code, drawn values and possible values of each operation, as the README states them."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    for row in re.findall("^\\| `.*-mix` .*$", readme, re.MULTILINE):
+def documented_rows() -> Iterator[tuple[str, str, str]]:
+    """Yield code, drawn values and possible values of each operation, as the docs state them."""
+    page = (Path(__file__).parents[2] / "docs/operations.md").read_text("utf-8")
+    for row in re.findall("^\\| `.*-mix` .*$", page, re.MULTILINE):
         names, _, _, drawn, possible = row.strip("| ").split(" | ")
         yield names.rpartition("`, `")[2].removesuffix("-mix`"), drawn, possible
 
 
-def test_the_readmes_values_are_drawn_and_those_just_outside_its_bounds_are_refused() -> None:
-    rows = list(readme_rows())
+def test_the_documented_values_are_drawn_and_those_just_outside_its_bounds_are_refused() -> None:
+    rows = list(documented_rows())
     assert [code for code, _, _ in rows] == list(OPERATIONS)
     for code, drawn, possible in rows:
         parameter = OPERATIONS[code].parameter

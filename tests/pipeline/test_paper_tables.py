@@ -150,7 +150,8 @@ def test_the_papers_figures_are_of_the_cells_of_the_recipe(number: str, kind: st
     if kind == "mini" and number in ("iii", "iv"):
         assert not recipe.paper  # which are of classes that a small corpus does not have
         return
-    assert list(rows) == places_of(recipe)
+    # Table XII has one row of JPEG 2000, the small table one for each wavelet.
+    assert list(rows) == [place for place in places_of(recipe) if place[0] != "JP2-97-mix"]
     found = {place: float(row["percent"]) for place, row in rows.items() if row["percent"]}
     assert recipe.paper == found
     assert all(row["note"] for row in rows.values() if not row["percent"])
