@@ -396,7 +396,6 @@ def _seconds(rows: Mapping[str, Any], corpus: Path, n_steps: int) -> float:
     return time.process_time() - begin
 
 
-@pytest.mark.no_cover  # which would triple the time
 def test_400_steps_are_planned_in_two_seconds(corpus: Path) -> None:
     rows = {
         "title": "many",
@@ -411,7 +410,8 @@ def test_400_steps_are_planned_in_two_seconds(corpus: Path) -> None:
         },
     }  # fmt: skip
     # Once in three will do: another's load is no failure.
-    assert any(_seconds(rows, corpus, 14 + 2 * 14 * 14) < 2 * 1.5 for _ in range(3))
+    limit = 2 * 1.5 * (1 if sys.gettrace() is None else 3)  # coverage traces each line
+    assert any(_seconds(rows, corpus, 14 + 2 * 14 * 14) < limit for _ in range(3))
 
 
 def test_steps_that_share_what_they_need_are_planned_as_quickly(corpus: Path) -> None:
