@@ -82,5 +82,5 @@ def stored_files(encoded: bytes) -> dict[str, bytes]:
         raise ValueError(f"no ZIP archive: {error}") from None
 
 
-# What zipfile raises for archives that are cut or altered; NotImplementedError is a RuntimeError.
+# What zipfile raises for archives that are cut, altered, or of a later version of the format.
 _ZIP_DAMAGE = (EOFError, KeyError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hffkit.degrade.operation import Operation, VideoSetting, errors_of_own_code
+from hffkit.degrade.operation import ErrorsOfOwnCode, Operation, VideoSetting
 from hffkit.degrade.parameter import Parameter, between, parse
 from hffkit.degrade.table import OPERATIONS, TABLE_IX
 from hffkit.errors import ArgumentError, OwnCodeError, UnknownNameError, named
@@ -96,7 +96,7 @@ class Chain:
         image = np.ascontiguousarray(image)
         done = []
         for place, step in enumerate(self.steps, position):
-            with errors_of_own_code():
+            with ErrorsOfOwnCode():
                 value = step.choose(seed, place, key)
                 applied = step.operation.apply(image, value)
             if not _is_image(applied.image):
@@ -199,7 +199,7 @@ def _step(name: str, operations: Mapping[str, Operation[Any]]) -> ChainStep:
     operation = named(operations, code, "operation")
     low, dots, high = text.partition("..")
     try:
-        with errors_of_own_code():
+        with ErrorsOfOwnCode():
             if dots:
                 return ChainStep(operation, drawn=between(operation.parameter, low, high))
             return ChainStep(operation, parse(operation.parameter, text))

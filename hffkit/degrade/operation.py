@@ -1,9 +1,10 @@
 """Operations on images, which are filters and codecs; and settings of whole videos."""
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Generic
 
 from hffkit.degrade.parameter import Parameter, V
@@ -72,26 +73,34 @@ Operation = Filter[V] | Codec[V] | VideoSetting[V]
 OWN_MODULE = "hffkit_operations_"  # the start of the names of modules with a user's operations
 
 
-@contextmanager
-def errors_of_own_code() -> Iterator[None]:
-    """Turn any error that passed through a user's module into an OwnCodeError with its place.
+class ErrorsOfOwnCode:
+    """A context that turns an error which passed through a user's module into an OwnCodeError.
 
-    It may be an error of a library that the module calls, or an attempt to end the program.
+    The error may be of any class, of a library that the module calls, or an attempt to end the
+    program; others are raised as they are.
     """
-    try:
-        yield
-    except (HffkitError, KeyboardInterrupt, MemoryError):  # of any code, not wrong in this one
-        raise
-    except BaseException as error:
+
+    def __enter__(self) -> None:
+        """Begin a call of a user's code."""
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, _OF_ANY_CODE):
+            return
         places = [
             f"{frame.f_code.co_filename}:{line}"
-            for frame, line in traceback.walk_tb(error.__traceback__)
+            for frame, line in traceback.walk_tb(trace)
             if str(frame.f_globals.get("__name__")).startswith(OWN_MODULE)
         ]
-        if not places:
-            raise
-        reason = " ".join(f"{type(error).__name__}{_text_of(error)}".split())
-        raise OwnCodeError(f"{places[-1]}: {reason}. Correct the code of the operation.") from None
+        if places:
+            reason = " ".join(f"{type(error).__name__}{_text_of(error)}".split())
+            raise OwnCodeError(
+                f"{places[-1]}: {reason}. Correct the code of the operation."
+            ) from None
+
+
+_OF_ANY_CODE = (HffkitError, KeyboardInterrupt, MemoryError)  # not wrong in the user's
 
 
 def _text_of(error: BaseException) -> str:

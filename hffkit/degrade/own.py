@@ -11,7 +11,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from hffkit.degrade.chain import Chain, ChainStep, chain
-from hffkit.degrade.operation import OWN_MODULE, Operation, errors_of_own_code
+from hffkit.degrade.operation import OWN_MODULE, ErrorsOfOwnCode, Operation
 from hffkit.degrade.parameter import Choice, Interval
 from hffkit.degrade.table import OPERATIONS, TABLE_IX
 from hffkit.errors import ArgumentError, OwnCodeError
@@ -65,7 +65,7 @@ def _with_own(path: Path, source: bytes) -> Mapping[str, Operation[Any]]:
     module = ModuleType(f"{OWN_MODULE}{hashlib.sha256(source).hexdigest()}")
     sys.modules[module.__name__] = module
     code = _compiled(path, source)
-    with errors_of_own_code():
+    with ErrorsOfOwnCode():
         exec(code, vars(module))
         added = getattr(module, "OPERATIONS", None)
         if not isinstance(added, Mapping) or not added:

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Set
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -72,22 +72,23 @@ def write_bytes_durably(path: Path, data: bytes) -> None:
         write_aside(temporary, data).replace(path)
     except (OSError, ValueError) as error:  # ValueError: not a valid file name
         if temporary is not None:
-            with suppress(OSError, ValueError):
-                temporary.unlink(missing_ok=True)
+            _discard(temporary)
         raise cannot_write(path, error) from None
 
 
 def write_aside(temporary: Path, data: bytes) -> Path:
     """Write a new file durably and return its path; after an error nothing is left of it."""
-    with temporary.open("xb") as file:  # which no link can redirect
-        try:
-            file.write(data)
-            sync(file)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
+    with ExitStack() as undo, temporary.open("xb") as file:  # which no link can redirect
+        undo.callback(_discard, temporary)
+        file.write(data)
+        sync(file)
+        undo.pop_all()
     return temporary
+
+
+def _discard(temporary: Path) -> None:
+    with suppress(OSError, ValueError):  # ValueError: not a valid file name
+        temporary.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
