@@ -40,9 +40,9 @@ class Alignment(Enum):
 
 @dataclass(slots=True)
 class Surroundings:
-    """FrameThumbnails of a video's frames, by frame number."""
+    """Thumbnails of some of a video's frames, and the size of the frames."""
 
-    thumbnails: dict[int, Floats32] = field(default_factory=dict)  # (h, 128)
+    thumbnails: dict[int, Floats32] = field(default_factory=dict)  # (h, 128), by frame number
     frame_size: tuple[int, int] | None = None  # width, height in px
 
     def add(self, number: int, grey_image: Image) -> None:

@@ -217,7 +217,7 @@ def ijg_tables() -> Ints:
 
 @cache
 def photoshop_tables() -> frozenset[tuple[bytes, ...]]:
-    """Return known tables of Photoshop in the form that `quality_of` takes, of colour and grey.
+    """Return known tables of Photoshop, as `nearest_quality` takes them, of colour and grey.
 
     Those of "Save for Web" at low to maximum, and of "Save As" at low to maximum: Photoshop has
     more settings between these, whose tables Pillow does not list.

@@ -32,6 +32,7 @@ from hffkit.runs.scores import Scored
 from hffkit.storage.corpora import identities
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.labels import Items
+from hffkit.wording import first_of
 
 FORMAT = 1  # of the JSON values
 AREA_METRICS = ("accuracy", "auc")
@@ -141,11 +142,9 @@ class RunFindings:
         some = [f"{name} ({only})" for name, only in found.items() if only is not None]
         if not some:
             return None
-        more = f" and {len(some) - _N_SHOWN} more" if len(some) > _N_SHOWN else ""
         return (
             f"all predictions are one under {len(some)} of {len(found)} conditions: "
-            f"{', '.join(some[:_N_SHOWN])}{more}. Accuracy there is that one's share of the "
-            "samples."
+            f"{first_of(some, _N_SHOWN)}. Accuracy there is that one's share of the samples."
         )
 
     def to_json(self) -> dict[str, object]:
