@@ -39,7 +39,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from learn import interval
+from trainings import groups_of, interval
 
 from hffkit.evaluation.evaluate import EvalRequest, evaluate
 from hffkit.execution.memory import keep_memory_of_tensors
@@ -284,7 +284,7 @@ def tested(run_folder: Path, corpus: Path) -> str:
     (found,) = evaluate(request).measured
     decisions = found.scored.decisions
     right = (decisions.predicted == decisions.labels).astype(float)
-    low, high = interval(right[None], [sample for _, sample in found.data.items])
+    low, high = interval(right[None], groups_of([sample for _, sample in found.data.items]))
     return f"{100 * right.mean():.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
