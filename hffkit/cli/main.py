@@ -14,6 +14,7 @@ import click
 from hffkit.cli import options
 from hffkit.cli.audit import audit
 from hffkit.cli.build import build
+from hffkit.cli.bus_error import say_bus_errors
 from hffkit.cli.corpora import inspect, merge, pack, subset, unpack, verify
 from hffkit.cli.decide import decide
 from hffkit.cli.degrade import degrade, equalize, mix
@@ -43,6 +44,7 @@ class _Group(click.Group):
             return super().main(args, *more, **extra)
         _open_standard_streams()
         signal.signal(signal.SIGTERM, _terminate)
+        say_bus_errors()
         # Where there are no semaphores: a command that needs workers says so in a line.
         warnings.filterwarnings("ignore", ".*joblib will operate in serial mode")
         try:
