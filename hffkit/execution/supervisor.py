@@ -65,10 +65,11 @@ def _run_here(pending: dict[Path, Job[T]], work: Work[T], n_workers: int) -> Ite
                     "Workers die before they begin: too little memory for so many, or a package "
                     "cannot be imported. Try fewer workers."
                 ) from None
-            for job in suspects:
-                del pending[job.part]
-                if not job.part.exists():
-                    yield _run_alone(job, work)
+            with _Alone(work) as alone:
+                for job in suspects:
+                    del pending[job.part]
+                    if not job.part.exists():
+                        yield alone.run(job)
             _clear(folders)
             pending = {part: job for part, job in pending.items() if not part.exists()}
 
@@ -87,16 +88,6 @@ def _run_pool(jobs: Sequence[Job[T]], work: Work[T], n_workers: int) -> Iterator
                 break
 
 
-def _run_alone(job: Job[T], work: Work[T]) -> Done:
-    with _Alone(work) as alone:
-        n_tries = 0 if job.fate is not None else _TRIES_ALONE
-        for _ in range(n_tries):
-            found = alone.attempt(job)
-            if found is not None:
-                return Done(job.part, job.size, found)
-        return give_up(job, work, alone.attempt)
-
-
 class _Alone(Generic[T]):
     """A process for jobs that may kill it, one after the other."""
 
@@ -110,6 +101,15 @@ class _Alone(Generic[T]):
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def run(self, job: Job[T]) -> Done:
+        """Do a job, or give it up if it ends the process each time or did so with a reason."""
+        n_tries = 0 if job.fate is not None else _TRIES_ALONE
+        for _ in range(n_tries):
+            found = self.attempt(job)
+            if found is not None:
+                return Done(job.part, job.size, found)
+        return give_up(job, self._work, self.attempt)
 
     def attempt(self, job: Job[T]) -> int | None:
         """Do a job and return the number of its unreadable inputs; None if the process died."""

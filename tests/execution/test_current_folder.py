@@ -47,10 +47,9 @@ ALONE = (
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with images, a corpus of them, a run and a script that starts as hffkit."""
+    """Return a folder with images, a corpus of them, and a script that starts as hffkit."""
     root = tmp_path_factory.mktemp("current")
     build_two_classes(root, 24)
-    write_run(root / "run", BINARY)
     (root / "bin").mkdir()
     (root / "bin" / "script.py").write_text(SCRIPT, "utf-8")
     return root
@@ -58,6 +57,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_no_code_of_the_current_folder_is_executed(home: Path) -> None:
+    write_run(home / "run", BINARY)
     here = home / "here"
     mark = hostile_folder(here)
     lines = [*(f"{line} --workers 2" for line in WITH_WORKERS), *ALONE]

@@ -12,8 +12,6 @@ from joblib.externals.loky.process_executor import BrokenProcessPool
 from hffkit.errors import HffkitError, ImageError
 from hffkit.execution.guarded import Lost, guarded
 
-pytestmark = pytest.mark.usefixtures("own_workers")
-
 
 def fragile(task: str) -> str:
     """Do what the name of a task says."""
@@ -34,6 +32,7 @@ def short(task: str) -> float:
     return 1 if task == "hang" else 60
 
 
+@pytest.mark.usefixtures("own_workers")
 @pytest.mark.parametrize("n_workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_task_that_hangs_crashes_or_is_killed_loses_its_own_result_alone(n_workers: int) -> None:
     tasks = ["a", "crash", "b", "hang", "c", "kill", "d"]

@@ -19,7 +19,14 @@ from hffkit.errors import HffkitError, ImageError
 from hffkit.execution import pool
 from hffkit.execution.pool import in_order, processes
 
-N = 1200  # tasks of 2 ms: the caller alone would take 2.4 s
+N = 120  # tasks of 2 ms: the caller alone would take .24 s
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start processes after a twentieth of the usual work, and send them as much less at once."""
+    for name in ("_ALONE", "_GROUP"):
+        monkeypatch.setattr(pool, name, vars(pool)[name] / 20)
 
 
 def picky(n: int) -> int:
@@ -36,10 +43,11 @@ def deadly(n: int, caller: int) -> int:
     return n
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("n_workers", [1, 2, 3])
 def test_results_come_in_order_whoever_made_them(n_workers: int) -> None:
     found, makers = [], set()
-    for square, pid in in_order(slow_square, range(50 * N), n_workers=n_workers):
+    for square, pid in in_order(slow_square, range(500 * N), n_workers=n_workers):
         found.append(square)
         makers.add(pid)
         if len(found) >= N and len(makers) >= min(n_workers, 2):  # a busy machine is slow to start
@@ -57,6 +65,7 @@ def test_a_little_work_starts_no_process() -> None:
     assert list(in_order(slow_square, [], n_workers=2)) == []
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_the_earliest_error_is_raised(n_workers: int) -> None:
     found: list[int] = []
@@ -65,10 +74,11 @@ def test_the_earliest_error_is_raised(n_workers: int) -> None:
     assert found == list(range(len(found)))
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_task_that_kills_two_workers_is_an_error_that_says_so() -> None:
     work = partial(deadly, caller=os.getpid())
     with pytest.raises(HffkitError, match="Two workers died at the same place"):
-        list(in_order(work, range(50 * N), n_workers=2))  # ends when a worker has begun
+        list(in_order(work, range(500 * N), n_workers=2))  # ends when a worker has begun
 
 
 def deadly_once(n: int, caller: int, mark: Path) -> int:
@@ -79,10 +89,11 @@ def deadly_once(n: int, caller: int, mark: Path) -> int:
     return n
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_worker_that_dies_once_costs_no_task(tmp_path: Path) -> None:
     work = partial(deadly_once, caller=os.getpid(), mark=tmp_path / "died")
     found: list[int] = []
-    for n in in_order(work, range(50 * N), n_workers=2):
+    for n in in_order(work, range(500 * N), n_workers=2):
         found.append(n)
         if len(found) > N and (tmp_path / "died").exists() and n % N == 0:
             break
@@ -90,6 +101,7 @@ def test_a_worker_that_dies_once_costs_no_task(tmp_path: Path) -> None:
     assert found == list(range(len(found)))
 
 
+@pytest.mark.usefixtures("hasty")
 def test_tasks_are_taken_as_they_are_needed_and_left_when_nobody_asks() -> None:
     numbers = count()
     results = in_order(slow_square, numbers, n_workers=2)
