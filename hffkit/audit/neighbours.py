@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from hffkit.arrays import Bools, Floats32, Ints
+from hffkit.arrays import Bools, Floats32, Floats64, Ints
 from hffkit.manifest.seeds import rng_for
 from hffkit.media.image import Image, grey
 
@@ -234,7 +234,7 @@ def _parts(rows: npt.NDArray[S], size: int = _CHUNK) -> Iterator[npt.NDArray[S]]
 # views ------------------------------------------------------------------------------------------
 
 
-def _cosines(x: npt.NDArray[np.float64], n: int) -> npt.NDArray[np.float64]:
+def _cosines(x: Floats64, n: int) -> Floats64:
     """Return (n, X) the first cosines of the transform at positions in [0, 1]."""
     return np.cos(np.pi * np.arange(n)[:, None] * x[None, :])
 
@@ -247,7 +247,7 @@ def _analysis() -> Floats32:
     return rows.astype(np.float32)
 
 
-def _axis(start: float, size: float) -> npt.NDArray[np.float64]:
+def _axis(start: float, size: float) -> Floats64:
     """Return the (_KEPT, _BAND) matrix from the cosines of a side to those of a part of it."""
     at = (np.arange(SIDE) + 0.5) / SIDE
     inner = _cosines(at, _KEPT) * np.sqrt(2 / SIDE)

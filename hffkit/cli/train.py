@@ -131,7 +131,7 @@ def train(
     request = TrainRequest(overrides=tuple(sorted(values.items())), **arguments)
     recipe = chosen_recipe(request)
     if request.recipe is not None and Path(request.recipe).suffix in SUFFIXES:
-        options.tell(note_on(Path(request.recipe)))
+        options.show_notes([note_on(Path(request.recipe))])
     check_inputs(corpora=request.data + request.masks)
     check_masks(request.masks, recipe)
     if request.init is not None and request.init.is_dir():

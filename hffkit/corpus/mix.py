@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hffkit.arrays import Bools, Ints
 from hffkit.corpus.derived import derived_provenance, pieces_of, write_derived
 from hffkit.errors import ArgumentError, CorpusError, named
 from hffkit.manifest.failures import FATAL, Failure, read_failures
@@ -25,7 +26,7 @@ from hffkit.storage.parts import Record
 # Table XI: the middle set of 165k takes 55,000 of each source's 124,000 images.
 _MIDDLE = Fraction(55, 124)
 
-Chosen = npt.NDArray[np.bool_]
+Chosen = Bools
 """(S, N): True where image n is taken from source s."""
 
 
@@ -33,7 +34,7 @@ Chosen = npt.NDArray[np.bool_]
 class Pool:
     """The images to draw training samples from, in corpus order."""
 
-    classes: npt.NDArray[np.int64]  # (N,) numbers of classes
+    classes: Ints  # (N,) numbers of classes
     ranks: npt.NDArray[np.uint64]  # (S, N) sort keys that shuffle the images for each source
 
 

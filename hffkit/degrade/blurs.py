@@ -9,8 +9,8 @@ import math
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from hffkit.arrays import Floats64
 from hffkit.degrade.parameter import (
     Choice,
     Interval,
@@ -71,7 +71,7 @@ def lens_blur(image: Image, radius: float) -> Image:
 
 
 @functools.cache
-def _disc(radius: float) -> npt.NDArray[np.float64]:
+def _disc(radius: float) -> Floats64:
     """Return the share of a disc that falls into each pixel around its centre."""
     reach = math.ceil(radius - 0.5)
     edges = np.arange(-reach, reach + 2) - 0.5  # of pixels, along both sides

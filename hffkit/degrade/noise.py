@@ -9,14 +9,12 @@ import math
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from hffkit.arrays import Floats32, Floats64
 from hffkit.degrade.parameter import Choice, Interval, check, number_from, whole_from
 from hffkit.errors import ImageError
 from hffkit.manifest.seeds import rng_for
 from hffkit.media.image import Image, pixels_sha256, rounded
-
-Field = npt.NDArray[np.float32]
 
 _BLOCK = 8  # px of a masked block's side
 _WHOLE = 256  # px of the shorter side for which a number of blocks is meant
@@ -96,14 +94,14 @@ def scatter(image: Image, sigma: float) -> Image:
     rng = _rng(image, "jitter")
     height, width = image.shape[:2]
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    done: Field = image.astype(np.float32)
+    done: Floats32 = image.astype(np.float32)
     for _ in range(_ROUNDS):
         down, right = np.float32(sigma) * _normal(rng, (2, height, width))
         done = _sampled(done, rows - down, columns - right)
     return rounded(done)
 
 
-def _sampled(image: Field, rows: Field, columns: Field) -> Field:
+def _sampled(image: Floats32, rows: Floats32, columns: Floats32) -> Floats32:
     """Interpolate between four pixels; OpenCV's remap would round places to 1/32 px."""
     height, width = image.shape[:2]
     y, x = (np.clip(at, 0, n - 1) for at, n in ((rows, height), (columns, width)))
@@ -136,7 +134,7 @@ def shift_green(image: Image, shift: int) -> Image:
     return done
 
 
-def _edges(image: Image) -> npt.NDArray[np.float64]:
+def _edges(image: Image) -> Floats64:
     """Return where an image has edges, from 0 to 1."""
     grey = (image / 255 @ np.array([0.299, 0.587, 0.114])).astype(np.float64)
     padded = np.pad(grey, 1, mode="edge")
@@ -157,5 +155,5 @@ def _rng(image: Image, name: str) -> np.random.Generator:
     return rng_for(0, name, pixels_sha256(image))
 
 
-def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Field:
+def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats32:
     return rng.standard_normal(shape, np.float32)

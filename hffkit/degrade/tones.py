@@ -2,12 +2,10 @@
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from hffkit.arrays import Floats64
 from hffkit.degrade.parameter import Choice, Interval, check, number_from, whole_from
 from hffkit.media.image import Image, rounded
-
-Floats = npt.NDArray[np.float64]
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 # The contrast curve passes through these tones, at which an amount of 0 gives 0.25 and 0.75.
@@ -76,7 +74,7 @@ def darken(image: Image, amount: float) -> Image:
     return _mapped(image, _bent(np.arange(256) / 255, -check(AMOUNT, amount)))
 
 
-def _bent(tones: Floats, amount: float) -> Floats:
+def _bent(tones: Floats64, amount: float) -> Floats64:
     """Map tones from 0 to 1 by the parabola through (0, 0), (1/2, 1/2 + amount/2) and (1, 1)."""
     return np.asarray(np.clip(tones + 2 * amount * tones * (1 - tones), 0, 1), np.float64)
 
@@ -95,6 +93,6 @@ def quantise(image: Image, levels: int) -> Image:
     return rounded(255 * (bins - least) / (most - least))
 
 
-def _mapped(image: Image, curve: Floats) -> Image:
+def _mapped(image: Image, curve: Floats64) -> Image:
     """Map each grey level by a curve of 256 values from 0 to 1, rounded and clipped."""
     return np.array(cv2.LUT(image, rounded(255 * curve)), np.uint8)

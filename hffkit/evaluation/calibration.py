@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from hffkit.arrays import Bools, Floats64, Ints
+from hffkit.arrays import Bools, Floats32, Floats64, Ints
 from hffkit.errors import MetricError
 from hffkit.runs.scores import clipped
 
@@ -47,9 +46,7 @@ class _Bins:
 class TopLabels:
     """Confidences in the predicted class, put into bins once for many weights."""
 
-    def __init__(
-        self, labels: Ints, probabilities: npt.NDArray[np.float32], n_bins: int = N_BINS
-    ) -> None:
+    def __init__(self, labels: Ints, probabilities: Floats32, n_bins: int = N_BINS) -> None:
         """Take labels (N,) and probabilities (N, C); the confidence is the largest of a row.
 
         The `n_bins` bins are (low, high], of equal width over (0, 1].

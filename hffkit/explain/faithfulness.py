@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from hffkit.arrays import Floats64, Ints
+from hffkit.arrays import Floats32, Floats64, Ints
 from hffkit.explain.layers import frozen
 from hffkit.media.image import Image
 
@@ -24,7 +23,7 @@ class Faithfulness:
     insertion: float  # more is better
 
 
-def order_of(heat: npt.NDArray[np.float32]) -> Ints:
+def order_of(heat: Floats32) -> Ints:
     """Return the indices (H * W,) of pixels by falling heat (H, W); ties keep raster order."""
     return np.argsort(-heat.ravel(), kind="stable").astype(np.int64)
 

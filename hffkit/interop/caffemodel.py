@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hffkit.errors import WeightsError, reading_from
+from hffkit.errors import StorageError, WeightsError, reading_from
 from hffkit.input_files import check_file
+from hffkit.storage.datum import BYTES, FIXED32, FIXED64, VARINT, read_varint
 
 Blob = npt.NDArray[np.float32]
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LAYERS = {100: (1, 7), 2: (4, 6)}  # field of NetParameter: the fields name and blobs of its layers
 _MAX_BYTES = (1 << 31) - 1  # protobuf's, and so Caffe's
 _MAX_FIELDS = 1 << 22  # some seconds; AMTENnet has 500, or 2 million with its floats unpacked
@@ -49,14 +49,14 @@ def read_caffemodel(path: Path) -> dict[str, list[Blob]]:
         view = memoryview(mmap.mmap(file.fileno(), n_bytes, access=mmap.ACCESS_READ))
     try:
         return _Reader().layers(view)
-    except _BrokenError as error:
+    except StorageError as error:
         raise WeightsError(
             f"{path}: no readable caffemodel: {error}. Copy or download it again; "
             "it must be the binary .caffemodel, not the .prototxt or .solverstate."
         ) from None
 
 
-class _BrokenError(Exception):
+class _BrokenError(StorageError):
     """Invalid bytes; the caller adds the file's name."""
 
 
@@ -98,7 +98,7 @@ class _Reader:
         for number, message in enumerate(messages):
             try:
                 blobs.append(self._blob(message))
-            except _BrokenError as error:
+            except StorageError as error:
                 raise _BrokenError(f"layer {name!r:.60}, blob {number}: {error}") from None
         return name, blobs
 
@@ -129,10 +129,10 @@ class _Reader:
         for field, kind, value in self._fields(message):
             if field != 1:
                 continue
-            if kind == _BYTES:
+            if kind == BYTES:
                 at, packed = 0, _message(field, kind, value)
                 while at < len(packed) and len(dims) <= _MAX_AXES:
-                    dim, at = _read_varint(packed, at)
+                    dim, at = read_varint(packed, at)
                     dims.append(dim)
             else:
                 dims.append(_number(field, kind, value))
@@ -147,12 +147,12 @@ class _Reader:
             self._n_fields += 1
             if self._n_fields > _MAX_FIELDS:
                 raise _BrokenError(f"it holds more than {_MAX_FIELDS} fields")
-            tag, at = _read_varint(view, at)
+            tag, at = read_varint(view, at)
             field, kind = tag >> 3, tag & 7
             if not 0 < field < 1 << 29:
                 raise _BrokenError(f"field number {field}")
-            if kind == _VARINT:
-                value, at = _read_varint(view, at)
+            if kind == VARINT:
+                value, at = read_varint(view, at)
                 yield field, kind, value
                 continue
             length, at = _length(view, at, kind)
@@ -175,22 +175,22 @@ def _check_shape(shape: list[int], n_bytes: int, item_bytes: int) -> None:
 
 
 def _message(field: int, kind: int, value: int | memoryview) -> memoryview:
-    if kind != _BYTES or isinstance(value, int):
-        raise _BrokenError(f"field {field} has wire type {kind}, expected {_BYTES}")
+    if kind != BYTES or isinstance(value, int):
+        raise _BrokenError(f"field {field} has wire type {kind}, expected {BYTES}")
     return value
 
 
 def _number(field: int, kind: int, value: int | memoryview) -> int:
     if not isinstance(value, int):
-        raise _BrokenError(f"field {field} has wire type {kind}, expected {_VARINT}")
+        raise _BrokenError(f"field {field} has wire type {kind}, expected {VARINT}")
     return value
 
 
 def _floats(field: int, kind: int, value: int | memoryview) -> memoryview:
     """Return the bytes of packed values or of a single one."""
-    single, item_bytes = (_FIXED32, 4) if field == 5 else (_FIXED64, 8)
-    if kind not in (_BYTES, single) or isinstance(value, int):
-        raise _BrokenError(f"field {field} has wire type {kind}, expected {_BYTES} or {single}")
+    single, item_bytes = (FIXED32, 4) if field == 5 else (FIXED64, 8)
+    if kind not in (BYTES, single) or isinstance(value, int):
+        raise _BrokenError(f"field {field} has wire type {kind}, expected {BYTES} or {single}")
     if len(value) % item_bytes:
         raise _BrokenError(f"field {field} has {len(value)} bytes, no multiple of {item_bytes}")
     return value
@@ -198,21 +198,8 @@ def _floats(field: int, kind: int, value: int | memoryview) -> memoryview:
 
 def _length(view: memoryview, at: int, kind: int) -> tuple[int, int]:
     """Return the length and the start of a value that is not a varint."""
-    if kind == _BYTES:
-        return _read_varint(view, at)
-    if kind in (_FIXED32, _FIXED64):
-        return (4 if kind == _FIXED32 else 8), at
+    if kind == BYTES:
+        return read_varint(view, at)
+    if kind in (FIXED32, FIXED64):
+        return (4 if kind == FIXED32 else 8), at
     raise _BrokenError(f"wire type {kind}")
-
-
-def _read_varint(view: memoryview, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(view):
-            raise _BrokenError("it ends within a number")
-        byte = view[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise _BrokenError("a number of more than ten bytes")

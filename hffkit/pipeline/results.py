@@ -14,8 +14,6 @@ from hffkit.reports.text_table import Table
 from hffkit.storage.csv_files import csv_text
 from hffkit.storage.staging import write_durably
 
-_NO_BREAK = ",\N{NO-BREAK SPACE}"
-
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -183,7 +181,7 @@ def page_of(results: Results) -> str:
         "results.html.j2",
         results=results,
         about=[text for text in results.about.split("\n\n") if text],
-        cells=_narrow(results.to_table()),
+        cells=results.to_table().unbroken(),
         details=[(verdict.text, _compared(verdict)) for verdict in results.verdicts],
         figures=maps,
     )
@@ -196,12 +194,6 @@ def _compared(verdict: ClaimOutcome) -> Table:
         for better, worse, difference in verdict.differences
     )
     return Table(("Cell", "against", "difference"), rows)
-
-
-def _narrow(table: Table) -> Table:
-    """Return a table whose cells break between their figures, not within brackets."""
-    rows = tuple((row[0], *(c.replace(", ", _NO_BREAK) for c in row[1:])) for row in table.rows)
-    return Table(table.header, rows)
 
 
 def _heat_map(

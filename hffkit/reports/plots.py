@@ -14,14 +14,13 @@ from typing import Any, Literal
 
 import matplotlib.style
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from hffkit.arrays import Floats64, Ints
+from hffkit.arrays import Bools, Floats64, Ints
 from hffkit.reports.colours import FAKE, REAL, UNDECIDED
 from hffkit.wording import displayable
 
@@ -121,7 +120,7 @@ def score_plot(real: Floats64, fake: Floats64, name: str) -> bytes:
 
 
 def scores_over_time(
-    frames: Ints, scores: Floats64, is_largest: npt.NDArray[np.bool_], limits: Sequence[float]
+    frames: Ints, scores: Floats64, is_largest: Bools, limits: Sequence[float]
 ) -> bytes:
     """Plot scores (N,) in [0, 1] of faces over the number of their frame, in order.
 

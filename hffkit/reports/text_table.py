@@ -1,7 +1,7 @@
 """Tables of text, as Markdown or as aligned columns."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,12 @@ class Table:
         lines = (self.header, *self.rows) if self.header else self.rows
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         return "\n".join(self._text_row(row, widths) for row in lines)
+
+    def unbroken(self) -> "Table":
+        """Return the table for a page, where lines do not break after a comma, as in intervals."""
+        comma = ",\N{NO-BREAK SPACE}"
+        rows = tuple(tuple(cell.replace(", ", comma) for cell in row) for row in self.rows)
+        return replace(self, rows=rows)
 
     def _text_row(self, cells: Sequence[str], widths: Sequence[int]) -> str:
         padded = (

@@ -1,7 +1,6 @@
 """The HTML page of findings: curves, heat maps, and the images whose decision flips first."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -14,7 +13,6 @@ from hffkit.media.image import Image
 from hffkit.reports.gallery import Gallery, GallerySection, render_gallery
 from hffkit.reports.html import THUMBNAIL, Figure
 from hffkit.reports.sheet import Tile
-from hffkit.reports.text_table import Table
 from hffkit.robustness.conditions import CLEAN
 from hffkit.robustness.findings import LevelFindings, RobustnessResult, RunFindings, SuiteFindings
 from hffkit.robustness.findings_tables import (
@@ -31,7 +29,6 @@ _COLUMNS = 12  # of a heat map
 _LONG_ROWS = f"Operations of more than {_COLUMNS} severities take several rows."
 _CHANCE = 50.0  # an AUC in per cent
 _GAP = 4  # px between an image and what became of it
-_NO_BREAK = ",\N{NO-BREAK SPACE}"
 _DEFINITIONS = (
     "Robust AUC is the AUC of the images under all conditions together, so one threshold serves "
     "all of them; clean images are not among them.",
@@ -51,7 +48,7 @@ def page_of(result: RobustnessResult) -> str:
     facts += [(f"suite {suite.name}", suite.title) for suite in result.suites]
     facts += [(f"weights of {run.name}", run.detector.weights_sha256) for run in result.runs]
     intervals = "Intervals are 95 %, from a bootstrap over groups."
-    sections = [GallerySection("Overview", intervals, _unbroken(overview(result)), ())]
+    sections = [GallerySection("Overview", intervals, overview(result).unbroken(), ())]
     levels = dict.fromkeys(level for run in result.runs for level in run.levels)
     for level in levels:
         for place in range(len(result.suites)):
@@ -210,15 +207,9 @@ def _table_sections(result: RobustnessResult) -> Iterator[GallerySection]:
         for level, found in run.levels.items():
             for one in found.suites:
                 title = f"{run.name}: {one.suite.name}, {level_title(level).lower()}"
-                table = _unbroken(conditions_table(found, one))
+                table = conditions_table(found, one).unbroken()
                 yield GallerySection(title, "Every condition.", table, ())
         for suite in result.suites if run.decisions else ():
             text = "The guarantees of the run's decision, counted on the groups of these images."
-            table = _unbroken(decisions_table(run, suite))
+            table = decisions_table(run, suite).unbroken()
             yield GallerySection(f"{run.name}: decision under {suite.name}", text, table, ())
-
-
-def _unbroken(table: Table) -> Table:
-    """Return a table whose intervals stay on one line."""
-    rows = tuple(tuple(cell.replace(", ", _NO_BREAK) for cell in row) for row in table.rows)
-    return replace(table, rows=rows)

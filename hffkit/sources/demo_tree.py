@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from hffkit.arrays import Floats32
 from hffkit.errors import CorpusError
 from hffkit.manifest.seeds import rng_for
 from hffkit.media.h264 import write_video
@@ -120,7 +121,7 @@ def _deepfakes(face: Image, other: Image) -> Image:
 
 def _face2face(face: Image, _: Image) -> Image:
     """Warp the face along a wave, to change its expression."""
-    grid: npt.NDArray[np.float32] = np.indices(face.shape[:2]).astype(np.float32)
+    grid: Floats32 = np.indices(face.shape[:2]).astype(np.float32)
     wave = (grid[0] + 4 * np.sin(grid[1] / 9)).astype(np.float32)
     return _blend(face, cv2.remap(face, grid[1], wave, cv2.INTER_LINEAR))
 

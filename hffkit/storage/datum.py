@@ -13,7 +13,7 @@ import numpy as np
 from hffkit.errors import StorageError
 from hffkit.media.image import Image, bgr_planes, decode, decode_grey, grey
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5  # wire types of protobuf
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,23 +104,23 @@ def decode_datum(message: bytes | memoryview) -> Datum:
     data = view[:0]
     at, end = 0, len(view)
     while at < end:
-        tag, at = (view[at], at + 1) if view[at] < 0x80 else _read_varint(view, at)
+        tag, at = (view[at], at + 1) if view[at] < 0x80 else read_varint(view, at)
         field, kind = tag >> 3, tag & 7
         if field == 6:
             raise StorageError("a Datum with float_data holds features, not pixels")
-        if kind == _VARINT:
+        if kind == VARINT:
             short = at < end and view[at] < 0x80
-            numbers[field], at = (view[at], at + 1) if short else _read_varint(view, at)
+            numbers[field], at = (view[at], at + 1) if short else read_varint(view, at)
             continue
-        if kind == _BYTES:
-            length, at = _read_varint(view, at)
-        elif kind in (_FIXED32, _FIXED64):
-            length = 4 if kind == _FIXED32 else 8
+        if kind == BYTES:
+            length, at = read_varint(view, at)
+        elif kind in (FIXED32, FIXED64):
+            length = 4 if kind == FIXED32 else 8
         else:
             raise StorageError(f"no Datum: wire type {kind} at byte {at}")
         if at + length > end:
             raise StorageError(f"no Datum: field {field} runs past the end of the record")
-        if field == 4 and kind == _BYTES:
+        if field == 4 and kind == BYTES:
             data = view[at : at + length]
         at += length
     label = numbers[5] & (1 << 32) - 1
@@ -138,16 +138,21 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-def _read_varint(view: memoryview, at: int) -> tuple[int, int]:
-    if at < len(view) and view[at] < 0x80:  # nearly always
-        return view[at], at + 1
+def read_varint(view: memoryview, at: int) -> tuple[int, int]:
+    """Return the number at a place of a protobuf message, and the place behind it.
+
+    Raises
+    ------
+    StorageError
+        If the message ends within the number, or it is too long.
+    """
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(view):
-            break
+            raise StorageError("no protobuf message: it ends within a number")
         byte = view[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
-    raise StorageError(f"no Datum: broken number at byte {at}")
+    raise StorageError("no protobuf message: a number of more than ten bytes")

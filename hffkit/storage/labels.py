@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from hffkit.arrays import Ints
 from hffkit.errors import CorpusError
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.manifest.samples import Split
@@ -36,7 +36,7 @@ def outputs_of(table: ClassTable, task: Task) -> ClassTable:
     return BINARY if task == "binary" else table.renumbered()
 
 
-def labels_of(items: Items, table: ClassTable, outputs: ClassTable) -> npt.NDArray[np.int64]:
+def labels_of(items: Items, table: ClassTable, outputs: ClassTable) -> Ints:
     """Return the label of each sample among the outputs of a network, (N,).
 
     Classes are matched by name, or by polarity if the outputs are fake and real.

@@ -82,14 +82,14 @@ def recipe_name_of(rows: Mapping[str, Any], where: Path) -> str:
 
 
 def note_on(path: Path) -> str:
-    """Return which settings of a file must be given as options, for the reader's eyes."""
+    """Return a remark on the settings of a file that must be given as arguments of their own."""
     rows = read_study_config(path)
     model = rows.get("model")
-    notes = ["give the data by --data"]
+    notes = ["give the data as `data`"]
     if rows.get("seed") is not None:
-        notes.append(f"--seed {shown(rows['seed'])} for its seed")
+        notes.append(f"its seed as `seed` {shown(rows['seed'])}")
     if isinstance(model, dict) and model.get("pretrained"):
-        notes.append("--init with torchvision's weights, since it trains a pretrained network")
+        notes.append("torchvision's weights as `init`, since it trains a pretrained network")
     return f"{path}: {', and '.join(notes)}. Its other paths are not used."
 
 

@@ -282,7 +282,7 @@ def test_many_samples_keep_their_order_whoever_packs_them(
     [
         (b"\x22\x04oops\x28\x00\x38\x01", "sha256 of the stored bytes differs"),
         (b"\x08\x03\x10\x02\x18\x02\x22\x01x\x28\x00\x38\x00", "a raw Datum of shape (3, 2, 2)"),
-        (b"\xff", "no Datum: broken number at byte 1"),
+        (b"\xff", "no protobuf message: it ends within a number"),
         (None, "no record '"),
     ],
 )
