@@ -16,6 +16,7 @@ import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -368,12 +369,17 @@ def _short(name: str) -> str:
 
 
 def _encoded(figure: Figure, kind: Literal["svg", "png"] = "svg") -> bytes:
-    FigureCanvasAgg(figure)
+    """Draw a figure; equal figures give equal bytes.
+
+    `savefig` would draw it twice, the first time to compute its layout.
+    """
     image = io.BytesIO()
-    how: Any = {"metadata": {"Date": None, "Creator": "hffkit"}}  # equal figures, equal bytes
-    if kind == "png":
-        how = {"metadata": {"Software": "hffkit"}, "dpi": 150}
+    canvas: Any = FigureCanvasSVG(figure) if kind == "svg" else FigureCanvasAgg(figure)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # drawn as boxes
-        figure.savefig(image, format=kind, **how)
+        if kind == "svg":
+            canvas.print_svg(image, metadata={"Date": None, "Creator": "hffkit"})
+        else:
+            figure.set_dpi(150)
+            canvas.print_png(image, metadata={"Software": "hffkit"})
     return image.getvalue()
