@@ -3,6 +3,7 @@
 import io
 import json
 import shlex
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -25,8 +26,8 @@ from PIL import Image
 
 from hffkit.audit.audit import audit
 from hffkit.audit.audited import Audited, AuditRequest
+from hffkit.audit.collected import collected
 from hffkit.audit.findings import Finding
-from hffkit.audit.findings_page import page_of
 from hffkit.audit.outcomes import AuditResult
 from hffkit.audit.shortcuts import ShortcutsMeasured
 from hffkit.audit.table import CHECKS
@@ -35,7 +36,8 @@ from hffkit.degrade.degrade import DegradeRequest, degrade
 from hffkit.errors import ArgumentError
 
 Run = Callable[..., Result]
-N = 60  # images of each class
+FAIR = 60  # images of each class: on fewer, chance reaches high scores
+UNFAIR = 20
 Save = Callable[[Pixels], bytes]
 
 
@@ -67,7 +69,7 @@ def _bordered(image: Pixels) -> bytes:
     return _jpeg(framed)
 
 
-def _lay(folder: Path, photo: Save = _jpeg, gan: Save = _jpeg, n: int = N) -> Path:
+def _lay(folder: Path, photo: Save = _jpeg, gan: Save = _jpeg, n: int = UNFAIR) -> Path:
     """Build a corpus of cuts of the portrait; both classes are of one distribution."""
     places = np.random.default_rng(5).permutation(20 * 20)[: 2 * n]  # no cut is in another one
     for first, (name, save) in ((0, ("photo", photo)), (n, ("gan", gan))):
@@ -83,29 +85,50 @@ def _audit(*corpora: Path, **arguments: Any) -> AuditResult:
     return audit(AuditRequest(tuple(map(str, corpora)), **arguments), n_workers=1)
 
 
-def _findings(check: str, corpus: Path) -> list[Finding]:
+def _data(*corpora: Path) -> Audited:
+    return Audited(AuditRequest(tuple(map(str, corpora))), n_workers=1)
+
+
+def _findings(check: str, data: Audited) -> list[Finding]:
     """The findings of one check alone."""
-    data = Audited(AuditRequest((str(corpus),)), n_workers=1)
     return list(CHECKS[check].judge(CHECKS[check].measure(data)))
-
-
-def _worst(result: AuditResult, check: str) -> str | None:
-    return next((f.severity for f in result.findings if f.check == check), None)
 
 
 @pytest.fixture(scope="module")
 def fair(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _lay(tmp_path_factory.mktemp("fair"))
+    return _lay(tmp_path_factory.mktemp("fair"), n=FAIR)
+
+
+@pytest.fixture(scope="module")
+def audited(fair: Path) -> AuditResult:
+    """The audit of `fair`."""
+    return _audit(fair)
+
+
+@pytest.fixture(scope="module")
+def alike(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few images of one history."""
+    return _lay(tmp_path_factory.mktemp("alike"))
+
+
+@pytest.fixture(scope="module")
+def _unfair(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _lay(tmp_path_factory.mktemp("unfair"), gan=partial(_jpeg, quality=75))
+
+
+@pytest.fixture
+def unfair(_unfair: Path, tmp_path: Path) -> Path:
+    """A corpus whose fakes are of another JPEG quality, for this test alone."""
+    return Path(shutil.copytree(_unfair, tmp_path / _unfair.name))
 
 
 # what is planted is found -----------------------------------------------------------------------
 
 
-def test_a_fair_corpus_has_no_finding(fair: Path) -> None:
-    result = _audit(fair)
-    assert [finding.title for finding in result.findings] == []
-    assert {outcome.light for outcome in result.outcomes} == {"green"}
-    assert set(result.summary.leakage) == {"stored facts", "pixel history"}
+def test_a_fair_corpus_has_no_finding(audited: AuditResult) -> None:
+    assert [finding.title for finding in audited.findings] == []
+    assert {outcome.light for outcome in audited.outcomes} == {"green"}
+    assert set(audited.summary.leakage) == {"stored facts", "pixel history"}
 
 
 @pytest.mark.parametrize(
@@ -122,7 +145,7 @@ def test_a_fair_corpus_has_no_finding(fair: Path) -> None:
 def test_a_class_saved_in_another_way_is_found_and_the_reason_named(
     tmp_path: Path, other: Save, carrier: str
 ) -> None:
-    finding = _findings("shortcuts", _lay(tmp_path, gan=other))[0]
+    finding = _findings("shortcuts", _data(_lay(tmp_path, gan=other)))[0]
     assert finding.severity == "high"
     assert carrier in finding.title
     assert finding.number == "AUC 1.000 (1.000 to 1.000)"
@@ -130,8 +153,7 @@ def test_a_class_saved_in_another_way_is_found_and_the_reason_named(
 
 
 def test_a_border_of_one_class_is_found_in_the_pixels_alone(tmp_path: Path) -> None:
-    corpus = _lay(tmp_path, gan=_bordered)
-    finding = _findings("pixel-shortcuts", corpus)[0]
+    finding = _findings("pixel-shortcuts", _data(_lay(tmp_path, gan=_bordered)))[0]
     assert finding.severity == "high"
     assert "uniform lines" in finding.title
 
@@ -140,7 +162,7 @@ def test_a_class_that_was_saved_twice_is_found(tmp_path: Path) -> None:
     def twice(image: Pixels) -> bytes:
         return _jpeg(np.asarray(Image.open(io.BytesIO(_jpeg(image, quality=60)))))
 
-    finding = _findings("pixel-shortcuts", _lay(tmp_path, gan=twice))[0]
+    finding = _findings("pixel-shortcuts", _data(_lay(tmp_path, gan=twice)))[0]
     assert finding.severity == "high"
     assert "quality of a JPEG before the file's own" in finding.title
 
@@ -149,15 +171,15 @@ def test_packing_hides_neither_the_facts_of_the_files_nor_their_pixels(tmp_path:
     corpus = _lay(tmp_path, gan=lambda image: _jpeg(image, quality=60))
     packed = tmp_path / "packed.lmdb"
     pack([str(corpus)], packed, PackRequest(size=72), n_workers=1)
-    result = _audit(packed)
-    assert result.findings[0].check == "shortcuts"
-    assert "by JPEG quality of the source" in result.findings[0].title
-    assert _worst(result, "pixel-shortcuts") == "high"
+    data = _data(packed)
+    worst = _findings("shortcuts", data)[0]
+    assert "by JPEG quality of the source" in worst.title
+    assert (worst.severity, _findings("pixel-shortcuts", data)[0].severity) == ("high", "high")
     # Corpora of older versions have no facts of the files; the pixels are left.
     change_manifest(packed, _forget_facts)
-    older = _audit(packed)
-    assert _worst(older, "shortcuts") is None
-    assert _worst(older, "pixel-shortcuts") == "high"
+    older = _data(packed)
+    assert not _findings("shortcuts", older)
+    assert _findings("pixel-shortcuts", older)[0].severity == "high"
 
 
 def test_a_split_in_which_the_classes_differ_is_named(tmp_path: Path) -> None:
@@ -165,11 +187,12 @@ def test_a_split_in_which_the_classes_differ_is_named(tmp_path: Path) -> None:
         for row in rows:
             row["split"], row["group"] = split, f"{split} {row['group']}"
 
-    alike, apart = _lay(tmp_path / "a"), _lay(tmp_path / "b", gan=partial(_jpeg, quality=84))
+    n = 50  # of each class: on fewer, a split has no score of its own
+    alike = _lay(tmp_path / "a", n=n)
+    apart = _lay(tmp_path / "b", gan=partial(_jpeg, quality=84), n=n)
     change_manifest(alike, partial(of_split, "train"))
     change_manifest(apart, partial(of_split, "test"))
-    data = Audited(AuditRequest((str(alike), str(apart))), n_workers=1)
-    measured = CHECKS["shortcuts"].measure(data)
+    measured = CHECKS["shortcuts"].measure(_data(alike, apart))
     assert list(measured.scores.splits) == ["train", "test"]
     assert measured.scores.splits["train"].low < 0.5 < measured.scores.splits["train"].high
     found = {finding.title: finding for finding in CHECKS["shortcuts"].judge(measured)}
@@ -180,31 +203,32 @@ def test_a_split_in_which_the_classes_differ_is_named(tmp_path: Path) -> None:
     assert "fake / real, test" in {row[0] for row in measured.scores.table().rows}
 
 
-def test_an_operation_on_one_class_is_found(fair: Path, tmp_path: Path) -> None:
+def test_an_operation_on_one_class_is_found(alike: Path, tmp_path: Path) -> None:
     request = DegradeRequest(("jp:60",), classes=("gan",))
-    degrade([str(fair)], tmp_path / "fakes.lmdb", request, n_workers=1)
+    degrade([str(alike)], tmp_path / "fakes.lmdb", request, n_workers=1)
     request = DegradeRequest(("gc:0.8",), classes=("photo",))
-    degrade([str(fair)], tmp_path / "reals.lmdb", request, n_workers=1)
-    result = _audit(tmp_path / "fakes.lmdb", tmp_path / "reals.lmdb")
-    titles = [finding.title for finding in result.findings]
+    degrade([str(alike)], tmp_path / "reals.lmdb", request, n_workers=1)
+    found = _findings("trust", _data(tmp_path / "fakes.lmdb", tmp_path / "reals.lmdb"))
+    titles = [finding.title for finding in found]
     assert "Fake and real samples were processed differently" in titles
 
 
-def test_recorded_operations_are_compared_with_the_pixels(fair: Path, tmp_path: Path) -> None:
-    degrade([str(fair)], tmp_path / "jp.lmdb", DegradeRequest(("jp:70",)), n_workers=1)
-    degrade([str(fair)], tmp_path / "twice.lmdb", DegradeRequest(("jp:60", "jp:80")), n_workers=1)
+def test_recorded_operations_are_compared_with_the_pixels(alike: Path, tmp_path: Path) -> None:
+    degrade([str(alike)], tmp_path / "jp.lmdb", DegradeRequest(("jp:70",)), n_workers=1)
+    degrade([str(alike)], tmp_path / "twice.lmdb", DegradeRequest(("jp:60", "jp:80")), n_workers=1)
     title = "Recorded operations are not those that the pixels show"
     for name in ("jp.lmdb", "twice.lmdb"):
-        assert title not in [finding.title for finding in _findings("trust", tmp_path / name)]
+        found = _findings("trust", _data(tmp_path / name))
+        assert title not in [finding.title for finding in found]
 
     def lie(rows: list[dict[str, Any]]) -> None:
         for row in rows:
             row["operations"][0]["quality"] = 50
 
     change_manifest(tmp_path / "jp.lmdb", lie)
-    found = {finding.title: finding for finding in _findings("trust", tmp_path / "jp.lmdb")}
-    assert found[title].number == f"{2 * N} of {2 * N} claims"
-    assert found[title].evidence[0].caption == "JPEG 50 is recorded, and the pixels do not show it"
+    told = {each.title: each for each in _findings("trust", _data(tmp_path / "jp.lmdb"))}
+    assert told[title].number == f"{2 * UNFAIR} of {2 * UNFAIR} claims"
+    assert told[title].evidence[0].caption == "JPEG 50 is recorded, and the pixels do not show it"
 
 
 # poor corpora -----------------------------------------------------------------------------------
@@ -230,16 +254,15 @@ def test_three_samples_leave_the_other_checks(tmp_path: Path) -> None:
     assert "not done: Shortcuts without pixels: " in result.to_text()
 
 
-def test_records_that_cannot_be_read_are_named_and_the_rest_is_audited(tmp_path: Path) -> None:
-    corpus = _lay(tmp_path, gan=lambda image: _jpeg(image, quality=75))
+def test_records_that_cannot_be_read_are_named_and_the_rest_is_audited(unfair: Path) -> None:
     rows: list[dict[str, Any]] = []
-    change_manifest(corpus, rows.extend)
-    for row in (rows[3], rows[70]):
+    change_manifest(unfair, rows.extend)
+    for row in (rows[3], rows[UNFAIR + 3]):
         key = f"{row['index']:08d}_{row['key']}".encode()
-        change_records(corpus, partial(_damage, key))
-    result = _audit(corpus)
-    assert _worst(result, "shortcuts") == "high"
-    trust = next(f for f in result.findings if f.check == "trust")
+        change_records(unfair, partial(_damage, key))
+    data = _data(unfair)
+    assert _findings("shortcuts", data)[0].severity == "high"
+    trust = _findings("trust", data)[0]
     assert trust.severity == "high"
     assert any(rows[3]["key"] in each.caption for each in trust.evidence)
 
@@ -254,10 +277,11 @@ def test_a_corpus_compared_with_may_give_a_class_the_other_polarity(
     other = build_corpus(
         "folder", tmp_path / "in", tmp_path / "y.lmdb", real=("gan",), fake=("photo",)
     )
-    result = _audit(fair, against=(str(other),))
+    result = _audit(fair, against=(str(other),), samples=10)
     assert [(f.severity, f.number) for f in result.findings] == [
         ("high", "10 images in 20 samples")
     ]
+    assert not [outcome.reason for outcome in result.outcomes if outcome.reason]
 
 
 def test_classes_may_be_called_fake_and_real_among_others(tmp_path: Path) -> None:
@@ -280,13 +304,17 @@ def test_classes_may_be_called_fake_and_real_among_others(tmp_path: Path) -> Non
     assert 0.5 < measured.scores.overall.auc < 1
 
 
-def test_the_result_does_not_depend_on_workers_and_is_of_the_seed(fair: Path) -> None:
-    first = audit(AuditRequest((str(fair),), samples=40), n_workers=1)
-    again = audit(AuditRequest((str(fair),), samples=40), n_workers=2)
-    assert json.dumps(first.to_json()) == json.dumps(again.to_json())
-    assert page_of(first) == page_of(again)
-    other = audit(AuditRequest((str(fair),), samples=40, seed=1), n_workers=1)
-    assert other.summary != first.summary
+def test_the_result_does_not_depend_on_workers_and_is_of_the_seed(
+    fair: Path, audited: AuditResult
+) -> None:
+    again = audit(audited.request, n_workers=2)
+    assert json.dumps(audited.to_json()) == json.dumps(again.to_json())
+    assert repr(audited.outcomes) == repr(again.outcomes)  # what the page is drawn of
+    drawn = [
+        Audited(AuditRequest((str(fair),), samples=10, seed=seed)).shared(collected).at.tolist()
+        for seed in (0, 0, 1)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_too_few_samples_are_refused(fair: Path) -> None:
@@ -297,20 +325,16 @@ def test_too_few_samples_are_refused(fair: Path) -> None:
 # the command ------------------------------------------------------------------------------------
 
 
-def test_the_command_prints_the_worst_first_and_fails_if_asked(tmp_path: Path, run: Run) -> None:
-    corpus = _lay(tmp_path, gan=lambda image: _jpeg(image, quality=75), n=20)
-    shown = run("audit", corpus, "--workers", 1)
-    assert shown.exit_code == 0, shown.output
+def test_the_command_prints_the_worst_first_and_fails_if_asked(unfair: Path, run: Run) -> None:
+    shown = run("audit", unfair, "--workers", 1, "--samples", 10, "--fail-on", "high")
+    assert shown.exit_code == 1
     assert shown.output.startswith("HIGH   Fake and real are told apart without their pixels, by")
     assert "findings: 2 high" in shown.output.splitlines()[-1]
-    for limit in ("high", "low"):
-        assert run("audit", corpus, "--workers", 1, "--fail-on", limit).exit_code == 1
 
 
-def test_json_page_and_summary_hold_the_findings(tmp_path: Path, run: Run) -> None:
-    corpus = _lay(tmp_path, gan=lambda image: _jpeg(image, quality=75), n=20)
+def test_json_page_and_summary_hold_the_findings(unfair: Path, tmp_path: Path, run: Run) -> None:
     page, out = tmp_path / "audit.html", tmp_path / "x-audit.json"
-    shown = run("audit", corpus, "--workers", 1, "--json", "--html", page, "--out", out)
+    shown = run("audit", unfair, "--workers", 1, "--json", "--html", page, "--out", out)
     assert shown.exit_code == 0, shown.output
     found = json.loads(out.read_text())
     assert found.pop("signature").startswith("hffkit audit ")
@@ -344,22 +368,25 @@ def test_the_command_that_leaves_samples_out_reads_the_report_that_was_written(
     assert not [each for each in _audit(tmp_path / name).findings if each.drop]
 
 
-def test_inspect_and_eval_repeat_the_summary_of_this_corpus_alone(tmp_path: Path, run: Run) -> None:
-    corpus = _lay(tmp_path, gan=lambda image: _jpeg(image, quality=75), n=40)
-    trained = run("spectrum", "train", "--data", corpus, "--out", tmp_path / "run", "--workers", 1)
+def test_inspect_and_eval_repeat_the_summary_of_this_corpus_alone(
+    unfair: Path, tmp_path: Path, run: Run
+) -> None:
+    trained = run("spectrum", "train", "--data", unfair, "--out", tmp_path / "run", "--workers", 1)
     assert trained.exit_code == 0, trained.output
-    assert "audit:" not in run("inspect", corpus, "--no-sheet").output
-    run("audit", corpus, "--workers", 1, "--out", tmp_path / "x-audit.json")
+    assert "audit:" not in run("inspect", unfair, "--no-sheet").output
+    out = tmp_path / "x-audit.json"
+    audited = run("audit", unfair, "--workers", 1, "--out", out, "--fail-on", "low")
+    assert audited.exit_code == 1  # and the result is there
     line = "audit: 2 findings (2 high); leakage AUC by pixel history "
-    assert line in run("inspect", corpus, "--no-sheet").output
+    assert line in run("inspect", unfair, "--no-sheet").output
     page = tmp_path / "eval.html"
-    shown = run("eval", tmp_path / "run", "--data", corpus, "--resamples", 0, "--html", page)
+    shown = run("eval", tmp_path / "run", "--data", unfair, "--resamples", 0, "--html", page)
     assert line in shown.output
     assert line in " ".join(Reader(page.read_text()).text)
-    change_manifest(corpus, lambda rows: rows[0].update(group="moved"))
-    assert "audit:" not in run("inspect", corpus, "--no-sheet").output
-    (tmp_path / "x-audit.json").write_text("[]")
-    assert run("inspect", corpus, "--no-sheet").exit_code == 0
+    change_manifest(unfair, lambda rows: rows[0].update(group="moved"))
+    assert "audit:" not in run("inspect", unfair, "--no-sheet").output
+    out.write_text("[]")
+    assert run("inspect", unfair, "--no-sheet").exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_chance_is_covered_by_the_interval_in_nearly_all_draws(n: int, least: in
 
 
 def test_equal_arguments_give_equal_results() -> None:
-    values, is_fake, groups = _drawn(300, 0.7)
+    values, is_fake, groups = _drawn(60, 0.7)
     first, second = (leakage(values, is_fake, groups, FACTS, _rng()) for _ in range(2))
     assert first == second
     assert leakage(values, is_fake, groups, FACTS, _rng(1)) != first

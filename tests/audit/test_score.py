@@ -20,7 +20,7 @@ from hffkit.spectrum.train import SpectrumRequest, train_spectrum
 
 
 def _corpus(
-    folder: Path, qualities: Mapping[str, tuple[int, ...]], n: int = 80, seed: int = 3
+    folder: Path, qualities: Mapping[str, tuple[int, ...]], n: int = 40, seed: int = 3
 ) -> Path:
     """Build a corpus of cuts of the portrait: split/class by the JPEG qualities that take turns."""
     rng = np.random.default_rng(seed)
@@ -68,7 +68,7 @@ def test_a_score_by_quality_vanishes_where_quality_is_equal(cheat: Path, tmp_pat
     assert measured.controlled.low < 0.5 < measured.controlled.high
     assert found["The score falls when files are alike"].severity == "high"
     both = [stratum for stratum in measured.strata if stratum.auc is not None]
-    assert {(stratum.n_real, stratum.n_fake) for stratum in both} == {(20, 60), (60, 20)}
+    assert {(stratum.n_real, stratum.n_fake) for stratum in both} == {(10, 30), (30, 10)}
 
 
 def test_a_run_that_was_trained_on_the_test_samples_is_caught(cheat: Path, tmp_path: Path) -> None:
@@ -80,9 +80,9 @@ def test_a_run_that_was_trained_on_the_test_samples_is_caught(cheat: Path, tmp_p
 
     change_manifest(tmp_path / "y.lmdb", exchange)
     measured, found = _found(tmp_path / "y.lmdb", cheat / "run")
-    assert measured.n_trained_on == 160
+    assert measured.n_trained_on == 80
     title = "The run was trained on samples of split test"
-    assert (found[title].severity, found[title].number) == ("high", "160 of 160 samples")
+    assert (found[title].severity, found[title].number) == ("high", "80 of 80 samples")
 
 
 def test_inverted_labels_are_caught(cheat: Path, tmp_path: Path) -> None:
