@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import dlib
 import numpy as np
 import pytest
+from makers.landmarks import frontal_detector
 from makers.trees import (
     Pixels,
     encoded_data,
@@ -225,7 +225,7 @@ def test_crop_face_stores_the_square_around_the_face_as_png(tmp_path: Path) -> N
     assert [(f.kind, f.path) for f in failures.values()] == [("no-face", "real/wall.png")]
     record = found["real/me.png"]
     grey = cv2.cvtColor(portrait(), cv2.COLOR_RGB2GRAY)
-    (face,), (score,), _ = dlib.get_frontal_face_detector().run(grey, 1)
+    (face,), (score,), _ = frontal_detector().run(grey, 1)
     size = int(max(face.right() - face.left(), face.bottom() - face.top()) * 1.3)
     x = (face.left() + face.right()) // 2 - size // 2
     y = (face.top() + face.bottom()) // 2 - size // 2

@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
-from makers.landmarks import annotated, trained
+from makers.landmarks import annotated, frontal_detector, trained
 from makers.trees import Pixels, about, encoded_data, portrait, records, rows, write_clip
 from PIL import Image as Pillow
 from PIL import ImageDraw
@@ -133,7 +133,7 @@ def faces(data: Path, tmp_path: Path) -> Path:
 
 def found_by_dlib(predictor: Path, image: Pixels) -> Points:
     grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
-    face = max(dlib.get_frontal_face_detector()(grey, 1), key=lambda box: box.width())
+    face = max(frontal_detector()(grey, 1), key=lambda box: box.width())
     parts = dlib.shape_predictor(str(predictor))(grey, face).parts()
     return np.array([(p.x, p.y) for p in parts], np.int32)
 

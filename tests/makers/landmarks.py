@@ -1,10 +1,18 @@
-"""Predictors of landmarks, which dlib trains on its own published examples."""
+"""dlib itself: its detector, and predictors of landmarks, trained on its published examples."""
 
+import functools
 import re
 import xml.etree.ElementTree as Xml
 from pathlib import Path
+from typing import Any
 
 import dlib
+
+
+@functools.cache
+def frontal_detector() -> Any:
+    """Return dlib's detector of faces, which takes as long to make as to search many images."""
+    return dlib.get_frontal_face_detector()
 
 
 def annotated(data: Path, kind: str, folder: Path, n_points: int = 68) -> Path:
