@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 import numpy as np
+import pytest
+from makers.modules import called
 
 from hffkit.cli.main import main
 from hffkit.degrade.own import operations_table, read_chain, read_own
@@ -20,13 +22,10 @@ def lines_of(path: Path) -> list[str]:
     return path.read_text("utf-8").splitlines()
 
 
-def imports_of(path: Path) -> Iterator[str]:
-    """Yield the first part of each module that a file imports, wherever it does."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module.partition(".")[0]
+@pytest.fixture(scope="module")
+def trees() -> dict[Path, ast.Module]:
+    """The modules of the package, parsed."""
+    return {path: ast.parse(path.read_text("utf-8")) for path in MODULES}
 
 
 def commands(group: click.Group, prefix: str = "hffkit") -> Iterator[tuple[str, click.Command]]:
@@ -64,10 +63,10 @@ def test_the_architecture_lists_the_rooms_that_there_are() -> None:
     assert sorted(described) == sorted(rooms)
 
 
-def test_names_of_classes_and_types_mean_one_thing() -> None:
+def test_names_of_classes_and_types_mean_one_thing(trees: dict[Path, ast.Module]) -> None:
     places: dict[str, list[str]] = {}
-    for path in MODULES:
-        for node in ast.parse(path.read_text("utf-8")).body:
+    for path, tree in trees.items():
+        for node in tree.body:
             targets = node.targets if isinstance(node, ast.Assign) else []
             names = [target.id for target in targets if isinstance(target, ast.Name)]
             names = [name for name in names if re.match("[A-Z].*[a-z]", name)]
@@ -81,12 +80,14 @@ def test_dicts_of_anything_are_for_json_alone() -> None:
     assert n <= 30
 
 
-def test_errors_name_parameters_and_the_command_line_options() -> None:
+def test_errors_name_parameters_and_the_command_line_options(
+    trees: dict[Path, ast.Module],
+) -> None:
     option = re.compile(r"(?<![\w-])--[a-z]")
     commands_to_type = re.compile(r"`[^`]*(hffkit|dask|pip) [^`]*`")
     found = []
     for path in (path for path in MODULES if path.parent.name != "cli"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in ast.walk(trees[path]):
             if isinstance(node, ast.Raise):
                 parts = (part.value for part in ast.walk(node) if isinstance(part, ast.Constant))
                 text = "".join(part for part in parts if isinstance(part, str))
@@ -95,7 +96,7 @@ def test_errors_name_parameters_and_the_command_line_options() -> None:
     assert not found, "\n".join(found)
 
 
-def test_files_of_others_are_parsed_in_one_place() -> None:
+def test_files_of_others_are_parsed_in_one_place(trees: dict[Path, ast.Module]) -> None:
     """`input_files` bounds what these would take: any size, depth, number, or code."""
     parsers = {
         "json.load": set(),
@@ -109,28 +110,26 @@ def test_files_of_others_are_parsed_in_one_place() -> None:
         "pickle.loads": set(),
         "csv.reader": {"columns"},
     }  # fmt: skip
-    for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
             if isinstance(node, ast.Call) and path.stem not in parsers.get(
-                name := ast.unparse(node.func), {path.stem}
+                name := called(node), {path.stem}
             ):
                 raise AssertionError(f"{path.relative_to(ROOT)}:{node.lineno}: {name}")
 
 
-def test_packages_export_nothing() -> None:
+def test_packages_export_nothing(trees: dict[Path, ast.Module]) -> None:
     for path in (path for path in MODULES if path.name == "__init__.py"):
-        module = ast.parse(path.read_text("utf-8"))
-        assert len(module.body) == 1, path
-        assert ast.get_docstring(module), path
+        assert len(trees[path].body) == 1, path
+        assert ast.get_docstring(trees[path]), path
 
 
 def test_no_test_file_imports_another() -> None:
-    found = [
-        f"{path.relative_to(ROOT)} imports {name}"
-        for path in sorted((ROOT / "tests").rglob("*.py"))
-        for name in imports_of(path)
-        if name.startswith("test_")
-    ]
+    imported = re.compile(r"^\s*(?:from|import)\s+(?:[\w.]+\s*,\s*)*test_", re.MULTILINE)
+    assert imported.search("import os, test_other")
+    assert imported.search("def f():\n    from test_other import x")
+    paths = sorted((ROOT / "tests").rglob("*.py"))
+    found = [path for path in paths if imported.search(path.read_text("utf-8"))]
     assert not found, "What several test files need belongs in tests/makers or conftest.py"
 
 

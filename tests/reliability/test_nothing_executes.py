@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import Run as Invoke
 from makers.hostile import Code, bomb, pickled_code, write_objects
+from makers.modules import called
 from makers.runs import write_run
 from makers.trees import build_two_classes
 
@@ -49,7 +50,7 @@ def dangers_of(tree: ast.AST) -> Iterator[str]:
 
 
 def _dangers_of_call(node: ast.Call) -> Iterator[str]:
-    path = ast.unparse(node.func).split(".")
+    path = called(node).split(".")
     last, owner = path[-1], path[-2] if len(path) > 1 else ""
     if (owner in LOADERS and last in ("load", "loads")) or (owner, last) == ("yaml", "load"):
         yield ".".join(path)
