@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from hffkit.execution import supervisor
 from hffkit.execution.pool import processes
@@ -31,7 +32,7 @@ class LastingWorkers:
 
     @contextmanager
     def __call__(self, n: int) -> Iterator["_Workers"]:
-        """Lend `n` workers; end them if the block raises, as when one of them dies."""
+        """Lend `n` workers; end them if the block raises, unless its tasks leave them idle."""
         if n in self._kept:
             pool, lent = self._kept.pop(n)
         else:
@@ -40,10 +41,12 @@ class LastingWorkers:
         self._kept[n] = pool, lent
         for oldest in list(self._kept)[:-_MOST_POOLS]:
             self._end(oldest)
+        workers = _Workers(pool, Path.cwd())
         try:
-            yield _Workers(pool, Path.cwd())
+            yield workers
         except BaseException:
-            self._end(n)
+            if not workers.are_idle():
+                self._end(n)
             raise
 
     def end(self) -> None:
@@ -61,11 +64,19 @@ class _Workers:
 
     def __init__(self, pool: ProcessPoolExecutor, folder: Path) -> None:
         self._pool, self._folder = pool, folder
+        self._begun: list[Future[Any]] = []
 
     def submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Begin a task in one of the workers."""
         begun: Future[Any] = self._pool.submit(_in_folder, self._folder, work, *arguments)
+        self._begun.append(begun)
         return begun
+
+    def are_idle(self) -> bool:
+        """Cancel the tasks that wait; return whether the others end soon, and no worker died."""
+        left = [each for each in self._begun if not each.cancel()]
+        done, others = wait(left, timeout=1)
+        return not others and not any(isinstance(f.exception(), BrokenProcessPool) for f in done)
 
 
 def _in_folder(folder: Path, work: Callable[..., Any], *arguments: Any) -> Any:

@@ -65,6 +65,9 @@ def notes_of(run: Invoke, *words: Any) -> list[str]:
     return found
 
 
+FEW = ("--resamples", 200)
+
+
 def scored_of(scores: list[float], *, is_fake: list[bool]) -> Scored:
     n = len(scores)
     return Scored(
@@ -84,21 +87,21 @@ def test_a_corpus_whose_classes_are_exchanged_is_noticed_by_its_figures(
     how: dict[str, Any] = {"split_ratio": "0/0/100"}
     right = build_corpus("folder", new, tmp_path / "a.lmdb", real=("sharp",), fake=("soft",), **how)
     wrong = build_corpus("folder", new, tmp_path / "b.lmdb", real=("soft",), fake=("sharp",), **how)
-    assert notes_of(run, spectrum, "--data", right) == []
-    (note,) = notes_of(run, spectrum, "--data", wrong)
+    assert notes_of(run, spectrum, "--data", right, *FEW) == []
+    (note,) = notes_of(run, spectrum, "--data", wrong, *FEW)
     assert re.match(r"The AUC is 0\.0\d\d, and its interval ends at 0\.[0-4]\d\d: the scores", note)
-    done = run("eval", spectrum, "--data", wrong)
+    done = run("eval", spectrum, "--data", wrong, *FEW)
     assert f"**{note}**" in done.stdout
 
 
 def test_only_an_auc_below_chance_is_called_inverted() -> None:
     truth = [True, False] * 10
     order = [float(each) * 0.6 + 0.2 for each in truth]
-    assert inversion_note(measure(scored_of(order, is_fake=truth))) is None
     turned = [1 - score for score in order]
-    assert inversion_note(measure(scored_of(turned, is_fake=truth))) is not None
     chance = np.random.default_rng(0).random(20).tolist()
-    assert inversion_note(measure(scored_of(chance, is_fake=truth))) is None
+    for scores, is_noted in ((order, False), (turned, True), (chance, False)):
+        found = inversion_note(measure(scored_of(scores, is_fake=truth), n_resamples=200))
+        assert (found is not None) == is_noted
     alone = measure(scored_of([0.1, 0.2], is_fake=[True, True]))
     assert inversion_note(alone) is None
     assert alone.frame.estimates["auc"].value is None

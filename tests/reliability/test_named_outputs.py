@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -73,9 +74,16 @@ def test_every_option_that_names_an_output_is_tried_here() -> None:
     assert named == {*FILES, *FOLDERS}
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("built")
+    build_two_classes(folder, 4)
+    return folder
+
+
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    build_two_classes(tmp_path, 4)
+def place(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(built, tmp_path, dirs_exist_ok=True)
     (tmp_path / "run").mkdir()
     (tmp_path / "run/run.json").write_text('{"format": 1}')
     (tmp_path / "weights.h5").touch()

@@ -19,6 +19,7 @@ from hffkit.errors import ManifestError, StorageError
 from hffkit.manifest.classes import numbered
 from hffkit.manifest.failures import Failure
 from hffkit.manifest.samples import Sample, Split
+from hffkit.storage import writer as writer_module
 from hffkit.storage.corpus import Corpus, Provenance
 from hffkit.storage.datum import Datum, encode_datum
 from hffkit.storage.lmdb_file import LmdbReader, LmdbWriter
@@ -353,9 +354,11 @@ def test_records_that_reached_the_database_before_their_commit_are_taken_back(
     assert contents(folder) == contents(tmp_path / "uninterrupted")
 
 
-def test_64_megabytes_are_committed_unasked(folder: Path) -> None:
-    half = encode_datum(Datum(bytes(1 << 25), 1, encoded=True))
-    digest = hashlib.sha256(bytes(1 << 25)).hexdigest()
+def test_64_megabytes_are_committed_unasked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert writer_module._COMMIT_BYTES == 1 << 26
+    monkeypatch.setattr(writer_module, "_COMMIT_BYTES", 1 << 20)  # which take less time
+    half = encode_datum(Datum(bytes(1 << 19), 1, encoded=True))
+    digest = hashlib.sha256(bytes(1 << 19)).hexdigest()
     with CorpusWriter(folder) as writer:
         for key, expected in (("a", []), ("b", ["a", "b"]), ("c", ["a", "b"])):
             sample = record(key, key).sample._replace(sha256=digest)
