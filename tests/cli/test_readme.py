@@ -26,7 +26,10 @@ README = Path(__file__).parent.parent.parent / "README.md"
 SHORTER = {
     "train": "--max-iterations 1 --batch-size 4",
     "train --list": "",
-    "train --data pairs.lmdb": "--max-iterations 1 --batch-size 2",
+    "train --network resnet18": "--max-iterations 1 --batch-size 4 --set size=64",
+    "train --data pairs.lmdb": "--max-iterations 1 --batch-size 2 --set size=71",
+    "eval": "--resamples 20",
+    "robustness": "--resamples 20",
     "decide": "--fpr 0.9 --confidence 0.5",  # of a few groups
     "explain": "--limit 2",
     "explain runs/amtennet photo.jpg": "--frames 1 --steps 2",

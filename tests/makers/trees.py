@@ -83,11 +83,16 @@ def frames_of(path: Path, start: int, stop: int) -> Iterator[Pixels]:
 
 
 def shorten(clips: Path, out: Path, n_frames: int) -> None:
-    """Write the first frames of every clip below a folder to the same place below another."""
+    """Write the first frames of every clip, of 360 lines, to the same place below a folder."""
     for clip in clips.rglob("*.mp4"):
         short = out / clip.relative_to(clips)
         short.parent.mkdir(parents=True, exist_ok=True)
-        frames = list(frames_of(clip, 0, n_frames))
+        frames = [
+            np.asarray(
+                cv2.resize(image, (image.shape[1] * 180 // image.shape[0] * 2, 360)), np.uint8
+            )
+            for image in frames_of(clip, 0, n_frames)
+        ]
         with av.open(str(short), "w") as file:
             quick = {"crf": "18", "preset": "superfast"}
             stream = file.add_stream("libx264", rate=25, options=quick)
