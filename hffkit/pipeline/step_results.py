@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 
 from hffkit.arrays import Floats64
-from hffkit.errors import ManifestError, RecipeError, StorageError, reading_from, reason_of
+from hffkit.errors import (
+    ManifestError,
+    MetricError,
+    RecipeError,
+    StorageError,
+    reading_from,
+    reason_of,
+)
 from hffkit.evaluation.videos import mean_over_videos, score_files, vote_over_videos
 from hffkit.input_files import json_of, read_bounded, read_text
 from hffkit.manifest.classes import BINARY, ClassTable
@@ -22,6 +29,12 @@ from hffkit.runs.decision import DECISION_FILE, Guarantee, rounded
 from hffkit.runs.scores import scored_of
 from hffkit.runs.spectrum import REPEATS_FOLDER
 from hffkit.storage.csv_files import read_rows
+
+_COLUMNS = {"group", "label", "class", "predicted"}  # of samples, in the scores of any version
+_ERRORS = (  # of values that no version writes
+    ArithmeticError, AttributeError, LookupError, TypeError, ValueError, csv.Error, ManifestError,
+    MetricError,
+)  # fmt: skip
 
 
 def samples_of(planned: Planned) -> list[list[dict[str, str]]]:
@@ -49,7 +62,7 @@ def videos_of(planned: Planned, rows: Sequence[Answer], level: str) -> list[Answ
         )
     with _undamaged(path / SAMPLES_FILE):
         scored = scored_of(rows, _classes(path))
-    videos = mean_over_videos(scored) if level == "video_mean" else vote_over_videos(scored)
+        videos = mean_over_videos(scored) if level == "video_mean" else vote_over_videos(scored)
     if videos is None:
         raise RecipeError(
             f"step {planned.step.name!r} has no frames of videos, so no column can be by video."
@@ -65,7 +78,8 @@ def false_alarms_of(planned: Planned) -> list[Answer]:
     """Return a line for each real group of an eval step, and what its files are called."""
     path = planned.out
     (rows,) = samples_of(planned)
-    files = score_files(scored_of(rows, _classes(path)))
+    with _undamaged(path / SAMPLES_FILE):
+        files = score_files(scored_of(rows, _classes(path)))
     with _undamaged(path / EVALUATION_FILE):
         threshold = float(_measured(path)["decision"]["threshold"])
     called_fake = rounded(files.scores) >= threshold
@@ -113,7 +127,7 @@ def _read(path: Path) -> list[dict[str, str]]:
     text = read_bounded(path, StorageError).decode("utf-8", "surrogateescape")
     with _undamaged(path):
         rows = read_rows(io.StringIO(text, newline=""))
-        if not rows or not all({"group", "label", "predicted"} <= row.keys() for row in rows):
+        if not rows or not all(row.keys() >= _COLUMNS for row in rows):
             raise ValueError("it has no scores, or a line without them")
         return rows
 
@@ -129,7 +143,7 @@ def _undamaged(path: Path) -> Iterator[None]:
     """Turn errors of parsing the result of a step into a StorageError that names the file."""
     try:
         yield
-    except (AttributeError, KeyError, TypeError, ValueError, csv.Error, ManifestError) as error:
+    except _ERRORS as error:
         raise StorageError(
             f"{path}: damaged: {reason_of(error)}. Delete {path.parent} and run the recipe again."
         ) from None

@@ -25,11 +25,24 @@ from hffkit.faces.detection import read_boxes
 from hffkit.inference.detector import load_detector
 from hffkit.interop.cao_checkpoint import read_parts
 from hffkit.interop.weights import foreign_weights
+from hffkit.manifest.classes import BINARY
 from hffkit.networks.table import build
+from hffkit.pipeline.plan import Planned
+from hffkit.pipeline.recipe import Step
 from hffkit.pipeline.recipe import read_recipe as read_steps
+from hffkit.pipeline.step_results import (
+    false_alarms_of,
+    promise_of,
+    robust_auc_of,
+    samples_of,
+    videos_of,
+)
+from hffkit.pipeline.verbs import EVALUATION_FILE, ROBUSTNESS_FILE
+from hffkit.pipeline.verbs import SAMPLES_FILE as SCORES_FILE
 from hffkit.recipe_files import recipe_path
-from hffkit.runs.decision import Decision, Guarantee, read_decision
+from hffkit.runs.decision import DECISION_FILE, Decision, Guarantee, read_decision
 from hffkit.runs.run import GROUPS_FILE, RUN_FILE, write_groups
+from hffkit.runs.scores import Scored, binary_probabilities, csv_of
 from hffkit.runs.spectrum import MODEL_FILE, SpectrumRun
 from hffkit.runs.training_samples import SAMPLES_FILE, write_training_samples
 from hffkit.runs.weights import WEIGHTS_FILE
@@ -154,6 +167,7 @@ def text_files(scratch: Path) -> dict[str, Readable]:
         **recipes(scratch),
         **lists(scratch),
         **leftovers(scratch, corpus),
+        **results_of_steps(scratch),
     }
 
 
@@ -271,6 +285,36 @@ def leftovers(scratch: Path, corpus: Path) -> dict[str, Readable]:
     return {
         "command.json": Readable(partial_path(out) / "command.json", again),
         "summary": Readable(summary, lambda: text_of_summary(corpus)),
+    }
+
+
+def results_of_steps(scratch: Path) -> dict[str, Readable]:
+    """Write what finished steps of a recipe left, from which its tables are computed."""
+    out = scratch / "steps"
+    out.mkdir()
+    keys = [f"{name}/{number}" for name in ("fake", "real") for number in range(4)]
+    probabilities = binary_probabilities(np.linspace(0.9, 0.2, 8).astype(np.float32))
+    labels, videos = np.repeat([0, 1], 4), ("a",) * 4 + (None,) * 4
+    scored = Scored(BINARY, labels, probabilities, tuple(keys), tuple(keys), videos)
+    (out / SCORES_FILE).write_text(csv_of(scored, {"method": [key[:4] for key in keys]}))
+    measured = {"decision": {"threshold": 0.5}, "classes": BINARY.to_json()}
+    (out / EVALUATION_FILE).write_text(json.dumps({"measured": [measured]}))
+    suite = {"robust_auc": {"value": 0.5}, "resampled_robust_auc": [0.4, 0.6]}
+    run = {"levels": {"frame": {"suites": [suite]}}}
+    (out / ROBUSTNESS_FILE).write_text(json.dumps({"runs": [run]}))
+    a_decision().write(out)
+    step = Planned(Step("judged", "eval", {}), "0", out, {})
+
+    def of_samples() -> object:
+        (rows,) = samples_of(step)
+        videos = [videos_of(step, rows, level) for level in ("video_mean", "video_vote")]
+        return videos, false_alarms_of(step)
+
+    return {
+        "scores of a step": Readable(out / SCORES_FILE, of_samples),
+        "evaluation of a step": Readable(out / EVALUATION_FILE, of_samples),
+        "robustness of a step": Readable(out / ROBUSTNESS_FILE, lambda: robust_auc_of(step)),
+        "decision of a step": Readable(out / DECISION_FILE, lambda: promise_of(step)),
     }
 
 
