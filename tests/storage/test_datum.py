@@ -182,7 +182,7 @@ def test_cut_record_is_refused_wherever_protobuf_refuses_it() -> None:
         try:
             CaffeDatum.FromString(message[:end])
         except DecodeError:
-            with pytest.raises(StorageError, match="no protobuf message|no Datum"):
+            with pytest.raises(StorageError, match=r"no protobuf message|no Datum"):
                 decode_datum(message[:end])
         else:
             decode_datum(message[:end])
