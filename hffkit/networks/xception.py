@@ -6,7 +6,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 MAPS = 728  # of the blocks in the middle
-EMBEDDING = 2048  # inputs of the last layer
+EXIT = (1024, 1536, 2048)  # maps of the last block and of the convolutions behind it
 
 
 class Separable(nn.Module):
@@ -81,14 +81,15 @@ def entry_flow() -> dict[str, nn.Module]:
 
 def exit_flow() -> dict[str, nn.Module]:
     """Return the layers from block 8 on by name: from 728 maps to embeddings of 2048."""
+    block12, conv3, conv4 = EXIT
     return {
         **{f"block{n}": XceptionBlock((MAPS,) * 4, stride=1) for n in range(8, 12)},
-        "block12": XceptionBlock((MAPS, MAPS, 1024), stride=2),
-        "conv3": Separable(1024, 1536),
-        "bn3": nn.BatchNorm2d(1536),
+        "block12": XceptionBlock((MAPS, MAPS, block12), stride=2),
+        "conv3": Separable(block12, conv3),
+        "bn3": nn.BatchNorm2d(conv3),
         "relu3": nn.ReLU(),
-        "conv4": Separable(1536, EMBEDDING),
-        "bn4": nn.BatchNorm2d(EMBEDDING),
+        "conv4": Separable(conv3, conv4),
+        "bn4": nn.BatchNorm2d(conv4),
         "relu4": nn.ReLU(),
         "pool": MeanOfMaps(),
     }
@@ -110,5 +111,5 @@ class Xception(nn.Sequential):
     def __init__(self, n_classes: int, size: int) -> None:
         """Build layers, which do not depend on `size` (px)."""
         check_size(size)
-        layers = entry_flow() | exit_flow() | {"last_linear": nn.Linear(EMBEDDING, n_classes)}
+        layers = entry_flow() | exit_flow() | {"last_linear": nn.Linear(EXIT[-1], n_classes)}
         super().__init__(OrderedDict(layers))

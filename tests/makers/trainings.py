@@ -23,7 +23,7 @@ SIZE = 48
 CLASSES = ("grid", "tint", "real")  # the first two are fake
 SMALL = {
     "size": SIZE,
-    "batch_size": 8,
+    "batch_size": 4,
     "max_iterations": 12,
     "val_interval": 5,
     "log_interval": 4,

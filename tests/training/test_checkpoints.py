@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -43,20 +44,23 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def uninterrupted(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+    """Return the result of a training of KINDS that nothing stops."""
     folder = tmp_path_factory.mktemp("uninterrupted")
-    found = {}
-    for name, changes in KINDS.items():
-        train(request_of(packed, **changes), folder / name)
-        found[name] = result_of(folder / name)
-    return found
+
+    @cache
+    def result(name: str) -> Any:
+        train(request_of(packed, **KINDS[name]), folder / name)
+        return result_of(folder / name)
+
+    return result
 
 
 def test_snapshots_are_the_weights_of_their_iterations(packed: Path, tmp_path: Path) -> None:
-    request = request_of(packed, snapshots=(3, 8))
+    request = request_of(packed, network="meso4", snapshots=(3, 8))
     train(request, tmp_path / "whole")
     for n in (3, 8):
-        short = request_of(packed, max_iterations=n, select="last")
+        short = request_of(packed, network="meso4", max_iterations=n, select="last")
         train(short, tmp_path / f"to {n}")
         ours, wanted = (
             read_weights(path)
@@ -88,18 +92,19 @@ def test_snapshots_outside_the_training_are_refused(packed: Path, tmp_path: Path
     assert not partial_path(tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", KINDS)
+# A checkpoint after each step, or only those of validations, which the steps behind them repeat.
 @pytest.mark.parametrize(
-    ("seconds", "how"),
+    ("name", "seconds", "how"),
     [
-        (0.0, fail),
-        (1e9, interrupt),
-        pytest.param(0.0, interrupt, marks=pytest.mark.slow),
-        pytest.param(1e9, fail, marks=pytest.mark.slow),
+        pytest.param(name, seconds, how, marks=[pytest.mark.slow] if name in others else [])
+        for seconds, how, others in (
+            (0.0, fail, {"amtennet", "mislnet"}), (1e9, interrupt, {"meso4", "modern"})
+        )
+        for name in KINDS
     ],
-)
+)  # fmt: skip
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(
-    packed: Path, tmp_path: Path, uninterrupted: dict[str, Any], name: str, seconds: float,
+    packed: Path, tmp_path: Path, uninterrupted: Callable[[str], Any], name: str, seconds: float,
     how: Callable[[Updater], None],
 ) -> None:  # fmt: skip
     out, request = tmp_path / "run", request_of(packed, **KINDS[name])
@@ -113,7 +118,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
         at = read_tensors(saved)[1]["iteration"] if saved.exists() else 0
         assert at == (iteration if seconds == 0 else iteration // 5 * 5)
     train(request, out)
-    assert result_of(out) == uninterrupted[name]
+    assert result_of(out) == uninterrupted(name)
     assert not partial_path(out).exists()
     assert sorted(path.name for path in out.iterdir()) == [
         "groups.json", "metrics.jsonl", "run.json",
@@ -125,10 +130,10 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
 def test_a_training_by_epochs_is_one_by_iterations_and_resumes(
     packed: Path, tmp_path: Path
 ) -> None:
-    by_iterations = request_of(packed, network="meso4", val_interval=3)  # 12 of 8 images
+    by_iterations = request_of(packed, network="meso4", val_interval=3, batch_size=8)
     others = (pair for pair in by_iterations.overrides if pair[0] != "max_iterations")
     n_train = sum(splits["train"] for splits in Corpus(packed).info.counts.values())
-    assert n_train == 21  # 2.6 batches: an epoch is over in val_interval, 4.6 epochs in 12
+    assert n_train == 21  # 2.6 batches of 8: an epoch is over in val_interval, 4.6 epochs in 12
     request = replace(by_iterations, overrides=(*others, ("epochs", 4.6)))
     train(by_iterations, tmp_path / "iterations")
     begin(request, tmp_path / "epochs", 7)
@@ -145,7 +150,7 @@ def test_a_training_by_epochs_is_one_by_iterations_and_resumes(
 def test_the_first_signal_waits_for_the_step_and_saves(
     packed: Path,
     tmp_path: Path,
-    uninterrupted: dict[str, Any],
+    uninterrupted: Callable[[str], Any],
     number: signal.Signals,
     error: type[BaseException],
 ) -> None:
@@ -159,41 +164,41 @@ def test_the_first_signal_waits_for_the_step_and_saves(
     saved = partial_path(out) / "parts" / CHECKPOINT_FILE
     assert read_tensors(saved)[1]["iteration"] == 8
     train(request, out)
-    assert result_of(out) == uninterrupted["meso4"]
+    assert result_of(out) == uninterrupted("meso4")
 
 
 def test_another_command_may_not_go_on_with_it(packed: Path, native: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    begin(request_of(packed), out)
+    out, ours = tmp_path / "run", {"network": "meso4"}
+    begin(request_of(packed, **ours), out)
     for changes, message in (
         ({"seed": 1}, "seed was 0, is now 1"),
         ({"base_lr": 1e-3}, "recipe.base_lr was 0.0001, is now 0.001"),
         ({"task": "binary"}, "task was 'multi', is now 'binary'"),
         ({"threads": 2}, "threads was 1, is now 2"),
-        ({"network": "amten-3"}, "recipe.network was 'amtennet', is now 'amten-3'"),
+        ({"network": "mislnet"}, "recipe.network was 'meso4', is now 'mislnet'"),
     ):
         with pytest.raises(StorageError, match=message):
-            train(request_of(packed, **changes), out)
+            train(request_of(packed, **ours | changes), out)
     with pytest.raises(StorageError, match="another command: data differ"):
-        train(request_of(native), out)
-    train(request_of(packed), out)
+        train(request_of(native, **ours), out)
+    train(request_of(packed, **ours), out)
     with pytest.raises(StorageError, match="already exists"):
-        train(request_of(packed), out)
+        train(request_of(packed, **ours), out)
 
 
 def test_a_damaged_checkpoint_is_refused_by_name(packed: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    path = begin(request_of(packed), out)
+    out, request = tmp_path / "run", request_of(packed, network="meso4")
+    path = begin(request, out)
     before_it(path).unlink()
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
     with pytest.raises(WeightsError, match=r"checkpoint\.safetensors: not a whole .*damaged"):
-        train(request_of(packed), out)
-    tensors, facts = read_checkpoint(begin(request_of(packed), tmp_path / "other"))
+        train(request, out)
+    tensors, facts = read_checkpoint(begin(request, tmp_path / "other"))
     for wrong, told in (
-        ({k: v for k, v in tensors.items() if k != "net:conv4.weight"}, facts),
+        ({k: v for k, v in tensors.items() if k != "net:block4.conv.weight"}, facts),
         ({k: v for k, v in tensors.items() if k != "losses"}, facts),
-        (tensors | {"net:conv4.weight": torch.zeros(3)}, facts),
+        (tensors | {"net:block4.conv.weight": torch.zeros(3)}, facts),
         (tensors, {}),
     ):
         write_checkpoint(path, wrong, told)
@@ -201,9 +206,9 @@ def test_a_damaged_checkpoint_is_refused_by_name(packed: Path, tmp_path: Path) -
             WeightsError,
             match=r"(?s)not a whole checkpoint of this training: .*Delete .* to start again",
         ):
-            train(request_of(packed), out)
+            train(request, out)
     path.write_bytes(whole)
-    train(request_of(packed), out)
+    train(request, out)
 
 
 def before_it(path: Path) -> Path:
@@ -266,15 +271,15 @@ def test_a_training_does_not_go_on_with_a_damaged_piece(
 
 
 def test_a_training_without_its_checkpoint_begins_anew(
-    packed: Path, tmp_path: Path, uninterrupted: dict[str, Any]
+    packed: Path, tmp_path: Path, uninterrupted: Callable[[str], Any]
 ) -> None:
-    out, request = tmp_path / "run", request_of(packed, **KINDS["amtennet"])
+    out, request = tmp_path / "run", request_of(packed, **KINDS["meso4"])
     path = begin(request, out)
     path.unlink()
     before_it(path).unlink()
     flip(path.parents[1] / "run" / "weights.safetensors")
     train(request, out)
-    assert result_of(out) == uninterrupted["amtennet"]
+    assert result_of(out) == uninterrupted("meso4")
 
 
 @pytest.mark.parametrize(
@@ -282,9 +287,9 @@ def test_a_training_without_its_checkpoint_begins_anew(
     [("deleted", 6), ("flipped", 10)],  # 10: which has other weights
 )
 def test_a_training_goes_on_from_the_checkpoint_before_a_damaged_one(
-    packed: Path, tmp_path: Path, uninterrupted: dict[str, Any], damage: str, iteration: int
+    packed: Path, tmp_path: Path, uninterrupted: Callable[[str], Any], damage: str, iteration: int
 ) -> None:
-    out, request = tmp_path / "run", request_of(packed, **KINDS["amtennet"])
+    out, request = tmp_path / "run", request_of(packed, **KINDS["meso4"])
     path = begin(request, out, iteration)
     DAMAGE[damage](path)
     notices: list[str] = []
@@ -295,7 +300,7 @@ def test_a_training_goes_on_from_the_checkpoint_before_a_damaged_one(
     assert [text for text in notices if "damaged" in text] == (
         [f"{path} is damaged: the training goes on from {where}"] if damage == "flipped" else []
     )
-    assert result_of(out) == uninterrupted["amtennet"]
+    assert result_of(out) == uninterrupted("meso4")
 
 
 def test_a_training_is_not_published_with_weights_that_were_damaged_meanwhile(
@@ -313,9 +318,9 @@ def test_a_training_is_not_published_with_weights_that_were_damaged_meanwhile(
 
 @pytest.mark.parametrize("is_before", [True, False])
 def test_weights_belong_to_the_checkpoint_wherever_the_training_stops(
-    packed: Path, tmp_path: Path, uninterrupted: dict[str, Any], *, is_before: bool
+    packed: Path, tmp_path: Path, uninterrupted: Callable[[str], Any], *, is_before: bool
 ) -> None:
-    out, request = tmp_path / "run", request_of(packed, **KINDS["amtennet"])
+    out, request = tmp_path / "run", request_of(packed, **KINDS["meso4"])
 
     def stopping(*arguments: Any) -> None:
         if arguments[2]["iteration"] != 10:
@@ -334,24 +339,25 @@ def test_weights_belong_to_the_checkpoint_wherever_the_training_stops(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)  # a checkpoint before the validation
         train(request, out)
-    assert result_of(out) == uninterrupted["amtennet"]
+    assert result_of(out) == uninterrupted("meso4")
     assert not partial_path(out).exists()
 
 
 def test_a_checkpoint_without_the_solver_is_refused(packed: Path, tmp_path: Path) -> None:
-    path = begin(request_of(packed), tmp_path / "run")
+    request = request_of(packed, **KINDS["meso4"])
+    path = begin(request, tmp_path / "run")
     before_it(path).unlink()
     tensors, facts = read_checkpoint(path)
     write_checkpoint(path, {k: v for k, v in tensors.items() if "solver" not in k}, facts)
     with pytest.raises(WeightsError, match="not a whole checkpoint of this training"):
-        train(request_of(packed), tmp_path / "run")
+        train(request, tmp_path / "run")
 
 
 @pytest.mark.parametrize(
     "name", ["checkpoint.safetensors.tmp", "next-weights.safetensors.tmp", "metrics.jsonl"]
 )
 def test_a_full_disk_costs_nothing_that_was_there(
-    packed: Path, tmp_path: Path, uninterrupted: dict[str, Any], name: str
+    packed: Path, tmp_path: Path, uninterrupted: Callable[[str], Any], name: str
 ) -> None:
     out, request = tmp_path / "run", request_of(packed, select="loss", network="meso4",
                                                 recipe="meso4-native")  # fmt: skip
@@ -375,13 +381,13 @@ def test_a_full_disk_costs_nothing_that_was_there(
     assert metrics.read_bytes().startswith(lines)
     assert not list(path.parents[1].rglob("*.tmp"))
     train(request, out)
-    assert result_of(out) == uninterrupted["meso4"]
+    assert result_of(out) == uninterrupted("meso4")
 
 
 def test_a_full_disk_at_the_start_costs_no_metrics(
-    packed: Path, tmp_path: Path, uninterrupted: dict[str, Any]
+    packed: Path, tmp_path: Path, uninterrupted: Callable[[str], Any]
 ) -> None:
-    out, request = tmp_path / "run", request_of(packed)
+    out, request = tmp_path / "run", request_of(packed, **KINDS["meso4"])
     begin(request, out)
     write_bytes = Path.write_bytes
 
@@ -396,13 +402,13 @@ def test_a_full_disk_at_the_start_costs_no_metrics(
         train(request, out)
     if not out.exists():
         train(request, out)
-    assert result_of(out) == uninterrupted["amtennet"]
+    assert result_of(out) == uninterrupted("meso4")
 
 
 def test_a_finished_training_that_cannot_be_named_is_not_begun_anew(
-    packed: Path, tmp_path: Path, uninterrupted: dict[str, Any]
+    packed: Path, tmp_path: Path, uninterrupted: Callable[[str], Any]
 ) -> None:
-    out, request = tmp_path / "run", request_of(packed)
+    out, request = tmp_path / "run", request_of(packed, **KINDS["meso4"])
     with pytest.MonkeyPatch.context() as patch:
         stop_at(patch, 9, lambda _: out.mkdir())
         with pytest.raises(StorageError, match="Move it away and run the command again"):
@@ -411,11 +417,11 @@ def test_a_finished_training_that_cannot_be_named_is_not_begun_anew(
     with pytest.MonkeyPatch.context() as patch:
         stop_at(patch, 0, fail)
         train(request, out)
-    assert result_of(out) == uninterrupted["amtennet"]
+    assert result_of(out) == uninterrupted("meso4")
 
 
 def test_metrics_behind_the_checkpoint_are_cut_off(packed: Path, tmp_path: Path) -> None:
-    out, request = tmp_path / "run", request_of(packed, **KINDS["amtennet"])
+    out, request = tmp_path / "run", request_of(packed, **KINDS["meso4"])
     path = begin(request, out).parents[1] / "run" / "metrics.jsonl"
     with path.open("ab") as file:
         file.write(b'{"iteration":8,"loss":1.0,"rate":1.0}\n{"iteration":9,"lo')
@@ -428,24 +434,24 @@ def test_metrics_behind_the_checkpoint_are_cut_off(packed: Path, tmp_path: Path)
 
 
 def test_a_checkpoint_from_before_the_loss_was_lost_survives(
-    packed: Path, tmp_path: Path, uninterrupted: dict[str, Any]
+    packed: Path, tmp_path: Path, uninterrupted: Callable[[str], Any]
 ) -> None:
     def poison(updater: Updater) -> None:
         with torch.no_grad():
             next(updater.net.parameters()).fill_(math.nan)
 
-    out = tmp_path / "run"
+    out, request = tmp_path / "run", request_of(packed, **KINDS["meso4"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "_CHECKPOINT_SECONDS", 0.0)
         stop_at(patch, 6, poison)
         with pytest.raises(TrainingError, match="The loss is nan at iteration 7"):
-            train(request_of(packed), out)
+            train(request, out)
     path = partial_path(out) / "parts" / CHECKPOINT_FILE
     tensors, facts = read_tensors(path)
     assert facts["iteration"] == 6
     assert all(bool(value.isfinite().all()) for value in tensors.values())
-    train(request_of(packed), out)
-    assert result_of(out) == uninterrupted["amtennet"]
+    train(request, out)
+    assert result_of(out) == uninterrupted("meso4")
 
 
 def test_threads_are_recorded_and_kept_when_it_goes_on(packed: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from hffkit.training.recipe import recipe_names
 Run = Callable[..., Result]
 
 SMALL = (
-    "--device=cpu", "--threads=1", "--set=size=48", "--batch-size=8", "--set=base_lr=1e-4",
+    "--device=cpu", "--threads=1", "--set=size=48", "--batch-size=4", "--set=base_lr=1e-4",
     "--set=val_interval=20", "--set=log_interval=4",
 )  # fmt: skip
 
@@ -413,7 +413,17 @@ def test_snapshots_are_named_by_whole_numbers(packed: Path, tmp_path: Path, run:
     found = run(*arguments, "--snapshot", "1,x")
     assert found.exit_code == 2
     assert "'1,x' must be whole numbers" in found.stderr
-    found = run(*arguments, "--snapshot", "1,2", "--max-iterations", "2", "--device", "cpu")
+    found = run(
+        *arguments,
+        "--snapshot",
+        "1,2",
+        "--max-iterations",
+        "2",
+        "--device",
+        "cpu",
+        "--network",
+        "meso4",
+    )
     assert found.exit_code == 0
     names = sorted(path.name for path in (tmp_path / "run" / "snapshots").iterdir())
     assert names == ["000001", "000002"]
