@@ -30,6 +30,10 @@ from hffkit.errors import ManifestError, StorageError
 from hffkit.manifest.classes import ClassTable, FaceClass, joined, numbered
 from hffkit.storage.corpora import joint_classes, open_corpora
 
+QUICK = (
+    "--network", "meso4", "--set", "size=32", "--batch-size", 4, "--max-iterations", 1,
+    "--device", "cpu", "--threads", 1,
+)  # fmt: skip
 Run = Callable[..., Result]
 
 
@@ -156,11 +160,11 @@ def test_every_command_on_corpora_gives_the_new_labels(apart: list[str], tmp_pat
 
 def test_corpora_built_apart_train_and_evaluate(apart: list[str], tmp_path: Path, run: Run) -> None:
     data = [word for path in apart for word in ("--data", path)]
-    quick = ("--device", "cpu", "--threads", 1, "--max-iterations", 1, "--batch-size", 4)
-    done = run("train", *data, "--network", "meso4", *quick, "--out", tmp_path / "run")
+    done = run("train", *data, *QUICK, "--out", tmp_path / "run")
     assert done.exit_code == 0, done.output
     merge(apart, tmp_path / "m.lmdb")
-    done = run("eval", tmp_path / "run", "--data", tmp_path / "m.lmdb", "--split", "val")
+    words = ("--data", tmp_path / "m.lmdb", "--split", "val", "--resamples", 0)
+    done = run("eval", tmp_path / "run", *words)
     assert done.exit_code == 0, done.output
 
 
@@ -285,8 +289,7 @@ def test_datasets_with_like_names_train_with_a_note(
     alike: list[str], tmp_path: Path, run: Run
 ) -> None:
     data = [word for path in alike for word in ("--data", path)]
-    quick = ("--device", "cpu", "--threads", 1, "--max-iterations", 1, "--batch-size", 4)
-    done = run("train", *data, "--network", "meso4", *quick, "--out", tmp_path / "run")
+    done = run("train", *data, *QUICK, "--out", tmp_path / "run")
     assert done.exit_code == 0, done.output
     told = f"{alike[0]} ({prefix_of(alike[0])}), {alike[1]} ({prefix_of(alike[1])}): files of the "
     assert told in done.stderr

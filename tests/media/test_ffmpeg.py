@@ -44,6 +44,14 @@ def check_equals_ffmpeg(path: Path) -> VideoFile:
 
 
 LIBX264 = ("-c:v", "libx264")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sound MP4 of 15 frames."""
+    return encode(tmp_path_factory.mktemp("plain") / "plain.mp4", *LIBX264)
+
+
 # Container, suffix, and codecs and kinds of pixels, as docs/sources.md lists them.
 CONTAINERS: Sequence[tuple[str, str, Mapping[str, Sequence[str]]]] = (
     ("MP4", ".mp4", {
@@ -141,7 +149,7 @@ def constant_luminance(path: Path) -> Path:
     return path
 
 
-def refused(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+def refused(plain: Path, tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """Yield what is no video, and a file of it."""
     sound = ("-f", "lavfi", "-i", "sine=d=1")
     ffmpeg(*sound, "-c:a", "aac", tmp_path / "sound.mp4")
@@ -156,7 +164,7 @@ def refused(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     yield "an image named as a video", tmp_path / "image.mp4"
     (tmp_path / "list.mp4").write_text("#EXTM3U\n#EXTINF:1,\nother.ts\n#EXT-X-ENDLIST\n")
     yield "a playlist or other text", tmp_path / "list.mp4"
-    whole = encode(tmp_path / "whole.mp4", *LIBX264).read_bytes()
+    whole = plain.read_bytes()
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     yield "an MP4 without its index, which is at its end", tmp_path / "cut.mp4"
     (tmp_path / "empty.mp4").touch()
@@ -165,9 +173,9 @@ def refused(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     yield "a colour matrix that FFmpeg cannot convert", constant_luminance(tmp_path / "matrix.mp4")
 
 
-def test_table_of_refused_videos_is_what_is_refused(tmp_path: Path) -> None:
+def test_table_of_refused_videos_is_what_is_refused(plain: Path, tmp_path: Path) -> None:
     made = []
-    for name, path in refused(tmp_path):
+    for name, path in refused(plain, tmp_path):
         with pytest.raises(VideoError) as raised:
             VideoFile(path)
         made.append([name, f"`{raised.value}`"])
@@ -180,19 +188,23 @@ TURNS = [
 ]
 
 
-@pytest.mark.parametrize("turn", TURNS, ids=" ".join)
-@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
-def test_frames_are_upright(tmp_path: Path, turn: Sequence[str], suffix: str) -> None:
-    flat = encode(tmp_path / "flat.mp4", "-c:v", "libx264")
+@pytest.mark.parametrize(
+    ("suffix", "turn"),
+    [
+        *((".mp4", turn) for turn in TURNS),
+        *((suffix, turn) for suffix in (".mov", ".mkv") for turn in (TURNS[1], TURNS[-1])),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_frames_are_upright(plain: Path, tmp_path: Path, turn: Sequence[str], suffix: str) -> None:
     turned = tmp_path / f"turned{suffix}"
-    ffmpeg(*turn, "-i", flat, "-c", "copy", turned)
+    ffmpeg(*turn, "-i", plain, "-c", "copy", turned)
     clip = check_equals_ffmpeg(turned)
     assert clip.size == ((128, 160) if turn[1] in {"90", "270"} else (160, 128))
 
 
-def test_frames_before_the_start_of_an_edit_list_are_left_out(tmp_path: Path) -> None:
-    whole = encode(tmp_path / "whole.mp4", "-c:v", "libx264")
-    ffmpeg("-ss", "0.2", "-i", whole, "-c", "copy", tmp_path / "edit.mp4")
+def test_frames_before_the_start_of_an_edit_list_are_left_out(plain: Path, tmp_path: Path) -> None:
+    ffmpeg("-ss", "0.2", "-i", plain, "-c", "copy", tmp_path / "edit.mp4")
     clip = check_equals_ffmpeg(tmp_path / "edit.mp4")
     assert (len(clip.numbers), clip.n_claimed, clip.is_short) == (10, 15, False)
 
@@ -295,8 +307,9 @@ def test_frames_of_too_many_pixels_are_refused_before_they_are_decoded(
         VideoFile(path)
 
 
-def test_texts_that_name_other_files_are_no_videos(tmp_path: Path) -> None:
-    other = encode(tmp_path / "other.ts", "-c:v", "libx264")
+def test_texts_that_name_other_files_are_no_videos(plain: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.ts"
+    ffmpeg("-i", plain, "-c", "copy", other)
     (tmp_path / "a.mp4").write_text(
         f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{other}\n#EXT-X-ENDLIST\n"
     )
@@ -308,8 +321,7 @@ def test_texts_that_name_other_files_are_no_videos(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a:b.mp4", "concat:a.mp4", "-i.mp4", "%d.mp4", "ü \n.mp4"])
-def test_a_name_is_only_a_name(tmp_path: Path, name: str) -> None:
-    plain = encode(tmp_path / "plain.mp4", "-c:v", "libx264")
+def test_a_name_is_only_a_name(plain: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(plain.read_bytes())
     assert len(VideoFile(tmp_path / name).numbers) == 15
 
