@@ -1,5 +1,6 @@
 """Commands in processes of their own: those that die on the way, and the workers of one."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,12 +23,30 @@ sys.addaudithook(watch)
 from hffkit.cli.main import main
 main(sys.argv[3:])
 """
+_ALL = """
+import json, sys
+from click.testing import CliRunner
+from hffkit.cli.main import main
+for words in json.loads(sys.argv[1]):
+    done = CliRunner().invoke(main, words, catch_exceptions=False)
+    print(json.dumps([done.exit_code, done.stderr]), flush=True)
+"""
 
 
 def in_a_process(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run `hffkit` by itself, for what may kill the process."""
     command = [*HFFKIT, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def all_in_a_process(*commands: Sequence[object]) -> list[tuple[int, str]]:
+    """Run several commands, one after the other; return their exit codes and errors."""
+    words = json.dumps([list(map(str, command)) for command in commands])
+    done = subprocess.run(
+        [sys.executable, "-c", _ALL, words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return [(code, told) for code, told in map(json.loads, done.stdout.splitlines())]
 
 
 def run_mortal(

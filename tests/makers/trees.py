@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import av
@@ -67,8 +68,17 @@ def write_image(
 def write_clip(path: Path, *, n_frames: int = 6, first: int = 0, crf: int = 18) -> Path:
     """Write a clip of 160x160 that shows the portrait's face, a little elsewhere each frame."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_video(path, [face(first + i) for i in range(n_frames)], crf=crf)
+    path.write_bytes(_clip(path.suffix, n_frames, first, crf))
     return path
+
+
+@functools.cache
+def _clip(suffix: str, n_frames: int, first: int, crf: int) -> bytes:
+    """Return the bytes of a clip, which many trees hold under several names."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"clip{suffix}"
+        write_video(path, [face(first + i) for i in range(n_frames)], crf=crf)
+        return path.read_bytes()
 
 
 def frames_of(path: Path, start: int, stop: int) -> Iterator[Pixels]:
