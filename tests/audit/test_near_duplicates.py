@@ -151,11 +151,11 @@ def test_the_result_does_not_depend_on_the_number_of_workers(tmp_path: Path) -> 
 def test_planted_copies_of_real_faces_are_found_and_edited_faces_are_not_called_copies(
     data: Path, tmp_path: Path
 ) -> None:
-    """Of 3,000 real images, a third of them StarGAN's edits of photos, each a group of its own."""
+    """Of 1,500 real images, a third of them StarGAN's edits of photos, each a group of its own."""
     folders = ("real-celeba-stargan128", "fake-stargan128", "real-ffhq256", "fake-dcgan128")
     paths = [path for name in folders for path in sorted((data / "data/images" / name).iterdir())]
     rng = np.random.default_rng(1)
-    paths = [paths[place] for place in np.sort(rng.choice(len(paths), 3000, replace=False))]
+    paths = [paths[place] for place in np.sort(rng.choice(len(paths), 1500, replace=False))]
     makes = {
         "encoded": lambda image: saved(image, int(rng.integers(60, 96))),
         "mirrored": lambda image: saved(np.ascontiguousarray(image[:, ::-1]), 85),
@@ -164,14 +164,14 @@ def test_planted_copies_of_real_faces_are_found_and_edited_faces_are_not_called_
         "brighter": lambda image: brightened(image, rng.uniform(1.1, 1.4)),
     }
     chosen = iter(rng.permutation(len(paths)))
-    planted = {int(next(chosen)): kind for kind in makes for _ in range(50)}
+    planted = {int(next(chosen)): kind for kind in makes for _ in range(25)}
     for number, path in enumerate(paths):
         cls = "photo" if path.parent.name.startswith("real") else "gan"
-        image = decode(path.read_bytes())
-        _write(tmp_path / f"in/train/{cls}/{number}.png", image)
+        (tmp_path / "in/train" / cls).mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"in/train/{cls}/{number}{path.suffix}").symlink_to(path)
         if number in planted:
-            kind = planted[number]
-            _write(tmp_path / f"in/test/{cls}/{number}-{kind}.png", makes[kind](image))
+            copy = makes[planted[number]](decode(path.read_bytes()))
+            _write(tmp_path / f"in/test/{cls}/{number}-{planted[number]}.png", copy)
     audited = Audited(AuditRequest((str(_built(tmp_path)),)), n_workers=2)
     keys = [Path(sample.key).stem for _, sample in audited.items(np.arange(len(audited.index)))]
     found = compare(audited)
@@ -182,10 +182,10 @@ def test_planted_copies_of_real_faces_are_found_and_edited_faces_are_not_called_
         for n, kind in planted.items()
         if image_of[str(n)] != image_of[f"{n}-{kind}"]  # equal if saved at its own quality again
     }
-    assert len(expected) > 245
+    assert len(expected) > 122
     for kind in makes:
         lost = [pair for pair in expected - pairs if any(name.endswith(kind) for name in pair)]
-        assert len(lost) <= (2 if kind in ("mirrored", "cropped") else 0), (kind, lost)
+        assert len(lost) <= (1 if kind in ("mirrored", "cropped") else 0), (kind, lost)
     wrong = {name for pair in pairs - expected for name in pair}
     assert len(wrong) <= 0.01 * len(paths)
     starred = [name for name in wrong if "stargan" in str(paths[int(name.partition("-")[0])])]
