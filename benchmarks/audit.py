@@ -12,6 +12,7 @@ are saved again at quality 60 to 95, in another split.
 
 import argparse
 import json
+import resource
 import sys
 import tempfile
 import time
@@ -92,6 +93,12 @@ def speeds(data: Path, folder: Path) -> None:
             print(f"{side:5} px, {n_workers} workers: {n / wall:7.0f} records/s{spent}", flush=True)
 
 
+def _seconds_of_children() -> float:
+    """Return the processor time of the processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def main() -> None:
     """Print all figures."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -116,15 +123,16 @@ def main() -> None:
                 "--out",
                 report,
             ]
-            wall = time.monotonic()
+            wall, cpu = time.monotonic(), _seconds_of_children()
             parent, children = peaks_of(command)
-            wall = time.monotonic() - wall
+            wall, cpu = time.monotonic() - wall, _seconds_of_children() - cpu
             most = max(children, default=0)
             found = json.loads(report.read_text())["findings"]
             dropped = [key for each in found if each["check"] in COPIES for key in each["drop"]]
             print(
-                f"{n:7} records: {wall:6.0f} s, peak {parent // 1024} MB, worker {most // 1024} MB;"
-                f" {len(dropped)} of {arguments.copies} copies listed",
+                f"{n:7} records: {wall:6.0f} s, {cpu:6.0f} s of processor time, peak "
+                f"{parent // 1024} MB, worker {most // 1024} MB; {len(dropped)} of "
+                f"{arguments.copies} copies listed",
                 flush=True,
             )
 

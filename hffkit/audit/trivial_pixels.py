@@ -4,12 +4,11 @@ They need no knowledge of faces, so a detector that lives on them has learnt how
 """
 
 from dataclasses import dataclass
-from itertools import takewhile
+from math import log10
 from statistics import fmean
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from hffkit.arrays import Bools, Floats32, Floats64, Ints
 from hffkit.audit.stored_facts import NAN, Fact
@@ -67,7 +66,7 @@ def pixel_facts(image: Image, quality: float = NAN) -> list[float]:
     whole = grey(image)
     luma = _centre(whole)
     red, green, blue = np.asarray(cv2.mean(image)[:3]).tolist()
-    (block_x, phase_x), (block_y, phase_y) = _grid(luma), _grid(luma.T)
+    (block_x, phase_x), (block_y, phase_y) = _grid(luma, 1), _grid(luma, 0)
     return [
         red, green, blue, _contrast(luma), _saturation(image),
         *_borders(whole),
@@ -110,61 +109,69 @@ def _centre(luma: Image) -> Image:
     return luma[top : top + _MOST_SIDE, left : left + _MOST_SIDE]
 
 
-def _n_first(lines: Bools) -> int:
-    """Return how many lines from the first on are True."""
-    return sum(takewhile(bool, lines.tolist()))
-
-
 def _borders(luma: Image) -> tuple[float, float, float, float]:
     """Return the black rows and columns, the uniform lines on all sides, and the step inside.
 
     A border is at most a quarter of its side and 64 px wide.
     """
     dark, uniform = [], []
-    for lines in (luma, luma.T):
-        largest = lines.max(axis=1)
-        n = max(1, min(_MOST_LINES, int(len(lines) * _MOST_BORDER)))
-        for side in (slice(n), slice(-1, -n - 1, -1)):
-            dark.append(_n_first(largest[side] < _DARK))
-            uniform.append(_n_uniform(lines[side]))
-    return float(dark[0] + dark[1]), float(dark[2] + dark[3]), float(min(uniform)), _edge_step(luma)
+    for lines in (luma.T, luma):
+        outer = _outer(lines, max(1, min(_MOST_LINES, int(lines.shape[1] * _MOST_BORDER))))
+        largest = cv2.reduce(outer, 0, cv2.REDUCE_MAX).reshape(2, -1)
+        dark.append(_n_first(largest < _DARK).sum())
+        uniform.append(_n_first(_is_uniform(outer)).min())
+    return float(dark[0]), float(dark[1]), float(min(uniform)), _edge_step(luma)
 
 
-def _n_uniform(lines: Image) -> int:
-    """Return how many of the outermost lines (N, L) are uniform beside those further inside."""
-    values = lines.astype(np.float32)
-    squares = np.einsum("nl,nl->n", values, values) / values.shape[1]
-    deviations = np.sqrt(np.maximum(squares - values.mean(axis=1) ** 2, 0))
-    inside = np.sort(deviations)[len(deviations) * 4 // 5]
-    return _n_first(deviations <= max(_UNIFORM * inside, 0.5))
+def _outer(lines: Image, n: int) -> Image:
+    """Return (L, 2 * n) the n outermost columns on the left, then on the right, from outside in."""
+    return np.ascontiguousarray(np.concatenate((lines[:, :n], lines[:, : -n - 1 : -1]), axis=1))
+
+
+def _is_uniform(outer: Image) -> Bools:
+    """Return (2, N) True for the lines of two sides that are uniform beside those inside."""
+    length = len(outer)
+    means = cv2.reduce(outer, 0, cv2.REDUCE_SUM, dtype=cv2.CV_64F).reshape(2, -1) / length
+    squares = cv2.reduce(outer, 0, cv2.REDUCE_SUM2, dtype=cv2.CV_64F).reshape(2, -1) / length
+    deviations = np.sqrt(np.maximum(squares - means * means, 0))
+    n = deviations.shape[1]
+    inside = np.sort(deviations, axis=1)[:, n * 4 // 5 : n * 4 // 5 + 1]
+    return np.asarray(deviations <= np.maximum(_UNIFORM * inside, 0.5))
+
+
+def _n_first(lines: Bools) -> Ints:
+    """Return how many lines of each row (R, N), from the first on, are True."""
+    return np.asarray(np.logical_and.accumulate(lines, axis=1).sum(axis=1), np.int64)
 
 
 def _edge_step(luma: Image) -> float:
     """Return the largest step between the outermost lines, relative to the mean step inside."""
     steps = []
-    for side in (luma, luma[::-1], luma.T, luma.T[::-1]):
-        lines = np.ascontiguousarray(side[:_EDGE_LINES])
-        if len(lines) < _EDGE_LINES - 2:
+    for lines in (luma.T, luma):
+        n = min(_EDGE_LINES, lines.shape[1])
+        if n < _EDGE_LINES - 2:
             continue
-        differences = cv2.absdiff(lines[1:], lines[:-1])
-        means = cv2.reduce(differences, 1, cv2.REDUCE_AVG, dtype=cv2.CV_32F).ravel().tolist()
-        outer, inner = means[: _EDGE_LINES // 2], means[_EDGE_LINES // 2 :]
-        steps.append(max(outer) / (fmean(inner) + 1))
+        outer = _outer(lines, n)
+        differences = cv2.absdiff(outer[:, 1:], outer[:, :-1])
+        means = cv2.reduce(differences, 0, cv2.REDUCE_AVG, dtype=cv2.CV_32F)[0].tolist()
+        for side in (means[: n - 1], means[n:]):
+            inside = fmean(side[_EDGE_LINES // 2 :])
+            steps.append(max(side[: _EDGE_LINES // 2]) / (inside + 1))
     return min(steps) if steps else NAN
 
 
-def _grid(luma: npt.NDArray[np.uint8]) -> tuple[float, float]:
-    """Return the strength and phase of steps at every eighth column.
+def _grid(luma: Image, axis: int) -> tuple[float, float]:
+    """Return the strength and phase of steps at every eighth line along an axis.
 
-    The second differences |a - 3b + 3c - d| / 4 over four columns are averaged by the column of
-    their middle, mod 8. The strength is the largest mean over the mean of the others.
+    The third differences |a - 3b + 3c - d| over four lines are averaged by the place of their
+    middle, mod 8. The strength is the largest mean over the mean of the others.
     """
-    width = luma.shape[1]
-    if width < 4 * _GRID:
-        return float("nan"), float("nan")
-    rows = luma.astype(np.float32)
-    bent = np.abs(rows[:, :-3] - 3 * rows[:, 1:-2] + 3 * rows[:, 2:-1] - rows[:, 3:])
-    means = np.minimum(bent, 40).mean(axis=0)
+    if luma.shape[axis] < 4 * _GRID:
+        return NAN, NAN
+    third = np.asarray(np.diff(luma.astype(np.int16), 3, axis=axis), np.int16)
+    bent = cv2.threshold(cv2.convertScaleAbs(third), 40, 0, cv2.THRESH_TRUNC)[1]
+    sums = cv2.reduce(bent, 1 - axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
+    means = sums / luma.shape[1 - axis]
     n = len(means) // _GRID * _GRID
     by_phase = means[:n].reshape(-1, _GRID).mean(axis=0)
     largest = int(np.argmax(by_phase))
@@ -174,11 +181,11 @@ def _grid(luma: npt.NDArray[np.uint8]) -> tuple[float, float]:
 
 def _frequencies(luma: Image) -> tuple[float, float]:
     """Return the log energy of a Laplacian at the full and at half the resolution."""
-    values = luma.astype(np.float32)
     size = (max(1, luma.shape[1] // 2), max(1, luma.shape[0] // 2))
-    half = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
-    energies = [float(np.square(cv2.Laplacian(each, cv2.CV_32F)).mean()) for each in (values, half)]
-    return np.log10(energies[0] + 0.1), np.log10(energies[1] + 0.1)
+    half = cv2.resize(luma.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    bent = cv2.Laplacian(luma, cv2.CV_16S), cv2.Laplacian(half, cv2.CV_32F)
+    full, middle = (log10(cv2.norm(each, cv2.NORM_L2SQR) / each.size + 0.1) for each in bent)
+    return full, middle
 
 
 _LOW_MODES = np.array([1, 2, 8, 9, 10, 16, 17, 3, 24, 11, 18, 25])  # places in a block of 64
@@ -188,18 +195,19 @@ _LOW_MODES = np.array([1, 2, 8, 9, 10, 16, 17, 3, 24, 11, 18, 25])  # places in 
 class _Steps:
     """The different steps of quantisation of the low frequencies."""
 
-    of_mode: tuple[Floats32, ...]  # (S, 1) each, in the order of _LOW_MODES
-    by_quality: Ints  # (Q, K) places of a quality's steps among those of all modes
+    mode: Ints  # (S,) places in _LOW_MODES
+    inverse: Floats32  # (S, 1)
+    by_quality: Ints  # (Q, K) places of the steps of a quality
 
 
 def _low_steps() -> _Steps:
     tables = ijg_tables()[list(_QUALITIES), 0][:, _LOW_MODES]
-    found = [np.unique(column, return_inverse=True) for column in tables.T]
-    starts = np.cumsum([0, *(len(steps) for steps, _ in found[:-1])])
-    return _Steps(
-        tuple(steps[:, None].astype(np.float32) for steps, _ in found),
-        np.stack([places for _, places in found], axis=1) + starts,
+    mode = np.broadcast_to(np.arange(len(_LOW_MODES)), tables.shape)
+    distinct, places = np.unique(
+        np.stack([mode.ravel(), tables.ravel()]), axis=1, return_inverse=True
     )
+    inverse = (1 / distinct[1][:, None]).astype(np.float32)
+    return _Steps(distinct[0], inverse, places.reshape(tables.shape))
 
 
 _STEPS = _low_steps()
@@ -268,15 +276,16 @@ def _clearest(shares: Floats64) -> float:
     return float(_QUALITIES[best]) if shares[best] < _CLEAR else NAN
 
 
-def _remainders(values: Floats32) -> tuple[Floats32, Ints]:
-    """Return the sum and number of the remainders of coefficients (N, K), by mode and step."""
-    sums, numbers = [], []
-    for column, steps in zip(values.T, _STEPS.of_mode, strict=True):
-        some = column[column > steps[0] / 2]  # the others are zeros with every step
-        left = some / steps
-        whole = np.rint(left)
-        left -= whole
-        used = whole > 0  # zeros fit every step
-        sums.append((np.abs(left, out=left) * used).sum(axis=1))
-        numbers.append(np.count_nonzero(used, axis=1))
-    return np.concatenate(sums), np.concatenate(numbers)
+def _remainders(values: Floats32) -> tuple[Floats32, Floats32]:
+    """Return the sum and number of the remainders of coefficients (N, K), by step.
+
+    A coefficient of less than half a step is not counted: zeros fit every step.
+    """
+    steps = np.ascontiguousarray(values.T)[_STEPS.mode]
+    steps *= _STEPS.inverse
+    cv2.threshold(steps, 0.5, 0, cv2.THRESH_TOZERO, steps)
+    whole = np.rint(steps)
+    sums = cv2.reduce(cv2.absdiff(steps, whole), 1, cv2.REDUCE_SUM)
+    used = cv2.threshold(whole, 0.5, 1, cv2.THRESH_BINARY)[1]
+    numbers = cv2.reduce(used, 1, cv2.REDUCE_SUM)
+    return np.asarray(sums[:, 0], np.float32), np.asarray(numbers[:, 0], np.float32)

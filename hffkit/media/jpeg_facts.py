@@ -167,16 +167,18 @@ def _segments(encoded: bytes) -> Iterator[tuple[int, bytes]]:
         yield marker, encoded[at + 2 : at + max(length, 2)]
 
 
+_MARKS = {
+    _APP0: ((b"JFIF\0", "jfif"),),
+    _APP1: ((b"Exif\0", "exif"), (b"http://ns.adobe.com/xap/", "xmp")),
+    _APP2: ((b"ICC_PROFILE\0", "icc"),),
+    _APP13: ((b"Photoshop 3.0\0", "adobe"),),
+    _APP14: ((b"Adobe", "adobe"),),
+    _COM: ((b"", "comment"),),
+}
+
+
 def _mark_of(marker: int, body: bytes) -> Iterator[str]:
-    starts = {
-        _APP0: ((b"JFIF\0", "jfif"),),
-        _APP1: ((b"Exif\0", "exif"), (b"http://ns.adobe.com/xap/", "xmp")),
-        _APP2: ((b"ICC_PROFILE\0", "icc"),),
-        _APP13: ((b"Photoshop 3.0\0", "adobe"),),
-        _APP14: ((b"Adobe", "adobe"),),
-        _COM: ((b"", "comment"),),
-    }
-    yield from (name for start, name in starts.get(marker, ()) if body.startswith(start))
+    yield from (name for start, name in _MARKS.get(marker, ()) if body.startswith(start))
 
 
 def _tables_of(body: bytes) -> dict[int, bytes]:
@@ -186,7 +188,11 @@ def _tables_of(body: bytes) -> dict[int, bytes]:
         steps = body[at + 1 : at + 1 + n]
         if len(steps) < n:
             raise ImageError("damaged JPEG: a quantisation table is cut short")
-        tables[body[at] & 15] = steps if n == 128 else b"".join(bytes((0, step)) for step in steps)
+        if n == 64:
+            wide = bytearray(128)
+            wide[1::2] = steps
+            steps = bytes(wide)
+        tables[body[at] & 15] = steps
         at += 1 + n
     return tables
 
