@@ -3,7 +3,7 @@
     python benchmarks/neighbours.py --data ../shared/data --edited
     python benchmarks/neighbours.py --data ../shared/data --search
 
-`--edited` prints the distances of all pairs of StarGAN's pictures of one photo, and the photo.
+`--edited` prints the distances of all pairs of StarGAN's images of one photo, and the photo.
 Planted copies are in benchmarks/planted.py.
 
 `--search` prints seconds and candidates of the search among 10,000, 50,000 and 155,000
@@ -50,7 +50,7 @@ def drawn(paths: list[Path], n: int, rng: Rng) -> list[Path]:
 
 
 def edited(data: Path) -> None:
-    """Print how close StarGAN's pictures of one photo, and the photo, are to each other."""
+    """Print how close StarGAN's images of one photo, and the photo, are to each other."""
     photos: dict[str, list[Path]] = {}
     for path in files_of(data, STARGAN):
         photos.setdefault(path.name[:8], []).append(path)
@@ -61,7 +61,7 @@ def edited(data: Path) -> None:
             distances.append(register(a, b, VIEWS[0]).distance)
     closest = ", ".join(f"{distance:.4f}" for distance in sorted(distances)[:5])
     n_close = sum(distance <= MAX_DISTANCE for distance in distances)
-    print(f"{len(distances)} pairs of StarGAN's pictures of one photo and the photo: {n_close} "
+    print(f"{len(distances)} pairs of StarGAN's images of one photo and the photo: {n_close} "
           f"within {MAX_DISTANCE}; closest {closest}", flush=True)  # fmt: skip
 
 

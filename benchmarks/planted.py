@@ -4,12 +4,12 @@
     python benchmarks/planted.py --data ../shared/data classes videos
     python benchmarks/planted.py --data ../shared/data classes --only border
 
-`copies` draws 3,000 images of several sources and sizes, a third of them StarGAN's pictures of the
+`copies` draws 3,000 images of several sources and sizes, a third of them StarGAN's images of the
 same photos and these photos, each as a group of its own. It adds 60 copies of each kind, in another
 split than their originals or under the other label, and prints for each kind how many the audit
 lists to be dropped, and how many other images it lists.
 
-`classes` saves photos and as many of StarGAN's pictures alike, but for one difference, and prints
+`classes` saves photos and as many of StarGAN's images alike, but for one difference, and prints
 the worst finding of each such corpus.
 
 `videos` lays 150 pairs of FaceForensics++ and their forgeries as folders of frames in the official

@@ -21,7 +21,7 @@ _HEADERS = {
 }
 
 
-# What NumPy raises for headers, which are literals of Python.
+# Raised by NumPy for damaged headers, which are literals of Python.
 _HEADER_DAMAGE = (
     EOFError, KeyError, MemoryError, RecursionError, SyntaxError, TypeError, tokenize.TokenError,
 )  # fmt: skip
@@ -82,5 +82,5 @@ def stored_files(encoded: bytes) -> dict[str, bytes]:
         raise ValueError(f"no ZIP archive: {error}") from None
 
 
-# What zipfile raises for archives that are cut, altered, or of a later version of the format.
+# Raised by zipfile for archives that are cut, altered, or of a later version of the format.
 _ZIP_DAMAGE = (EOFError, KeyError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error)

@@ -1,8 +1,9 @@
-"""Options of a verb, each declared once as a field of the dataclass that the verb takes.
+"""Options of commands, declared as fields of the dataclass that a command's function takes.
 
 The type and default of a field are those of the option: a `Literal` lists its choices, a tuple may
-be repeated, `Annotated[int, Bounds(0, 3)]` is bounded. `check` enforces this on library calls. An
-`Option` in the annotation adds the texts; the command line and recipes are generated from both.
+be repeated, `Annotated[int, Bounds(0, 3)]` is bounded. `check` enforces this on library calls. If
+the annotation has an `Option` with the texts, as those of sources have, the options of the command
+line and of recipes are generated from the field.
 """
 
 from collections.abc import Iterator

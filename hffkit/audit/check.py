@@ -1,4 +1,4 @@
-"""The form of a check: what it measures, how it judges the measurement, and what it shows."""
+"""The protocol of checks: a measurement, its judgement, and its tables and plots."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Area = Literal["shortcuts", "leaks", "balance", "trust", "score"]
 
 
 class Measured(Protocol):
-    """What a check measured."""
+    """The measurement of a check."""
 
     def to_json(self) -> dict[str, object]:
         """Return the measurement as JSON values."""

@@ -42,7 +42,7 @@ def clusters_of(values: Fingerprints, chosen: Ints) -> list[Ints]:
 
 
 class ClusterKind(NamedTuple):
-    """What a kind of clusters is called in a finding."""
+    """A kind of clusters: its severity, and its texts in a finding."""
 
     severity: Severity
     noun: str  # of what the samples of a cluster share

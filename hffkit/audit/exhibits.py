@@ -1,4 +1,4 @@
-"""What the page shows of a measurement: tables, a heat map and distributions."""
+"""The tables, heat map and distributions of a measurement on the page of an audit."""
 
 from dataclasses import dataclass
 

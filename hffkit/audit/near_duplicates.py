@@ -43,7 +43,7 @@ from hffkit.storage.corpus import Corpus, CorpusName
 from hffkit.storage.selection import Places, samples_at
 from hffkit.wording import counted
 
-# See benchmarks/neighbours.py: of 8,505 pairs of StarGAN's pictures of one photo, or of one and the
+# See benchmarks/neighbours.py: of 8,505 pairs of StarGAN's images of one photo, or of one and the
 # photo, which are of one size, the closest are at 0.064 and 0.075. Resizing without a filter leaves
 # a difference that resembles theirs.
 MAX_DISTANCE = 0.06

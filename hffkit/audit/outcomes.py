@@ -20,7 +20,7 @@ _LIGHTS = {"high": "red", "medium": "amber", "low": "yellow", None: "green"}
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one check measured and found."""
+    """The measurement and the findings of one check."""
 
     name: str
     title: str

@@ -1,4 +1,4 @@
-"""The score of a run, told apart from memory, selection on test and shortcuts."""
+"""The score of a run, and how much of it memory, selection on test or shortcuts explain."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass

@@ -31,7 +31,7 @@ _WIDTH = [fact.name for fact in FACTS].index("width")
 
 @dataclass(frozen=True, slots=True)
 class TrustMeasured:
-    """What the records of a corpus are worth."""
+    """Records that contradict the manifest, and recorded operations that contradict pixels."""
 
     n_problems: int
     problems: tuple[str, ...]  # the first ones

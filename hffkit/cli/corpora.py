@@ -1,4 +1,4 @@
-"""`hffkit pack`, `inspect`, `verify`, `subset` and `merge`, and summaries of corpora."""
+"""`hffkit pack`, `unpack`, `inspect`, `verify`, `subset`, `merge`; summaries of corpora."""
 
 import json
 import sys

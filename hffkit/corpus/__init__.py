@@ -1,1 +1,1 @@
-"""Commands on corpora: build, pack, merge, mix, subset, inspect and verify."""
+"""Commands on corpora: build, pack, unpack, merge, mix, subset, inspect and verify."""

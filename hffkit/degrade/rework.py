@@ -27,7 +27,7 @@ _AHEAD_BYTES = 1 << 20
 
 
 class Processing(Protocol):
-    """What is done to every image of a corpus; picklable, so that workers can receive it."""
+    """The processing of every image of a corpus; picklable, so that workers can receive it."""
 
     def prepared(self) -> Prepared:
         """Return the function that does it; each worker makes its own."""

@@ -43,7 +43,7 @@ class GuaranteeCheck:
 
     @property
     def title(self) -> str:
-        """What is counted."""
+        """The mistake that is counted, as the title of a row."""
         return _TITLES[self.guarantee.mistake]
 
     @property
@@ -120,7 +120,7 @@ class SuiteCheck:
 
 @dataclass(frozen=True, slots=True)
 class DecisionCheck:
-    """What a decision makes of files, and if it keeps its guarantees on their groups."""
+    """The verdicts of a decision on files, and if it keeps its guarantees on their groups."""
 
     decision: Decision
     guarantees: tuple[GuaranteeCheck, ...]  # without those that no group is for
@@ -158,7 +158,7 @@ class DecisionCheck:
 
     @property
     def suites_note(self) -> str | None:
-        """How to count under suites, if nothing is kept of that; else None."""
+        """A sentence on the counts under suites, if none are kept; else None."""
         if self.under_suites is None or self.under_suites:
             return None
         return (

@@ -73,7 +73,7 @@ class Measurement:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What to know before reading the figures."""
+        """Remarks to read before the figures."""
         notes = (
             self.overlap.note,
             self.overlap.selection_note,

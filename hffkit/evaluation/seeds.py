@@ -46,7 +46,7 @@ class SeedSummary:
 
     @property
     def title(self) -> str:
-        """What was trained, how often, and on what it is measured."""
+        """The network, the number of trainings, and the corpus that measures them."""
         return f"{self.network}, {len(self.seeds)} seeds, on {self.data}"
 
     def tables(self) -> list[Table]:

@@ -1,4 +1,4 @@
-"""What detectors are fed with, made of an image in any process and without PyTorch."""
+"""Inputs of detectors, made of an image in any process and without PyTorch."""
 
 from dataclasses import dataclass
 from functools import partial

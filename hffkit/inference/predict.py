@@ -85,7 +85,7 @@ class Prediction:
 
     @property
     def basis(self) -> tuple[str, ...]:
-        """What the predictions are based on, as sentences, and what speaks against them."""
+        """Sentences on the basis of the predictions, and on what speaks against them."""
         found: tuple[str, ...] = (
             "No threshold is known for this run: the prediction is the side of 0.5, without a "
             "guarantee. `hffkit decide` finds one.",

@@ -29,7 +29,7 @@ TRIAL = (
     "its frames."
 )
 _DIGESTS = ("manifest_sha256", "sources_sha256")  # the second is missing in older decisions
-# What the files of a group are, and what one of them is called.
+# The true kind of a group's files, and the wrong verdict on one of them.
 MISTAKES: Mapping[MistakeKind, tuple[str, str]] = {
     "false_alarm": ("real", "fake"),
     "miss": ("fake", "real"),

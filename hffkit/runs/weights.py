@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # a run's tensors are named before PyTorch is needed
     from torch import Tensor
 
 WEIGHTS_FILE = "weights.safetensors"
-# What getting a tensor of an unknown or impossible type or shape raises.
+# Raised for a tensor of an unknown or impossible type or shape.
 _DAMAGE = (AttributeError, KeyError, MemoryError, RuntimeError, TypeError, ValueError)
 _FACTS = "hffkit"  # a single entry: the order of several would vary, and so the bytes
 

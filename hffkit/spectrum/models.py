@@ -190,7 +190,7 @@ _ARRAYS: Mapping[type, Mapping[str, tuple[type, tuple[int | str, ...]]]] = {
     },
     KMeans: {"cluster_centers_": (np.float64, (2, "features"))},
 }
-# What skops and scikit-learn raise for files and models that are cut or altered.
+# Raised by skops and scikit-learn for files and models that are cut or altered.
 _DAMAGE = (
     ArithmeticError, AssertionError, AttributeError, BadZipFile, EOFError, ImportError,
     LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError,

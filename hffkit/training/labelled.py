@@ -73,7 +73,7 @@ class TrainingData:
 
     @property
     def notices(self) -> list[str]:
-        """What to know before training: samples in no pair, classes without samples, as text."""
+        """Remarks to read before training, as on samples in no pair and classes without samples."""
         notices = [
             f"{name}: left out {_counted(split.left_out)}"
             for name, split in self.splits.items()
