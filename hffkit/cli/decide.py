@@ -55,7 +55,7 @@ def decide(
     as_json: bool,
     **arguments: Any,
 ) -> None:
-    """Find the score from which on a run calls a file fake, with a guarantee.
+    """Choose the threshold of a run, with a guarantee on its false alarms.
 
     The threshold is the least for which, with the given confidence, at most the share --fpr of
     real groups has a file that is called fake. It is stored in RUN/decision.json, and `hffkit

@@ -322,8 +322,7 @@ def faces_of_files(frames: int) -> Callable[[F], F]:
             type=click.IntRange(0, 4),
             default=1,
             show_default=True,
-            help="Double images so many times before detection: 0 finds faces from 80 px, 1 from "
-            "40.",
+            help="Doublings of images before detection: 0 finds faces from 80 px, 1 from 40.",
         ),
         click.option(
             "--accept-damaged", is_flag=True, help="Use damaged images as well; report them."

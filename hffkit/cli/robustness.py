@@ -53,7 +53,7 @@ from hffkit.storage.outputs import CONDITIONS, ROBUSTNESS_PAGE, write_output
 def robustness(
     html: Path | None, csv: Path | None, workers: int, as_json: bool, **arguments: Any
 ) -> None:
-    """Measure how far runs hold under operations, without storing degraded corpora.
+    """Measure how well runs hold up under operations, without storing degraded corpora.
 
     Each image is decoded once. All operations of all severities are applied in memory as
     `degrade` would apply them, and all runs score the results. Prints the metrics of each

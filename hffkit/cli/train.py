@@ -213,7 +213,7 @@ def _input_text(run: "Run") -> str:
     "--threshold",
     type=click.FloatRange(min=0),
     metavar="X",
-    help="For the head and tail of mml: length of an embedding from which on a face is fake.  "
+    help="For the head and tail of mml: least length of an embedding that is fake.  "
     "[default: 5, as in the published test]",
 )
 @options.as_json

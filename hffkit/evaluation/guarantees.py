@@ -160,7 +160,7 @@ def bounds_of(
 
 
 def thresholds_of(bounds: Sequence[Bound]) -> tuple[float, float]:
-    """Return the score from which on a file is fake, and the one below which it is real.
+    """Return the least score that is fake, and the one below which scores are real.
 
     Raises
     ------

@@ -35,7 +35,7 @@ class Sweep:
 
 
 def threshold_of(detector: Detector) -> float:
-    """Return the length from which on a detector calls an embedding fake.
+    """Return the least length of an embedding that a detector calls fake.
 
     Raises
     ------

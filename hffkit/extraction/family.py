@@ -293,8 +293,7 @@ class _Builder:
     ) -> tuple[FaceBox | None, str]:
         """Return the box of a frame and the name of what found it, or did not.
 
-        If the reference's video lacks the frame, nothing was looked at there: the frame's own
-        face counts.
+        If the reference's video lacks the frame, the face is detected in the frame itself.
         """
         if reference is None or (reference.surroundings and frame.number not in reference.boxes):
             return self._find(path, frame), f"{self._settings.rule} on {path}"

@@ -34,7 +34,7 @@ def read_parts(paths: Sequence[Path], threshold: float | None) -> ForeignWeights
     Parameters
     ----------
     threshold
-        Length of an embedding from which on a face counts as fake; None: `TEST_THRESHOLD`.
+        Least length of an embedding that counts as fake; None: `TEST_THRESHOLD`.
 
     Raises
     ------

@@ -13,7 +13,7 @@ from hffkit.media.image import Image
 from hffkit.media.turn import UPRIGHT, Turn
 
 MAX_FRAME_PIXELS = 8192 * 4320  # the largest size of 8K; headers can claim more
-_TICK = Fraction(1, 25)  # of a filter; the times of frames are not looked at
+_TICK = Fraction(1, 25)  # of a filter; the times of frames are not used
 
 
 class Converter:

@@ -1,4 +1,4 @@
-"""The decision of a run, format 1: decision.json, which says from which score on a file is fake.
+"""The decision of a run, format 1: decision.json, with the thresholds of scores.
 
 A decision.json may come from anybody, so everything that is read is checked.
 """

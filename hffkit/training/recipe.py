@@ -51,7 +51,7 @@ class MetricSettings:
     pair_weight: float
     map_weight: float
     mask_weight: float  # 0: trains without masks
-    threshold: float | Literal["val"]  # distance from which on a face counts as fake
+    threshold: float | Literal["val"]  # least distance that counts as fake
     as_published: bool  # divide and treat grey cells as the published code does
     # Train on each real pair once for each manipulation, as the published code does for "All".
     repeat_real: bool = False
