@@ -144,9 +144,6 @@ def _groups(data: Audited) -> Ints:
     return np.where(data.index.is_audited, numbers, -1).astype(np.int64)
 
 
-# reading ----------------------------------------------------------------------------------------
-
-
 def _thumbnails(data: Audited, at: Ints) -> tuple[Thumbnails, Bools]:
     """Return the thumbnails of samples, and False for those that cannot be read."""
     thumbnails = np.zeros((len(at), SIDE, SIDE), np.uint8)
@@ -275,9 +272,6 @@ def kind_of(found: Registered, view: View, first: Image, second: Image) -> str:
     return ", ".join(words) or "encoded again"
 
 
-# clusters ---------------------------------------------------------------------------------------
-
-
 def _clusters(found: Compared) -> tuple[list[Ints], dict[int, str]]:
     """Join copies to clusters of places in the index, and describe each by its images.
 
@@ -304,9 +298,6 @@ def _kinds_of(found: Sequence[str]) -> str:
     kinds = [kind for kind, _ in Counter(sorted(found)).most_common()]
     more = f"; {len(kinds) - _N_KINDS} more kinds" if len(kinds) > _N_KINDS else ""
     return "; ".join(kinds[:_N_KINDS]) + more
-
-
-# judgement --------------------------------------------------------------------------------------
 
 
 _LEAK = "A detector recognises an image that it was trained on, however it was saved."

@@ -231,9 +231,6 @@ def _parts(rows: npt.NDArray[S], size: int = _CHUNK) -> Iterator[npt.NDArray[S]]
     return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
-# views ------------------------------------------------------------------------------------------
-
-
 def _cosines(x: Floats64, n: int) -> Floats64:
     """Return (n, X) the first cosines of the transform at positions in [0, 1]."""
     return np.cos(np.pi * np.arange(n)[:, None] * x[None, :])
