@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import settings
+from makers.command_server import MODULES, CommandServer, command_server
 from makers.workers import LastingWorkers
 
 from hffkit.cli.main import main
@@ -97,6 +98,14 @@ def own_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give each command workers of its own, where they are what is tested."""
     for module in (supervisor, guarded):
         monkeypatch.setattr(module, "processes", pool.processes)
+
+
+@pytest.fixture(scope="session")
+def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandServer]:
+    """Run commands in processes of their own that need not import anything."""
+    said = tmp_path_factory.mktemp("commands") / "said"
+    with command_server(said, MODULES, os.environ) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

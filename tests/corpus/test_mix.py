@@ -13,7 +13,8 @@ import pytest
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
-from makers.programs import in_a_process, run_mortal
+from makers.command_server import CommandServer
+from makers.programs import dying_at, in_a_process
 from makers.trees import (
     Stored,
     about,
@@ -292,16 +293,21 @@ def test_middle_draws_from_each_source_by_itself(many: list[str], tmp_path: Path
     ids=["before-the-first-commit", "after-the-first-commit", "after-the-last-commit"],
 )
 def test_a_mix_that_was_killed_goes_on_and_gives_the_same_corpus(
-    bulk: list[str], tmp_path: Path, run: Run, death: tuple[str, int], n_left: int
+    bulk: list[str],
+    tmp_path: Path,
+    run: Run,
+    commands: CommandServer,
+    death: tuple[str, int],
+    n_left: int,
 ) -> None:
     out, whole = tmp_path / "x", tmp_path / "whole"
     command = ["mix", *bulk, "--out", str(out)]
-    assert run_mortal(*death, command).returncode == -signal.SIGKILL
+    assert commands.run(command, dying_at(*death))[0] == -signal.SIGKILL
     assert list(tmp_path.iterdir()) == [tmp_path / "x.partial"]
     other = run(*command, "--seed", 1).output
     assert "begun by another command: options.seed was 0, is now 1" in other
-    again = run_mortal("journal.jsonl", n_left + 1, command)
-    assert again.returncode == 0  # it had no more to commit
+    again = commands.run(command, dying_at("journal.jsonl", n_left + 1))
+    assert again[0] == 0  # it had no more to commit
     assert list(tmp_path.iterdir()) == [out]
     assert about(out) == mix(bulk, whole, MixRequest()).to_json()
     assert (out / "manifest.jsonl").read_bytes() == (whole / "manifest.jsonl").read_bytes()

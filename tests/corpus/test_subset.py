@@ -15,7 +15,8 @@ import pytest
 from click.testing import Result
 from hypothesis import given
 from hypothesis import strategies as st
-from makers.programs import in_a_process, run_mortal
+from makers.command_server import CommandServer
+from makers.programs import dying_at, in_a_process
 from makers.trees import (
     Stored,
     about,
@@ -219,16 +220,21 @@ OFTEN = "from hffkit.storage import writer\nwriter._COMMIT_BYTES = 1\n"
     ids=["before-the-first-commit", "after-the-first-commit", "after-the-last-commit"],
 )
 def test_a_subset_that_was_killed_goes_on_and_gives_the_same_corpus(
-    bulk: str, tmp_path: Path, run: Run, death: tuple[str, int], n_left: int
+    bulk: str,
+    tmp_path: Path,
+    run: Run,
+    commands: CommandServer,
+    death: tuple[str, int],
+    n_left: int,
 ) -> None:
     out, whole = tmp_path / "x", tmp_path / "whole"
     command = ["subset", bulk, "--share", "0.9", "--out", str(out)]  # 540: a unit and a bit
-    assert run_mortal(*death, command, OFTEN).returncode == -signal.SIGKILL
+    assert commands.run(command, dying_at(*death) + OFTEN)[0] == -signal.SIGKILL
     assert list(tmp_path.iterdir()) == [tmp_path / "x.partial"]
     other = run("subset", bulk, "--share", 0.8, "--out", out).output
     assert "begun by another command: options.share was 0.9, is now 0.8" in other
-    again = run_mortal("journal.jsonl", n_left + 1, command, OFTEN)
-    assert again.returncode == 0  # it had no more to commit
+    again = commands.run(command, dying_at("journal.jsonl", n_left + 1) + OFTEN)
+    assert again[0] == 0  # it had no more to commit
     assert list(tmp_path.iterdir()) == [out]
     assert about(out) == subset([bulk], whole, SubsetRequest(0.9)).to_json()
     assert (out / "manifest.jsonl").read_bytes() == (whole / "manifest.jsonl").read_bytes()

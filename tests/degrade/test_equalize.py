@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import Result
+from makers.command_server import CommandServer
 from makers.copies import scene
-from makers.programs import run_mortal
+from makers.programs import dying_at
 from makers.trees import about, all_files, build_corpus, change_records, encoded_data, records, rows
 from PIL import Image
 
@@ -118,11 +119,11 @@ def test_the_result_is_the_same_for_any_number_of_workers_and_packed_corpora_wor
 @pytest.mark.slow
 @pytest.mark.parametrize("death", [("journal.jsonl", 1), ("journal.jsonl", 3), ("corpus.json", 1)])
 def test_equalizing_that_was_killed_goes_on_and_gives_the_same_corpus(
-    unfair: Path, tmp_path: Path, death: tuple[str, int], run: Run
+    unfair: Path, tmp_path: Path, death: tuple[str, int], run: Run, commands: CommandServer
 ) -> None:
     out = tmp_path / "x"
     command = ["equalize", str(unfair), "--workers", "1", "--out", str(out)]
-    assert run_mortal(*death, command, OFTEN).returncode == -signal.SIGKILL
+    assert commands.run(command, dying_at(*death) + OFTEN)[0] == -signal.SIGKILL
     assert list(tmp_path.iterdir()) == [tmp_path / "x.partial"]
     other = run("equalize", unfair, "--quality", 80, "--out", out).output
     assert "begun by another command: options.quality was 75, is now 80" in other

@@ -14,13 +14,12 @@ from unittest.mock import patch
 import pytest
 from click.testing import Result
 from makers.jobs import Suicidal, jobs_in, reasons
-from makers.trees import hostile_folder
+from makers.trees import hostile_folder, write_families
 
 from hffkit.errors import HffkitError
 from hffkit.execution import dask as cluster
 from hffkit.execution import supervisor as engine
 from hffkit.execution.supervisor import run as run_jobs
-from hffkit.sources.demo_tree import PAIRS, fabricate
 from hffkit.storage.corpus import Corpus
 
 Run = Callable[..., Result]
@@ -82,9 +81,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dask]:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("cluster") / "tree"
-    fabricate(root, PAIRS[:1])
-    return root
+    return write_families(tmp_path_factory.mktemp("cluster") / "tree")
 
 
 @pytest.mark.slow
@@ -207,24 +204,6 @@ def test_parts_may_be_used_up_before_the_end_of_their_jobs_is_known(
 
 
 @pytest.mark.slow
-def test_what_is_finished_is_kept_when_the_scheduler_goes_away(tmp_path: Path) -> None:
-    lost = Dask(tmp_path)
-    try:
-        lost.start_workers(1)
-        work = Suicidal(seconds=0.5)
-        doing = run_jobs(jobs_in(tmp_path, 6), work, n_workers=1, scheduler=lost.address)
-        first = next(doing)
-        lost.stop_scheduler()
-        with pytest.raises(HffkitError, match=r"went away.*run the same command again"):
-            list(doing)
-    finally:
-        lost.stop()
-    assert first.part.exists()
-    list(run_jobs(jobs_in(tmp_path, 6), Suicidal(), n_workers=1))
-    assert len(reasons(tmp_path)) == 6
-
-
-@pytest.mark.slow
 def test_workers_with_other_versions_are_refused(
     local: Dask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,8 +239,8 @@ def test_an_address_without_scheduler_is_named(
 
 
 @pytest.mark.slow
-def test_work_waits_for_workers(tmp_path: Path) -> None:
-    """As on a cluster whose queue starts and stops workers when it likes."""
+def test_work_waits_for_workers_and_is_kept_when_the_scheduler_goes_away(tmp_path: Path) -> None:
+    """As on a cluster whose queue starts and stops workers when it likes, and then ends."""
     code = (
         "import sys; from pathlib import Path; from makers.jobs import Suicidal, jobs_in\n"
         "from hffkit.execution import dask; dask._CHECK_EVERY_S = 0.5\n"
@@ -289,5 +268,15 @@ def test_work_waits_for_workers(tmp_path: Path) -> None:
             rest, told = doing.communicate(timeout=60)
             assert rest.split() == ["2", "3", "4"]
             assert "no workers" not in told
+        (tmp_path / "kept").mkdir()
+        jobs = jobs_in(tmp_path / "kept", 6)
+        found = run_jobs(jobs, Suicidal(seconds=0.5), n_workers=1, scheduler=empty.address)
+        first = next(found)
+        empty.stop_scheduler()
+        with pytest.raises(HffkitError, match=r"went away.*run the same command again"):
+            list(found)
     finally:
         empty.stop()
+    assert first.part.exists()
+    list(run_jobs(jobs, Suicidal(), n_workers=1))
+    assert len(reasons(tmp_path / "kept")) == 6

@@ -15,11 +15,11 @@ import pytest
 from click.testing import Result
 from makers.jobs import Suicidal, jobs_in, reasons
 from makers.programs import HFFKIT
+from makers.trees import write_families
 
 from hffkit.execution.jobs import Job
 from hffkit.execution.supervisor import run as run_jobs
 from hffkit.manifest.failures import Failure
-from hffkit.sources.demo_tree import fabricate
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.parts import PartWriter, read_part
 from hffkit.storage.staging import partial_path
@@ -130,11 +130,8 @@ def test_the_first_workers_do_all_the_jobs(tmp_path: Path, n_workers: int) -> No
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny fabricated FaceForensics++ tree: two families of ten clips."""
-    pytest.importorskip("skimage", reason="the portrait comes with scikit-image")
     root = tmp_path_factory.mktemp("tree") / "ff++"
-    fabricate(root, [("054", "071")])
-    return root
+    return write_families(root, qualities=("c23", "c40"), n_frames=8)
 
 
 def command(tree: Path, out: Path, *more: str) -> list[str]:

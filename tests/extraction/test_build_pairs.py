@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pytest
 from click.testing import CliRunner, Result
 from conftest import Run
-from makers.programs import run_mortal
+from makers.command_server import CommandServer
+from makers.programs import dying_at
 from makers.trees import Pixels, about, ffpp_paths, records, rows, touch, write_clip, write_image
 
 from hffkit.cli.main import main
@@ -299,12 +300,12 @@ def test_two_workers_give_the_same_corpora(small: Path, small_pairs: Path, tmp_p
     ids=lambda death: f"{death[0]}-{death[1]}",
 )
 def test_a_build_that_was_killed_gives_the_same_corpora(
-    small: Path, small_pairs: Path, tmp_path: Path, death: tuple[str, int]
+    small: Path, small_pairs: Path, tmp_path: Path, commands: CommandServer, death: tuple[str, int]
 ) -> None:
     out = tmp_path / "x.lmdb"
     command = building(small, out, *SMALL)
-    killed = run_mortal(*death, command, RENAMES)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    code, said = commands.run(command, dying_at(*death) + RENAMES)
+    assert code == -signal.SIGKILL, said
     assert not out.exists()
     assert masks_of(out).exists() == (death[0] == "x.lmdb")  # the masks have their name first
     assert hffkit(*command).exit_code == 0
@@ -313,11 +314,11 @@ def test_a_build_that_was_killed_gives_the_same_corpora(
 
 @pytest.mark.slow
 def test_masks_that_were_taken_away_before_the_faces_had_their_name_are_built_again(
-    small: Path, small_pairs: Path, tmp_path: Path
+    small: Path, small_pairs: Path, tmp_path: Path, commands: CommandServer
 ) -> None:
     out = tmp_path / "x.lmdb"
     command = building(small, out, *SMALL)
-    run_mortal("x.lmdb", 1, command, RENAMES)
+    commands.run(command, dying_at("x.lmdb", 1) + RENAMES)
     shutil.rmtree(masks_of(out))
     assert hffkit(*command).exit_code == 0
     same(out, small_pairs)

@@ -7,6 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+# Of commands, which would take longer to import in each fork than to run.
+MODULES = (
+    "cv2", "hffkit.audit.audit", "hffkit.audit.findings_page", "hffkit.corpus.build",
+    "hffkit.degrade.equalize", "hffkit.evaluation.evaluate", "hffkit.explain.explain",
+    "hffkit.inference.predict_page", "hffkit.pipeline.runner", "hffkit.reports.plots",
+    "hffkit.robustness.robustness", "hffkit.spectrum.export", "hffkit.training.train",
+    "sklearn.ensemble", "torch._dynamo",
+)  # fmt: skip
+
 # Prints the number of the child's process, and then its exit code.
 _PROGRAM = """
 import json, os, sys, traceback, warnings
@@ -17,7 +26,7 @@ for name in sys.argv[1:]:
     import_module(name)
 {more}
 for line in sys.stdin:
-    words, said = json.loads(line)
+    words, said, before = json.loads(line)
     child = os.fork()
     if child == 0:
         os.setsid()
@@ -28,6 +37,7 @@ for line in sys.stdin:
         sys.argv = ["hffkit", *words]
         code = 70
         try:
+            exec(before)
             main()
         except SystemExit as end:
             code = end.code or 0
@@ -47,16 +57,22 @@ class CommandServer:
         """Take the server, and the file for what the commands print."""
         self._process, self._said = process, said
 
-    def begin(self, words: Sequence[str]) -> int:
-        """Start a command and return the number of its process."""
+    def begin(self, words: Sequence[str], before: str = "") -> int:
+        """Start a command, after `before`, and return the number of its process."""
         assert self._process.stdin is not None
         self._said.write_text("")
-        print(json.dumps([list(words), str(self._said)]), file=self._process.stdin, flush=True)
+        line = json.dumps([list(words), str(self._said), before])
+        print(line, file=self._process.stdin, flush=True)
         return self._number()
 
     def end(self) -> tuple[int, str]:
         """Wait for the end of the command; return its exit code and what it printed."""
         return self._number(), self._said.read_text("utf-8", "replace")
+
+    def run(self, words: Sequence[str], before: str = "") -> tuple[int, str]:
+        """Run a command after `before`; return its exit code and what it printed."""
+        self.begin(words, before)
+        return self.end()
 
     def _number(self) -> int:
         assert self._process.stdout is not None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hffkit.manifest.classes import numbered
-from makers.command_server import CommandServer, command_server
+from makers.command_server import MODULES, CommandServer, command_server
 from makers.runs import write_run
 from makers.trainings import CLASSES, SIZE, native_corpus, packed_corpus
 from makers.trees import all_files, records
@@ -138,12 +138,6 @@ def here(n):
 
 supervisor.processes = here
 """
-# Of commands, which would take longer to import in each fork than to run.
-MODULES = (
-    "hffkit.corpus.build", "hffkit.evaluation.evaluate", "hffkit.explain.explain",
-    "hffkit.inference.predict_page", "hffkit.reports.plots", "hffkit.spectrum.export",
-    "hffkit.training.train", "torch._dynamo",
-)  # fmt: skip
 _ROOM = 1 << 40
 
 

@@ -14,18 +14,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hffkit.sources.demo_tree import fabricate
 from hffkit.storage.staging import partial_path
-from makers.command_server import CommandServer, command_server
+from makers.command_server import MODULES, CommandServer, command_server
 from makers.programs import alive, descendants_of, semaphores_of, workers_of
 from makers.trainings import CLASSES, SIZE, native_corpus, packed_corpus
-from makers.trees import all_files, records
+from makers.trees import all_files, records, write_families
 
-_MODULES = (  # of commands, which would take longer to import in each fork than to run
-    "cv2", "sklearn.ensemble", "torch", "hffkit.audit.audit", "hffkit.corpus.build",
-    "hffkit.degrade.degrade", "hffkit.evaluation.evaluate", "hffkit.pipeline.runner",
-    "hffkit.robustness.robustness", "hffkit.training.train",
-)  # fmt: skip
 _RECIPE = f"""
 title = "One cell"
 data.faces.about = "faces"
@@ -102,7 +96,7 @@ def commands(scratch: Path) -> Iterator[CommandServer]:
     """Run a server whose temporary files are in `scratch`/tmp."""
     (scratch / "tmp").mkdir()
     environment = {**os.environ, "TMPDIR": str(scratch / "tmp"), "OMP_NUM_THREADS": "1"}
-    with command_server(scratch / "said", _MODULES, environment) as server:
+    with command_server(scratch / "said", MODULES, environment) as server:
         server.begin(["--version"])
         server.end()  # it has imported everything
         yield server
@@ -113,7 +107,7 @@ def cases_of(scratch: Path) -> dict[str, Case]:
     splits = {"train": 6, "val": 4, "test": 3}
     raw = native_corpus(scratch, splits)
     packed = packed_corpus(scratch / "packed", splits)
-    fabricate(scratch / "ff++", [("054", "071")])
+    write_families(scratch / "ff++")
     (scratch / "recipe.toml").write_text(_RECIPE)
     one, cpu = ["--workers", "1"], ["--device", "cpu", "--threads", "1"]
     train = ["train", "--data", packed, "--network", "meso4", "--set", f"size={SIZE}", *cpu,

@@ -11,7 +11,7 @@ HFFKIT = (sys.executable, "-c", "from hffkit.cli.main import main; main()")
 
 _MORTAL = """
 import os, signal, sys
-name, n = sys.argv[1], int(sys.argv[2])
+name, n = {name!r}, {n}
 def watch(event, arguments):
     global n
     if event == "open" and str(arguments[0]).endswith(name) and str(arguments[1])[0] in "awx":
@@ -19,9 +19,6 @@ def watch(event, arguments):
         if n == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(watch)
-{more}
-from hffkit.cli.main import main
-main(sys.argv[3:])
 """
 _ALL = """
 import json, sys
@@ -49,15 +46,9 @@ def all_in_a_process(*commands: Sequence[object]) -> list[tuple[int, str]]:
     return [(code, told) for code, told in map(json.loads, done.stdout.splitlines())]
 
 
-def run_mortal(
-    name: str, n: int, command: Sequence[str], more: str = ""
-) -> subprocess.CompletedProcess[bytes]:
-    """Run a command that dies by SIGKILL when it opens a file `name` for writing the n-th time.
-
-    `more` is code to run before the command.
-    """
-    program = [sys.executable, "-c", _MORTAL.format(more=more), name, str(n), *command]
-    return subprocess.run(program, capture_output=True, check=False)
+def dying_at(name: str, n: int) -> str:
+    """Return code that kills its process when it opens a file `name` for writing the n-th time."""
+    return _MORTAL.format(name=name, n=n)
 
 
 def workers_of(parent: int) -> list[int]:

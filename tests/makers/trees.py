@@ -4,7 +4,7 @@ import functools
 import json
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -139,6 +139,19 @@ def ffpp_paths(real: str, fake: str, *, quality: str = "c23", ending: str = ".mp
             if name != "DeepFakeDetection"
         ),
     ]
+
+
+def write_families(root: Path, *, qualities: Sequence[str] = ("c23",), n_frames: int = 3) -> Path:
+    """Write two videos of FaceForensics++ and the forgeries of each by the other, all different."""
+    for quality in qualities:
+        names = [
+            name
+            for real, fake in (("054", "054_071"), ("071", "071_054"))
+            for name in ffpp_paths(real, fake, quality=quality)
+        ]
+        for number, name in enumerate(names):
+            write_clip(root / name, n_frames=n_frames, first=4 * number, crf=int(quality[1:]))
+    return root
 
 
 def listing(source: str, root: Path, **arguments: Any) -> Listing:

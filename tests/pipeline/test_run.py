@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from makers.programs import HFFKIT, run_mortal
+from makers.command_server import CommandServer
+from makers.programs import HFFKIT, dying_at
 from makers.recipes import GOOD, write
 from makers.trainings import lay_faces, native_corpus, result_of
 from makers.trees import all_files, change_records, records, write_image
@@ -275,11 +276,16 @@ STEPS = ["Raw", "net 0", "Raw, 0, judged"]
     ids=lambda death: "-".join(map(str, death)),
 )
 def test_a_run_that_was_killed_goes_on_and_gives_the_same_table(
-    few: Path, faces: Path, tmp_path: Path, death: tuple[str, int], left: list[str]
+    few: Path,
+    faces: Path,
+    tmp_path: Path,
+    commands: CommandServer,
+    death: tuple[str, int],
+    left: list[str],
 ) -> None:
     command = ["run", str(few.parent / "few.toml"), "--out", str(tmp_path / "o"), *HOW]
-    killed = run_mortal(*death, [*command, f"--data=faces={faces}"])
-    assert killed.returncode == -signal.SIGKILL
+    code, said = commands.run([*command, f"--data=faces={faces}"], dying_at(*death))
+    assert code == -signal.SIGKILL, said
     result = hffkit(*command, data=faces)
     assert (result.exit_code, steps_told(result)) == (0, left)
     assert tables(tmp_path / "o") == tables(few)
