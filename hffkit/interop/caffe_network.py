@@ -58,9 +58,8 @@ def recognise(blobs: Blobs) -> tuple[str, int]:
     """
     tried: dict[str, list[str]] = {}
     for name in NETWORKS:
-        n_classes = class_count(blobs, name)
-        with torch.device("meta"):
-            tried[name] = list(_problems(blobs, build_blank(name, n_classes)))
+        net, n_classes = network_for(blobs, name)
+        tried[name] = list(_problems(blobs, net))
         if not tried[name]:
             return name, n_classes
     nearest = min(tried, key=lambda name: len(tried[name]))
@@ -70,11 +69,16 @@ def recognise(blobs: Blobs) -> tuple[str, int]:
     )
 
 
-def class_count(blobs: Blobs, network: str) -> int:
-    """Return the number of outputs of the network's last fully connected layer; 2 without one."""
+def network_for(blobs: Blobs, name: str) -> tuple[nn.Module, int]:
+    """Return a network on the device "meta" with as many outputs as blobs have, and their number.
+
+    It is 2 if they lack the network's last fully connected layer.
+    """
     with torch.device("meta"):
-        classifier = head_of(build_blank(network, 2))
-    return int(blobs[classifier][-1].size) if classifier in blobs else 2
+        net = build_blank(name, 2)
+        last = head_of(net)
+        n_classes = int(blobs[last][-1].size) if last in blobs else 2
+        return net if n_classes == 2 else build_blank(name, n_classes), n_classes
 
 
 def _layers(net: nn.Module) -> dict[str, dict[str, _Shape]]:

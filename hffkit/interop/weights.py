@@ -4,18 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from hffkit.errors import WeightsError, located, reading_from
 from hffkit.input_files import check_file
-from hffkit.interop.caffe_network import class_count, recognise, to_state_dict
+from hffkit.interop.caffe_network import network_for, recognise, to_state_dict
 from hffkit.interop.caffemodel import read_caffemodel
 from hffkit.interop.keras_meso import MESO_CLASSES, read_keras_meso
 from hffkit.interop.state_dict import fitted, read_state_dict
 from hffkit.media.files import sha256_of
 from hffkit.networks.names import canonical_name
-from hffkit.networks.table import build_blank
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _PYTORCH = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # ZIP, pickles
@@ -62,9 +60,8 @@ def foreign_weights(path: Path, network: str | None = None) -> ForeignWeights:
 def _caffe(path: Path, name: str | None) -> ForeignWeights:
     blobs = read_caffemodel(path)
     with located(path, WeightsError):
-        name, n_classes = recognise(blobs) if name is None else (name, class_count(blobs, name))
-        with torch.device("meta"):
-            net = build_blank(name, n_classes)
+        name = recognise(blobs)[0] if name is None else name
+        net, n_classes = network_for(blobs, name)
         state = to_state_dict(blobs, net)
     return ForeignWeights(name, n_classes, state, _facts(path, "caffemodel"))
 

@@ -1,7 +1,7 @@
 """Published checkpoints of Cao et al.: heads and a tail, one file each."""
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 from click.testing import Result
 from makers.cao import State, head_state, save, tail_state
+from makers.networks import EXIT, MAPS, thin
 from makers.trees import build_corpus, portrait
 from PIL import Image as Pillow
 from torch import Tensor
@@ -70,10 +71,17 @@ def published(head: State, tail: State, x: Tensor) -> tuple[Tensor, Tensor]:
 # --- files -----------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _thin() -> Iterator[None]:
+    with thin():
+        yield
+
+
 @pytest.fixture(scope="module")
 def parts() -> dict[str, State]:
     torch.manual_seed(5)
-    return {"hq_head": head_state(), "lq_head": head_state(), "tail": tail_state()}
+    heads = {name: head_state(MAPS) for name in ("hq_head", "lq_head")}
+    return {**heads, "tail": tail_state(MAPS, EXIT)}
 
 
 @pytest.fixture(scope="module")

@@ -38,22 +38,22 @@ def block(name: str, widths: tuple[int, ...], *, first: int = 1) -> State:
     return state
 
 
-def head_state() -> State:
+def head_state(maps: int = 728) -> State:
     state = conv("conv1", 32, 3, 3) | norm("bn1", 32) | conv("conv2", 64, 32, 3) | norm("bn2", 64)
     state |= block("block1", (64, 128, 128), first=0)
-    state |= block("block2", (128, 256, 256)) | block("block3", (256, 728, 728))
+    state |= block("block2", (128, 256, 256)) | block("block3", (256, maps, maps))
     for n in range(4, 8):
-        state |= block(f"block{n}", (728,) * 4)
-    return state | separable("map.c", 1, 728)
+        state |= block(f"block{n}", (maps,) * 4)
+    return state | separable("map.c", 1, maps)
 
 
-def tail_state() -> State:
+def tail_state(maps: int = 728, last: tuple[int, int, int] = (1024, 1536, 2048)) -> State:
     state: State = {}
     for n in range(8, 12):
-        state |= block(f"block{n}", (728,) * 4)
-    state |= block("block12", (728, 728, 1024))
-    state |= separable("conv3", 1536, 1024) | norm("bn3", 1536)
-    return state | separable("conv4", 2048, 1536) | norm("bn4", 2048)
+        state |= block(f"block{n}", (maps,) * 4)
+    state |= block("block12", (maps, maps, last[0]))
+    state |= separable("conv3", last[1], last[0]) | norm("bn3", last[1])
+    return state | separable("conv4", last[2], last[1]) | norm("bn4", last[2])
 
 
 def optimizer_state() -> dict[str, Any]:
