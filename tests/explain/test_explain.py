@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import captum.attr as captum
@@ -9,8 +10,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from makers.networks import thin
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.testing import assert_close as close
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hffkit.errors import ExplainError, UnknownNameError
@@ -22,12 +25,10 @@ from hffkit.explain.method_names import NAMES, TRACES
 from hffkit.explain.methods import METHODS, Query, heat_of, traces
 from hffkit.networks.table import NETWORKS, build, build_blank
 
-# Each architecture once; the two that take seconds to build are for the long tests.
+# Each architecture once; the one that takes seconds to build is for the long tests.
 ARCHITECTURES = (
     "amtennet", "mesoinception4", "handcrafted-res", "mislnet", "resnet18", "densenet121",
-    "efficientnet-b0",
-    pytest.param("vgg11-bn", marks=pytest.mark.slow),
-    pytest.param("xception", marks=pytest.mark.slow),
+    "efficientnet-b0", "xception", pytest.param("vgg11-bn", marks=pytest.mark.slow),
 )  # fmt: skip
 SIZE = 64
 
@@ -43,7 +44,8 @@ def one_thread() -> Iterator[None]:
 def network(name: str, size: int = SIZE) -> tuple[nn.Module, Tensor]:
     """A network of random weights with statistics that mean something, and two images for it."""
     torch.manual_seed(3)  # with others more classes have no heat at more layers
-    net, spec = build(name, 3, size).eval(), NETWORKS[name].input
+    with thin():
+        net, spec = build(name, 3, size).eval(), NETWORKS[name].input
     for layer in net.modules():
         for key, buffer in layer.named_buffers(recurse=False):
             if key == "running_var":
@@ -133,20 +135,21 @@ def test_methods_agree_with_captum(name: str) -> None:
             how = {"abs": False} if ours is vanilla else {}
             expected = theirs(net).attribute(images.clone(), target=classes, **how)
             pairs.append((ours(net, images, classes), expected))
-        for layer in NETWORKS[name].layers:
-            if np.prod(shapes(net, images)[layer][2:]) == 1:
-                continue
+        extents = shapes(net, images)
+        layers = [name for name in NETWORKS[name].layers if np.prod(extents[name][2:]) > 1]
+        cams = grad_cams(net, images, layers, classes)
+        for layer in layers:
             cam = captum.LayerGradCam(net, net.get_submodule(layer))
             raw = cam.attribute(images.clone(), target=classes, relu_attributions=True)
             large = captum.LayerAttribution.interpolate(raw, (SIZE, SIZE), "bilinear")
-            pairs.append((grad_cam(net, images, layer, classes), stretched(large[:, 0])))
+            pairs.append((cams[layer], stretched(large[:, 0])))
     scales = [float(expected.detach().abs().max()) for _, expected in pairs]
     for (found, expected), scale in zip(pairs, scales, strict=True):
         assert float((found - expected).detach().abs().max()) <= 1e-4 * scale
     assert sum(scale > 0 for scale in scales) > len(scales) / 2
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", ["amtennet", "xception"])  # which captum gets wrong
 def test_gradients_through_relus_are_those_of_hooks_on_each_module(name: str) -> None:
     net, images = network(name)
     classes = torch.tensor([0, 2])
@@ -168,18 +171,18 @@ def test_gradients_through_relus_are_those_of_hooks_on_each_module(name: str) ->
 
 
 def test_all_layers_in_one_pass_are_each_layer_alone() -> None:
-    net, images = network("resnet18", 96)
-    layers = NETWORKS["resnet18"].layers
+    net, images = network("mesoinception4")
+    layers = NETWORKS["mesoinception4"].layers
     together = grad_cams(net, images, layers)
     for layer in layers:
-        assert together[layer] == pytest.approx(grad_cam(net, images, layer), abs=1e-5)
+        close(together[layer], grad_cam(net, images, layer), rtol=0, atol=1e-5)
 
 
 def test_a_batch_is_explained_as_its_images_are_one_by_one() -> None:
     net, images = network("amtennet")
     together = grad_cam(net, images, "relu7")
     alone = torch.cat([grad_cam(net, image[None], "relu7") for image in images])
-    assert together == pytest.approx(alone, abs=1e-4)
+    close(together, alone, rtol=0, atol=1e-4)
     assert float(together.min()) == 0
     assert together.amax((1, 2)) == pytest.approx(1)
 
@@ -311,33 +314,45 @@ class Activations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def loose_activations(net: nn.Module, images: Tensor) -> list[str]:
-    """Return what is activated in place, by a function, or by a module that runs twice."""
+    """Return what is activated in place, by a function, or by a module that does not run once.
+
+    The head of mml for images of high quality is not for any image.
+    """
     kinds = (nn.ReLU, nn.LeakyReLU, nn.SiLU, nn.Tanh, nn.Sigmoid)
     modules = {name: m for name, m in net.named_modules() if isinstance(m, kinds)}
     ran: list[str] = []
-    for name, module in modules.items():
+    handles = [
         module.register_forward_hook(lambda *_, name=name: ran.append(name))
+        for name, module in modules.items()
+    ]
     with Activations() as found, torch.no_grad():
         net.eval()(images)
+    for handle in handles:
+        handle.remove()
     in_place = [name for name in found.seen if name.endswith("_")]
     in_place += [name for name, module in modules.items() if getattr(module, "inplace", False)]
-    twice = [name for name in ran if ran.count(name) > 1]
-    return in_place + twice + ["function"] * (len(found.seen) - len(ran))
+    other = [name for name in modules if ran.count(name) != 1 and name[:7] != "hq_head"]
+    return in_place + other + ["function"] * (len(found.seen) - len(ran))
+
+
+@cache
+def on_meta(name: str) -> tuple[nn.Module, Tensor]:
+    """Return a network without values, and an image of its size."""
+    size = NETWORKS[name].size
+    with torch.device("meta"):
+        return build_blank(name, 2), torch.empty(1, 3, size, size)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_activation_is_a_module_of_its_own(name: str) -> None:
-    with torch.device("meta"):
-        size = NETWORKS[name].size
-        net, images = build_blank(name, 2), torch.empty(1, 3, size, size)
-    assert loose_activations(net, images) == []
+    assert loose_activations(*on_meta(name)) == []
 
 
 @pytest.mark.parametrize(
     ("rectify", "expected"),
     [
         (functional.relu, ["function"] * 2),
-        (nn.ReLU(), ["rectify"] * 2),
+        (nn.ReLU(), ["rectify"]),
         (torch.tanh, ["function"] * 2),
         (torch.relu_, ["relu_", "relu_", "function", "function"]),
     ],
@@ -348,9 +363,7 @@ def test_loose_activations_are_found(rectify: Any, expected: list[str]) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_layers_of_each_network_have_maps(name: str) -> None:
-    spec = NETWORKS[name]
-    with torch.device("meta"):
-        found = shapes(build_blank(name, 2), torch.empty(1, 3, spec.size, spec.size))
+    spec, found = NETWORKS[name], shapes(*on_meta(name))
     assert spec.layers
     assert all(len(found[n]) == 4 and np.prod(found[n][2:]) > 1 for n in spec.layers)
     order = [n for n in found if n in spec.layers]
@@ -363,17 +376,12 @@ def test_the_layers_are_those_of_the_study_of_facial_parts() -> None:
     assert NETWORKS["resnet18"].layers == ("conv1", "layer1", "layer2", "layer3", "layer4")
     lasts = {"vgg11-bn": "features.28", "densenet121": "features", "efficientnet-b0": "features.8"}
     assert {name: NETWORKS[name].layers[-1] for name in lasts} == lasts
-    with torch.device("meta"):
-        vgg = build_blank("vgg11-bn", 2, 224)
-        assert shapes(vgg, torch.empty(1, 3, 224, 224))["features.28"] == (1, 512, 7, 7)
+    assert shapes(*on_meta("vgg11-bn"))["features.28"] == (1, 512, 7, 7)
 
 
 def test_networks_without_relu_are_told_apart() -> None:
-    counts = {}
-    for name in ("efficientnet-b0", "mislnet", "amtennet", "resnet18"):
-        with torch.device("meta"):
-            net = build_blank(name, 2, 128)
-            counts[name] = count_relus(net, torch.empty(1, 3, 128, 128))
+    names = ("efficientnet-b0", "mislnet", "amtennet", "resnet18")
+    counts = {name: count_relus(*on_meta(name)) for name in names}
     assert counts == {"efficientnet-b0": 0, "mislnet": 0, "amtennet": 4, "resnet18": 17}
 
 
@@ -388,8 +396,8 @@ def test_amten_shows_what_its_authors_call_traces() -> None:
     f_mt = conv("conv1", images) - images
     f_1 = conv("conv2_2", conv("conv2_1", f_mt))
     f_2 = conv("conv3_2", conv("conv3_1", torch.cat((f_1, f_mt), 1)))
-    assert found["F_mt"] == pytest.approx(f_mt.detach(), abs=1e-3)
-    assert found["F_reu"] == pytest.approx(torch.cat((f_2, f_1, f_mt), 1).detach(), abs=1e-2)
+    close(found["F_mt"], f_mt.detach(), rtol=0, atol=1e-3)
+    close(found["F_reu"], torch.cat((f_2, f_1, f_mt), 1).detach(), rtol=0, atol=1e-2)
 
 
 class Attending(OneConv):
