@@ -12,9 +12,19 @@ import numpy as np
 import pytest
 import torch
 from conftest import Run as Invoke
+from makers.networks import thin
 from makers.pages import Reader
 from makers.runs import THREE, write_run
-from makers.trees import Pixels, all_files, build_corpus, face, portrait, write_clip, write_image
+from makers.trees import (
+    SMALL_BOX,
+    Pixels,
+    all_files,
+    build_corpus,
+    face,
+    small_portrait,
+    write_clip,
+    write_image,
+)
 from PIL import Image
 
 from hffkit.errors import (
@@ -46,7 +56,6 @@ from hffkit.spectrum.train import SpectrumRequest, train_spectrum
 from hffkit.storage.corpus import Corpus
 
 SIZE = 64
-BOX = (162, 63, 117)  # of the portrait's face, 1.3 times what dlib finds
 
 
 def sure_run(
@@ -69,7 +78,7 @@ def amten(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("photos") / "portrait.png"
-    Image.fromarray(portrait()).save(path)
+    Image.fromarray(small_portrait()).save(path)
     return path
 
 
@@ -96,8 +105,8 @@ def small(image: Pixels) -> Pixels:
 
 
 def whole_crop() -> Pixels:
-    x, y, size = BOX
-    return portrait()[y : y + size, x : x + size]
+    x, y, size = SMALL_BOX
+    return small_portrait()[y : y + size, x : x + size]
 
 
 def crop() -> Pixels:
@@ -328,10 +337,10 @@ def test_progress_counts_files_and_samples_not_faces(
     assert sum(steps) == 3
 
 
-@pytest.mark.slow
 def test_the_explained_head_of_two_is_noted(photo: Path, tmp_path: Path) -> None:
-    mml = sure_run(tmp_path / "mml", "mml", BINARY)
-    result = asked(mml, tmp_path / "out", photo, methods=("attention",))
+    with thin():
+        mml = sure_run(tmp_path / "mml", "mml", BINARY)
+        result = asked(mml, tmp_path / "out", photo, methods=("attention",))
     assert result.notes[0].startswith("mml is explained by its low-quality head")
 
 

@@ -41,6 +41,14 @@ def portrait() -> Pixels:
     return np.asarray(astronaut(), np.uint8)  # type: ignore[no-untyped-call]
 
 
+SMALL_BOX = [72, 63, 117]  # of the face in `small_portrait`: 1.3 times what dlib finds
+
+
+def small_portrait() -> Pixels:
+    """Return the part of the portrait around its face, where dlib takes a third of the time."""
+    return portrait()[:256, 96:352].copy()
+
+
 def face(number: int = 0) -> Pixels:
     """Return a (160, 160, 3) cut of the portrait with the face in it, another for each number."""
     x, y = 144 + 2 * (number % 8), 40 + 2 * (number // 8 % 8)

@@ -316,7 +316,8 @@ def test_predict_eval_and_features_make_files_grey_alike(
     data, out = jpegs / "native.lmdb", tmp_path / "run"
     train_spectrum(SpectrumRequest(data=(str(data),), classifier="logistic"), out, n_workers=1)
     lines = tmp_path / "scores.csv"
-    assert run("eval", out, "--data", data, "--csv", lines, "--split", "all").exit_code == 0
+    how = ("--csv", lines, "--split", "all", "--resamples", 0)
+    assert run("eval", out, "--data", data, *how).exit_code == 0
     done = run("predict", out, jpegs / "tree", "--whole", "--json")
     predicted = {
         Path(row["path"]).relative_to(jpegs / "tree").as_posix(): row["score"]
@@ -394,7 +395,8 @@ def test_eval_says_what_the_model_says(
     corpus: Path, fitted: Path, tmp_path: Path, run: Invoke
 ) -> None:
     lines, page = tmp_path / "scores.csv", tmp_path / "page.html"
-    done = run("eval", fitted, "--data", corpus, "--csv", lines, "--html", page, "--json")
+    done = run("eval", fitted, "--data", corpus, "--csv", lines, "--html", page, "--json",
+               "--resamples", 50)  # fmt: skip
     assert done.exit_code == 0, done.output
     features, is_fake = of_split(corpus, "test")
     trained, labels = of_split(corpus, "train")
@@ -427,7 +429,8 @@ def test_eval_says_what_the_model_says(
 
 def test_the_command_of_the_group_is_eval_itself(corpus: Path, fitted: Path, run: Invoke) -> None:
     shown = [
-        run(*words, fitted, "--data", corpus).stdout for words in (["spectrum", "eval"], ["eval"])
+        run(*words, fitted, "--data", corpus, "--resamples", 9).stdout
+        for words in (["spectrum", "eval"], ["eval"])
     ]
     assert shown[0] == shown[1] != ""
 
@@ -436,7 +439,8 @@ def test_runs_of_networks_and_of_spectra_share_a_table(
     corpus: Path, fitted: Path, tmp_path: Path, run: Invoke
 ) -> None:
     net = write_run(tmp_path / "net", THREE)
-    done = run("eval", fitted, net, "--data", corpus, "--task", "binary", "--against", fitted)
+    words = ("--task", "binary", "--against", fitted, "--resamples", 20)
+    done = run("eval", fitted, net, "--data", corpus, *words)
     assert done.exit_code == 0, done.output
     assert "Trained on / tested on" in done.stdout
     assert "Relative error reduction" in done.stdout
@@ -456,7 +460,7 @@ def test_groups_that_were_learned_from_are_warned_of(
 
 def test_frames_are_judged_by_video_too(tmp_path: Path) -> None:
     for name, crf in ((REAL, 10), (FAKE, 45)):
-        for i in range(6):
+        for i in range(4):
             write_clip(tmp_path / "clips" / name / f"{i}.mp4", n_frames=3, first=7 * i, crf=crf)
     data = build_corpus(
         "folder", tmp_path / "clips", tmp_path / "clips.lmdb", real=(REAL,), fake=(FAKE,),

@@ -20,8 +20,7 @@ from hffkit.training.updater import Updater, captured_step
 
 META = torch.device("meta")
 PAIRED = [name for name, spec in NETWORKS.items() if spec.high_quality is not None]
-# Many layers on meta take seconds. A second step is about the solver, which resnet18 shares.
-LARGE = {"densenet121", "efficientnet-b0", "mml", "vgg11-bn", "xception"}
+TWICE = {"amtennet", "meso4", "resnet18"}  # a second step is about the solver
 CAFFE = ["amtennet", "model-base"]  # with Caffe's batch normalisation, which replicas need
 
 
@@ -58,7 +57,7 @@ def check_step(name: str, solver: str | None = None) -> None:
     """Check that a step keeps to its device and makes the state of its solver."""
     chosen: dict[str, Any] = {"solver": solver, "momentum": 0.9} if solver else {}
     recipe = recipe_for(name, **chosen)
-    n_steps = 1 if name in LARGE else 2
+    n_steps = 2 if name in TWICE else 1
     updater = stepped(name, recipe, n_steps)
     state = updater.state()
     assert updater.iteration == n_steps
@@ -68,7 +67,7 @@ def check_step(name: str, solver: str | None = None) -> None:
     assert sum(name.startswith("solver:") for name in state) == n_kept * n_parameters
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "xception"])  # as in mml
 def test_a_step_reads_no_value_and_stays_on_its_device(name: str) -> None:
     check_step(name)
 

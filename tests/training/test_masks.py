@@ -34,7 +34,7 @@ def weights(n: int, side: int) -> npt.NDArray[np.float64]:
 
 def test_a_mask_is_averaged_by_a_triangle_over_two_cells() -> None:
     n_told_apart = 0
-    for number in range(60):
+    for number in range(20):
         mask = drawn(number)
         across = weights(len(mask), SIDE)
         grey = across @ (mask @ (0.299, 0.587, 0.114)) @ across.T  # ITU-R 601
@@ -43,13 +43,13 @@ def test_a_mask_is_averaged_by_a_triangle_over_two_cells() -> None:
         assert np.abs(found - grey).max() < 2
         cubic = Pillow.fromarray(mask).resize((SIDE, SIDE), Pillow.Resampling.BICUBIC).convert("L")
         n_told_apart += bool(((np.asarray(cubic) > MASK_LEVEL) != (found > MASK_LEVEL)).any())
-    assert n_told_apart > 30
+    assert n_told_apart > 10
 
 
 def test_masks_are_those_of_the_published_transform() -> None:
     # torchvision's Resize((19, 19)), Grayscale(1) and ToTensor() on an image of Pillow, then the
     # published threshold.
-    for number in range(200):
+    for number in range(50):
         mask = drawn(number)
         small = Pillow.fromarray(mask).resize((SIDE, SIDE), Pillow.Resampling.BILINEAR)
         wanted = np.asarray(small.convert("L"), np.float32) / np.float32(255)

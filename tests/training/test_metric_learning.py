@@ -549,8 +549,9 @@ def test_a_named_threshold_is_kept_without_a_look_at_val(
 ) -> None:
     monkeypatch.setattr(devices, "_capabilities", dict)  # bf16 on any processor
     request = request_of(
-        corpus, None, mask_weight=0, select="last", threshold=5, max_iterations=1, precision="bf16"
-    )
+        corpus, None, mask_weight=0, select="last", threshold=5, max_iterations=1,
+        precision="bf16", size=16,
+    )  # fmt: skip
     train(request, tmp_path / "run")
     assert float(read_weights(tmp_path / "run")["threshold"]) == 5
 
@@ -627,7 +628,7 @@ def test_eval_takes_each_quality_through_its_head(
     lines, page = tmp_path / "scores.csv", tmp_path / "page.html"
     done = run(
         "eval", finished, "--data", corpus, "--masks", masks, "--json", "--csv", lines,
-        "--html", page,
+        "--html", page, "--resamples", 20,
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     (one,) = json.loads(done.stdout)["measured"]
@@ -738,8 +739,8 @@ def test_thresholds_are_swept_as_in_the_published_script(
 
 
 def test_one_quality_is_measured_alone(run: Run, corpus: Path, finished: Path) -> None:
-    both = run("eval", finished, "--data", corpus, "--json")
-    alone = run("eval", finished, "--data", corpus, "--json", "--quality", "c40")
+    words = ("eval", finished, "--data", corpus, "--json", "--resamples", 0)
+    both, alone = run(*words), run(*words, "--quality", "c40")
     (one,), (other,) = (json.loads(done.stdout)["measured"] for done in (alone, both))
     assert one["qualities"] == [row for row in other["qualities"] if row["quality"] == "c40"]
     level = one["levels"]["frame"]
