@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,7 @@ Run = Callable[..., Result]
 CLASSES = numbered(("grid", "tint"), ("real",))
 OPS = ("jp:60", "sc-mix", "gb:3+jp-mix", "me")
 SPLITS = {"train": 5, "val": 9, "test": 12}
+N_RESAMPLES = 10
 SUITE = """
 title = "Two"
 source = "nobody"
@@ -59,9 +61,6 @@ def runs(corpora: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
         "meso4": write_run(folder / "meso4", CLASSES, size=48, seed=1, is_of_packed=True),
         "other": write_run(folder / "other", CLASSES, size=48, seed=5, is_of_packed=True),
         "amtennet": write_run(folder / "amtennet", CLASSES, network="amtennet", size=64, gain=1),
-        "mml": write_run(
-            folder / "mml", numbered(("fake",), ("real",)), network="mml", size=48, gain=1
-        ),
         "spectrum": folder / "spectrum",
     }
     request = SpectrumRequest(data=(str(corpora["native"]),), points=40)
@@ -69,14 +68,25 @@ def runs(corpora: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
     return made
 
 
+@pytest.fixture
+def own(corpora: dict[str, Path], tmp_path: Path) -> Path:
+    """A copy of the packed corpus for a test that changes it or its cache."""
+    return Path(shutil.copytree(corpora["packed"], tmp_path / "p48"))
+
+
 def measured(*paths: Path, data: Path, **how: Any) -> RobustnessResult:
-    known: dict[str, Any] = {"device": "cpu", "n_resamples": 50, "ops": OPS, **how}
+    known: dict[str, Any] = {"device": "cpu", "n_resamples": N_RESAMPLES, "ops": OPS, **how}
     return robustness(RobustnessRequest(paths, (str(data),), **known), n_workers=1)
 
 
+def by_evals(run: Path, *data: Path, **how: Any) -> tuple[Measurement, ...]:
+    corpora = tuple(map(str, data))
+    request = EvalRequest((run,), corpora, device="cpu", n_resamples=N_RESAMPLES, **how)
+    return evaluate(request).measured
+
+
 def by_eval(run: Path, data: Path, **how: Any) -> Measurement:
-    request = EvalRequest((run,), (str(data),), device="cpu", n_resamples=50, **how)
-    (found,) = evaluate(request).measured
+    (found,) = by_evals(run, data, **how)
     return found
 
 
@@ -85,9 +95,9 @@ def by_eval(run: Path, data: Path, **how: Any) -> Measurement:
     [
         ("meso4", "packed", OPS),
         ("amtennet", "native", OPS),
-        ("spectrum", "packed", OPS),
+        ("spectrum", "packed", OPS[:1]),
         ("spectrum", "native", OPS),
-        ("mml", "packed", OPS[:1]),  # 113 MB of weights, which each eval loads
+        ("mml", "packed", OPS[:1]),  # 113 MB of weights
     ],
 )
 def test_scores_are_those_of_stored_corpora(
@@ -98,18 +108,23 @@ def test_scores_are_those_of_stored_corpora(
     corpora: dict[str, Path],
     tmp_path: Path,
 ) -> None:
-    data, task = corpora[layout], "binary" if network == "mml" else "multi"
-    result = measured(runs[network], data=data, task=task, seed=7, ops=ops)
+    data, task = corpora[layout], "multi"
+    if network == "mml":
+        task, classes = "binary", numbered(("fake",), ("real",))
+        path = write_run(tmp_path / "mml", classes, network="mml", size=48, gain=1)
+    else:
+        path = runs[network]
+    result = measured(path, data=data, task=task, seed=7, ops=ops)
     found = result.runs[0].levels["frame"]
     given = ["", "jp:60", "sc-mix", "gb:3+jp-mix", "me:3", "me:5", "me:7"]
     assert list(found.values) == (given if ops == OPS else given[:2])
-    for name, mine in found.values.items():
-        stored = data
-        if name:
-            stored = tmp_path / name.replace(":", "")
-            request = DegradeRequest(tuple(name.split("+")), seed=7, splits=("test",))
-            degrade([str(data)], stored, request, n_workers=1)
-        theirs = by_eval(runs[network], stored, task=task, seed=7)
+    stored = [data]
+    for name in list(found.values)[1:]:
+        stored.append(tmp_path / name.replace(":", ""))
+        request = DegradeRequest(tuple(name.split("+")), seed=7, splits=("test",))
+        degrade([str(data)], stored[-1], request, n_workers=1)
+    evaluated = by_evals(path, *stored, task=task, seed=7)
+    for (name, mine), theirs in zip(found.values.items(), evaluated, strict=True):
         # Batches of other samples may round otherwise.
         assert mine.scores == pytest.approx(theirs.scored.scores, abs=1e-6), name
         assert mine.ranking == pytest.approx(theirs.scored.ranking, abs=1e-5), name
@@ -231,16 +246,16 @@ def test_any_number_of_workers_gives_the_same(
             path.unlink()
         request = RobustnessRequest(
             (runs["amtennet"], runs["spectrum"]), (str(corpora["native"]),), ops=("jp-mix", "me:5"),
-            device="cpu", n_resamples=20,
+            device="cpu", n_resamples=N_RESAMPLES,
         )  # fmt: skip
         found.append(robustness(request, n_workers=n_workers).to_json())
     assert found[0] == found[1]
 
 
 def test_an_interrupted_measurement_goes_on(
-    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runs: dict[str, Path], own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = packed_corpus(tmp_path, SPLITS)
+    data = own
     monkeypatch.setattr(sweep, "_BATCH_BYTES", 0)  # blocks of 8 samples
     whole = measured(runs["meso4"], runs["other"], data=data).to_json()
     for path in data.with_name("p48.robustness").glob("*"):
@@ -278,8 +293,8 @@ def test_an_interrupted_measurement_goes_on(
     assert measured(runs["meso4"], runs["other"], data=data).to_json() == whole
 
 
-def test_a_damaged_cache_is_computed_again(runs: dict[str, Path], tmp_path: Path) -> None:
-    data = packed_corpus(tmp_path, SPLITS)
+def test_a_damaged_cache_is_computed_again(runs: dict[str, Path], own: Path) -> None:
+    data = own
     whole = measured(runs["meso4"], data=data).to_json()
     for number, path in enumerate(sorted(data.with_name("p48.robustness").iterdir())):
         path.write_bytes(path.read_bytes()[: 100 * number])
@@ -292,9 +307,9 @@ def test_a_damaged_cache_is_computed_again(runs: dict[str, Path], tmp_path: Path
 
 
 def test_videos_are_measured_by_the_mean_of_their_frames(
-    runs: dict[str, Path], tmp_path: Path
+    runs: dict[str, Path], own: Path, tmp_path: Path
 ) -> None:
-    data = packed_corpus(tmp_path, SPLITS)
+    data = own
 
     def as_frames(rows: list[dict[str, Any]]) -> None:
         for number, row in enumerate(rows):
@@ -317,9 +332,10 @@ def test_the_command_prints_tables_and_writes_a_page(
     (tmp_path / "two.toml").write_text(SUITE)
     page, lines = tmp_path / "page.html", tmp_path / "x.csv"
     words = ["--suite", tmp_path / "two.toml", "--op", "jp-mix", "--resamples", "20"]
-    words += ["--html", page, "--csv", lines, "--workers", "1", "--device", "cpu"]
+    words += ["--workers", "1", "--device", "cpu"]
     paths = (runs["meso4"], runs["other"])
-    result = run("robustness", *paths, "--data", corpora["packed"], *words)
+    files = ("--html", page, "--csv", lines)
+    result = run("robustness", *paths, "--data", corpora["packed"], *words, *files)
     assert result.exit_code == 0, result.output
     assert "| blur | 3 | gb:9+jp:70 |" in result.output
     assert "| blur | area |" in result.output
@@ -410,7 +426,7 @@ def test_guarantees_are_checked_under_each_condition(
         assert mine.decisions[name].to_json() == theirs.to_json()
     note = f"{path}: The decision was made on some of these samples, so they cannot test it."
     assert note not in result.notes
-    more = ("--op", "gb:9", "--split", "all")
+    more = ("--op", "gb:9", "--split", "all", "--resamples", 10)
     done = run("robustness", path, *words, *more, "--html", tmp_path / "page.html")
     assert f"- {note}" in done.output
     assert "| gb:9 1 (gb:9) | Real groups with a false alarm |" in done.output
@@ -521,7 +537,7 @@ do = "robustness"
 runs = "net {set}, {seed}"
 data = "Raw"
 op = "{op}"
-resamples = 30
+resamples = 10
 
 [table]
 kind = "robustness"
