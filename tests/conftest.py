@@ -100,6 +100,12 @@ def own_workers(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "processes", pool.processes)
 
 
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the plots of every evaluation, which take most of the time of a page."""
+    monkeypatch.setattr("hffkit.evaluation.page._figures", lambda _: ())
+
+
 @pytest.fixture(scope="session")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandServer]:
     """Run commands in processes of their own that need not import anything."""

@@ -368,6 +368,7 @@ def test_the_command_that_leaves_samples_out_reads_the_report_that_was_written(
     assert not [each for each in _audit(tmp_path / name).findings if each.drop]
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_inspect_and_eval_repeat_the_summary_of_this_corpus_alone(
     unfair: Path, tmp_path: Path, run: Run
 ) -> None:

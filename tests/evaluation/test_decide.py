@@ -227,6 +227,7 @@ def test_a_decision_survives_reading_and_a_new_one_replaces_it(decided: Path, co
 # eval
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_eval_counts_the_mistakes_on_test(
     decided: Path, corpus: Path, tmp_path: Path, run: Invoke
 ) -> None:

@@ -111,6 +111,7 @@ def column(table: Table, name: str) -> npt.NDArray[np.float64]:
     return np.array([float(row[name]) for row in table])
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_runs_that_differ_in_their_seed_are_summarised(
     corpus: Path, tmp_path: Path, run: Invoke
 ) -> None:
@@ -122,7 +123,7 @@ def test_runs_that_differ_in_their_seed_are_summarised(
     again = tmp_path / "again"  # the same seed once more is no other training
     shutil.copytree(runs[0], again)
     page = tmp_path / "page.html"
-    result = run("eval", *runs, again, "--data", corpus, "--json", "--resamples", 100)
+    result = run("eval", *runs, again, "--data", corpus, "--json", "--resamples", 20)
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
     (summary,) = found["over_seeds"]
@@ -138,12 +139,12 @@ def test_runs_that_differ_in_their_seed_are_summarised(
     assert accuracy["low"] < accuracy["value"] < accuracy["high"]
 
     title = "meso4, 3 seeds, on"
-    text = run("eval", *runs[:3], "--data", corpus, "--resamples", 100, "--html", page).stdout
+    text = run("eval", *runs[:3], "--data", corpus, "--resamples", 20, "--html", page).stdout
     assert title in page.read_text("utf-8")
     assert f"## {title}" in text
     shown = f"| Accuracy | {100 * accuracy['value']:.2f} % [{100 * accuracy['low']:.2f}, "
     assert shown in text
-    alone = run("eval", runs[0], runs[3], "--data", corpus)
+    alone = run("eval", runs[0], runs[3], "--data", corpus, "--resamples", 0)
     assert "seeds, on" not in alone.stdout  # of another recipe
 
 
@@ -288,6 +289,7 @@ def test_binary_task_sums_the_fake_classes(corpus: Path, three: Path) -> None:
     assert len(binary.evaluation.frame.confusion) == 2
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_a_binary_network_has_a_recall_for_each_method_on_screen_page_and_csv(
     corpus: Path, tmp_path: Path, run: Invoke
 ) -> None:
@@ -385,7 +387,8 @@ def test_only_the_split_is_measured(
     corpus: Path, three: Path, tmp_path: Path, run: Invoke, split: str, n: int
 ) -> None:
     out = tmp_path / "s.csv"
-    found = run("eval", three, "--data", corpus, "--split", split, "--csv", out, "--json")
+    how = ("--split", split, "--csv", out, "--json", "--resamples", 0)
+    found = run("eval", three, "--data", corpus, *how)
     assert found.exit_code == 0
     about = json.loads(found.stdout)
     assert about["split"] == split
@@ -405,6 +408,7 @@ def test_a_split_without_samples_is_an_error(source: Path, three: Path, tmp_path
 # Several runs, several corpora
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_the_cross_table_has_runs_as_rows_and_corpora_as_columns(
     source: Path, corpus: Path, three: Path, tmp_path: Path, run: Invoke
 ) -> None:
@@ -483,7 +487,8 @@ def test_csv_has_one_line_a_sample_in_the_order_of_the_corpus(
     corpus: Path, three: Path, tmp_path: Path, run: Invoke
 ) -> None:
     out = tmp_path / "scores.csv"
-    found = run("eval", three, "--data", corpus, "--split", "all", "--csv", out, "--device", "cpu")
+    how = ("--split", "all", "--csv", out, "--device", "cpu", "--resamples", 0)
+    found = run("eval", three, "--data", corpus, *how)
     assert found.exit_code == 0
     text = out.read_bytes()
     assert b"\r" not in text
@@ -576,6 +581,7 @@ def test_the_page_is_one_file_with_the_mistakes_in_it(
     assert f"{corpus} (manifest {sha256_of(corpus / 'manifest.jsonl')[:12]})" in reader.text
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_screen_and_page_say_that_all_predictions_are_one(
     corpus: Path, tmp_path: Path, run: Invoke
 ) -> None:
@@ -591,13 +597,15 @@ def test_screen_and_page_say_that_all_predictions_are_one(
     assert any(text.startswith(sentence) for text in Reader(page.read_text("utf-8")).text)
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_names_are_escaped(source: Path, tmp_path: Path, run: Invoke) -> None:
     evil = "<script>alert(1)<&script>"  # a folder's name: no slash
     shutil.copytree(source / "GAN", tmp_path / "src" / evil)
     shutil.copytree(source / "camera", tmp_path / "src" / "camera")
     data = small(tmp_path / "src", tmp_path / "evil <b>.lmdb", fake=(evil,))
     path = write_run(tmp_path / "run <i>", numbered((evil,), REALS))
-    found = run("eval", path, "--data", data, "--split", "all", "--html", tmp_path / "p.html")
+    how = ("--split", "all", "--html", tmp_path / "p.html", "--resamples", 0)
+    found = run("eval", path, "--data", data, *how)
     assert found.exit_code == 0
     html = (tmp_path / "p.html").read_text("utf-8")
     reader = Reader(html)
@@ -612,6 +620,7 @@ def full_disk(*_: object) -> None:
 
 
 @pytest.mark.parametrize("option", ["--html", "--csv"])
+@pytest.mark.usefixtures("no_plots")
 def test_an_older_file_survives_a_failure(
     corpus: Path,
     three: Path,
@@ -686,6 +695,7 @@ def test_outputs_are_checked_before_the_work(
 # Runs that are not whole
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_an_unfinished_run_is_measured_and_its_page_says_so(
     corpus: Path, tmp_path: Path, run: Invoke
 ) -> None:
@@ -861,6 +871,7 @@ def test_a_image_that_is_damaged_names_its_corpus(
         one(three, tmp_path / "cut.lmdb")
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_a_results_page_without_mistakes_or_reals_is_written(
     corpus: Path, three: Path, tmp_path: Path
 ) -> None:

@@ -433,6 +433,7 @@ def test_guarantees_are_checked_under_each_condition(
     assert "decision under operations" in (tmp_path / "page.html").read_text()
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_eval_shows_what_is_kept_of_its_decision_under_suites(
     corpora: dict[str, Path], tmp_path: Path, run: Run
 ) -> None:
