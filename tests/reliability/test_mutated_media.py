@@ -6,7 +6,7 @@ import pytest
 from makers.mutated_media import mutated_media
 
 
-@pytest.mark.parametrize("n", [120, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [40, pytest.param(500, marks=pytest.mark.slow)])
 def test_damaged_files_are_read_or_refused_by_name_and_alike_each_time(
     tmp_path: Path, n: int
 ) -> None:
