@@ -8,12 +8,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from makers.programs import HFFKIT
+from makers.command_server import CommandServer
+from makers.programs import HFFKIT, alive
 from makers.trainings import native_corpus, packed_corpus, result_of, stop_at
 
 from hffkit.cli.main import main
@@ -317,50 +317,50 @@ def test_a_first_ctrl_c_saves_and_exits_with_130(run: Run, corpus: Path, tmp_pat
 
 # --- processes that are stopped from outside -------------------------------------------------
 
-N_ITERATIONS = 160
+N_ITERATIONS = 100
 
 
-@pytest.fixture(scope="session")
-def whole(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What an uninterrupted run gives."""
-    out = tmp_path_factory.mktemp("whole") / "run"
-    subprocess.run(command(corpus, out, N_ITERATIONS), check=True, capture_output=True)
-    return result_of(out)
-
-
-def _wait_for_metrics(out: Path, process: "subprocess.Popen[bytes]") -> None:
+def _wait_for_metrics(out: Path, pid: int, more_than: int = 0) -> int:
+    """Wait until the training has written more bytes of metrics; return how many there are."""
     path = partial_path(out) / "run/metrics.jsonl"
-    while process.poll() is None and not (path.exists() and path.stat().st_size):
+    while alive(pid) and (not path.exists() or path.stat().st_size <= more_than):
         time.sleep(0.005)
+    return path.stat().st_size
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("stop", "times", "code"),
-    [(signal.SIGINT, 1, 130), (signal.SIGINT, 5, 130), (signal.SIGTERM, 1, 143)],
-)
 def test_a_stopped_training_saves_and_goes_on(
-    corpus: Path, tmp_path: Path, whole: Any, stop: int, times: int, code: int
+    corpus: Path, tmp_path: Path, run: Run, commands: CommandServer
 ) -> None:
-    out = tmp_path / "run"
-    with subprocess.Popen(
-        command(corpus, out, N_ITERATIONS), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as process:
-        _wait_for_metrics(out, process)
-        process.send_signal(stop)
-        for _ in range(times - 1):
-            time.sleep(0.2)  # while it saves, and while Python exits
-            process.send_signal(stop)
-        _, said = process.communicate(timeout=60)
-    # The last of several may end the process itself, which shells show as the same code.
-    assert process.returncode in ((code,) if times == 1 else (code, -stop))
-    assert b"Traceback" not in said
-    assert b"Interrupted. Finished work is kept" in said
+    out, whole = tmp_path / "run", tmp_path / "whole"
+    words = command(corpus, out, N_ITERATIONS)
     saved = partial_path(out) / "parts/checkpoint.safetensors"
-    if times == 1:  # a second one does not wait for the checkpoint
-        assert read_tensors(saved)[1]["iteration"] >= 4
-    subprocess.run(command(corpus, out, N_ITERATIONS), check=True, capture_output=True)
-    assert result_of(out) == whole
+    n_bytes, iterations = 0, [3]
+    for stop, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
+        pid = commands.begin(words[len(HFFKIT) :])
+        n_bytes = _wait_for_metrics(out, pid, n_bytes)
+        os.kill(pid, stop)
+        ended, said = commands.end()
+        assert ended == code, said
+        assert "Traceback" not in said
+        assert "Interrupted. Finished work is kept" in said
+        iterations.append(read_tensors(saved)[1]["iteration"])
+        assert iterations[-1] > iterations[-2]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        _wait_for_metrics(out, process.pid, n_bytes)
+        process.send_signal(signal.SIGINT)
+        for _ in range(4):  # a second one does not wait for the checkpoint
+            time.sleep(0.2)  # while it saves, and while Python exits
+            process.send_signal(signal.SIGINT)
+        errors = process.communicate(timeout=60)[1]
+    # The last one may end the process itself, which shells show as the same code.
+    assert process.returncode in (130, -signal.SIGINT)
+    assert b"Traceback" not in errors
+    assert b"Interrupted. Finished work is kept" in errors
+    for each in (out, whole):
+        done = run(*command(corpus, each, N_ITERATIONS)[len(HFFKIT) :])
+        assert done.exit_code == 0, done.output
+    assert result_of(out) == result_of(whole)
 
 
 def test_without_tensorboard_nothing_is_written(
