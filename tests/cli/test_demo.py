@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-# One pair of videos suffices for what is interrupted.
+# One pair of short videos suffices for what is interrupted.
 DEMO = """
 from hffkit.cli.main import main
 from hffkit.sources import demo_tree
 demo_tree.fabricate.__defaults__ = (demo_tree.PAIRS[:1],)
+demo_tree.N_FRAMES = 16
 main()
 """
 

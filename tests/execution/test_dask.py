@@ -51,7 +51,9 @@ class Dask:
         return subprocess.Popen(words, env=env, cwd=self.folder, stderr=subprocess.DEVNULL)
 
     def start_workers(self, n: int) -> None:
-        arguments = ("--nworkers", str(n), "--nthreads", "1", "--no-dashboard")
+        """Start workers; several have a nanny each, which replaces those that die."""
+        how = ("--nworkers", str(n)) if n > 1 else ("--no-nanny",)
+        arguments = (*how, "--nthreads", "1", "--no-dashboard")
         self._workers.append(self._start("worker", *arguments))
 
     def stop_workers(self) -> None:

@@ -65,9 +65,13 @@ class CommandServer:
         print(line, file=self._process.stdin, flush=True)
         return self._number()
 
+    def said(self) -> str:
+        """Return what the command has printed so far."""
+        return self._said.read_text("utf-8", "replace")
+
     def end(self) -> tuple[int, str]:
         """Wait for the end of the command; return its exit code and what it printed."""
-        return self._number(), self._said.read_text("utf-8", "replace")
+        return self._number(), self.said()
 
     def run(self, words: Sequence[str], before: str = "") -> tuple[int, str]:
         """Run a command after `before`; return its exit code and what it printed."""

@@ -106,6 +106,7 @@ def cases_of(scratch: Path) -> dict[str, Case]:
     """Make small inputs; return commands by name."""
     splits = {"train": 6, "val": 4, "test": 3}
     raw = native_corpus(scratch, splits)
+    two = native_corpus(scratch, splits, CLASSES[1:], "two")  # each pair of classes takes seconds
     packed = packed_corpus(scratch / "packed", splits)
     write_families(scratch / "ff++")
     (scratch / "recipe.toml").write_text(_RECIPE)
@@ -127,7 +128,7 @@ def cases_of(scratch: Path) -> dict[str, Case]:
         "merge": (["merge", scratch / "half0", scratch / "half1"], ["x.lmdb"]),
         "train": ([*train, "--max-iterations", 6, "--snapshot", 3], ["x"]),
         "run": (["run", scratch / "recipe.toml", f"--data=faces={raw}", *one, *cpu], ["x"]),
-        "audit": (["audit", raw, *one, "--html", out / "x.html"], ["x.json", "x.html"]),
+        "audit": (["audit", two, *one, "--html", out / "x.html"], ["x.json", "x.html"]),
         "robustness": (["robustness", run, "--data", raw, "--op", "jp:60", "--op", "gc:0.8",
                         "--resamples", 0, *one, "--device", "cpu", "--html", out / "x.html"],
                        ["x.html"]),

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from makers.command_server import CommandServer
-from makers.programs import HFFKIT, dying_at
+from makers.programs import HFFKIT, alive, dying_at
 from makers.recipes import GOOD, write
 from makers.trainings import lay_faces, native_corpus, result_of
 from makers.trees import all_files, change_records, records, write_image
@@ -292,42 +293,47 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same_table(
     assert not list(tmp_path.rglob("*.partial"))
 
 
+def begun(commands: CommandServer, words: list[str]) -> int:
+    """Start a run, wait until it is at its first step, and return the number of its process."""
+    pid = commands.begin(words)
+    while alive(pid) and "[1/3] Raw" not in commands.said():
+        time.sleep(0.005)
+    return pid
+
+
 @pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(
-    few: Path, faces: Path, tmp_path: Path
+    few: Path, faces: Path, tmp_path: Path, commands: CommandServer
 ) -> None:
     command = ["run", str(few.parent / "few.toml"), "--out", str(tmp_path / "o"), *HOW]
-    words = [*HFFKIT, *command, f"--data=faces={faces}"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stderr is not None
-        assert process.stderr.readline().startswith(b"[1/3] Raw")
-        process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=60)[1]
-    assert process.returncode == 130
-    assert b"run the same command again to resume" in said
+    os.kill(begun(commands, [*command, f"--data=faces={faces}"]), signal.SIGINT)
+    code, said = commands.end()
+    assert code == 130, said
+    assert said.startswith("[1/3] Raw")
+    assert "run the same command again to resume" in said
     assert hffkit(*command, data=faces).exit_code == 0
     assert tables(tmp_path / "o") == tables(few)
 
 
 @pytest.mark.slow
-def test_two_at_once_in_one_folder_are_refused(few: Path, faces: Path, tmp_path: Path) -> None:
+def test_two_at_once_in_one_folder_are_refused(
+    few: Path, faces: Path, tmp_path: Path, commands: CommandServer
+) -> None:
     command = ["run", str(few.parent / "few.toml"), "--out", str(tmp_path / "o"), *HOW]
-    words = [*HFFKIT, *command, f"--data=faces={faces}"]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        assert process.stderr is not None
-        process.stderr.readline()
-        process.send_signal(signal.SIGSTOP)  # at work for as long as we like
-        try:
-            before = all_files(tmp_path)
-            other = hffkit(*command, data=faces)
-            after = all_files(tmp_path)
-        finally:
-            process.kill()
+    pid = begun(commands, [*command, f"--data=faces={faces}"])
+    os.kill(pid, signal.SIGSTOP)  # at work for as long as we like
+    try:
+        before = all_files(tmp_path)
+        other = hffkit(*command, data=faces)
+        after = all_files(tmp_path)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        code, _ = commands.end()
     assert (other.exit_code, other.stdout, after == before) == (1, "", True)
     assert other.stderr == (
         f"Error: {tmp_path}/o: another hffkit is at work there. Wait, or choose another --out.\n"
     )
-    assert process.returncode == -signal.SIGKILL
+    assert code == -signal.SIGKILL
     assert steps_told(hffkit(*command, data=faces)) == STEPS  # whoever dies leaves no lock
 
 
