@@ -4,19 +4,19 @@ They need no knowledge of faces, so a detector that lives on them has learnt how
 """
 
 from dataclasses import dataclass
+from itertools import takewhile
 from math import log10
-from statistics import fmean
 
 import cv2
 import numpy as np
 
-from hffkit.arrays import Bools, Floats32, Floats64, Ints
+from hffkit.arrays import Floats32, Floats64, Ints
 from hffkit.audit.stored_facts import NAN, Fact
 from hffkit.media.image import Image, decode_own_jpeg, encode_jpeg, grey, resize
 from hffkit.media.jpeg_facts import ijg_tables
 
 _GRID = 8  # px, of JPEG's blocks
-_UNIFORM = 0.4  # deviation of a line of a border over that of lines inside; JPEG adds ripples
+_UNIFORM = 0.16  # variance of a line of a border over that of lines inside; JPEG adds ripples
 _DARK = 20  # grey level: black after compression
 _MOST_BORDER, _MOST_LINES = 0.25, 64  # of a side
 _EDGE_LINES = 12  # the outer half is compared with the inner one
@@ -114,34 +114,30 @@ def _borders(luma: Image) -> tuple[float, float, float, float]:
 
     A border is at most a quarter of its side and 64 px wide.
     """
-    dark, uniform = [], []
-    for lines in (luma.T, luma):
-        outer = _outer(lines, max(1, min(_MOST_LINES, int(lines.shape[1] * _MOST_BORDER))))
-        largest = cv2.reduce(outer, 0, cv2.REDUCE_MAX).reshape(2, -1)
-        dark.append(_n_first(largest < _DARK).sum())
-        uniform.append(_n_first(_is_uniform(outer)).min())
-    return float(dark[0]), float(dark[1]), float(min(uniform)), _edge_step(luma)
+    rows, columns = (max(1, min(_MOST_LINES, int(n * _MOST_BORDER))) for n in luma.shape)
+    top, bottom = luma[:rows], luma[: -rows - 1 : -1]
+    left, right = luma.T[:columns], luma.T[: -columns - 1 : -1]
+    uniform = _MOST_LINES
+    for lines in (left, right, top, bottom):
+        uniform = min(uniform, _n_uniform(lines)) if uniform else 0
+    dark_rows, dark_columns = _n_dark(top) + _n_dark(bottom), _n_dark(left) + _n_dark(right)
+    return float(dark_rows), float(dark_columns), float(uniform), _edge_step(luma)
 
 
-def _outer(lines: Image, n: int) -> Image:
-    """Return (L, 2 * n) the n outermost columns on the left, then on the right, from outside in."""
-    return np.ascontiguousarray(np.concatenate((lines[:, :n], lines[:, : -n - 1 : -1]), axis=1))
+def _n_dark(lines: Image) -> int:
+    """Return how many lines (N, L), from the first on, are black."""
+    return sum(1 for _ in takewhile(lambda line: int(line.max()) < _DARK, lines))
 
 
-def _is_uniform(outer: Image) -> Bools:
-    """Return (2, N) True for the lines of two sides that are uniform beside those inside."""
-    length = len(outer)
-    means = cv2.reduce(outer, 0, cv2.REDUCE_SUM, dtype=cv2.CV_64F).reshape(2, -1) / length
-    squares = cv2.reduce(outer, 0, cv2.REDUCE_SUM2, dtype=cv2.CV_64F).reshape(2, -1) / length
-    deviations = np.sqrt(np.maximum(squares - means * means, 0))
-    n = deviations.shape[1]
-    inside = np.sort(deviations, axis=1)[:, n * 4 // 5 : n * 4 // 5 + 1]
-    return np.asarray(deviations <= np.maximum(_UNIFORM * inside, 0.5))
-
-
-def _n_first(lines: Bools) -> Ints:
-    """Return how many lines of each row (R, N), from the first on, are True."""
-    return np.asarray(np.logical_and.accumulate(lines, axis=1).sum(axis=1), np.int64)
+def _n_uniform(lines: Image) -> int:
+    """Return how many of the outermost lines (N, L) are uniform beside those further inside."""
+    across = np.ascontiguousarray(lines.T)
+    means = cv2.reduce(across, 0, cv2.REDUCE_AVG, dtype=cv2.CV_64F)[0]
+    squares = cv2.reduce(across, 0, cv2.REDUCE_SUM2, dtype=cv2.CV_64F)[0] / len(across)
+    variances = (squares - means * means).tolist()
+    inside = sorted(variances)[len(lines) * 4 // 5]
+    limit = max(_UNIFORM * inside, 0.25)
+    return sum(1 for _ in takewhile(lambda variance: variance <= limit, variances))
 
 
 def _edge_step(luma: Image) -> float:
@@ -151,13 +147,16 @@ def _edge_step(luma: Image) -> float:
         n = min(_EDGE_LINES, lines.shape[1])
         if n < _EDGE_LINES - 2:
             continue
-        outer = _outer(lines, n)
+        outer = np.concatenate((lines[:, :n], lines[:, : -n - 1 : -1]), axis=1)
         differences = cv2.absdiff(outer[:, 1:], outer[:, :-1])
         means = cv2.reduce(differences, 0, cv2.REDUCE_AVG, dtype=cv2.CV_32F)[0].tolist()
         for side in (means[: n - 1], means[n:]):
-            inside = fmean(side[_EDGE_LINES // 2 :])
-            steps.append(max(side[: _EDGE_LINES // 2]) / (inside + 1))
+            outside, inside = side[: _EDGE_LINES // 2], side[_EDGE_LINES // 2 :]
+            steps.append(max(outside) / (sum(inside) / len(inside) + 1))
     return min(steps) if steps else NAN
+
+
+_BEND = np.array([[1, -3, 3, -1]], np.float32)  # the third difference of four lines
 
 
 def _grid(luma: Image, axis: int) -> tuple[float, float]:
@@ -168,12 +167,11 @@ def _grid(luma: Image, axis: int) -> tuple[float, float]:
     """
     if luma.shape[axis] < 4 * _GRID:
         return NAN, NAN
-    third = np.asarray(np.diff(luma.astype(np.int16), 3, axis=axis), np.int16)
+    third = cv2.filter2D(luma, cv2.CV_16S, _BEND if axis else _BEND.T, anchor=(0, 0))
     bent = cv2.threshold(cv2.convertScaleAbs(third), 40, 0, cv2.THRESH_TRUNC)[1]
     sums = cv2.reduce(bent, 1 - axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
-    means = sums / luma.shape[1 - axis]
-    n = len(means) // _GRID * _GRID
-    by_phase = means[:n].reshape(-1, _GRID).mean(axis=0)
+    n = (len(sums) - 3) // _GRID * _GRID  # the last three have no four lines
+    by_phase = sums[:n].reshape(-1, _GRID).mean(axis=0) / luma.shape[1 - axis]
     largest = int(np.argmax(by_phase))
     rest = (by_phase.sum() - by_phase[largest]) / (_GRID - 1)
     return float(by_phase[largest] / (rest + 0.05)), float((largest + 2) % _GRID)
