@@ -56,10 +56,6 @@ def merge(
 
 def _joint_provenance(corpora: Sequence[Corpus]) -> Provenance:
     first = corpora[0].provenance
-    paths = [corpus.path.resolve() for corpus in corpora]
-    twice = [path for path in paths if paths.count(path) > 1]
-    if twice:
-        raise StorageError(f"{twice[0]} is named twice. Name each corpus once.")
     first = replace(first, versions=joint_versions(corpora))
     if any(corpus.provenance.shard for corpus in corpora):
         _check_shards(corpora)

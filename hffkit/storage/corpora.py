@@ -22,8 +22,8 @@ def open_corpora(names: Sequence[str]) -> list[Corpus]:
     Raises
     ------
     StorageError
-        If a name matches no corpus, or corpora differ in content, layout, size or labels, or in
-        which classes are fake.
+        If a name matches no corpus, a corpus is named twice, or corpora differ in content, layout,
+        size or labels, or in which classes are fake.
     """
     corpora = check_corpora(names)
     for corpus in corpora:
@@ -40,6 +40,12 @@ def check_corpora(names: Sequence[str]) -> list[Corpus]:
         As `open_corpora`, for all that corpus.json states.
     """
     corpora = [Corpus(path) for name in names for path in _paths(name)]
+    known: set[Path] = set()
+    for corpus in corpora:
+        path = corpus.path.resolve()
+        if path in known:
+            raise StorageError(f"{corpus.path} is named twice. Name each corpus once.")
+        known.add(path)
     if corpora:
         check_alike(corpora)
     return corpora

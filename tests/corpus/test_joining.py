@@ -362,3 +362,13 @@ def test_names_of_faceforensics_are_the_same_in_all_its_copies(alike: list[str])
     for path in alike:
         change_manifest(Path(path), named)
     assert [corpus.prefix for corpus in open_corpora(alike)] == ["", ""]
+
+
+def test_a_corpus_is_not_taken_twice(tmp_path: Path, run: Run) -> None:
+    path = class_of(tmp_path / "all", "camera", 0)
+    (tmp_path / "link").symlink_to(path)
+    for other in (path, tmp_path / "link", path.parent):  # its folder holds it, too
+        with pytest.raises(StorageError, match="is named twice"):
+            open_corpora([str(path), str(other)])
+    done = run("verify", path, path)
+    assert (done.exit_code, "is named twice" in done.stderr) == (1, True)

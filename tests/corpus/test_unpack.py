@@ -126,5 +126,5 @@ def test_what_has_no_place_in_the_layout_is_refused(
     done = run("unpack", masks_path(corpus), "--out", tmp_path / "crops")
     assert (done.exit_code, "holds masks, where faces are wanted" in done.stderr) == (1, True)
     twice = run("unpack", corpus, corpus, "--out", tmp_path / "crops")
-    assert (twice.exit_code, "occurs twice" in twice.stderr) == (1, True)
+    assert (twice.exit_code, "is named twice" in twice.stderr) == (1, True)
     assert not (tmp_path / "crops").exists()

@@ -18,6 +18,7 @@ from hffkit.manifest.samples import (
     GroupGuard,
     Sample,
     json_line,
+    json_text,
     with_index,
 )
 from hffkit.manifest.seeds import rank, rng_for
@@ -71,6 +72,10 @@ SAMPLES = st.builds(
 
 def test_manifest_line_is_exactly_these_bytes() -> None:
     assert SAMPLE.to_line().encode() == LINE.encode()
+
+
+def test_json_files_are_sorted_indented_by_one_and_of_utf_8() -> None:
+    assert json_text({"b": ["ä"], "a": None}) == '{\n "a": null,\n "b": [\n  "ä"\n ]\n}\n'
 
 
 @given(SAMPLES, TEXT | st.just('"index":null'))
