@@ -59,8 +59,8 @@ def accuracies(some: Images, others: Images) -> list[str]:
     splits = splits_of(len(features), (), "random", n_repeats=N_REPEATS, seed=0)
     found = []
     for classifier in CLASSIFIERS:
-        each = repeated(classifier, features, is_first, splits)
-        found.append(f"{100 * each.mean:.1f} ({100 * np.std(each.accuracies):.1f})")
+        each, _ = repeated(classifier, features, is_first, splits)
+        found.append(f"{100 * each.mean:.1f} ({100 * each.spread:.1f})")
     return found
 
 

@@ -186,24 +186,21 @@ spectrum.add_command(predict)
 
 def _run_text(path: Path, run: "SpectrumRun") -> str:
     """Return a run folder that was just written, and its accuracies."""
-    result = run.result or {}
-    val = result["val_accuracy"]
+    result, val, repeats = run.result, run.result.val_accuracy, run.result.repeats
     lines = [
         f"{path}: {run.classifier} on {run.n_features} values, fake against real",
-        f"{result['n_train']} training images, "
-        f"{100 * result['train_accuracy']:.2f} % of them right"
+        f"{result.n_train} training images, {100 * result.train_accuracy:.2f} % of them right"
         + ("" if val is None else f"; {100 * val:.2f} % of val"),
     ]
-    repeats = result["repeats"]
     if repeats is not None:
-        kind = "groups" if repeats["protocol"] == "grouped" else "images, as the paper: leaks"
+        kind = "groups" if repeats.protocol == "grouped" else "images, as the paper: leaks"
         rows = [
-            (str(row["n_train"]), f"{100 * row['mean']:.2f}", f"{100 * row['spread']:.2f}")
-            for row in repeats["rows"]
+            (str(row.n_train), f"{100 * row.mean:.2f}", f"{100 * row.spread:.2f}")
+            for row in repeats.rows
         ]
         lines += [
             "",
-            f"{repeats['n_repeats']} splits of {repeats['n_samples']} images into 80 and 20 % "
+            f"{repeats.n_repeats} splits of {repeats.n_samples} images into 80 and 20 % "
             f"of the {kind}",
             Table(("training images", "accuracy, %", "spread"), tuple(rows)).to_text(),
         ]

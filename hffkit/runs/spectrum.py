@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hffkit.errors import WeightsError
-from hffkit.fields import shown
+from hffkit.fields import Fields, shown
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.runs.run import (
     FORMAT,
@@ -24,6 +24,36 @@ REPEATS_FOLDER = "repeats"  # the scores of the test samples of each repeat, 00.
 
 
 @dataclass(frozen=True, slots=True)
+class RepeatedAccuracy:
+    """Accuracy over repeated splits, for one number of training samples."""
+
+    n_train: int  # the smallest over the repeats, if all samples were used
+    mean: float
+    spread: float  # standard deviation
+    accuracies: tuple[float, ...]  # of each repeat, in [0, 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """Repeated splits into training and test samples, and the accuracies over them."""
+
+    protocol: str  # "grouped" or "random"
+    n_repeats: int
+    n_samples: int
+    rows: tuple[RepeatedAccuracy, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SpectrumResult:
+    """Outcome of a training."""
+
+    n_train: int
+    train_accuracy: float
+    val_accuracy: float | None = None
+    repeats: Repeats | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SpectrumRun:
     """Description of a fitted classifier: how to use it and how it was made."""
 
@@ -31,7 +61,7 @@ class SpectrumRun:
     features: Mapping[str, Any]  # settings of the features: spectrum.features.FeatureSpec
     n_features: int
     made: Mapping[str, Any]  # verb, data, seed, versions, ...: JSON values
-    result: Mapping[str, Any] | None = None
+    result: SpectrumResult
 
     @property
     def classes(self) -> ClassTable:
@@ -82,7 +112,8 @@ def read_spectrum_run(folder: Path) -> SpectrumRun:
     with reading(folder):
         check_row(row)
         run = SpectrumRun(
-            **{k: v for k, v in row.items() if k not in ("format", "kind", "classes")}
+            **{k: v for k, v in row.items() if k not in ("format", "kind", "classes", "result")},
+            result=_result_of(Fields.of(row["result"], "result", WeightsError)),
         )
         if ClassTable.from_json(row["classes"]) != BINARY:
             raise ValueError("classes are not fake and real")
@@ -93,3 +124,32 @@ def read_spectrum_run(folder: Path) -> SpectrumRun:
         if type(row["n_features"]) is not int or run.n_features < 1:
             raise ValueError(f"n_features is {shown(run.n_features)}")
     return run
+
+
+def _result_of(found: Fields) -> SpectrumResult:
+    val = found.optional("val_accuracy", float)
+    repeats = None if found.optional("repeats", dict) is None else found.inner("repeats")
+    return SpectrumResult(
+        found.whole("n_train"),
+        found.number("train_accuracy"),
+        val,
+        None if repeats is None else _repeats_of(repeats),
+    )
+
+
+def _repeats_of(found: Fields) -> Repeats:
+    rows = [
+        RepeatedAccuracy(
+            row.whole("n_train"),
+            row.number("mean"),
+            row.number("spread"),
+            tuple(row.take("accuracies", list)),
+        )
+        for row in found.rows("rows")
+    ]
+    return Repeats(
+        found.take("protocol", str),
+        found.whole("n_repeats"),
+        found.whole("n_samples"),
+        tuple(rows),
+    )

@@ -1,7 +1,6 @@
 """Accuracy over repeated splits into 80 % training and 20 % test samples."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -10,34 +9,12 @@ from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 from hffkit.arrays import Bools, Floats64, Ints
 from hffkit.errors import TrainingError
 from hffkit.manifest.seeds import rng_for
+from hffkit.runs.spectrum import RepeatedAccuracy
 from hffkit.spectrum.classifiers import SEEDS, fit, margins
 
 SplitProtocol = Literal["grouped", "random"]
 N_REPEATS = 10
 SHARE_OF_TEST = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Repeated:
-    """Accuracies of one classifier at one number of training samples."""
-
-    n_train: int  # the smallest over the repeats, if all samples were used
-    accuracies: tuple[float, ...]  # of each repeat, in [0, 1]
-    margins: tuple[Floats64, ...]  # of each repeat: decision values of its test samples
-
-    @property
-    def mean(self) -> float:
-        """Mean over the repeats."""
-        return float(np.mean(self.accuracies))
-
-    def to_json(self) -> dict[str, object]:
-        """Return the accuracies, their mean and standard deviation as JSON values."""
-        return {
-            "n_train": self.n_train,
-            "mean": self.mean,
-            "spread": float(np.std(self.accuracies)),
-            "accuracies": self.accuracies,
-        }
 
 
 def splits_of(
@@ -75,11 +52,12 @@ def repeated(
     *,
     seed: int = 0,
     n_train: int | None = None,
-) -> Repeated:
+) -> tuple[RepeatedAccuracy, list[Floats64]]:
     """Apply a classifier to the test samples of each split, trained on all or `n_train` samples.
 
     Half of `n_train` samples are fake. They are drawn in each split, and a smaller draw is the
-    beginning of a larger one.
+    beginning of a larger one. The second result has the decision values of each split's test
+    samples.
 
     Raises
     ------
@@ -96,7 +74,8 @@ def repeated(
         found.append(margins(name, model, features[test]))
         accuracies.append(float(np.mean((found[-1] > 0) == is_fake[test])))
     n_least = n_train or min(len(train) for train, _ in splits)
-    return Repeated(n_least, tuple(accuracies), tuple(found))
+    mean, spread = float(np.mean(accuracies)), float(np.std(accuracies))
+    return RepeatedAccuracy(n_least, mean, spread, tuple(accuracies)), found
 
 
 def balanced(places: Ints, is_fake: Bools, n: int, rng: np.random.Generator) -> Ints:

@@ -17,7 +17,13 @@ from hffkit.options import Bounds, Seed, check
 from hffkit.runs.run import write_groups
 from hffkit.runs.samples import scored_items
 from hffkit.runs.scores import binary_probabilities, csv_of
-from hffkit.runs.spectrum import MODEL_FILE, REPEATS_FOLDER, SpectrumRun
+from hffkit.runs.spectrum import (
+    MODEL_FILE,
+    REPEATS_FOLDER,
+    Repeats,
+    SpectrumResult,
+    SpectrumRun,
+)
 from hffkit.runs.training_samples import write_training_samples
 from hffkit.spectrum.classifiers import classifier_named, fit, is_called_fake, scores
 from hffkit.spectrum.export import FeatureRequest
@@ -115,12 +121,13 @@ def train_spectrum(
         partial.make_product()
         model = fit(request.classifier, train.features, train.is_fake, seed=request.seed)
         made = {**command, "data": references(corpora)}
-        result = {
-            "n_train": len(train.items),
-            "train_accuracy": _accuracy(request.classifier, model, train),
-            "val_accuracy": _accuracy(request.classifier, model, labelled.of("val")),
-            "repeats": _repeats(request, labelled, partial.product / REPEATS_FOLDER),
-        }
+        val = labelled.of("val")
+        result = SpectrumResult(
+            n_train=len(train.items),
+            train_accuracy=_accuracy(request.classifier, model, train),
+            val_accuracy=_accuracy(request.classifier, model, val) if val.items else None,
+            repeats=_repeats(request, labelled, partial.product / REPEATS_FOLDER),
+        )
         run = SpectrumRun(request.classifier, asdict(spec), train.features.shape[1], made, result)
         write_model(partial.product / MODEL_FILE, model)
         samples = [sample for _, sample in train.items]
@@ -154,15 +161,11 @@ def _check_both(train: LabelledFeatures, corpora: Sequence[Corpus]) -> None:
         )
 
 
-def _accuracy(name: str, model: Any, some: LabelledFeatures) -> float | None:
-    if not some.items:
-        return None
+def _accuracy(name: str, model: Any, some: LabelledFeatures) -> float:
     return float(np.mean(is_called_fake(name, model, some.features) == some.is_fake))
 
 
-def _repeats(
-    request: SpectrumRequest, labelled: LabelledFeatures, out: Path
-) -> dict[str, object] | None:
+def _repeats(request: SpectrumRequest, labelled: LabelledFeatures, out: Path) -> Repeats | None:
     """Return the accuracies of the repeats, and write the scores of their test samples to `out`."""
     protocol: SplitProtocol = "random" if request.paper_split else "grouped"
     if not (request.repeats or request.paper_split or request.curve):
@@ -181,14 +184,9 @@ def _repeats(
     ]
     with writing_to(out):
         out.mkdir(exist_ok=True)
-    for number, ((_, test), found) in enumerate(zip(splits, rows[-1].margins, strict=True)):
+    for number, ((_, test), found) in enumerate(zip(splits, rows[-1][1], strict=True)):
         _write_scores(out / f"{number:02}.csv", name, some.at(test), found)
-    return {
-        "protocol": protocol,
-        "n_repeats": n_repeats,
-        "n_samples": len(groups),
-        "rows": [row.to_json() for row in rows],
-    }
+    return Repeats(protocol, n_repeats, len(groups), tuple(row for row, _ in rows))
 
 
 def _write_scores(path: Path, name: str, some: LabelledFeatures, found: Floats64) -> None:

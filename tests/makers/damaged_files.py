@@ -43,7 +43,7 @@ from hffkit.recipe_files import recipe_path
 from hffkit.runs.decision import DECISION_FILE, Decision, Guarantee, read_decision
 from hffkit.runs.run import GROUPS_FILE, RUN_FILE, write_groups
 from hffkit.runs.scores import Scored, binary_probabilities, csv_of
-from hffkit.runs.spectrum import MODEL_FILE, SpectrumRun
+from hffkit.runs.spectrum import MODEL_FILE, SpectrumResult, SpectrumRun
 from hffkit.runs.training_samples import SAMPLES_FILE, write_training_samples
 from hffkit.runs.weights import WEIGHTS_FILE
 from hffkit.spectrum.classifiers import CLASSIFIERS, fit
@@ -197,7 +197,8 @@ def spectrum_run(folder: Path, classifier: str) -> Path:
     write_model(folder / MODEL_FILE, fit(classifier, features, is_fake))
     spec = FeatureSpec(n_points=6)
     settings = {name: getattr(spec, name) for name in spec.__dataclass_fields__}
-    SpectrumRun(classifier, settings, 6, {"verb": "spectrum"}, {"accuracy": 1.0}).write(folder)
+    result = SpectrumResult(40, 1.0)
+    SpectrumRun(classifier, settings, 6, {"verb": "spectrum"}, result).write(folder)
     return folder
 
 

@@ -136,25 +136,25 @@ def test_repeats_keep_groups_whole_unless_the_paper_is_asked_for(
 ) -> None:
     request = SpectrumRequest(data=(str(corpus),), repeats=3)
     _, run = train_spectrum(request, tmp_path / "a", n_workers=1)
-    assert run.result is not None
-    found = run.result["repeats"]
+    found = run.result.repeats
+    assert found is not None
     n_test = sum(sample.split == "test" for sample in Corpus(corpus).samples())
-    assert (found["protocol"], found["n_repeats"]) == ("grouped", 3)
-    assert found["n_samples"] == 2 * N - n_test
+    assert (found.protocol, found.n_repeats) == ("grouped", 3)
+    assert found.n_samples == 2 * N - n_test
     request = SpectrumRequest(data=(str(corpus),), paper_split=True)
     _, run = train_spectrum(request, tmp_path / "b", n_workers=1)
-    assert run.result is not None
-    found = run.result["repeats"]
-    assert (found["protocol"], found["n_repeats"], found["n_samples"]) == ("random", 10, 2 * N)
-    assert found["rows"][0]["n_train"] == 2 * N * 4 // 5
-    assert len(found["rows"][0]["accuracies"]) == 10
+    found = run.result.repeats
+    assert found is not None
+    assert (found.protocol, found.n_repeats, found.n_samples) == ("random", 10, 2 * N)
+    assert found.rows[0].n_train == 2 * N * 4 // 5
+    assert len(found.rows[0].accuracies) == 10
 
 
 def test_the_curve_is_of_few_labels_to_all(corpus: Path, tmp_path: Path) -> None:
     request = SpectrumRequest(data=(str(corpus),), curve=True, paper_split=True)
     _, run = train_spectrum(request, tmp_path / "run", n_workers=1)
-    assert run.result is not None
-    assert [row["n_train"] for row in run.result["repeats"]["rows"]] == [20, 50, 64]
+    assert run.result.repeats is not None
+    assert [row.n_train for row in run.result.repeats.rows] == [20, 50, 64]
 
 
 def test_a_limit_takes_so_many_of_each_class(corpus: Path, tmp_path: Path, run: Invoke) -> None:
