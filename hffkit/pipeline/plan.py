@@ -28,7 +28,7 @@ from hffkit.wording import counted
 
 FORMAT = 1  # of outputs; a new format repeats every step
 STEPS_FOLDER = "steps"
-MIN_PER_CLASS = {"train": 16, "val": 1, "test": 4}  # samples that --scale must leave
+MIN_PER_CLASS = {"train": 16, "val": 1, "test": 4}  # samples that `scale` must leave
 _MIN_ITERATIONS = 5
 _MIN_LIMIT = 4  # training samples of a spectrum step
 _MIN_DRAWN = 20  # samples of a spectrum step with `samples`
