@@ -108,7 +108,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(
     how: Callable[[Updater], None],
 ) -> None:  # fmt: skip
     out, request = tmp_path / "run", request_of(packed, **KINDS[name])
-    for iteration in (2, 5, 9, 11):
+    for iteration in (2, 5, 9):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(training, "_CHECKPOINT_SECONDS", seconds)
             stop_at(patch, iteration, how)
