@@ -105,9 +105,9 @@ def test_everything_else_stays_and_the_operations_are_recorded(
 def test_the_result_is_the_same_for_any_number_of_workers_and_packed_corpora_work(
     unfair: Path, tmp_path: Path, run: Run
 ) -> None:
-    for n in (1, 3):
+    for n in (1, 2):
         equalize([str(unfair)], tmp_path / f"w{n}", EqualizeRequest(), n_workers=n)
-    assert all_files(tmp_path / "w1") == all_files(tmp_path / "w3")
+    assert all_files(tmp_path / "w1") == all_files(tmp_path / "w2")
     assert run("verify", tmp_path / "w1", "--workers", 1).exit_code == 0
     pack([str(unfair)], tmp_path / "packed", PackRequest(size=80), n_workers=1)
     made = equalize([str(tmp_path / "packed")], tmp_path / "p", EqualizeRequest(), n_workers=1)
@@ -182,8 +182,9 @@ def test_the_command_prints_the_form_and_reports_damaged_records(
 def test_jpeg_facts_tell_the_classes_of_real_faces_no_more(data: Path, tmp_path: Path) -> None:
     """PGGAN's faces were saved at quality 95, those of CelebA-HQ at 75."""
     for name in ("real-celebahq1024", "fake-pggan1024"):
-        (tmp_path / "in").mkdir(exist_ok=True)
-        (tmp_path / "in" / name).symlink_to((data / "data/images" / name).resolve())
+        (tmp_path / "in" / name).mkdir(parents=True)
+        for path in sorted((data / "data/images" / name).iterdir())[::2]:
+            (tmp_path / "in" / name / path.name).symlink_to(path.resolve())
     classes = {"real": ("real-celebahq1024",), "fake": ("fake-pggan1024",)}
     raw = build_corpus("folder", tmp_path / "in", tmp_path / "raw", **classes)  # type: ignore[arg-type]
     equalize([str(raw)], tmp_path / "fair", EqualizeRequest(size=256), n_workers=2)

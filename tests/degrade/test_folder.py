@@ -561,13 +561,14 @@ def test_colours_stay_whatever_their_coding(
 
 
 def test_whole_videos_do_not_depend_on_what_memory_held_before(tmp_path: Path) -> None:
-    source = write_clip(tmp_path / "a.mp4", n_frames=12)
+    source, usual = write_clip(tmp_path / "a.mp4", n_frames=12), tmp_path / "b.mp4"
+    transcode(source, usual, Encoding(40))
     program = (
         "import sys; from pathlib import Path; from hffkit.media.h264 import Encoding, transcode;"
         "transcode(Path(sys.argv[1]), Path(sys.argv[2]), Encoding(40))"
     )
-    found = set()
-    for fill in ("0", "1", "77", "200"):  # what glibc fills memory with
+    found = {sha256(usual)}
+    for fill in ("77", "200"):  # what glibc fills memory with
         out = tmp_path / f"{fill}.mp4"
         environment = {**os.environ, "MALLOC_PERTURB_": fill}
         arguments = [sys.executable, "-c", program, str(source), str(out)]
@@ -622,31 +623,6 @@ def test_psnr_is_that_of_scikit_image(op: str) -> None:
     expected = peak_signal_noise_ratio(image, back)  # type: ignore[no-untyped-call]
     assert psnr_db(image, other) == pytest.approx(expected, abs=1e-9)
     assert math.isinf(psnr_db(image, image.copy()))
-
-
-def test_preview_shows_every_value_at_its_own_scale(
-    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_image(tmp_path / "me.png", 20, size=(180, 170))
-    result = run("degrade", "--preview", "me.png")
-    # Table IX: 3 kernels thrice, 8 gammas, 31 qualities, 23 scales, and 7 of the ratios.
-    others = [op for code, op in OPERATIONS.items() if code not in {*TABLE_IX, "gop", "fps"}]
-    n_results = 9 + 8 + 31 + 23 + 7 + sum(len(op.parameter.shown) for op in others)
-    assert result.output == f"{n_results} results in me-preview.png\n"
-    sheet = opened(tmp_path / "me-preview.png")
-    image = read(tmp_path / "me.png")
-    scaled = [cv2.resize(image, None, fx=factor, fy=factor) for factor in (1.9, 0.55)]
-    for made in (image, cv2.blur(image, (7, 7)), *scaled):
-        top, left = (max(0, (n - 168) // 2) for n in made.shape[:2])
-        tile = np.asarray(made[top : top + 168, left : left + 168], np.uint8)
-        # A row of the middle, which is found as bytes, says where the tile must lie.
-        middle = len(tile) // 2
-        places = [(y, line.tobytes().find(tile[middle].tobytes())) for y, line in enumerate(sheet)]
-        found = [(y - middle, at // 3) for y, at in places if at >= 0]
-        assert any(
-            np.array_equal(sheet[y : y + len(tile), x : x + tile.shape[1]], tile) for y, x in found
-        )
 
 
 def test_a_preview_of_what_is_no_image_is_refused(tmp_path: Path, run: Run) -> None:

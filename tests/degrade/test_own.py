@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import Result
@@ -24,7 +25,8 @@ from makers.trees import (
 from PIL import Image
 
 from hffkit.corpus.verify import verify
-from hffkit.degrade.table import OPERATIONS
+from hffkit.degrade.own import read_chain, read_own
+from hffkit.degrade.table import OPERATIONS, TABLE_IX
 
 Run = Callable[..., Result]
 
@@ -140,19 +142,41 @@ def test_folders_are_treated_by_ones_own_operation(own: Path, tmp_path: Path, ru
     assert described["operations"] == hashlib.sha256(own.read_bytes()).hexdigest()
 
 
-def test_list_and_preview_show_it_too(own: Path, tmp_path: Path, run: Run) -> None:
+def test_the_list_shows_it_too(own: Path, run: Run) -> None:
     result = run("degrade", "--list", "--operations", own)
     cells = ("`own:10`, `own-mix`", "vignette (not in Table IX)", "percent", "10, 30, 60")
     expected = f"| {' | '.join(cells)} | a whole number from 0 to 100 |"
     assert result.stdout.splitlines()[-1] == expected
-    picture, sheets = write_image(tmp_path / "a.png"), (tmp_path / "1.png", tmp_path / "2.png")
-    n_results = []
-    for sheet, more in zip(sheets, ((), ("--operations", own)), strict=True):
-        told = run("degrade", "--preview", picture, "--out", sheet, *more).output
-        n_results.append(int(told.split()[0]))
-    assert n_results[1] == n_results[0] + 3
-    with Image.open(sheets[0]) as less, Image.open(sheets[1]) as more_rows:
-        assert more_rows.height > less.height
+
+
+def test_preview_shows_every_value_at_its_own_scale(
+    own: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_image(tmp_path / "me.png", 20, size=(96, 90))
+    result = run("degrade", "--preview", "me.png", "--operations", own)
+    # Table IX: 3 kernels thrice, 8 gammas, 31 qualities, 23 scales, and 7 of the ratios.
+    others = [op for code, op in OPERATIONS.items() if code not in {*TABLE_IX, "gop", "fps"}]
+    n_results = 9 + 8 + 31 + 23 + 7 + sum(len(op.parameter.shown) for op in others) + 3
+    assert result.output == f"{n_results} results in me-preview.png\n"
+    with Image.open(tmp_path / "me-preview.png") as drawn, Image.open(tmp_path / "me.png") as file:
+        assert (drawn.format, drawn.mode) == ("PNG", "RGB")
+        sheet, image = np.asarray(drawn), np.asarray(file)
+    scaled = [cv2.resize(image, None, fx=factor, fy=factor) for factor in (1.9, 0.55)]
+    mine = [
+        read_chain([f"own:{percent}"], read_own(own))(image, seed=0, key="").image
+        for percent in (10, 30, 60)
+    ]
+    for made in (image, cv2.blur(image, (7, 7)), *scaled, *mine):
+        top, left = (max(0, (n - 168) // 2) for n in made.shape[:2])
+        tile = np.asarray(made[top : top + 168, left : left + 168], np.uint8)
+        # A row of the middle, which is found as bytes, says where the tile must lie.
+        middle = len(tile) // 2
+        places = [(y, line.tobytes().find(tile[middle].tobytes())) for y, line in enumerate(sheet)]
+        found = [(y - middle, at // 3) for y, at in places if at >= 0]
+        assert any(
+            np.array_equal(sheet[y : y + len(tile), x : x + tile.shape[1]], tile) for y, x in found
+        )
 
 
 FILTER = '"own": Filter("own"'

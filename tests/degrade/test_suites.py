@@ -202,14 +202,13 @@ def test_another_seed_draws_other_operations(native: Path, tmp_path: Path, run: 
     assert found[0] != found[1]
 
 
-def test_copies_of_a_mix_are_named_after_the_severity(
-    native: Path, tmp_path: Path, run: Run
-) -> None:
+def test_copies_of_a_mix_are_named_after_the_severity(tmp_path: Path, run: Run) -> None:
+    small = build_two_classes(tmp_path / "small", 12)
     copies = [tmp_path / f"{number}.lmdb" for number in (1, 2)]
     for severity, copy in enumerate(copies, 1):
         more = ("--suite", f"social-repost:{severity}", "--workers", 1, "--out", copy)
-        assert run("degrade", native, *more).exit_code == 0
-    assert run("mix", native, *copies, "--out", tmp_path / "m.lmdb").exit_code == 0
+        assert run("degrade", small, *more).exit_code == 0
+    assert run("mix", small, *copies, "--out", tmp_path / "m.lmdb").exit_code == 0
     keys = Counter(row["key"].partition("@")[2] for row in rows(tmp_path / "m.lmdb/manifest.jsonl"))
     assert keys["social-repost:1"] == keys["social-repost:2"] > 0
     assert set(keys) == {"", "social-repost:1", "social-repost:2"}
