@@ -11,7 +11,7 @@ from hffkit.manifest.failures import Failure, read_failures
 from hffkit.manifest.samples import SPLITS
 from hffkit.manifest.seeds import rank
 from hffkit.media.image import Image
-from hffkit.reports.sheet import Tile, contact_sheet, write_sheet
+from hffkit.reports.sheet import Tile, check_sheet, contact_sheet, write_sheet
 from hffkit.storage.audits import read_summary
 from hffkit.storage.corpora import Item, joint_classes, open_corpora, samples_of
 from hffkit.storage.corpus import FAILURES_FILE
@@ -90,6 +90,8 @@ def inspect(names: Sequence[str], sheet: Path | None, *, columns: int = 12) -> I
     classes. The faces are a random sample, the same in every call.
     """
     corpora = open_corpora(names)
+    if sheet is not None:
+        check_sheet(sheet)
     classes = joint_classes(corpora)
     tallies: dict[str, _Tally] = defaultdict(_Tally)
     duplicates = Duplicates()

@@ -14,7 +14,7 @@ from hffkit.degrade.suites import read_part
 from hffkit.errors import ArgumentError, ImageError, located
 from hffkit.media.image import Image, read_bytes
 from hffkit.media.image_files import decode_file
-from hffkit.reports.sheet import Tile, contact_sheet, write_sheet
+from hffkit.reports.sheet import Tile, check_sheet, contact_sheet, write_sheet
 from hffkit.storage.outputs import PREVIEW_SHEET, check_output
 
 _COLUMNS = 8
@@ -35,6 +35,7 @@ def preview(path: Path, sheet: Path, own: OwnOperations | None, suite: str | Non
     if sheet.exists() and sheet.samefile(path):
         raise ArgumentError(f"`out` {sheet} is the image itself. Choose another file.")
     check_output(sheet, "out", PREVIEW_SHEET)
+    check_sheet(sheet)
     rows: list[tuple[str, Sequence[Tile]]] = [
         (f"{path.name}, {image.shape[1]}x{image.shape[0]}", [Tile("as it is", _middle(image))])
     ]

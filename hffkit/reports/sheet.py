@@ -61,10 +61,14 @@ def contact_sheet(
     return np.asarray(page)
 
 
-def write_sheet(path: Path, sheet: Image, form: FileForm) -> None:
-    """Write a contact sheet as PNG."""
+def check_sheet(path: Path) -> None:
+    """Refuse a path that is no PNG file's, before the sheet is drawn."""
     if path.is_dir() or path.suffix.lower() != ".png":
         raise StorageError(f"{path}: a contact sheet is a PNG file. Name one ending in .png.")
+
+
+def write_sheet(path: Path, sheet: Image, form: FileForm) -> None:
+    """Write a contact sheet as PNG."""
     write_output(path, encode_png(sheet), form)
 
 

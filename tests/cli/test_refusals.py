@@ -127,6 +127,7 @@ REFUSED = {
     "audit x.lmdb --html p --out p": "p: --html and --out must be two files.",
     "inspect absent": "absent: no such corpus.",
     "inspect x.lmdb --out no/sheet.png": "--out must be a file in an existing",
+    "inspect x.lmdb --out sheet.txt": "sheet.txt: a contact sheet is a PNG file. Name one",
     "degrade x.lmdb --op swop": "No operation named 'swop'.",
     "degrade x.lmdb --op gop:5": "gop:5: for whole videos only, and these are images.",
     "degrade x.lmdb --suite swop:1": "No suite named 'swop'.",

@@ -632,7 +632,10 @@ def test_a_preview_of_what_is_no_image_is_refused(tmp_path: Path, run: Run) -> N
     assert not (tmp_path / "x.png").exists()
 
 
-def test_a_preview_never_overwrites_its_image(tmp_path: Path, run: Run) -> None:
+def test_a_preview_never_overwrites_its_image(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hffkit.degrade.preview.contact_sheet", lambda *_: pytest.fail("drawn"))
     picture = write_image(tmp_path / "a.png")
     before = picture.read_bytes()
     result = run("degrade", "--preview", picture, "--out", picture)
