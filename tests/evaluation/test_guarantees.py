@@ -32,7 +32,7 @@ def upper_of(n_failed: int, n: int, confidence: float) -> float:
 @pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
 @pytest.mark.parametrize("rate", [0.01, 0.05, 0.3])
 def test_as_many_groups_may_fail_as_the_bound_allows(rate: float, confidence: float) -> None:
-    for n in (1, 5, 10, 59, 100, 299, 500):
+    for n in (1, 5, 10, 59, 100, 299):
         most = n_allowed(n, rate, confidence)
         assert all(upper_of(k, n, confidence) <= rate for k in range(most + 1))
         assert upper_of(most + 1, n, confidence) > rate

@@ -97,7 +97,7 @@ def by_eval(run: Path, data: Path, **how: Any) -> Measurement:
         ("amtennet", "native", OPS),
         ("spectrum", "packed", OPS[:1]),
         ("spectrum", "native", OPS),
-        ("mml", "packed", OPS[:1]),  # 113 MB of weights
+        pytest.param("mml", "packed", OPS[:1], marks=pytest.mark.slow),  # 113 MB of weights
     ],
 )
 def test_scores_are_those_of_stored_corpora(
