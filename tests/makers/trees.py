@@ -150,15 +150,12 @@ def ffpp_paths(real: str, fake: str, *, quality: str = "c23", ending: str = ".mp
 
 
 def write_families(root: Path, *, qualities: Sequence[str] = ("c23",), n_frames: int = 3) -> Path:
-    """Write two videos of FaceForensics++ and the forgeries of each by the other, all different."""
-    for quality in qualities:
-        names = [
-            name
-            for real, fake in (("054", "054_071"), ("071", "071_054"))
-            for name in ffpp_paths(real, fake, quality=quality)
-        ]
-        for number, name in enumerate(names):
-            write_clip(root / name, n_frames=n_frames, first=4 * number, crf=int(quality[1:]))
+    """Write two videos of FaceForensics++ and, as forgeries, other encodings of each."""
+    for first, names in ((0, ("054", "054_071")), (16, ("071", "071_054"))):
+        for quality in qualities:
+            for number, name in enumerate(ffpp_paths(*names, quality=quality)):
+                crf = int(quality[1:]) + number
+                write_clip(root / name, n_frames=n_frames, first=first, crf=crf)
     return root
 
 
