@@ -529,44 +529,22 @@ def test_degrading_that_was_stopped_goes_on_where_it_was(
     same(out, degraded(many, "--op", "jp2-mix", "--workers", 2))
 
 
-PART = ("--size", "128", "--limit", "400")
-
-
-@pytest.fixture(scope="module")
-def real(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, float]:
-    """450 real images, a packed copy of 400 after JPEG 2000, and how long that took."""
-    folder = tmp_path_factory.mktemp("real")
+@pytest.mark.slow
+def test_degrading_whose_worker_is_killed_gives_the_same_corpus(
+    data: Path, tmp_path: Path, degraded: Degraded
+) -> None:
     classes: dict[str, Any] = {
         "real": ("real-celeba-stargan128",),
         "fake": ("fake-stargan128", "fake-dcgan128"),
     }
     for name in (*classes["real"], *classes["fake"]):
-        (folder / "in" / name).mkdir(parents=True)
-        for path in sorted((data / "data/images" / name).iterdir())[:150]:
-            (folder / "in" / name / path.name).symlink_to(path)
-    source = build_corpus("folder", folder / "in", folder / "x.lmdb", **classes)
-    begin = time.perf_counter()
-    arguments = command(source, folder / "whole", *PART)
-    subprocess.run(arguments, check=True, capture_output=True)
-    return source, folder / "whole", time.perf_counter() - begin
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("victim", ["parent", "worker"])
-@pytest.mark.parametrize("moment", [0.4])
-def test_degrading_killed_at_a_random_moment_gives_the_same_corpus(
-    real: tuple[Path, Path, float], tmp_path: Path, victim: str, moment: float
-) -> None:
-    source, whole, duration_s = real
-    out = tmp_path / "x"
-    arguments = command(source, out, *PART)
-    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as process:
-        time.sleep(moment * duration_s)
-        if victim == "parent":
-            process.kill()
-        for worker in workers_of(process.pid)[:1] if victim == "worker" else []:
-            os.kill(worker, signal.SIGKILL)
-    assert process.returncode == 0 or victim == "parent"
-    if not out.exists():
-        subprocess.run(arguments, check=True, capture_output=True)
-    same(out, whole)
+        (tmp_path / "in" / name).mkdir(parents=True)
+        for path in sorted((data / "data/images" / name).iterdir())[:100]:
+            (tmp_path / "in" / name / path.name).symlink_to(path)
+    source, out = build_corpus("folder", tmp_path / "in", tmp_path / "y", **classes), tmp_path / "x"
+    part = ("--size", "128", "--limit", "280")
+    with under_way(command(source, out, *part), out, 0) as (process, _):
+        os.kill(workers_of(process.pid)[0], signal.SIGKILL)
+        process.communicate()
+    assert process.returncode == 0
+    same(out, degraded(source, "--op", "jp2-mix", *part))
