@@ -203,8 +203,9 @@ class Partial:
     def _remove_leftover(self) -> None:
         """Remove the folder if its product has its name: the process was killed just then."""
         if _exists(self.out) and not self.product.exists() and _exists(self.path):
-            with suppress(StorageError):  # it is somebody else's
+            with suppress(StorageError, NotADirectoryError):  # it is somebody else's
                 _refuse_foreign_work(self.out)
+                (self.out / JOURNAL_FILE).unlink(missing_ok=True)
                 self._remove()
 
     def _check_command(self, command: Mapping[str, object]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from makers.kills import killed_processes
 
 from hffkit.errors import StorageError
-from hffkit.storage.staging import Partial, partial_path
+from hffkit.storage.staging import JOURNAL_FILE, Partial, partial_path
 
 
 @pytest.mark.slow
@@ -28,11 +28,14 @@ def test_only_work_whose_product_has_its_name_is_removed(
     out, command = tmp_path / "x", {"verb": "x"}
     with Partial(out, command) as partial:
         partial.product.mkdir()
+        (partial.product / JOURNAL_FILE).touch()
     if is_published:  # and killed right then
         partial.product.rename(out)
     else:
         out.mkdir()
+        (out / JOURNAL_FILE).touch()
     with pytest.raises(StorageError, match="already exists"):
         Partial(out, command)
     assert partial_path(out).exists() != is_published
     assert out.is_dir()
+    assert (out / JOURNAL_FILE).exists() != is_published
