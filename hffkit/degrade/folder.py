@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from hffkit.degrade.chain import check_for_images
 from hffkit.degrade.rework import Treatment
-from hffkit.degrade.videos import video_treatment
+from hffkit.degrade.videos import common_crf, video_treatment
 from hffkit.errors import (
     ArgumentError,
     CorpusError,
@@ -155,7 +155,7 @@ class FileWork:
         )  # late: loading FFmpeg takes as long as OpenCV
 
         treatment = video_treatment(self.treatment, path)
-        place = video_place(path, treatment.crf)
+        place = video_place(path, common_crf(self.treatment))
         # A name of its own, because a worker taken for dead may still write the same video.
         temporary = self._make_room(place).with_suffix(f".{secrets.token_hex(4)}.tmp")
         try:
@@ -194,14 +194,15 @@ def image_place(path: str) -> str:
     return PurePosixPath(path).with_suffix(".png").as_posix()
 
 
-def video_place(path: str, crf: int) -> str:
+def video_place(path: str, crf: int | None) -> str:
     """Return the output path of a video: its own, with the suffix of MP4.
 
     In FaceForensics++'s layout (.../raw/videos/000.mp4) the quality becomes that of `crf`, so that
-    `build ff++` finds the result under the right quality.
+    `build ff++` finds the result under the right quality. It stays if `crf` is None, drawn for each
+    video: a family of videos must not be divided.
     """
     parts = list(PurePosixPath(path).with_suffix(".mp4").parts)
-    if video_quality(path) is not None:
+    if video_quality(path) is not None and crf is not None:
         parts[-3] = f"c{crf}" if crf else "raw"
     return PurePosixPath(*parts).as_posix()
 
@@ -318,7 +319,8 @@ def _listed(selection: FileSelection, treatment: Treatment, rest: Rest) -> list[
     for path, _ in files:
         place = image_place(path)
         if n_videos:
-            place = video_place(path, video_treatment(treatment, path).crf)
+            video_treatment(treatment, path)  # refuses what is not for videos
+            place = video_place(path, common_crf(treatment))
         other = places.setdefault(place, path)
         if other != path:
             raise CorpusError(

@@ -59,7 +59,7 @@ def video_treatment(treatment: Treatment, path: str) -> VideoTreatment:
         If the operations do not end in one h264 with one value, or images are resized after them.
     """
     chain = treatment.chain()
-    for each in chain.chains if isinstance(chain, AnyChain) else (chain,):
+    for each in _chains(treatment):
         _check(each.steps)
     if treatment.size is not None:
         raise ArgumentError("`size` is for images: whole videos keep their size.")
@@ -74,6 +74,17 @@ def video_treatment(treatment: Treatment, path: str) -> VideoTreatment:
     suite = None if treatment.suite is None else treatment.suite.name
     gap, rate = settings.get(_GAP), settings.get(_RATE)
     return VideoTreatment(Chain(filters), crf, gap, rate, treatment.seed, path, suite)
+
+
+def common_crf(treatment: Treatment) -> int | None:
+    """Return the rate factor of every video; None if a suite has several."""
+    factors = {int(chain.steps[-1].value or 0) for chain in _chains(treatment)}
+    return factors.pop() if len(factors) == 1 else None
+
+
+def _chains(treatment: Treatment) -> tuple[Chain, ...]:
+    chain = treatment.chain()
+    return tuple(chain.chains) if isinstance(chain, AnyChain) else (chain,)
 
 
 def _check(steps: tuple[ChainStep, ...]) -> None:

@@ -464,10 +464,13 @@ def test_operations_for_videos_are_refused_on_a_folder_of_images(tmp_path: Path,
 
 
 def test_a_severity_of_a_suite_is_drawn_for_each_video(tmp_path: Path, run: Run) -> None:
+    videos = "original_sequences/youtube/c23/videos"
     for number in range(8):
-        write(tmp_path / f"in/{number}.mp4", 2)
+        write(tmp_path / f"in/{videos}/{number:03}.mp4", 2)
     out = degraded(run, tmp_path / "in", tmp_path / "out", "--suite", "social-video:1")
     made = rows(out / "manifest.jsonl")
+    # Not divided by the rate factor, or real videos and their forgeries would be apart.
+    assert {row["path"] for row in made} == {f"{videos}/{number:03}.mp4" for number in range(8)}
     drawn = {tuple(done["op"] for done in row["operations"]) for row in made}
     assert len(drawn) > 1
     assert drawn <= {("h264:18",), ("fit:1280", "h264:23"), ("fit:854", "h264:23")}
