@@ -104,6 +104,8 @@ class InputFaces:
         counts = read.counts
         if counts.damage is not None:
             self.problems.append(f"{file}: {counts.damage}")
+        if read.misnamed:
+            self.problems.append(f"{file}: misnamed: {read.misnamed}")
         if not read.faces:
             self.problems.append(f"{file}: {NO_FACE}")
         if counts.n_missing:

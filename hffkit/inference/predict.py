@@ -224,7 +224,8 @@ def _reader(request: PredictRequest, detector: Detector, chains: Sequence[Chain]
         as_grey=detector.spectrum is not None,
         accept_damaged=request.accept_damaged,
     )
-    return FaceReader(search, detector.intake, chains)
+    hashes = detector.training_samples is not None
+    return FaceReader(search, detector.intake, chains, hashes)
 
 
 def _faces(

@@ -32,7 +32,7 @@ class ReadFile:
 
     faces: list[ReadFace] = field(default_factory=list)
     counts: FrameCounts = field(default_factory=FrameCounts)
-    sha256: str = ""  # of the file
+    sha256: str = ""  # of the file, if it is wanted
     misnamed: str = ""  # how its content differs from its name
     problem: str | None = None  # reason why nothing of it can be read
 
@@ -44,6 +44,7 @@ class FaceReader:
     search: FaceSearch
     intake: Intake
     rechecks: Sequence[Chain] = ()
+    hashes: bool = False  # whole files, to compare with those of a training
 
     def __call__(self, file: Path) -> ReadFile:
         """Read a file."""
@@ -53,7 +54,8 @@ class FaceReader:
                 # Reduced at once, because a crop keeps the whole frame that it was cut from.
                 images = [self.intake.reduced(each) for each in self._images(face.image)]
                 found.faces.append(ReadFace(face.frame, face.box, images))
-            found.sha256 = sha256_of(file)
+            if self.hashes:
+                found.sha256 = sha256_of(file)
         except (ImageError, VideoError) as error:
             return ReadFile(problem=f"unreadable: {error}")
         except OSError as error:  # it could be read before

@@ -51,6 +51,8 @@ def test_explain_notes_what_it_does_not_read(tree: Path, tmp_path: Path, run: Ru
     result = run("explain", three, tree, *arguments)
     assert result.exit_code == 0, result.output
     assert all(note.removeprefix("note: ") in result.stdout for note in NOTES)
+    (misnamed,) = (line for line in result.stdout.splitlines() if ": misnamed: " in line)
+    assert misnamed.startswith(f"{tree / 'g.txt'}: ")
     about = json.loads((tmp_path / "maps/explain.json").read_text())
     assert {Path(face["name"]).name for face in about["faces"]} == IMAGES
 

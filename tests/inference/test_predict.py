@@ -1,5 +1,6 @@
 import base64
 import csv
+import hashlib
 import io
 import json
 import os
@@ -29,10 +30,13 @@ from makers.trees import (
 from PIL import Image
 
 from hffkit.errors import ArgumentError
+from hffkit.faces.search import FaceSearch
+from hffkit.inference.intake import PixelIntake
 from hffkit.inference.predict import FacePrediction, FilePrediction, PredictRequest, predict
+from hffkit.inference.reading import FaceReader, read_files
 from hffkit.interop.convert import convert
 from hffkit.media.video import open_clip
-from hffkit.networks.table import build
+from hffkit.networks.table import NETWORKS, build
 from hffkit.runs.run import read_run
 from hffkit.runs.training_samples import write_training_samples
 from hffkit.runs.weights import read_weights, write_weights
@@ -51,6 +55,17 @@ def save(path: Path, pixels: npt.NDArray[Any], **how: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path, **how)
     return path
+
+
+@pytest.mark.parametrize("hashes", [False, True])
+def test_files_are_hashed_only_to_compare_them_with_training_samples(
+    tmp_path: Path, *, hashes: bool
+) -> None:
+    path = write_image(tmp_path / "a.png")
+    intake = PixelIntake(SIZE, NETWORKS["meso4"].input)
+    (read,) = read_files([path], FaceReader(FaceSearch(1, whole=True), intake, hashes=hashes))
+    assert len(read.faces) == 1
+    assert read.sha256 == (hashlib.sha256(path.read_bytes()).hexdigest() if hashes else "")
 
 
 def predicted(run: Path, *paths: Path, **how: Any) -> dict[str, Any]:
