@@ -38,7 +38,8 @@ from trainings import (
     train_missing,
 )
 
-from hffkit.evaluation.evaluate import EvalRequest, evaluate
+from hffkit.evaluation.evaluate import evaluate
+from hffkit.evaluation.request import EvalRequest
 from hffkit.inference.network import NetworkDetector, load_network
 from hffkit.manifest.pairs import in_quality, quality_of
 from hffkit.manifest.samples import Split

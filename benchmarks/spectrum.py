@@ -41,12 +41,14 @@ import numpy as np
 import numpy.typing as npt
 from trainings import groups_of, interval
 
-from hffkit.evaluation.evaluate import EvalRequest, evaluate
+from hffkit.evaluation.evaluate import evaluate
+from hffkit.evaluation.request import EvalRequest
 from hffkit.execution.memory import keep_memory_of_tensors
 from hffkit.spectrum.export import plot
 from hffkit.spectrum.features import FeatureSpec, Read, features_of, profiles_of
 from hffkit.spectrum.profiles import Profiler, read_grey
-from hffkit.spectrum.train import SpectrumRequest, train_spectrum
+from hffkit.spectrum.request import SpectrumRequest
+from hffkit.spectrum.train import train_spectrum
 
 Floats = npt.NDArray[np.float64]
 Pixels = npt.NDArray[np.uint8]

@@ -62,14 +62,15 @@ def decide(
     predict` and `hffkit eval` use it. The groups must be held out: neither trained on nor, for a
     strict guarantee, selected on.
     """
-    from hffkit.evaluation.guarantees import check_confidence
+    from hffkit.evaluation.request import DecideRequest, check_decide, check_rates
 
-    check_confidence(arguments["confidence"], conformal=arguments["conformal"])
+    request = DecideRequest(run, data, **arguments)
+    check_rates(request)
     check_inputs(runs=[run], corpora=data)
-    from hffkit.evaluation.decide import DecideRequest
+    check_decide(request)
     from hffkit.evaluation.decide import decide as decide_run
 
-    found = decide_run(DecideRequest(run, data, **arguments))
+    found = decide_run(request)
     options.show(found.to_json(), _text(run, found), as_json=as_json)
 
 

@@ -56,7 +56,12 @@ if TYPE_CHECKING:
     help="Degrade this split only. Repeatable.",
 )
 @click.option(
-    "--class", "classes", multiple=True, metavar="CLASS,...", help="Degrade these classes only."
+    "--class",
+    "classes",
+    multiple=True,
+    metavar="CLASS,...",
+    callback=options.named,
+    help="Degrade these classes only.",
 )
 @click.option(
     "--quality",
@@ -118,7 +123,6 @@ def degrade(
         n_tiles = draw(preview, sheet, read_own(arguments["operations"]), arguments["suite"])
         click.echo(f"{n_tiles} results in {sheet}")
         return
-    arguments["classes"] = options.names(arguments["classes"])
     path, found = post_process(
         sources or ("data.lmdb",),
         out,

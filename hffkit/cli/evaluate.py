@@ -74,10 +74,13 @@ def evaluate(html: Path | None, csv: Path | None, as_json: bool, **arguments: An
             "thresholds": (sweep_path(csv) if csv and arguments["thresholds"] else None, SWEEP),
         },
     )
-    from hffkit.evaluation.evaluate import EvalRequest
+    from hffkit.evaluation.request import EvalRequest, check_eval
+
+    request = EvalRequest(**arguments)
+    check_eval(request)
     from hffkit.evaluation.evaluate import evaluate as evaluate_runs
 
-    result = evaluate_runs(EvalRequest(**arguments)).with_kept_checks()
+    result = evaluate_runs(request).with_kept_checks()
     with options.shown(result.to_json(), result.to_markdown().rstrip(), as_json=as_json):
         if csv is not None:
             write_output(csv, result.to_csv(), SCORES)

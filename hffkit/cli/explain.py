@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     "methods",
     multiple=True,
     metavar="NAME,...",
+    callback=options.named,
     default=("gradcam",),
     show_default=True,
     help="vanilla, deconvnet, guided, integrated, gradcam, guided_gradcam; traces of AMTENnet; "
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     "layers",
     multiple=True,
     metavar="NAME,...",
+    callback=options.named,
     help="Layers for gradcam and guided_gradcam, by their names in PyTorch; all: the layers that "
     "docs/explain.md lists for the network.  [default: the last with spatial extent]",
 )
@@ -55,7 +57,12 @@ if TYPE_CHECKING:
 )
 @options.split("test")
 @click.option(
-    "--class", "classes", multiple=True, metavar="NAME,...", help="Explain these classes only."
+    "--class",
+    "classes",
+    multiple=True,
+    metavar="NAME,...",
+    callback=options.named,
+    help="Explain these classes only.",
 )
 @click.option(
     "--limit",
@@ -94,8 +101,6 @@ def explain(run: Path, paths: tuple[Path, ...], out: Path, as_json: bool, **argu
     PATH is an image, a video, a folder of them, or a corpus. OUT receives a PNG for each face and
     method, an overview (sheet.png), a page (index.html) and all figures (explain.json).
     """
-    for name in ("methods", "layers", "classes"):
-        arguments[name] = options.names(arguments[name])
     check_inputs(runs=[run], corpora=arguments["data"], files=paths)
     from hffkit.explain.request import ExplainRequest, check_request
 

@@ -113,8 +113,13 @@ def names(values: Sequence[str]) -> tuple[str, ...]:
     """Return the names of a repeatable option that also takes commas."""
     found = tuple(name.strip() for value in values for name in value.split(",") if name.strip())
     if values and not found:
-        raise click.UsageError(f"{','.join(values)!r} names nothing.")
+        raise click.BadParameter(f"{','.join(values)!r} names nothing.")
     return found
+
+
+def named(_: click.Context, __: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of a repeatable option that also takes commas: its callback."""
+    return names(values)
 
 
 def numbers(_: click.Context, __: click.Parameter, values: Sequence[str]) -> tuple[int, ...]:

@@ -66,15 +66,16 @@ def robustness(
         corpora=arguments["data"] + arguments["val"],
         outputs={"csv": (csv, CONDITIONS), "html": (html, ROBUSTNESS_PAGE)},
     )
-    from hffkit.degrade.own import read_own
-    from hffkit.robustness.conditions import suites_of
+    from hffkit.robustness.request import RobustnessRequest, chosen_suites
+    from hffkit.storage.corpora import check_corpora
 
-    suites_of(arguments["suites"], arguments["ops"], read_own(arguments["operations"]))
+    request = RobustnessRequest(**arguments)
+    check_corpora(request.data)
+    chosen_suites(request)
     from hffkit.robustness.findings_tables import csv_of, markdown_of
-    from hffkit.robustness.robustness import RobustnessRequest
     from hffkit.robustness.robustness import robustness as measure
 
-    result = measure(RobustnessRequest(**arguments), n_workers=workers)
+    result = measure(request, n_workers=workers)
     with options.shown(result.to_json(), markdown_of(result).rstrip(), as_json=as_json):
         if csv is not None:
             write_output(csv, csv_of(result), CONDITIONS)

@@ -78,7 +78,8 @@ def features(source: str, out: Path, workers: int, as_json: bool, **arguments: A
     if not Path(source).is_dir():
         check_inputs(corpora=[source])
     check_inputs(outputs={"out": (out, FEATURES)})
-    from hffkit.spectrum.export import FeatureRequest, write_features
+    from hffkit.spectrum.export import write_features
+    from hffkit.spectrum.request import FeatureRequest
 
     found = write_features(source, out, FeatureRequest(**arguments), n_workers=workers)
     text = f"{out}: {counted(found.n_samples, 'image')}, {found.n_features} values each"
@@ -137,10 +138,14 @@ def train(out: Path | None, workers: int, as_json: bool, **arguments: Any) -> No
     check_inputs(corpora=arguments["data"])
     out = out or default_folder(arguments["classifier"])
     refuse_existing(out)
-    from hffkit.spectrum.train import SpectrumRequest, train_spectrum
+    from hffkit.spectrum.request import SpectrumRequest, check_spectrum
+
+    request = SpectrumRequest(**arguments)
+    check_spectrum(request)
+    from hffkit.spectrum.train import train_spectrum
 
     path, run = train_spectrum(
-        SpectrumRequest(**arguments),
+        request,
         out,
         n_workers=workers,
         notify=options.tell,
@@ -171,8 +176,8 @@ def plot(
 ) -> None:
     """Plot mean and spread of each class's profiles."""
     check_inputs(corpora=corpora, outputs={"out": (out, SPECTRA_PLOT)})
-    from hffkit.spectrum.export import FeatureRequest
     from hffkit.spectrum.export import plot as draw
+    from hffkit.spectrum.request import FeatureRequest
 
     curves = draw(corpora, out, FeatureRequest(**arguments), split=split, n_workers=workers)
     names = ", ".join(f"{curve.name} ({curve.n_images})" for curve in curves)

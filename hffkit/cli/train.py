@@ -115,10 +115,12 @@ def train(
     if lists:
         click.echo(_known_text())
         return
+    from hffkit.storage.corpora import check_corpora
     from hffkit.training.recipe import SHORT_OVERRIDES, parse_override
     from hffkit.training.request import (
         TrainRequest,
         check_masks,
+        check_splits,
         chosen_recipe,
         default_folder,
     )
@@ -142,6 +144,7 @@ def train(
         check_file(request.init, WeightsError, "Give a run or a file of weights.")
     out = out or default_folder(recipe)
     refuse_existing(out)
+    check_splits(check_corpora(request.data), recipe)
     from hffkit.training.train import train as train_network
 
     path, run = train_network(request, out, options.tell)
@@ -200,12 +203,25 @@ def _input_text(run: "Run") -> str:
 @click.argument("sources", nargs=-1, required=True, type=options.PATH, metavar="FILE...")
 @click.option("--out", required=True, type=options.PATH, help="Run folder to write.")
 @click.option("--network", metavar="NAME", help="Network of the weights.  [default: recognised]")
-@click.option("--fake", multiple=True, metavar="NAME,...", help="The fake classes, in order.")
-@click.option("--real", multiple=True, metavar="NAME,...", help="The real classes, after them.")
+@click.option(
+    "--fake",
+    multiple=True,
+    metavar="NAME,...",
+    callback=options.named,
+    help="The fake classes, in order.",
+)
+@click.option(
+    "--real",
+    multiple=True,
+    metavar="NAME,...",
+    callback=options.named,
+    help="The real classes, after them.",
+)
 @click.option(
     "--outputs",
     multiple=True,
     metavar="NAME,...",
+    callback=options.named,
     help="The outputs in the file's own order, such as real,fake; --fake and --real say what other "
     "names are. Needed for two outputs of PyTorch's files.",
 )
@@ -235,13 +251,10 @@ def convert(
     Without --outputs, --fake and --real, two outputs are fake and real, five are those of
     FaceForensics++, and eight those of Hybrid Fake Face.
     """
-    from hffkit.networks.names import canonical_name
+    from hffkit.interop.formats import format_of
 
-    if network is not None:
-        canonical_name(network)
-    for source in sources:
-        check_file(source, WeightsError, "Give a file of weights.")
     refuse_existing(out)
+    format_of(sources, network, threshold)
     from hffkit.interop.convert import OutputNames
     from hffkit.interop.convert import convert as import_weights
 
@@ -249,7 +262,7 @@ def convert(
         sources,
         out,
         network=network,
-        names=OutputNames(*map(options.names, (fake, real, outputs))),
+        names=OutputNames(fake, real, outputs),
         threshold=threshold,
     )
     text = f"{_run_text(out, run)}\n{_input_text(run)}"

@@ -5,39 +5,17 @@ from pathlib import Path
 
 from hffkit.errors import ArgumentError, CorpusError
 from hffkit.evaluation.decision_check import DecisionCheck, check_decision
-from hffkit.evaluation.guarantees import bounds_of, check_confidence, thresholds_of
+from hffkit.evaluation.guarantees import bounds_of, thresholds_of
 from hffkit.evaluation.overlap import Overlap, overlap_of
+from hffkit.evaluation.request import DecideRequest, check_decide
 from hffkit.evaluation.temperature import fit_temperature
 from hffkit.evaluation.videos import score_files
 from hffkit.execution.versions import versions_of_training
 from hffkit.inference.detector import Detector, load_detector
-from hffkit.manifest.samples import Split
 from hffkit.networks.devices import device_named
-from hffkit.runs.decision import Decision, MistakeKind
+from hffkit.runs.decision import Decision
 from hffkit.storage.corpora import joint_classes, open_faces, references
 from hffkit.storage.labels import Items, items_of
-
-CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class DecideRequest:
-    """The run, the samples and the rates of a decision."""
-
-    run: Path
-    data: tuple[str, ...]
-    split: Split | None = "val"  # None: all samples
-    fpr: float = 0.01  # at most, of real groups with a file that is called fake
-    fnr: float | None = None  # at most, of fake groups with one called real; None: no such bound
-    confidence: float | None = None  # that the rates are kept; None: 0.95, unless conformal
-    conformal: bool = False  # keep the rates on average instead
-    calibrate: bool = False  # fit a temperature
-    device: str = "auto"
-
-    @property
-    def level(self) -> float | None:
-        """The confidence that the rates are kept; None: they are on average."""
-        return None if self.conformal else self.confidence or CONFIDENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +30,6 @@ class Decided:
         return {**self.decision.to_json(), "check": self.check.to_json()}
 
 
-def check_request(request: DecideRequest) -> None:
-    """Raise ArgumentError if a rate or the confidence is impossible."""
-    check_confidence(request.confidence, conformal=request.conformal)
-    shares = {"fpr": request.fpr, "fnr": request.fnr, "confidence": request.confidence}
-    for name, share in shares.items():
-        if share is not None and not 0 < share < 1:
-            raise ArgumentError(f"`{name}` must be above 0 and below 1, got {share:g}.")
-
-
 def decide(request: DecideRequest, out: Path | None = None) -> Decided:
     """Choose thresholds on the scores of a split, and write them into the run folder.
 
@@ -72,7 +41,7 @@ def decide(request: DecideRequest, out: Path | None = None) -> Decided:
         If the run or a corpus cannot be read, there are too few groups for a rate, or the run was
         trained on some of the samples.
     """
-    check_request(request)
+    check_decide(request)
     device = device_named(request.device)
     detector = load_detector(request.run, device)
     if request.calibrate and not detector.has_probabilities:
@@ -86,10 +55,7 @@ def decide(request: DecideRequest, out: Path | None = None) -> Decided:
     _refuse_training(request.run, overlap)
     scored = detector.score(items, joint_classes(corpora), "binary")
     files = score_files(scored)
-    where = f"{', '.join(request.data)}, {request.split or 'all splits'}"
-    rates: dict[MistakeKind, float] = {"false_alarm": request.fpr}
-    rates |= {} if request.fnr is None else {"miss": request.fnr}
-    bounds = bounds_of(files, rates, request.level, where)
+    bounds = bounds_of(files, request.rates, request.level, request.where)
     threshold, real_below = thresholds_of(bounds)
     temperature = fit_temperature(files.is_fake, files.scores) if request.calibrate else None
     n_fake = int(files.is_fake.sum())

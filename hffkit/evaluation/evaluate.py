@@ -1,49 +1,25 @@
 """`hffkit eval`: measure runs on corpora."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated
 
-from hffkit.errors import ArgumentError, CorpusError
+from hffkit.errors import ArgumentError
 from hffkit.evaluation.decision_check import check_decision
 from hffkit.evaluation.levels import Evaluation, measure
-from hffkit.evaluation.masks import MaskAccuracy, check_attention_map, mask_accuracy
+from hffkit.evaluation.masks import MaskAccuracy, mask_accuracy
 from hffkit.evaluation.metrics import relative_error_reduction
 from hffkit.evaluation.overlap import Overlap, overlap_of, refuse_overlap
 from hffkit.evaluation.qualities import QualityRow, by_quality
+from hffkit.evaluation.request import EvalRequest, check_eval, chosen_items
 from hffkit.evaluation.result import EvalData, EvalResult, Measurement
 from hffkit.evaluation.seeds import SeedSummary, alike, over_seeds
-from hffkit.evaluation.thresholds import sweeps_of, threshold_of
+from hffkit.evaluation.thresholds import sweeps_of
 from hffkit.inference.detector import Detector, load_detector
 from hffkit.manifest.pairs import by_key, quality_of
-from hffkit.manifest.samples import Split
 from hffkit.networks.devices import device_named
-from hffkit.options import Bounds, Seed
 from hffkit.runs.decision import read_decision
-from hffkit.runs.run import check_different
 from hffkit.runs.scores import Scored
 from hffkit.storage.corpora import Item, joint_classes, open_faces, open_masks, samples_of
-from hffkit.storage.corpus import Corpus
-from hffkit.storage.labels import Items, Task, items_of
-
-
-@dataclass(frozen=True, slots=True)
-class EvalRequest:
-    """The runs, the samples and the options of an evaluation."""
-
-    runs: tuple[Path, ...]
-    data: tuple[str, ...]
-    split: Split | None = "test"  # None: all samples
-    quality: str | None = None  # of the samples; None: all
-    task: Task = "multi"
-    against: Path | None = None  # reference run of the relative error reduction
-    masks: tuple[str, ...] = ()  # corpora of masks to compare attention maps with
-    allow_overlap: bool = False  # measure held-out samples that are training samples of a run
-    thresholds: bool = False  # also measure accuracy at a sweep of thresholds, for mml
-    seed: Seed = 0
-    n_resamples: Annotated[int, Bounds(0, 1_000_000)] = 1000
-    device: str = "auto"
+from hffkit.storage.labels import Items
 
 
 def evaluate(request: EvalRequest) -> EvalResult:
@@ -55,13 +31,14 @@ def evaluate(request: EvalRequest) -> EvalResult:
         If a run or corpus cannot be read, has no sample of the split, or classes that do not fit;
         if a run is named twice, or was trained on held-out samples.
     """
-    check_different(request.runs)
+    check_eval(request)
     device = device_named(request.device)
     detectors = [load_detector(path, device) for path in request.runs]
     reference = None if request.against is None else load_detector(request.against, device)
     if reference is not None and request.task == "multi":
         _check_classes(detectors, reference)
-    _check_capabilities(detectors, request)
+    for each in detectors:
+        read_decision(each.path, each.weights_sha256)  # before hours of scoring
     masks = by_key(samples_of(open_masks(request.masks))) if request.masks else None
     everything = [_data(name, request) for name in request.data]
     everyone = detectors if reference is None else [*detectors, reference]
@@ -107,7 +84,9 @@ def _over_seeds(
 def _data(name: str, request: EvalRequest) -> EvalData:
     corpora = tuple(open_faces([name]))
     manifests = tuple(corpus.manifest_sha256() for corpus in corpora)
-    return EvalData(name, corpora, manifests, _items(corpora, request), joint_classes(corpora))
+    return EvalData(
+        name, corpora, manifests, chosen_items(corpora, request), joint_classes(corpora)
+    )
 
 
 def _overlap(detector: Detector, data: EvalData, request: EvalRequest) -> Overlap:
@@ -137,31 +116,6 @@ def _measured(
     return Measurement(
         detector, data, overlap, scored, found, reduction, rows, n_without, sweeps, check
     )
-
-
-def _check_capabilities(detectors: Sequence[Detector], request: EvalRequest) -> None:
-    """Raise ArgumentError if a detector cannot be measured as requested."""
-    for detector in detectors:
-        read_decision(detector.path, detector.weights_sha256)  # before hours of scoring
-        if request.masks:
-            check_attention_map(detector)
-        if request.thresholds:
-            threshold_of(detector)
-
-
-def _items(corpora: Sequence[Corpus], request: EvalRequest) -> Items:
-    """Return the samples of the requested split and quality."""
-    items = items_of(corpora, request.split)
-    if request.quality is None:
-        return items
-    found = [item for item in items if quality_of(item[1].key) == request.quality]
-    if not found:
-        known = sorted({quality for _, sample in items if (quality := quality_of(sample.key))})
-        found_text = (
-            f"their qualities are {', '.join(known)}" if known else "no key names a quality"
-        )
-        raise CorpusError(f"No sample is {request.quality}: {found_text}.")
-    return found
 
 
 def _qualities(

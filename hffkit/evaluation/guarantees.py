@@ -136,11 +136,24 @@ def bounds_of(
     CorpusError
         If there are too few groups for a rate; the message names `where` they are.
     """
-    bounds = []
+    worst = {mistake: worst_of_groups(files, mistake) for mistake in rates}
+    check_counts({mistake: len(some) for mistake, some in worst.items()}, rates, confidence, where)
+    return [
+        Bound(mistake, rate, confidence, some, n_allowed(len(some), rate, confidence))
+        for (mistake, rate), some in zip(rates.items(), worst.values(), strict=True)
+    ]
+
+
+def check_counts(
+    n_groups: Mapping[MistakeKind, int],
+    rates: Mapping[MistakeKind, float],
+    confidence: float | None,
+    where: str,
+) -> None:
+    """Raise CorpusError, which names `where` the groups are, if they are too few for a rate."""
     for mistake, rate in rates.items():
-        worst = worst_of_groups(files, mistake)
-        n, allowed = len(worst), n_allowed(len(worst), rate, confidence)
-        if allowed < 0:
+        n = n_groups[mistake]
+        if n_allowed(n, rate, confidence) < 0:
             text = (
                 f"{where}: {counted(n, f'{MISTAKES[mistake][0]} group')}, but "
                 f"`{_PARAMETERS[mistake]}` {rate:g} {confidence_text(confidence)} needs "
@@ -155,8 +168,6 @@ def bounds_of(
                     f"{n_needed(rate, None)}."
                 )
             raise CorpusError(text)
-        bounds.append(Bound(mistake, rate, confidence, worst, allowed))
-    return bounds
 
 
 def thresholds_of(bounds: Sequence[Bound]) -> tuple[float, float]:

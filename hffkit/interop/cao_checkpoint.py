@@ -14,15 +14,16 @@ from torch import Tensor
 
 from hffkit.errors import WeightsError, located
 from hffkit.interop.caffe_network import listed
+from hffkit.interop.formats import PARTS_NETWORK, PARTS_SUFFIX
 from hffkit.interop.state_dict import PARALLEL, fitted, read_state_dict
-from hffkit.interop.weights import ForeignWeights, file_facts, first_bytes
+from hffkit.interop.weights import ForeignWeights, file_facts
 
-SUFFIX = ".tar"
-NETWORK = "mml"
 TEST_THRESHOLD = 5.0  # of the published test.py
 _MAP = ("map.c.", "reg.")  # the layers of the attention map, in their file and here
 _EPOCH = re.compile(r"_(\d+)$")
-_ADVICE = f"Give a tail with one head, or with hq_head_* and lq_head_*, as published ({SUFFIX})."
+_ADVICE = (
+    f"Give a tail with one head, or with hq_head_* and lq_head_*, as published ({PARTS_SUFFIX})."
+)
 
 
 def read_parts(paths: Sequence[Path], threshold: float | None) -> ForeignWeights:
@@ -44,7 +45,6 @@ def read_parts(paths: Sequence[Path], threshold: float | None) -> ForeignWeights
     _check_epochs(paths)
     parts: dict[str, tuple[Path, dict[str, Tensor]]] = {}
     for path in paths:
-        first_bytes(path)
         state = _own_names(read_state_dict(path))
         name = _part_of(path, state, has_two_heads=len(paths) > 2)
         if name in parts:
@@ -58,10 +58,10 @@ def read_parts(paths: Sequence[Path], threshold: float | None) -> ForeignWeights
     for place, name in (places or dict(zip(parts, parts, strict=True))).items():
         state |= {f"{place}.{key}": value.clone() for key, value in parts[name][1].items()}
     with located(", ".join(map(str, paths)), WeightsError):
-        ready, n_classes = fitted(state, NETWORK)
+        ready, n_classes = fitted(state, PARTS_NETWORK)
     facts: dict[str, object] = {name: file_facts(path) for name, (path, _) in parts.items()}
     metric = {} if has_single else {"metric": {"high": "c23", "low": "c40"}}
-    return ForeignWeights(NETWORK, n_classes, ready, {"format": "cao-tar", **metric, **facts})
+    return ForeignWeights(PARTS_NETWORK, n_classes, ready, {"format": "cao-tar", **metric, **facts})
 
 
 def _own_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -79,8 +79,8 @@ def _part_of(path: Path, state: Mapping[str, Tensor], *, has_two_heads: bool) ->
     is_head, is_tail = "block1" in layers, "block12" in layers
     if is_head == is_tail:
         raise WeightsError(
-            f"{path}: neither a head (up to block7) nor a tail (from block8) of {NETWORK}: it has "
-            f"{listed(layers)}. {_ADVICE}"
+            f"{path}: neither a head (up to block7) nor a tail (from block8) of "
+            f"{PARTS_NETWORK}: it has {listed(layers)}. {_ADVICE}"
         )
     if is_tail:
         return "tail"

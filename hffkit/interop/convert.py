@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from hffkit.errors import ArgumentError
-from hffkit.interop.cao_checkpoint import NETWORK, SUFFIX, read_parts
+from hffkit.interop.cao_checkpoint import read_parts
+from hffkit.interop.formats import format_of
 from hffkit.interop.weights import ForeignWeights, foreign_weights
 from hffkit.manifest.classes import BINARY, FFPP, HFF_8, ClassTable, numbered
-from hffkit.networks.names import canonical_name
 from hffkit.networks.table import build_blank, head_of, network_named
 from hffkit.runs.run import Run, TrainingResult
 from hffkit.runs.weights import write_weights
@@ -77,18 +77,8 @@ def convert(
 
 
 def _read(sources: Sequence[Path], network: str | None, threshold: float | None) -> ForeignWeights:
-    if len(sources) > 1 or (network is None and sources[0].suffix == SUFFIX):
-        if network is not None and canonical_name(network) != NETWORK:
-            raise ArgumentError(
-                f"`network` must be {NETWORK} for a head and a tail, got {network}. Any other "
-                "network is in one file."
-            )
+    if format_of(sources, network, threshold) == "cao-tar":
         return read_parts(sources, threshold)
-    if threshold is not None:
-        raise ArgumentError(
-            f"`threshold` is for the head and tail of {NETWORK}, got {threshold:g} for "
-            f"{sources[0]}."
-        )
     return foreign_weights(sources[0], network)
 
 

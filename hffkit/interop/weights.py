@@ -6,22 +6,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from hffkit.errors import WeightsError, located, reading_from
-from hffkit.input_files import check_file
+from hffkit.errors import WeightsError, located
 from hffkit.interop.caffe_network import network_for, recognise, to_state_dict
 from hffkit.interop.caffemodel import read_caffemodel
+from hffkit.interop.formats import format_of
 from hffkit.interop.keras_meso import MESO_CLASSES, read_keras_meso
 from hffkit.interop.state_dict import fitted, read_state_dict
 from hffkit.media.files import sha256_of
 from hffkit.networks.names import canonical_name
-
-_HDF5 = b"\x89HDF\r\n\x1a\n"
-_PYTORCH = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # ZIP, pickles
-_PYTORCH_SUFFIXES = {".pth", ".pt", ".ckpt", ".bin", ".safetensors"}
-_FORMATS = (
-    "Caffe's .caffemodel, the .h5 of MesoNet, state dicts of PyTorch (.pth, .safetensors), and "
-    "the head and tail of metric learning (.tar) together can be imported"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +38,13 @@ def foreign_weights(path: Path, network: str | None = None) -> ForeignWeights:
     UnknownNameError
         If there is no such network.
     """
+    kind = format_of([path], network)
     name = None if network is None else canonical_name(network)
-    start, suffix = first_bytes(path), path.suffix.lower()
-    if start.startswith(_HDF5):
-        return _keras(path, name)
-    if suffix in _PYTORCH_SUFFIXES or start.startswith(_PYTORCH):
-        return _pytorch(path, name)
-    if suffix == ".caffemodel":
+    if kind == "caffemodel":
         return _caffe(path, name)
-    raise WeightsError(f"{path}: unknown format. {_FORMATS}; keep their suffixes.")
+    if kind == "keras-h5":
+        return _keras(path, name)
+    return _pytorch(path, name or "")  # `format_of` refuses state dicts without a name
 
 
 def _caffe(path: Path, name: str | None) -> ForeignWeights:
@@ -75,21 +65,12 @@ def _keras(path: Path, name: str | None) -> ForeignWeights:
     return ForeignWeights(found, MESO_CLASSES, state, _facts(path, "keras-h5"))
 
 
-def _pytorch(path: Path, name: str | None) -> ForeignWeights:
-    if name is None:
-        raise WeightsError(f"{path}: `network` must be given for a state dict.")
+def _pytorch(path: Path, name: str) -> ForeignWeights:
     state = read_state_dict(path)
     with located(path, WeightsError):
         ready, n_classes = fitted(state, name)
     kind = "safetensors" if path.suffix.lower() == ".safetensors" else "pytorch"
     return ForeignWeights(name, n_classes, ready, _facts(path, kind))
-
-
-def first_bytes(path: Path) -> bytes:
-    """Return the first bytes of a file; WeightsError if it is absent or cannot be read."""
-    check_file(path, WeightsError, "Give a file of weights.")
-    with reading_from(path, WeightsError), path.open("rb") as file:
-        return file.read(8)
 
 
 def file_facts(path: Path) -> dict[str, str]:

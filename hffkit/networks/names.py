@@ -1,6 +1,7 @@
 """Names of networks and devices, without their modules: the import of PyTorch takes seconds."""
 
 import re
+from importlib import metadata
 
 from hffkit.errors import ArgumentError, UnknownNameError
 
@@ -65,9 +66,11 @@ def canonical_name(name: str) -> str:
 
 
 def check_device(name: str) -> None:
-    """Raise ArgumentError if a name is not that of a device, whatever the machine has."""
+    """Raise ArgumentError if a name is not that of a device, or PyTorch is built without CUDA."""
     if not re.fullmatch(r"auto|cpu(:0)?|cuda(:\d{1,3})?", name):
         raise ArgumentError(f"`device` must be auto, cpu, cuda or cuda:N, got {name!r}.")
+    if name.startswith("cuda") and metadata.version("torch").endswith("+cpu"):
+        raise ArgumentError(f"`device` {name} is not there: this PyTorch is built without CUDA.")
 
 
 def outer_layers(network: str) -> tuple[str, ...]:

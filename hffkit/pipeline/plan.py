@@ -20,7 +20,7 @@ from hffkit.manifest.failures import n_fatal
 from hffkit.media.files import sha256_of
 from hffkit.pipeline.given import check_complete, check_data, check_names
 from hffkit.pipeline.recipe import Recipe, Step
-from hffkit.storage.corpora import is_dataset, open_corpora
+from hffkit.storage.corpora import check_corpora, is_dataset, open_corpora
 from hffkit.storage.corpus import CORPUS_FILE, Corpus
 from hffkit.storage.staging import partial_path
 from hffkit.training.request import TrainRequest, chosen_recipe
@@ -116,6 +116,7 @@ def plan_of(recipe: Recipe, data: Mapping[str, Path], out: Path, *, scale: float
     check_names(data, recipe.data)
     check_complete(recipe.name, recipe.data, data)
     digests = {name: _digest_of(path) for name, path in data.items()}
+    _check_corpora(recipe, data)
     if scale != 1:
         plan_of(recipe, data, out)  # an error of the whole is reported as such
         recipe = scaled(recipe, data, scale)
@@ -203,6 +204,16 @@ def _checked(step: Step, known: Mapping[str, tuple[str, Path]], out: Path, where
     except HffkitError as error:
         raise RecipeError(f"{where}: steps.{step.name}: {error}") from None
     return planned
+
+
+def _check_corpora(recipe: Recipe, data: Mapping[str, Path]) -> None:
+    """Raise StorageError if data that a step reads as a corpus are none."""
+    for step in recipe.steps:
+        for argument, kind in step.does.inputs.items():
+            given = step.arguments.get(argument, ())
+            names = given if isinstance(given, list | tuple) else [given]
+            if kind == "corpus":
+                check_corpora([str(data[name]) for name in names if name in data])
 
 
 def _digest_of(path: Path) -> str:

@@ -14,25 +14,22 @@ from hffkit.degrade.degrade import DegradeRequest, degrade, treatment_of
 from hffkit.degrade.equalize import EqualizeRequest, equalize
 from hffkit.degrade.own import read_own
 from hffkit.errors import HffkitError, RecipeError, UnknownNameError, named
-from hffkit.evaluation.decide import DecideRequest, check_request, decide
-from hffkit.evaluation.evaluate import EvalRequest, evaluate
+from hffkit.evaluation.request import DecideRequest, EvalRequest, check_rates
 from hffkit.json_types import JsonObject
 from hffkit.manifest.samples import json_text
 from hffkit.options import check, options_of
 from hffkit.pipeline.arguments import typed
-from hffkit.robustness.findings_tables import csv_of
-from hffkit.robustness.robustness import RobustnessRequest, chosen_suites, robustness
+from hffkit.robustness.request import RobustnessRequest, chosen_suites
 from hffkit.runs.run import copy_run
 from hffkit.sources.options import SourceOptions
 from hffkit.sources.table import SOURCES
-from hffkit.spectrum.train import SpectrumRequest, check_spectrum, train_spectrum
+from hffkit.spectrum.request import SpectrumRequest, check_spectrum
 from hffkit.storage.corpus import masks_path
 from hffkit.storage.outputs import sweep_path
 from hffkit.storage.record import check_packed_size
 from hffkit.storage.staging import Partial, write_bytes_durably, write_durably
 from hffkit.training.recipe import SHORT_OVERRIDES
 from hffkit.training.request import TrainRequest, chosen_recipe
-from hffkit.training.train import train
 
 SAMPLES_FILE = "samples.csv"
 EVALUATION_FILE = "evaluation.json"
@@ -191,8 +188,25 @@ def _build(options: SourceOptions, _: Sequence[str], out: Path, how: How) -> Non
     build(job, out, n_workers=how.n_workers, scheduler=how.scheduler)
 
 
+# Verbs that use PyTorch or scikit-learn are imported by their steps: recipes are checked before.
+
+
+def _train(request: TrainRequest, _: Sequence[str], out: Path, how: How) -> None:
+    from hffkit.training.train import train
+
+    train(replace(request, device=how.device, threads=how.threads), out)
+
+
+def _spectrum(request: SpectrumRequest, _: Sequence[str], out: Path, how: How) -> None:
+    from hffkit.spectrum.train import train_spectrum
+
+    train_spectrum(request, out, n_workers=how.n_workers)
+
+
 def _evaluate(request: EvalRequest, _: Sequence[str], out: Path, how: How) -> None:
     """Write evaluation.json and samples.csv into the folder `out`."""
+    from hffkit.evaluation.evaluate import evaluate
+
     result = evaluate(replace(request, device=how.device))
     with Partial(out, {"verb": "eval"}, product="evaluation") as partial:
         partial.make_product()
@@ -211,6 +225,8 @@ def _bytes(table: str) -> bytes:
 
 def _decide(request: DecideRequest, _: Sequence[str], out: Path, how: How) -> None:
     """Copy the run to the folder `out` and store its decision there; the run stays as it is."""
+    from hffkit.evaluation.decide import decide
+
     with Partial(out, {"verb": "decide"}, product="run") as partial:
         partial.product.mkdir(exist_ok=True)
         copy_run(request.run, partial.product)
@@ -225,6 +241,9 @@ def _check_eval(request: EvalRequest) -> None:
 
 def _robustness(request: RobustnessRequest, _: Sequence[str], out: Path, how: How) -> None:
     """Write robustness.json and conditions.csv into the folder `out`."""
+    from hffkit.robustness.findings_tables import csv_of
+    from hffkit.robustness.robustness import robustness
+
     result = robustness(replace(request, device=how.device), n_workers=how.n_workers)
     with Partial(out, {"verb": "robustness"}, product="robustness") as partial:
         partial.make_product()
@@ -310,9 +329,7 @@ VERBS: Mapping[str, Verb] = {
         "run",
         {"data": "corpus", "init": "run", "masks": "corpus"},
         chosen_recipe,
-        lambda request, _, out, how: train(
-            replace(request, device=how.device, threads=how.threads), out
-        ),
+        _train,
         renamed={"set": "overrides", "snapshot": "snapshots"},
         short=SHORT_OVERRIDES,
         withheld=("device", "threads", "keep", "tensorboard"),
@@ -324,7 +341,7 @@ VERBS: Mapping[str, Verb] = {
         "run",
         {"data": "corpus"},
         check_spectrum,
-        lambda request, _, out, how: train_spectrum(request, out, n_workers=how.n_workers),
+        _spectrum,
         decides=_decides_spectrum,
         seconds=0.003,
     ),
@@ -332,7 +349,7 @@ VERBS: Mapping[str, Verb] = {
         DecideRequest,
         "run",
         {"run": "run", "data": "corpus"},
-        check_request,
+        check_rates,
         _decide,
         withheld=("device",),
         words={"split": "all"},

@@ -10,11 +10,10 @@ from hffkit.corpus.mix import MixRequest, mixed_size
 from hffkit.corpus.subset import SubsetRequest, quota
 from hffkit.degrade.degrade import DegradeRequest
 from hffkit.errors import HffkitError
-from hffkit.evaluation.decide import DecideRequest
-from hffkit.evaluation.evaluate import EvalRequest
+from hffkit.evaluation.request import DecideRequest, EvalRequest
 from hffkit.pipeline.plan import Planned
-from hffkit.robustness.robustness import RobustnessRequest, n_conditions
-from hffkit.spectrum.train import SpectrumRequest
+from hffkit.robustness.request import RobustnessRequest, n_conditions
+from hffkit.spectrum.request import SpectrumRequest
 from hffkit.storage.corpora import open_corpora
 from hffkit.training.request import TrainRequest, chosen_recipe
 

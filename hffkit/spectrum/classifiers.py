@@ -10,7 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 
 from hffkit.arrays import Bools, Floats64
-from hffkit.errors import TrainingError, UnknownNameError
+from hffkit.errors import TrainingError
+from hffkit.spectrum.names import check_classifier
 
 FAKE, REAL = 1, 0  # labels of the paper, used inside scikit-learn's models only
 SEEDS = 1 << 32  # scikit-learn takes seeds below this
@@ -59,8 +60,7 @@ CLASSIFIERS: Mapping[str, Classifier] = {
 
 def classifier_named(name: str) -> Classifier:
     """Return a classifier of the table."""
-    if name not in CLASSIFIERS:
-        raise UnknownNameError("classifier", name, CLASSIFIERS)
+    check_classifier(name)
     return CLASSIFIERS[name]
 
 

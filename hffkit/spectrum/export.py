@@ -17,8 +17,9 @@ from hffkit.json_types import JsonObject
 from hffkit.manifest.samples import Split
 from hffkit.media.walk import Rest
 from hffkit.spectrum.curves import axis_title, curves_of
-from hffkit.spectrum.features import FeatureSpec, check_spec, features_named, resampled
+from hffkit.spectrum.features import FeatureSpec, resampled
 from hffkit.spectrum.profiles import Profiler, images_below, versions_of_spectra
+from hffkit.spectrum.request import FeatureRequest
 from hffkit.storage.corpora import joint_classes, open_faces
 from hffkit.storage.corpus import CORPUS_FILE
 from hffkit.storage.labels import items_of
@@ -26,29 +27,6 @@ from hffkit.storage.outputs import FEATURES, SPECTRA_PLOT, check_output, write_o
 
 if TYPE_CHECKING:
     from hffkit.reports.plots import Curve
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureRequest:
-    """The features of one of the paper's experiments, with other settings where they are given."""
-
-    features: str = "celeba"  # a name of FEATURES
-    crop: str | None = None
-    centre: str | None = None
-    points: int | None = None
-    first_bin: bool | None = None
-
-    def spec(self) -> FeatureSpec:
-        """Return the settings; raise HffkitError if they are unknown or out of range."""
-        spec = features_named(self.features)
-        spec = FeatureSpec(
-            spec.crop if self.crop is None else self.crop,
-            spec.centre if self.centre is None else self.centre,
-            spec.n_points if self.points is None else self.points,
-            spec.first_bin if self.first_bin is None else self.first_bin,
-        )
-        check_spec(spec)
-        return spec
 
 
 @dataclass(frozen=True, slots=True)

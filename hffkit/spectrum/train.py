@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from hffkit.errors import CorpusError, writing_to
 from hffkit.manifest.classes import BINARY, BINARY_FAKE, BINARY_REAL
 from hffkit.manifest.samples import Split
 from hffkit.manifest.seeds import rng_for
-from hffkit.options import Bounds, Seed, check
 from hffkit.runs.run import write_groups
 from hffkit.runs.samples import scored_items
 from hffkit.runs.scores import binary_probabilities, csv_of
@@ -26,12 +25,12 @@ from hffkit.runs.spectrum import (
 )
 from hffkit.runs.training_samples import write_training_samples
 from hffkit.spectrum.classifiers import classifier_named, fit, is_called_fake, scores
-from hffkit.spectrum.export import FeatureRequest
 from hffkit.spectrum.features import FeatureSpec
 from hffkit.spectrum.models import write_model
 from hffkit.spectrum.names import default_folder
 from hffkit.spectrum.profiles import Profiler, versions_of_spectra
 from hffkit.spectrum.repeats import N_REPEATS, SplitProtocol, balanced, repeated, splits_of
+from hffkit.spectrum.request import FeatureRequest, SpectrumRequest, check_spectrum
 from hffkit.storage.corpora import joint_classes, open_faces, references
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.datasets import datasets_note
@@ -40,22 +39,6 @@ from hffkit.storage.labels import Items, items_of
 from hffkit.storage.staging import Partial, refuse_existing, write_bytes_durably
 
 CURVE_SIZES = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
-
-
-@dataclass(frozen=True, slots=True)
-class SpectrumRequest(FeatureRequest):
-    """Arguments of `hffkit spectrum train`."""
-
-    data: tuple[str, ...] = ()
-    classifier: str = "svm-rbf"  # a name of CLASSIFIERS
-    # Used of all splits, half of them fake; None: all. 80 % of 8 have two of each class.
-    samples: Annotated[int | None, Bounds(8)] = None
-    limit: Annotated[int | None, Bounds(4)] = None  # training samples, half fake; None: all
-    # Further splits into 80 and 20 %, for a mean accuracy with its spread.
-    repeats: Annotated[int, Bounds(0, 10_000)] = 0
-    paper_split: bool = False  # those splits at random over samples, not groups; ten by default
-    curve: bool = False  # also the accuracy in those splits by the number of training samples
-    seed: Seed = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +58,6 @@ class LabelledFeatures:
         """Return the samples of some splits."""
         places = [i for i, (_, sample) in enumerate(self.items) if sample.split in splits]
         return self.at(np.array(places, np.int64))
-
-
-def check_spectrum(request: SpectrumRequest) -> None:
-    """Raise HffkitError if a request is invalid whatever the data."""
-    check(request)
-    request.spec()
-    classifier_named(request.classifier)
 
 
 def train_spectrum(

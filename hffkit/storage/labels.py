@@ -26,9 +26,20 @@ def items_of(corpora: Sequence[Corpus], split: Split | None) -> Items:
     """
     items = [item for item in samples_of(corpora) if split in (None, item[1].split)]
     if not items:
-        where = "" if split is None else f" in split {split}"
-        raise CorpusError(f"{paths_text(corpora)}: no sample{where}; `hffkit inspect` counts them.")
+        raise _none_in(corpora, split)
     return items
+
+
+def check_split(corpora: Sequence[Corpus], split: Split | None) -> None:
+    """Raise CorpusError if corpora have no sample of a split, by the counts that they state."""
+    rows = [row for corpus in corpora for row in corpus.info.counts.values()]
+    if not any(n for row in rows for name, n in row.items() if split in (None, name)):
+        raise _none_in(corpora, split)
+
+
+def _none_in(corpora: Sequence[Corpus], split: Split | None) -> CorpusError:
+    where = "" if split is None else f" in split {split}"
+    return CorpusError(f"{paths_text(corpora)}: no sample{where}; `hffkit inspect` counts them.")
 
 
 def outputs_of(table: ClassTable, task: Task) -> ClassTable:

@@ -29,7 +29,7 @@ from hffkit.training.dataset import FaceDataset, Transform
 from hffkit.training.loader import Dataset
 from hffkit.training.pairs import PairDataset
 from hffkit.training.recipe import MetricSettings, TrainRecipe
-from hffkit.training.request import check_masks
+from hffkit.training.request import check_masks, check_splits, splits_of
 
 
 def recipe_input(recipe: TrainRecipe) -> InputSpec:
@@ -119,10 +119,10 @@ def training_data(
             f"classes {', '.join(outputs.names)}."
         )
     masks_by_key = None if opened is None else by_key(samples_of(opened))
-    used: tuple[Split, ...] = ("train",) if recipe.select == "last" else ("train", "val")
+    check_splits(corpora, recipe)
     splits: dict[Split, LabelledDataset] = {}
-    for split in used:
-        items = _items(corpora, split, recipe)
+    for split in splits_of(recipe):
+        items = items_of(corpora, split)
         if recipe.metric is None:
             transform = random_operations(recipe, seed) if split == "train" else None
             dataset = FaceDataset(items, recipe.size, recipe_input(recipe), transform)
@@ -186,19 +186,6 @@ def _check_two(labels: Ints, outputs: ClassTable, split: Split) -> None:
             f"{found}, so the best weights would be those that call everything by this name. Build "
             "the corpus with other splits, or keep the last weights: select = last."
         )
-
-
-def _items(corpora: Sequence[Corpus], split: Split, recipe: TrainRecipe) -> Items:
-    try:
-        return items_of(corpora, split)
-    except CorpusError as error:
-        if split == "train":
-            raise
-        patience = " and patience = 0" if recipe.patience else ""
-        raise CorpusError(
-            f"{error} Weights are selected on val; to keep the last ones, set "
-            f"select = last{patience}."
-        ) from None
 
 
 def random_operations(recipe: TrainRecipe, seed: int) -> Transform | None:

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hffkit.degrade.suites import augmentation
-from hffkit.errors import ArgumentError, RecipeError
+from hffkit.errors import ArgumentError, CorpusError, RecipeError
+from hffkit.manifest.samples import Split
 from hffkit.networks.names import canonical_name
 from hffkit.options import Seed
-from hffkit.storage.labels import Task
+from hffkit.storage.corpus import Corpus
+from hffkit.storage.labels import Task, check_split
 from hffkit.training.recipe import (
     TrainRecipe,
     overridden,
@@ -61,6 +63,26 @@ def chosen_recipe(request: TrainRequest) -> TrainRecipe:
     if recipe.degrade:
         augmentation(recipe.degrade)
     return recipe
+
+
+def splits_of(recipe: TrainRecipe) -> tuple[Split, ...]:
+    """Return the splits that a training reads."""
+    return ("train",) if recipe.select == "last" else ("train", "val")
+
+
+def check_splits(corpora: Sequence[Corpus], recipe: TrainRecipe) -> None:
+    """Raise CorpusError if corpora have no sample of a split that a training reads."""
+    for split in splits_of(recipe):
+        try:
+            check_split(corpora, split)
+        except CorpusError as error:
+            if split == "train":
+                raise
+            patience = " and patience = 0" if recipe.patience else ""
+            raise CorpusError(
+                f"{error} Weights are selected on val; to keep the last ones, set "
+                f"select = last{patience}."
+            ) from None
 
 
 def default_folder(recipe: TrainRecipe) -> Path:

@@ -16,7 +16,8 @@ from hffkit.audit.findings import Finding
 from hffkit.audit.score import ScoreMeasured
 from hffkit.audit.strata import grouped_auc
 from hffkit.errors import MetricError
-from hffkit.spectrum.train import SpectrumRequest, train_spectrum
+from hffkit.spectrum.request import SpectrumRequest
+from hffkit.spectrum.train import train_spectrum
 
 
 def _corpus(

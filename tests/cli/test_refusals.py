@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 
 import click
@@ -43,6 +44,11 @@ REFUSED = {
     "eval run --data x.lmdb --html weights.h5": "already exists, and this command did not write",
     "eval run --data x.lmdb --csv -": "--csv must be a file in an existing folder, got -.",
     "train --data x.lmdb --recipe=": "Invalid value for '--recipe': is empty.",
+    "eval fit --data x.lmdb --quality c40 --split train": "No sample is c40: no key names a",
+    "eval fit --data x.lmdb --split val": "x.lmdb: no sample in split val",
+    "eval fit --data x.lmdb --thresholds": "--thresholds is for runs of mml, and fit is of amten",
+    "eval fitted --data x.lmdb --masks x.lmdb": "for runs of mml, and fitted is of a spectrum.",
+    "decide fit --data x.lmdb --split train": "but --fpr 0.01 with 95 % confidence needs 299.",
     "decide absent --data x.lmdb": "absent: no such run.",
     "decide run --data absent": "absent: no such corpus.",
     "decide run --data x.lmdb --fpr 0": "Invalid value for '--fpr'",
@@ -50,6 +56,7 @@ REFUSED = {
     "predict run in --recheck": "run: --recheck needs a decision, and the run has none.",
     "predict run in --recheck-suite gent": "No suite named 'gent'. Did you mean 'gend'?",
     "predict run in --recheck-suite dfdc-preview": "fps:15: for whole videos only",
+    "robustness run --data x.lmdb --data in/../x.lmdb": "in/../x.lmdb is named twice.",
     "robustness absent --data x.lmdb": "absent: no such run.",
     "robustness run --data absent": "absent: no such corpus.",
     "robustness run in/../run --data x.lmdb": "in/../run, which is run, is named twice in",
@@ -84,6 +91,7 @@ REFUSED = {
     "spectrum train --data x.lmdb": "runs/spectrum-svm-rbf already exists.",
     "spectrum eval absent --data x.lmdb": "absent: no such run.",
     "spectrum predict absent in": "absent: no such run.",
+    "train --data x.lmdb --out y": "x.lmdb: no sample in split val",
     "train --data absent": "absent: no such corpus.",
     "train --data x.lmdb --masks absent": "absent: no such corpus.",
     "train --data x.lmdb --network swop": "No network named 'swop'.",
@@ -106,6 +114,12 @@ REFUSED = {
     "convert absent.h5 --out y": "absent.h5: no such file.",
     "convert weights.h5 --out y --network swop": "No network named 'swop'.",
     "convert weights.h5 --out in": "in already exists.",
+    "convert weights.h5 --out y": "weights.h5: unknown format.",
+    "convert weights.h5 --out y --fake ,": "Invalid value for '--fake': ',' names nothing.",
+    "convert fit/run.json in/../weights.h5 --out y --network meso4": "--network must be mml for a",
+    "convert fit/weights.safetensors --out y": "--network must be given for a state dict.",
+    "run mini-x --data hff=x.lmdb --only swop": "No step named 'swop'.",
+    "run table-x --data hff=in": "in: no corpus: the folder holds no corpus.json.",
     "run swop": "No recipe named 'swop'.",
     "run table-x --data hff=absent": "absent does not exist.",
     "run table-x --data hff=x.lmdb --scale 2": "2.0 is not in the range 0<x<=1.",
@@ -143,6 +157,8 @@ REFUSED = {
     "spectrum features x.lmdb --out weights.h5": "weights.h5 already exists. Delete it or",
     "spectrum features x.lmdb --out no/y.npz": "--out must be a file in an existing",
 }
+if metadata.version("torch").endswith("+cpu"):  # else only PyTorch knows
+    REFUSED["eval run --data x.lmdb --device cuda:1"] = "--device cuda:1 is not there"
 SCRIPT = """
 import json, sys
 from click.testing import CliRunner

@@ -19,8 +19,9 @@ from scipy import stats
 from hffkit.degrade.chain import chain
 from hffkit.degrade.degrade import DegradeRequest, degrade
 from hffkit.errors import ArgumentError, CorpusError, WeightsError
-from hffkit.evaluation.decide import DecideRequest, decide
+from hffkit.evaluation.decide import decide
 from hffkit.evaluation.decision_check import check_decision
+from hffkit.evaluation.request import DecideRequest
 from hffkit.inference.network import load_network
 from hffkit.inference.predict import PredictRequest, predict
 from hffkit.inference.recheck import rechecks_of
@@ -30,7 +31,8 @@ from hffkit.media.image import read_bytes
 from hffkit.media.image_files import decode_file
 from hffkit.runs.decision import Decision, Guarantee, read_decision
 from hffkit.runs.run import write_groups
-from hffkit.spectrum.train import SpectrumRequest, train_spectrum
+from hffkit.spectrum.request import SpectrumRequest
+from hffkit.spectrum.train import train_spectrum
 
 N = 30  # images of each class and split, each a group of its own
 CLASSES = {"GAN": True, "Glow": True, "camera": False}
@@ -421,7 +423,7 @@ def test_reals_alone_bound_false_alarms_but_calibrate_nothing(
 def test_training_samples_are_refused(finished: Path, packed: Path, tmp_path: Path) -> None:
     path = Path(shutil.copytree(finished, tmp_path / "run"))
     with pytest.raises(CorpusError, match=r"was trained on 21 of these 21 samples, so their"):
-        decide(DecideRequest(path, (str(packed),), split="train", device="cpu"))
+        decide(DecideRequest(path, (str(packed),), split="train", fpr=0.5, device="cpu"))
     found = decide(DecideRequest(path, (str(packed),), fpr=0.5, confidence=0.9, device="cpu"))
     (note,) = found.decision.notes
     assert note.startswith("12 of 12 groups have the names of groups that the run was trained or")

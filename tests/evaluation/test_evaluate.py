@@ -36,8 +36,9 @@ from hffkit.errors import (
     StorageError,
     WeightsError,
 )
-from hffkit.evaluation.evaluate import EvalRequest, evaluate
+from hffkit.evaluation.evaluate import evaluate
 from hffkit.evaluation.levels import measure
+from hffkit.evaluation.request import EvalRequest
 from hffkit.evaluation.result import EvalResult, Measurement
 from hffkit.inference import network as scoring
 from hffkit.interop.convert import convert

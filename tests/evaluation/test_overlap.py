@@ -22,11 +22,13 @@ from PIL import Image
 from hffkit.corpus.pack import PackRequest, pack
 from hffkit.degrade.degrade import DegradeRequest, degrade
 from hffkit.errors import CorpusError, WeightsError
-from hffkit.evaluation.evaluate import EvalRequest, evaluate
+from hffkit.evaluation.evaluate import evaluate
+from hffkit.evaluation.request import EvalRequest
 from hffkit.evaluation.result import Measurement
 from hffkit.manifest.classes import numbered
 from hffkit.runs.training_samples import read_training_samples, write_training_samples
-from hffkit.spectrum.train import SpectrumRequest, train_spectrum
+from hffkit.spectrum.request import SpectrumRequest
+from hffkit.spectrum.train import train_spectrum
 from hffkit.storage.corpus import Corpus
 from hffkit.storage.datum import decode_datum
 from hffkit.training.train import train

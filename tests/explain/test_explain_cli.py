@@ -35,7 +35,8 @@ from hffkit.errors import (
     UnknownNameError,
     WeightsError,
 )
-from hffkit.evaluation.evaluate import EvalRequest, evaluate
+from hffkit.evaluation.evaluate import evaluate
+from hffkit.evaluation.request import EvalRequest
 from hffkit.execution.progress import Progress
 from hffkit.explain.attribution import Attributor
 from hffkit.explain.cam import grad_cam
@@ -52,7 +53,8 @@ from hffkit.networks.table import build, network_named
 from hffkit.runs.run import Run, TrainingResult, read_run
 from hffkit.runs.snapshots import write_snapshot
 from hffkit.runs.weights import read_weights, write_weights
-from hffkit.spectrum.train import SpectrumRequest, train_spectrum
+from hffkit.spectrum.request import SpectrumRequest
+from hffkit.spectrum.train import train_spectrum
 from hffkit.storage.corpus import Corpus
 
 SIZE = 64

@@ -20,7 +20,8 @@ from hffkit.evaluation.levels import measure
 from hffkit.manifest.classes import BINARY, numbered
 from hffkit.networks.table import build
 from hffkit.runs.scores import Scored, binary_probabilities
-from hffkit.spectrum.train import SpectrumRequest, train_spectrum
+from hffkit.spectrum.request import SpectrumRequest
+from hffkit.spectrum.train import train_spectrum
 
 N = 10  # images of each class
 

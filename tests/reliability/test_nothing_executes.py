@@ -17,7 +17,8 @@ from makers.runs import write_run
 from makers.trees import build_two_classes
 
 from hffkit.manifest.classes import BINARY
-from hffkit.spectrum.train import SpectrumRequest, train_spectrum
+from hffkit.spectrum.request import SpectrumRequest
+from hffkit.spectrum.train import train_spectrum
 
 ROOT = Path(__file__).parent.parent.parent / "hffkit"
 # Calls that execute what they are given, with the argument that makes them safe, if there is one.

@@ -20,7 +20,8 @@ from hffkit.degrade.degrade import DegradeRequest, degrade
 from hffkit.degrade.operation import VideoSetting
 from hffkit.degrade.table import OPERATIONS
 from hffkit.errors import ArgumentError, CorpusError, UnknownNameError
-from hffkit.evaluation.evaluate import EvalRequest, evaluate
+from hffkit.evaluation.evaluate import evaluate
+from hffkit.evaluation.request import EvalRequest
 from hffkit.evaluation.result import Measurement
 from hffkit.inference.network import NetworkDetector
 from hffkit.manifest.classes import numbered
@@ -28,9 +29,11 @@ from hffkit.robustness import sweep
 from hffkit.robustness.conditions import suites_of, treatments_of
 from hffkit.robustness.findings import RobustnessResult
 from hffkit.robustness.findings_tables import markdown_of
-from hffkit.robustness.robustness import RobustnessRequest, robustness
+from hffkit.robustness.request import RobustnessRequest
+from hffkit.robustness.robustness import robustness
 from hffkit.robustness.values import area, threshold_at
-from hffkit.spectrum.train import SpectrumRequest, train_spectrum
+from hffkit.spectrum.request import SpectrumRequest
+from hffkit.spectrum.train import train_spectrum
 from hffkit.storage.corpus import Corpus
 
 Run = Callable[..., Result]

@@ -22,7 +22,8 @@ from sklearn.model_selection import ShuffleSplit
 from hffkit.cli.spectrum import train as train_command
 from hffkit.corpus.pack import PackRequest, pack
 from hffkit.errors import CorpusError, HffkitError
-from hffkit.evaluation.evaluate import EvalRequest, evaluate
+from hffkit.evaluation.evaluate import evaluate
+from hffkit.evaluation.request import EvalRequest
 from hffkit.evaluation.videos import vote_over_videos
 from hffkit.execution.guarded import Lost
 from hffkit.manifest.classes import BINARY
@@ -41,7 +42,8 @@ from hffkit.spectrum.profiles import (
     read_grey,
 )
 from hffkit.spectrum.radial import CENTRES
-from hffkit.spectrum.train import SpectrumRequest, train_spectrum
+from hffkit.spectrum.request import SpectrumRequest
+from hffkit.spectrum.train import train_spectrum
 from hffkit.storage.corpus import Corpus
 
 REAL, FAKE = "camera", "GAN"

@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hffkit.errors import CorpusError, ManifestError, RecipeError, WeightsError
-from hffkit.evaluation.evaluate import EvalRequest, evaluate
+from hffkit.evaluation.evaluate import evaluate
+from hffkit.evaluation.request import EvalRequest
 from hffkit.evaluation.thresholds import sweeps_of, threshold_of
 from hffkit.explain.cam import grad_cam
 from hffkit.explain.illustrations import answer_images

@@ -10,7 +10,8 @@ from makers.trainings import StopError, fail, request_of, result_of, selected_of
 from makers.trees import rows
 
 from hffkit.errors import StorageError, TrainingError
-from hffkit.evaluation.evaluate import EvalRequest, evaluate
+from hffkit.evaluation.evaluate import evaluate
+from hffkit.evaluation.request import EvalRequest
 from hffkit.runs.run import read_run
 from hffkit.runs.weights import read_tensors, read_weights
 from hffkit.storage.staging import partial_path

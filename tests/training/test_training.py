@@ -14,7 +14,8 @@ from makers.trainings import SIZE, native_corpus, request_of, result_of, selecte
 from makers.trees import change_manifest, rows
 
 from hffkit.errors import ArgumentError, CorpusError, HffkitError, TrainingError
-from hffkit.evaluation.evaluate import EvalRequest, evaluate
+from hffkit.evaluation.evaluate import evaluate
+from hffkit.evaluation.request import EvalRequest
 from hffkit.networks import devices
 from hffkit.networks.spec import BGR_255
 from hffkit.runs.run import read_run
