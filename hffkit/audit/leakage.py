@@ -8,6 +8,7 @@ of different folds cannot be compared. The interval is a bootstrap over groups.
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,7 @@ def one_thread() -> AbstractContextManager[object]:
     """Keep scikit-learn to one thread: more of them wait for each other on so little data."""
     from threadpoolctl import threadpool_limits
 
+    import_module("sklearn.ensemble")  # loads OpenMP: only libraries that are loaded are limited
     limits: AbstractContextManager[object] = threadpool_limits(1)
     return limits
 

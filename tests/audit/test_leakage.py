@@ -1,5 +1,8 @@
 """The leakage score, on facts that are drawn here."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -106,3 +109,17 @@ def test_classes_of_one_group_are_refused() -> None:
     values, is_fake, _ = _drawn(100, 1)
     with pytest.raises(MetricError, match="two groups in each class"):
         leakage(values, is_fake, is_fake.astype(np.int64), FACTS, _rng())
+
+
+@pytest.mark.slow
+def test_the_first_score_of_a_process_is_computed_in_one_thread() -> None:
+    code = """
+from threadpoolctl import threadpool_info
+from hffkit.audit.leakage import one_thread
+with one_thread():
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    print([each["num_threads"] for each in threadpool_info() if each["user_api"] == "openmp"])
+"""
+    command = [sys.executable, "-c", code]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert set(shown.strip("[]\n").split(", ")) == {"1"}
