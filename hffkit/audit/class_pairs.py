@@ -11,7 +11,7 @@ from hffkit.arrays import Bools, Floats64
 from hffkit.audit.audited import Audited
 from hffkit.audit.collected import Collected
 from hffkit.audit.exhibits import Distribution
-from hffkit.audit.findings import Severity, is_at_least
+from hffkit.audit.findings import Evidence, Finding, Severity, is_at_least
 from hffkit.audit.leakage import Leakage, leakage
 from hffkit.audit.stored_facts import Fact
 from hffkit.errors import MetricError
@@ -24,7 +24,8 @@ _BOUNDS: tuple[tuple[Severity, float], ...] = (("high", 0.8), ("medium", 0.7), (
 _N_NAMED = 3  # carriers in a sentence
 _N_DISTRIBUTIONS = 8
 _N_ROWS = 8
-_LEAST_OF_SPLIT = 50  # fake and real samples each: on fewer, chance reaches high scores
+_N_DRIFTS = 3  # in the table
+_LEAST_OF_SPLIT = 50  # samples of either side: on fewer, chance reaches high scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class PairLeakages:
     classes: tuple[str, ...]
     overall: Leakage | None  # fake against real; None: not defined
     splits: dict[str, Leakage]  # fake against real within each split of enough samples
+    drifts: dict[str, Leakage]  # one split of a class against its others
     pairs: dict[tuple[str, str], Leakage]  # fake against real first, as far as they are defined
     left_out: tuple[str, ...]  # what is not defined, and why
 
@@ -51,6 +53,7 @@ class PairLeakages:
         return {
             "overall": None if self.overall is None else self.overall.to_json(),
             "splits": {name: found.to_json() for name, found in self.splits.items()},
+            "drifts": {name: found.to_json() for name, found in self.drifts.items()},
             "pairs": [
                 {"classes": list(pair), **found.to_json()} for pair, found in self.pairs.items()
             ],
@@ -58,9 +61,10 @@ class PairLeakages:
         }
 
     def table(self) -> Table:
-        """Return rows for fake against real, for splits, and for the worst pairs."""
+        """Return rows for fake against real, for splits, the worst pairs and the worst drifts."""
         of_splits = [(f"fake / real, {name}", found) for name, found in self.splits.items()]
         scores = self.all_scores[:_N_ROWS]
+        drifts = sorted(self.drifts.items(), key=lambda row: -row[1].low)[:_N_DRIFTS]
         rows = tuple(
             (
                 title,
@@ -69,7 +73,7 @@ class PairLeakages:
                 f"{found.n_negative}/{found.n_positive}",
                 carriers_text(found),
             )
-            for title, found in (*scores[:1], *of_splits, *scores[1:])
+            for title, found in (*scores[:1], *of_splits, *scores[1:], *drifts)
         )
         return Table(("classes", "AUC", "95 % interval", "samples", "carried by"), rows, (0, 4))
 
@@ -81,6 +85,21 @@ class PairLeakages:
             row, column = self.classes.index(a), self.classes.index(b)
             percent[row, column] = percent[column, row] = 100 * found.auc
         return percent
+
+    def drifting(self, check: str, mend: str) -> Iterator[Finding]:
+        """Yield a finding on classes whose samples of one split are of another history."""
+        found = [(severity_of(score), name, score) for name, score in self.drifts.items()]
+        bad = [(softer(severity), name, score) for severity, name, score in found if severity]
+        if not bad:
+            return
+        bad.sort(key=lambda row: -row[2].low)
+        severity, name, worst = bad[0]
+        yield Finding(
+            check, severity,
+            f"A class has another history in one split: {name}, by {by_text(worst)}", str(worst),
+            tuple(Evidence(f"{name}: {score}, by {by_text(score)}") for _, name, score in bad),
+            _DRIFT, mend,
+        )  # fmt: skip
 
     def worse_split(self, limit: Severity | None) -> tuple[str, Leakage, Severity] | None:
         """Return the worst split if it is worse than `limit`, the severity of all together."""
@@ -130,25 +149,34 @@ def pair_leakages(
         raise MetricError(f"No leakage score is defined: {'; '.join(left_out)}.")
     if overall is not None and len(classes) == 2:
         scores = {(classes[0], classes[1]): overall}
-    splits = _of_splits(data, facts, values, found, name) if by_split else {}
-    return PairLeakages(classes, overall, splits, scores, tuple(left_out))
+    splits, drifts = _of_splits(data, facts, values, found, name) if by_split else ({}, {})
+    return PairLeakages(classes, overall, splits, drifts, scores, tuple(left_out))
 
 
 def _of_splits(
     data: Audited, facts: Sequence[Fact], values: Floats64, found: Collected, name: str
-) -> dict[str, Leakage]:
-    """Compute the scores of fake against real within the splits; none if there is one split."""
+) -> tuple[dict[str, Leakage], dict[str, Leakage]]:
+    """Compute the scores of fake against real within splits, and of splits within classes."""
     splits = data.index.split[found.at]
-    scores: dict[str, Leakage] = {}
-    for number in np.unique(splits).tolist() if len(np.unique(splits)) > 1 else ():
-        chosen = splits == number
-        n_fake = int(found.is_fake[chosen].sum())
-        if min(n_fake, int(chosen.sum()) - n_fake) < _LEAST_OF_SPLIT:
+    numbers = np.unique(splits).tolist()
+    scores: tuple[dict[str, Leakage], dict[str, Leakage]] = {}, {}
+    if len(numbers) < 2:
+        return scores
+    rows = [(0, SPLITS[split], found.is_fake, splits == split) for split in numbers]
+    for cls in found.classes.tolist():
+        of_class = found.cls == cls
+        own = np.unique(splits[of_class]).tolist()
+        for split in own if len(own) > 2 else own[1:]:  # of two splits, one comparison says all
+            title = f"{data.index.class_names[cls]}, {SPLITS[split]} / other splits"
+            rows.append((1, title, splits == split, of_class))
+    for place, title, positive, chosen in rows:
+        n_positive = int((positive & chosen).sum())
+        if min(n_positive, int(chosen.sum()) - n_positive) < _LEAST_OF_SPLIT:
             continue
         with suppress(MetricError):
-            scores[SPLITS[number]] = leakage(
-                values[chosen], found.is_fake[chosen], found.groups[chosen], facts,
-                data.rng(name, "split", SPLITS[number]),
+            scores[place][title] = leakage(
+                values[chosen], positive[chosen], found.groups[chosen], facts,
+                data.rng(name, "split", title),
             )  # fmt: skip
     return scores
 
@@ -179,6 +207,17 @@ def carriers_text(found: Leakage) -> str:
     """Name the facts that carry a score."""
     named = [each.titles for each in found.carriers[:_N_NAMED]]
     return ", ".join(titles[0] if len(titles) < 3 else " = ".join(titles[:2]) for titles in named)
+
+
+def by_text(found: Leakage) -> str:
+    """Name the facts that carry a score, or say that no single one does."""
+    return carriers_text(found) or "several facts together"
+
+
+_DRIFT = (
+    "A network is then trained and tested on files of different histories, and a score says "
+    "nothing of either."
+)
 
 
 def distributions(

@@ -7,6 +7,7 @@ from hffkit.audit.audited import Audited
 from hffkit.audit.check import AuditCheck
 from hffkit.audit.class_pairs import (
     PairLeakages,
+    by_text,
     carriers_text,
     distributions,
     pair_leakages,
@@ -77,9 +78,9 @@ def judge(found: PixelShortcutsMeasured) -> Iterator[Finding]:
     """Yield a finding on the history that pixels show, and one on what re-encoding leaves."""
     title, worst = max(found.history.all_scores, key=lambda row: row[1].low)
     if severity := severity_of(worst):
-        by = carriers_text(worst) or "several facts together"
         yield Finding(
-            CHECK.name, severity, f"{title}: the pixels show how they were made, by {by}",
+            CHECK.name, severity,
+            f"{title}: the pixels show how they were made, by {by_text(worst)}",
             str(worst), tuple(found.examples.values()), _HISTORY,
             f"hffkit equalize {found.names} --out fair.lmdb",
         )  # fmt: skip
@@ -88,9 +89,10 @@ def judge(found: PixelShortcutsMeasured) -> Iterator[Finding]:
         yield Finding(
             CHECK.name, of_split,
             f"fake / real of split {split}: the pixels show how they were made, by "
-            f"{carriers_text(score) or 'several facts together'}",
+            f"{by_text(score)}",
             str(score), (), _HISTORY, f"hffkit equalize {found.names} --out fair.lmdb",
         )  # fmt: skip
+    yield from found.history.drifting(CHECK.name, f"hffkit equalize {found.names} --out fair.lmdb")
     left = found.recoded.overall
     if left is not None and severity_of(left) == "high":
         yield Finding(

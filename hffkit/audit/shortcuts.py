@@ -10,7 +10,7 @@ from hffkit.audit.audited import Audited
 from hffkit.audit.check import AuditCheck
 from hffkit.audit.class_pairs import (
     PairLeakages,
-    carriers_text,
+    by_text,
     distributions,
     pair_leakages,
     severity_of,
@@ -108,22 +108,24 @@ def judge(found: ShortcutsMeasured) -> Iterator[Finding]:
     if scores.overall is not None and severity is not None:
         yield Finding(
             CHECK.name, severity,
-            f"Fake and real are told apart without their pixels, by {_by(scores.overall)}",
+            f"Fake and real are told apart without their pixels, by {by_text(scores.overall)}",
             str(scores.overall), tuple(found.examples.values()), _WHY, _mend(found.names),
         )  # fmt: skip
     if (worse := scores.worse_split(severity)) is not None:
         split, score, of_split = worse
         yield Finding(
             CHECK.name, of_split,
-            f"Fake and real of split {split} are told apart without their pixels, by {_by(score)}",
+            f"Fake and real of split {split} are told apart without their pixels, by "
+            f"{by_text(score)}",
             str(score), (), _WHY, _mend(found.names),
         )  # fmt: skip
     if len(scores.classes) > 2:
         yield from _of_pairs(found)
+    yield from scores.drifting(CHECK.name, _mend(found.names))
     if found.hidden is not None and severity_of(found.hidden):
         yield Finding(
             CHECK.name, "low",
-            f"Fake and real are of other sources: told apart by {_by(found.hidden)}",
+            f"Fake and real are of other sources: told apart by {by_text(found.hidden)}",
             str(found.hidden), (), _HIDDEN, "",
         )  # fmt: skip
 
@@ -143,15 +145,11 @@ def _of_pairs(found: ShortcutsMeasured) -> Iterator[Finding]:
     yield Finding(
         CHECK.name, worst[0],
         f"{len(bad)} of {counted(len(found.scores.pairs), 'pair')} of classes are told apart "
-        f"without pixels, {worst[1]} by {_by(worst[2])}",
+        f"without pixels, {worst[1]} by {by_text(worst[2])}",
         str(worst[2]),
-        tuple(Evidence(f"{name}: {score}, by {_by(score)}") for _, name, score in bad),
+        tuple(Evidence(f"{name}: {score}, by {by_text(score)}") for _, name, score in bad),
         _WHY, _mend(found.names),
     )  # fmt: skip
-
-
-def _by(score: Leakage) -> str:
-    return carriers_text(score) or "several facts together"
 
 
 def _mend(names: str) -> str:

@@ -196,11 +196,17 @@ def test_a_split_in_which_the_classes_differ_is_named(tmp_path: Path) -> None:
     assert list(measured.scores.splits) == ["train", "test"]
     assert measured.scores.splits["train"].low < 0.5 < measured.scores.splits["train"].high
     found = {finding.title: finding for finding in CHECKS["shortcuts"].judge(measured)}
-    (title,) = (each for each in found if "split" in each)
+    (title,) = (each for each in found if "of split" in each)
     assert title.startswith("Fake and real of split test are told apart without their pixels, by")
     assert found[title].severity == "high"
     assert "high" not in {each.severity for each in found.values() if each.title != title}
     assert "fake / real, test" in {row[0] for row in measured.scores.table().rows}
+    # The real files are alike in both splits, the fake ones are not.
+    assert measured.scores.drifts["gan, test / other splits"].low > 0.9
+    assert measured.scores.drifts["photo, test / other splits"].low < 0.6
+    drifts = [each for each in found.values() if "in one split" in each.title]
+    assert [(each.severity, len(each.evidence)) for each in drifts] == [("medium", 1)]
+    assert "gan, test / other splits, by JPEG quality" in drifts[0].title
 
 
 def test_an_operation_on_one_class_is_found(alike: Path, tmp_path: Path) -> None:
