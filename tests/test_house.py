@@ -193,6 +193,7 @@ def test_a_stem_in_three_rooms_means_one_thing() -> None:
     alike = {
         "table": "the literal table of a room",
         "options": "declared options of commands",
+        "request": "requests, which are checked before slow imports",
         "train": "the verb",
         "spectrum": "runs of spectra",
     }

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import bdtr, betaincinv
 
 from hffkit.arrays import Floats64
 from hffkit.errors import ArgumentError, CorpusError
@@ -48,6 +47,8 @@ def n_allowed(n_groups: int, rate: float, confidence: float | None) -> int:
     """
     if confidence is None:
         return math.floor(round((n_groups + 1) * rate, 9)) - 1
+    from scipy.special import bdtr  # late: SciPy takes longer to load than the checks of a request
+
     # P(at most k of n groups fail), for k = 0, 1, ..., were the rate that of each group.
     tail = bdtr(np.arange(n_groups, dtype=np.float64), n_groups, rate)
     return int(np.count_nonzero(tail <= 1 - confidence)) - 1
@@ -71,11 +72,15 @@ def upper_bound(n_failed: int, n_groups: int, confidence: float) -> float:
     """Compute the one-sided upper bound of a share, after Clopper and Pearson."""
     if n_failed >= n_groups:
         return 1.0
+    from scipy.special import betaincinv
+
     return float(betaincinv(n_failed + 1, n_groups - n_failed, confidence))
 
 
 def exact_interval(n_failed: int, n_groups: int) -> tuple[float, float]:
     """Compute the two-sided 95 % interval of a share, after Clopper and Pearson."""
+    from scipy.special import betaincinv
+
     low = 0.0
     if n_failed:
         low = float(betaincinv(n_failed, n_groups - n_failed + 1, 0.025))

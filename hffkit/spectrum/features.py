@@ -8,8 +8,6 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.fft import rfft2
-from scipy.interpolate import make_interp_spline
 
 from hffkit.arrays import Floats64
 from hffkit.errors import ArgumentError, ImageError, UnknownNameError, located
@@ -163,6 +161,8 @@ def _grey(image: Image, name: str) -> Grey:
 def _profiles(stack: Grey, centre: str) -> list[Floats64]:
     """Compute the profile of each of (B, H, W) grey images: mean of 20 ln|F| over each radius."""
     means = radial_means(stack.shape[1], stack.shape[2], centre)
+    from scipy.fft import rfft2  # late: SciPy takes longer to load than the checks of a request
+
     spectrum = rfft2(stack.astype(np.float64), overwrite_x=True)
     power = np.square(spectrum.real + _EPSILON)
     power += np.square(spectrum.imag)
@@ -211,6 +211,8 @@ def _splined(profiles: Floats64, n_points: int) -> Floats64:
             f"A profile of {length} values is too short for a cubic spline: images must have at "
             "least 9x9 pixels."
         )
+    from scipy.interpolate import make_interp_spline
+
     spline = make_interp_spline(np.linspace(0, n_points, length), profiles, k=_DEGREE, axis=1)
     found: Floats64 = spline(np.linspace(0, n_points, n_points))
     return found

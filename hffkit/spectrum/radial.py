@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from hffkit.errors import ImageError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 _N_CACHED = 8  # shapes; 1024x1024 takes 12 MB
 
@@ -26,7 +29,7 @@ def n_radii(height: int, width: int, centre: str) -> int:
 
 
 @lru_cache(_N_CACHED)
-def radial_means(height: int, width: int, centre: str) -> csr_array:
+def radial_means(height: int, width: int, centre: str) -> "csr_array":
     """Return the matrix (R, H * (W // 2 + 1)) that averages coefficients over each radius.
 
     The spectrum of a real image is symmetric, so only half of it is computed; the coefficients of
@@ -50,6 +53,8 @@ def radial_means(height: int, width: int, centre: str) -> csr_array:
             f"{width}x{height} pixels are not square, and rings around the true centre would mix "
             "frequencies. Use `crop` square, or `centre` paper."
         )
+    from scipy.sparse import csr_array  # late: SciPy takes long to load
+
     half = width // 2 + 1
     rows, columns = np.indices((height, width))
     y, x = CENTRES[centre](height, width)
