@@ -243,6 +243,19 @@ def test_an_error_of_ones_own_code_is_named_by_file_and_line(
 
 
 @pytest.mark.parametrize(
+    ("text", "code", "words"),
+    [("raise KeyboardInterrupt", 130, "Interrupted."), ("raise MemoryError", 1, "Out of memory")],
+)
+def test_what_may_happen_in_any_code_is_no_error_of_ones_own(
+    tmp_path: Path, run: Run, text: str, code: int, words: str
+) -> None:
+    (tmp_path / "own.py").write_text(text)
+    done = run("degrade", "--operations", tmp_path / "own.py", "--list")
+    assert (done.exit_code, words in done.stderr) == (code, True)
+    assert "Correct the code" not in done.stderr
+
+
+@pytest.mark.parametrize(
     "fault", ["1 / 0", "sys.exit(0)", "np.zeros((2, 2)) @ np.zeros(3)", "raise Mute"]
 )
 def test_an_operation_that_fails_ends_the_command_with_its_place(

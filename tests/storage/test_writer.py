@@ -724,7 +724,7 @@ def test_part_that_was_altered_is_refused(part: Path, old: bytes, new: bytes, wh
             "has .* bytes of",
         ),
         (
-            lambda _: "[" * 5000 + "\n",
+            lambda _: "[" * 5000 + "]" * 5000 + "\n",
             r"journal\.jsonl:1: lists and objects must not be nested more",
         ),
         (
