@@ -223,12 +223,16 @@ _DRIFT = (
 def distributions(
     facts: Sequence[Fact], values: Floats64, found: Collected, names: Sequence[str], used: set[str]
 ) -> tuple[Distribution, ...]:
-    """Return the distributions of the facts that differ between samples, those `used` first."""
+    """Return the distributions of the facts that differ between samples, those `used` first.
+
+    A fact that some samples lack and the others have alike is shown only if it is used.
+    """
     order = sorted(range(len(facts)), key=lambda place: facts[place].name not in used)
     shown = []
     for place in order:
         column = values[:, place]
-        if len(np.unique(column)) < 2:
+        is_used, known = facts[place].name in used, column[np.isfinite(column)]
+        if len(np.unique(column if is_used else known)) < 2:
             continue
         rows = []
         for cls in found.classes.tolist():

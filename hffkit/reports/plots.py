@@ -253,9 +253,10 @@ def _plot_multiple(axes: Axes, multiple: Multiple, styles: Sequence[tuple[str, s
     everything = np.concatenate([*known, np.zeros(0)])
     low, high = (everything.min(), everything.max()) if len(everything) else (0, 0)
     edges = np.linspace(low, high if high > low else low + 1, 31)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
     if high - low <= 60 and not np.any(everything % 1):  # a bin for each whole number
         edges = np.arange(low - 0.5, high + 1)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
     for values, (_, _, given), (colour, dashes) in zip(known, multiple.values, styles, strict=True):
         share = np.histogram(values, edges)[0] / max(len(given), 1)
         axes.stairs(share, edges, color=colour, linewidth=1.4, linestyle=dashes)
