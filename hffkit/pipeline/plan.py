@@ -116,7 +116,6 @@ def plan_of(recipe: Recipe, data: Mapping[str, Path], out: Path, *, scale: float
     check_names(data, recipe.data)
     check_complete(recipe.name, recipe.data, data)
     digests = {name: _digest_of(path) for name, path in data.items()}
-    _check_corpora(recipe, data)
     if scale != 1:
         plan_of(recipe, data, out)  # an error of the whole is reported as such
         recipe = scaled(recipe, data, scale)
@@ -129,6 +128,7 @@ def plan_of(recipe: Recipe, data: Mapping[str, Path], out: Path, *, scale: float
             place = step.does.beside[flag](planned.out)
             known[beside] = (f"{planned.identity} {flag}", place)
         steps.append(planned)
+    _check_corpora(recipe, data)
     return Plan(recipe, digests, tuple(steps))
 
 
