@@ -16,7 +16,6 @@ import numpy.typing as npt
 from hffkit.arrays import Bools, Ints
 from hffkit.audit.findings import SampleRef
 from hffkit.errors import ManifestError
-from hffkit.execution.memory import keep_memory_of_images
 from hffkit.execution.pool import in_order
 from hffkit.execution.progress import Progress
 from hffkit.manifest.classes import ClassTable
@@ -141,7 +140,6 @@ class Audited:
 
         `label` names the work in the display of its progress.
         """
-        keep_memory_of_images()  # this process is one of them
         places = self.index.places[at]
         blocks = [places[start : start + _BLOCK] for start in range(0, len(at), _BLOCK)]
         do = partial(_block_read, names=self.places, work=work)

@@ -159,16 +159,17 @@ def set_up_worker() -> None:
 def in_order(work: Callable[[T], R], tasks: Iterable[T], *, n_workers: int) -> Iterator[R]:
     """Yield the result of `work` for each task, in order.
 
-    The caller is one of the workers; processes are started only if there is more than a second of
-    work. If several tasks raise an HffkitError, the first one is raised, and results shortly before
-    it may be lost. When a worker dies, the tasks that were under way are done again in a process of
-    their own. `work`, tasks and results must be picklable.
+    The caller is one of the workers, so this process is set up as one; processes are started only
+    if there is more than a second of work. If several tasks raise an HffkitError, the first one is
+    raised, and results shortly before it may be lost. When a worker dies, the tasks that were under
+    way are done again in a process of their own. `work`, tasks and results must be picklable.
 
     Raises
     ------
     HffkitError
         If that process dies as well.
     """
+    set_up_worker()
     waiting = iter(tasks)
     began = time.monotonic()
     n_alone = 0
