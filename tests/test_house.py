@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from makers.modules import called
 
+import hffkit
 from hffkit.cli.main import main
 from hffkit.degrade.own import operations_table, read_chain, read_own
 
 ROOT = Path(__file__).parent.parent
-MODULES = sorted((ROOT / "hffkit").rglob("*.py"))
+PACKAGE = Path(hffkit.__file__).parent  # of the source tree, or installed
+MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
 def lines_of(path: Path) -> list[str]:
@@ -71,7 +73,7 @@ def test_names_of_classes_and_types_mean_one_thing(trees: dict[Path, ast.Module]
             names = [target.id for target in targets if isinstance(target, ast.Name)]
             names = [name for name in names if re.match("[A-Z].*[a-z]", name)]
             for name in [node.name] if isinstance(node, ast.ClassDef) else names:
-                places.setdefault(name, []).append(str(path.relative_to(ROOT)))
+                places.setdefault(name, []).append(str(path.relative_to(PACKAGE)))
     assert not {name: where for name, where in places.items() if len(where) > 1}
 
 
@@ -92,7 +94,7 @@ def test_errors_name_parameters_and_the_command_line_options(
                 parts = (part.value for part in ast.walk(node) if isinstance(part, ast.Constant))
                 text = "".join(part for part in parts if isinstance(part, str))
                 if option.search(commands_to_type.sub("", text)):
-                    found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {text}")
+                    found.append(f"{path.relative_to(PACKAGE)}:{node.lineno}: {text}")
     assert not found, "\n".join(found)
 
 
@@ -115,7 +117,7 @@ def test_files_of_others_are_parsed_in_one_place(trees: dict[Path, ast.Module]) 
             if isinstance(node, ast.Call) and path.stem not in parsers.get(
                 name := called(node), {path.stem}
             ):
-                raise AssertionError(f"{path.relative_to(ROOT)}:{node.lineno}: {name}")
+                raise AssertionError(f"{path.relative_to(PACKAGE)}:{node.lineno}: {name}")
 
 
 def test_packages_export_nothing(trees: dict[Path, ast.Module]) -> None:

@@ -16,11 +16,12 @@ from makers.modules import called
 from makers.runs import write_run
 from makers.trees import build_two_classes
 
+import hffkit
 from hffkit.manifest.classes import BINARY
 from hffkit.spectrum.request import SpectrumRequest
 from hffkit.spectrum.train import train_spectrum
 
-ROOT = Path(__file__).parent.parent.parent / "hffkit"
+ROOT = Path(hffkit.__file__).parent
 # Calls that execute what they are given, with the argument that makes them safe, if there is one.
 CALLS = {
     ".eval": None, ".exec": None, ".compile": None, ".__import__": None, "import_module": None,
