@@ -356,7 +356,9 @@ def interval(values: Floats, groups: Ints) -> tuple[float, float]:
 def origin(rows: Sequence[Row]) -> str:
     """Return where and when rows were measured."""
     trained = [row for row in rows if row.network != NO_PIXELS]
+    if not trained:
+        return "No training of these networks is finished. --data starts with the first one."
     dates = sorted({row.date for row in trained})
-    machines = sorted({f"{row.processor}, {row.threads} thread(s)" for row in trained})
-    days = " to ".join(dict.fromkeys([dates[0], dates[-1]])) if dates else ""
+    machines = sorted({f"{row.processor}, threads: {row.threads}" for row in trained})
+    days = " to ".join(dict.fromkeys([dates[0], dates[-1]]))
     return f"{len(trained)} trainings, {days}: {'; '.join(machines)}"
