@@ -2,8 +2,9 @@
 
     python benchmarks/degrade.py --data ../shared/data/images
 
-Sources are native corpora of real faces, JPEG files as published, repeated to the required number:
-128 px (CelebA, StarGAN, DCGAN) and 1024 px (CelebA-HQ, PGGAN). Each variant runs in processes of
+Sources are native corpora of real faces, JPEG files as published: 128 px (CelebA, StarGAN, DCGAN)
+and 1024 px (CelebA-HQ, PGGAN). They are repeated to the required number with smooth noise, which
+makes them other images, saved at quality 75. Each variant runs in processes of
 its own. The variants take turns, round after round:
 
 - packed, native: `hffkit degrade` with and without `--size 128`, two workers, from start to exit:
@@ -31,9 +32,11 @@ from pathlib import Path
 import cv2
 import lmdb
 import numpy as np
+from audit import noisy
 from peaks import peaks_of
 
 from hffkit.degrade.chain import chain
+from hffkit.media.image import decode, encode_jpeg
 from hffkit.storage.corpus import Corpus
 
 CLASSES = {
@@ -47,7 +50,7 @@ SLOW = ("jp2:4.0",)  # measured on fewer images
 
 
 def lay_out(data: Path, root: Path, size: int, n: int, *, is_packed: bool = False) -> Path:
-    """Link `n` images into class folders and build a corpus of them, once."""
+    """Write `n` images into class folders and build a corpus of them, once."""
     tree = root / f"{size}-{n}"
     corpus = root / f"{size}-{n}{'-packed' if is_packed else ''}.lmdb"
     if corpus.exists():
@@ -58,9 +61,12 @@ def lay_out(data: Path, root: Path, size: int, n: int, *, is_packed: bool = Fals
         (tree / name).mkdir(parents=True, exist_ok=True)
         for i in range(-(-n // len(real + fake))):
             file = files[i % len(files)]
-            link = tree / name / f"{i:06d}{file.suffix}"
-            if not link.is_symlink():
-                link.symlink_to(file.resolve())
+            path = tree / name / f"{i:06d}{file.suffix}"
+            if not path.exists():
+                encoded = file.read_bytes()
+                if i >= len(files):  # equal files would be told, and links would be one sample
+                    encoded = encode_jpeg(noisy(decode(encoded), i), 75)
+                path.write_bytes(encoded)
     words = ["hffkit", "build", "folder", "--src", tree, "--real", ",".join(real), "--out", corpus]
     words += ["--fake", ",".join(fake), "--size", SIZE if is_packed else "native"]
     subprocess.run([str(word) for word in words], check=True, capture_output=True)
