@@ -50,6 +50,11 @@ class Finding:
         return asdict(self)
 
 
+def equalize_command(names: str) -> str:
+    """Return the command that gives corpora, as words of a shell, one history for all classes."""
+    return f"hffkit equalize {names} --out fair.lmdb"
+
+
 def is_at_least(severity: Severity, limit: Severity) -> bool:
     """Return True if a severity is as bad as `limit`, or worse."""
     return SEVERITIES.index(severity) <= SEVERITIES.index(limit)

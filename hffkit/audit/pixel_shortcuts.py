@@ -15,7 +15,7 @@ from hffkit.audit.class_pairs import (
 )
 from hffkit.audit.collected import SIDE, collected
 from hffkit.audit.exhibits import Distribution, Exhibits
-from hffkit.audit.findings import Evidence, Finding
+from hffkit.audit.findings import Evidence, Finding, equalize_command
 from hffkit.audit.shortcuts import examples
 from hffkit.audit.trivial_pixels import HISTORY, PIXEL_FACTS, RECODED, RECODED_FACTS
 from hffkit.reports.text_table import Table
@@ -82,7 +82,7 @@ def judge(found: PixelShortcutsMeasured) -> Iterator[Finding]:
             CHECK.name, severity,
             f"{title}: the pixels show how they were made, by {by_text(worst)}",
             str(worst), tuple(found.examples.values()), _HISTORY,
-            f"hffkit equalize {found.names} --out fair.lmdb",
+            equalize_command(found.names),
         )  # fmt: skip
     if (worse := found.history.worse_split(severity)) is not None:
         split, score, of_split = worse
@@ -90,9 +90,9 @@ def judge(found: PixelShortcutsMeasured) -> Iterator[Finding]:
             CHECK.name, of_split,
             f"fake / real of split {split}: the pixels show how they were made, by "
             f"{by_text(score)}",
-            str(score), (), _HISTORY, f"hffkit equalize {found.names} --out fair.lmdb",
+            str(score), (), _HISTORY, equalize_command(found.names),
         )  # fmt: skip
-    yield from found.history.drifting(CHECK.name, f"hffkit equalize {found.names} --out fair.lmdb")
+    yield from found.history.drifting(CHECK.name, equalize_command(found.names))
     left = found.recoded.overall
     if left is not None and severity_of(left) == "high":
         yield Finding(

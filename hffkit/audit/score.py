@@ -11,7 +11,7 @@ from hffkit.audit.audited import Audited
 from hffkit.audit.check import AuditCheck
 from hffkit.audit.collected import collected
 from hffkit.audit.exhibits import Exhibits
-from hffkit.audit.findings import Evidence, Finding
+from hffkit.audit.findings import Evidence, Finding, equalize_command
 from hffkit.audit.stored_facts import FACTS
 from hffkit.audit.strata import Auc, Stratum, grouped_auc, strata_of
 from hffkit.audit.trivial_pixels import PIXEL_FACTS
@@ -201,7 +201,7 @@ def _of_shortcuts(found: ScoreMeasured) -> Iterator[Finding]:
     strata = tuple(
         Evidence(f"{each.title}: {each.n_real} real, {each.n_fake} fake") for each in found.strata
     )
-    mend = f"hffkit equalize {found.names} --out fair.lmdb"
+    mend = equalize_command(found.names)
     if found.plain.low < _GOOD:
         return
     if found.controlled is None or found.share_matched < _LEAST_MATCHED:

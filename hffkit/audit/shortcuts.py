@@ -18,7 +18,7 @@ from hffkit.audit.class_pairs import (
 )
 from hffkit.audit.collected import Collected, collected
 from hffkit.audit.exhibits import Distribution, Exhibits
-from hffkit.audit.findings import Evidence, Finding
+from hffkit.audit.findings import Evidence, Finding, equalize_command
 from hffkit.audit.leakage import Leakage, leakage
 from hffkit.audit.stored_facts import FACTS, Fact
 from hffkit.errors import MetricError
@@ -109,7 +109,8 @@ def judge(found: ShortcutsMeasured) -> Iterator[Finding]:
         yield Finding(
             CHECK.name, severity,
             f"Fake and real are told apart without their pixels, by {by_text(scores.overall)}",
-            str(scores.overall), tuple(found.examples.values()), _WHY, _mend(found.names),
+            str(scores.overall), tuple(found.examples.values()), _WHY,
+            equalize_command(found.names),
         )  # fmt: skip
     if (worse := scores.worse_split(severity)) is not None:
         split, score, of_split = worse
@@ -117,11 +118,11 @@ def judge(found: ShortcutsMeasured) -> Iterator[Finding]:
             CHECK.name, of_split,
             f"Fake and real of split {split} are told apart without their pixels, by "
             f"{by_text(score)}",
-            str(score), (), _WHY, _mend(found.names),
+            str(score), (), _WHY, equalize_command(found.names),
         )  # fmt: skip
     if len(scores.classes) > 2:
         yield from _of_pairs(found)
-    yield from scores.drifting(CHECK.name, _mend(found.names))
+    yield from scores.drifting(CHECK.name, equalize_command(found.names))
     if found.hidden is not None and severity_of(found.hidden):
         yield Finding(
             CHECK.name, "low",
@@ -148,12 +149,8 @@ def _of_pairs(found: ShortcutsMeasured) -> Iterator[Finding]:
         f"without pixels, {worst[1]} by {by_text(worst[2])}",
         str(worst[2]),
         tuple(Evidence(f"{name}: {score}, by {by_text(score)}") for _, name, score in bad),
-        _WHY, _mend(found.names),
+        _WHY, equalize_command(found.names),
     )  # fmt: skip
-
-
-def _mend(names: str) -> str:
-    return f"hffkit equalize {names} --out fair.lmdb"
 
 
 def _typical(found: Collected, data: Audited) -> Table:

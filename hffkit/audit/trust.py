@@ -12,7 +12,7 @@ from hffkit.audit.audited import Audited
 from hffkit.audit.check import AuditCheck
 from hffkit.audit.collected import Collected, collected
 from hffkit.audit.exhibits import Exhibits
-from hffkit.audit.findings import Evidence, Finding, SampleRef
+from hffkit.audit.findings import Evidence, Finding, SampleRef, equalize_command
 from hffkit.audit.stored_facts import FACTS
 from hffkit.audit.trivial_pixels import shows_quality
 from hffkit.corpus.verify import verify
@@ -196,7 +196,7 @@ def _unequal(found: TrustMeasured) -> Iterator[Finding]:
             f"{100 * abs(different[worst]):.0f} % of one side more have "
             f"{worst or 'no operation'}", shown,
             "A detector learns the operation in place of the forgery.",
-            f"hffkit equalize {found.names} --out fair.lmdb",
+            equalize_command(found.names),
         )  # fmt: skip
 
 

@@ -55,12 +55,10 @@ if TYPE_CHECKING:
     type=click.Choice(SPLITS),
     help="Degrade this split only. Repeatable.",
 )
-@click.option(
+@options.names_option(
     "--class",
     "classes",
-    multiple=True,
     metavar="CLASS,...",
-    callback=options.named,
     help="Degrade these classes only.",
 )
 @click.option(

@@ -30,23 +30,17 @@ if TYPE_CHECKING:
     metavar="CORPUS",
     help="Explain samples of this corpus; repeatable.",
 )
-@click.option(
+@options.names_option(
     "--method",
     "methods",
-    multiple=True,
-    metavar="NAME,...",
-    callback=options.named,
     default=("gradcam",),
     show_default=True,
     help="vanilla, deconvnet, guided, integrated, gradcam, guided_gradcam; traces of AMTENnet; "
     "attention of networks that have it; or all.",
 )
-@click.option(
+@options.names_option(
     "--layer",
     "layers",
-    multiple=True,
-    metavar="NAME,...",
-    callback=options.named,
     help="Layers for gradcam and guided_gradcam, by their names in PyTorch; all: the layers that "
     "docs/explain.md lists for the network.  [default: the last with spatial extent]",
 )
@@ -56,14 +50,7 @@ if TYPE_CHECKING:
     help="Class of the run to explain.  [default: the most probable one of each face]",
 )
 @options.split("test")
-@click.option(
-    "--class",
-    "classes",
-    multiple=True,
-    metavar="NAME,...",
-    callback=options.named,
-    help="Explain these classes only.",
-)
+@options.names_option("--class", "classes", help="Explain these classes only.")
 @click.option(
     "--limit",
     type=click.IntRange(min=1),

@@ -117,9 +117,13 @@ def names(values: Sequence[str]) -> tuple[str, ...]:
     return found
 
 
-def named(_: click.Context, __: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of a repeatable option that also takes commas: its callback."""
-    return names(values)
+def names_option(*declared: str, metavar: str = "NAME,...", **more: Any) -> Callable[[F], F]:
+    """Return an option that is repeatable and also takes names with commas between them."""
+
+    def taken(_: click.Context, __: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
+        return names(values)
+
+    return click.option(*declared, multiple=True, metavar=metavar, callback=taken, **more)
 
 
 def numbers(_: click.Context, __: click.Parameter, values: Sequence[str]) -> tuple[int, ...]:

@@ -203,25 +203,10 @@ def _input_text(run: "Run") -> str:
 @click.argument("sources", nargs=-1, required=True, type=options.PATH, metavar="FILE...")
 @click.option("--out", required=True, type=options.PATH, help="Run folder to write.")
 @click.option("--network", metavar="NAME", help="Network of the weights.  [default: recognised]")
-@click.option(
-    "--fake",
-    multiple=True,
-    metavar="NAME,...",
-    callback=options.named,
-    help="The fake classes, in order.",
-)
-@click.option(
-    "--real",
-    multiple=True,
-    metavar="NAME,...",
-    callback=options.named,
-    help="The real classes, after them.",
-)
-@click.option(
+@options.names_option("--fake", help="The fake classes, in order.")
+@options.names_option("--real", help="The real classes, after them.")
+@options.names_option(
     "--outputs",
-    multiple=True,
-    metavar="NAME,...",
-    callback=options.named,
     help="The outputs in the file's own order, such as real,fake; --fake and --real say what other "
     "names are. Needed for two outputs of PyTorch's files.",
 )
