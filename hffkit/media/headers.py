@@ -141,7 +141,8 @@ def jpeg_markers(encoded: bytes) -> Iterator[tuple[int, int]]:
     """
     at = 2
     while found := _MARKER.search(encoded, at):
-        code, at = found[0][1], found.end()
+        at = found.end()
+        code = encoded[at - 1]
         yield code, at
         if code == _END:
             return

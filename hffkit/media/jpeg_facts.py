@@ -87,8 +87,18 @@ def jpeg_facts(encoded: bytes | memoryview) -> JpegFacts:
     ImageError
         If it is no JPEG, or its header is damaged.
     """
+    whole = bytes(encoded)
+    if not whole.startswith(_START):
+        raise ImageError("no JPEG: it does not begin with its marker")
+    scan = next((at for marker, at in jpeg_markers(whole) if marker == _SCAN), None)
+    return _facts_of(whole[:scan])
+
+
+@lru_cache(maxsize=64)  # files of one encoder share their headers; some are long with a thumbnail
+def _facts_of(header: bytes) -> JpegFacts:
+    """Read a header that ends behind the marker of the first scan."""
     found = _Header()
-    for marker, body in _segments(bytes(encoded)):
+    for marker, body in _segments(header):
         found.add(marker, body)
     return found.facts()
 
@@ -156,15 +166,13 @@ class _Header:
         )
 
 
-def _segments(encoded: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the marker and body of each segment up to the first scan."""
-    if not encoded.startswith(_START):
-        raise ImageError("no JPEG: it does not begin with its marker")
-    for marker, at in jpeg_markers(encoded):
+def _segments(header: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the marker and body of each segment before the first scan."""
+    for marker, at in jpeg_markers(header):
         if marker == _SCAN:
             return
-        length = int.from_bytes(encoded[at : at + 2], "big")
-        yield marker, encoded[at + 2 : at + max(length, 2)]
+        length = int.from_bytes(header[at : at + 2], "big")
+        yield marker, header[at + 2 : at + max(length, 2)]
 
 
 _MARKS = {

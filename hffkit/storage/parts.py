@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 from weakref import WeakSet
-from zlib import crc32
+
+from imagecodecs import deflate_crc32
 
 from hffkit.errors import ManifestError, StorageError, reason_of, writing_to
 from hffkit.fields import shown
@@ -150,6 +151,11 @@ def _line(event: Sample | Failure | VideoBoxes | FileMade, n_bytes: int, checksu
     if isinstance(event, VideoBoxes):
         return json_line({"video": event.video, "boxes": event.boxes})
     return json_line({"file": event.about})
+
+
+def crc32(value: bytes | memoryview) -> int:
+    """Compute the CRC-32 by libdeflate, in a tenth of zlib's time."""
+    return int(deflate_crc32(value))  # type: ignore[arg-type]  # its stub lacks memoryview
 
 
 def remove(part: Path) -> None:
