@@ -71,6 +71,7 @@ def robustness(
 
     request = RobustnessRequest(**arguments)
     check_corpora(request.data)
+    check_corpora(request.val)
     chosen_suites(request)
     from hffkit.robustness.findings_tables import csv_of, markdown_of
     from hffkit.robustness.robustness import robustness as measure

@@ -61,6 +61,7 @@ REFUSED = {
     "robustness run --data absent": "absent: no such corpus.",
     "robustness run in/../run --data x.lmdb": "in/../run, which is run, is named twice in",
     "robustness run --data x.lmdb --val absent": "absent: no such corpus.",
+    "robustness run --data x.lmdb --val x.lmdb --val x.lmdb": "x.lmdb is named twice.",
     "robustness run --data x.lmdb --suite table-xi": "Did you mean 'table-ix'?",
     "robustness run --data x.lmdb --suite gend:9": "suite gend has severities 1 to 5, got 9.",
     "robustness run --data x.lmdb --suite gend:x": "severity of a suite must be a whole number",
