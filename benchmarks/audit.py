@@ -143,15 +143,15 @@ def main() -> None:
                 report,
             ]
             wall, cpu = time.monotonic(), _seconds_of_children()
-            parent, children = peaks_of(command)
+            parent, workers, own = peaks_of(command)
             wall, cpu = time.monotonic() - wall, _seconds_of_children() - cpu
-            most = max(children, default=0)
+            most = max(workers, default=0)
             found = json.loads(report.read_text())["findings"]
             dropped = [key for each in found if each["check"] in COPIES for key in each["drop"]]
             print(
                 f"{n:7} records: {wall:6.0f} s, {cpu:6.0f} s of processor time, peak "
-                f"{parent // 1024} MB, worker {most // 1024} MB; {len(dropped)} of "
-                f"{arguments.copies} copies listed",
+                f"{parent // 1024} MB, {own // 1024} MB without mapped files, worker "
+                f"{most // 1024} MB; {len(dropped)} of {arguments.copies} copies listed",
                 flush=True,
             )
 

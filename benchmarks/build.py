@@ -235,7 +235,7 @@ def peak_of(tree: Path, out: Path) -> tuple[int, int]:
     """
     command = ["hffkit", "build", "ff++", "--src", tree, "--frames", "4", "--workers", "1"]
     command += ["--accept-duplicates"]
-    parent, workers = peaks_of([*command, "--out", out / "data.lmdb"])
+    parent, workers, _ = peaks_of([*command, "--out", out / "data.lmdb"])
     return parent, workers[0]
 
 

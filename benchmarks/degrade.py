@@ -210,7 +210,9 @@ def memory(data: Path, scratch: Path) -> None:
         corpus = lay_out(data, scratch, 128, n)
         with tempfile.TemporaryDirectory(dir=scratch) as folder:
             words = ["hffkit", "degrade", corpus, "--op", "jp-mix", "--size", SIZE]
-            parent, workers = peaks_of([*words, "--workers", 2, "--out", Path(folder, "out.lmdb")])
+            parent, workers, _ = peaks_of(
+                [*words, "--workers", 2, "--out", Path(folder, "out.lmdb")]
+            )
         totals.append(parent + sum(workers[:2]))
         print(
             f"{n:6} records: parent {parent / 1024:.0f} MB, workers "

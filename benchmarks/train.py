@@ -187,7 +187,7 @@ def memory(data: Path, scratch: Path) -> None:
             with tempfile.TemporaryDirectory(dir=scratch) as folder:
                 words = ["hffkit", "train", "--data", corpus, "--max-iterations", 12]
                 words += ["--set", "select=last", "--keep", keep, "--out", Path(folder, "run")]
-                parent, _ = peaks_of(words)
+                parent = peaks_of(words).parent
             print(
                 f"{n:6} images, packed {packed_mb:.0f} MB, {keep}: peak {parent / 1024:.0f} MB",
                 flush=True,
