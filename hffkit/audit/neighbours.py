@@ -128,13 +128,12 @@ def candidates(thumbnails: Thumbnails, groups: Ints, *, n_workers: int = 1) -> C
     kept = np.flatnonzero(~is_plain(thumbnails))
     if len(kept) < 2:
         return Candidates(*_NO_ROWS)
-    thumbnails, groups = thumbnails[kept], groups[kept]
     # Threads of BLAS and of views would hinder each other.
     with threadpool_limits(1), ThreadPoolExecutor(n_workers) as pool:
-        cells = _Cells(_features(thumbnails, VIEWS[0]))
+        cells = _Cells(_features(thumbnails, kept, VIEWS[0]))
 
         def of_view(place: int) -> list[_Rows]:
-            return list(_near_view(cells, thumbnails, groups, place))
+            return list(_near_view(cells, thumbnails, kept, groups[kept], place))
 
         found = [_NO_ROWS]
         for rows in pool.map(of_view, range(len(VIEWS))):
@@ -150,17 +149,17 @@ _NO_ROWS: _Rows = (_NO_PLACES, _NO_PLACES, _NO_PLACES, np.zeros(0, np.float32))
 
 
 def _near_view(
-    cells: "_Cells", thumbnails: Thumbnails, groups: Ints, place: int
+    cells: "_Cells", thumbnails: Thumbnails, kept: Ints, groups: Ints, place: int
 ) -> Iterator[_Rows]:
-    """Yield the pairs whose first image has a view that resembles the second."""
+    """Yield the pairs of kept images whose first one has a view that resembles the second."""
     view = VIEWS[place]
     limit = _TANGENT_RADIUS_WHOLE if view.window.is_whole else _TANGENT_RADIUS
-    for first, second in cells.near(_features(thumbnails, view)):
+    for first, second in cells.near(_features(thumbnails, kept, view)):
         other = np.flatnonzero(groups[first] != groups[second])
         for start in range(0, len(other), _PAIRS_AT_ONCE):
             at = other[start : start + _PAIRS_AT_ONCE]
             a, b = first[at], second[at]
-            distance = _tangent_distance(thumbnails, view, a, cells.features[b])
+            distance = _tangent_distance(thumbnails, view, kept[a], cells.features[b])
             near = distance <= limit
             yield a[near], b[near], np.full(int(near.sum()), place), distance[near]
 
@@ -300,12 +299,13 @@ def _toned(thumbnails: Thumbnails, view: View) -> Thumbnails:
     return np.minimum(thumbnails, _CLIP) if view.is_clipped else thumbnails
 
 
-def _features(thumbnails: Thumbnails, view: View) -> Floats32:
-    """Return (N, 48) the features of a view, of length 1."""
-    found = np.concatenate(
-        [_amplitudes(_toned(part, view)) @ _operators(view).features for part in _parts(thumbnails)]
-    )
-    found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6)
+def _features(thumbnails: Thumbnails, kept: Ints, view: View) -> Floats32:
+    """Return (N, 48) the features of a view of the kept images, of length 1."""
+    matrix = _operators(view).features
+    found = np.empty((len(kept), matrix.shape[1]), np.float32)
+    for rows, at in zip(_parts(found), _parts(kept), strict=True):
+        np.matmul(_amplitudes(_toned(thumbnails[at], view)), matrix, out=rows)
+        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
     return found
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from makers.copies import COPIES, Pixels, brightened, cut, repainted, scene
 
+from hffkit.arrays import Floats32
 from hffkit.audit import neighbours
 from hffkit.audit.near_duplicates import MAX_DISTANCE, is_copy, kind_of
 from hffkit.audit.neighbours import VIEWS, View, Window, candidates, describe, is_plain
@@ -77,6 +78,10 @@ def test_registration_measures_a_gain() -> None:
     assert register(image, brightened(image, 0.8), VIEWS[0]).gain == pytest.approx(0.8, abs=0.01)
 
 
+def features(image: Pixels, view: View) -> Floats32:
+    return neighbours._features(_thumbnails([image]), np.zeros(1, np.int64), view)
+
+
 def test_features_of_a_view_are_those_of_the_image_that_it_stands_for() -> None:
     image = np.asarray(cv2.GaussianBlur(scene(9, side=400), (0, 0), 8), np.uint8)  # within the band
     for view in VIEWS:
@@ -84,9 +89,9 @@ def test_features_of_a_view_are_those_of_the_image_that_it_stands_for() -> None:
         top, left, height, width = (round(400 * x) for x in (w.top, w.left, w.height, w.width))
         shown = image[top : top + height, left : left + width]
         shown = shown[:, ::-1] if view.is_mirrored else shown
-        expected = neighbours._features(_thumbnails([np.ascontiguousarray(shown)]), VIEWS[0])
+        expected = features(np.ascontiguousarray(shown), VIEWS[0])
         if not view.is_clipped:
-            found = neighbours._features(_thumbnails([image]), view)
+            found = features(image, view)
             assert np.linalg.norm(found - expected) < 0.06
 
 

@@ -192,9 +192,9 @@ def test_catching_messages_takes_little_time(data: Path) -> None:
     seconds: dict[object, list[float]] = {decode: [], decode_file: []}
     for _ in range(9):
         for call in (decode, decode_file):
-            begin = time.perf_counter()
+            begin = time.thread_time()  # the processor's: other programs may be running
             call(encoded)
-            seconds[call].append(time.perf_counter() - begin)
+            seconds[call].append(time.thread_time() - begin)
     assert min(seconds[decode_file]) < 1.3 * min(seconds[decode])  # 1.02 on an idle machine
 
 
