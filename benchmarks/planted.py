@@ -271,7 +271,9 @@ def classes(data: Path, scratch: Path, seed: int, n_images: int, only: str) -> N
                     folder / SPLITS[number % 3] / label / path.name, save(decode(path.read_bytes()))
                 )
         report = audited(folder)
-        worst = next((f for f in report["findings"] if "shortcuts" in f["check"]), None)
+        found = [each for each in report["findings"] if "shortcuts" in each["check"]]
+        rank = {"high": 2, "medium": 1, "low": 0}
+        worst = max(found, key=lambda each: (rank[each["severity"]], each["number"]), default=None)
         shown = (
             "none |"
             if worst is None
