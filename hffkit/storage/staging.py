@@ -23,7 +23,9 @@ _COMMAND_FILE = "command.json"  # marks a folder of unfinished work
 LOCK_FILE = "lock"
 _REPLACED = "replaced"  # the old product, while its successor gets its name
 _COMPLETE_FILE = "whole"  # marker: only the final renames remain
+_PARTS = "parts"
 _EARLY = {LOCK_FILE, f"{_COMMAND_FILE}.tmp"}  # what a folder holds before it has its mark
+_WITHOUT_PRODUCT = {*_EARLY, _COMMAND_FILE, _COMPLETE_FILE, _PARTS, _REPLACED}
 # Folders of hffkit, by files that lie there; files and folders of users do not belong into them.
 _PRODUCTS = (
     ("a corpus", ("corpus.json", "manifest.jsonl")),
@@ -169,13 +171,12 @@ class Partial:
         self.path = partial_path(out)
         self.product = self.path / product
         self.beside = self.path / "beside"
-        self.parts = self.path / "parts"
+        self.parts = self.path / _PARTS
         self._replaces = replaces
         self._beside_out = beside
         if replaces:
             _refuse_foreign_work(out)
         else:
-            self._remove_leftover()
             refuse_existing(out)
         self.is_complete = (  # only the final renames remain
             (self.path / _COMPLETE_FILE).exists()
@@ -196,17 +197,9 @@ class Partial:
                 (self.path / _COMPLETE_FILE).unlink(missing_ok=True)
         except StorageError:
             if not (self.path / _COMMAND_FILE).exists():  # nothing was begun
-                self._remove()
+                _remove(self.path)
             self._lock.close()
             raise
-
-    def _remove_leftover(self) -> None:
-        """Remove the folder if its product has its name: the process was killed just then."""
-        if _exists(self.out) and not self.product.exists() and _exists(self.path):
-            with suppress(StorageError, NotADirectoryError):  # it is somebody else's
-                _refuse_foreign_work(self.out)
-                (self.out / JOURNAL_FILE).unlink(missing_ok=True)
-                self._remove()
 
     def _check_command(self, command: Mapping[str, object]) -> None:
         path = self.path / _COMMAND_FILE
@@ -276,16 +269,32 @@ class Partial:
         # Not before: an unpublished corpus without its journal would be written from the start.
         (self.out / JOURNAL_FILE).unlink(missing_ok=True)
         self._lock.close()  # NFS cannot remove a folder with an open file
-        self._remove()
+        _remove(self.path)
 
-    def _remove(self) -> None:
-        """Remove the folder with all that a command puts there; other files keep it."""
-        for path in (self.parts, self.path / _REPLACED):
-            shutil.rmtree(path, ignore_errors=True)
-        with suppress(OSError):
-            for name in (*_EARLY, _COMPLETE_FILE, _COMMAND_FILE):
-                (self.path / name).unlink(missing_ok=True)
-            self.path.rmdir()
+
+def _remove(folder: Path) -> None:
+    """Remove a folder of work with all that a command puts there; other files keep it."""
+    for path in (folder / _PARTS, folder / _REPLACED):
+        shutil.rmtree(path, ignore_errors=True)
+    with suppress(OSError):
+        for name in (*_EARLY, _COMPLETE_FILE, _COMMAND_FILE):
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def _remove_leftover(out: Path) -> None:
+    """Remove the folder of work whose product got its name: the process was killed just then.
+
+    Work of which anything is left to do stays, and so do folders of others.
+    """
+    folder = partial_path(out)
+    with suppress(StorageError, OSError):
+        _refuse_foreign_work(out)
+        names = {path.name for path in folder.iterdir()}
+        if names <= _WITHOUT_PRODUCT and not any((folder / _PARTS).glob("*.part")):
+            lock(folder).close()  # another process may be at work there
+            (out / JOURNAL_FILE).unlink(missing_ok=True)
+            _remove(folder)
 
 
 def _rename(path: Path, out: Path) -> None:
@@ -308,6 +317,7 @@ def refuse_existing(path: Path) -> None:
     A link to nothing takes a path, too, and so does what lies at the place of unfinished work.
     """
     if _exists(path):
+        _remove_leftover(path)
         raise StorageError(f"{path} already exists. Delete it or choose another `out`.")
     refuse_inside(path)
     _refuse_foreign_work(path)

@@ -225,3 +225,40 @@ def test_differences_of_commands_are_told_by_their_place() -> None:
     assert differences(old, old) == []
     assert differences({"rows": None}, {"rows": [{"x": 1}]}) == ["rows differ"]
     assert differences([1], {"a": 1}, "b") == ["b was [1], is now {'a': 1}"]
+
+
+def leftover(out: Path) -> Path:
+    """Make an output whose process was killed while it removed its folder of work."""
+    with Partial(out, COMMAND) as partial:
+        fill(partial.product, "new")
+    partial.product.rename(out)
+    return partial.path
+
+
+def test_what_a_killed_process_left_beside_its_output_is_removed_with_the_refusal(
+    out: Path,
+) -> None:
+    folder = leftover(out)
+    with pytest.raises(StorageError, match="already exists"):
+        refuse_existing(out)
+    assert not folder.exists()
+    assert files_below(out) == {"a": "new"}
+
+
+@pytest.mark.parametrize("name", ["parts/x.part", "corpus", "mine.txt"])
+def test_work_that_is_left_to_do_stays_beside_an_output(out: Path, name: str) -> None:
+    folder = leftover(out)
+    (folder / name).touch()
+    before = files_below(folder)
+    with pytest.raises(StorageError, match="already exists"):
+        refuse_existing(out)
+    assert files_below(folder) == before
+
+
+def test_a_folder_in_which_another_process_is_at_work_stays(out: Path) -> None:
+    folder = leftover(out)
+    with (folder / "lock").open("r+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(StorageError, match="already exists"):
+            refuse_existing(out)
+    assert folder.is_dir()
