@@ -46,6 +46,7 @@ _N_PROBES = 12  # cells searched for each view
 _CELLS_PER_ROOT = 2
 _CHUNK = 4096  # rows of features at once
 _PRODUCTS = 1 << 20  # of features at once
+_QUERIES = 1 << 15  # views searched for at once: their memory does not grow with the corpus
 _PAIRS_AT_ONCE = 2048
 _MOST = 16  # pairs of an image; all frames of one portrait resemble one another
 _STEP = 0.0125  # of a side: shift and scale of one unit of a tangent
@@ -154,14 +155,14 @@ def _near_view(
     """Yield the pairs of kept images whose first one has a view that resembles the second."""
     view = VIEWS[place]
     limit = _TANGENT_RADIUS_WHOLE if view.window.is_whole else _TANGENT_RADIUS
-    for first, second in cells.near(_features(thumbnails, kept, view)):
-        other = np.flatnonzero(groups[first] != groups[second])
-        for start in range(0, len(other), _PAIRS_AT_ONCE):
-            at = other[start : start + _PAIRS_AT_ONCE]
-            a, b = first[at], second[at]
-            distance = _tangent_distance(thumbnails, view, kept[a], cells.features[b])
-            near = distance <= limit
-            yield a[near], b[near], np.full(int(near.sum()), place), distance[near]
+    for images in _parts(np.arange(len(kept)), _QUERIES):
+        for query, second in cells.near(_features(thumbnails, kept[images], view)):
+            first = images[query]
+            for other in _parts(np.flatnonzero(groups[first] != groups[second]), _PAIRS_AT_ONCE):
+                a, b = first[other], second[other]
+                distance = _tangent_distance(thumbnails, view, kept[a], cells.features[b])
+                near = distance <= limit
+                yield a[near], b[near], np.full(int(near.sum()), place), distance[near]
 
 
 def _closest(first: Ints, second: Ints, view: Ints, distance: Floats32) -> Candidates:

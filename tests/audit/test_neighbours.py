@@ -109,7 +109,9 @@ def test_the_search_finds_what_a_comparison_of_all_finds() -> None:
     assert len(found) >= 0.99 * len(expected)
 
 
-def test_one_group_is_never_paired_and_threads_change_nothing() -> None:
+def test_one_group_is_never_paired_and_threads_change_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     scenes = [scene(number) for number in range(20)]
     images = [*scenes, *(COPIES["Q95"](image) for image in scenes)]
     thumbnails = _thumbnails(images)
@@ -121,6 +123,11 @@ def test_one_group_is_never_paired_and_threads_change_nothing() -> None:
     assert pairs == [(number, number + 20) for number in range(20)]
     for name in ("first", "second", "view", "distance"):
         assert np.array_equal(getattr(apart, name), getattr(again, name))
+    monkeypatch.setattr(neighbours, "_QUERIES", 7)
+    few = candidates(thumbnails, np.arange(40))
+    for name in ("first", "second", "view"):
+        assert np.array_equal(getattr(apart, name), getattr(few, name))
+    assert np.abs(apart.distance - few.distance).max() < 1e-5
 
 
 def test_plain_images_resemble_nothing() -> None:
