@@ -39,6 +39,7 @@ ZIGZAG = (
 )  # fmt: skip
 
 _START = b"\xff\xd8"
+_SHORT = 1 << 14  # bytes of a header; those of EXIF and thumbnails are not shared, or kept
 _SCAN, _DQT, _DHT, _DRI, _COM = 0xDA, 0xDB, 0xC4, 0xDD, 0xFE
 _APP0, _APP1, _APP2, _APP13, _APP14 = 0xE0, 0xE1, 0xE2, 0xED, 0xEE
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
@@ -91,16 +92,19 @@ def jpeg_facts(encoded: bytes | memoryview) -> JpegFacts:
     if not whole.startswith(_START):
         raise ImageError("no JPEG: it does not begin with its marker")
     scan = next((at for marker, at in jpeg_markers(whole) if marker == _SCAN), None)
-    return _facts_of(whole[:scan])
+    header = whole[:scan]
+    return _known_facts_of(header) if len(header) <= _SHORT else _facts_of(header)
 
 
-@lru_cache(maxsize=64)  # files of one encoder share their headers; some are long with a thumbnail
 def _facts_of(header: bytes) -> JpegFacts:
     """Read a header that ends behind the marker of the first scan."""
     found = _Header()
     for marker, body in _segments(header):
         found.add(marker, body)
     return found.facts()
+
+
+_known_facts_of = lru_cache(maxsize=64)(_facts_of)  # files of one encoder share their headers
 
 
 class _Header:
