@@ -293,7 +293,8 @@ def _remove_leftover(out: Path) -> None:
         names = {path.name for path in folder.iterdir()}
         if names <= _WITHOUT_PRODUCT and not any((folder / _PARTS).glob("*.part")):
             lock(folder).close()  # another process may be at work there
-            (out / JOURNAL_FILE).unlink(missing_ok=True)
+            if _COMMAND_FILE in names:  # without it, `publish` was past the journal
+                (out / JOURNAL_FILE).unlink(missing_ok=True)
             _remove(folder)
 
 

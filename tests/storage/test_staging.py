@@ -245,6 +245,14 @@ def test_what_a_killed_process_left_beside_its_output_is_removed_with_the_refusa
     assert files_below(out) == {"a": "new"}
 
 
+def test_an_empty_folder_beside_a_users_journal_costs_nothing(out: Path) -> None:
+    fill(out, "mine")
+    partial_path(out).mkdir()
+    with pytest.raises(StorageError, match="already exists"):
+        refuse_existing(out)
+    assert files_below(out) == {"a": "mine", JOURNAL_FILE: ""}
+
+
 @pytest.mark.parametrize("name", ["parts/x.part", "corpus", "mine.txt"])
 def test_work_that_is_left_to_do_stays_beside_an_output(out: Path, name: str) -> None:
     folder = leftover(out)
