@@ -16,7 +16,7 @@ import click
 
 from hffkit.errors import cannot_write, with_options
 from hffkit.manifest.samples import SPLITS, Split
-from hffkit.networks.names import check_device
+from hffkit.networks.hardware import check_device
 from hffkit.options import Names, Option, Pairs, choices, options_of
 from hffkit.wording import displayable
 

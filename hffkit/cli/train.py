@@ -9,6 +9,7 @@ from hffkit.cli import options
 from hffkit.cli.checks import check_inputs
 from hffkit.errors import WeightsError
 from hffkit.input_files import check_file
+from hffkit.networks.hardware import check_bf16
 from hffkit.reports.text_table import Table
 from hffkit.storage.staging import refuse_existing
 from hffkit.wording import counted
@@ -136,6 +137,8 @@ def train(
         options.show_notes([note_on(Path(request.recipe))])
     check_inputs(corpora=request.data + request.masks)
     check_masks(request.masks, recipe)
+    if recipe.precision == "bf16":
+        check_bf16(request.device)
     if request.init is not None and request.init.is_dir():
         from hffkit.runs.run import read_run
 

@@ -1,18 +1,14 @@
 """Devices and threads for networks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import torch
 
 from hffkit.errors import ArgumentError
-from hffkit.networks.names import check_device
-
-# PyTorch's names of the instructions for bfloat16: of x86, and of ARM the last one.
-_BF16 = ("avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16")
+from hffkit.networks.hardware import check_device
 
 
 def device_named(name: str) -> torch.device:
@@ -40,30 +36,6 @@ def _named(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= n_cuda:
         raise ArgumentError(f"`device` {name} is not there: PyTorch finds {n_cuda} CUDA devices.")
     return device
-
-
-def check_bf16(device: torch.device) -> None:
-    """Refuse bfloat16 on a processor that can only emulate it.
-
-    Raises
-    ------
-    ArgumentError
-        If PyTorch reports that this processor has no instructions for it.
-    """
-    capabilities = _capabilities() if device.type == "cpu" else {}
-    known = [capabilities[name] for name in _BF16 if name in capabilities]
-    if known and not any(known):
-        raise ArgumentError(
-            "`precision` must be fp32 on this processor, got bf16: it has no instructions for "
-            "bfloat16 (AVX512_BF16 or AMX), and training is up to ten times slower without them: "
-            "6.4 images/s instead of 60 on an AMD EPYC that has AVX2 only."
-        )
-
-
-def _capabilities() -> Mapping[str, Any]:
-    """Return the instructions that the processor has and lacks; empty for an old PyTorch."""
-    found: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return found
 
 
 @contextmanager

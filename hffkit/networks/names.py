@@ -1,9 +1,6 @@
-"""Names of networks and devices, without their modules: the import of PyTorch takes seconds."""
+"""Names of networks, without their modules: the import of PyTorch takes seconds."""
 
-import re
-from importlib import metadata
-
-from hffkit.errors import ArgumentError, UnknownNameError
+from hffkit.errors import UnknownNameError
 
 NAMES = (
     "amtennet",
@@ -63,14 +60,6 @@ def canonical_name(name: str) -> str:
     if _compact(name) not in known:
         raise UnknownNameError("network", name, NAMES)
     return known[_compact(name)]
-
-
-def check_device(name: str) -> None:
-    """Raise ArgumentError if a name is not that of a device, or PyTorch is built without CUDA."""
-    if not re.fullmatch(r"auto|cpu(:0)?|cuda(:\d{1,3})?", name):
-        raise ArgumentError(f"`device` must be auto, cpu, cuda or cuda:N, got {name!r}.")
-    if name.startswith("cuda") and metadata.version("torch").endswith("+cpu"):
-        raise ArgumentError(f"`device` {name} is not there: this PyTorch is built without CUDA.")
 
 
 def outer_layers(network: str) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ from hffkit.errors import ArgumentError
 from hffkit.execution.memory import keep_memory_of_tensors
 from hffkit.execution.versions import versions_of_training
 from hffkit.manifest.samples import Split
-from hffkit.networks.devices import check_bf16, device_named, threads
+from hffkit.networks.devices import device_named, threads
+from hffkit.networks.hardware import check_bf16
 from hffkit.networks.table import build
 from hffkit.runs.run import Run, write_groups
 from hffkit.runs.snapshots import write_snapshot
@@ -71,7 +72,7 @@ def _train(
     _check_snapshots(request.snapshots, recipe.n_iterations)
     device = device_named(request.device)
     if recipe.precision == "bf16":
-        check_bf16(device)
+        check_bf16(device.type)
     spec = data.input_of(recipe)
     torch.manual_seed(request.seed % SEEDS)
     net = build(recipe.network, len(data.outputs.names), recipe.size)

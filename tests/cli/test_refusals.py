@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from importlib import metadata
 from pathlib import Path
 
 import click
@@ -111,6 +110,8 @@ REFUSED = {
     "train --data x.lmdb --init absent.pth": "absent.pth: no such file.",
     "train --data x.lmdb --out in": "in already exists.",
     "train --data x.lmdb --out x.lmdb/run": "lies inside",
+    "eval run --data x.lmdb --device cuda:1": "--device cuda:1 is not there",
+    "train --data x.lmdb --precision bf16": "--precision must be fp32 on this processor, got bf16",
     "train --data x.lmdb --device gpu": "must be auto, cpu, cuda or cuda:N, got 'gpu'.",
     "convert absent.h5 --out y": "absent.h5: no such file.",
     "convert weights.h5 --out y --network swop": "No network named 'swop'.",
@@ -158,12 +159,14 @@ REFUSED = {
     "spectrum features x.lmdb --out weights.h5": "weights.h5 already exists. Delete it or",
     "spectrum features x.lmdb --out no/y.npz": "--out must be a file in an existing",
 }
-if metadata.version("torch").endswith("+cpu"):  # else only PyTorch knows
-    REFUSED["eval run --data x.lmdb --device cuda:1"] = "--device cuda:1 is not there"
+# On any machine as on one without the instructions and the driver.
 SCRIPT = """
 import json, sys
 from click.testing import CliRunner
 from hffkit.cli.main import main
+from hffkit.networks import hardware
+hardware._instructions = lambda: frozenset({"avx2"})
+hardware._CUDA_DRIVER = "absent.so"
 for line in json.loads(sys.argv[1]):
     result = CliRunner().invoke(main, line.split())
     loaded = [name for name in ("torch", "sklearn", "matplotlib") if name in sys.modules]

@@ -39,7 +39,7 @@ from hffkit.manifest.classes import BINARY
 from hffkit.manifest.pairs import frame_of, in_quality, paired, quality_of
 from hffkit.manifest.samples import Sample
 from hffkit.media.image import Image, resize
-from hffkit.networks import devices
+from hffkit.networks import hardware
 from hffkit.networks.mml import HighQuality, Mml, lengths, map_side
 from hffkit.networks.spec import RGB_SIGNED
 from hffkit.networks.table import build
@@ -547,7 +547,7 @@ def test_an_interrupted_training_on_pairs_ends_as_an_uninterrupted_one(
 def test_a_named_threshold_is_kept_without_a_look_at_val(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "_capabilities", dict)  # bf16 on any processor
+    monkeypatch.setattr(hardware, "_instructions", frozenset)  # bf16 on any processor
     request = request_of(
         corpus, None, mask_weight=0, select="last", threshold=5, max_iterations=1,
         precision="bf16", size=16,
