@@ -7,15 +7,16 @@ that sets it: "--limit must be at least 1, got 0."
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import TypeVar
+from types import TracebackType
+from typing import Any, TypeVar
 
 from hffkit.wording import first_of
 
 T = TypeVar("T")
+Kinds = type[BaseException] | tuple[type[BaseException], ...]
 _MOST = 4000  # characters of a message
 _N_NAMES = 100  # that a message lists
 _PARAMETER = re.compile(r"`(\w+)`")
@@ -124,34 +125,47 @@ def reason_of(error: Exception) -> str:
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
-@contextmanager
-def located(where: object, kind: type[HffkitError]) -> Iterator[None]:
+class Replacing:
+    """A context in whose block errors of some kinds are replaced.
+
+    It is a class because an error that leaves a generator keeps the variables of its callers, open
+    corpora among them, alive until garbage is collected, in CPython 3.12 and 3.13.
+    """
+
+    def __init__(self, kinds: Kinds, replacement: Callable[[Any], HffkitError]) -> None:
+        self._kinds = kinds
+        self._replacement = replacement
+
+    def __enter__(self) -> None:
+        """Begin the block."""
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, self._kinds):
+            raise self._replacement(error) from None
+
+
+def located(where: object, kind: type[HffkitError]) -> Replacing:
     """Put `where` before the message of an error of `kind` in the block."""
-    try:
-        yield
-    except kind as error:
-        raise kind(f"{where}: {error}") from None
+    return Replacing(kind, lambda error: kind(f"{where}: {error}"))
 
 
-@contextmanager
-def writing_to(path: Path, advice: str = "") -> Iterator[None]:
+def writing_to(path: Path, advice: str = "") -> Replacing:
     """Raise an OSError of the block as the StorageError of `cannot_write`."""
-    try:
-        yield
-    except OSError as error:
-        raise cannot_write(path, error, advice) from None
+    return Replacing(OSError, lambda error: cannot_write(path, error, advice))
 
 
-@contextmanager
-def reading_from(path: Path | Traversable, kind: type[HffkitError]) -> Iterator[None]:
+def reading_from(path: Path | Traversable, kind: type[HffkitError]) -> Replacing:
     """Raise an OSError of the block as an error of `kind` that names the path.
 
     So is a ValueError, which a path raises that no file can have: with a NUL, or half of a
     surrogate pair.
     """
-    try:
-        yield
-    except OSError as error:
-        raise kind(f"{path}: cannot be read: {error.strerror or error}.") from None
-    except ValueError as error:
-        raise kind(f"{str(path)!r}: cannot be read: {error}.") from None
+
+    def replacement(error: OSError | ValueError) -> HffkitError:
+        if isinstance(error, OSError):
+            return kind(f"{path}: cannot be read: {error.strerror or error}.")
+        return kind(f"{str(path)!r}: cannot be read: {error}.")
+
+    return Replacing((OSError, ValueError), replacement)

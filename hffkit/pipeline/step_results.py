@@ -3,8 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from hffkit.errors import (
     ManifestError,
     MetricError,
     RecipeError,
+    Replacing,
     StorageError,
     reading_from,
     reason_of,
@@ -138,12 +138,9 @@ def _json(path: Path) -> Any:
     return json_of(read_text(path, StorageError), str(path), StorageError, decode)
 
 
-@contextmanager
-def _undamaged(path: Path) -> Iterator[None]:
+def _undamaged(path: Path) -> Replacing:
     """Turn errors of parsing the result of a step into a StorageError that names the file."""
-    try:
-        yield
-    except _ERRORS as error:
-        raise StorageError(
-            f"{path}: damaged: {reason_of(error)}. Delete {path.parent} and run the recipe again."
-        ) from None
+    advice = f"Delete {path.parent} and run the recipe again."
+    return Replacing(
+        _ERRORS, lambda error: StorageError(f"{path}: damaged: {reason_of(error)}. {advice}")
+    )

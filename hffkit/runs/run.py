@@ -5,13 +5,12 @@ A run.json may come from anybody, so everything that is read is checked.
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from hffkit.errors import ArgumentError, HffkitError, WeightsError, reason_of
+from hffkit.errors import ArgumentError, HffkitError, Replacing, WeightsError, reason_of
 from hffkit.fields import shown
 from hffkit.input_files import is_there, read_json, read_object
 from hffkit.json_types import JsonObject
@@ -187,15 +186,13 @@ def copy_run(folder: Path, to: Path) -> None:
             write_bytes_durably(to / path.name, path.read_bytes())
 
 
-@contextmanager
-def reading(folder: Path) -> Iterator[None]:
+def reading(folder: Path) -> Replacing:
     """Turn errors of parsing run.json into a WeightsError that names the file."""
-    try:
-        yield
-    except (AttributeError, KeyError, TypeError, ValueError, HffkitError) as error:
-        raise WeightsError(
-            f"{folder / RUN_FILE}: damaged: {reason_of(error).rstrip('.')}."
-        ) from None
+
+    def replacement(error: Exception) -> WeightsError:
+        return WeightsError(f"{folder / RUN_FILE}: damaged: {reason_of(error).rstrip('.')}.")
+
+    return Replacing((AttributeError, KeyError, TypeError, ValueError, HffkitError), replacement)
 
 
 def check_row(row: Mapping[str, Any]) -> None:

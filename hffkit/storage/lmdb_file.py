@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary, ref
 
 import lmdb
 
-from hffkit.errors import StorageError, cannot_write, reading_from
+from hffkit.errors import Replacing, StorageError, cannot_write, reading_from
 from hffkit.storage.staging import RESUME
 
 _FIRST_MAP_BYTES = 1 << 26
@@ -134,13 +134,9 @@ class LmdbReader:
             yield from transaction.cursor()
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _reading(path: Path) -> Replacing:
     """Raise an error of LMDB in the block as a StorageError that names the database."""
-    try:
-        yield
-    except lmdb.Error as error:
-        raise StorageError(f"{path}: cannot be read: {error}.") from None
+    return Replacing(lmdb.Error, lambda error: StorageError(f"{path}: cannot be read: {error}."))
 
 
 def _max_open() -> int:
