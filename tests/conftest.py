@@ -2,8 +2,10 @@
 
 import gc
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +20,15 @@ from hffkit.execution import guarded, pool, supervisor
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: more threads hinder each other
     os.environ["OMP_NUM_THREADS"] = "1"
+
+# A hundred processes of the tests import hffkit: without bytecode each compiles it again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Temporary folders in memory, where it has room: waiting for a disk takes a third of the time.
+_MEMORY = Path("/dev/shm")
+if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > 4 << 30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
 
 # OpenCV writes a line to standard error for a name that it does not know, and so would every
 # command of a test: it spells AVX512-SKX.
@@ -61,6 +72,18 @@ def data() -> Path:
     if folder is None:
         pytest.skip("HFFKIT_TEST_DATA does not name the folder of real data")
     return Path(folder)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """Return an empty folder on another file system than `tmp_path`, on disk if that is not."""
+    device = tmp_path.stat().st_dev
+    for parent in (Path(tempfile.gettempdir()), _MEMORY):
+        if parent.is_dir() and parent.stat().st_dev != device:
+            with tempfile.TemporaryDirectory(prefix="hffkit-test-", dir=parent) as folder:
+                yield Path(folder)
+            return
+    pytest.skip("there is no other file system")
 
 
 @pytest.fixture

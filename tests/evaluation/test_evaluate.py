@@ -202,16 +202,15 @@ def test_caffes_network_scores_and_errs_as_it_does_in_caffe(
     assert level["metrics"]["auc"]["value"] == pytest.approx(np.mean(pairs > 0), abs=1e-9)
 
 
-@pytest.mark.golden
 def test_neither_batches_nor_threads_change_scores(
-    golden: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: Path, three: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual = one(golden / "run", golden / "val.lmdb", split=None).scored
+    usual = one(three, corpus, split=None).scored
     n_threads = torch.get_num_threads()
     monkeypatch.setattr(scoring, "_BATCH", 7)
     try:
         torch.set_num_threads(1 if n_threads > 1 else 2)
-        other = one(golden / "run", golden / "val.lmdb", split=None).scored
+        other = one(three, corpus, split=None).scored
     finally:
         torch.set_num_threads(n_threads)
     assert other.keys == usual.keys

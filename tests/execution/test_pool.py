@@ -74,6 +74,7 @@ def test_the_earliest_error_is_raised(n_workers: int) -> None:
     assert found == list(range(len(found)))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hasty")
 def test_a_task_that_kills_two_workers_is_an_error_that_says_so() -> None:
     work = partial(deadly, caller=os.getpid())

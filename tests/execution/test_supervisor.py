@@ -25,6 +25,7 @@ from hffkit.storage.parts import PartWriter, read_part
 from hffkit.storage.staging import partial_path
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_workers")
 def test_a_unit_that_always_kills_its_worker_is_given_up_and_the_rest_is_done(
     tmp_path: Path,

@@ -58,6 +58,7 @@ def several(folder: Path, *, limits_s: Sequence[float]) -> list[Job[Several]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_workers")
 def test_an_input_that_hangs_or_crashes_is_named_and_costs_no_other(tmp_path: Path) -> None:
     work = Fragile(hanging=("u1-1",), crashing=("u2-0",))

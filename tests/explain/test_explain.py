@@ -25,10 +25,11 @@ from hffkit.explain.method_names import NAMES, TRACES
 from hffkit.explain.methods import METHODS, Query, heat_of, traces
 from hffkit.networks.table import NETWORKS, build, build_blank
 
-# Each architecture once; the one that takes seconds to build is for the long tests.
+# Each architecture once; the largest are for the long tests.
 ARCHITECTURES = (
-    "amtennet", "mesoinception4", "handcrafted-res", "mislnet", "resnet18", "densenet121",
-    "efficientnet-b0", "xception", pytest.param("vgg11-bn", marks=pytest.mark.slow),
+    "amtennet", "mesoinception4", "handcrafted-res", "mislnet", "resnet18", "xception",
+    *(pytest.param(name, marks=pytest.mark.slow)
+      for name in ("densenet121", "efficientnet-b0", "vgg11-bn")),
 )  # fmt: skip
 SIZE = 64
 

@@ -323,6 +323,7 @@ def test_frames_without_a_face_are_recorded(data: Path) -> None:
     assert {failure.frame for failure in missing}.isdisjoint(s.frame for s in found)
 
 
+@pytest.mark.slow
 def test_reused_boxes_are_what_each_real_forgery_would_have_got(
     data: Path,
 ) -> None:

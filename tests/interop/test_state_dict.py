@@ -123,7 +123,13 @@ def resnet18(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", list(NAMES))
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet18",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES if name != "resnet18"),
+    ],
+)
 @torch.no_grad()
 def test_published_files_compute_what_they_do_elsewhere(name: str, tmp_path: Path) -> None:
     net, state = theirs(name)

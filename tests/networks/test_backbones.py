@@ -32,6 +32,7 @@ def drawn_vgg() -> nn.Module:
     return net
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_vgg_computes_what_that_of_pytorchcv_does() -> None:
     """The other backbones are compared with the weights in published files."""

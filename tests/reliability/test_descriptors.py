@@ -100,7 +100,7 @@ for line in sys.argv[1:]:
 
 
 # The first file that is opened then has the number of standard error, or all three are missing.
-@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", [pytest.param("2>&-", marks=pytest.mark.slow), "<&- >&- 2>&-"])
 def test_commands_work_without_standard_streams(packed: Path, tmp_path: Path, closed: str) -> None:
     out = tmp_path / "out"  # written by a process of its own
     lines = (f"verify {packed}", f"degrade {packed} --op gc:0.6 --workers 1 --out {out}")

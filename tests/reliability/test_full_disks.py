@@ -20,6 +20,7 @@ pytestmark = pytest.mark.skipif(compiler() is None, reason="no C compiler")
 SAME = "refused in a line, then the same digest"
 
 
+@pytest.mark.slow
 def test_a_sheet_on_a_full_disk_is_whole_or_absent(tmp_path: Path) -> None:
     corpus = build_two_classes(tmp_path, 2)
     with full_disk(tmp_path, ["hffkit.corpus.inspect"]) as disk:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import struct
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -604,8 +605,15 @@ def cached_share(path: Path) -> float:
     return sum(page & 1 for page in pages) / len(pages)
 
 
-def test_what_is_durable_leaves_the_page_cache_and_can_be_read(tmp_path: Path) -> None:
-    plain = tmp_path / "plain"
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """Return a folder on a disk, for `tmp_path` may be in memory."""
+    with tempfile.TemporaryDirectory(prefix="hffkit-test-") as folder:
+        yield Path(folder)
+
+
+def test_what_is_durable_leaves_the_page_cache_and_can_be_read(disk: Path) -> None:
+    plain = disk / "plain"
     with plain.open("wb") as file:
         file.write(os.urandom(1 << 22))
         os.fsync(file.fileno())
@@ -613,12 +621,12 @@ def test_what_is_durable_leaves_the_page_cache_and_can_be_read(tmp_path: Path) -
     if cached_share(plain) > 0.1:
         pytest.skip("this file system keeps all its pages")
     values = {b"%08d" % i: os.urandom(50_000) for i in range(500)}
-    with LmdbWriter(tmp_path / "db") as writer:
+    with LmdbWriter(disk / "db") as writer:
         for key, value in values.items():
             writer.put(key, value)
         writer.flush()
-    assert cached_share(tmp_path / "db" / "data.mdb") < 0.1
-    assert dict(LmdbReader(tmp_path / "db").items()) == values
+    assert cached_share(disk / "db" / "data.mdb") < 0.1
+    assert dict(LmdbReader(disk / "db").items()) == values
 
 
 def test_failed_part_leaves_the_finished_one_alone(part: Path) -> None:
