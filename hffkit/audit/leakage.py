@@ -20,6 +20,7 @@ from hffkit.errors import MetricError
 from hffkit.evaluation.roc import Ranking
 
 _FOLDS = 5
+_N_TREES = 40
 _MIN_SAMPLES = 8  # of each class
 _N_PERMUTATIONS = 2
 _IMPORTANT = 0.01  # of AUC
@@ -169,7 +170,7 @@ def _folds(
         if len(np.unique(truth)) < 2 or len(np.unique(is_positive[train])) < 2:
             continue
         model = HistGradientBoostingClassifier(
-            max_iter=40,
+            max_iter=_N_TREES,
             max_leaf_nodes=15,
             min_samples_leaf=int(np.clip(len(train) // 20, 2, 20)),
             early_stopping=False,

@@ -4,7 +4,7 @@ import io
 import json
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from makers.trees import (
 )
 from PIL import Image
 
+from hffkit.audit import leakage
 from hffkit.audit.audit import audit
 from hffkit.audit.audited import Audited, AuditRequest
 from hffkit.audit.collected import collected
@@ -92,6 +93,14 @@ def _data(*corpora: Path) -> Audited:
 def _findings(check: str, data: Audited) -> list[Finding]:
     """The findings of one check alone."""
     return list(CHECKS[check].judge(CHECKS[check].measure(data)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_trees() -> Iterator[None]:
+    """Fit a quarter of the trees, for the planted faults need few; other tests fit them all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(leakage, "_N_TREES", 10)
+        yield
 
 
 @pytest.fixture(scope="module")
