@@ -25,7 +25,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: more threads
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# Temporary folders in memory, where it has room: waiting for a disk takes a third of the time.
+# Temporary folders in memory, where it has room: tests would wait for a disk.
 _MEMORY = Path("/dev/shm")
 if _MEMORY.is_dir() and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > 4 << 30:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
