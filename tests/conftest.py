@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 gc.disable()  # while libraries and thousands of tests are loaded, which stay
 _n_loaded = 0  # modules that were there when garbage was looked for last
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """Start a worker more than there are cores: tests wait for programs that they start."""
+    n_cores = yield
+    return n_cores if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else n_cores + 1
 
 
 def pytest_collection_finish() -> None:
