@@ -224,7 +224,8 @@ def fate(path: Path) -> str:
     """Return the words of the note that must count a file which is not built."""
     if any(part.startswith(".") or part in HIDDEN for part in path.parts):
         return "hidden or made by an operating system"
-    is_beside = len(path.parts) == 1 or (path.parts[0] in SPLITS and len(path.parts) == 2)
+    in_split = len(path.parts) == 2 and path.parts[0].lower() in SPLITS
+    is_beside = len(path.parts) == 1 or in_split
     return "beside what was asked for" if is_beside else "neither image nor video"
 
 
