@@ -23,7 +23,9 @@ PAIRED = [name for name, spec in NETWORKS.items() if spec.high_quality is not No
 TWICE = {"amtennet", "meso4", "resnet18"}  # a second step is about the solver
 # Layers of others: mml is made of Xception's. Forward passes of all are tested for explain.
 SHARED = {"xception", "densenet121"}
-CAFFE = ["amtennet", "model-base"]  # with Caffe's batch normalisation, which replicas need
+# With Caffe's batch normalisation, which replicas need.
+CAFFE = [name for name in NETWORKS if name.startswith("amten") or name.endswith("model-base")]
+QUICK = {"amtennet", "model-base"}
 
 
 @pytest.fixture(autouse=True)
@@ -74,23 +76,26 @@ def test_a_step_reads_no_value_and_stays_on_its_device(name: str) -> None:
     check_step(name)
 
 
-OTHERS = [
+REST = [
     (name, solver)
     for name in NETWORKS
-    for solver in ("caffe-sgd", "adam")
-    if solver != recipe_for(name).solver
+    for solver in ("caffe-sgd", "adam", "adamw")
+    if name in SHARED or solver != recipe_for(name).solver
 ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "solver"), [*OTHERS, ("amtennet", "adamw")])
+@pytest.mark.parametrize(("name", "solver"), REST)
 def test_so_does_one_of_another_solver(name: str, solver: str) -> None:
     check_step(name, solver)
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("name", CAFFE)
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CAFFE],
+)
 def test_so_do_shares_of_a_batch_in_every_precision(
     name: str, precision: str, replicas: int
 ) -> None:
