@@ -22,6 +22,7 @@ from hffkit.faces.landmarks import predictor_of
 from hffkit.fields import Fields
 from hffkit.json_types import JsonObject
 from hffkit.manifest.pairs import MASKS, quality_of
+from hffkit.manifest.samples import SPLITS
 from hffkit.media.files import sha256_of
 from hffkit.options import options_of
 from hffkit.sources.ffpp_tree import FfppOptions
@@ -216,7 +217,10 @@ def shortfall_text(corpus: Corpus) -> str:
     made = corpus.provenance
     if made.verb != "build" or made.options.get("frames") != "paper" or made.shard is not None:
         return ""
-    found = shortfall((sample.key, sample.split) for sample in corpus.samples())
+    options = made.options
+    named = [name for option in ("methods", "real", "fake") for name in options.get(option, ())]
+    splits = SPLITS if options.get("split", "all") == "all" else (options["split"],)
+    found = shortfall(((sample.key, sample.split) for sample in corpus.samples()), named, splits)
     rows = [
         f"{quality} {name} {split} {n:,} of {total:,}"
         for (quality, name, split), (n, total) in found.items()

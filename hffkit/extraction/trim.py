@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import product
 
 from hffkit.extraction.frames import PAPER_FAKE, PAPER_REAL
 from hffkit.manifest.samples import Split
@@ -85,18 +86,23 @@ def _wanted(name: str, split: Split, counts: Mapping[str, int]) -> int:
     return len(counts) * (PAPER_REAL if name in _REAL else PAPER_FAKE)
 
 
-def shortfall(samples: Iterable[tuple[str, Split]]) -> dict[Bucket, tuple[int, int]]:
+def shortfall(
+    samples: Iterable[tuple[str, Split]], named: Iterable[str], splits: Iterable[Split]
+) -> dict[Bucket, tuple[int, int]]:
     """Return the number of samples, and the paper's total, where a total is not met.
 
-    Samples are given as for `surplus`. Classes and splits without any sample are not reported.
+    Samples are given as for `surplus`. Of every quality that occurs, the classes that were asked
+    for by name, or else all of the paper, are expected in all of `splits`, even without a sample.
     """
     counts: Counter[Bucket] = Counter()
     for key, split in samples:
         _, quality, name, *_ = key.split("/")
         counts[quality, name, split] += 1
+    qualities = sorted({quality for quality, *_ in counts})
+    names = sorted(set(named) or {"Real", *_FAKE})
     found = {}
-    for (quality, name, split), n in sorted(counts.items()):
-        total = _paper_total(name, split)
+    for quality, name, split in product(qualities, names, splits):
+        total, n = _paper_total(name, split), counts[quality, name, split]
         if total is not None and n < total:
             found[quality, name, split] = n, total
     return found

@@ -12,7 +12,7 @@ from makers.trees import ffpp_paths, write_clip
 
 from hffkit.extraction.frames import FramePlan
 from hffkit.extraction.trim import level, shortfall, surplus
-from hffkit.manifest.samples import Split
+from hffkit.manifest.samples import SPLITS, Split
 from hffkit.sources.ffpp import official_pairs
 
 METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
@@ -180,7 +180,7 @@ def test_spare_frames_take_the_place_of_those_without_a_face(tested: Samples, sh
     found = kept(with_faces(tested, share))
     assert per_class(found) == totals_of("test")
     assert strays(found) == []
-    assert shortfall(found) == {}
+    assert shortfall(found, (), ("test",)) == {}
 
 
 def test_totals_that_are_not_met_are_named_and_nothing_is_cut(tested: Samples) -> None:
@@ -190,10 +190,20 @@ def test_totals_that_are_not_met_are_named_and_nothing_is_cut(tested: Samples) -
     wanted = {("c23", "Real", "test"): (counts["Real", "test"], 10_000)}
     for method in METHODS:
         wanted["c23", method, "test"] = (counts[method, "test"], 2_500)
-    assert shortfall(faces) == wanted
+    assert shortfall(faces, (), ("test",)) == wanted
     assert 8_600 < counts["Real", "test"] < 9_000  # 0.7 of 12,600 are 8,820
     others: Samples = [("ff++/c23/Real/000/0001", "val"), ("ff++/c23/FaceShifter/0/1", "test")]
-    assert shortfall(others) == {}  # the paper has no totals of them
+    # The paper has no totals of them.
+    assert shortfall(others, ("FaceShifter",), SPLITS) == {}
+    assert shortfall(others, ("Real",), ("val",)) == {}
+
+
+def test_a_class_without_any_sample_is_named_if_it_was_asked_for(tested: Samples) -> None:
+    rest = [(key, split) for key, split in kept(tested) if "/FaceSwap/" not in key]
+    assert shortfall(rest, (), ("test",)) == {("c23", "FaceSwap", "test"): (0, 2_500)}
+    assert shortfall(rest, ("Real", "Deepfakes"), ("test",)) == {}
+    wanted = {("c23", "Real", "train"): (0, 50_000), ("c23", "Deepfakes", "train"): (0, 12_500)}
+    assert shortfall(rest, ("Real", "Deepfakes"), SPLITS) == wanted
 
 
 def with_faces(samples: Samples, share: float) -> Samples:
@@ -272,11 +282,13 @@ def test_a_build_names_the_totals_that_it_does_not_meet(
     for path in ffpp_paths("000", "000_003")[:2]:
         write_clip(tmp_path / "in" / path)  # 6 frames, all with a face
     words = ["build", "ff++", "--src", tmp_path / "in", "--workers", 1, "--json"]
+    words += ["--method", "Deepfakes,Real"]
     words += ["--accept-duplicates"]  # the forgery shows the clip of its target
     out = tmp_path / "x.lmdb"
     built = run(*words, "--frames", "paper", "--out", out)
     assert built.exit_code == 0
-    lacks = "c23 Deepfakes test 6 of 2,500, c23 Real test 6 of 10,000"
+    lacks = "c23 Deepfakes train 0 of 12,500, c23 Deepfakes test 6 of 2,500, "
+    lacks += "c23 Real train 0 of 50,000, c23 Real test 6 of 10,000"
     assert f"note: {out}: fewer samples than in the paper: {lacks}\n" in built.stderr
     assert json.loads(built.stdout)["n_samples"] == 12
     others = run(*words, "--frames", "75/20", "--out", tmp_path / "y.lmdb")
