@@ -107,6 +107,13 @@ def evaluation_markdown(evaluation: Evaluation) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+# Of an accuracy: the balanced one, and the share of the largest class.
+_BESIDE = {
+    "accuracy": ("class_mean_accuracy", "majority_accuracy"),
+    "binary_accuracy": ("binary_class_mean_accuracy", "binary_majority_accuracy"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class CrossTable:
     """Evaluations by the run, or what it was trained on, and the corpus tested on."""
@@ -128,35 +135,54 @@ class CrossTable:
         return "accuracy" if len(kinds) == 1 else "binary_accuracy"
 
     def to_json(self) -> list[dict[str, object]]:
-        """Return a row per pair: trained, tested, `accuracy` and AUC with their intervals.
+        """Return a row per pair: trained, tested, and metrics with their intervals.
 
-        `training_figures` is true if the run was trained on some of the samples.
+        These are `accuracy`, the balanced one, its baseline, and the AUC. `training_figures` is
+        true if the run was trained on some of the samples.
         """
+        names = (*_BESIDE[self.accuracy], self.accuracy, "auc")
         return [
             {
                 "trained_on": trained,
                 "tested_on": tested,
                 "training_figures": (trained, tested) in self.training,
-                **{name: found.frame.estimates[name].to_json() for name in (self.accuracy, "auc")},
+                **{name: found.frame.estimates[name].to_json() for name in names},
             }
             for (trained, tested), found in self.cells.items()
         ]
 
     def to_table(self) -> Table:
-        """Return the table; a cell is accuracy and AUC of images with 95 % intervals."""
+        """Return the table, below a row of baselines.
+
+        A cell is balanced accuracy, accuracy and AUC of images with 95 % intervals.
+        """
         trained = dict.fromkeys(pair[0] for pair in self.cells)
         tested = tuple(dict.fromkeys(pair[1] for pair in self.cells))
-        rows = tuple((one, *(self._cell(one, other) for other in tested)) for one in trained)
+        balanced, baseline = _BESIDE[self.accuracy]
+        first = (METRICS[baseline].title, *(self._baseline(baseline, other) for other in tested))
+        rows = ((one, *(self._cell(one, other, balanced) for other in tested)) for one in trained)
         corner = f"Trained on / tested on: {METRICS[self.accuracy].title.lower()}; AUC"
-        return Table((corner, *tested), rows)
+        return Table((corner, *tested), (first, *rows))
 
-    def _cell(self, trained: str, tested: str) -> str:
-        if (trained, tested) not in self.cells:
+    def _baseline(self, name: str, tested: str) -> str:
+        found = (cell for (_, other), cell in self.cells.items() if other == tested)
+        return estimate_text(name, next(found).frame.estimates[name])
+
+    def _cell(self, trained: str, tested: str, balanced: str) -> str:
+        found = self.cells.get((trained, tested))
+        if found is None:
             return UNDEFINED
-        estimates = self.cells[trained, tested].frame.estimates
-        accuracy = estimate_text(self.accuracy, estimates[self.accuracy])
-        text = f"{accuracy}; AUC {estimate_text('auc', estimates['auc'])}"
-        return f"{text} (training figures)" if (trained, tested) in self.training else text
+        shown = {balanced: "balanced", self.accuracy: "accuracy", "auc": "AUC"}
+        texts = [
+            f"{word} {estimate_text(name, found.frame.estimates[name])}"
+            for name, word in shown.items()
+        ]
+        only = found.frame.only_prediction(found.classes.names)
+        remarks = [
+            *(["training figures"] if (trained, tested) in self.training else []),
+            *([f"all predictions are {only}"] if only is not None else []),
+        ]
+        return "; ".join(texts) + (f" ({', '.join(remarks)})" if remarks else "")
 
 
 def _notes(level: Level) -> list[str]:

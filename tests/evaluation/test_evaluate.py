@@ -425,12 +425,16 @@ def test_the_cross_table_has_runs_as_rows_and_corpora_as_columns(
     digests = [sha256_of(each / "manifest.jsonl")[:12] for each in data]
     titles = [f"{each} (manifest {digest})" for each, digest in zip(data, digests, strict=True)]
     assert table.header == ("Trained on / tested on: accuracy; AUC", *titles)
-    assert [row[0] for row in table.rows] == list(map(str, runs))
-    for i, path in enumerate(runs):
+    shares = ("Baseline: always the largest class", "33.33 %", "33.33 %")
+    assert table.rows[0] == shares
+    assert [row[0] for row in table.rows[1:]] == list(map(str, runs))
+    for i, path in enumerate(runs, 1):
         for j, tested in enumerate(data):
             estimates = one(path, tested).evaluation.frame.estimates
-            accuracy, auc = estimates["accuracy"].value, estimates["auc"].value
-            assert table.rows[i][j + 1] == f"{100 * (accuracy or 0):.2f} %; AUC {auc:.4f}"
+            names = ("class_mean_accuracy", "accuracy", "auc")
+            balanced, accuracy, auc = (estimates[name].value or 0 for name in names)
+            wanted = f"balanced {100 * balanced:.2f} %; accuracy {100 * accuracy:.2f} %"
+            assert table.rows[i][j + 1].startswith(f"{wanted}; AUC {auc:.4f}")
     assert result.to_markdown().startswith(result.cross.to_table().to_markdown())
     arguments = ("--data", corpus, "--data", other_data, "--resamples", 0, "--device", "cpu")
     shown = run("eval", *runs, *arguments)

@@ -645,11 +645,17 @@ def test_cross_table_has_a_row_for_training_and_a_column_for_testing() -> None:
     crossed = CrossTable(
         {("A", "A"): evaluations[0], ("A", "B"): evaluations[1], ("B|x", "B"): evaluations[2]}
     )
-    head, _, first, second = crossed.to_table().to_markdown().splitlines()
+    head, _, baseline, first, second = crossed.to_table().to_markdown().splitlines()
     assert head == "| Trained on / tested on: accuracy; AUC | A | B |"
-    value = evaluations[1].frame.estimates["accuracy"].value
-    assert value is not None
-    assert f"{100 * value:.2f} % [" in first
+    shares = [max(np.bincount(drawn(50, seed).labels)) / 50 for seed in range(2)]
+    texts = " | ".join(f"{100 * share:.2f} %" for share in shares)
+    assert baseline == f"| Baseline: always the largest class | {texts} |"
+    frame = evaluations[1].frame.estimates
+    balanced, plain = frame["class_mean_accuracy"].value, frame["accuracy"].value
+    assert balanced is not None
+    assert plain is not None
+    assert f"balanced {100 * balanced:.2f} % [" in first
+    assert f"accuracy {100 * plain:.2f} % [" in first
     assert "; AUC 0." in first
     assert second.startswith(r"| B\|x | – | ")  # noqa: RUF001
     rows = crossed.to_json()
@@ -665,10 +671,23 @@ def test_a_cross_table_of_different_classes_compares_fake_with_real() -> None:
     assert right[0] != np.mean(three.predicted == three.labels)
     table = crossed.to_table()
     assert table.header[0] == "Trained on / tested on: fake/real accuracy; AUC"
-    assert [row[1].split(";")[0] for row in table.rows] == [f"{100 * x:.2f} %" for x in right]
+    shown = [row[1].split("; ")[1] for row in table.rows[1:]]
+    assert shown == [f"accuracy {100 * x:.2f} %" for x in right]
     rows = crossed.to_json()
     assert [row["binary_accuracy"]["value"] for row in rows] == right  # type: ignore[index]
     assert not any("accuracy" in row for row in rows)
+
+
+def test_a_cross_table_names_the_only_prediction_of_a_collapsed_network() -> None:
+    rows = [(0, [0.9, 0.1]), (0, [0.8, 0.2]), (0, [0.7, 0.3]), (1, [0.6, 0.4])]
+    evaluation = measure(scored_of(rows, classes=BINARY), n_resamples=0)
+    crossed = CrossTable({("run", "A"): evaluation}, frozenset({("run", "A")}))
+    baseline, row = crossed.to_table().rows
+    assert baseline[1] == "75.00 %"
+    assert row[1] == (
+        "balanced 50.00 %; accuracy 75.00 %; AUC 1.0000 "
+        "(training figures, all predictions are fake)"
+    )
 
 
 def test_binary_detectors_have_a_recall_for_each_method_at_every_level() -> None:
