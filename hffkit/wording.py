@@ -25,6 +25,12 @@ def first_of(texts: Sequence[str], n: int) -> str:
     return ", ".join(texts[:n]) + more
 
 
+def val_accuracy_text(accuracy: float, baseline: float | None) -> str:
+    """Return an accuracy on val beside that of always naming the largest class, if it is known."""
+    beside = "" if baseline is None else f" (always the largest class: {100 * baseline:.2f} %)"
+    return f"{100 * accuracy:.2f} % of val right{beside}"
+
+
 def displayable(text: str) -> str:
     r"""Return text with escapes such as \u001b for what would control a terminal or a page.
 

@@ -20,7 +20,7 @@ from hffkit.spectrum.names import (
 )
 from hffkit.storage.outputs import FEATURES, SPECTRA_PLOT
 from hffkit.storage.staging import refuse_existing
-from hffkit.wording import counted
+from hffkit.wording import counted, val_accuracy_text
 
 if TYPE_CHECKING:
     from hffkit.runs.spectrum import SpectrumRun
@@ -192,10 +192,11 @@ spectrum.add_command(predict)
 def _run_text(path: Path, run: "SpectrumRun") -> str:
     """Return a run folder that was just written, and its accuracies."""
     result, val, repeats = run.result, run.result.val_accuracy, run.result.repeats
+    baseline = result.val_majority_accuracy
     lines = [
         f"{path}: {run.classifier} on {run.n_features} values, fake against real",
         f"{result.n_train} training images, {100 * result.train_accuracy:.2f} % of them right"
-        + ("" if val is None else f"; {100 * val:.2f} % of val"),
+        + ("" if val is None else f"; {val_accuracy_text(val, baseline)}"),
     ]
     if repeats is not None:
         kind = "groups" if repeats.protocol == "grouped" else "images, as the paper: leaks"

@@ -12,7 +12,7 @@ from hffkit.input_files import check_file
 from hffkit.networks.hardware import check_bf16
 from hffkit.reports.text_table import Table
 from hffkit.storage.staging import refuse_existing
-from hffkit.wording import counted
+from hffkit.wording import counted, val_accuracy_text
 
 if TYPE_CHECKING:
     from hffkit.runs.run import Run
@@ -186,9 +186,11 @@ def _run_text(path: Path, run: "Run") -> str:
         lines.append(counted(result.iterations, "iteration") + early)
     selected = (None if result is None else result.selected) or {}
     if "val_accuracy" in selected:
+        baseline = None if result is None else result.val_majority_accuracy
         lines.append(
             f"kept: iteration {selected['iteration']}, "
-            f"{100 * selected['val_accuracy']:.2f} % of val right, loss {selected['val_loss']:.4f}"
+            f"{val_accuracy_text(selected['val_accuracy'], baseline)}, loss "
+            f"{selected['val_loss']:.4f}"
         )
     return "\n".join(lines)
 

@@ -38,6 +38,7 @@ class TrainingResult:
     stopped_early: bool | None = None  # by the recipe's patience
     selected: Mapping[str, float] | None = None  # iteration and validation metrics of the weights
     seconds_of_last_start: float | None = None
+    val_majority_accuracy: float | None = None  # of always naming the largest class of val
 
     def to_json(self) -> dict[str, object]:
         """Return the fields that are not None as JSON values."""

@@ -50,6 +50,7 @@ class SpectrumResult:
     n_train: int
     train_accuracy: float
     val_accuracy: float | None = None
+    val_majority_accuracy: float | None = None  # of always naming the larger class
     repeats: Repeats | None = None
 
 
@@ -133,6 +134,7 @@ def _result_of(found: Fields) -> SpectrumResult:
         found.whole("n_train"),
         found.number("train_accuracy"),
         val,
+        found.optional("val_majority_accuracy", float),
         None if repeats is None else _repeats_of(repeats),
     )
 

@@ -102,6 +102,7 @@ def train_spectrum(
             n_train=len(train.items),
             train_accuracy=_accuracy(request.classifier, model, train),
             val_accuracy=_accuracy(request.classifier, model, val) if val.items else None,
+            val_majority_accuracy=_majority_accuracy(val) if val.items else None,
             repeats=_repeats(request, labelled, partial.product / REPEATS_FOLDER),
         )
         run = SpectrumRun(request.classifier, asdict(spec), train.features.shape[1], made, result)
@@ -139,6 +140,11 @@ def _check_both(train: LabelledFeatures, corpora: Sequence[Corpus]) -> None:
 
 def _accuracy(name: str, model: Any, some: LabelledFeatures) -> float:
     return float(np.mean(is_called_fake(name, model, some.features) == some.is_fake))
+
+
+def _majority_accuracy(some: LabelledFeatures) -> float:
+    share = float(np.mean(some.is_fake))
+    return max(share, 1 - share)
 
 
 def _repeats(request: SpectrumRequest, labelled: LabelledFeatures, out: Path) -> Repeats | None:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from hffkit.arrays import Ints
 from hffkit.degrade.suites import augmentation
 from hffkit.errors import ArgumentError, CorpusError
@@ -44,6 +46,11 @@ class LabelledDataset:
     dataset: Dataset
     labels: Ints
     left_out: Mapping[str, int] | None = None  # of pairs: samples in none, by reason
+
+    @property
+    def majority_accuracy(self) -> float:
+        """Accuracy of always naming the largest class."""
+        return float(np.bincount(self.labels).max() / len(self.labels))
 
 
 @dataclass(frozen=True, slots=True)

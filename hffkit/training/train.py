@@ -104,7 +104,11 @@ def _train(
             frozenset(request.snapshots),
             lambda at, state: write_snapshot(partial.product, run, state, at),
         )
-        done = replace(run, result=loop.run(snapshot))
+        result = loop.run(snapshot)
+        if "val" in data.splits:
+            baseline = data.splits["val"].majority_accuracy
+            result = replace(result, val_majority_accuracy=baseline)
+        done = replace(run, result=result)
         _write_records(done, partial.product, data, earlier)
         partial.publish()
     return done

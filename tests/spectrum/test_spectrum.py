@@ -118,6 +118,7 @@ def test_a_run_is_what_scikit_learn_makes_of_the_training_samples(
     assert row["result"]["n_train"] == len(features)
     right = (margins("svm-rbf", model, others) > 0) == are_fake
     assert row["result"]["val_accuracy"] == right.mean()
+    assert row["result"]["val_majority_accuracy"] == max(are_fake.mean(), 1 - are_fake.mean())
     assert row["made"]["data"][0]["content_sha256"] == Corpus(corpus).content_sha256
     groups = {s.group for s in Corpus(corpus).samples() if s.split == "train"}
     assert set(json.loads((fitted / "groups.json").read_text("utf-8"))) == groups

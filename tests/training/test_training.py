@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,9 @@ def test_a_separable_set_is_learned(packed: Path, tmp_path: Path) -> None:
     request = request_of(packed, base_lr=2e-4, max_iterations=32, val_interval=16, batch_size=8)
     _, run = train(request, tmp_path / "run")
     assert selected_of(run)["val_accuracy"] >= 0.9
+    counts = Counter(s.cls for s in Corpus(packed).samples() if s.split == "val")
+    assert run.result is not None
+    assert run.result.val_majority_accuracy == max(counts.values()) / counts.total()
 
 
 def test_a_corpus_without_val_is_refused_with_advice(tmp_path: Path) -> None:
