@@ -85,7 +85,7 @@ def note_on(path: Path) -> str:
     """Return a remark on the settings of a file that must be given as arguments of their own."""
     rows = read_study_config(path)
     model = rows.get("model")
-    notes = ["give the data as `data`"]
+    notes = ["give the data, with its splits, as `data`"]
     if rows.get("seed") is not None:
         notes.append(f"its seed as `seed` {shown(rows['seed'])}")
     if isinstance(model, dict) and model.get("pretrained"):

@@ -83,8 +83,9 @@ def test_settings_of_the_facial_parts_study_are_a_recipe(tmp_path: Path) -> None
     for n in (1600, 16_000):  # so that the patience counts epochs
         assert found.for_samples(n).val_interval == n // 16
     assert note_on(path) == (
-        f"{path}: give the data as `data`, and its seed as `seed` 42, and torchvision's "
-        "weights as `init`, since it trains a pretrained network. Its other paths are not used."
+        f"{path}: give the data, with its splits, as `data`, and its seed as `seed` 42, and "
+        "torchvision's weights as `init`, since it trains a pretrained network. Its other paths "
+        "are not used."
     )
 
 
