@@ -192,7 +192,9 @@ def toml_of(text: str, where: str, kind: type[HffkitError]) -> JsonObject:
     except RecursionError:
         raise kind(f"{where}: {_TOO_DEEP}") from None
     except ValueError as error:
-        raise kind(f"{where}: no TOML: {error}.") from None
+        is_long = "set_int_max_str_digits" in str(error)  # of Python's own limit
+        reason = "a whole number must fit in 64 bits" if is_long else error
+        raise kind(f"{where}: no TOML: {reason}.") from None
     if depth(values) > MAX_DEPTH:
         raise kind(f"{where}: {_TOO_DEEP}")
     for number in filter(lambda value: type(value) is int, _values(values)):

@@ -175,13 +175,20 @@ def read_boxes(path: Path) -> Boxes:
     rows = read_json(path, CorpusError, MAX_TEXT_BYTES)
     try:
         return {
-            video: {_frame(frame): _box(values) for frame, values in frames.items()}
-            for video, frames in rows.items()
-        }
-    except (ValueError, TypeError, AttributeError) as error:
+            video: {_frame(frame): _box(values, f"frame {frame} of {video}")
+                    for frame, values in _object(frames, video).items()}
+            for video, frames in _object(rows, "the file").items()
+        }  # fmt: skip
+    except (ValueError, TypeError) as error:
         raise CorpusError(
             f'{path}: must be {{"video": {{"frame": [x, y, size]}}}}: {error}.'
         ) from None
+
+
+def _object(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{where} is {shown(value)}")
+    return value
 
 
 def _frame(text: str) -> int:
@@ -190,10 +197,11 @@ def _frame(text: str) -> int:
     return int(text)
 
 
-def _box(values: Any) -> Box:
-    if type(values) is not list or any(type(value) not in (int, float) for value in values):
-        raise ValueError(f"a box is {shown(values)}")
+def _box(values: Any, where: str) -> Box:
+    is_box = type(values) is list and len(values) == 3
+    if not is_box or any(type(value) not in (int, float) for value in values):
+        raise ValueError(f"the box of {where} is {shown(values)}")
     x, y, size = map(int, values)
     if max(map(abs, (x, y, size))) > _MAX_SIDE:
-        raise ValueError(f"a box is {shown(values)}")
+        raise ValueError(f"the box of {where} is {shown(values)}")
     return x, y, size

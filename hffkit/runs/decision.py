@@ -232,7 +232,8 @@ def _check_guarantee(each: Guarantee) -> None:
     shares = [each.rate, *(x for x in (each.confidence, each.upper_bound) if x is not None)]
     if each.mistake not in get_args(MistakeKind) or not all(0 < _number(x) <= 1 for x in shares):
         raise ValueError(f"a guarantee is {shown(each)}")
-    if {type(each.n_groups), type(each.n_mistakes)} != {int}:
+    counts = (each.n_mistakes, each.n_groups)
+    if {type(count) for count in counts} != {int} or not 0 <= each.n_mistakes <= each.n_groups:
         raise ValueError(
             f"the counts of a guarantee are {shown(each.n_groups)}, {shown(each.n_mistakes)}"
         )

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 from hffkit.errors import CorpusError
+from hffkit.wording import counted
 
 _MAX_DIGITS = 18
 
@@ -35,11 +36,21 @@ def table_of(
             rows = _cells(lines[1:], 1, delimiter, path)
             blank = dict.fromkeys(header, "")
             return (
-                (number, {**blank, **dict(zip(header, cells, strict=False))})
+                (number, {**blank, **_row(header, cells, number, path)})
                 for number, cells in rows
                 if cells
             )
     return None
+
+
+def _row(header: Sequence[str], cells: Sequence[str], number: int, path: Path) -> dict[str, str]:
+    """Return a row by the names of its columns; cells at its end may be missing."""
+    if any(cells[len(header) :]):
+        raise CorpusError(
+            f"{path}:{number}: {counted(len(cells), 'cell')}, but {counted(len(header), 'column')}."
+            " Put quotation marks around a name with a comma."
+        )
+    return dict(zip(header, cells, strict=False))
 
 
 def _cells(

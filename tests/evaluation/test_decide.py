@@ -37,6 +37,10 @@ from hffkit.spectrum.train import train_spectrum
 N = 30  # images of each class and split, each a group of its own
 CLASSES = {"GAN": True, "Glow": True, "camera": False}
 RATES = ("--fpr", "0.2", "--confidence", "0.9")
+A_GUARANTEE = {
+    "mistake": "false_alarm", "rate": 0.1, "confidence": 0.9, "n_groups": 8, "n_mistakes": 1,
+    "upper_bound": 0.05,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -452,6 +456,8 @@ def test_a_decision_of_other_weights_is_refused(
         ("temperature", 0),
         ("guarantees", [{"mistake": "none"}]),
         ("guarantees", None),
+        ("guarantees", [{**A_GUARANTEE, "n_groups": -1}]),
+        ("guarantees", [{**A_GUARANTEE, "n_mistakes": 9}]),
         ("split", 3),
         ("data", [{"path": "x"}]),
         ("versions", []),
@@ -465,6 +471,12 @@ def test_a_damaged_decision_is_refused(decided: Path, name: str, value: object) 
     change(decided, lambda row: row.update({name: value}))
     with pytest.raises(WeightsError, match=r"decision\.json: .*Run `hffkit decide` again"):
         read_decision(decided, weights)
+
+
+def test_a_guarantee_of_possible_counts_is_read(decided: Path) -> None:
+    weights = decision_of(decided).weights_sha256
+    change(decided, lambda row: row.update(guarantees=[A_GUARANTEE]))
+    assert read_decision(decided, weights) is not None
 
 
 def test_a_decision_that_is_no_json_is_refused(decided: Path) -> None:

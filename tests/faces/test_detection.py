@@ -251,6 +251,16 @@ def test_boxes_of_another_shape_are_refused(tmp_path: Path, text: str) -> None:
         read_boxes(path)
 
 
+def test_a_wrong_box_is_named_by_video_and_frame(tmp_path: Path) -> None:
+    path = tmp_path / "locations.json"
+    path.write_text('{"000": {"0": [1, 2, 3]}, "001": {"7": [1, 2]}}')
+    with pytest.raises(CorpusError, match=r": the box of frame 7 of 001 is \[1, 2\]\.$"):
+        read_boxes(path)
+    path.write_text('{"000": null}')
+    with pytest.raises(CorpusError, match=r": 000 is null\.$"):
+        read_boxes(path)
+
+
 def test_boxes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "locations.json").write_bytes(b'{"\xff": {}}')
     with pytest.raises(CorpusError, match="must be"):

@@ -121,6 +121,7 @@ LISTS = [
     (f"path,real\na.png,{'1' * 131_073}\n", "l.txt:2: no CSV: field larger than field limit"),
     (f"path,real,{'x' * 131_073}\na.png,1\n", "l.txt:1: no CSV: field larger than field limit"),
     (f"path,real\na.png,{'1' * 5000}\n", "l.txt:2: real must be 0 or 1, got '1111"),
+    ("path,real\na,b.png,1\n", "l.txt:2: 3 cells, but 2 columns. Put quotation marks around a na"),
     ("path,real\n", "l.txt: lists nothing"),
     ("path,real\n,1\n", "l.txt:2: the line has no path"),
 ]
