@@ -35,7 +35,12 @@ class Shelf:
 
     @cached_property
     def is_writable(self) -> bool:
-        """Create the folder; False without write access to it, and then nothing is kept."""
+        """Create the folder; False without write access to it, and then nothing is kept.
+
+        A link in its place is not followed: it may lead to a folder of others.
+        """
+        if self.folder.is_symlink():
+            return False
         try:
             self.folder.mkdir(exist_ok=True)
             TemporaryFile(dir=self.folder).close()

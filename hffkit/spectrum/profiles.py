@@ -70,7 +70,7 @@ class Profiler:
 
         CORPUS.spectrum/CROP-CENTRE.npz caches them with the corpus's content_sha256 and everything
         else that decides them; a cache that does not match is replaced. If the folder is not
-        writable, nothing is cached.
+        writable, or a link, nothing is cached.
 
         Raises
         ------
@@ -86,7 +86,8 @@ class Profiler:
         found = self.of_images(images, corpus.n_samples)
         with suppress(StorageError, OSError):  # the folder is not writable
             path.parent.mkdir(exist_ok=True)
-            write_bytes_durably(path, _packed(found, facts))
+            if not path.parent.is_symlink():  # which may lead to a folder of others
+                write_bytes_durably(path, _packed(found, facts))
         return found
 
     def of_images(self, images: Iterable[tuple[str, Read]], n_images: int) -> list[Floats64]:

@@ -34,3 +34,10 @@ def test_counts_that_no_check_has_are_left_out(tmp_path: Path) -> None:
         digest = hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()
         path.write_text(json.dumps({**row, "sha256": digest}))
         assert list(kept.read()) == found
+
+
+def test_nothing_is_kept_through_a_link(tmp_path: Path) -> None:
+    corpora = open_faces([str(build_two_classes(tmp_path / "x", 2))])
+    shelf = Shelf(corpora, items_of(corpora, None))
+    shelf.folder.symlink_to(tmp_path)
+    assert not shelf.is_writable

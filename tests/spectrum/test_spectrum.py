@@ -246,6 +246,15 @@ def test_profiles_are_kept_beside_the_corpus_with_its_hash(
     assert np.array_equal(again, first)
 
 
+def test_profiles_are_not_written_through_a_link(tree: Path, tmp_path: Path) -> None:
+    corpus = Corpus(build(tree, tmp_path / "c.lmdb"))
+    (tmp_path / "away").mkdir()
+    (tmp_path / "c.lmdb.spectrum").symlink_to("away")
+    found = Profiler(FeatureSpec(), 1).of_corpus(corpus)
+    assert len(found) == corpus.n_samples
+    assert list((tmp_path / "away").iterdir()) == []
+
+
 @pytest.mark.parametrize("damage", ["other corpus", "cut", "text", "nan"])
 def test_kept_profiles_that_do_not_match_are_made_anew(
     tree: Path, tmp_path: Path, damage: str
