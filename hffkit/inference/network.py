@@ -1,7 +1,7 @@
 """Inference with a trained network."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -14,16 +14,15 @@ from hffkit.errors import WeightsError
 from hffkit.inference.intake import Fed, Outputs, PixelIntake
 from hffkit.manifest.classes import BINARY, ClassTable
 from hffkit.manifest.pairs import quality_of
-from hffkit.media.files import sha256_of
 from hffkit.media.image import Image
 from hffkit.networks.mml import map_side
 from hffkit.networks.spec import NetworkSpec
 from hffkit.networks.table import build_blank, network_named
-from hffkit.runs.run import Run, read_groups, read_run
+from hffkit.runs.run import WEIGHTS_FILE, Run, read_groups, read_run
 from hffkit.runs.samples import scored_items
 from hffkit.runs.scores import Scored, binary_probabilities, fake_scores
 from hffkit.runs.training_samples import TrainingSamples, read_training_samples
-from hffkit.runs.weights import WEIGHTS_FILE, read_weights
+from hffkit.runs.weights import digest_of_weights, read_weights
 from hffkit.storage.labels import Items, Task, labels_of
 from hffkit.training.dataset import FaceDataset, check_packed
 from hffkit.training.loader import Batch, StreamLoader, prepare
@@ -204,17 +203,29 @@ class NetworkDetector:
         return prepare(pixels.to(self.device), self.run.input)
 
 
+def _check_input(run: Run, path: Path) -> None:
+    """Refuse a range or colour order that is not the network's, with which no score is right."""
+    own = network_named(run.network).input
+    if run.input != replace(own, filter=run.input.filter):
+        raise WeightsError(
+            f"{path}/run.json: altered or damaged: {run.network} takes {own.colour} from "
+            f"{own.low:g} to {own.high:g}, not {run.input.colour} from {run.input.low:g} to "
+            f"{run.input.high:g}. Copy the run again."
+        )
+
+
 def load_network(path: Path, device: torch.device) -> NetworkDetector:
     """Load the network of a run folder.
 
     Raises
     ------
     WeightsError
-        If the folder is no run of a network, or the weights are of another one.
+        If the folder is no run of a network, or its files do not belong together.
     """
     run = read_run(path)
     net = build_blank(run.network, len(run.classes.names), run.size)
-    state, digest = read_weights(path), sha256_of(path / WEIGHTS_FILE)
+    state, digest = read_weights(path), digest_of_weights(path, run.weights_sha256)
+    _check_input(run, path)
     own = net.state_dict()
     wrong = sorted(
         {k for k in own.keys() & state.keys() if own[k].shape != state[k].shape}

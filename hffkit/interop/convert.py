@@ -69,8 +69,9 @@ def convert(
     with Partial(out, {**command, "classes": classes.to_json()}, product="run") as partial:
         partial.make_product()
         spec = network_named(found.network)
-        run = Run(found.network, spec.size, spec.input, classes, command, TrainingResult())
         write_weights(partial.product, state, {})
+        run = Run(found.network, spec.size, spec.input, classes, command)
+        run = run.done(TrainingResult(), partial.product)
         run.write(partial.product)
         partial.publish()
     return run

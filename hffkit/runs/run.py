@@ -6,7 +6,7 @@ A run.json may come from anybody, so everything that is read is checked.
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,6 +16,7 @@ from hffkit.input_files import is_there, read_json, read_object
 from hffkit.json_types import JsonObject
 from hffkit.manifest.classes import ClassTable
 from hffkit.manifest.samples import json_text
+from hffkit.media.files import sha256_of
 from hffkit.media.image import CONVERT_IMAGESET, ResizeFilter
 from hffkit.networks.names import canonical_name
 from hffkit.networks.spec import Colour, InputSpec
@@ -25,6 +26,7 @@ FORMAT = 1
 _MAX_SIZE = 4096  # px
 MAX_CLASSES = 1 << 12
 RUN_FILE = "run.json"
+WEIGHTS_FILE = "weights.safetensors"
 SPECTRUM = "spectrum"  # kind of a run without a network: see hffkit.runs.spectrum
 METRICS_FILE = "metrics.jsonl"
 GROUPS_FILE = "groups.json"
@@ -55,6 +57,12 @@ class Run:
     classes: ClassTable  # of the outputs, numbered from 0
     made: Mapping[str, Any]  # verb, recipe, overrides, data, seed, versions, ...: JSON values
     result: TrainingResult | None = None  # None during the training
+    weights_sha256: str | None = None  # None during the training, and in older runs
+
+    def done(self, result: TrainingResult, folder: Path) -> "Run":
+        """Return the run with its result, and the digest of the weights that `folder` has."""
+        digest = sha256_of(folder / WEIGHTS_FILE)
+        return replace(self, result=result, weights_sha256=digest)
 
     @property
     def summary(self) -> str:
@@ -132,6 +140,7 @@ def _check_network(row: Mapping[str, Any]) -> None:
         raise ValueError("a class has no name, or is neither fake nor real")
     levels = (fed["low"], fed["high"])
     is_number = all(type(level) in (int, float) and math.isfinite(level) for level in levels)
+    is_number = is_number and fed["low"] < fed["high"]
     is_known = fed["colour"] in get_args(Colour) and fed["filter"] in get_args(ResizeFilter)
     if not is_known or not is_number:
         raise ValueError(f"input is {shown(fed)}")

@@ -1,13 +1,12 @@
 """Snapshots of a training: run folders RUN/snapshots/ITERATION with the weights of an iteration."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hffkit.errors import WeightsError, writing_to
-from hffkit.runs.run import GROUPS_FILE, RUN_FILE, Run, TrainingResult
+from hffkit.runs.run import GROUPS_FILE, RUN_FILE, WEIGHTS_FILE, Run, TrainingResult
 from hffkit.runs.training_samples import SAMPLES_FILE
-from hffkit.runs.weights import WEIGHTS_FILE, write_weights
+from hffkit.runs.weights import write_weights
 from hffkit.storage.staging import write_bytes_durably
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def write_snapshot(
     records = [name for name in (GROUPS_FILE, SAMPLES_FILE) if (folder / name).exists()]
     for name in records:
         write_bytes_durably(out / name, (folder / name).read_bytes())
-    replace(run, result=TrainingResult(iteration, None, {"iteration": iteration})).write(out)
+    run.done(TrainingResult(iteration, None, {"iteration": iteration}), out).write(out)
     return [out / name for name in (WEIGHTS_FILE, *records, RUN_FILE)]
 
 

@@ -9,11 +9,10 @@ from torch import Tensor, nn
 from hffkit.errors import WeightsError
 from hffkit.interop.weights import foreign_weights
 from hffkit.manifest.classes import ClassTable
-from hffkit.media.files import sha256_of
 from hffkit.networks.spec import Pretrained
 from hffkit.networks.table import head_of, network_named
-from hffkit.runs.run import read_run
-from hffkit.runs.weights import WEIGHTS_FILE, read_weights
+from hffkit.runs.run import WEIGHTS_FILE, read_run
+from hffkit.runs.weights import digest_of_weights, read_weights
 
 _IMAGENET_CLASSES = 1000  # none of which any corpus of faces has
 
@@ -70,7 +69,8 @@ def _read(path: Path, network: str, pretrained: Pretrained | None, outputs: Clas
         raise WeightsError(
             f"{folder}: weights of another network than {' or '.join(accepted)}: {run.network}."
         )
-    record: dict[str, object] = {"path": str(folder), "sha256": sha256_of(folder / WEIGHTS_FILE)}
+    digest = digest_of_weights(folder, run.weights_sha256)
+    record: dict[str, object] = {"path": str(folder), "sha256": digest}
     return _Source(run.network, read_weights(folder), record, run.classes == outputs)
 
 

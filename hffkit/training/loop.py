@@ -16,8 +16,8 @@ from torch import Tensor
 from hffkit.errors import Terminated, TrainingError, WeightsError
 from hffkit.execution.progress import Progress
 from hffkit.manifest.samples import Split
-from hffkit.runs.run import METRICS_FILE, TrainingResult
-from hffkit.runs.weights import WEIGHTS_FILE, write_tensors
+from hffkit.runs.run import METRICS_FILE, WEIGHTS_FILE, TrainingResult
+from hffkit.runs.weights import write_tensors
 from hffkit.storage.staging import Partial
 from hffkit.training.checkpoint import (
     CHECKPOINT_FILE,

@@ -108,7 +108,7 @@ def _train(
         if "val" in data.splits:
             baseline = data.splits["val"].majority_accuracy
             result = replace(result, val_majority_accuracy=baseline)
-        done = replace(run, result=result)
+        done = run.done(result, partial.product)
         _write_records(done, partial.product, data, earlier)
         partial.publish()
     return done

@@ -774,6 +774,22 @@ BROKEN: Mapping[str, tuple[Change, str]] = {
     "another size": (edit(size=64), "not the weights of meso4"),
     "fewer classes": (edit(classes=THREE.to_json()[:2]), "not the weights of meso4"),
     "weights of another": (other_weights, "not the weights of meso4"),
+    "weights of another digest": (
+        edit(weights_sha256="0" * 64),
+        "weights.safetensors: altered or damaged: its SHA-256 is not the one in run.json",
+    ),
+    "another range": (
+        edit(input={"colour": "RGB", "low": 0, "high": 255, "filter": "pillow-nearest"}),
+        "run.json: altered or damaged: meso4 takes RGB from 0 to 1, not RGB from 0 to 255",
+    ),
+    "another order of colours": (
+        edit(input={"colour": "BGR", "low": 0, "high": 1, "filter": "pillow-nearest"}),
+        "takes RGB from 0 to 1, not BGR from 0 to 1",
+    ),
+    "a range upside down": (
+        edit(input={"colour": "RGB", "low": 1, "high": 0, "filter": "pillow-nearest"}),
+        "run.json: damaged: input is",
+    ),
     "no weights": (
         lambda run: (run / "weights.safetensors").unlink(),
         "weights.safetensors: no such file",

@@ -41,11 +41,10 @@ from hffkit.pipeline.verbs import EVALUATION_FILE, ROBUSTNESS_FILE
 from hffkit.pipeline.verbs import SAMPLES_FILE as SCORES_FILE
 from hffkit.recipe_files import recipe_path
 from hffkit.runs.decision import DECISION_FILE, Decision, Guarantee, read_decision
-from hffkit.runs.run import GROUPS_FILE, RUN_FILE, write_groups
+from hffkit.runs.run import GROUPS_FILE, RUN_FILE, WEIGHTS_FILE, write_groups
 from hffkit.runs.scores import Scored, binary_probabilities, csv_of
 from hffkit.runs.spectrum import MODEL_FILE, SpectrumResult, SpectrumRun
 from hffkit.runs.training_samples import SAMPLES_FILE, write_training_samples
-from hffkit.runs.weights import WEIGHTS_FILE
 from hffkit.spectrum.classifiers import CLASSIFIERS, fit
 from hffkit.spectrum.features import FeatureSpec
 from hffkit.spectrum.models import write_model

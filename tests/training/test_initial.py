@@ -1,5 +1,6 @@
 """First weights of a training: of a run, of Caffe, of another network."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,6 +64,11 @@ def test_weights_of_another_network_are_refused(
         request = request_of(packed, network=network, init=finished)
         with pytest.raises(WeightsError, match=f"weights of another network than {network}"):
             train(request, tmp_path / network)
+    copy = Path(shutil.copytree(finished, tmp_path / "copy"))
+    weights = copy / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")  # whole, but for a value
+    with pytest.raises(WeightsError, match=r"its SHA-256 is not the one in run\.json"):
+        train(request_of(packed, network="amtennet", init=copy), tmp_path / "altered")
     for name, path in (("absent", tmp_path / "nowhere"), ("text", tmp_path / "notes.txt")):
         (tmp_path / "notes.txt").write_text("hello")
         with pytest.raises(WeightsError):

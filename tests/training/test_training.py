@@ -17,6 +17,7 @@ from makers.trees import change_manifest, rows
 from hffkit.errors import ArgumentError, CorpusError, HffkitError, TrainingError
 from hffkit.evaluation.evaluate import evaluate
 from hffkit.evaluation.request import EvalRequest
+from hffkit.media.files import sha256_of
 from hffkit.networks import hardware
 from hffkit.networks.spec import BGR_255
 from hffkit.runs.run import read_run
@@ -167,6 +168,7 @@ def test_what_made_a_run_is_in_it(packed: Path, tmp_path: Path) -> None:
     _, run = train(request_of(packed, seed=3, task="binary", max_iterations=1), tmp_path / "run")
     corpus = Corpus(packed)
     assert read_run(tmp_path / "run") == run
+    assert run.weights_sha256 == sha256_of(tmp_path / "run/weights.safetensors")
     assert run.made["data"][0]["content_sha256"] == corpus.content_sha256
     assert run.made["seed"] == 3
     assert run.made["recipe"]["base_lr"] == 1e-4
