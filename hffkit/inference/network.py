@@ -18,11 +18,11 @@ from hffkit.media.image import Image
 from hffkit.networks.mml import map_side
 from hffkit.networks.spec import NetworkSpec
 from hffkit.networks.table import build_blank, network_named
-from hffkit.runs.run import WEIGHTS_FILE, Run, read_groups, read_run
+from hffkit.runs.run import WEIGHTS_FILE, Run, checked_digest, read_groups, read_run
 from hffkit.runs.samples import scored_items
 from hffkit.runs.scores import Scored, binary_probabilities, fake_scores
 from hffkit.runs.training_samples import TrainingSamples, read_training_samples
-from hffkit.runs.weights import digest_of_weights, read_weights
+from hffkit.runs.weights import read_weights
 from hffkit.storage.labels import Items, Task, labels_of
 from hffkit.training.dataset import FaceDataset, check_packed
 from hffkit.training.loader import Batch, StreamLoader, prepare
@@ -224,7 +224,7 @@ def load_network(path: Path, device: torch.device) -> NetworkDetector:
     """
     run = read_run(path)
     net = build_blank(run.network, len(run.classes.names), run.size)
-    state, digest = read_weights(path), digest_of_weights(path, run.weights_sha256)
+    state, digest = read_weights(path), checked_digest(path / WEIGHTS_FILE, run.weights_sha256)
     _check_input(run, path)
     own = net.state_dict()
     wrong = sorted(

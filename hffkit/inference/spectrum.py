@@ -14,9 +14,8 @@ from hffkit.arrays import Floats32, Floats64
 from hffkit.errors import HffkitError, WeightsError
 from hffkit.inference.intake import Fed, Outputs, ProfileIntake
 from hffkit.manifest.classes import BINARY, ClassTable
-from hffkit.media.files import sha256_of
 from hffkit.media.image import Image
-from hffkit.runs.run import RUN_FILE, read_groups
+from hffkit.runs.run import RUN_FILE, checked_digest, read_groups
 from hffkit.runs.samples import scored_items
 from hffkit.runs.scores import Scored, binary_probabilities
 from hffkit.runs.spectrum import MODEL_FILE, SpectrumRun, read_spectrum_run
@@ -135,5 +134,6 @@ def load_spectrum(path: Path) -> SpectrumDetector:
     except (TypeError, HffkitError) as error:
         raise WeightsError(f"{path / RUN_FILE}: damaged: features: {error}") from None
     model = read_model(path / MODEL_FILE, run.classifier, run.n_features)
-    digest, trained_on = sha256_of(path / MODEL_FILE), read_training_samples(path)
+    digest = checked_digest(path / MODEL_FILE, run.model_sha256)
+    trained_on = read_training_samples(path)
     return SpectrumDetector(path, run, model, spec, digest, read_groups(path), trained_on)

@@ -172,6 +172,23 @@ def read_row(folder: Path) -> JsonObject:
     return row
 
 
+def checked_digest(path: Path, recorded: str | None) -> str:
+    """Return the SHA-256 of the weights or the model of a run.
+
+    Raises
+    ------
+    WeightsError
+        If it is not the `recorded` one; None is of a run that is older than such records.
+    """
+    digest = sha256_of(path)
+    if recorded not in (None, digest):
+        raise WeightsError(
+            f"{path}: altered or damaged: its SHA-256 is not the one in {RUN_FILE}. Copy the run "
+            "again."
+        )
+    return digest
+
+
 def check_runs(paths: Iterable[Path]) -> None:
     """Raise WeightsError if a folder is no run, before the imports that loading it needs."""
     for path in paths:

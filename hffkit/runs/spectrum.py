@@ -63,6 +63,7 @@ class SpectrumRun:
     n_features: int
     made: Mapping[str, Any]  # verb, data, seed, versions, ...: JSON values
     result: SpectrumResult
+    model_sha256: str | None = None  # None in older runs
 
     @property
     def classes(self) -> ClassTable:

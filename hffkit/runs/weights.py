@@ -15,7 +15,6 @@ from safetensors import SafetensorError, safe_open
 from hffkit.errors import WeightsError
 from hffkit.input_files import check_regular, object_of
 from hffkit.json_types import JsonObject
-from hffkit.media.files import sha256_of
 from hffkit.runs.run import WEIGHTS_FILE
 from hffkit.storage.staging import write_bytes_durably
 
@@ -72,24 +71,6 @@ def write_weights(folder: Path, state: "dict[str, Tensor]", facts: Mapping[str, 
 def read_weights(folder: Path) -> "dict[str, Tensor]":
     """Return the state dict of a run; WeightsError if it is missing or damaged."""
     return read_tensors(folder / WEIGHTS_FILE)[0]
-
-
-def digest_of_weights(folder: Path, recorded: str | None) -> str:
-    """Return the SHA-256 of a run's weights.
-
-    Raises
-    ------
-    WeightsError
-        If it is not the `recorded` one; None is of a run that is older than such records.
-    """
-    path = folder / WEIGHTS_FILE
-    digest = sha256_of(path)
-    if recorded not in (None, digest):
-        raise WeightsError(
-            f"{path}: altered or damaged: its SHA-256 is not the one in run.json. Copy the run "
-            "again."
-        )
-    return digest
 
 
 def names_of_weights(folder: Path) -> list[str]:

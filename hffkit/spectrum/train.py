@@ -13,6 +13,7 @@ from hffkit.errors import CorpusError, writing_to
 from hffkit.manifest.classes import BINARY, BINARY_FAKE, BINARY_REAL
 from hffkit.manifest.samples import Split
 from hffkit.manifest.seeds import rng_for
+from hffkit.media.files import sha256_of
 from hffkit.runs.run import write_groups
 from hffkit.runs.samples import scored_items
 from hffkit.runs.scores import binary_probabilities, csv_of
@@ -105,8 +106,10 @@ def train_spectrum(
             val_majority_accuracy=_majority_accuracy(val) if val.items else None,
             repeats=_repeats(request, labelled, partial.product / REPEATS_FOLDER),
         )
-        run = SpectrumRun(request.classifier, asdict(spec), train.features.shape[1], made, result)
         write_model(partial.product / MODEL_FILE, model)
+        digest = sha256_of(partial.product / MODEL_FILE)
+        n_features = train.features.shape[1]
+        run = SpectrumRun(request.classifier, asdict(spec), n_features, made, result, digest)
         samples = [sample for _, sample in train.items]
         write_groups(partial.product, {sample.group for sample in samples})
         write_training_samples(partial.product, samples, None)

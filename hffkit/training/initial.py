@@ -11,8 +11,8 @@ from hffkit.interop.weights import foreign_weights
 from hffkit.manifest.classes import ClassTable
 from hffkit.networks.spec import Pretrained
 from hffkit.networks.table import head_of, network_named
-from hffkit.runs.run import WEIGHTS_FILE, read_run
-from hffkit.runs.weights import digest_of_weights, read_weights
+from hffkit.runs.run import WEIGHTS_FILE, checked_digest, read_run
+from hffkit.runs.weights import read_weights
 
 _IMAGENET_CLASSES = 1000  # none of which any corpus of faces has
 
@@ -69,7 +69,7 @@ def _read(path: Path, network: str, pretrained: Pretrained | None, outputs: Clas
         raise WeightsError(
             f"{folder}: weights of another network than {' or '.join(accepted)}: {run.network}."
         )
-    digest = digest_of_weights(folder, run.weights_sha256)
+    digest = checked_digest(folder / WEIGHTS_FILE, run.weights_sha256)
     record: dict[str, object] = {"path": str(folder), "sha256": digest}
     return _Source(run.network, read_weights(folder), record, run.classes == outputs)
 

@@ -583,6 +583,9 @@ def test_a_run_without_its_model_is_refused(corpus: Path, fitted: Path, tmp_path
     write_model(bad / "model.skops", fit("kmeans", features, is_fake))
     with pytest.raises(HffkitError, match="has a KMeans, not a fitted SVC"):
         evaluate(EvalRequest((bad,), (str(corpus),)))
+    write_model(bad / "model.skops", fit("svm-rbf", features, ~is_fake))
+    with pytest.raises(HffkitError, match=r"model\.skops: altered or damaged: its SHA-256 is not"):
+        evaluate(EvalRequest((bad,), (str(corpus),)))
 
 
 def test_a_training_cannot_begin_with_a_run_of_spectra(
