@@ -140,9 +140,9 @@ def _check_network(row: Mapping[str, Any]) -> None:
         raise ValueError("a class has no name, or is neither fake nor real")
     levels = (fed["low"], fed["high"])
     is_number = all(type(level) in (int, float) and math.isfinite(level) for level in levels)
-    is_number = is_number and fed["low"] < fed["high"]
+    is_range = is_number and fed["low"] < fed["high"]
     is_known = fed["colour"] in get_args(Colour) and fed["filter"] in get_args(ResizeFilter)
-    if not is_known or not is_number:
+    if not is_known or not is_range:
         raise ValueError(f"input is {shown(fed)}")
 
 

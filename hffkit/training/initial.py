@@ -69,9 +69,10 @@ def _read(path: Path, network: str, pretrained: Pretrained | None, outputs: Clas
         raise WeightsError(
             f"{folder}: weights of another network than {' or '.join(accepted)}: {run.network}."
         )
+    state = read_weights(folder)
     digest = checked_digest(folder / WEIGHTS_FILE, run.weights_sha256)
     record: dict[str, object] = {"path": str(folder), "sha256": digest}
-    return _Source(run.network, read_weights(folder), record, run.classes == outputs)
+    return _Source(run.network, state, record, run.classes == outputs)
 
 
 def _fitting(net: nn.Module, source: _Source, path: Path) -> dict[str, Tensor]:
