@@ -40,6 +40,7 @@ _DEEP_KEY = re.compile(
     r"""(?:(?:(?<![\w-])[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+)"""
     f"{{{MAX_DEPTH}}}"
 )
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # escapes of surrogates, which should come in pairs
 
 
 def check_regular(path: Path) -> int:
@@ -175,7 +176,20 @@ def json_of(
         raise kind(f"{where}: its values need more memory than there is.") from None
     if text.count("[") + text.count("{") > MAX_DEPTH and depth(value) > MAX_DEPTH:
         raise kind(f"{where}: {_TOO_DEEP}")
+    if _HALF.search(text):
+        _refuse_halves(value, where, kind)
     return value
+
+
+def _refuse_halves(value: object, where: str, kind: type[HffkitError]) -> None:
+    """Refuse text that cannot be encoded, but for undecodable bytes of file names."""
+    for each in _values(value):
+        for text in each if isinstance(each, dict) else (each,):
+            try:
+                if isinstance(text, str):
+                    text.encode("utf-8", "surrogateescape")
+            except UnicodeEncodeError:
+                raise kind(f"{where}: {shown(text)} holds half of a character.") from None
 
 
 def read_toml(path: Path | Traversable, kind: type[HffkitError]) -> JsonObject:

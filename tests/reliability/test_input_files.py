@@ -111,6 +111,8 @@ BAD_JSON = [
     ("[-1e999]", "no JSON: -1e999 is no finite number"),
     ("NaN", "no JSON: NaN is no finite number"),
     ("[-Infinity]", "no JSON: -Infinity is no finite number"),
+    ('{"a": ["x", "\\ud800"]}', r"'\\ud800' holds half of a character"),
+    ('[{"\\uDFFF": 1}]', r"'\\udfff' holds half of a character"),
 ]
 
 
@@ -130,7 +132,7 @@ def test_what_is_no_plain_json_is_an_error_of_the_callers_kind(
 
 def test_json_is_read_as_python_reads_it() -> None:
     text = json.dumps(
-        {"a": [1, -2.5, 1e300, 2**64, None, True, "ü\ud800\0"], "b": {"c": []}}, ensure_ascii=True
+        {"a": [1, -2.5, 1e300, 2**64, None, True, "ü😀\udc80\0"], "b": {"c": []}}, ensure_ascii=True
     )
     assert json_of(text, "here", CorpusError) == json.loads(text)
     nested = "[" * MAX_DEPTH + "]" * MAX_DEPTH
