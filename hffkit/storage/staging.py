@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -24,7 +24,7 @@ LOCK_FILE = "lock"
 _REPLACED = "replaced"  # the old product, while its successor gets its name
 _COMPLETE_FILE = "whole"  # marker: only the final renames remain
 _PARTS = "parts"
-_EARLY = {LOCK_FILE, f"{_COMMAND_FILE}.tmp"}  # what a folder holds before it has its mark
+_EARLY = (f"{_COMMAND_FILE}.tmp", LOCK_FILE)  # what a folder holds before it has its mark
 _WITHOUT_PRODUCT = {*_EARLY, _COMMAND_FILE, _COMPLETE_FILE, _PARTS, _REPLACED}
 # Folders of hffkit, by files that lie there; files and folders of users do not belong into them.
 _PRODUCTS = (
@@ -45,13 +45,18 @@ def partial_path(out: Path) -> Path:
 
 def restore(out: Path) -> None:
     """Undo an interrupted replacement of `out`: give the old product its name back."""
-    replaced = partial_path(out) / _REPLACED
-    if not (partial_path(out) / _COMMAND_FILE).exists():
+    folder = partial_path(out)
+    _refuse_foreign_work(out)
+    if not (folder / _COMMAND_FILE).exists():
         return
-    if replaced.exists() and out.exists():
-        shutil.rmtree(replaced)
-    elif replaced.exists():
-        replaced.rename(out)
+    replaced = folder / _REPLACED
+    with writing_to(out), lock(folder) as held:
+        if replaced.exists() and out.exists():
+            shutil.rmtree(replaced)
+        elif replaced.exists():
+            replaced.rename(out)
+        if not (folder / _COMMAND_FILE).exists():  # another process finished meanwhile
+            _remove(folder, held)
 
 
 def sync(file: IO[Any]) -> None:
@@ -109,7 +114,10 @@ def lock(folder: Path) -> IO[str]:
         folder.mkdir(parents=True, exist_ok=True)
     with writing_to(folder / LOCK_FILE):
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        file = os.fdopen(os.open(folder / LOCK_FILE, flags, 0o666), "r+")
+        try:
+            file = os.fdopen(os.open(folder / LOCK_FILE, flags, 0o666), "r+")
+        except FileNotFoundError:  # another process finished meanwhile
+            raise _busy(folder) from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -196,9 +204,9 @@ class Partial:
             if not self.is_complete:  # a product that had its name was removed
                 (self.path / _COMPLETE_FILE).unlink(missing_ok=True)
         except StorageError:
-            if not (self.path / _COMMAND_FILE).exists():  # nothing was begun
-                _remove(self.path)
-            self._lock.close()
+            with self._lock as held:
+                if not (self.path / _COMMAND_FILE).exists():  # nothing was begun
+                    _remove(self.path, held)
             raise
 
     def _check_command(self, command: Mapping[str, object]) -> None:
@@ -268,17 +276,20 @@ class Partial:
         _rename(self.product, self.out)
         # Not before: an unpublished corpus without its journal would be written from the start.
         (self.out / JOURNAL_FILE).unlink(missing_ok=True)
-        self._lock.close()  # NFS cannot remove a folder with an open file
-        _remove(self.path)
+        _remove(self.path, self._lock)
 
 
-def _remove(folder: Path) -> None:
-    """Remove a folder of work with all that a command puts there; other files keep it."""
-    for path in (folder / _PARTS, folder / _REPLACED):
-        shutil.rmtree(path, ignore_errors=True)
-    with suppress(OSError):
-        for name in (*_EARLY, _COMPLETE_FILE, _COMMAND_FILE):
+def _remove(folder: Path, held: IO[str]) -> None:
+    """Remove a folder of work with all that a command puts there; other files keep it.
+
+    The lock file goes last, while `held` holds it: a command that waits for it finds it gone.
+    """
+    with held, suppress(OSError):
+        for path in (folder / _PARTS, folder / _REPLACED):
+            shutil.rmtree(path, ignore_errors=True)
+        for name in (_COMPLETE_FILE, _COMMAND_FILE, *_EARLY):
             (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):  # not before: NFS cannot remove a folder with an open file
         folder.rmdir()
 
 
@@ -292,10 +303,10 @@ def _remove_leftover(out: Path) -> None:
         _refuse_foreign_work(out)
         names = {path.name for path in folder.iterdir()}
         if names <= _WITHOUT_PRODUCT and not any((folder / _PARTS).glob("*.part")):
-            lock(folder).close()  # another process may be at work there
-            if _COMMAND_FILE in names:  # without it, `publish` was past the journal
-                (out / JOURNAL_FILE).unlink(missing_ok=True)
-            _remove(folder)
+            with lock(folder) as held:  # another process may be at work there
+                if _COMMAND_FILE in names:  # without it, `publish` was past the journal
+                    (out / JOURNAL_FILE).unlink(missing_ok=True)
+                _remove(folder, held)
 
 
 def _rename(path: Path, out: Path) -> None:
@@ -348,14 +359,16 @@ def _refuse_foreign_work(out: Path) -> None:
     refuse_foreign(partial, "unfinished work", _COMMAND_FILE, _EARLY)
 
 
-def refuse_foreign(folder: Path, purpose: str, mark: str, early: Set[str]) -> None:
+def refuse_foreign(folder: Path, purpose: str, mark: str, early: Iterable[str]) -> None:
     """Raise StorageError if a folder is there that hffkit did not make for a purpose.
 
     It is known by an entry called `mark`; until it has that, it holds no other than `early`.
     """
-    with writing_to(folder):
-        names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if mark not in names and names - early:
+    names: set[str] = set()
+    with writing_to(folder), suppress(FileNotFoundError):  # another process may remove it
+        if folder.is_dir():
+            names = {path.name for path in folder.iterdir()}
+    if mark not in names and names.difference(early):
         raise StorageError(
             f"{folder} is the place for {purpose}, but hffkit did not make what is there. Move it "
             "away, or choose another `out`."

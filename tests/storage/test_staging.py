@@ -143,13 +143,15 @@ def test_work_with_links_or_pipes_in_it_is_refused(out: Path, tmp_path: Path, pl
 def test_an_interrupted_replacement_is_undone_or_done(out: Path, tmp_path: Path) -> None:
     with Partial(out, COMMAND, replaces=True) as partial:
         fill(partial.path / "replaced", "old")
-        restore(out)  # killed between the renames: the old product has no name
-        assert files_below(out)["a"] == "old"
-        fill(partial.path / "replaced", "older")
-        restore(out)  # killed after them: there is a product of the name
-        assert files_below(out)["a"] == "old"
-        assert not (partial.path / "replaced").exists()
-        restore(out)
+        with pytest.raises(StorageError, match="another hffkit is at work there"):
+            restore(out)
+    restore(out)  # killed between the renames: the old product has no name
+    assert files_below(out)["a"] == "old"
+    fill(partial.path / "replaced", "older")
+    restore(out)  # killed after them: there is a product of the name
+    assert files_below(out)["a"] == "old"
+    assert not (partial.path / "replaced").exists()
+    restore(out)
     restore(tmp_path / "other")
     assert files_below(out)["a"] == "old"
 
