@@ -1,6 +1,5 @@
 """Outputs of layers of any network, by the names of PyTorch."""
 
-import difflib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -9,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hffkit.errors import ExplainError, UnknownNameError
+from hffkit.errors import ExplainError
+from hffkit.networks.names import unknown_layer
 
 Hook = Callable[[str, Any], Any]
 """Takes a layer's name and output; a result other than None replaces the output."""
@@ -50,10 +50,7 @@ def check_layers(net: nn.Module, names: Sequence[str]) -> None:
     known = [name for name, _ in net.named_modules() if name]
     for name in names:
         if name not in known:
-            has_match = difflib.get_close_matches(name, known, n=1)
-            # Without a close match the error lists the names, of which some networks have hundreds.
-            listed = known if has_match else [each for each in known if "." not in each]
-            raise UnknownNameError("layer", name, listed)
+            raise unknown_layer(name, known)
 
 
 @torch.no_grad()

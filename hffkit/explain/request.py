@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from hffkit.errors import ArgumentError, CorpusError, ExplainError, UnknownNameError
+from hffkit.errors import ArgumentError, CorpusError, ExplainError
 from hffkit.explain.method_names import ALL, TRACES, check_methods
 from hffkit.input_files import check_file
 from hffkit.manifest.samples import Split
-from hffkit.networks.names import outer_layers
+from hffkit.networks.names import check_layers_by_weights
 from hffkit.options import Bounds, Seed, check
 from hffkit.runs.run import read_run
 from hffkit.runs.snapshots import snapshots_of
@@ -44,11 +44,7 @@ class ExplainRequest:
 
 
 def check_request(request: ExplainRequest) -> None:
-    """Raise HffkitError for what is wrong whatever the faces are.
-
-    Of the name of a layer only the first part is checked, `layer4` of `layer4.1.conv2`: the rest
-    needs the network itself.
-    """
+    """Raise HffkitError for what is wrong whatever the faces are."""
     if is_spectrum_run(request.run):
         raise ExplainError(
             f"{request.run}: a spectrum run, which has no network to explain. Draw its spectra "
@@ -58,11 +54,8 @@ def check_request(request: ExplainRequest) -> None:
     run = read_run(request.run)
     if request.target is not None:
         run.classes.called(request.target)
-    tensors = names_of_weights(request.run)
-    known = [*dict.fromkeys(map(_first, tensors)), *outer_layers(run.network)]
-    for name in request.layers:
-        if name != ALL and _first(name) not in known:
-            raise UnknownNameError("layer", name, known)
+    layers = [name for name in request.layers if name != ALL]
+    check_layers_by_weights(run.network, names_of_weights(request.run), layers)
     if request.snapshots:
         snapshots_of(request.run)
 
@@ -79,7 +72,3 @@ def _check_values(request: ExplainRequest) -> None:
         )
     if request.landmarks is not None:
         check_file(request.landmarks, CorpusError, "Give dlib's predictor of 68 points.")
-
-
-def _first(name: str) -> str:
-    return name.partition(".")[0]

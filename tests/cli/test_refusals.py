@@ -80,6 +80,7 @@ REFUSED = {
     "explain fit --out y": "PATH or --data must name an image, a video or a corpus.",
     "explain fit in --out y --layer swop": "No layer named 'swop'. Known: conv1, fc, pool4,",
     "explain fit in --out y --layer relu8.1": "No layer named 'relu8.1'. Did you mean 'relu",
+    "explain fit in --out y --layer conv1.0": "No layer named 'conv1.0'. Did you mean 'conv",
     "explain fit in --out y --target swop": "No class named 'swop'.",
     "explain fit in --out y --landmarks absent": "absent: no such file. Give dlib's predictor",
     "explain fit in --out y --snapshots": "fit: no snapshots.",

@@ -17,7 +17,7 @@ from hffkit.networks.caffe import BatchNorm, Scale, average_pool, max_pool
 from hffkit.networks.constraint import ConstrainedConv2d, project
 from hffkit.networks.meso import Meso4, MesoInception4
 from hffkit.networks.mislnet import MislNet
-from hffkit.networks.names import NAMES, PAIRED, canonical_name, outer_layers
+from hffkit.networks.names import NAMES, PAIRED, canonical_name, check_layers_by_weights
 from hffkit.networks.residual import HAND_CRAFTED, SRM, FixedFilters
 from hffkit.networks.spec import InputSpec
 from hffkit.networks.table import (
@@ -741,12 +741,16 @@ def test_each_network_has_the_layers_and_capabilities_that_its_spec_names(name: 
 
 
 @pytest.mark.parametrize("name", list(NETWORKS))
-def test_outer_layers_are_known_without_the_network(name: str) -> None:
-    """A mistyped layer is refused by them and by the names of the weights."""
+def test_layers_are_known_by_the_names_of_the_weights(name: str) -> None:
+    """A mistyped one is refused without the network."""
     net = on_meta(name, 2, 64)
-    with_weights = {key.partition(".")[0] for key in net.state_dict()}
-    modules = {module for module, _ in net.named_children()}
-    assert {*outer_layers(name)} == modules - with_weights
+    tensors = list(net.state_dict())
+    layers = [layer for layer, _ in net.named_modules() if layer]
+    check_layers_by_weights(name, tensors, layers)
+    wrong = [*tensors, *(f"{layer}x" for layer in layers), *(f"{layer}.9x" for layer in layers)]
+    for layer in ("", ".", "9", *wrong[:: 1 + len(wrong) // 12]):  # a suggestion takes time
+        with pytest.raises(UnknownNameError, match="No layer named"):
+            check_layers_by_weights(name, tensors, [layers[0], layer])
 
 
 @pytest.mark.parametrize("name", list(NETWORKS))
