@@ -39,10 +39,13 @@ _BEGIN_ANEW = {"audit", "decide", "eval", "inspect", "predict", "verify"}  # kee
 class _Group(click.Group):
     """A group that prints errors of hffkit as one line; bugs keep their traceback."""
 
+    _has_signals = False  # it is the program, and not called by another one
+
     def main(self, args: Sequence[str] | None = None, *more: Any, **extra: Any) -> Any:
         if args is not None:  # called by another program, whose signals are its own
             return super().main(args, *more, **extra)
         _open_standard_streams()
+        self._has_signals = True
         signal.signal(signal.SIGTERM, _terminate)
         say_bus_errors()
         # Where there are no semaphores: a command that needs workers says so in a line.
@@ -50,8 +53,7 @@ class _Group(click.Group):
         try:
             return super().main(args, *more, **extra)
         finally:
-            for number in _SIGNALS:  # else one more Ctrl-C prints the traceback of Python's exit
-                signal.signal(number, _exit_at_once)
+            _end_at_next_signal()  # else one more Ctrl-C prints the traceback of Python's exit
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -68,6 +70,8 @@ class _Group(click.Group):
                 raise
             raise click.ClickException(displayable(text)) from error
         except (KeyboardInterrupt, click.Abort) as stop:  # Abort, a RuntimeError: in the demo
+            if self._has_signals:
+                _end_at_next_signal()
             is_of_demo = context.parent is not None
             begins_anew = context.invoked_subcommand in _BEGIN_ANEW and not is_of_demo
             again = "Run the same command again" if begins_anew else _RESUME
@@ -96,9 +100,9 @@ def _message_of(error: OSError) -> str | None:
         )
     if error.errno in _REFUSED:
         return (
-            f"The system gives no more: {error.strerror}. Free some space, also in /dev/shm, which "
-            "must be writable, raise the limits of this process or use fewer workers, and run the "
-            "same command again; finished work is kept."
+            f"The system refused a resource: {error.strerror}. Free some space, also in /dev/shm, "
+            "which must be writable, raise the limits of this process or use fewer workers, and "
+            "run the same command again; finished work is kept."
         )
     return None
 
@@ -118,7 +122,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _open_standard_streams() -> None:
-    """Open what the caller closed of them, else a file of the command takes the place of one."""
+    """Open closed standard streams on the null device, so that no file gets their numbers."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -132,6 +136,11 @@ def _open_standard_streams() -> None:
 
 def _terminate(*_: object) -> None:
     raise Terminated
+
+
+def _end_at_next_signal() -> None:
+    for number in _SIGNALS:
+        signal.signal(number, _exit_at_once)
 
 
 def _exit_at_once(number: int, _: object) -> None:

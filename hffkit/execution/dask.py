@@ -75,7 +75,7 @@ def _run_together(
         future = next(finished)
         job = running.pop(future)
         try:
-            yield _done(job, future.result())
+            yield _done(job, _result(client, future))
         except KilledWorker:
             suspects.append(job)
 
@@ -105,10 +105,20 @@ def _attempt(client: Any, job: Job[T], work: Work[T]) -> int | None:
 
     future = _submit(client, job, work)
     try:
-        _await(client, future.done)
-        return _done(job, future.result()).failures
+        return _done(job, _result(client, future)).failures
     except KilledWorker:
         return None
+
+
+def _result(client: Any, future: Any) -> int:
+    """Wait for a result; again if its worker left with it, and the job is done anew."""
+    while True:
+        _await(client, future.done)
+        try:
+            return int(future.result(timeout=_CHECK_EVERY_S))
+        except TimeoutError:
+            if future.status == "error":  # the job's own
+                raise
 
 
 def _await(client: Any, is_ready: Callable[[], bool]) -> None:
@@ -153,7 +163,7 @@ def _connected(scheduler: str) -> Iterator[Any]:
     try:
         client = kind(**where, timeout=_CONNECT, set_as_default=False)
     except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = next(iter(str(error).splitlines()), "it took too long")
         raise HffkitError(
             f"`scheduler` {scheduler}: no Dask scheduler answers there: {reason}. Start one with "
             "`dask scheduler` and workers with `dask worker`."

@@ -1,13 +1,14 @@
 """Worker processes of this machine, and a parallel map over small tasks."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, partial
@@ -27,6 +28,7 @@ from hffkit.wording import counted
 _ALONE = 1.0  # seconds of work without processes, which take about as long to start
 _GROUP = 0.1  # seconds of work that are sent to a process at once
 _AHEAD = 2  # groups in flight for each process
+_MOST_BEGUN = 100  # groups for each of those whose results wait for the first one
 # Worker processes must not import modules from the current folder, which may not be trusted. loky
 # then sends them the sys.path of their parent.
 # Nor need they warn again, as joblib does, where there are no semaphores; loky does not read this.
@@ -54,7 +56,8 @@ def processes(n: int) -> Iterator[ProcessPoolExecutor]:
     _check_descriptors(n)
     _remove_semaphores()
     _start_resource_trackers()
-    pool = ProcessPoolExecutor(n, initializer=_begin, initargs=(os.getpid(),), env=_ENVIRONMENT)
+    environment = {**_ENVIRONMENT}
+    pool = ProcessPoolExecutor(n, initializer=_begin, initargs=(os.getpid(),), env=environment)
     try:
         yield pool
     finally:
@@ -64,6 +67,19 @@ def processes(n: int) -> Iterator[ProcessPoolExecutor]:
             pool.shutdown(wait=True, kill_workers=True)
         finally:
             threading.excepthook = hook
+            _end_those_with(environment)
+
+
+def _end_those_with(environment: Mapping[str, str]) -> None:
+    """End the workers of a pool, which its object of the environment tells from other processes.
+
+    After an interrupt while workers are started, loky leaves those that it has, and Python would
+    wait for them at its exit.
+    """
+    for process in multiprocessing.active_children():
+        if process.pid is not None and getattr(process, "env", None) is environment:
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
 
 
 def _check_descriptors(n: int) -> None:
@@ -215,7 +231,7 @@ def _together(
     for task in tasks:
         is_sent = sum(not future.done() for _, future in begun) < n_sent
         begun.append((task, _sent(others, work, task) if is_sent else _done_here(work, task)))
-        while begun and begun[0][1].done():
+        while begun and (begun[0][1].done() or len(begun) > _MOST_BEGUN * n_sent):
             result = begun[0][1].result()
             begun.popleft()
             yield result

@@ -48,7 +48,8 @@ class Progress:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self._ended.set()
+        with self._lock:
+            self._ended.set()
         self._bar.close()
 
     def step(self, n: int, failures: int = 0) -> None:
@@ -80,7 +81,8 @@ class Progress:
 
     def _write_line_if_due(self) -> None:
         with self._lock:
-            if time.monotonic() - self._last_line >= _SECONDS:
+            is_due = time.monotonic() - self._last_line >= _SECONDS
+            if is_due and not self._ended.is_set():
                 self._write_line()
 
     def _write_line(self) -> None:

@@ -116,9 +116,9 @@ def caught_messages() -> Iterator[Messages]:
     with _lock:
         file, level = _file().fileno(), cv2.utils.logging.getLogLevel()
         stderr = os.dup(2)
-        os.dup2(file, 2)
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_WARNING)
         try:
+            os.dup2(file, 2)
+            cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_WARNING)
             yield messages
         finally:
             cv2.utils.logging.setLogLevel(level)

@@ -157,7 +157,7 @@ def check_output(path: Path, parameter: str, form: FileForm) -> None:
         raise ArgumentError(f"`{parameter}` must be a file in an existing folder, got {path}.")
     _is_new(path, form)
     with writing_to(path):
-        NamedTemporaryFile(dir=path.parent, prefix=".").close()
+        NamedTemporaryFile(dir=path.parent, prefix=".hffkit-", suffix=".tmp").close()
 
 
 def write_output(path: Path, content: bytes | str, form: FileForm) -> None:

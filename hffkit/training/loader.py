@@ -196,7 +196,9 @@ def free_bytes(device: torch.device) -> int:
         known = [int(row[1]) * 1024 for row in rows if row[0] == "MemAvailable:"] or known
     with suppress(OSError, ValueError):  # the limit of a container; "max" is no limit
         limit = int((group / "memory.max").read_text("ascii"))
-        known.append(limit - int((group / "memory.current").read_text("ascii")))
+        rows = (line.split() for line in (group / "memory.stat").read_text("ascii").splitlines())
+        cached = sum(int(row[1]) for row in rows if row[0] == "inactive_file")  # given back first
+        known.append(limit - int((group / "memory.current").read_text("ascii")) + cached)
     return max(0, min(known))
 
 

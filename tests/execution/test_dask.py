@@ -248,7 +248,7 @@ def test_work_waits_for_workers_and_is_kept_when_the_scheduler_goes_away(tmp_pat
         "from hffkit.execution import dask; dask._CHECK_EVERY_S = 0.5\n"
         "from hffkit.execution.supervisor import run\n"
         "there = jobs_in(Path(sys.argv[1]), 4)\n"
-        "doing = run(there, Suicidal(seconds=1), n_workers=1, scheduler=sys.argv[2])\n"
+        "doing = run(there, Suicidal(seconds=2), n_workers=1, scheduler=sys.argv[2])\n"
         "for n, _ in enumerate(doing, 1):\n"
         "    print(n, flush=True)"
     )

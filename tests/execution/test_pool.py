@@ -1,5 +1,6 @@
 """Small tasks spread over processes, of which the caller is one."""
 
+import multiprocessing
 import os
 import resource
 import signal
@@ -7,11 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
+from contextlib import ExitStack
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
 
 import pytest
+from joblib.externals.loky import ProcessPoolExecutor
 from makers.jobs import slow_square
 from makers.programs import alive, semaphores_of
 
@@ -105,27 +108,46 @@ def test_a_worker_that_dies_once_costs_no_task(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("hasty")
 def test_tasks_are_taken_as_they_are_needed_and_left_when_nobody_asks() -> None:
     numbers = count()
-    results = in_order(slow_square, numbers, n_workers=2)
+    results = in_order(slow_square, islice(numbers, 500 * N), n_workers=2)
     assert len(list(islice(results, N))) == N
     assert isinstance(results, Generator)
     results.close()
-    assert next(numbers) < 4 * N
+    assert next(numbers) < 100 * N  # some are taken while a worker starts
 
 
 def test_too_few_descriptors_are_an_error_before_anything_is_started() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    n_open, kept = len(list(Path("/proc/self/fd").iterdir())) - 1, set(semaphores_of(os.getpid()))
-    for n_free in (2, 8, 14):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (n_open + n_free, before[1]))
-        try:
-            with (
-                pytest.raises(HffkitError, match=r"2 workers cannot .*: Too many open files"),
-                processes(2) as pool_of_two,
-            ):
-                pool_of_two.submit(os.getpid)
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    kept = set(semaphores_of(os.getpid()))
+    with ExitStack() as opened:
+        highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+        number = 0
+        while number <= highest:  # no number below it is free
+            number = os.open(os.devnull, os.O_RDONLY)
+            opened.callback(os.close, number)
+        for n_free in (2, 8, 14):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (number + 1 + n_free, before[1]))
+            try:
+                with (
+                    pytest.raises(HffkitError, match=r"2 workers cannot .*: Too many open files"),
+                    processes(2) as pool_of_two,
+                ):
+                    pool_of_two.submit(os.getpid)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, before)
     assert set(semaphores_of(os.getpid())) == kept
+
+
+def test_an_interrupt_while_workers_start_leaves_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python would wait for them at its exit, and they for work."""
+
+    def interrupted(_: ProcessPoolExecutor) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ProcessPoolExecutor, "_start_executor_manager_thread", interrupted)
+    before = set(multiprocessing.active_children())
+    with pytest.raises(KeyboardInterrupt), processes(2) as pool_of_two:
+        pool_of_two.submit(os.getpid)
+    assert set(multiprocessing.active_children()) == before
 
 
 def test_only_old_semaphores_of_dead_processes_are_removed(

@@ -1,5 +1,6 @@
 """Progress in logs: lines instead of a bar."""
 
+import re
 import time
 from collections.abc import Iterator
 
@@ -53,7 +54,8 @@ def test_a_log_has_lines_while_no_unit_finishes(
             written += lines(capsys)
     written += lines(capsys)
     assert len(written) >= 2
-    assert set(written) == {"build: 0/2 parts, 00:00 elapsed, ? left, unreadable 1"}
+    known = re.compile(r"build: 0/2 parts, 00:\d\d elapsed, \? left, unreadable 1")
+    assert all(known.fullmatch(line) for line in written)
     time.sleep(0.05)
     assert not list(lines(capsys))
 

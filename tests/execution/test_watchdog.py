@@ -63,12 +63,12 @@ def several(folder: Path, *, limits_s: Sequence[float]) -> list[Job[Several]]:
 def test_an_input_that_hangs_or_crashes_is_named_and_costs_no_other(tmp_path: Path) -> None:
     work = Fragile(hanging=("u1-1",), crashing=("u2-0",))
     began = time.monotonic()
-    done = list(run_jobs(several(tmp_path, limits_s=(60, 1, 60)), work, n_workers=2))
-    assert time.monotonic() - began < 30
+    done = list(run_jobs(several(tmp_path, limits_s=(600, 3, 600)), work, n_workers=2))
+    assert time.monotonic() - began < 300
     found = reasons(tmp_path)
     assert len(found) == 9
     assert {path: why for path, why in found.items() if why != "looked at"} == {
-        "u1-1": "not finished in 1 s: its decoder hangs, or its disk does not answer",
+        "u1-1": "not finished in 3 s: its decoder hangs, or its disk does not answer",
         "u2-0": "its decoder crashes: Segmentation fault",
     }
     assert sum(row.failures for row in done) == 2

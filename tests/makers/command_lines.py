@@ -62,6 +62,7 @@ TEXTS = [
     "cuda:99", "cuda:x", "(", "(?P<x>", "[0-9]+", "all", "paper", "cao", "every:3", "every:0",
     "5/9", "9/5", "all/" + "9" * 40, "key", "\u202e", "\udcff", "", "-", "--x", "x" * 5000,
 ]  # fmt: skip
+_TOO_LONG = "interrupted, because it took long"
 
 
 def command_lines(scratch: Path, n: int, seed: int) -> Counter[str]:
@@ -75,10 +76,11 @@ def command_lines(scratch: Path, n: int, seed: int) -> Counter[str]:
             rng = np.random.default_rng([seed, number])
             names, command = leaves[int(rng.integers(len(leaves)))]
             line = [*names, *line_of(names, command, rng, number)]
+            done: list[Result] = []
             with time_limit():
-                done = CliRunner().invoke(main, line)
+                done.append(CliRunner().invoke(main, line))
             try:
-                outcomes[outcome(done)] += 1
+                outcomes[outcome(done[0]) if done else _TOO_LONG] += 1
             except AssertionError as error:
                 shown = [word if len(word) < 80 else f"{word[:80]}…" for word in line]
                 raise AssertionError(f"number {number} of seed {seed}: {shown}: {error}") from error
@@ -91,7 +93,7 @@ def outcome(done: Result) -> str:
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise AssertionError(f"{type(done.exception).__name__}: {done.exception}")
     if done.exit_code == INTERRUPTED:
-        return "interrupted, because it took long"
+        return _TOO_LONG
     text = done.stderr.strip()
     if "Traceback (most recent" in done.output:
         raise AssertionError(f"a traceback is printed: {done.output[-2000:]}")

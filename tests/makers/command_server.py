@@ -18,12 +18,13 @@ MODULES = (
 
 # Prints the number of the child's process, and then its exit code.
 _PROGRAM = """
-import json, os, sys, traceback, warnings
+import json, os, sys, tempfile, traceback, warnings
 from importlib import import_module
 warnings.simplefilter("ignore")
 from hffkit.cli.main import main
 for name in sys.argv[1:]:
     import_module(name)
+tempfile.gettempdir()  # which tries the folder once
 {more}
 for line in sys.stdin:
     words, said, before = json.loads(line)

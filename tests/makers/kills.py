@@ -41,7 +41,7 @@ _WITH_WORKERS = (
     "build folder", "build ff++", "pack", "degrade", "degrade folder", "equalize", "predict",
 )  # fmt: skip
 _DOCUMENTED = re.compile(r"\.hffkit-\w+\.tmp$|hffkit-temporary-")  # in docs/reliability.md
-_SECONDS = 10.0  # in which orphans end on a busy machine
+_SECONDS = 60.0  # in which orphans end on a busy machine
 
 
 @dataclass(frozen=True, slots=True)

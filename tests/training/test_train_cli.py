@@ -320,12 +320,11 @@ def test_a_first_ctrl_c_saves_and_exits_with_130(run: Run, corpus: Path, tmp_pat
 N_ITERATIONS = 100
 
 
-def _wait_for_metrics(out: Path, pid: int, more_than: int = 0) -> int:
-    """Wait until the training has written more bytes of metrics; return how many there are."""
+def _wait_for_metrics(out: Path, pid: int, more_than: int = 0) -> None:
+    """Wait until the training has written more bytes of metrics."""
     path = partial_path(out) / "run/metrics.jsonl"
     while alive(pid) and (not path.exists() or path.stat().st_size <= more_than):
         time.sleep(0.005)
-    return path.stat().st_size
 
 
 @pytest.mark.slow
@@ -338,10 +337,11 @@ def test_a_stopped_training_saves_and_goes_on(
     n_bytes, iterations = 0, [3]
     for stop, code in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         pid = commands.begin(words[len(HFFKIT) :])
-        n_bytes = _wait_for_metrics(out, pid, n_bytes)
+        _wait_for_metrics(out, pid, n_bytes)
         os.kill(pid, stop)
         ended, said = commands.end()
         assert ended == code, said
+        n_bytes = (partial_path(out) / "run/metrics.jsonl").stat().st_size
         assert "Traceback" not in said
         assert "Interrupted. Finished work is kept" in said
         iterations.append(read_tensors(saved)[1]["iteration"])
