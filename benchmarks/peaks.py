@@ -24,8 +24,8 @@ def peaks_of(command: Sequence[object]) -> Peaks:
     with subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             for pid in [process.pid, *_children_of(process.pid)]:
-                peaks[pid] = max(peaks.get(pid, 0), _memory(pid, "VmHWM"))
-            own = max(own, _memory(process.pid, "RssAnon"))
+                peaks[pid] = max(peaks.get(pid, 0), memory_of(pid, "VmHWM"))
+            own = max(own, memory_of(process.pid, "RssAnon"))
             time.sleep(_SECONDS)
         parent = peaks.pop(process.pid)
     return Peaks(parent, sorted(peaks.values(), reverse=True), own)
@@ -36,7 +36,7 @@ def _children_of(parent: int) -> list[int]:
     return [int(word) for word in path.read_text().split()] if path.exists() else []
 
 
-def _memory(pid: int, name: str) -> int:
+def memory_of(pid: int, name: str) -> int:
     """Return a line of a process's status in kB, 0 if it has ended."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()

@@ -1,10 +1,10 @@
-"""The start of the `hffkit` command, also by `python -m hffkit`."""
+"""Entry point of `hffkit` and of `python -m hffkit`."""
 
 import sys
 
 
 def start() -> None:
-    """Run the command; an interrupt while its modules load ends it in a line, too."""
+    """Run the command; an interrupt during the imports also ends it with one line."""
     try:
         from hffkit.cli.main import main
     except KeyboardInterrupt:

@@ -60,7 +60,7 @@ def check_regular(path: Path) -> int:
 
 
 def is_there(path: Path) -> bool:
-    """Test for a file or folder; what cannot be looked up counts, so that reading it says why."""
+    """Test for a file or folder; True if the test fails, so that reading reports the reason."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -182,14 +182,16 @@ def json_of(
 
 
 def _refuse_halves(value: object, where: str, kind: type[HffkitError]) -> None:
-    """Refuse text that cannot be encoded, but for undecodable bytes of file names."""
+    """Refuse lone surrogates, except those that stand for undecodable bytes of file names."""
     for each in _values(value):
         for text in each if isinstance(each, dict) else (each,):
             try:
                 if isinstance(text, str):
                     text.encode("utf-8", "surrogateescape")
             except UnicodeEncodeError:
-                raise kind(f"{where}: {shown(text)} holds half of a character.") from None
+                raise kind(
+                    f"{where}: {shown(text)} holds a lone surrogate, which UTF-8 cannot encode."
+                ) from None
 
 
 def read_toml(path: Path | Traversable, kind: type[HffkitError]) -> JsonObject:

@@ -136,7 +136,7 @@ class Audited:
         return tuple(SampleRef.of(corpus, sample) for corpus, sample in self.items(at))
 
     def read(self, at: Ints, work: Callable[[Corpus, Sample], T], *, label: str) -> Iterator[T]:
-        """Yield what `work` makes of each sample at places of the index, in order, in processes.
+        """Yield the result of `work` for each sample at places of the index, in order, by workers.
 
         `label` names the work in the display of its progress.
         """
@@ -160,7 +160,7 @@ def _block_read(
 
 
 def fingerprint(*parts: object) -> int:
-    """Return a number of 8 bytes that stands for some values."""
+    """Return an 8-byte digest of some values."""
     text = "\0".join(map(str, parts)).encode("utf-8", "surrogateescape")
     return int.from_bytes(hashlib.blake2b(text, digest_size=_BYTES).digest(), "big")
 

@@ -184,7 +184,7 @@ def _of_splits(
 def _comparisons(
     found: Collected, names: Sequence[str]
 ) -> Iterator[tuple[tuple[str, str] | None, Bools, Bools]]:
-    """Yield what to tell apart: two classes, or None for fake and real; positives; all, (M,)."""
+    """Yield comparisons: two classes (None: fake and real), masks (M,) of positives and of all."""
     has_both = found.is_fake.any() and not found.is_fake.all()
     if has_both:
         yield None, found.is_fake, np.ones(len(found.cls), bool)

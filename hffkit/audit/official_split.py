@@ -79,8 +79,8 @@ def judge(found: OfficialSplitMeasured) -> Iterator[Finding]:
         yield Finding(
             CHECK.name, "high", "Official test videos of FaceForensics++ are in train or val",
             f"{len(found.trained)} {of_all}", found.shown,
-            "Whoever measures on the official test split measures a network that was trained on "
-            "it.", found.mend, found.trained,
+            "A network trained on this corpus has seen a part of the official test split.",
+            found.mend, found.trained,
         )  # fmt: skip
     elif found.n_moved:
         yield Finding(

@@ -24,7 +24,7 @@ _BINOMIAL = np.array([0.25, 0.5, 0.25], np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """The part of the first image, mirrored if the view is, that the second shows; the distance.
+    """Result of a registration: the window of the first image that the second shows, the distance.
 
     The distance is the root mean square of the smoothed difference, after the best curve of tones
     for each channel, over that of the second image's details. Noise of codecs and resizing is

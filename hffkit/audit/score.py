@@ -168,7 +168,7 @@ def judge(found: ScoreMeasured) -> Iterator[Finding]:
         yield Finding(
             CHECK.name, "high", "The run was trained on samples of split test",
             f"{found.n_trained_on} of {counted(found.n_held_out, 'sample')}", (),
-            "Its score shows how well it remembers, not how well it detects.",
+            "Its score on them measures memorisation, not detection.",
             "hffkit eval RUN --data ANOTHER.lmdb",
         )  # fmt: skip
     elif found.n_known_groups:

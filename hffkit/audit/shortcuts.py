@@ -182,8 +182,8 @@ def _common(fact: Fact, values: Floats64) -> str:
 
 
 _HIDDEN = (
-    "No detector sees these numbers, but scenes, cameras and positions go with them; take both "
-    "from the same frames and videos."
+    "No detector sees these numbers, but they correlate with scenes, cameras and positions; take "
+    "fake and real from the same frames and videos."
 )
 _WHY = (
     "A detector can score well by these facts and know nothing of forgeries; on images with "

@@ -164,14 +164,14 @@ def judge(found: TrustMeasured) -> Iterator[Finding]:
             CHECK.name, "medium", "Recorded operations are not those that the pixels show",
             f"{len(found.false_claims)} of {counted(found.n_claims, 'claim')}",
             found.false_claims[:_N_SHOWN],
-            "A result for these operations is one for others.", "",
+            "Results for the named operations were measured on others.", "",
         )  # fmt: skip
     yield from _unequal(found)
     if found.n_without_detector:
         yield Finding(
             CHECK.name, "low", "Crops have no record of their detector",
             counted(found.n_without_detector, "sample"), (),
-            "Nobody can cut the same faces again.", "",
+            "The crops cannot be reproduced.", "",
         )  # fmt: skip
 
 

@@ -57,8 +57,9 @@ def audit(
     """Check whether corpora are fair, and whether a score on them is real.
 
     Finds classes that files, borders or JPEG history tell apart, images and videos in two splits,
-    wrong records and lopsided classes; with --run also whether its score survives when these are
-    held equal. Prints the findings, the worst first, each with the command that mends it.
+    wrong records and lopsided classes; with --run, also measures the score of the run on samples
+    with equal sizes and JPEG history. Prints the findings, the worst first, each with the command
+    that mends it.
     """
     run = arguments["run"]
     check_inputs(

@@ -1,4 +1,4 @@
-"""The end of a command when the system cannot read a page of a file that is mapped into memory."""
+"""Handler of bus errors: the system cannot read a page of a memory-mapped file."""
 
 import ctypes
 import os
@@ -6,14 +6,14 @@ import signal
 import sys
 
 _TEXT = (
-    b"Error: A file that was being read was cut short by another program, or its disk failed (bus "
-    b"error). Copy the file again, and run the same command again: it names a corpus that is cut "
-    b"short. Finished work is kept.\n"
+    b"Error: A file was cut short by another program while it was read, or its disk failed (bus "
+    b"error). Copy the file again and run the same command again; if a corpus is cut short, the "
+    b"error names it. Finished work is kept.\n"
 )
 
 
 def say_bus_errors() -> None:
-    """End this process with a message at a bus error, instead of without a word.
+    """Install a handler that reports a bus error and ends the process.
 
     A handler of Python's `signal` would wait for the end of the instruction that failed, which is
     repeated for ever, so the handler is the C library's.

@@ -57,8 +57,8 @@ def decide(
 ) -> None:
     """Choose the threshold of a run, with a guarantee on its false alarms.
 
-    The threshold is the least for which, with the given confidence, at most the share --fpr of
-    real groups has a file that is called fake. It is stored in RUN/decision.json, and `hffkit
+    It is the lowest threshold at which, with the given confidence, at most the share --fpr of real
+    groups have a file that is called fake. It is stored in RUN/decision.json, and `hffkit
     predict` and `hffkit eval` use it. The groups must be held out: neither trained on nor, for a
     strict guarantee, selected on.
     """

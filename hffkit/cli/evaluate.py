@@ -57,10 +57,11 @@ def evaluate(html: Path | None, csv: Path | None, as_json: bool, **arguments: An
     """Evaluate runs on corpora, by frame and by video.
 
     Prints accuracy, AUC, equal error rate, average precision, TPR at fixed FPR, calibration errors
-    and the confusion matrix as Markdown, and if a run keeps the guarantee of its decision. The
+    and the confusion matrix as Markdown, and whether a run keeps the guarantee of its decision. The
     score is the probability of fake: the sum over the fake classes. Intervals are 95 %, from a
     bootstrap over groups. Runs that differ in their seed only are summarised, with intervals over
-    seeds and groups. A run that was trained on held-out samples of a corpus is refused.
+    seeds and groups. A run that was trained on held-out samples of a corpus is refused
+    without --allow-overlap.
     """
     if csv is not None and len(arguments["runs"]) * len(arguments["data"]) != 1:
         raise click.UsageError("--csv is for one run on one corpus.")

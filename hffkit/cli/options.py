@@ -354,9 +354,9 @@ def show(row: Any, text: str, *, as_json: bool) -> None:
 
 @contextmanager
 def shown(row: Any, text: str, *, as_json: bool) -> Iterator[None]:
-    """Print a result after the block, which writes it to files, whether or not that succeeds.
+    """Print a result after the block that writes it to files, even if the block fails.
 
-    So neither a full disk nor a reader that goes away, such as `head`, loses all of it.
+    So the result is not lost if the disk is full, or if a reader such as `head` ends early.
     """
     try:
         yield

@@ -105,7 +105,8 @@ def train(
 ) -> None:
     """Train a network on corpora.
 
-    Selects on the validation split; the test split is never read.
+    Selects the weights on the validation split, unless the recipe keeps the last ones; the test
+    split is never read.
 
     mml trains on pairs: samples of c23 and c40 whose keys differ only in the quality. It needs
     --task binary, and --masks unless metric.mask_weight is 0.
@@ -196,7 +197,7 @@ def _run_text(path: Path, run: "Run") -> str:
 
 
 def _input_text(run: "Run") -> str:
-    """Return what the network is fed with, which no file of weights states."""
+    """Return the colour order and range of the input, which no file of weights states."""
     fed = run.input
     return (
         f"input: {fed.colour} from {fed.low:g} to {fed.high:g}, as of the original {run.network}; "
@@ -212,8 +213,8 @@ def _input_text(run: "Run") -> str:
 @options.names_option("--real", help="The real classes, after them.")
 @options.names_option(
     "--outputs",
-    help="The outputs in the file's own order, such as real,fake; --fake and --real say what other "
-    "names are. Needed for two outputs of PyTorch's files.",
+    help="The outputs in the file's own order, such as real,fake; with other names, also give "
+    "--fake and --real. Needed for two outputs of PyTorch's files.",
 )
 @click.option(
     "--threshold",

@@ -179,7 +179,7 @@ class FileWork:
         }
 
     def _make_room(self, place: str) -> Path:
-        """Return the path of a file to write, in a folder that is there."""
+        """Create the folder of an output file, and return the path of the file."""
         path = self.target / place
         lengths = (len(os.fsencode(text)) + _SPARE_BYTES for text in (path.name, path))
         if any(length > most for length, most in zip(lengths, _MOST_BYTES, strict=True)):

@@ -95,6 +95,6 @@ def _notes(detector: Detector, items: Items, overlap: Overlap) -> tuple[str, ...
         notes.append(
             f"{n_seen} of {len(groups)} groups have the names of groups that the run was trained "
             "or selected on. Weights selected on samples score them a little better than new ones; "
-            "groups that selected nothing give a strict guarantee."
+            "for a strict guarantee, use groups that were not used to select weights."
         )
     return tuple(notes)

@@ -162,8 +162,8 @@ class DecisionCheck:
         if self.under_suites is None or self.under_suites:
             return None
         return (
-            "`hffkit robustness` counts these groups under the operations of suites; nothing is "
-            "kept of that for this decision and these samples."
+            "There are no counts under suites of operations for this decision and these samples; "
+            "`hffkit robustness` makes them."
         )
 
     def to_table(self) -> Table:

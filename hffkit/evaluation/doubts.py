@@ -63,7 +63,8 @@ def operations_note(corpora: Sequence[Corpus], samples: Sequence[Sample]) -> str
         if missing:
             return (
                 f"The name {corpus.path.name} has the operation {missing[0]}, but the samples "
-                f"record {', '.join(sorted(recorded)) or 'no operation'}: the figures are for that."
+                f"record {', '.join(sorted(recorded)) or 'no operation'}: the figures are for what "
+                "they record."
             )
     return None
 

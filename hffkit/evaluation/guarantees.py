@@ -32,7 +32,7 @@ def check_confidence(confidence: float | None, *, conformal: bool) -> None:
 
 
 def n_allowed(n_groups: int, rate: float, confidence: float | None) -> int:
-    """Return how many of `n_groups` a threshold may fail on so that it keeps a rate; -1: none can.
+    """Compute the number of groups that may have a mistake at a rate; -1: too few groups.
 
     With a confidence it is the largest number whose exact upper bound (Clopper and Pearson) is at
     most the rate. A threshold at the score of rank `n_allowed` + 1 is an order statistic, so the

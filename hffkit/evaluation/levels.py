@@ -63,7 +63,7 @@ class Level:
     methods: tuple["MethodRecall", ...]  # by the classes of the corpus, in order of their names
 
     def only_prediction(self, names: tuple[str, ...]) -> str | None:
-        """Return the only prediction, as the function of this name; `names` are of the classes."""
+        """Return the only prediction, see `only_prediction`; `names` are those of the classes."""
         return only_prediction(self.confusion, self.calls, names)
 
     @property
@@ -128,7 +128,7 @@ class Evaluation:
         n = self.frame.n_real + self.frame.n_fake
         return (
             f"All {n} predictions are {name}: the detector distinguishes nothing here. Its "
-            "accuracy is the share of these samples, whatever it is."
+            "accuracy is only the share of that class among the samples."
         )
 
     def to_json(self) -> dict[str, object]:
@@ -189,9 +189,9 @@ def level_of(
 def only_prediction(
     confusion: npt.ArrayLike, calls: npt.ArrayLike, names: Sequence[str]
 ) -> str | None:
-    """Return the class, fake or real that everything is taken for, though there are several.
+    """Return the single predicted class, or fake or real, of samples of several classes.
 
-    None if two are predicted, or all samples are of one.
+    None if the predictions differ, or all samples are of one class.
 
     Parameters
     ----------

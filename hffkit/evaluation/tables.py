@@ -195,7 +195,7 @@ def _notes(level: Level) -> list[str]:
         if found.interval and found.interval.n_left_out:
             undefined.setdefault(found.interval.n_left_out, []).append(METRICS[name].title)
     for n_left_out, titles in undefined.items():
-        notes.append(f"{n_left_out} resamples do not define {', '.join(titles)}; left out there.")
+        notes.append(f"{', '.join(titles)}: {n_left_out} resamples without a value are left out.")
     if level.n_fake and 0 < level.n_real * STRICTEST_FPR < 1 and "auc" in level.estimates:
         notes.append(
             f"{counted(level.n_real, 'real')}: no false alarm is allowed at an FPR below "

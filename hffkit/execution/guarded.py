@@ -85,7 +85,7 @@ class _Crew(Generic[T, R]):
                 self._send(number)
                 found = self._begun[number].result()
             except BrokenProcessPool as error:
-                self._bury(error)
+                self._after_a_death(error)
                 continue
             del self._begun[number]
             return found
@@ -105,19 +105,19 @@ class _Crew(Generic[T, R]):
     def _report(self, number: int) -> Path:
         return self._folder / str(number)
 
-    def _bury(self, error: BrokenProcessPool) -> None:
-        """Keep the results that are there, and find the tasks that ended processes."""
+    def _after_a_death(self, error: BrokenProcessPool) -> None:
+        """Keep finished results after a process died, and find the tasks that ended it."""
         self._stack.__exit__(type(error), error, None)
         self._pool = None
         under_way = [n for n in sorted(self._begun) if self._report(n).exists()]
         fates = {n: fate_of(self._report(n), self._limit_s(self._tasks[n])) for n in under_way}
-        guilty = {n: Lost(why) for n, why in fates.items() if why is not None}
-        for number in under_way if not guilty else ():
+        ended = {n: Lost(why) for n, why in fates.items() if why is not None}
+        for number in under_way if not ended else ():
             self._deaths[number] = self._deaths.get(number, 0) + 1
-            # Of several, the others may only have been near: each has its last try alone.
+            # Of several under way only one may be the cause: each gets its last try alone.
             if self._deaths[number] >= _TRIES and len(under_way) == 1:
-                guilty[number] = Lost("twice killed its worker: too little memory, or a crash")
-        self._lost |= guilty
+                ended[number] = Lost("twice killed its worker: too little memory, or a crash")
+        self._lost |= ended
         self._n_barren = 0 if under_way else self._n_barren + 1
         if self._n_barren == _BARREN:
             raise HffkitError(

@@ -87,7 +87,7 @@ def _refuse_unnamed(found: ForeignWeights, path: Path) -> None:
     if found.n_classes == 2 and found.facts.get("format") in ("pytorch", "safetensors"):
         raise ArgumentError(
             f"{path}: `outputs` must name the 2 outputs in the file's order, real,fake or "
-            "fake,real: programs differ in it, and the wrong one turns every prediction round."
+            "fake,real: programs differ in this order, and the wrong one inverts every prediction."
         )
 
 

@@ -1,4 +1,4 @@
-"""Formats of weights that can be converted, which are told before the import of PyTorch."""
+"""Formats of weights that can be converted, recognised without importing PyTorch."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -288,7 +288,7 @@ def _hevc(file: HeifFile, item: HeifItem, complaints: list[str]) -> Image:
 
 
 def _filler(settings: bytes) -> bytes:
-    """Return a unit of ones to put behind an image: they end it for a decoder that reads on."""
+    """Return a filler unit of ones, which stops a decoder that reads past the end of an image."""
     n_bytes = 1 + (settings[21] & 3 if len(settings) > 21 else 3)  # of the lengths of units
     length = min(_MAX_FILLER, (1 << 8 * n_bytes) - 1)
     return length.to_bytes(n_bytes, "big") + _FILLER.ljust(length, b"\xff")

@@ -53,7 +53,10 @@ class Rest:
         found = [
             (self.others, f"not read: {n_others} neither image nor video ({kinds})"),
             (self.hidden, f"not read: {n_hidden} hidden or made by an operating system"),
-            (self.unasked, f"not read: {n_unasked} beside what was asked for"),
+            (
+                self.unasked,
+                f"not read: {n_unasked} of another kind or folder than this command reads",
+            ),
             (self.special, f"not read: {n_special}"),
             (self.above, f"not followed: {n_above} to a folder that holds it"),
             (self.again, f"not followed: {n_again} to a folder that is read under another name"),

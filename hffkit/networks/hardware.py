@@ -1,4 +1,4 @@
-"""What a processor and the drivers can do, found without PyTorch, whose import takes seconds."""
+"""Capabilities of the processor and the drivers, found without the slow import of PyTorch."""
 
 import ctypes
 import re

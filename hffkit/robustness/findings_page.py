@@ -170,11 +170,15 @@ def _heat(run: RunFindings, one: SuiteFindings) -> Gallery:
 def _flipped(result: RobustnessResult, run: RunFindings, one: SuiteFindings) -> Gallery:
     found = first_flips(run.levels["frame"], one, _N_TILES)
     caption = (
-        "Images that are rightly decided when clean, and wrongly at the lowest severity; of equal "
-        "ones those whose score moves furthest. Left the clean image, right what became of it."
+        "Correctly classified images whose decision flips at the lowest severity, those first "
+        "whose score changes most. Left: the clean image. Right: the degraded image."
     )
     tiles = tuple(_tile(result, flip) for flip in found)
-    text = caption if tiles else "No image that is rightly decided when clean flips."
+    text = (
+        caption
+        if tiles
+        else "The decision flips for no image that is correctly classified when clean."
+    )
     return Gallery(f"Flipped first: {run.name}", text, tiles, (), 2 * THUMBNAIL + _GAP)
 
 

@@ -50,7 +50,7 @@ class SourceOptions:
     accept_damaged: Annotated[
         bool, Option("Keep damaged images, as far as they can be decoded; list them all the same.")
     ] = False
-    seed: Annotated[Seed, Option("Seed of drawn splits and of --frames paper.")] = 0
+    seed: Annotated[Seed, Option("Seed of all random draws.")] = 0
 
     def __post_init__(self) -> None:
         check(self)
@@ -90,8 +90,8 @@ class VideoOptions(SourceOptions):
     frames: Annotated[
         str,
         Option(
-            "Frames per video, evenly spaced. paper: 90 real, 24 fake, cut to the totals of the "
-            "AMTENnet paper; cao: 270 in train, 140 in val and test.",
+            "Frames per video, evenly spaced. paper (ff++ only): 90 real, 24 fake, cut to the "
+            "totals of the AMTENnet paper; cao: 270 in train, 140 in val and test.",
             metavar="N|REAL/FAKE|all|every:K|paper|cao",
         ),
     ] = "32"

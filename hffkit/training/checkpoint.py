@@ -1,7 +1,7 @@
 """Checkpoints of a training, which hold the digests of everything that it has written.
 
-A training goes on only from a checkpoint, and is published only with files, that are what it wrote:
-nothing else would notice a changed byte in weights.
+They are checked before a training continues or is published: nothing else would detect a changed
+byte in the weights.
 """
 
 import hashlib
@@ -84,7 +84,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], JsonObject]:
     """
     state, facts = read_tensors(path)
     if facts.pop(_SEAL, None) != _seal(state, facts):
-        raise WeightsError(f"{path}: damaged: its digest is another one")
+        raise WeightsError(f"{path}: damaged: its digest does not match")
     return state, facts
 
 

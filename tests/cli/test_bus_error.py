@@ -23,5 +23,5 @@ def test_a_mapped_file_that_is_cut_short_ends_in_a_line(tmp_path: Path) -> None:
     path.write_bytes(bytes(1 << 16))
     done = subprocess.run([sys.executable, "-c", READ, path], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("Error: A file that was being read was cut short")
+    assert done.stderr.startswith("Error: A file was cut short")
     assert done.stderr.count("\n") == 1

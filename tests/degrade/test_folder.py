@@ -705,7 +705,9 @@ def test_a_quality_of_a_tree_with_several_is_read_and_masks_are_left_out(
     assert row["source"] == "Deepfakes/raw/videos/0.mp4"
     assert row["path"] == "Deepfakes/c23/videos/0.mp4"
     (note,) = json.loads((out / "degrade.json").read_text())["notes"]
-    assert note.startswith("not read: 2 files beside what was asked for: Deepfakes/c23/videos/0")
+    assert note.startswith(
+        "not read: 2 files of another kind or folder than this command reads: Deepfakes/c23/vi"
+    )
     words = ("--op", "h264:23", "--quality", "c40", "--out", tmp_path / "none")
     result = run("degrade", tmp_path / "in", *words)
     assert result.exit_code == 1
@@ -718,7 +720,7 @@ def test_files_beside_the_trees_of_the_dataset_are_counted(tmp_path: Path, run: 
     out = degraded(run, tmp_path / "in", tmp_path / "out", "--op", "h264:23")
     assert len(rows(out / "manifest.jsonl")) == 2
     assert json.loads((out / "degrade.json").read_text())["notes"] == [
-        "not read: 2 files beside what was asked for: b.mp4, other/a.mp4."
+        "not read: 2 files of another kind or folder than this command reads: b.mp4, other/a.mp4."
     ]
 
 

@@ -80,5 +80,8 @@ def test_spectra_are_of_all_images_and_the_rest_is_noted(
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert found["n_samples"] == len(IMAGES)
-    assert "not read: 1 file beside what was asked for: clip.mp4." in found["notes"]
+    assert (
+        "not read: 1 file of another kind or folder than this command reads: clip.mp4."
+        in found["notes"]
+    )
     assert all(note in result.stderr for note in NOTES)

@@ -111,8 +111,8 @@ BAD_JSON = [
     ("[-1e999]", "no JSON: -1e999 is no finite number"),
     ("NaN", "no JSON: NaN is no finite number"),
     ("[-Infinity]", "no JSON: -Infinity is no finite number"),
-    ('{"a": ["x", "\\ud800"]}', r"'\\ud800' holds half of a character"),
-    ('[{"\\uDFFF": 1}]', r"'\\udfff' holds half of a character"),
+    ('{"a": ["x", "\\ud800"]}', r"'\\ud800' holds a lone surrogate"),
+    ('[{"\\uDFFF": 1}]', r"'\\udfff' holds a lone surrogate"),
 ]
 
 

@@ -89,5 +89,5 @@ def test_a_command_that_gets_no_more_of_the_system_says_so_in_a_line(
     monkeypatch.setattr(inspect, "open_corpora", fail)
     done = run("inspect", packed)
     assert done.exit_code == 1
-    assert f"Error: The system gives no more: {os.strerror(number)}. Free" in done.stderr
+    assert f"Error: The system refused a resource: {os.strerror(number)}. Free" in done.stderr
     assert len(done.stderr.splitlines()) == 1

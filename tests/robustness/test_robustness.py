@@ -443,7 +443,7 @@ def test_eval_shows_what_is_kept_of_its_decision_under_suites(
     path = write_run(tmp_path / "run", CLASSES, size=48, seed=1, is_of_packed=True, gain=50)
     words = ("--data", corpora["packed"], "--device", "cpu")
     decide = ("decide", path, *words, "--confidence", "0.9", "--fpr")
-    none = "`hffkit robustness` counts these groups under the operations of suites"
+    none = "There are no counts under suites of operations for this decision"
     shown = ("eval", path, *words, "--resamples", "0")
     assert none not in run(*shown).stdout  # there is no decision
     assert run(*decide, "0.3").exit_code == 0

@@ -31,7 +31,7 @@ def test_videos_that_no_table_names_are_failures(tmp_path: Path, name: str) -> N
         ("unreadable", "b/beside.mp4"),
     }
     notes = " ".join(found.notes)
-    assert "1 file beside what was asked for: a/cover.png" in notes
+    assert "1 file of another kind or folder than this command reads: a/cover.png" in notes
     assert "1 file neither image nor video (1 .txt): a/readme.txt" in notes
 
 

@@ -193,7 +193,7 @@ def test_what_is_no_video_or_frame_is_noted(tmp_path: Path) -> None:
     assert found.failures == ()
     assert "not read: 2 files neither image nor video (2 .txt)" in notes
     assert "not read: 4 files hidden or made by an operating system" in notes
-    assert "not read: 2 files beside what was asked for" in notes
+    assert "not read: 2 files of another kind or folder than this command reads" in notes
 
 
 @pytest.mark.parametrize("debris", ["._{}", ".DS_Store", "Thumbs.db", "desktop.ini", ".{}.swp"])

@@ -253,7 +253,7 @@ def test_files_and_folders_beside_the_classes_are_noted(tmp_path: Path) -> None:
     notes = " ".join(listing("folder", tmp_path, **TWO).notes)
     for text in (
         "2 other folders not read: more, other.",
-        "not read: 2 files beside what was asked for: README, loose.png.",
+        "not read: 2 files of another kind or folder than this command reads: README, loose.png.",
         "not read: 2 files hidden or made by an operating system: .DS_Store, __MACOSX/._real.",
         "not read: 1 file neither image nor video (1 .txt): real/notes.txt.",
     ):
@@ -265,7 +265,10 @@ def test_folders_beside_splits_are_noted(tmp_path: Path) -> None:
     touch(tmp_path, "train/list.txt")
     notes = " ".join(listing("folder", tmp_path, **TWO).notes)
     assert "3 other folders not read: test/other, extra, real." in notes
-    assert "not read: 1 file beside what was asked for: train/list.txt." in notes
+    assert (
+        "not read: 1 file of another kind or folder than this command reads: train/list.txt."
+        in notes
+    )
 
 
 @pytest.mark.parametrize(

@@ -226,7 +226,11 @@ def fate(path: Path) -> str:
         return "hidden or made by an operating system"
     in_split = len(path.parts) == 2 and path.parts[0].lower() in SPLITS
     is_beside = len(path.parts) == 1 or in_split
-    return "beside what was asked for" if is_beside else "neither image nor video"
+    return (
+        "of another kind or folder than this command reads"
+        if is_beside
+        else "neither image nor video"
+    )
 
 
 def check_tree(plan: Plan) -> None:

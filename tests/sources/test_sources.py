@@ -1059,7 +1059,9 @@ def test_folders_beside_those_of_celeb_df_are_noted(tmp_path: Path) -> None:
     touch(tmp_path, "celeb-synthesis/id0_id1_0000.mp4", "readme.txt")
     notes = celeb_df(tmp_path, ["1 YouTube-real/00000.mp4"], real=("YouTube-real",)).notes
     assert "3 other folders not read: Celeb-real, Celeb-synthesis, celeb-synthesis." in notes
-    assert "not read: 1 file beside what was asked for: readme.txt." in notes
+    assert (
+        "not read: 1 file of another kind or folder than this command reads: readme.txt." in notes
+    )
 
 
 def test_a_test_list_of_celeb_df_may_name_classes_that_are_left_out(tmp_path: Path) -> None:
