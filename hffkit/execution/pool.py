@@ -15,7 +15,7 @@ from functools import cache, partial
 from itertools import islice
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.backend import resource_tracker as loky_resource_tracker
@@ -44,6 +44,21 @@ R = TypeVar("R")
 _Begun = deque[tuple[T, Future[R]]]
 
 
+class _Pool(ProcessPoolExecutor):  # type: ignore[misc]
+    """A pool whose processes never get the Ctrl-C of a terminal, which all of its commands get.
+
+    Those that were importing modules would print tracebacks. The parent ends them.
+    """
+
+    def submit(self, *task: Any, **more: Any) -> Any:
+        # Processes that are started here, or by a thread that is, keep the mask.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(*task, **more)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @contextmanager
 def processes(n: int) -> Iterator[ProcessPoolExecutor]:
     """Start `n` processes for work on images; they end with the block, or soon after the parent.
@@ -57,7 +72,7 @@ def processes(n: int) -> Iterator[ProcessPoolExecutor]:
     _remove_semaphores()
     _start_resource_trackers()
     environment = {**_ENVIRONMENT}
-    pool = ProcessPoolExecutor(n, initializer=_begin, initargs=(os.getpid(),), env=environment)
+    pool = _Pool(n, initializer=_begin, initargs=(os.getpid(),), env=environment)
     try:
         yield pool
     finally:
@@ -78,7 +93,8 @@ def _end_those_with(environment: Mapping[str, str]) -> None:
     """
     for process in multiprocessing.active_children():
         if process.pid is not None and getattr(process, "env", None) is environment:
-            os.kill(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # loky has joined it
+                os.kill(process.pid, signal.SIGKILL)
             process.join()
 
 
