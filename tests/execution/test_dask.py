@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -56,10 +58,10 @@ class Dask:
         arguments = (*how, "--nthreads", "1", "--no-dashboard")
         self._workers.append(self._start("worker", *arguments))
 
-    def stop_workers(self) -> None:
+    def stop_workers(self, how: int = signal.SIGTERM) -> None:
         while self._workers:
             process = self._workers.pop()
-            process.terminate()
+            process.send_signal(how)
             process.wait()
 
     def stop_scheduler(self) -> None:
@@ -70,7 +72,11 @@ class Dask:
         for process in (*self._workers, self._scheduler):
             process.terminate()
         for process in (*self._workers, self._scheduler):
-            process.wait()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:  # a worker may wait for the scheduler, which has gone
+                process.kill()
+                process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -238,6 +244,28 @@ def test_an_address_without_scheduler_is_named(
     monkeypatch.setattr(cluster, "_CONNECT", "1s")
     with pytest.raises(HffkitError, match=said):
         list(run_jobs(jobs_in(tmp_path, 6), Suicidal(), n_workers=1, scheduler=address))
+
+
+@pytest.mark.slow
+def test_a_result_that_left_with_its_worker_is_waited_for_aloud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cluster, "_CHECK_EVERY_S", 0.5)
+    lone = Dask(tmp_path)
+    later = threading.Timer(4, lone.start_workers, (1,))
+    try:
+        lone.start_workers(1)
+        with cluster._connected(lone.address) as client:
+            future = client.submit(abs, -3)
+            while not future.done():
+                time.sleep(0.01)
+            lone.stop_workers(signal.SIGKILL)
+            later.start()
+            assert cluster._result(client, future) == 3
+        assert "has no workers; waiting for some" in capsys.readouterr().err
+    finally:
+        later.cancel()
+        lone.stop()
 
 
 @pytest.mark.slow

@@ -115,6 +115,23 @@ def test_tasks_are_taken_as_they_are_needed_and_left_when_nobody_asks() -> None:
     assert next(numbers) < 100 * N  # some are taken while a worker starts
 
 
+def slow_elsewhere(n: int, caller: int) -> int:
+    time.sleep(0.002 if os.getpid() == caller else 0.5)
+    return n
+
+
+@pytest.mark.usefixtures("hasty")
+def test_few_results_wait_for_a_slow_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "_MOST_BEGUN", 5)
+    numbers = count()
+    work = partial(slow_elsewhere, caller=os.getpid())
+    results = in_order(work, islice(numbers, 500 * N), n_workers=2)
+    assert list(islice(results, N // 3)) == list(range(N // 3))
+    assert isinstance(results, Generator)
+    results.close()
+    assert next(numbers) < N  # 400 in the time of the first one, without a bound
+
+
 def test_too_few_descriptors_are_an_error_before_anything_is_started() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     kept = set(semaphores_of(os.getpid()))
