@@ -14,6 +14,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, partial
 from itertools import islice
 from multiprocessing import resource_tracker
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -39,6 +41,7 @@ _DESCRIPTORS = 16  # that a pool needs, besides one for each process; 13 were me
 _PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 _SHARED_MEMORY = Path("/dev/shm")  # where Linux has named semaphores
 _TRACKER_SECONDS = 60.0
+_UNNOTICED = 2.0  # seconds after which loky has noticed the death of a worker, or never will
 T = TypeVar("T")
 R = TypeVar("R")
 _Begun = deque[tuple[T, Future[R]]]
@@ -74,15 +77,54 @@ def processes(n: int) -> Iterator[ProcessPoolExecutor]:
     environment = {**_ENVIRONMENT}
     pool = _Pool(n, initializer=_begin, initargs=(os.getpid(),), env=environment)
     try:
-        yield pool
+        with _broken_by_half_results(pool):
+            try:
+                yield pool
+            finally:
+                # loky's thread would report results that arrive after the shutdown.
+                hook, threading.excepthook = threading.excepthook, lambda _: None
+                try:
+                    pool.shutdown(wait=True, kill_workers=True)
+                finally:
+                    threading.excepthook = hook
     finally:
-        # loky's thread would report results that arrive after the shutdown.
-        hook, threading.excepthook = threading.excepthook, lambda _: None
-        try:
-            pool.shutdown(wait=True, kill_workers=True)
-        finally:
-            threading.excepthook = hook
-            _end_those_with(environment)
+        _end_those_with(environment)
+
+
+@contextmanager
+def _broken_by_half_results(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """Break a pool whose worker was killed while it wrote a result, as by any other death.
+
+    loky's thread would read the rest of that result for ever: other workers, and this process, can
+    still write to the pipe.
+    """
+    workers, results, is_over = pool._processes, pool._result_queue, threading.Event()
+
+    def watch() -> None:
+        before: set[int] = set()
+        while not is_over.wait(_UNNOTICED):
+            dead = set(_ended([process.sentinel for process in list(workers.values())]))
+            if dead & before:
+                for process in list(workers.values()):
+                    _kill(process)
+                results._writer.close()  # the last writer: the read ends with an EOFError
+                return
+            before = dead
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+
+
+def _ended(sentinels: Sequence[int]) -> list[int]:
+    """Return the sentinels of processes that have ended, none if loky has just closed one."""
+    try:
+        return [each for each in wait(sentinels, timeout=0) if isinstance(each, int)]
+    except (OSError, ValueError):
+        return []
 
 
 def _end_those_with(environment: Mapping[str, str]) -> None:
@@ -92,10 +134,15 @@ def _end_those_with(environment: Mapping[str, str]) -> None:
     wait for them at its exit.
     """
     for process in multiprocessing.active_children():
-        if process.pid is not None and getattr(process, "env", None) is environment:
-            with suppress(ProcessLookupError):  # loky has joined it
-                os.kill(process.pid, signal.SIGKILL)
+        if getattr(process, "env", None) is environment:
+            _kill(process)
             process.join()
+
+
+def _kill(process: BaseProcess) -> None:
+    if process.pid is not None:
+        with suppress(ProcessLookupError):  # loky has joined it
+            os.kill(process.pid, signal.SIGKILL)
 
 
 def _check_descriptors(n: int) -> None:

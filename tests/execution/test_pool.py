@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from functools import partial
 from itertools import count, islice
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,39 @@ def test_a_worker_that_dies_once_costs_no_task(tmp_path: Path) -> None:
         if n >= N // 2 and pid != os.getpid():  # by the worker after the one that died
             break
     assert (tmp_path / "died").exists()
+    assert found == list(range(len(found)))
+
+
+def killed_while_it_answers(n: int, caller: int, mark: Path) -> tuple[int, int]:
+    """Return a result, of which the first worker that has one sends a half."""
+
+    def send_half(self: Connection, message: bytes) -> None:
+        os.write(self.fileno(), message[: len(message) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    time.sleep(0.002)
+    if os.getpid() != caller and not mark.exists():
+        mark.touch()
+        Connection._send = send_half  # type: ignore[attr-defined]
+    return n, os.getpid()
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("is_read_on", [True, False])
+def test_a_worker_that_is_killed_while_it_writes_a_result_costs_no_task(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_read_on: bool,  # noqa: FBT001
+) -> None:
+    monkeypatch.setattr(pool, "_UNNOTICED", pool._UNNOTICED / 10)
+    mark = tmp_path / "died"
+    work = partial(killed_while_it_answers, caller=os.getpid(), mark=mark)
+    found: list[int] = []
+    for n, pid in in_order(work, range(500 * N), n_workers=2):
+        found.append(n)
+        if mark.exists() and (pid != os.getpid() or not is_read_on):
+            break
+    assert mark.exists()
     assert found == list(range(len(found)))
 
 
