@@ -32,7 +32,7 @@ class LastingWorkers:
 
     @contextmanager
     def __call__(self, n: int) -> Iterator["_Workers"]:
-        """Lend `n` workers; end them if the block raises, unless its tasks leave them idle."""
+        """Lend `n` workers; end them after the block, unless its tasks leave them idle."""
         if n in self._kept:
             pool, lent = self._kept.pop(n)
         else:
@@ -44,10 +44,9 @@ class LastingWorkers:
         workers = _Workers(pool, Path.cwd())
         try:
             yield workers
-        except BaseException:
+        finally:
             if not workers.are_idle():
                 self._end(n)
-            raise
 
     def end(self) -> None:
         """End the workers."""
