@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -69,17 +69,12 @@ class _Group(click.Group):
             if text is None:
                 raise
             raise click.ClickException(displayable(text)) from error
-        except (KeyboardInterrupt, click.Abort) as stop:  # Abort, a RuntimeError: in the demo
-            if self._has_signals:
-                _end_at_next_signal()
-            is_of_demo = context.parent is not None
-            begins_anew = context.invoked_subcommand in _BEGIN_ANEW and not is_of_demo
-            again = "Run the same command again" if begins_anew else _RESUME
-            click.echo(f"\nInterrupted. {again}.", err=True)
-            is_terminated = isinstance(stop.__cause__ or stop, Terminated)
-            number = signal.SIGTERM if is_terminated else signal.SIGINT
-            context.exit(_exit_code(number))
-        except (ImportError, MemoryError, RuntimeError) as error:
+        except (KeyboardInterrupt, ImportError, MemoryError, RuntimeError) as error:
+            # click raises Abort, a RuntimeError, from an interrupt in the demo, and a compiled
+            # library an ImportError from one while it is imported.
+            stop = error.__cause__ or error
+            if isinstance(stop, KeyboardInterrupt) or isinstance(error, click.Abort):
+                self._exit_interrupted(context, is_terminated=isinstance(stop, Terminated))
             if not _is_out_of_memory(error):
                 raise
             reason = displayable(str(error).partition("\n")[0]) or "no details"
@@ -87,6 +82,15 @@ class _Group(click.Group):
                 f"Out of memory ({reason}). Finished work is kept: run the same command again with "
                 "more free memory, fewer workers, or smaller batches or images."
             ) from error
+
+    def _exit_interrupted(self, context: click.Context, *, is_terminated: bool) -> NoReturn:
+        if self._has_signals:
+            _end_at_next_signal()
+        is_of_demo = context.parent is not None
+        begins_anew = context.invoked_subcommand in _BEGIN_ANEW and not is_of_demo
+        again = "Run the same command again" if begins_anew else _RESUME
+        click.echo(f"\nInterrupted. {again}.", err=True)
+        context.exit(_exit_code(signal.SIGTERM if is_terminated else signal.SIGINT))
 
 
 def _message_of(error: OSError) -> str | None:
