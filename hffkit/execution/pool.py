@@ -54,12 +54,18 @@ class _Pool(ProcessPoolExecutor):  # type: ignore[misc]
     """
 
     def submit(self, *task: Any, **more: Any) -> Any:
-        # Processes that are started here, or by a thread that is, keep the mask.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with _blocked(signal.SIGINT):
             return super().submit(*task, **more)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _blocked(*signals: signal.Signals) -> Iterator[None]:
+    """Block signals in this thread; processes and threads that the block starts keep that."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -76,27 +82,25 @@ def processes(n: int) -> Iterator[ProcessPoolExecutor]:
     _start_resource_trackers()
     environment = {**_ENVIRONMENT}
     pool = _Pool(n, initializer=_begin, initargs=(os.getpid(),), env=environment)
+    is_over = _break_by_half_results(pool)
     try:
-        with _broken_by_half_results(pool):
-            try:
-                yield pool
-            finally:
-                # loky's thread would report results that arrive after the shutdown.
-                hook, threading.excepthook = threading.excepthook, lambda _: None
-                try:
-                    pool.shutdown(wait=True, kill_workers=True)
-                finally:
-                    threading.excepthook = hook
+        yield pool
     finally:
-        _end_those_with(environment)
+        # loky's thread would report results that arrive after the shutdown.
+        hook, threading.excepthook = threading.excepthook, lambda _: None
+        try:
+            pool.shutdown(wait=True, kill_workers=True)
+            is_over.set()  # not after an interrupt: then loky's thread may still read
+        finally:
+            threading.excepthook = hook
+            _end_those_with(environment)
 
 
-@contextmanager
-def _broken_by_half_results(pool: ProcessPoolExecutor) -> Iterator[None]:
-    """Break a pool whose worker was killed while it wrote a result, as by any other death.
+def _break_by_half_results(pool: ProcessPoolExecutor) -> threading.Event:
+    """Break a pool when its worker is killed while it writes a result, as by any other death.
 
     loky's thread would read the rest of that result for ever: other workers, and this process, can
-    still write to the pipe.
+    still write to the pipe. Return the event that ends the watch.
     """
     workers, results, is_over = pool._processes, pool._result_queue, threading.Event()
 
@@ -107,16 +111,16 @@ def _broken_by_half_results(pool: ProcessPoolExecutor) -> Iterator[None]:
             if dead & before:
                 for process in list(workers.values()):
                     _kill(process)
-                results._writer.close()  # the last writer: the read ends with an EOFError
+                # In place of the last end that writes: the read finds the end of the file.
+                with Path(os.devnull).open("wb") as nothing:
+                    os.dup2(nothing.fileno(), results._writer.fileno(), inheritable=False)
                 return
             before = dead
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        is_over.set()
+    # A signal to this process that another thread gets would interrupt a `submit` all the same.
+    with _blocked(signal.SIGINT, signal.SIGTERM):
+        threading.Thread(target=watch, daemon=True).start()
+    return is_over
 
 
 def _ended(sentinels: Sequence[int]) -> list[int]:

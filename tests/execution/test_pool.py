@@ -201,6 +201,39 @@ def test_an_interrupt_while_workers_start_leaves_none(monkeypatch: pytest.Monkey
     assert set(multiprocessing.active_children()) == before
 
 
+def half_answered(mark: Path) -> None:
+    """Send half of a result, and then nothing."""
+
+    def send_half(self: Connection, message: bytes) -> None:
+        os.write(self.fileno(), message[: len(message) // 2])
+        mark.touch()
+        time.sleep(60)
+
+    Connection._send = send_half  # type: ignore[attr-defined]
+
+
+def test_an_interrupt_of_the_shutdown_leaves_no_thread_that_reads_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python would wait for it at its exit."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    mark = tmp_path / "sent"
+    monkeypatch.setattr(ProcessPoolExecutor, "shutdown", interrupted)
+    with ExitStack() as stack:
+        pool_of_one = stack.enter_context(processes(1))
+        pool_of_one.submit(half_answered, mark)
+        while not mark.exists():
+            time.sleep(0.01)
+        reader = pool_of_one._executor_manager_thread
+        with pytest.raises(KeyboardInterrupt):
+            stack.close()
+    reader.join(10)
+    assert not reader.is_alive()
+
+
 def test_workers_never_get_the_ctrl_c_of_their_terminal() -> None:
     """While they import modules it would print tracebacks."""
     with processes(1) as other:
