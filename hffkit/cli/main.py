@@ -46,7 +46,7 @@ class _Group(click.Group):
             return super().main(args, *more, **extra)
         _open_standard_streams()
         self._has_signals = True
-        signal.signal(signal.SIGTERM, _terminate)
+        signal.signal(signal.SIGTERM, terminate)
         say_bus_errors()
         # Where there are no semaphores: a command that needs workers says so in a line.
         warnings.filterwarnings("ignore", ".*joblib will operate in serial mode")
@@ -138,7 +138,8 @@ def _open_standard_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
-def _terminate(*_: object) -> None:
+def terminate(*_: object) -> NoReturn:
+    """Handle SIGTERM as Python handles Ctrl-C."""
     raise Terminated
 
 

@@ -25,6 +25,7 @@ from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from hffkit.errors import HffkitError
 from hffkit.execution.memory import keep_memory_of_images
+from hffkit.execution.signals import deferred_signals
 from hffkit.wording import counted
 
 _ALONE = 1.0  # seconds of work without processes, which take about as long to start
@@ -54,18 +55,12 @@ class _Pool(ProcessPoolExecutor):  # type: ignore[misc]
     """
 
     def submit(self, *task: Any, **more: Any) -> Any:
-        with _blocked(signal.SIGINT):
-            return super().submit(*task, **more)
-
-
-@contextmanager
-def _blocked(*signals: signal.Signals) -> Iterator[None]:
-    """Block signals in this thread; processes and threads that the block starts keep that."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        with deferred_signals():  # loky keeps locks that an interrupt finds taken
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # for new processes
+            try:
+                return super().submit(*task, **more)
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -86,14 +81,23 @@ def processes(n: int) -> Iterator[ProcessPoolExecutor]:
     try:
         yield pool
     finally:
-        # loky's thread would report results that arrive after the shutdown.
-        hook, threading.excepthook = threading.excepthook, lambda _: None
         try:
-            pool.shutdown(wait=True, kill_workers=True)
+            # Python takes a thread whose join was interrupted for ended. At its exit it would stop
+            # that thread at any place, and then wait for a lock that the thread had taken.
+            with deferred_signals():
+                _shut_down(pool)
             is_over.set()  # not after an interrupt: then loky's thread may still read
         finally:
-            threading.excepthook = hook
             _end_those_with(environment)
+
+
+def _shut_down(pool: ProcessPoolExecutor) -> None:
+    # loky's thread would report results that arrive after the shutdown.
+    hook, threading.excepthook = threading.excepthook, lambda _: None
+    try:
+        pool.shutdown(wait=True, kill_workers=True)
+    finally:
+        threading.excepthook = hook
 
 
 def _break_by_half_results(pool: ProcessPoolExecutor) -> threading.Event:
@@ -117,9 +121,7 @@ def _break_by_half_results(pool: ProcessPoolExecutor) -> threading.Event:
                 return
             before = dead
 
-    # A signal to this process that another thread gets would interrupt a `submit` all the same.
-    with _blocked(signal.SIGINT, signal.SIGTERM):
-        threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()
     return is_over
 
 

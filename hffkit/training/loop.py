@@ -1,20 +1,17 @@
 """The training loop: updates, metrics, validation, checkpoints, and an orderly end."""
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from hffkit.errors import Terminated, TrainingError, WeightsError
+from hffkit.errors import TrainingError, WeightsError
 from hffkit.execution.progress import Progress
+from hffkit.execution.signals import deferred_signals
 from hffkit.manifest.samples import Split
 from hffkit.runs.run import METRICS_FILE, WEIGHTS_FILE, TrainingResult
 from hffkit.runs.weights import write_tensors
@@ -141,7 +138,7 @@ class TrainingLoop:
         begin, first = time.monotonic(), updater.iteration
         torch.set_num_threads(self.n_threads)  # results differ between numbers of threads
         progress = Progress(recipe.n_iterations, unit="iterations", label="train", done=first)
-        with _interrupts() as is_interrupted, progress, self._log:
+        with deferred_signals() as is_interrupted, progress, self._log:
             self._loop(progress, is_interrupted, snapshot)
         if recipe.select == "last" or self._best is None:
             self._check(float(updater.losses.sum()))
@@ -156,7 +153,7 @@ class TrainingLoop:
         )
 
     def _loop(
-        self, progress: Progress, is_interrupted: Callable[[], int], snapshot: Snapshot
+        self, progress: Progress, is_interrupted: Callable[[], bool], snapshot: Snapshot
     ) -> None:
         updater, recipe = self._updater, self._updater.recipe
         last_saved = time.monotonic()
@@ -178,10 +175,8 @@ class TrainingLoop:
             if is_interrupted() or time.monotonic() - last_saved > _CHECKPOINT_SECONDS:
                 self._save()
                 last_saved = time.monotonic()
-            if is_interrupted() == signal.SIGTERM:
-                raise Terminated
             if is_interrupted():
-                raise KeyboardInterrupt
+                return
 
     def _write_snapshot(self, snapshot: Snapshot) -> None:
         updater = self._updater
@@ -276,29 +271,3 @@ class TrainingLoop:
         # Not before: the checkpoint until now needs the older weights.
         if self._next.exists():
             self._keep()
-
-
-@contextmanager
-def _interrupts() -> Iterator[Callable[[], int]]:
-    """Defer the first Ctrl-C or SIGTERM to the end of a step; a second one acts at once.
-
-    Yields a function that returns the number of the deferred signal, 0 without one.
-    """
-    seen = 0
-    before: dict[int, Any] = {}
-
-    def note(number: int, _: object) -> None:
-        nonlocal seen
-        seen = number
-        signal.signal(number, before[number])
-
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: 0
-        return
-    for each in (signal.SIGINT, signal.SIGTERM):
-        before[each] = signal.signal(each, note)
-    try:
-        yield lambda: seen
-    finally:
-        for number_before, handler in before.items():
-            signal.signal(number_before, handler)

@@ -1,11 +1,13 @@
 """Small tasks spread over processes, of which the caller is one."""
 
+import _thread
 import multiprocessing
 import os
 import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
@@ -16,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.process_executor import _ExecutorManagerThread
 from makers.jobs import slow_square
 from makers.programs import alive, semaphores_of
 
@@ -232,6 +235,40 @@ def test_an_interrupt_of_the_shutdown_leaves_no_thread_that_reads_for_ever(
             stack.close()
     reader.join(10)
     assert not reader.is_alive()
+
+
+@pytest.mark.parametrize("step", ["_adjust_process_count", "_start_executor_manager_thread"])
+def test_an_interrupt_does_not_cut_a_submit(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """Not even one that reaches another thread, which does not block it."""
+    original = getattr(ProcessPoolExecutor, step)
+
+    def interrupted(self: ProcessPoolExecutor) -> None:
+        _thread.interrupt_main()
+        original(self)
+
+    monkeypatch.setattr(ProcessPoolExecutor, step, interrupted)
+    with processes(2) as pool_of_two:
+        with pytest.raises(KeyboardInterrupt):
+            pool_of_two.submit(os.getpid)
+        assert len(pool_of_two._processes) == 2
+        assert pool_of_two._executor_manager_thread.is_alive()
+
+
+def test_an_interrupt_does_not_cut_the_shutdown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python would stop loky's thread at any place, and might wait for its lock at its exit."""
+    ended = threading.Event()
+    join = _ExecutorManagerThread.join_executor_internals
+
+    def interrupted(self: _ExecutorManagerThread) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.5)  # the main thread waits for this one
+        join(self)
+        ended.set()
+
+    monkeypatch.setattr(_ExecutorManagerThread, "join_executor_internals", interrupted)
+    with pytest.raises(KeyboardInterrupt), processes(1) as pool_of_one:
+        pool_of_one.submit(os.getpid).result()
+    assert ended.is_set()
 
 
 def test_workers_never_get_the_ctrl_c_of_their_terminal() -> None:

@@ -145,6 +145,7 @@ def test_a_training_by_epochs_is_one_by_iterations_and_resumes(
     assert run.made["epochs"] == 4.6
 
 
+@pytest.mark.usefixtures("handlers_of_commands")
 @pytest.mark.parametrize(
     ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
 )
