@@ -8,15 +8,14 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from itertools import count, pairwise
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hffkit.arrays import Ints
+from hffkit.execution.memory import free_memory
 from hffkit.networks.spec import InputSpec
 from hffkit.training.dataset import FaceDataset
 from hffkit.training.pairs import PairDataset
@@ -179,27 +178,14 @@ def make_loader(
     chooses regardless of the size; a dataset with a transform is always streamed.
     """
     n_bytes = len(dataset) * math.prod(dataset.shape)
-    fits = n_bytes <= _SHARE * free_bytes(device)
+    fits = n_bytes <= _SHARE * _free_bytes(device)
     if dataset.transform is None and (keep == "memory" or (keep == "auto" and fits)):
         return load(dataset, labels, device, n_threads)
     return StreamLoader(dataset, labels, device, n_threads)
 
 
-def free_bytes(device: torch.device) -> int:
-    """Return the free memory of a device, as far as the system reports it."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    known = [1 << 32]  # for systems that report nothing
-    meminfo, group = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
-    if meminfo.is_file():
-        rows = (line.split() for line in meminfo.read_text("ascii").splitlines())
-        known = [int(row[1]) * 1024 for row in rows if row[0] == "MemAvailable:"] or known
-    with suppress(OSError, ValueError):  # the limit of a container; "max" is no limit
-        limit = int((group / "memory.max").read_text("ascii"))
-        rows = (line.split() for line in (group / "memory.stat").read_text("ascii").splitlines())
-        cached = sum(int(row[1]) for row in rows if row[0] == "inactive_file")  # given back first
-        known.append(limit - int((group / "memory.current").read_text("ascii")) + cached)
-    return max(0, min(known))
+def _free_bytes(device: torch.device) -> int:
+    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else free_memory()
 
 
 def prepare(pixels: Tensor, spec: InputSpec) -> Tensor:
