@@ -31,10 +31,16 @@ class Listing:
     notes: tuple[str, ...] = ()  # remarks for the user, printed before the work begins
 
 
-def subfolders(root: Path) -> list[str]:
-    """Return the sorted names of the folders in `root`, or raise CorpusError."""
+def check_root(root: Path) -> None:
+    """Raise CorpusError if a dataset's root is no folder that can be read."""
     if not is_there(root):
         raise CorpusError(f"{root}: no such folder. `src` must be the dataset's root.")
+    with reading_from(root, CorpusError):
+        next(root.iterdir(), None)
+
+
+def subfolders(root: Path) -> list[str]:
+    """Return the sorted names of the folders in `root`, or raise CorpusError."""
     with reading_from(root, CorpusError):
         return sorted(path.name for path in root.iterdir() if path.is_dir())
 

@@ -56,7 +56,6 @@ def read_list(options: ListOptions) -> Listing:
     `strip_prefix`; the rest of it is the path below the root.
     """
     list_file = options.list_file
-    subfolders(options.src)  # refuses what is no folder
     text = read_text(list_file, CorpusError).replace("\r\n", "\n").replace("\r", "\n")
     lines = text.rstrip("\n").split("\n")
     table = table_of(lines, {"path", "real"}, list_file)

@@ -7,7 +7,7 @@ from typing import Any
 from hffkit.errors import named
 from hffkit.sources import dfdc, ffpp, folders, lists
 from hffkit.sources.ffpp_tree import FfppOptions
-from hffkit.sources.listing import Listing, check_groups
+from hffkit.sources.listing import Listing, check_groups, check_root
 from hffkit.sources.options import FolderNames, SourceOptions, VideoOptions
 
 
@@ -100,6 +100,7 @@ def read_source(options: SourceOptions) -> Listing:
     found = named(SOURCES, options.source, "source")
     if not isinstance(options, found.options):
         raise ValueError(f"{options.source} takes {found.options.__name__}, got {options!r}.")
+    check_root(options.src)
     listing = found.read(options)
     check_groups(listing)
     return listing
