@@ -1,11 +1,13 @@
 """The `hffkit` command."""
 
+import atexit
 import errno
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -90,7 +92,10 @@ class _Group(click.Group):
         begins_anew = context.invoked_subcommand in _BEGIN_ANEW and not is_of_demo
         again = "Run the same command again" if begins_anew else _RESUME
         click.echo(f"\nInterrupted. {again}.", err=True)
-        context.exit(_exit_code(signal.SIGTERM if is_terminated else signal.SIGINT))
+        code = _exit_code(signal.SIGTERM if is_terminated else signal.SIGINT)
+        if self._has_signals:
+            _exit_beside_threads(code)
+        context.exit(code)
 
 
 def _message_of(error: OSError) -> str | None:
@@ -150,6 +155,18 @@ def _end_at_next_signal() -> None:
 
 def _exit_at_once(number: int, _: object) -> None:
     os._exit(_exit_code(number))
+
+
+def _exit_beside_threads(code: int) -> NoReturn:
+    """End this process although threads may be at work.
+
+    A second Ctrl-C ends the wait for them. Python's own exit would then end them at any place,
+    where PyTorch aborts the process.
+    """
+    for finish in (atexit._run_exitfuncs, sys.stdout.flush, sys.stderr.flush):
+        with suppress(Exception):
+            finish()
+    os._exit(code)
 
 
 def _exit_code(number: int) -> int:

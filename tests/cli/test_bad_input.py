@@ -691,6 +691,39 @@ def test_an_interrupt_says_that_work_is_kept(body: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_second_interrupt_does_not_abort_the_threads_of_pytorch() -> None:
+    """Python takes a thread whose join was interrupted for ended, and does not wait for it."""
+    program = (
+        "import atexit, os, signal, sys, time, torch\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "import hffkit.cli.main as front\n"
+        "image = torch.ones(2000, 2000)\n"
+        "def work():\n"
+        "    end = time.monotonic() + 2\n"
+        "    while time.monotonic() < end:\n"
+        "        image @ image\n"
+        "@front.main.command()\n"
+        "def wait():\n"
+        "    atexit.register(print, 'closed')\n"
+        "    with ThreadPoolExecutor(1) as pool:\n"
+        "        pool.submit(work)\n"
+        "        time.sleep(0.1)\n"
+        "        signal.signal(signal.SIGALRM, signal.default_int_handler)\n"
+        "        signal.setitimer(signal.ITIMER_REAL, 0.1)\n"
+        "        raise KeyboardInterrupt\n"
+        "sys.argv = ['hffkit', 'wait']\n"
+        "front.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (130, "closed\n")
+    assert (
+        done.stderr
+        == "\nInterrupted. Finished work is kept: run the same command again to resume.\n"
+    )
+
+
 def test_an_interrupted_command_that_keeps_nothing_promises_nothing(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
