@@ -50,7 +50,7 @@ gc.disable()  # while libraries and thousands of tests are loaded, which stay
 _n_loaded = 0  # modules that were there when garbage was looked for last
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, optionalhook=True)
 def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
     """Start a worker more than there are cores: tests wait for programs that they start."""
     n_cores = yield
