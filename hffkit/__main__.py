@@ -4,13 +4,14 @@ import sys
 
 
 def start() -> None:
-    """Run the command; an interrupt during the imports also ends it with one line."""
+    """Run the command; an interrupt before it begins also ends it with one line."""
     try:
         from hffkit.cli.main import main
+
+        main(prog_name="hffkit")
     except KeyboardInterrupt:
         sys.stderr.write("\nInterrupted. Run the same command again.\n")
         sys.exit(130)
-    main(prog_name="hffkit")
 
 
 if __name__ == "__main__":

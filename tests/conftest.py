@@ -15,7 +15,8 @@ from hypothesis import settings
 from makers.command_server import MODULES, CommandServer, command_server
 from makers.workers import LastingWorkers
 
-from hffkit.cli.main import main, terminate
+from hffkit.cli.interrupts import Interrupts
+from hffkit.cli.main import main
 from hffkit.execution import guarded, pool, supervisor
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # a process for each core: more threads hinder each other
@@ -75,8 +76,9 @@ def pytest_runtest_teardown() -> None:
 @pytest.fixture
 def handlers_of_commands() -> Iterator[None]:
     """Handle Ctrl-C and SIGTERM as a command does."""
-    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: terminate}
-    before = {each: signal.signal(each, handler) for each, handler in handlers.items()}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    before = {each: signal.getsignal(each) for each in numbers}
+    Interrupts().begin()
     yield
     for each, old in before.items():
         signal.signal(each, old)

@@ -1,13 +1,11 @@
 """The `hffkit` command."""
 
-import atexit
 import errno
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,6 +21,7 @@ from hffkit.cli.degrade import degrade, equalize, mix
 from hffkit.cli.demo import demo
 from hffkit.cli.evaluate import evaluate, predict
 from hffkit.cli.explain import explain
+from hffkit.cli.interrupts import Interrupts, exit_beside_threads, exit_code
 from hffkit.cli.robustness import robustness
 from hffkit.cli.run import run
 from hffkit.cli.spectrum import spectrum
@@ -33,7 +32,7 @@ from hffkit.wording import displayable
 # Errors of system calls that name no file: of processes, pipes and semaphores.
 _REFUSED = {errno.EAGAIN, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}
 _REFUSED |= {errno.EACCES, errno.ENOENT, errno.EROFS}  # in /dev/shm
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_INTERRUPTS = Interrupts()
 _RESUME = "Finished work is kept: run the same command again to resume"
 _BEGIN_ANEW = {"audit", "decide", "eval", "inspect", "predict", "verify"}  # keep nothing unfinished
 
@@ -48,14 +47,14 @@ class _Group(click.Group):
             return super().main(args, *more, **extra)
         _open_standard_streams()
         self._has_signals = True
-        signal.signal(signal.SIGTERM, terminate)
+        _INTERRUPTS.begin()
         say_bus_errors()
         # Where there are no semaphores: a command that needs workers says so in a line.
         warnings.filterwarnings("ignore", ".*joblib will operate in serial mode")
         try:
             return super().main(args, *more, **extra)
         finally:
-            _end_at_next_signal()  # else one more Ctrl-C prints the traceback of Python's exit
+            _INTERRUPTS.end()  # else one more Ctrl-C prints the traceback of Python's exit
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -87,14 +86,14 @@ class _Group(click.Group):
 
     def _exit_interrupted(self, context: click.Context, *, is_terminated: bool) -> NoReturn:
         if self._has_signals:
-            _end_at_next_signal()
+            _INTERRUPTS.end()
         is_of_demo = context.parent is not None
         begins_anew = context.invoked_subcommand in _BEGIN_ANEW and not is_of_demo
         again = "Run the same command again" if begins_anew else _RESUME
         click.echo(f"\nInterrupted. {again}.", err=True)
-        code = _exit_code(signal.SIGTERM if is_terminated else signal.SIGINT)
+        code = exit_code(signal.SIGTERM if is_terminated else signal.SIGINT)
         if self._has_signals:
-            _exit_beside_threads(code)
+            exit_beside_threads(code)
         context.exit(code)
 
 
@@ -141,37 +140,6 @@ def _open_standard_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
-
-
-def terminate(*_: object) -> NoReturn:
-    """Handle SIGTERM as Python handles Ctrl-C."""
-    raise Terminated
-
-
-def _end_at_next_signal() -> None:
-    for number in _SIGNALS:
-        signal.signal(number, _exit_at_once)
-
-
-def _exit_at_once(number: int, _: object) -> None:
-    os._exit(_exit_code(number))
-
-
-def _exit_beside_threads(code: int) -> NoReturn:
-    """End this process although threads may be at work.
-
-    A second Ctrl-C ends the wait for them. Python's own exit would then end them at any place,
-    where PyTorch aborts the process.
-    """
-    for finish in (atexit._run_exitfuncs, sys.stdout.flush, sys.stderr.flush):
-        with suppress(Exception):
-            finish()
-    os._exit(code)
-
-
-def _exit_code(number: int) -> int:
-    """Return the exit code of a process that a signal ended, as shells count."""
-    return 128 + number
 
 
 def _options(command: click.Command) -> dict[str, str]:
