@@ -58,6 +58,17 @@ class _Group(click.Group):
 
     def invoke(self, context: click.Context) -> Any:
         try:
+            return self._invoke(context)
+        except click.exceptions.Exit:
+            raise
+        except BaseException as error:
+            stop = _interrupt_of(error)
+            if stop is None:
+                raise
+            self._exit_interrupted(context, is_terminated=isinstance(stop, Terminated))
+
+    def _invoke(self, context: click.Context) -> Any:
+        try:
             Path.cwd()  # PyTorch and workers end without it
             return super().invoke(context)
         except HffkitError as error:
@@ -70,12 +81,7 @@ class _Group(click.Group):
             if text is None:
                 raise
             raise click.ClickException(displayable(text)) from error
-        except (KeyboardInterrupt, ImportError, MemoryError, RuntimeError) as error:
-            # click raises Abort, a RuntimeError, from an interrupt in the demo, and a compiled
-            # library an ImportError from one while it is imported.
-            stop = error.__cause__ or error
-            if isinstance(stop, KeyboardInterrupt) or isinstance(error, click.Abort):
-                self._exit_interrupted(context, is_terminated=isinstance(stop, Terminated))
+        except (ImportError, MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
             reason = displayable(str(error).partition("\n")[0]) or "no details"
@@ -95,6 +101,16 @@ class _Group(click.Group):
         if self._has_signals:
             exit_beside_threads(code)
         context.exit(code)
+
+
+def _interrupt_of(error: BaseException | None) -> KeyboardInterrupt | None:
+    """Return the interrupt from which an error came, if any.
+
+    Libraries that were interrupted may fail while they clean up, or translate what they catch.
+    """
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _message_of(error: OSError) -> str | None:

@@ -85,6 +85,8 @@ def test_ctrl_c_stays_ignored_where_it_was() -> None:
         "raise KeyboardInterrupt",
         # What a compiled library makes of an interrupt while it is imported.
         "raise ImportError('initialization failed') from KeyboardInterrupt()",
+        # What PyTorch makes of one in its preparation.
+        "try: raise KeyboardInterrupt\n    finally: [].pop()",
         # Where click itself catches the interrupt: while the demo calls the next command.
         "front.main.make_context = wait.callback; front.main(['wait'], standalone_mode=False)",
     ],
