@@ -4,6 +4,7 @@ import atexit
 import os
 import signal
 import sys
+import time
 from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
@@ -13,18 +14,21 @@ from hffkit.errors import Terminated
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _IMPORTS = "<frozen importlib._bootstrap>"
 _RETRY_SECONDS = 0.02
+_PATIENCE = 3.0  # seconds, of whoever presses Ctrl-C
 
 
 class Interrupts:
     """Raise KeyboardInterrupt at Ctrl-C and Terminated at SIGTERM, but not amid an import.
 
     Python ignores an error in the callbacks of its imports, libraries ignore one where they look
-    for optional modules, and the command would go on. The first signal waits for the end of the
-    import; a second one acts at once.
+    for optional modules, and the command would go on. So signals wait for the end of an import; one
+    that comes when the first has waited for `_PATIENCE` seconds ends the process.
     """
 
     def __init__(self) -> None:
+        self.number = 0  # of the signal that was raised last: an error after it is its effect
         self._waiting = 0  # the number of a signal
+        self._since = 0.0
 
     def begin(self) -> None:
         """Handle the signals, unless the program was started to ignore Ctrl-C."""
@@ -37,11 +41,16 @@ class Interrupts:
         """End the process at the next signal."""
         signal.setitimer(signal.ITIMER_REAL, 0)
         for number in _SIGNALS:
-            signal.signal(number, _exit_at_once)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, _exit_at_once)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._waiting or not _is_importing(frame):
+        if not _is_importing(frame):
             self._act(number)
+        if not self._waiting:
+            self._since = time.monotonic()
+        elif time.monotonic() - self._since > _PATIENCE:
+            _exit_at_once(number, frame)
         self._waiting = number
         signal.setitimer(signal.ITIMER_REAL, _RETRY_SECONDS)
 
@@ -54,7 +63,7 @@ class Interrupts:
 
     def _act(self, number: int) -> NoReturn:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        self._waiting = 0
+        self._waiting, self.number = 0, number
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 

@@ -62,10 +62,12 @@ class _Group(click.Group):
         except click.exceptions.Exit:
             raise
         except BaseException as error:
-            stop = _interrupt_of(error)
-            if stop is None:
+            # Libraries that are interrupted may fail while they clean up, or raise an error of
+            # their own instead.
+            number = _INTERRUPTS.number or _number_of(error)
+            if number == 0:
                 raise
-            self._exit_interrupted(context, is_terminated=isinstance(stop, Terminated))
+            self._exit_interrupted(context, number)
 
     def _invoke(self, context: click.Context) -> Any:
         try:
@@ -90,27 +92,23 @@ class _Group(click.Group):
                 "more free memory, fewer workers, or smaller batches or images."
             ) from error
 
-    def _exit_interrupted(self, context: click.Context, *, is_terminated: bool) -> NoReturn:
+    def _exit_interrupted(self, context: click.Context, number: int) -> NoReturn:
         if self._has_signals:
             _INTERRUPTS.end()
         is_of_demo = context.parent is not None
         begins_anew = context.invoked_subcommand in _BEGIN_ANEW and not is_of_demo
         again = "Run the same command again" if begins_anew else _RESUME
         click.echo(f"\nInterrupted. {again}.", err=True)
-        code = exit_code(signal.SIGTERM if is_terminated else signal.SIGINT)
         if self._has_signals:
-            exit_beside_threads(code)
-        context.exit(code)
+            exit_beside_threads(exit_code(number))
+        context.exit(exit_code(number))
 
 
-def _interrupt_of(error: BaseException | None) -> KeyboardInterrupt | None:
-    """Return the interrupt from which an error came, if any.
-
-    Libraries that were interrupted may fail while they clean up, or translate what they catch.
-    """
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error
+def _number_of(error: BaseException) -> int:
+    """Return the number of the signal that an error stands for, 0 for none."""
+    if isinstance(error, KeyboardInterrupt):
+        return signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT
+    return 0
 
 
 def _message_of(error: OSError) -> str | None:
