@@ -85,19 +85,13 @@ def processes(n: int) -> Iterator[ProcessPoolExecutor]:
             # Python takes a thread whose join was interrupted for ended. At its exit it would stop
             # that thread at any place, and then wait for a lock that the thread had taken.
             with deferred_signals():
-                _shut_down(pool)
+                # loky's thread would report results that arrive after the shutdown.
+                if pool._executor_manager_thread is not None:
+                    pool._executor_manager_thread._invoke_excepthook = lambda _: None
+                pool.shutdown(wait=True, kill_workers=True)
             is_over.set()  # not after an interrupt: then loky's thread may still read
         finally:
             _end_those_with(environment)
-
-
-def _shut_down(pool: ProcessPoolExecutor) -> None:
-    # loky's thread would report results that arrive after the shutdown.
-    hook, threading.excepthook = threading.excepthook, lambda _: None
-    try:
-        pool.shutdown(wait=True, kill_workers=True)
-    finally:
-        threading.excepthook = hook
 
 
 def _break_by_half_results(pool: ProcessPoolExecutor) -> threading.Event:
