@@ -3,7 +3,7 @@
 from hffkit.errors import ImageError
 from hffkit.media.headers import kind_of_image, read_header
 from hffkit.media.jpeg_facts import jpeg_facts
-from hffkit.media.png_facts import png_facts
+from hffkit.media.png_facts import png_header
 
 SourceFacts = dict[str, str | int | float]
 
@@ -18,7 +18,7 @@ def image_facts(encoded: bytes) -> SourceFacts:
         if kind == "jpeg":
             return _of_jpeg(encoded)
         if kind == "png":
-            png = png_facts(encoded)
+            png = png_header(encoded)
             return {"codec": "png", "width": png.width, "height": png.height, "bits": png.bits}
         header = read_header(encoded)
     except ImageError:
