@@ -235,3 +235,10 @@ def test_corpora_that_share_a_file_are_told_when_they_meet(tmp_path: Path, run: 
     assert f"such as real/copy.png: {reason}" in trained.stderr
     merge([str(path) for path in paths], tmp_path / "m2")
     assert rows(tmp_path / "m2/failures.jsonl")[0]["reason"] == reason
+
+
+def test_the_frame_of_the_other_video_is_named() -> None:
+    first = sample(0, "a", "train", 1 << 192, 5 << 192)._replace(frame=7)
+    second = sample(1, "b", "train", 2 << 192, 5 << 192)._replace(frame=9)
+    (found,) = failures_of([first, second])
+    assert "0.png frame 7" in found.reason

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from makers.trees import all_files, build_two_classes
 from PIL import Image
 
-from hffkit.errors import StorageError
+from hffkit.errors import ArgumentError, StorageError
 from hffkit.media.image import encode_png
+from hffkit.storage import outputs
 from hffkit.storage.csv_files import csv_text, guarded, read_rows, unguarded
 from hffkit.storage.outputs import (
     AUDIT_PAGE,
@@ -27,6 +28,7 @@ from hffkit.storage.outputs import (
     INSPECT_SHEET,
     SCORES,
     FileForm,
+    check_output,
     sweep_path,
     write_output,
 )
@@ -138,6 +140,41 @@ def test_links_and_devices_are_refused(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "mine").read_text() == "mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dangling", "link", "mine", "pipe"]
+
+
+def test_a_link_that_appears_meanwhile_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    write_output(target, PAGE, EVAL_PAGE)
+    before = target.read_bytes()
+    link.symlink_to(target)
+    monkeypatch.setattr(Path, "lstat", Path.stat)  # it was a file then
+    with pytest.raises(StorageError, match="link"):
+        write_output(link, PAGE, EVAL_PAGE)
+    assert target.read_bytes() == before
+    assert link.readlink() == target
+
+
+def test_the_folder_of_a_new_name_is_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut it has the name."""
+    seen: list[tuple[Path, bool]] = []
+    path = tmp_path / "page.html"
+    monkeypatch.setattr(outputs, "sync_folder", lambda folder: seen.append((folder, path.exists())))
+    write_output(path, PAGE, EVAL_PAGE)
+    assert seen == [(tmp_path, True)]
+
+
+@pytest.mark.parametrize("name", [".", "-", "absent/page.html", "file/page.html", "folder"])
+def test_what_is_no_place_for_a_file_is_refused_before_the_work(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ArgumentError, match="`html` must be a file in an existing folder"):
+        check_output(tmp_path / name, "html", EVAL_PAGE)
+    check_output(tmp_path / "page.html", "html", EVAL_PAGE)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
 def test_a_read_only_file_is_kept(tmp_path: Path) -> None:

@@ -163,3 +163,11 @@ def test_sizes_are_from_1_to_4096_px() -> None:
     for size in (-1, 0, 4097):
         with pytest.raises(ArgumentError, match=f"native or 1 to 4096 px, got {size}"):
             check_packed_size(size)
+
+
+def test_a_block_is_divided_into_its_records() -> None:
+    block = RecordBlock(3, places(4))
+    singles = block.singly()
+    assert [len(single) for single in singles] == [1] * 4
+    assert {single.number for single in singles} == {3}
+    assert np.array_equal(np.concatenate([single.places for single in singles]), block.places)

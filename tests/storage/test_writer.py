@@ -313,6 +313,26 @@ def test_units_whose_journal_line_was_cut_are_written_again(
     assert contents(folder) == uninterrupted
 
 
+def test_a_cut_line_of_the_journal_is_gone_for_the_commits_after_it(
+    folder: Path, uninterrupted: dict[str, Any]
+) -> None:
+    append(folder, units()[:2])
+    spoil_journal(folder)
+    with CorpusWriter(folder):
+        pass
+    lines = (folder / "journal.jsonl").read_bytes()
+    assert lines.endswith(b"}\n")
+    with CorpusWriter(folder) as writer:
+        for name, events in units()[2:4]:
+            writer.append(name, events)
+        writer.commit()
+    assert (folder / "journal.jsonl").read_bytes().startswith(lines)
+    with CorpusWriter(folder) as writer:
+        assert writer.units == [name for name, _ in units()[:4]]
+    write(folder, units())
+    assert contents(folder) == uninterrupted
+
+
 def test_a_commit_is_one_journal_line(folder: Path) -> None:
     append(folder, units(), n_together=2)
     assert journal(folder) == [["inputs", "one"], ["nothing", "two"], ["three"]]
