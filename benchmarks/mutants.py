@@ -165,7 +165,7 @@ def tested(copy: Path, mutant: Mutant, coverage: Coverage, limit_s: float) -> st
     path = copy / mutant.module
     tests = coverage.chosen(mutant, limit_s)
     shutil.rmtree(copy / ".hypothesis", ignore_errors=True)
-    path.write_text(mutant.texts()[1], "utf-8")
+    _write(path, mutant.texts()[1])
     usual_s = sum(coverage.seconds[test] for test in tests)
     arguments, limit_s = ["-x", "-p", "no:cov"], 60 + 10 * usual_s
     answer = run_pytest(copy, [*arguments, *tests], limit_s)
@@ -173,10 +173,17 @@ def tested(copy: Path, mutant: Mutant, coverage: Coverage, limit_s: float) -> st
         # The mutant gave tests other parameters, and so other names, which is no failure.
         functions = list(dict.fromkeys(test.partition("[")[0] for test in tests))
         answer = run_pytest(copy, [*arguments, *functions], limit_s)
-    path.write_text(mutant.source, "utf-8")
+    _write(path, mutant.source)
     if answer is None:
         return "the time limit"
     return None if answer["failed"] is None else str(answer["failed"])
+
+
+def _write(module: Path, source: str) -> None:
+    """Write a module, and remove its bytecode, which Python takes for a source of equal size."""
+    module.write_text(source, "utf-8")
+    for cached in (module.parent / "__pycache__").glob(f"{module.stem}.*.pyc"):
+        cached.unlink()
 
 
 def copied(folder: Path) -> Path:
@@ -215,10 +222,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         copy = copied(Path(folder).resolve())
         coverage = measured(copy, room, options.tests or [f"tests/{room}"], modules)
-        for cached in (copy / f"hffkit/{room}/__pycache__").glob("*.pyc"):
-            cached.unlink()  # Python would take one of an equal size and time for the mutant's
-        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-        sys.dont_write_bytecode = True
         for mutant in drawn:
             killer = tested(copy, mutant, coverage, options.seconds)
             print(mutant.name, f"killed by {killer}" if killer else "survived", flush=True)
