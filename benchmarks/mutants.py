@@ -107,6 +107,7 @@ def _child(copy: Path, arguments: Sequence[str], answer: Path) -> None:
     os.setpgid(0, 0)
     os.chdir(copy)
     sys.path[0] = str(copy)
+    sys.path.append(str(Path(__file__).parent))  # spawned processes of tests import this module
     os.environ["PYTHONPATH"] = str(copy)
     with (copy / "log.txt").open("wb") as log:
         os.dup2(log.fileno(), 1)
