@@ -325,6 +325,8 @@ def test_jpeg_of_mozjpeg_has_its_tables(faces: list[Image]) -> None:
             tables = list(picture.quantization.values())  # type: ignore[attr-defined]
         assert tables[0] == tables[1]
         assert (tables[0][:8], tables[0][-8:]) == (head, tail)
+        table = np.reshape(tables[0], (8, 8))
+        assert np.array_equal(table, table.T)
         assert file[file.index(b"\xff\xc0") :][11] == 0x22  # SOF0: 4:2:0
 
 

@@ -873,3 +873,11 @@ def test_the_worst_mistake_is_the_surest() -> None:
     rows = [(0, [0.1, 0.3, 0.6]), (0, [0.9, 0, 0.1]), (2, [0, 0.95, 0.05]), (1, [0.6, 0.4, 0])]
     assert worst_mistakes(scored_of(rows), 9).tolist() == [2, 0, 3]
     assert worst_mistakes(scored_of(rows), 1).tolist() == [2]
+
+
+def test_the_rate_at_an_fpr_has_the_fpr_in_its_title() -> None:
+    found = {name: METRICS[name] for name in METRICS if name.startswith("tpr_at_fpr")}
+    assert [metric.title for metric in found.values()] == [
+        f"TPR at FPR {100 * float(name.rpartition('_')[2]):g} %" for name in found
+    ]
+    assert {metric.unit for metric in found.values()} == {"percent"}
