@@ -10,8 +10,8 @@ from types import FrameType
 from typing import NoReturn
 
 from hffkit.errors import Terminated
+from hffkit.execution.signals import ENDING
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _IMPORTS = "<frozen importlib._bootstrap>"
 _RETRY_SECONDS = 0.02
 _PATIENCE = 3.0  # seconds, of whoever presses Ctrl-C
@@ -40,7 +40,7 @@ class Interrupts:
     def end(self) -> None:
         """End the process at the next signal."""
         signal.setitimer(signal.ITIMER_REAL, 0)
-        for number in _SIGNALS:
+        for number in ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, _exit_at_once)
 

@@ -33,6 +33,11 @@ from hffkit.wording import displayable
 _REFUSED = {errno.EAGAIN, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}
 _REFUSED |= {errno.EACCES, errno.ENOENT, errno.EROFS}  # in /dev/shm
 _INTERRUPTS = Interrupts()
+# Libraries that are interrupted may fail while they clean up, or raise an error of their own.
+_EFFECTS = (
+    KeyboardInterrupt, click.ClickException, ArithmeticError, AttributeError, ImportError,
+    LookupError, OSError, RuntimeError, SystemError, TypeError, ValueError,
+)  # fmt: skip
 _RESUME = "Finished work is kept: run the same command again to resume"
 _BEGIN_ANEW = {"audit", "decide", "eval", "inspect", "predict", "verify"}  # keep nothing unfinished
 
@@ -61,9 +66,7 @@ class _Group(click.Group):
             return self._invoke(context)
         except click.exceptions.Exit:
             raise
-        except BaseException as error:
-            # Libraries that are interrupted may fail while they clean up, or raise an error of
-            # their own instead.
+        except _EFFECTS as error:
             number = _INTERRUPTS.number or _number_of(error)
             if number == 0:
                 raise

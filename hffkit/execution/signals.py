@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-_ENDING = (signal.SIGINT, signal.SIGTERM)
+ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def deferred_signals() -> Iterator[Callable[[], bool]]:
         return
     came = 0
     # An ignored signal stays ignored, and None is a handler of another language.
-    handlers = {each: signal.getsignal(each) for each in _ENDING}
+    handlers = {each: signal.getsignal(each) for each in ENDING}
     before = {each: old for each, old in handlers.items() if old not in (signal.SIG_IGN, None)}
 
     def note(number: int, _: object) -> None:

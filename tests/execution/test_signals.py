@@ -8,10 +8,9 @@ from functools import partial
 import pytest
 
 from hffkit.errors import Terminated
-from hffkit.execution.signals import deferred_signals
+from hffkit.execution.signals import ENDING, deferred_signals
 
 pytestmark = pytest.mark.usefixtures("handlers_of_commands")
-ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 def run(steps: Sequence[Callable[[], object]], seen: list[bool]) -> None:
