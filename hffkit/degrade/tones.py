@@ -8,8 +8,7 @@ from hffkit.degrade.parameter import Choice, Interval, check, number_from, whole
 from hffkit.media.image import Image, rounded
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
-# The contrast curve passes through these tones, at which an amount of 0 gives 0.25 and 0.75.
-_TONES = (0.3, 0.7)
+_TONE = 0.7  # at which the contrast curve of amount 0 gives 0.75
 
 SATURATION = Interval("factor", number_from(-10, 10), 0.0, 1.0)
 DIMMING = Interval("factor", number_from(0, 10), 0.35, 0.85)
@@ -48,7 +47,7 @@ def contrast(image: Image, amount: float) -> Image:
     0.5 + c t + d t^3 for t = v - 0.5. An amount of 0 already raises the contrast a little, because
     it moves 0.3 to 0.25.
     """
-    reach = _TONES[1] - 0.5
+    reach = _TONE - 0.5
     rise = 0.25 + check(CONTRAST, amount) / 4
     # c / 2 + d / 8 = 1/2 holds the end, and c reach + d reach^3 = rise the tone 0.7.
     cubic = (rise - reach) / (reach**3 - reach / 4)
